@@ -1,0 +1,235 @@
+"""What a checkpoint says of itself: one safetensors file, its tensors and one metadata string with a fixed form.
+
+The metadata is sorted JSON under the single key `starcli`: safetensors writes several keys in an unstable order, one key
+keeps files byte-stable.  It holds no absolute path, no time stamp, and never names code to import, a path to write or an
+address.  Files without it (foreign ones) read as a checkpoint whose architecture and data are unknown.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from starcli import __version__, files
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+KEY = "starcli"
+MAXIMUM_DEPTH = 32
+"""How deeply metadata may nest; ours uses six levels."""
+
+Kind = Literal["model", "star", "fused", "permutation"]
+Sha256 = str
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Architecture(_Record):
+    """A network by registry name, its complete arguments and the shape of one input, without the batch."""
+
+    name: str = Field(max_length=200)
+    arguments: dict[str, Any] = {}
+    input_shape: list[int]
+
+
+class SpecRecord(_Record):
+    """The resolved spec in canonical JSON, its hash, and what the proof said (None: never proved)."""
+
+    resolved: dict[str, Any]
+    sha256: Sha256
+    proof: dict[str, Any] | None = None
+
+
+class DataRecord(_Record):
+    """The data set by kind (never its path), what identifies its contents, and how inputs were normalised and split."""
+
+    name: str
+    fingerprint: str
+    num_classes: int
+    input_shape: list[int]
+    mean: list[float]
+    std: list[float]
+    val_fraction: float = 0.0
+    split_seed: int = 0
+    limit: int | None = None
+    arguments: dict[str, Any] = {}
+
+
+class AlignedTo(_Record):
+    """The model that this one was aligned to, and how."""
+
+    reference: Sha256
+    method: str
+    restarts: int
+    seed: int
+    objective: float
+
+
+class Ancestor(_Record):
+    """One file that this checkpoint descends from: the hash of its weights, its base name, kind and own parents."""
+
+    sha256: Sha256
+    name: str
+    kind: Kind
+    parents: list[Sha256] = []
+
+
+class Metadata(_Record):
+    """Everything a starcli file says of itself; see DESIGN section 2."""
+
+    format: int = FORMAT
+    kind: Kind = "model"
+    architecture: Architecture | None = None
+    spec: SpecRecord | None = None
+    data: DataRecord | None = None
+    recipe: dict[str, Any] | None = None
+    seed: int | None = None
+    run_id: Sha256 | None = None
+    weights_sha256: Sha256 = ""
+    aligned_to: AlignedTo | None = None
+    parents: list[Sha256] = []
+    ancestors: list[Ancestor] = []
+    metrics: dict[str, Any] | None = None
+    statistics: Literal["training", "recalibrated", "stale"] = "training"
+    program: str = __version__
+
+    def to_text(self) -> str:
+        """The canonical JSON that is stored."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read: memory-mapped tensors (never write to them), metadata, and what people call it."""
+
+    tensors: "Mapping[str, Tensor]"
+    metadata: Metadata
+    name: str
+    path: Path | None = None
+
+    @property
+    def sha256(self) -> Sha256:
+        """Hash of the weights: recorded, or computed for a foreign file."""
+        return self.metadata.weights_sha256 or weights_sha256(self.tensors)
+
+
+def weights_sha256(tensors: "Mapping[str, Tensor]") -> Sha256:
+    """SHA-256 over names, dtypes, shapes and bytes of all tensors, in sorted order of their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def run_id(**settings: Any) -> Sha256:
+    """Hash of everything that decides a result: architecture, data, resolved recipe, seed, ancestors."""
+    return files.hash_json(settings)
+
+
+def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor]]:
+    """`parents` and `ancestors` fields of a file made from `parents`: all generations, each ancestor once."""
+    found: dict[Sha256, Ancestor] = {}
+    for parent in parents:
+        for ancestor in parent.metadata.ancestors:
+            found.setdefault(ancestor.sha256, ancestor)
+        metadata = parent.metadata
+        found[parent.sha256] = Ancestor(
+            sha256=parent.sha256, name=parent.name, kind=metadata.kind, parents=metadata.parents
+        )
+    return [parent.sha256 for parent in parents], [found[key] for key in sorted(found)]
+
+
+# -- reading and writing -----------------------------------------------------------------------------------------------
+
+
+def _check_depth(value: Any, depth: int = 0) -> None:
+    if depth > MAXIMUM_DEPTH:
+        raise ValueError("nested too deeply")
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        _check_depth(child, depth + 1)
+
+
+def parse_metadata(text: str | None, source: str) -> Metadata:
+    """Metadata from its stored text; None (a foreign file) gives empty metadata."""
+    if text is None:
+        return Metadata()
+    try:
+        content = json.loads(text)
+        _check_depth(content)
+        if isinstance(content, dict) and type(content.get("format")) is int and content["format"] > FORMAT:
+            raise StarcliError(
+                f"{source}: written in format {content['format']} by starcli {content.get('program', '?')!s:.20}; "
+                f"this is starcli {__version__}, which reads up to format {FORMAT}"
+            )
+        return Metadata.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, item['loc']))[:120]}: {item['msg']}" for item in error.errors()[:20]]
+        raise StarcliError(f"{source}: its metadata is not in our form", problems) from error
+    except (ValueError, RecursionError) as error:
+        raise StarcliError(f"{source}: its metadata is not readable: {str(error)[:120]}") from error
+
+
+def read_metadata(path: Path) -> tuple[files.Header, Metadata]:
+    """Header and metadata of a file, without its tensors and without torch."""
+    header = files.read_header(path)
+    return header, parse_metadata(header.metadata.get(KEY), str(path))
+
+
+def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> Checkpoint:
+    """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused."""
+    header, tensors = files.read_tensors(path)
+    from_stdin = str(path) == "-"
+    source = "stdin" if from_stdin else str(path)
+    metadata = parse_metadata(header.metadata.get(KEY), source)
+    if metadata.kind not in kinds:
+        raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
+    return Checkpoint(tensors, metadata, "stdin" if from_stdin else path.name, None if from_stdin else path)
+
+
+def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> list[Checkpoint]:
+    """Read several checkpoints and report all that cannot be read at once; the same file twice is refused."""
+    checkpoints, problems = [], []
+    for path in paths:
+        try:
+            checkpoints.append(read(path, kinds=kinds))
+        except StarcliError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise StarcliError(f"{len(problems)} files cannot be read", [str(error) for error in problems])
+    refuse_duplicates(checkpoints)
+    return checkpoints
+
+
+def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
+    """The same file, or the same weights under another name, twice is an error: a set of solutions has no repeats."""
+    seen: dict[Sha256, str] = {}
+    problems = []
+    for checkpoint in checkpoints:
+        if checkpoint.sha256 in seen:
+            problems.append(f"{checkpoint.name} has the same weights as {seen[checkpoint.sha256]}")
+        seen.setdefault(checkpoint.sha256, checkpoint.name)
+    if problems:
+        raise StarcliError("a model is given twice", problems)
+
+
+def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: Metadata) -> Metadata:
+    """Write tensors and metadata, with the hash of the weights filled in; returns what was stored."""
+    stored = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors), "program": __version__})
+    files.write_tensors(path, tensors, {KEY: stored.to_text()})
+    return stored
