@@ -1,8 +1,8 @@
 """What a checkpoint says of itself: one safetensors file, its tensors and one metadata string with a fixed form.
 
-The metadata is sorted JSON under the single key `starcli`: safetensors writes several keys in an unstable order, one key
-keeps files byte-stable.  It holds no absolute path, no time stamp, and never names code to import, a path to write or an
-address.  Files without it (foreign ones) read as a checkpoint whose architecture and data are unknown.
+The metadata is sorted JSON under the single key `starcli`: safetensors writes several keys in an unstable order, one
+key keeps files byte-stable.  It holds no absolute path, no time stamp, and never names code to import, a path to write
+or an address.  Files without it (foreign ones) read as a checkpoint whose architecture and data are unknown.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from starcli import __version__, files
+from starcli import __version__, files, tensorfile
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -183,15 +183,15 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
         raise StarcliError(f"{source}: its metadata is not readable: {str(error)[:120]}") from error
 
 
-def read_metadata(path: Path) -> tuple[files.Header, Metadata]:
+def read_metadata(path: Path) -> tuple[tensorfile.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
-    header = files.read_header(path)
+    header = tensorfile.read_header(path)
     return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
 def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> Checkpoint:
     """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused."""
-    header, tensors = files.read_tensors(path)
+    header, tensors = tensorfile.read_tensors(path)
     from_stdin = str(path) == "-"
     source = "stdin" if from_stdin else str(path)
     metadata = parse_metadata(header.metadata.get(KEY), source)

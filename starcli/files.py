@@ -1,4 +1,4 @@
-"""The only module that writes: whole files or nothing, locks, resumable states, caches; and the safetensors format.
+"""The only module that writes: whole files or nothing, locks, resumable states, caches.
 
 Every write goes to a hidden file beside the target, is flushed to the disk and renamed, so that a reader sees the old
 file or the new one and never a part. No temporary name ends in `.safetensors`, so that globs do not catch it.
@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,16 +20,9 @@ from starcli.errors import StarcliError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAXIMUM_HEADER = 8 * 2**20
-"""Bytes of a safetensors header that we are willing to parse: 10,000 tensors with their specs need 2 MB."""
 
-BYTES_PER_ELEMENT = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
-    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
-}  # fmt: skip
-
-
-def _refuse(path: Path, error: OSError, deed: str) -> NoReturn:
+def refuse(path: Path, error: OSError, deed: str) -> NoReturn:
+    """Say in one line what the system did not let us do with `path`."""
     raise StarcliError(f"{path}: cannot {deed}: {error.strerror or error}") from error
 
 
@@ -62,7 +54,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         finally:
             os.close(directory)
     except OSError as error:
-        _refuse(path, error, "write")
+        refuse(path, error, "write")
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -111,7 +103,7 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
         with path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row, sort_keys=True) + "\n")
     except OSError as error:
-        _refuse(path, error, "write")
+        refuse(path, error, "write")
 
 
 def make_directory(path: Path) -> None:
@@ -119,7 +111,7 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _refuse(path, error, "create")
+        refuse(path, error, "create")
 
 
 # -- locks -------------------------------------------------------------------------------------------------------------
@@ -136,7 +128,7 @@ def lock(path: Path) -> Iterator[None]:
         try:
             handle = target.open("a+", encoding="utf-8")
         except OSError as error:
-            _refuse(path, error, "lock")
+            refuse(path, error, "lock")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -206,7 +198,7 @@ class StateFile:
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            _refuse(self.path, error, "remove")
+            refuse(self.path, error, "remove")
 
 
 def _cache_path(kind: str, key: str) -> Path:
@@ -231,107 +223,3 @@ def hash_json(value: Any) -> str:
     """SHA-256 of the canonical JSON of `value`: sorted keys, no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-# -- reading safetensors -----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """What a safetensors header says of one tensor: its dtype in the format's own words, and its shape."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Header:
-    """A checked safetensors header: the tensors, the string metadata and where the data begins."""
-
-    tensors: Mapping[str, TensorInfo]
-    metadata: Mapping[str, str]
-
-
-def _pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _parse_header(raw: bytes, data_size: int) -> Header:
-    """Check a header's JSON against the format: known dtypes, sizes that fit, data without holes or overlaps."""
-    content = json.loads(raw.decode("utf-8"), object_pairs_hook=_pairs_once)
-    if not isinstance(content, dict):
-        raise ValueError("the header is no JSON object")
-    metadata = content.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("__metadata__ is no table of strings")
-    tensors, spans = {}, []
-    for name, entry in content.items():
-        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError(f"{name[:80]!r} is not described by dtype, shape and data_offsets")
-        dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if dtype not in BYTES_PER_ELEMENT:
-            raise ValueError(f"{name[:80]!r} has the unknown dtype {str(dtype)[:20]!r}")
-        if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
-            raise ValueError(f"{name[:80]!r} has an impossible shape")
-        if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-            raise ValueError(f"{name[:80]!r} has impossible data_offsets")
-        count = BYTES_PER_ELEMENT[dtype]
-        for size in shape:
-            count *= size
-            if count > data_size and 0 not in shape:
-                break
-        if offsets[1] - offsets[0] != count:
-            raise ValueError(f"{name[:80]!r}: its shape and its data_offsets disagree")
-        tensors[name] = TensorInfo(dtype, tuple(shape))
-        spans.append((offsets[0], offsets[1]))
-    position = 0
-    for begin, end in sorted(spans):
-        if begin != position:
-            raise ValueError("the tensors overlap or leave a hole")
-        position = end
-    if position != data_size:
-        raise ValueError(f"the tensors take {position} bytes, the file has {data_size}")
-    return Header(tensors, metadata)
-
-
-def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
-    try:
-        if size < 8:
-            raise ValueError("it is shorter than a header")
-        length = int.from_bytes(handle.read(8), "little")
-        if length > min(size - 8, MAXIMUM_HEADER):
-            raise ValueError("its header is longer than the file or than 8 MiB")
-        return _parse_header(handle.read(length), size - 8 - length)
-    except (ValueError, RecursionError) as error:  # json and utf-8 errors are ValueErrors
-        reason = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise StarcliError(f"{source}: not a whole safetensors file: {reason}") from error
-
-
-def read_header(path: Path) -> Header:
-    """The checked header of a safetensors file, without reading its data or importing torch."""
-    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
-        raise StarcliError(f"{path}: is not a regular file")
-    try:
-        with path.open("rb") as handle:
-            return _header_of(handle, os.fstat(handle.fileno()).st_size, str(path))
-    except OSError as error:
-        _refuse(path, error, "read")
-
-
-def read_tensors(path: Path) -> tuple[Header, dict[str, "Tensor"]]:
-    """Header and tensors of a safetensors file; the tensors are memory-mapped and must not be written to.
-
-    Path `-` reads the whole file from stdin.
-    """
-    from safetensors import safe_open
-    from safetensors.torch import load
-
-    if str(path) == "-":
-        content = sys.stdin.buffer.read()
-        return _header_of(io.BytesIO(content), len(content), "stdin"), load(content)
-    header = read_header(path)
-    with safe_open(path, framework="pt") as handle:
-        return header, {name: handle.get_tensor(name) for name in header.tensors}
