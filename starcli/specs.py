@@ -1,0 +1,112 @@
+"""Where the permutation spec of a network comes from, and that it is proved before anything trusts it.
+
+Looked up in this order: the file that `--spec` names, the checkpoints' own record, the archspec that is shipped with
+the architecture, one derived by tracing the network.  Proofs and derivations are cached under the hash of what they
+speak of.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starcli import __version__, archspec, files
+from starcli.archspec import Resolved
+from starcli.checkpoint import Architecture, SpecRecord
+from starcli.errors import StarcliError
+from starcli.proof import Proof, prove
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Proved:
+    """A resolved spec, what the proof said of it (None where it was not asked for) and where it was found."""
+
+    resolved: Resolved
+    proof: Proof | None
+    origin: str
+
+    def record(self) -> SpecRecord:
+        """What a checkpoint keeps of it."""
+        return SpecRecord(
+            resolved=self.resolved.to_json(),
+            sha256=self.resolved.sha256,
+            proof=None if self.proof is None else self.proof.to_json(),
+        )
+
+
+def find(
+    architecture: Architecture,
+    network: "nn.Module",
+    example: tuple["Tensor", ...],
+    *,
+    file: Path | None = None,
+    record: SpecRecord | None = None,
+    accept_unproved: bool = False,
+) -> Proved:
+    """The spec of `network`, proved on `example` inputs; one that the proof rejects is an error that names the groups.
+
+    `accept_unproved` skips the proof and takes the spec at its word.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    buffers = [name for name, _ in network.named_buffers()]
+    origin, resolved = _look_up(architecture, network, example, shapes, buffers, file, record)
+    if accept_unproved:
+        return Proved(resolved, None, origin)
+    if record is not None and record.sha256 == resolved.sha256 and record.proof is not None:
+        proof = Proof.from_json(record.proof)
+    else:
+        proof = proof_of(architecture, network, resolved, example)
+    if not proof.proved:
+        problems = [f"{group}: permuting it changes the function" for group in proof.failed]
+        problems += [f"{group}: the proof could not decide" for group in proof.undecided]
+        raise StarcliError(f"the spec ({origin}) does not hold; --unproved uses it all the same", problems)
+    return Proved(resolved, proof, origin)
+
+
+def _look_up(
+    architecture: Architecture,
+    network: "nn.Module",
+    example: tuple["Tensor", ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    buffers: Sequence[str],
+    file: Path | None,
+    record: SpecRecord | None,
+) -> tuple[str, Resolved]:
+    from starcli.models import specification
+
+    if file is not None:
+        variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
+        return file.name, archspec.load(file).resolve(shapes, variables, buffers)
+    if record is not None:
+        resolved = Resolved.from_json(record.resolved)
+        resolved.check(shapes)
+        return "recorded", resolved
+    shipped = specification(architecture.name, architecture.arguments)
+    if shipped is not None:
+        spec, variables = shipped
+        return "shipped", spec.resolve(shapes, variables, buffers)
+    return "derived", _derived(architecture, network, example)
+
+
+def _key(architecture: Architecture, *more: str) -> str:
+    return files.hash_json([architecture.model_dump(), __version__, *more])
+
+
+def proof_of(
+    architecture: Architecture, network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...]
+) -> Proof:
+    """The proof of `resolved` for this architecture, from the cache where it was proved before."""
+    key = _key(architecture, resolved.sha256)
+    return Proof.from_json(files.cached("proofs", key, lambda: prove(network, resolved, example).to_json()))
+
+
+def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
+    def compute() -> dict[str, object]:
+        from starcli.derive import derive_and_prove
+
+        return derive_and_prove(network, example).resolved.to_json()
+
+    return Resolved.from_json(files.cached("specs", _key(architecture), compute))

@@ -1,0 +1,221 @@
+"""What every command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starcli import models
+from starcli.checkpoint import Architecture, Checkpoint, DataRecord, SpecRecord
+from starcli.data import Dataset, needs_path, open_data
+from starcli.errors import StarcliError
+from starcli.models.flat import FlatNetwork
+from starcli.specs import Proved, find
+
+PRECISIONS = {"fp32": "32-bit floats throughout", "bf16": "bfloat16 autocast for the heavy operators"}
+DEVICES = {"auto": "cuda or mps where there is one, else cpu", "cpu": "", "cuda": "", "mps": ""}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says; None leaves it to the checkpoints' metadata."""
+
+    arch: str | None = None
+    arch_args: Mapping[str, Any] = field(default_factory=dict)
+    spec: Path | None = None
+    unproved: bool = False
+    data: str | None = None
+    data_dir: Path | None = None
+    download: bool = False
+    limit: int | None = None
+    val_fraction: float | None = None
+    split_seed: int | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `mps` stands for here; one that is not there is an error."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    if not available.get(name, False):
+        raise StarcliError(f"--device {name}: there is none here; use auto or cpu")
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Architecture, data and device of one command; networks are built and the spec is found when asked for."""
+
+    architecture: Architecture
+    dataset: Dataset
+    device: torch.device
+    precision: str
+    choices: Choices
+    record: SpecRecord | None = None
+
+    def network(self, seed: int | None = None) -> FlatNetwork:
+        """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded)."""
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return FlatNetwork(self._build(generator)).to(self.device)
+
+    def _build(self, generator: torch.Generator | None = None) -> torch.nn.Module:
+        return models.build(
+            self.architecture.name,
+            generator=generator,
+            trusted=self.choices.arch is not None,
+            **self.architecture.arguments,
+        )
+
+    @cached_property
+    def spec(self) -> Proved:
+        """The permutation spec, proved unless the user waived it."""
+        return find(
+            self.architecture,
+            self._build(),
+            (torch.randn(2, *self.architecture.input_shape, generator=torch.Generator().manual_seed(0)),),
+            file=self.choices.spec,
+            record=self.record,
+            accept_unproved=self.choices.unproved,
+        )
+
+    def data_record(self) -> DataRecord:
+        """What a checkpoint keeps of the data."""
+        return record_of(self.dataset)
+
+
+def record_of(dataset: Dataset) -> DataRecord:
+    """What a checkpoint keeps of a data set: everything that identifies it, no path."""
+    return DataRecord(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        num_classes=dataset.num_classes,
+        input_shape=list(dataset.input_shape),
+        mean=list(dataset.mean),
+        std=list(dataset.std),
+        val_fraction=dataset.val_fraction,
+        split_seed=dataset.split_seed,
+        limit=dataset.limit,
+    )
+
+
+def new_workspace(choices: Choices) -> Workspace:
+    """The workspace of a network that does not exist yet: architecture and data come from the command line alone."""
+    if choices.arch is None:
+        raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
+    dataset = _open(choices, None)
+    arguments = models.complete(
+        choices.arch, dict(choices.arch_args), input_shape=dataset.input_shape, num_classes=dataset.num_classes
+    )
+    architecture = Architecture(name=choices.arch, arguments=arguments, input_shape=list(dataset.input_shape))
+    return Workspace(architecture, dataset, choose_device(choices.device), choices.precision, choices)
+
+
+def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspace:
+    """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported."""
+    first = checkpoints[0]
+    _refuse_differences(checkpoints)
+    record = first.metadata.data
+    dataset = _open(choices, record)
+    if choices.arch is not None:
+        arguments = models.complete(
+            choices.arch, dict(choices.arch_args), input_shape=dataset.input_shape, num_classes=dataset.num_classes
+        )
+        architecture = Architecture(name=choices.arch, arguments=arguments, input_shape=list(dataset.input_shape))
+    elif first.metadata.architecture is not None:
+        architecture = first.metadata.architecture
+    else:
+        raise StarcliError(f"{first.name}: does not say what network it is; give --arch and --data")
+    workspace = Workspace(
+        architecture, dataset, choose_device(choices.device), choices.precision, choices, first.metadata.spec
+    )
+    _refuse_misfits(workspace, checkpoints)
+    return workspace
+
+
+def _open(choices: Choices, record: DataRecord | None) -> Dataset:
+    name = choices.data or (record.name if record else None)
+    if name is None:
+        raise StarcliError("--data is needed: the checkpoint does not say what it was trained on")
+    if choices.data is None and needs_path(name):
+        raise StarcliError(f"--data is needed again: the checkpoint was trained on {name} data, which lives at a path")
+
+    def chosen(given: Any, recorded: Any) -> Any:
+        return recorded if given is None and record is not None else given
+
+    dataset = open_data(
+        name,
+        data_dir=choices.data_dir,
+        download=choices.download,
+        limit=chosen(choices.limit, record and record.limit),
+        val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
+        split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
+    )
+    if record is not None and choices.data is None and dataset.fingerprint != record.fingerprint:
+        raise StarcliError(
+            f"{name}: not the data that the checkpoint was trained on",
+            [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"],
+        )
+    return dataset
+
+
+def _refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
+    """All checkpoints must have the architecture, spec, data and split of the first."""
+    first, problems = checkpoints[0], []
+    for other in checkpoints[1:]:
+        for what in ("architecture", "data", "spec"):
+            mine, theirs = getattr(first.metadata, what), getattr(other.metadata, what)
+            if mine is None or theirs is None:
+                continue
+            keys = ("sha256",) if what == "spec" else type(mine).model_fields
+            for key in keys:
+                if getattr(mine, key) != getattr(theirs, key):
+                    problems.append(
+                        f"{what} {key}: {_short(getattr(theirs, key))} in {other.name}, "
+                        f"{_short(getattr(mine, key))} in {first.name}"
+                    )
+    if problems:
+        raise StarcliError("the checkpoints do not belong together", problems)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> None:
+    """Each checkpoint must have exactly the network's tensors, all finite, and as many classes as the data."""
+    network = workspace._build()
+    expected = network.state_dict()
+    problems = []
+    for checkpoint in checkpoints:
+        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.tensors, expected)]
+    if problems:
+        raise StarcliError(f"the weights do not fit the network {workspace.architecture.name}", problems[:50])
+    with torch.no_grad():
+        outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape))
+    if tuple(outputs.shape) != (2, workspace.dataset.num_classes):
+        raise StarcliError(
+            f"the network has outputs of shape {tuple(outputs.shape[1:])}, the data {workspace.dataset.name} "
+            f"has {workspace.dataset.num_classes} classes"
+        )
+
+
+def misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """What keeps `tensors` from being a state of a network whose state is `expected`, one line each."""
+    problems = [f"{name}: missing" for name in expected if name not in tensors]
+    problems += [f"{name}: not in the network" for name in tensors if name not in expected]
+    for name in expected.keys() & tensors.keys():
+        found, wanted = tensors[name], expected[name]
+        if found.shape != wanted.shape:
+            problems.append(f"{name}: shape {tuple(found.shape)}, the network has {tuple(wanted.shape)}")
+        elif found.is_floating_point() != wanted.is_floating_point():
+            problems.append(f"{name}: {found.dtype}, the network has {wanted.dtype}")
+        elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
+            problems.append(f"{name}: has values that are not finite")
+    return sorted(problems)
