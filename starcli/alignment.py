@@ -1,0 +1,135 @@
+"""Aligning one checkpoint to another: the permutation that brings it nearest, and the same function under new names."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from starcli.checkpoint import AlignedTo, Checkpoint
+from starcli.matching import Match, distances
+from starcli.permutation import Permutation
+from starcli.progress import SILENT, Progress
+from starcli.registry import METHODS, resolve
+from starcli.specs import Proved
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """`model` aligned to `reference`: how it was matched, and the distances before and after.
+
+    Distances are L2 norms and cosines over the learnable parameters, tied ones once.
+    """
+
+    reference: Checkpoint
+    model: Checkpoint
+    match: Match
+    method: str
+    seed: int
+
+    @property
+    def permutation(self) -> Permutation:
+        """The permutation that was applied to the model."""
+        return self.match.permutation
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The model under its new names: the same function."""
+        return self.permutation.apply(self.model.tensors)
+
+    @property
+    def record(self) -> AlignedTo:
+        """What a checkpoint keeps of the alignment."""
+        return AlignedTo(
+            reference=self.reference.sha256,
+            method=self.method,
+            restarts=self.match.restarts,
+            seed=self.seed,
+            objective=self.match.objective,
+        )
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The aligned model as a checkpoint in memory, for what measures or averages it next."""
+        metadata = self.model.metadata.model_copy(update={"aligned_to": self.record, "weights_sha256": ""})
+        return Checkpoint(self.tensors, metadata, self.model.name, self.model.path)
+
+    def figures(self) -> dict[str, float | int | str]:
+        """The numbers of DESIGN section 4, `align`, but for the output and the seconds."""
+        spec = self.permutation.spec
+        before, cosine_before = distances(self.reference.tensors, self.model.tensors, spec)
+        after, cosine_after = distances(self.reference.tensors, self.tensors, spec)
+        return {
+            "reference": self.reference.name,
+            "model": self.model.name,
+            "method": self.method,
+            "restarts": self.match.restarts,
+            "distance_before": before,
+            "distance_after": after,
+            "cosine_before": cosine_before,
+            "cosine_after": cosine_after,
+            "objective": self.match.objective,
+            "sweeps": self.match.sweeps,
+            "moved": self.match.moved,
+        }
+
+
+def align(
+    spec: Proved,
+    reference: Checkpoint,
+    model: Checkpoint,
+    *,
+    method: str = "weight",
+    restarts: int = 1,
+    seed: int = 0,
+) -> Aligned:
+    """Find the permutation of `model` that brings it nearest to `reference`, in the best of `restarts` searches."""
+    match_models = resolve(METHODS, "method", method)
+    match = match_models(reference.tensors, model.tensors, spec.resolved, seed=seed, restarts=restarts)
+    return Aligned(reference, model, match, method, seed)
+
+
+def align_all(
+    spec: Proved,
+    reference: Checkpoint,
+    models: Sequence[Checkpoint],
+    *,
+    method: str = "weight",
+    restarts: int = 1,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> list[Aligned]:
+    """Each of `models` aligned to `reference` on its own, exactly as `align` would."""
+    progress.start("aligning", len(models))
+    aligned = []
+    for model in models:
+        aligned.append(align(spec, reference, model, method=method, restarts=restarts, seed=seed))
+        progress.step()
+    progress.finish()
+    return aligned
+
+
+Aligner = Callable[[Checkpoint, Checkpoint], Checkpoint]
+"""A function of (reference, model) that gives the model as it is to be measured."""
+
+
+def aligner(spec: Proved, method: str | None, *, restarts: int = 1, seed: int = 0) -> Aligner | None:
+    """An `Aligner` for `--align METHOD`; None where the files are to be taken as they are."""
+    if method is None or method == "none":
+        return None
+    return lambda reference, model: (
+        align(spec, reference, model, method=method, restarts=restarts, seed=seed).checkpoint
+    )
+
+
+def described(method: str | None, restarts: int, reference: Checkpoint, model: Checkpoint) -> str:
+    """How a result says what alignment it rests on: `weight, 10 restarts`, `recorded` or `none`."""
+    if method is not None and method != "none":
+        return f"{method}, {restarts} restart{'s' if restarts != 1 else ''}"
+    recorded = model.metadata.aligned_to, reference.metadata.aligned_to
+    for mine, other in zip(recorded, (reference, model), strict=True):
+        if mine is not None and mine.reference == other.sha256:
+            return "recorded"
+    if recorded[0] is not None and recorded[1] is not None and recorded[0].reference == recorded[1].reference:
+        return "recorded (both to a third model)"
+    return "none"
