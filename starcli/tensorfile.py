@@ -60,7 +60,7 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             raise ValueError(f"{name[:80]!r} is not described by dtype, shape and data_offsets")
         dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if dtype not in BYTES_PER_ELEMENT:
+        if not isinstance(dtype, str) or dtype not in BYTES_PER_ELEMENT:
             raise ValueError(f"{name[:80]!r} has the unknown dtype {str(dtype)[:20]!r}")
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
             raise ValueError(f"{name[:80]!r} has an impossible shape")
@@ -114,12 +114,15 @@ def read_tensors(path: Path) -> tuple[Header, dict[str, "Tensor"]]:
 
     Path `-` reads the whole file from stdin.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load
 
     if str(path) == "-":
         content = sys.stdin.buffer.read()
         return _header_of(io.BytesIO(content), len(content), "stdin"), load(content)
     header = read_header(path)
-    with safe_open(path, framework="pt") as handle:
-        return header, {name: handle.get_tensor(name) for name in header.tensors}
+    try:
+        with safe_open(path, framework="pt") as handle:
+            return header, {name: handle.get_tensor(name) for name in header.tensors}
+    except (SafetensorError, OSError) as error:
+        raise StarcliError(f"{path}: not a whole safetensors file: {error}") from error
