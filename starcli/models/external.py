@@ -1,0 +1,133 @@
+"""Architectures outside the registry: `torchvision:NAME`, `timm:NAME`, `package.module:callable`.
+
+Such a name imports and runs code. It is followed only where the caller says that it came from the command line; a
+checkpoint never names code.
+"""
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from torch import nn
+
+from starcli.errors import StarcliError, suggestion, unknown
+from starcli.models.arguments import Builder, image_size_of
+
+# what the field calls the same thing, by argument of ours
+SYNONYMS = {
+    "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
+    "num_classes": ("num_classes", "n_classes", "classes", "num_labels"),
+    "image_size": ("image_size", "img_size"),
+    "input_size": ("input_size", "in_features", "input_dim"),
+}
+
+
+def is_external(name: str) -> bool:
+    """Whether `name` has the form of an architecture outside the registry."""
+    return ":" in name
+
+
+def function_of(name: str, *, trusted: bool) -> Builder:
+    """The function behind an external name. Raises StarcliError where it is not trusted or not there."""
+    if not trusted:
+        raise StarcliError(
+            f"architecture {name!r} lies outside the registry and would import code",
+            ["such a name is followed only when it is given on the command line, as --arch"],
+        )
+    package, _, attribute = name.partition(":")
+    if package == "torchvision":
+        return _torchvision(attribute)
+    if package == "timm":
+        return _timm(attribute)
+    return _imported(package, attribute)
+
+
+def _torchvision(name: str) -> Builder:
+    import torchvision.models
+
+    # classification models only: these are the ones that live in torchvision.models itself
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise unknown("torchvision architecture", name, known)
+
+    def make(**arguments: Any) -> nn.Module:
+        network = torchvision.models.get_model(name, weights=None, **arguments)
+        assert isinstance(network, nn.Module)
+        return network
+
+    return make
+
+
+def _timm(name: str) -> Builder:
+    if find_spec("timm") is None:
+        raise StarcliError(f"architecture timm:{name} needs the package timm", ["pip install timm"])
+    timm = import_module("timm")
+    known = timm.list_models()
+    if name not in known:
+        raise unknown("timm architecture", name, known)
+
+    def make(**arguments: Any) -> nn.Module:
+        network = timm.create_model(name, pretrained=False, **arguments)
+        assert isinstance(network, nn.Module)
+        return network
+
+    return make
+
+
+def _imported(module_name: str, attribute: str) -> Builder:
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        # a module that is there but itself misses another is a fault of that module, and says so
+        raise StarcliError(f"architecture {module_name}:{attribute}: {error}") from error
+    except (ImportError, ValueError, SyntaxError) as error:
+        raise StarcliError(f"architecture {module_name}:{attribute} cannot be imported", [str(error)]) from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise StarcliError(f"module {module_name} has no callable {attribute!r}{suggestion(attribute, known)}")
+    return function  # type: ignore[no-any-return]
+
+
+def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -> nn.Module:
+    """Call `function` with `arguments`. Raises StarcliError for arguments that it does not take, or no network."""
+    try:
+        inspect.signature(function).bind(**arguments)
+        network = function(**arguments)
+    except TypeError as error:
+        raise StarcliError(f"architecture {name}: wrong arguments", [str(error)]) from error
+    except ValueError as error:
+        raise StarcliError(f"architecture {name} refuses its arguments", [str(error)]) from error
+    if not isinstance(network, nn.Module):
+        raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
+    """The arguments that data decide, under the names that `function` gives them.
+
+    torchvision takes the number of classes and always 3 channels; timm channels as well; a function of the user's own
+    gets what its signature names.
+    """
+    values: dict[str, Any] = {"num_classes": num_classes, "input_size": _product(input_shape)}
+    if len(input_shape) == 3:
+        values |= {"in_channels": input_shape[0], "image_size": image_size_of(*input_shape[1:])}
+    package = name.partition(":")[0]
+    if package == "torchvision":
+        return {"num_classes": num_classes}
+    if package == "timm":
+        return {"num_classes": num_classes} | ({"in_chans": values["in_channels"]} if "in_channels" in values else {})
+    parameters = inspect.signature(function).parameters
+    found: dict[str, Any] = {}
+    for meaning, value in values.items():
+        found |= {synonym: value for synonym in SYNONYMS[meaning] if synonym in parameters}
+    return found
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    total = 1
+    for side in shape:
+        total *= side
+    return total

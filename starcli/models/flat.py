@@ -1,0 +1,202 @@
+"""A network whose learnable parameters lie in one vector: a step of lerp, of an optimiser, is one operation."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a parameter lies in the vector: `numel` entries from `offset`."""
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    numel: int
+
+
+class FlatNetwork:
+    """`network`, its learnable parameters as views of `parameters` (P,), their gradients as views of `gradient` (P,).
+
+    A tied parameter has one slot, under its first name. What is not learnable (buffers, parameters that require no
+    gradient) stays apart, in `buffers`. The network itself is changed: it is the same object, with the same values.
+
+    memory_format: `torch.channels_last` lays the entries of 4-D weights out as (out, height, width, in), which CPU
+        convolutions prefer; names, shapes and everything that `state`, `load` and `flatten` give and take are the same.
+    dtype: of the vector and of the whole network.
+
+    `parameters.grad` is `gradient`, so that `torch.optim.SGD([flat.parameters])` takes one step for all. Gradients
+    accumulate: call `zero_grad()` of this class before each backward pass; the optimiser's would cut the views off.
+    Raises StarcliError for a network without learnable parameters or with complex ones.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        memory_format: torch.memory_format = torch.contiguous_format,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if memory_format not in (torch.contiguous_format, torch.channels_last):
+            raise ValueError(f"memory_format is contiguous_format or channels_last, not {memory_format}")
+        self.network = network.to(dtype)
+        self.memory_format = memory_format
+        learnable = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        if not learnable:
+            raise StarcliError("the network has no learnable parameter")
+        self.layout = _layout(learnable)
+        self.tied = _tied(network)
+        last = self.layout[-1]
+        device = next(iter(learnable.values())).device
+        self._adopt(torch.empty(last.offset + last.numel, dtype=dtype, device=device), learnable, copy=True)
+
+    def __repr__(self) -> str:
+        return f"FlatNetwork({type(self.network).__name__}, {self.parameters.numel():,} parameters)"
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """The persistent tensors that are not learnable, by name, as they lie in the network (not copies)."""
+        learnable = self._learnable_names()
+        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in learnable}
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        self.gradient.zero_()
+
+    def views(self, vector: Tensor) -> dict[str, Tensor]:
+        """`vector` (P,) as named tensors of the parameters' shapes; they share its memory."""
+        return {slot.name: self._view(vector, slot) for slot in self.layout}
+
+    def state(self) -> dict[str, Tensor]:
+        """The full state dict as contiguous copies on the CPU, in its own order, tied parameters under every name."""
+        copies = {}
+        for name, tensor in self.network.state_dict().items():
+            if not isinstance(tensor, Tensor):
+                raise StarcliError(f"{name}: the network keeps state that is not a tensor ({type(tensor).__name__})")
+            copies[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return copies
+
+    def load(self, tensors: Mapping[str, Tensor], *, finite: bool = False) -> None:
+        """Copy a full state dict in; nothing is changed unless all of it fits.
+
+        Raises StarcliError with every missing, unknown or misshapen tensor, every tied pair that differs and, where
+        `finite`, every tensor with NaN or infinite entries.
+        """
+        state = self.network.state_dict()
+        problems = _mismatches(state, tensors)
+        if not problems:
+            problems = self._unequal_copies(tensors)
+        if not problems and finite:
+            problems = [f"{name}: NaN or infinite entries" for name in state if not tensors[name].isfinite().all()]
+        if problems:
+            raise StarcliError("these weights do not fit the network", problems)
+        with torch.no_grad():
+            for name, tensor in state.items():
+                tensor.copy_(tensors[name])
+
+    def flatten(self, tensors: Mapping[str, Tensor], out: Tensor | None = None) -> Tensor:
+        """The learnable parameters of a state dict as a vector (P,) in this layout; entries of other names are ignored.
+
+        out: a vector to write into, of this network's size; a new one on this network's device otherwise.
+        Raises StarcliError with every missing or misshapen tensor.
+        """
+        problems = _mismatches({s.name: s.shape for s in self.layout}, tensors, only_missing=True)
+        if problems:
+            raise StarcliError("these weights do not fit the network", problems)
+        vector = torch.empty_like(self.parameters) if out is None else out
+        with torch.no_grad():
+            for slot in self.layout:
+                self._view(vector, slot).copy_(tensors[slot.name])
+        return vector
+
+    def to(self, device: torch.device | str) -> "FlatNetwork":
+        """Move the vector, the gradient and the buffers to `device`; returns itself."""
+        parameters, gradient = self.parameters.to(device), self.gradient.to(device)
+        if parameters is not self.parameters:
+            learnable = self._learnable()
+            for parameter in learnable.values():
+                parameter.grad = None
+            self.network.to(device)
+            self._adopt(parameters, learnable, copy=False)
+            self.gradient.copy_(gradient)
+        return self
+
+    def _learnable(self) -> dict[str, nn.Parameter]:
+        found = dict(self.network.named_parameters())
+        return {slot.name: found[slot.name] for slot in self.layout}
+
+    def _learnable_names(self) -> set[str]:
+        names = {slot.name for slot in self.layout}
+        return names | {name for group in self.tied if group[0] in names for name in group}
+
+    def _view(self, vector: Tensor, slot: Slot) -> Tensor:
+        flat = vector[slot.offset : slot.offset + slot.numel]
+        if self.memory_format is torch.channels_last and len(slot.shape) == 4:
+            out, inner, height, width = slot.shape
+            return flat.view(out, height, width, inner).permute(0, 3, 1, 2)
+        return flat.view(slot.shape)
+
+    def _adopt(self, vector: Tensor, learnable: Mapping[str, nn.Parameter], *, copy: bool) -> None:
+        """Make `vector` the memory of the parameters `learnable`, and a new vector that of their gradients."""
+        self.parameters = vector
+        self.gradient = torch.zeros_like(vector)
+        self.parameters.grad = self.gradient
+        for slot in self.layout:
+            parameter = learnable[slot.name]
+            view = self._view(vector, slot)
+            if copy:
+                view.copy_(parameter.detach())
+            # the Parameter object stays, so that tied modules and hooks keep pointing at it
+            parameter.data = view
+            parameter.grad = self._view(self.gradient, slot)
+
+    def _unequal_copies(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        return [
+            f"{name}: tied to {group[0]}, but its values differ"
+            for group in self.tied
+            for name in group[1:]
+            if not torch.equal(tensors[name], tensors[group[0]])
+        ]
+
+
+def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[Slot, ...]:
+    slots, offset = [], 0
+    for name, parameter in learnable.items():
+        if parameter.is_complex():
+            raise StarcliError(f"{name}: complex parameters are not supported")
+        slots.append(Slot(name, tuple(parameter.shape), offset, parameter.numel()))
+        offset += parameter.numel()
+    return tuple(slots)
+
+
+def _tied(network: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Sets of names that stand for one parameter, the first name first."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return tuple(tuple(group) for group in names.values() if len(group) > 1)
+
+
+def _mismatches(
+    expected: Mapping[str, Tensor] | Mapping[str, tuple[int, ...]],
+    found: Mapping[str, Tensor],
+    *,
+    only_missing: bool = False,
+) -> list[str]:
+    problems = []
+    for name, value in expected.items():
+        shape = tuple(value.shape) if isinstance(value, Tensor) else value
+        if name not in found:
+            problems.append(f"{name}: missing, expected shape {shape}")
+        elif tuple(found[name].shape) != shape:
+            problems.append(f"{name}: shape {tuple(found[name].shape)}, expected {shape}")
+        elif isinstance(value, Tensor) and not value.is_floating_point() and found[name].is_floating_point():
+            problems.append(f"{name}: {found[name].dtype}, expected integers ({value.dtype})")
+    known: Collection[str] = expected.keys()
+    return problems + (
+        [] if only_missing else [f"{name}: unknown to the network" for name in found if name not in known]
+    )

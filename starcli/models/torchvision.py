@@ -1,0 +1,29 @@
+"""torchvision's residual networks, for any number of channels; torchvision takes 3 s to import, so only when called."""
+
+from torch import nn
+
+from starcli.models.arguments import Count, Width
+
+
+def _adapted(network: nn.Module, in_channels: int) -> nn.Module:
+    """`network` with a stem for `in_channels` channels, drawn as torchvision draws it."""
+    stem = network.conv1
+    assert isinstance(stem, nn.Conv2d)
+    if in_channels != stem.in_channels:
+        network.conv1 = nn.Conv2d(in_channels, stem.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+def resnet18(*, in_channels: Width = 3, num_classes: Count = 1000) -> nn.Module:
+    """torchvision's ResNet-18: a 7x7 stem with pooling, four stages of two basic blocks."""
+    import torchvision.models
+
+    return _adapted(torchvision.models.resnet18(weights=None, num_classes=num_classes), in_channels)
+
+
+def resnet50(*, in_channels: Width = 3, num_classes: Count = 1000) -> nn.Module:
+    """torchvision's ResNet-50: a 7x7 stem with pooling, bottleneck blocks 3, 4, 6, 3."""
+    import torchvision.models
+
+    return _adapted(torchvision.models.resnet50(weights=None, num_classes=num_classes), in_channels)

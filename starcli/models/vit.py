@@ -1,0 +1,139 @@
+"""A minimal vision transformer (Dosovitskiy et al. 2021): pre-norm, class token, learned positions, fused qkv."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from starcli.errors import StarcliError
+from starcli.models.arguments import Activation, Count, Depth, ImageSize, Rate, Width, activation_module, sides
+
+
+class Attention(nn.Module):
+    """Self-attention. Rows of `qkv`: queries, keys, values, each head by head; columns of `proj`: head by head."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, dim = x.shape
+        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (batch, heads, tokens, units)
+        out = functional.scaled_dot_product_attention(query, key, value)
+        result: Tensor = self.dropout(self.proj(out.transpose(1, 2).reshape(batch, tokens, dim)))
+        return result
+
+
+class Feedforward(nn.Module):
+    """x -> W2 f(W1 x), with `mlp_dim` hidden units."""
+
+    def __init__(self, dim: int, mlp_dim: int, dropout: float, activation: str) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, mlp_dim)
+        self.activation = activation_module(activation)
+        self.fc2 = nn.Linear(mlp_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.fc2(self.activation(self.fc1(x))))
+        return out
+
+
+class Block(nn.Module):
+    """x -> x + attention(LN(x)), then x -> x + feedforward(LN(x))."""
+
+    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, activation: str) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = Attention(dim, heads, dropout)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Feedforward(dim, mlp_dim, dropout, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
+
+
+class ViT(nn.Module):
+    """Patches and a class token through `depth` blocks; the head reads the class token."""
+
+    def __init__(
+        self,
+        patches: int,
+        patch_size: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        mlp_dim: int,
+        dropout: float,
+        in_channels: int,
+        num_classes: int,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + patches, dim))
+        self.patch_embed = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.Sequential(*(Block(dim, heads, mlp_dim, dropout, activation) for _ in range(depth)))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, num_classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.pos_embed, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch_embed(x).flatten(2).transpose(1, 2)  # (batch, patches, dim)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
+        x = self.norm(self.blocks(self.dropout(x + self.pos_embed)))
+        out: Tensor = self.head(x[:, 0])
+        return out
+
+
+def vit(
+    *,
+    patch_size: Width = 4,
+    dim: Width = 64,
+    depth: Depth = 6,
+    heads: Width = 8,
+    mlp_dim: Width = 128,
+    dropout: Rate = 0.0,
+    activation: Activation = "gelu",
+    in_channels: Width = 3,
+    image_size: ImageSize = 32,
+    num_classes: Count = 10,
+) -> nn.Module:
+    """A vision transformer of `depth` blocks with `heads` heads of `dim` / `heads` units each.
+
+    `patch_size` divides both sides of the image, `heads` divides `dim`.
+    """
+    height, width = sides(image_size)
+    problems = _misfits(height, width, patch_size=patch_size, dim=dim, heads=heads)
+    if problems:
+        raise StarcliError("vit: sizes that do not fit together", problems)
+    patches = (height // patch_size) * (width // patch_size)
+    return ViT(patches, patch_size, dim, depth, heads, mlp_dim, dropout, in_channels, num_classes, activation)
+
+
+def _misfits(height: int, width: int, *, patch_size: int, dim: int, heads: int) -> Sequence[str]:
+    problems = []
+    if height % patch_size or width % patch_size:
+        fitting = [str(p) for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
+        problems.append(
+            f"patch_size: {patch_size} does not divide {height}x{width} pixels; " + ", ".join(fitting) + " do"
+        )
+    if dim % heads:
+        problems.append(f"heads: {heads} does not divide dim, {dim}")
+    return problems
