@@ -117,11 +117,10 @@ class FlatNetwork:
         """Move the vector, the gradient and the buffers to `device`; returns itself."""
         parameters, gradient = self.parameters.to(device), self.gradient.to(device)
         if parameters is not self.parameters:
-            learnable = self._learnable()
-            for parameter in learnable.values():
+            for parameter in self.network.parameters():
                 parameter.grad = None
             self.network.to(device)
-            self._adopt(parameters, learnable, copy=False)
+            self._adopt(parameters, self._learnable(), copy=False)
             self.gradient.copy_(gradient)
         return self
 

@@ -1,0 +1,187 @@
+"""FlatNetwork: one vector, the same function, the same gradients, whatever the layout, ties and buffers."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from starcli import models
+from starcli.errors import StarcliError
+from starcli.models.flat import FlatNetwork
+
+FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+def network(seed: int = 0) -> nn.Module:
+    return models.build("resnet", generator=torch.Generator().manual_seed(seed), width=4, in_channels=1, num_classes=3)
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(9)
+    return torch.randn(6, 1, 8, 8, generator=generator), torch.randint(3, (6,), generator=generator)
+
+
+class Tied(nn.Module):
+    """An autoencoder whose decoder is its encoder's weight, a frozen scale, a buffer that is not saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(4, 4, bias=False)
+        self.decoder = nn.Linear(4, 4)
+        self.decoder.weight = self.encoder.weight
+        self.scale = nn.Parameter(torch.full((4,), 2.0), requires_grad=False)
+        self.register_buffer("count", torch.tensor(3))
+        self.register_buffer("cache", torch.zeros(2), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.decoder(torch.tanh(self.encoder(x))) * self.scale
+        return out
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_same_function_and_every_parameter_is_a_view(memory_format: torch.memory_format) -> None:
+    plain, flat = network(), FlatNetwork(network(), memory_format=memory_format)
+    x, _ = batch()
+    assert torch.allclose(flat.network.eval()(x), plain.eval()(x), atol=1e-6)
+    names = [name for name, _ in plain.named_parameters()]
+    assert [slot.name for slot in flat.layout] == names
+    assert flat.parameters.numel() == sum(p.numel() for p in plain.parameters())
+    for slot, (name, parameter) in zip(flat.layout, flat.network.named_parameters(), strict=True):
+        assert name == slot.name
+        assert parameter.data_ptr() == flat.parameters.data_ptr() + 4 * slot.offset
+        assert parameter.grad is not None
+        assert parameter.grad.data_ptr() == flat.gradient.data_ptr() + 4 * slot.offset
+        if parameter.ndim == 4:
+            assert parameter.is_contiguous(memory_format=memory_format)
+    flat.parameters.zero_()
+    assert all(not p.any() for p in flat.network.parameters())
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_gradients_and_steps_equal_those_of_the_plain_network(memory_format: torch.memory_format) -> None:
+    plain, flat = network(), FlatNetwork(network(), memory_format=memory_format)
+    x, y = batch()
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2, "nesterov": True}
+    one = torch.optim.SGD(plain.parameters(), **options)
+    other = torch.optim.SGD([flat.parameters], **options)
+    for _ in range(3):
+        one.zero_grad()
+        functional.cross_entropy(plain(x), y).backward()
+        one.step()
+        flat.zero_grad()
+        functional.cross_entropy(flat.network(x), y).backward()
+        other.step()
+    assert torch.allclose(flat.flatten(plain.state_dict()), flat.parameters, atol=1e-5)
+    named = flat.views(flat.gradient)
+    assert all(
+        torch.allclose(named[name], p.grad, atol=1e-5) for name, p in plain.named_parameters() if p.grad is not None
+    )
+    assert torch.allclose(flat.network.bn1.running_mean, plain.bn1.running_mean, atol=1e-6)
+
+
+def test_gradients_accumulate_in_place() -> None:
+    flat = FlatNetwork(network())
+    x, y = batch()
+    flat.network.eval()
+    flat.zero_grad()
+    functional.cross_entropy(flat.network(x), y).backward()
+    once = flat.gradient.clone()
+    functional.cross_entropy(flat.network(x), y).backward()
+    assert torch.allclose(flat.gradient, 2 * once)
+    flat.zero_grad()
+    assert not flat.gradient.any()
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_state_load_and_flatten_agree_over_layouts(memory_format: torch.memory_format) -> None:
+    source = network(1).state_dict()
+    flat = FlatNetwork(network(0), memory_format=memory_format)
+    vector = flat.flatten(source)
+    flat.load(source, finite=True)
+    assert torch.equal(vector, flat.parameters)
+    state = flat.state()
+    assert list(state) == list(source)
+    assert all(torch.equal(state[name], source[name]) and state[name].is_contiguous() for name in source)
+    assert state["bn1.num_batches_tracked"].dtype is torch.int64
+    out = torch.zeros_like(vector)
+    assert flat.flatten({k: v for k, v in source.items() if "running" not in k}, out=out) is out
+    assert torch.equal(out, vector)
+    state["conv1.weight"].zero_()
+    assert flat.parameters.any()
+    assert torch.equal(flat.views(vector)["conv1.weight"], source["conv1.weight"])
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_a_star_step_is_one_lerp(memory_format: torch.memory_format) -> None:
+    flat = FlatNetwork(network(), memory_format=memory_format)
+    a, b = network(1).state_dict(), network(2).state_dict()
+    torch.lerp(flat.flatten(a), flat.flatten(b), 0.25, out=flat.parameters)
+    for name, parameter in flat.network.named_parameters():
+        assert torch.allclose(parameter, 0.75 * a[name] + 0.25 * b[name], atol=1e-7)
+    x, y = batch()
+    functional.cross_entropy(flat.network(x), y).backward()
+    assert flat.gradient.any()
+
+
+def test_tied_frozen_and_buffers() -> None:
+    flat = FlatNetwork(Tied())
+    assert [slot.name for slot in flat.layout] == ["encoder.weight", "decoder.bias"]
+    assert flat.tied == (("encoder.weight", "decoder.weight"),)
+    assert set(flat.buffers) == {"scale", "count"}
+    assert flat.network.decoder.weight is flat.network.encoder.weight
+    state = flat.state()
+    assert set(state) == {"encoder.weight", "decoder.weight", "decoder.bias", "scale", "count"}
+    assert state["encoder.weight"].data_ptr() != state["decoder.weight"].data_ptr()
+    flat.network(torch.ones(2, 4)).sum().backward()
+    assert flat.gradient.any()
+    flat.load({**state, "count": torch.tensor(8), "scale": torch.ones(4)})
+    assert int(flat.network.count) == 8
+    assert torch.equal(flat.buffers["scale"], torch.ones(4))
+    with pytest.raises(StarcliError, match=r"decoder\.weight: tied to encoder\.weight"):
+        flat.load({**state, "decoder.weight": state["decoder.weight"] + 1})
+
+
+def test_load_reports_every_problem_and_changes_nothing() -> None:
+    flat = FlatNetwork(network())
+    before = flat.state()
+    bad = {name: tensor + 1 for name, tensor in before.items()}
+    del bad["conv1.weight"]
+    bad["linear.weight"] = torch.zeros(3, 3)
+    bad["other"] = torch.zeros(1)
+    bad["bn1.num_batches_tracked"] = torch.zeros(())
+    with pytest.raises(StarcliError) as caught:
+        flat.load(bad)
+    text = str(caught.value)
+    assert "conv1.weight: missing" in text
+    assert "linear.weight: shape (3, 3), expected (3, 16)" in text
+    assert "other: unknown to the network" in text
+    assert "bn1.num_batches_tracked: torch.float32, expected integers" in text
+    assert len(caught.value.problems) == 4
+    nan = {**before, "linear.bias": torch.full((3,), float("nan"))}
+    with pytest.raises(StarcliError, match=r"linear\.bias: NaN"):
+        flat.load(nan, finite=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in flat.state().items())
+    with pytest.raises(StarcliError, match=r"conv1\.weight: missing"):
+        flat.flatten({})
+
+
+def test_other_precision_and_device() -> None:
+    flat = FlatNetwork(network(), dtype=torch.float64)
+    assert flat.parameters.dtype is flat.network.bn1.running_mean.dtype is torch.float64
+    x, _ = batch()
+    expected = flat.network.eval()(x.double())
+    expected.sum().backward()
+    gradient = flat.gradient.clone()
+    assert flat.to("cpu") is flat
+    assert torch.equal(flat.gradient, gradient)
+    flat.to("meta")
+    assert flat.parameters.device.type == flat.gradient.device.type == "meta"
+    assert all(p.device.type == "meta" and p.grad is not None for p in flat.network.parameters())
+    assert flat.network.bn1.running_mean.device.type == "meta"
+
+
+def test_nothing_to_learn_and_wrong_format_are_refused() -> None:
+    with pytest.raises(StarcliError, match="no learnable parameter"):
+        FlatNetwork(nn.Flatten())
+    with pytest.raises(ValueError, match="memory_format"):
+        FlatNetwork(network(), memory_format=torch.channels_last_3d)
