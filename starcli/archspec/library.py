@@ -1,0 +1,49 @@
+"""Where shipped specs lie, and how one is read from there or from a path."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from starcli.archspec.reading import MAX_CHARACTERS
+from starcli.archspec.spec import Spec, parse
+from starcli.errors import StarcliError, unknown
+
+
+def spec_dir() -> Path:
+    """The directory of shipped specs: inside the package in a wheel, beside it in a clone, sdist or editable install."""
+    package = Path(__file__).resolve().parents[1]
+    for directory in (package / "archspecs", package.parent / "archspecs"):
+        if directory.is_dir():
+            return directory
+    raise StarcliError("the shipped specs (archspecs/) are missing from this installation")
+
+
+def shipped() -> list[str]:
+    """Names of the shipped specs, sorted."""
+    return sorted(path.stem for path in spec_dir().glob("*.yaml"))
+
+
+def load(path: Path | str) -> Spec:
+    """The spec in a file, or the shipped one of that name (a word without a suffix that is no file here)."""
+    file = Path(path)
+    if isinstance(path, str) and not file.suffix and file.name == path and not file.is_file():
+        return _shipped(path)
+    return parse(_text(file), str(path))
+
+
+@lru_cache(maxsize=64)
+def _shipped(name: str) -> Spec:
+    if name not in shipped():
+        raise unknown("spec", name, shipped())
+    return parse(_text(spec_dir() / f"{name}.yaml"), f"{name}.yaml")
+
+
+def _text(file: Path) -> str:
+    """The whole file; at most a few megabytes are ever read."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(4 * MAX_CHARACTERS + 1)
+        return data.decode()
+    except OSError as error:
+        raise StarcliError(f"{file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise StarcliError(f"{file}: this is no text (UTF-8)") from None
