@@ -1,0 +1,103 @@
+"""`open_data`: from a typed name to training, validation and test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from starcli.data import parse_name
+from starcli.data.loading import Loaded, Request
+from starcli.data.partition import balanced_prefix, split_indices
+from starcli.data.splits import Split
+from starcli.data.streaming import StreamedSplit
+from starcli.errors import StarcliError
+from starcli.registry import DATASETS, resolve
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, ready to be read, with all that a checkpoint keeps about it.
+
+    `name` is the kind as typed, without any path. `mean` and `std` refer to inputs scaled to [0, 1] (raw for float
+    inputs). `fingerprint` is a sha256 over the whole data, whatever limit and split. `augmentation` is this data
+    set's usual one for training. `input_shape` is (C, H, W), or (D,) for vectors.
+    """
+
+    name: str
+    num_classes: int
+    input_shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    augmentation: tuple[str, ...]
+    train: Split
+    validation: Split | None
+    test: Split
+    val_fraction: float
+    split_seed: int
+    limit: int | None
+
+
+def open_data(
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    limit: int | None = None,
+    val_fraction: float = 0.0,
+    split_seed: int = 0,
+    image_size: int | None = None,
+) -> Dataset:
+    """Open the data set `name` as typed: "digits", "cifar10", "idx:DIR", "folder:DIR", "x.npz", "gaussians:train=100".
+
+    `limit` keeps that many training images, the first of each class in turn (`balanced_prefix`); the validation part
+    (`split_indices`) is then taken from these. `data_dir` and `download` concern the public data sets, `image_size`
+    folders. Raises StarcliError for everything that may be wrong with a name, a file or its contents.
+    """
+    kind, rest = parse_name(name)
+    if image_size is not None and kind != "folder":
+        raise StarcliError(f"an image size is for folder:DIR; {kind} has its own")
+    if image_size is not None and not 1 <= image_size <= 4096:
+        raise StarcliError(f"the image size is {image_size}, expected 1 to 4096")
+    loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size))
+    train, validation = _divide(loaded.train, limit, val_fraction, split_seed)
+    train, validation, test = _resident(train, validation, loaded.test)
+    return Dataset(
+        name=loaded.name,
+        num_classes=loaded.num_classes,
+        input_shape=loaded.input_shape,
+        mean=loaded.normalisation.mean,
+        std=loaded.normalisation.std,
+        fingerprint=loaded.fingerprint,
+        augmentation=loaded.augmentation,
+        train=train,
+        validation=validation,
+        test=test,
+        val_fraction=val_fraction,
+        split_seed=split_seed,
+        limit=limit,
+    )
+
+
+def _divide(train: Split, limit: int | None, val_fraction: float, split_seed: int) -> tuple[Split, Split | None]:
+    kept = balanced_prefix(train.labels.numpy(), limit)
+    inner, outer = split_indices(len(kept), val_fraction, split_seed)
+    if len(inner) == len(train):
+        return train, None
+    validation = train.subset(torch.from_numpy(kept[outer])) if len(outer) else None
+    return train.subset(torch.from_numpy(kept[inner])), validation
+
+
+def _resident(train: Split, validation: Split | None, test: Split) -> tuple[Split, Split | None, Split]:
+    """Decode streamed splits into memory where all of them together fit there."""
+    streamed = [split for split in (train, validation, test) if isinstance(split, StreamedSplit)]
+    if not streamed or sum(split.decoded_bytes for split in streamed) > StreamedSplit.RESIDENT_BYTES:
+        return train, validation, test
+    held = {id(split): split.decode() for split in streamed}
+    return (
+        held.get(id(train), train),
+        None if validation is None else held.get(id(validation), validation),
+        held.get(id(test), test),
+    )

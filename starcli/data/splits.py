@@ -1,0 +1,214 @@
+"""A part of a data set (train, validation, test) that lives in memory, and what every part can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from starcli.data.augment import augment, check_augmentations
+
+Device = torch.device | str
+
+# Below this size the normalised float32 inputs are kept, so that passes after the first cost a slice or a gather.
+READY_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """inputs = (raw / span - mean) / std, one mean and std a channel (or feature), or one for all.
+
+    `span` is what raw values are divided by first: 255 for uint8 images, 16 for the digits, 1 for floats.
+    """
+
+    span: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def constants(self, dimensions: int, device: Device) -> tuple[Tensor, Tensor]:
+        """Factor and summand of the one affine map that this is, shaped to broadcast over (B, C, ...) inputs."""
+        std, mean = torch.tensor(self.std, dtype=torch.float64), torch.tensor(self.mean, dtype=torch.float64)
+        shape = (-1,) + (1,) * (dimensions - 2)
+        factor, summand = 1 / (self.span * std), -mean / std
+        return factor.float().view(shape).to(device), summand.float().view(shape).to(device)
+
+
+class Split(ABC):
+    """Labelled inputs in a fixed order, read in batches."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def labels(self) -> Tensor:
+        """int64 labels (N,) on the CPU, in file order."""
+
+    @abstractmethod
+    def subset(self, positions: Tensor) -> Split:
+        """The part at int64 `positions`, in their order."""
+
+    @abstractmethod
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        augmentation: Sequence[str] = (),
+        generator: Generator | None = None,
+        device: Device = "cpu",
+        channels_last: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """float32 normalised inputs (B, ...) and int64 labels (B,) on `device`; the last batch may be smaller.
+
+        `order` holds int64 positions (default: file order). `augmentation` names what `generator` (on the CPU) draws
+        for each image anew. The tensors must not be written to: they may be views of what the split keeps.
+        """
+
+
+class MemorySplit(Split):
+    """Raw inputs (N, C, H, W) or (N, D), uint8 or float32, held in memory and, once used there, on the device."""
+
+    def __init__(
+        self,
+        raw: Tensor,
+        labels: Tensor,
+        normalisation: Normalisation,
+        *,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        """`input_shape` is smaller than raw's where images are stored larger than the network sees them."""
+        if len(raw) != len(labels) or labels.dtype != torch.int64:
+            raise ValueError(f"{len(raw)} inputs need as many int64 labels, got {len(labels)} of {labels.dtype}")
+        self._raw = raw
+        self._labels = labels
+        self._normalisation = normalisation
+        self.input_shape = tuple(input_shape) if input_shape is not None else tuple(raw.shape[1:])
+        self._resident: tuple[torch.device, Tensor, Tensor] | None = None
+        self._ready: tuple[tuple[torch.device, bool], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @property
+    def labels(self) -> Tensor:
+        return self._labels
+
+    @property
+    def raw(self) -> Tensor:
+        """The inputs as stored, (N, ...) uint8 or float32."""
+        return self._raw
+
+    def subset(self, positions: Tensor) -> MemorySplit:
+        return MemorySplit(
+            self._raw[positions], self._labels[positions], self._normalisation, input_shape=self.input_shape
+        )
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        augmentation: Sequence[str] = (),
+        generator: Generator | None = None,
+        device: Device = "cpu",
+        channels_last: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        check_request(batch_size, augmentation, generator, tuple(self._raw.shape[1:]), self.input_shape)
+        channels_last = channels_last and self._raw.dim() == 4
+        place = torch.device(device)
+        raw, labels = self._on(place)
+        if order is not None:
+            order = order.to(place)
+        if not augmentation and len(self) * _float_bytes(self.input_shape) <= READY_BYTES:
+            return _picked(self._inputs(place, channels_last), labels, batch_size, order, channels_last)
+        return self._prepared(raw, labels, batch_size, order, augmentation, generator, channels_last)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Raw inputs and labels on `device`; the last device asked for keeps its copy."""
+        if self._raw.device == device:
+            return self._raw, self._labels
+        if self._resident is None or self._resident[0] != device:
+            self._resident = (device, self._raw.to(device), self._labels.to(device))
+        return self._resident[1:]
+
+    def _inputs(self, device: torch.device, channels_last: bool) -> Tensor:
+        """All normalised inputs, made once: (N, C, H, W), or (N, H, W, C) in memory for channels last."""
+        key = (device, channels_last)
+        if self._ready is None or self._ready[0] != key:
+            inputs = prepare(self._on(device)[0], self.input_shape, self._normalisation)
+            # Gathering rows of a permuted tensor would lose its layout, so the layout is made the shape.
+            self._ready = (key, inputs.permute(0, 2, 3, 1).contiguous() if channels_last else inputs)
+        return self._ready[1]
+
+    def _prepared(
+        self,
+        raw: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        order: Tensor | None,
+        augmentation: Sequence[str],
+        generator: Generator | None,
+        channels_last: bool,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, targets in _picked(raw, labels, batch_size, order, False):
+            inputs = prepare(
+                images, self.input_shape, self._normalisation, augmentation, generator, channels_last=channels_last
+            )
+            yield inputs, targets
+
+
+def _float_bytes(shape: Sequence[int]) -> int:
+    return 4 * int(torch.Size(shape).numel())
+
+
+def _picked(
+    inputs: Tensor, labels: Tensor, batch_size: int, order: Tensor | None, permuted: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of rows: slices in file order, else gathers; `permuted` rows are (H, W, C) and returned as (C, H, W)."""
+    for start in range(0, len(labels) if order is None else len(order), batch_size):
+        if order is None:
+            rows, targets = inputs[start : start + batch_size], labels[start : start + batch_size]
+        else:
+            chosen = order[start : start + batch_size]
+            rows, targets = inputs.index_select(0, chosen), labels.index_select(0, chosen)
+        yield rows.permute(0, 3, 1, 2) if permuted else rows, targets
+
+
+def prepare(
+    raw: Tensor,
+    input_shape: Sequence[int],
+    normalisation: Normalisation,
+    augmentation: Sequence[str] = (),
+    generator: Generator | None = None,
+    *,
+    channels_last: bool = False,
+) -> Tensor:
+    """Cut, augment and normalise a batch of raw inputs, always into new memory: (B, *input_shape) float32."""
+    images = raw
+    if images.dim() == 4:
+        size = (input_shape[1], input_shape[2])
+        images = augment(images, augmentation, size=size, generator=generator or torch.Generator())
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    inputs = images.to(torch.float32, copy=True, memory_format=layout)
+    # Two operations that round once each, never a fused one: a batch must not depend on how it was cut.
+    factor, summand = normalisation.constants(raw.dim(), raw.device)
+    return inputs.mul_(factor).add_(summand)
+
+
+def check_request(
+    batch_size: int,
+    augmentation: Sequence[str],
+    generator: Generator | None,
+    stored: tuple[int, ...],
+    input_shape: tuple[int, ...],
+) -> None:
+    """What `batches` of every split asks of its arguments."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size}, expected at least 1")
+    check_augmentations(augmentation, stored, input_shape)
+    if augmentation and generator is None:
+        raise ValueError("augmentation needs a generator: draws never come from the global one")

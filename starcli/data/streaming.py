@@ -1,0 +1,203 @@
+"""Images that are decoded from files by worker processes, while the network computes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_request, prepare
+from starcli.errors import StarcliError
+
+# Images a worker hands over at once: small, so that the first batch comes early and little shared memory is held.
+CHUNK = 32
+
+# Only readers that stay inside this process (no ghostscript) and the formats of torchvision's ImageFolder.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
+
+# A picture with more pixels is refused before it is decoded: 150 MB as RGB, more than any camera's.
+MAX_PIXELS = 50_000_000
+
+
+def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
+    """The RGB image at `path`, resized to a square, as (3, size, size) uint8.
+
+    JPEGs are decoded at the smallest of 1, 1/2, 1/4, 1/8 of their size that is not below `size`, then resized
+    bilinearly with antialiasing. Raises StarcliError with the path for what is no image, is damaged or is too large.
+    """
+    from PIL import Image
+
+    try:
+        # Notes about odd metadata would interrupt progress bars; what matters raises.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                image.draft("RGB", (size, size))
+                if image.width * image.height > MAX_PIXELS:
+                    raise StarcliError(
+                        f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
+                    )
+                rgb = image.convert("RGB")
+                if rgb.size != (size, size):
+                    rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+                return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+    except StarcliError:
+        raise
+    except Exception as error:
+        # A damaged file makes the decoders raise nearly anything: OSError, SyntaxError, ValueError, struct.error.
+        words = f"{error}".replace(str(path), path.name).replace("\n", " ") or type(error).__name__
+        raise StarcliError(f"{path}: cannot be read as an image: {words}") from error
+
+
+class _Chunks(Dataset[tuple[Tensor, str | None]]):
+    """What workers run: item i is chunk i of the decoded images, or the words of an error."""
+
+    def __init__(self, root: str, names: NDArray[np.bytes_], positions: NDArray[np.int64], size: int) -> None:
+        self.root, self.names, self.positions, self.size = root, names, positions, size
+
+    def __getitem__(self, chunk: int) -> tuple[Tensor, str | None]:
+        chosen = self.positions[chunk * CHUNK : (chunk + 1) * CHUNK]
+        images = torch.empty(len(chosen), 3, self.size, self.size, dtype=torch.uint8)
+        for row, position in enumerate(chosen):
+            path = Path(self.root, os.fsdecode(self.names[position]))
+            try:
+                images[row] = torch.from_numpy(decode_image(path, self.size))
+            except StarcliError as error:
+                # Words, not the exception: a DataLoader would wrap it into a worker's traceback.
+                return images[:0], error.summary
+        return images, None
+
+    def __len__(self) -> int:
+        return -(-len(self.positions) // CHUNK)
+
+
+def default_workers() -> int:
+    """One worker for each core that this process may use, shared among the ranks of this machine, at most 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, min(16, cores // max(1, int(ranks) if ranks.isdigit() else 1)))
+
+
+class StreamedSplit(Split):
+    """Images of a folder, decoded anew in each pass: for what does not fit in memory."""
+
+    # Data sets that take up to this much, decoded, are held in memory instead.
+    RESIDENT_BYTES = 2 << 30
+
+    def __init__(
+        self,
+        root: Path,
+        names: NDArray[np.bytes_],
+        labels: Tensor,
+        normalisation: Normalisation,
+        *,
+        stored_size: int,
+        input_size: int,
+        workers: int | None = None,
+    ) -> None:
+        """`names` are paths below `root` (encoded: a million `str` would be copied page by page into every worker).
+
+        Images are resized to `stored_size` squared; the network sees windows of `input_size` squared.
+        """
+        self._root, self._names, self._labels, self._normalisation = root, names, labels, normalisation
+        self._stored, self._size = stored_size, input_size
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def labels(self) -> Tensor:
+        return self._labels
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Memory that all images take once decoded and resized."""
+        return len(self) * 3 * self._stored**2
+
+    def subset(self, positions: Tensor) -> StreamedSplit:
+        return StreamedSplit(
+            self._root,
+            self._names[positions.numpy()],
+            self._labels[positions],
+            self._normalisation,
+            stored_size=self._stored,
+            input_size=self._size,
+            workers=self._workers,
+        )
+
+    def decode(self) -> MemorySplit:
+        """Decode all images into memory."""
+        images = torch.empty(len(self), 3, self._stored, self._stored, dtype=torch.uint8)
+        done = 0
+        for chunk in self._chunks(np.arange(len(self)), torch.device("cpu")):
+            images[done : done + len(chunk)] = chunk
+            done += len(chunk)
+        return MemorySplit(images, self._labels, self._normalisation, input_shape=(3, self._size, self._size))
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        augmentation: Sequence[str] = (),
+        generator: Generator | None = None,
+        device: Device = "cpu",
+        channels_last: bool = False,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        shape = (3, self._size, self._size)
+        check_request(batch_size, augmentation, generator, (3, self._stored, self._stored), shape)
+        place = torch.device(device)
+        order = torch.arange(len(self)) if order is None else order.cpu()
+        labels = self._labels[order].to(place)
+
+        def generate() -> Iterator[tuple[Tensor, Tensor]]:
+            done = 0
+            for images in _regrouped(self._chunks(order.numpy(), place), batch_size):
+                inputs = prepare(
+                    images, shape, self._normalisation, augmentation, generator, channels_last=channels_last
+                )
+                yield inputs, labels[done : done + len(inputs)]
+                done += len(inputs)
+
+        return generate()
+
+    def _chunks(self, positions: NDArray[np.int64], device: torch.device) -> Iterator[Tensor]:
+        """The raw images at `positions`, in that order, a chunk at a time, on `device`."""
+        items = _Chunks(str(self._root), self._names, positions, self._stored)
+        loader = DataLoader(
+            items,
+            batch_size=None,
+            num_workers=min(len(items), self._workers if self._workers is not None else default_workers()),
+            pin_memory=device.type == "cuda",
+            generator=Generator(),  # else the loader draws its workers' seeds from the global generator
+        )
+        for images, problem in loader:
+            if problem is not None:
+                raise StarcliError(problem)
+            yield images.to(device, non_blocking=True)
+
+
+def _regrouped(chunks: Iterator[Tensor], batch_size: int) -> Iterator[Tensor]:
+    """Batches of `batch_size` rows from chunks of any length; the last may be smaller."""
+    held: list[Tensor] = []
+    rows = 0
+    for chunk in chunks:
+        while rows + len(chunk) >= batch_size:
+            taken = batch_size - rows
+            held.append(chunk[:taken])
+            yield held[0] if len(held) == 1 else torch.cat(held)
+            held, rows, chunk = [], 0, chunk[taken:]
+        if len(chunk):
+            held.append(chunk)
+            rows += len(chunk)
+    if held:
+        yield torch.cat(held)
