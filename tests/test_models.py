@@ -234,6 +234,7 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
         "    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
         "    return nn.Sequential(nn.Conv2d(in_chans, width, 1), pool, nn.Linear(width, num_classes))\n"
         "def text():\n    return 'no network'\n"
+        "def broken():\n    raise KeyError('gone')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     arguments = models.complete("own_models:net", {"width": 6}, input_shape=(1, 9, 9), num_classes=5, trusted=True)
@@ -245,6 +246,7 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
         ("own_models:nett", {}, "did you mean net?"),
         ("own_models:text", {}, "made a str"),
         ("own_models:net", {"depth": 3}, "wrong arguments"),
+        ("own_models:broken", {}, "KeyError: 'gone'"),
         ("own_modells:net", {}, "No module named 'own_modells'"),
         ("torchvision:resnt18", {}, "did you mean"),
         ("timm:resnet18", {}, "timm"),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli import archspec
+from starcli.archspec import Spec, load, spec_dir
 from starcli.errors import StarcliError
 from starcli.models import external
 from starcli.models.arguments import Builder, checked, image_size_of, names
@@ -79,13 +79,14 @@ def complete(
     return values
 
 
-def specification(name: str, arguments: Mapping[str, Any]) -> "tuple[archspec.Spec, dict[str, int]] | None":
+def specification(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
     """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
     if external.is_external(name):
         return None
     values = checked(name, _function(name), arguments)
     file, variables = _specification(name, values)
-    return archspec.load(file), variables
+    # by path: a file in the working directory that is called `mlp` must not take its place
+    return load(spec_dir() / f"{file}.yaml"), variables
 
 
 def _specification(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:

@@ -5,9 +5,12 @@ checkpoint never names code.
 """
 
 import inspect
+import math
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -77,13 +80,14 @@ def _timm(name: str) -> Builder:
 
 
 def _imported(module_name: str, attribute: str) -> Builder:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # where people keep their own models; last, so that it hides nothing that is installed
+        sys.path.append(here)
     try:
         module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        # a module that is there but itself misses another is a fault of that module, and says so
-        raise StarcliError(f"architecture {module_name}:{attribute}: {error}") from error
-    except (ImportError, ValueError, SyntaxError) as error:
-        raise StarcliError(f"architecture {module_name}:{attribute} cannot be imported", [str(error)]) from error
+    except Exception as error:  # the module is the user's code and may raise anything
+        raise StarcliError(f"architecture {module_name}:{attribute} cannot be imported", [_what(error)]) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -95,11 +99,12 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     """Call `function` with `arguments`. Raises StarcliError for arguments that it does not take, or no network."""
     try:
         inspect.signature(function).bind(**arguments)
-        network = function(**arguments)
     except TypeError as error:
         raise StarcliError(f"architecture {name}: wrong arguments", [str(error)]) from error
-    except ValueError as error:
-        raise StarcliError(f"architecture {name} refuses its arguments", [str(error)]) from error
+    try:
+        network = function(**arguments)
+    except Exception as error:  # the function is the user's code and may raise anything
+        raise StarcliError(f"architecture {name} cannot be built", [_what(error)]) from error
     if not isinstance(network, nn.Module):
         raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
     return network
@@ -111,7 +116,7 @@ def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_clas
     torchvision takes the number of classes and always 3 channels; timm channels as well; a function of the user's own
     gets what its signature names.
     """
-    values: dict[str, Any] = {"num_classes": num_classes, "input_size": _product(input_shape)}
+    values: dict[str, Any] = {"num_classes": num_classes, "input_size": math.prod(input_shape)}
     if len(input_shape) == 3:
         values |= {"in_channels": input_shape[0], "image_size": image_size_of(*input_shape[1:])}
     package = name.partition(":")[0]
@@ -126,8 +131,5 @@ def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_clas
     return found
 
 
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for side in shape:
-        total *= side
-    return total
+def _what(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
