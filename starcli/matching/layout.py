@@ -1,0 +1,260 @@
+"""What matching needs of a spec: which units stand beside which, laid out so that each cost matrix is one product.
+
+A *chain* is what one root group brings into one block: its own sub-axis and those of the groups within it, a single
+axis of prod(sizes) positions on which a single permutation acts. For every chain S all blocks that bear it are stacked
+as rows of one matrix (rows, |S|): a row is a position along the other axes of a block. Moving the other chains reorders
+rows, so
+
+    cost of S = A.T @ B[source]      (|S|, |S|)
+
+where A and B are the stacks of the two models and `source` follows from the other chains' permutations.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from starcli.archspec import Block, Resolved
+from starcli.matching.assignment import Indices
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A root group and the groups within it that stand together in a block, parents first."""
+
+    groups: tuple[str, ...]
+    parents: tuple[tuple[int, ...], ...]
+    """For each group the positions in `groups` of its parents, outermost first."""
+    sizes: tuple[int, ...]
+
+    @property
+    def root(self) -> str:
+        return self.groups[0]
+
+    @property
+    def size(self) -> int:
+        return prod(self.sizes)
+
+    def flat(self, index: Mapping[str, Indices]) -> Indices:
+        """The permutation of the chain's positions (size,): new position -> old position."""
+        if len(self.groups) == 1:
+            return index[self.root]
+        grids = np.ogrid[tuple(slice(n) for n in self.sizes)]
+        old = np.zeros(self.sizes, dtype=np.int64)
+        for k, group in enumerate(self.groups):
+            at = tuple(grids[parent] for parent in (*self.parents[k], k))
+            old += index[group][at] * prod(self.sizes[k + 1 :])
+        return old.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One block in the stack of one chain: rows start:stop, read in the order `order` of the block's sub-axes."""
+
+    block: Block
+    order: tuple[int, ...]
+    start: int
+    stop: int
+    counted: bool
+    """Whether this is the one stack through which the block enters the objective."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The rows of one chain: first those beside nothing that moves, then those of output axes, then the others."""
+
+    chain: Chain
+    pieces: tuple[Piece, ...]
+    rows: int
+    fixed_rows: int
+    output_rows: int
+    """Rows up to here are fixed or of output axes: axis 0 of a tensor, what makes a unit rather than what it feeds."""
+    base: Indices
+    """(moving rows,) source row where all other units are those numbered 0."""
+    units: Indices
+    """(others, moving rows) positions in the concatenated permutation of all chains."""
+    strides: Indices
+    """(others, moving rows) rows from one unit of that chain to the next."""
+    share: np.ndarray
+    """(rows,) 1 / the number of times that the row's block is stacked for the same root group."""
+
+    def source(self, state: Indices) -> Indices:
+        """(moving rows,) the row of the model that belongs at each row, given the permutations of all chains."""
+        source = self.base
+        for units, strides in zip(self.units, self.strides, strict=True):
+            source = source + state[units] * strides
+        return source
+
+    def fill(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The stack (rows, chain size) float32 of a model."""
+        stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32)
+        for piece in self.pieces:
+            values = piece.block.view(tensors[piece.block.tensor].detach()).permute(piece.order)
+            stacked[piece.start : piece.stop].view(values.shape).copy_(values)
+        return stacked
+
+
+@dataclass(frozen=True)
+class Family:
+    """A root group with all groups within it: what is matched at once, the rest held."""
+
+    root: str
+    groups: tuple[str, ...]
+    stacks: tuple[int, ...]
+    """Numbers of its stacks in `Layout.stacks`."""
+    quadratic: bool
+    """Whether some block bears it twice, so that its costs depend on its own permutation."""
+    neighbours: tuple[int, ...]
+    """Numbers of the families (itself among them if quadratic) whose costs change when it moves."""
+
+    @property
+    def nested(self) -> bool:
+        return len(self.groups) > 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """All stacks and families of one spec."""
+
+    spec: Resolved
+    stacks: tuple[Stack, ...]
+    offsets: tuple[int, ...]
+    """Where each stack's chain begins in the concatenated permutation."""
+    families: tuple[Family, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A chain in a block, and the positions of its sub-axes there."""
+
+    chain: Chain
+    axes: tuple[int, ...]
+    output: bool
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """A block as seen by the `focus`-th of its places."""
+
+    block: Block
+    places: tuple[_Place, ...]
+    focus: int
+
+    @property
+    def others(self) -> tuple[_Place, ...]:
+        return self.places[: self.focus] + self.places[self.focus + 1 :]
+
+    @property
+    def kind(self) -> int:
+        """0 where nothing else moves, 1 on output axes, 2 on the others: the order within a stack."""
+        return 0 if len(self.places) == 1 else 1 if self.places[self.focus].output else 2
+
+
+@lru_cache(maxsize=4)
+def layout(spec: Resolved) -> Layout:
+    """The layout of a spec; made once for the specs last used."""
+    rank = {name: i for i, name in enumerate(spec.groups)}
+    blocks = [block for name in spec.learnable() for block in spec.blocks.get(name, ())]
+    placed = [(block, _places(block, rank)) for block in blocks]
+    found: dict[Chain, list[_Stacked]] = {}
+    for block, places in placed:
+        for focus, place in enumerate(places):
+            found.setdefault(place.chain, []).append(_Stacked(block, places, focus))
+    starts = np.cumsum([0, *(chain.size for chain in found)]).tolist()
+    offsets = dict(zip(found, starts, strict=False))
+    stacks = tuple(_stack(chain, stacked, offsets) for chain, stacked in found.items())
+    families = _families(spec, tuple(found), [places for _, places in placed])
+    return Layout(spec, stacks, tuple(offsets.values()), families)
+
+
+def _places(block: Block, rank: Mapping[str, int]) -> tuple[_Place, ...]:
+    """The chains of a block, in the order of their roots' sub-axes."""
+    places = []
+    for root, name in enumerate(block.groups):
+        if name is None or block.parents[root]:
+            continue
+        inner = [k for k, parents in enumerate(block.parents) if parents and parents[0] == root]
+        axes = (root, *sorted(inner, key=lambda k: (rank[str(block.groups[k])], k)))
+        chain = Chain(
+            groups=tuple(str(block.groups[k]) for k in axes),
+            parents=tuple(tuple(axes.index(parent) for parent in block.parents[k]) for k in axes),
+            sizes=tuple(block.shape[k] for k in axes),
+        )
+        places.append(_Place(chain, axes, output=block.axes[root] == 0))
+    return tuple(places)
+
+
+def _stack(chain: Chain, stacked: list[_Stacked], offsets: Mapping[Chain, int]) -> Stack:
+    """All blocks that bear `chain`, one below the other."""
+    stacked = sorted(stacked, key=lambda each: each.kind)
+    width = max(len(each.others) for each in stacked)
+    pieces, tables, shares, start = [], [], [], 0
+    counts = {0: 0, 1: 0, 2: 0}
+    for each in stacked:
+        piece = _piece(each, start)
+        start = piece.stop
+        counts[each.kind] += piece.stop - piece.start
+        pieces.append(piece)
+        times = Counter(place.chain.root for place in each.places)[chain.root]
+        shares.append(np.full(piece.stop - piece.start, 1 / times))
+        if each.kind:
+            tables.append(_rows(each, piece, width, offsets))
+    base, units, strides = (np.concatenate(parts, axis=-1) for parts in zip(*tables, strict=True)) if tables else _NONE
+    return Stack(
+        chain, tuple(pieces), start, counts[0], counts[0] + counts[1], base, units, strides, np.concatenate(shares)
+    )
+
+
+_NONE = (np.zeros(0, np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64))
+
+
+def _piece(each: _Stacked, start: int) -> Piece:
+    own = each.places[each.focus].axes
+    moving = [axis for place in each.others for axis in place.axes]
+    still = [k for k in range(len(each.block.shape)) if k not in own and k not in moving]
+    rows = prod(each.block.shape) // each.places[each.focus].chain.size
+    return Piece(each.block, (*moving, *still, *own), start, start + rows, counted=each.focus == 0)
+
+
+def _rows(each: _Stacked, piece: Piece, width: int, offsets: Mapping[Chain, int]) -> tuple[Indices, Indices, Indices]:
+    """`base` (rows,), `units` and `strides` (width, rows) of one piece; see `Stack`. Unused others have stride 0."""
+    sizes = [place.chain.size for place in each.others]
+    rows = piece.stop - piece.start
+    still = rows // prod(sizes)
+    at = np.unravel_index(np.arange(rows), (*sizes, still))
+    units = np.zeros((width, rows), dtype=np.int64)
+    strides = np.zeros((width, rows), dtype=np.int64)
+    for k, place in enumerate(each.others):
+        units[k] = offsets[place.chain] + at[k]
+        strides[k] = prod(sizes[k + 1 :]) * still
+    return piece.start + at[-1], units, strides
+
+
+def _families(spec: Resolved, chains: tuple[Chain, ...], placed: list[tuple[_Place, ...]]) -> tuple[Family, ...]:
+    """One family for each root group that matching can move, in the order of the spec."""
+    stacks: dict[str, list[int]] = {}
+    for number, chain in enumerate(chains):
+        stacks.setdefault(chain.root, []).append(number)
+    beside: dict[str, set[str]] = {root: set() for root in stacks}
+    for places in placed:
+        times = Counter(place.chain.root for place in places)
+        for root in times:
+            beside[root] |= {other for other in times if other != root or times[root] > 1}
+    roots = [name for name in spec.groups if name in stacks]
+    numbers = {root: i for i, root in enumerate(roots)}
+    return tuple(
+        Family(
+            root=root,
+            groups=tuple(name for name in spec.groups if (*spec.ancestors(name), name)[0] == root),
+            stacks=tuple(stacks[root]),
+            quadratic=root in beside[root],
+            neighbours=tuple(sorted(numbers[other] for other in beside[root])),
+        )
+        for root in roots
+    )

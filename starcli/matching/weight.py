@@ -1,0 +1,154 @@
+"""Weight matching: the permutation of a model's units that brings its weights nearest to a reference's.
+
+    maximise over pi   sum over learnable parameters  <reference, pi(model)>
+
+which is the same as minimising the L2 distance. Ainsworth et al. 2022 (Git Re-Basin), section 3.2: coordinate descent
+over groups, each step a linear assignment. Buffers never take part, 1-D parameters do, tied tensors count once.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from starcli.archspec import Resolved
+from starcli.errors import StarcliError
+from starcli.matching.assignment import Indices
+from starcli.matching.costs import Problem, Side
+from starcli.matching.descent import Descent
+from starcli.permutation import Permutation
+from starcli.progress import SILENT, Progress
+
+BETTER = 1e-6
+"""A restart wins only where its objective is higher by this share, so that rounding does not choose."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A permutation found, and how."""
+
+    permutation: Permutation
+    objective: float
+    """The inner product over learnable parameters after it, in float64."""
+    sweeps: int
+    """Of all restarts together."""
+    restarts: int
+    moved: int
+    """Units that are not where the start had them."""
+
+
+def match_weights(
+    reference: Mapping[str, Tensor],
+    model: Mapping[str, Tensor],
+    spec: Resolved,
+    *,
+    seed: int = 0,
+    restarts: int = 1,
+    start: Permutation | None = None,
+    max_sweeps: int = 100,
+) -> Match:
+    """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
+
+    Descends from `start` (default: the identity) and from `restarts` - 1 random permutations, groups in random order,
+    and keeps the best. The objective of the result is never below that of `start`. Raises StarcliError where the
+    tensors do not fit the spec or are not finite.
+    """
+    _check(reference, spec, "the reference")
+    _check(model, spec, "the model")
+    return _match(Side(spec, reference), Side(spec, model), seed, restarts, start, max_sweeps)
+
+
+def match_many(
+    reference: Mapping[str, Tensor],
+    models: Sequence[Mapping[str, Tensor]],
+    spec: Resolved,
+    *,
+    seeds: Sequence[int] | None = None,
+    restarts: int = 1,
+    starts: Sequence[Permutation | None] | None = None,
+    max_sweeps: int = 100,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> list[Match]:
+    """`match_weights` of each model against one reference, each with its seed (default 0, 1, ...) and its start.
+
+    The reference is laid out once. `workers` models are matched at a time (default: torch's number of threads); each is
+    laid out only when its turn comes, so that memory grows with the workers and not with the models.
+    """
+    seeds = range(len(models)) if seeds is None else seeds
+    starts = [None] * len(models) if starts is None else starts
+    if not len(models) == len(seeds) == len(starts):
+        raise ValueError(f"{len(models)} models, {len(seeds)} seeds, {len(starts)} starts")
+    _check(reference, spec, "the reference")
+    side = Side(spec, reference)
+
+    def one(number: int) -> Match:
+        _check(models[number], spec, f"model {number}")
+        return _match(side, Side(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps)
+
+    progress.start("aligning", len(models))
+    found = []
+    with ThreadPoolExecutor(workers or torch.get_num_threads()) as pool:
+        for match in pool.map(one, range(len(models))):
+            found.append(match)
+            progress.step()
+    progress.finish()
+    return found
+
+
+def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec: Resolved) -> tuple[float, float]:
+    """L2 norm of the difference, and cosine, over learnable parameters (tied ones once), in float64.
+
+    The cosine is 0 where one of the two is all zero.
+    """
+    squares, product, a_squares, b_squares = 0.0, 0.0, 0.0, 0.0
+    for name in spec.learnable():
+        a, b = (each[name].detach().cpu().double().flatten() for each in (reference, model))
+        squares += float((a - b).square().sum())
+        product += float(a @ b)
+        a_squares += float(a @ a)
+        b_squares += float(b @ b)
+    norms = math.sqrt(a_squares) * math.sqrt(b_squares)
+    return math.sqrt(squares), product / norms if norms else 0.0
+
+
+def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
+    spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    bad = [name for name in spec.learnable() if not bool(tensors[name].isfinite().all())]
+    if bad:
+        raise StarcliError(f"{what} has weights that are not finite", [f"{name}: NaN or infinite" for name in bad])
+
+
+def _match(reference: Side, model: Side, seed: int, restarts: int, start: Permutation | None, max_sweeps: int) -> Match:
+    if restarts < 1:
+        raise ValueError(f"restarts: {restarts}, at least 1 expected")
+    spec = reference.layout.spec
+    problem = Problem(reference, model)
+    first = _arrays(start if start is not None else Permutation.identity(spec))
+    chosen, objective, sweeps = first, -math.inf, 0
+    for number in range(restarts):
+        generator = np.random.default_rng([seed, number])
+        descent = Descent(problem, first if number == 0 else _random(spec, generator))
+        sweeps += descent.run(generator, max_sweeps)
+        reached = problem.objective(descent.state)
+        if number == 0 or reached > objective + BETTER * abs(objective):
+            chosen, objective = descent.state.index, reached
+    index = {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in chosen.items()}
+    moved = sum(int((each != first[name]).sum()) for name, each in chosen.items())
+    return Match(Permutation(spec, index), objective, sweeps, restarts, moved)
+
+
+def _arrays(permutation: Permutation) -> dict[str, Indices]:
+    return {name: index.cpu().numpy() for name, index in permutation.index.items()}
+
+
+def _random(spec: Resolved, generator: np.random.Generator) -> dict[str, Indices]:
+    """A uniformly random permutation of every group."""
+    return {
+        name: generator.permuted(np.broadcast_to(np.arange(group.size), spec.index_shape(name)), axis=-1)
+        for name, group in spec.groups.items()
+    }
