@@ -183,5 +183,7 @@ def test_other_precision_and_device() -> None:
 def test_nothing_to_learn_and_wrong_format_are_refused() -> None:
     with pytest.raises(StarcliError, match="no learnable parameter"):
         FlatNetwork(nn.Flatten())
+    with pytest.raises(StarcliError, match="weight: complex"):
+        FlatNetwork(nn.Linear(2, 2, dtype=torch.complex64))
     with pytest.raises(ValueError, match="memory_format"):
         FlatNetwork(network(), memory_format=torch.channels_last_3d)

@@ -43,12 +43,12 @@ class FlatNetwork:
     ) -> None:
         if memory_format not in (torch.contiguous_format, torch.channels_last):
             raise ValueError(f"memory_format is contiguous_format or channels_last, not {memory_format}")
-        self.network = network.to(dtype)
         self.memory_format = memory_format
         learnable = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if not learnable:
             raise StarcliError("the network has no learnable parameter")
         self.layout = _layout(learnable)
+        self.network = network.to(dtype)
         self.tied = _tied(network)
         last = self.layout[-1]
         device = next(iter(learnable.values())).device
