@@ -1,0 +1,161 @@
+"""The source models of a star: files that are never rewritten, each with the permutation that aligns it to the star.
+
+A source's vector is composed from file and permutation when a step needs it. Few or small sources are kept composed
+for the epoch; otherwise the next one is made in a thread while the current step runs, so that two vectors are held
+however many sources there are.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starcli.archspec import Resolved
+from starcli.checkpoint import Checkpoint, read
+from starcli.matching import match_many
+from starcli.models.flat import FlatNetwork
+from starcli.permutation import Permutation
+from starcli.progress import Interrupted, Progress
+from starcli.registry import METHODS, lookup
+from starcli.training.seeds import substream
+
+KEPT_BYTES = 256 * 2**20
+"""Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A solution to connect to: what people call it, and a function that opens its state dict (read-only)."""
+
+    name: str
+    open: Callable[[], Mapping[str, Tensor]]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "Source":
+        """A checkpoint as a source; its file is opened anew at each use, since pages that stay mapped stay resident."""
+        path, kind = checkpoint.path, checkpoint.metadata.kind
+        if path is None:
+            return cls(checkpoint.name, lambda: checkpoint.tensors)
+        return cls(checkpoint.name, lambda: read(path, kinds=(kind,)).tensors)
+
+
+@dataclass(frozen=True)
+class Realignment:
+    """One alignment of all sources: units moved against the one before, and the mean inner product with the star."""
+
+    moved: tuple[int, ...]
+    objective: float
+
+    def row(self) -> dict[str, Any]:
+        """For the log."""
+        return {"moved": sum(self.moved), "moved_by_source": list(self.moved), "objective": self.objective}
+
+
+class _Opened(Sequence[Mapping[str, Tensor]]):
+    """The sources' tensors, opened when asked for; a stop that was asked for is raised then, between two sources."""
+
+    def __init__(self, sources: Sequence[Source], progress: Progress) -> None:
+        self.sources, self.progress = sources, progress
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, number: Any) -> Any:
+        if self.progress.stop_signal:
+            raise Interrupted(self.progress.stop_signal)
+        return self.sources[number].open()
+
+
+class SourceBank:
+    """Sources and their permutations (None: as in the file), and the vector (P,) of each in the layout of `flat`."""
+
+    def __init__(self, sources: Sequence[Source], flat: FlatNetwork) -> None:
+        self.sources, self.flat = tuple(sources), flat
+        self.permutations: tuple[Permutation | None, ...] = (None,) * len(sources)
+        size = flat.parameters.numel()
+        self.keeps = len(sources) * size * flat.parameters.element_size() <= KEPT_BYTES
+        self._kept: dict[int, Tensor] = {}
+        self._slots = [torch.empty(size, dtype=flat.parameters.dtype) for _ in range(0 if self.keeps else 2)]
+        self._next: tuple[int, Future[Tensor]] | None = None
+        self._thread = ThreadPoolExecutor(1) if not self.keeps else None
+
+    def align(
+        self,
+        star: Mapping[str, Tensor],
+        spec: Resolved,
+        *,
+        method: str,
+        restarts: int,
+        seed: int,
+        progress: Progress,
+    ) -> Realignment:
+        """Align every source to `star`, beginning from its present permutation; all of them change, or none."""
+        lookup(METHODS, "method", method)
+        found = match_many(
+            star,
+            _Opened(self.sources, progress),
+            spec,
+            seeds=[substream(seed, number) for number in range(len(self.sources))],
+            # a search that goes on from the last epoch's needs no other beginnings
+            restarts=restarts if None in self.permutations else 1,
+            starts=self.permutations,
+        )
+        self.set([match.permutation for match in found])
+        return Realignment(tuple(match.moved for match in found), sum(match.objective for match in found) / len(found))
+
+    def set(self, permutations: Sequence[Permutation | None]) -> None:
+        """Put these permutations in the place of the present ones."""
+        self._finish()
+        self.permutations = tuple(permutations)
+        self._kept.clear()
+
+    def aligned(self, number: int) -> dict[str, Tensor]:
+        """The full state dict of a source under its present permutation."""
+        permutation, tensors = self.permutations[number], self.sources[number].open()
+        return dict(tensors) if permutation is None else permutation.apply(tensors)
+
+    def vector(self, number: int, following: int | None = None) -> Tensor:
+        """The parameters of source `number`, permuted: (P,) on the network's device, valid until the call after next.
+
+        `following` is the source that the next call will ask for; it is made ready in the meantime.
+        """
+        if self.keeps:
+            if number not in self._kept:
+                self._kept[number] = self._compose(number, torch.empty_like(self.flat.parameters, device="cpu"))
+                self._kept[number] = self._kept[number].to(self.flat.parameters.device)
+            return self._kept[number]
+        prepared, self._next = self._next, None
+        if prepared is not None and prepared[0] == number:
+            vector = prepared[1].result()
+        else:
+            if prepared is not None:
+                prepared[1].result()
+            vector = self._compose(number, self._slots[0])
+        if following is not None and self._thread is not None:
+            other = self._slots[1] if vector is self._slots[0] else self._slots[0]
+            self._next = (following, self._thread.submit(self._compose, following, other))
+        return vector.to(self.flat.parameters.device)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._finish()
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def _finish(self) -> None:
+        if self._next is not None:
+            self._next[1].result()
+            self._next = None
+
+    def _compose(self, number: int, out: Tensor) -> Tensor:
+        """Write the permuted parameters of a source into `out` (P,) on the CPU."""
+        tensors, permutation = self.sources[number].open(), self.permutations[number]
+        if permutation is None:
+            return self.flat.flatten(tensors, out)
+        with torch.no_grad():
+            for name, view in self.flat.views(out).items():
+                permutation.apply_(name, tensors[name], view)
+        return out

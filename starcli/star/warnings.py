@@ -1,0 +1,55 @@
+"""Sources that are no solutions: a star cannot be connected to a model that does not solve the task."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from starcli.errors import StarcliError
+from starcli.progress import Progress
+from starcli.star.sources import Source
+from starcli.training.engine import autocast
+
+if TYPE_CHECKING:
+    from starcli.workspace import Workspace
+
+
+EXAMPLES = 512
+"""Training examples that are looked at: enough to tell a failed run from a solution, nothing beside an epoch."""
+
+
+def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
+    """Mean cross-entropy of each source, as it is in its file, on the first training examples."""
+    split = workspace.dataset.train
+    count = min(EXAMPLES, len(split))
+    inputs, labels = next(iter(split.batches(count, order=torch.arange(count), device=workspace.device)))
+    flat, losses = workspace.network(), []
+    flat.network.eval()
+    for source in sources:
+        flat.load(source.open())
+        with torch.inference_mode(), autocast(workspace.device, workspace.precision):
+            logits = flat.network(inputs)
+        losses.append(float(cross_entropy(logits.float(), labels)))
+    return losses
+
+
+def outliers(losses: Sequence[float]) -> list[int]:
+    """Positions of the losses above 0.5 nats plus twice the (lower) median."""
+    usual = sorted(losses)[(len(losses) - 1) // 2]
+    return [number for number, loss in enumerate(losses) if loss > 0.5 + 2 * usual]
+
+
+def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress: Progress) -> None:
+    """Note each source whose loss is far above the others'; one without a finite loss is an error."""
+    losses = first_losses(workspace, sources)
+    broken = [source.name for source, loss in zip(sources, losses, strict=True) if not math.isfinite(loss)]
+    if broken:
+        raise StarcliError("the loss of a source is not finite", broken)
+    for number in outliers(losses):
+        usual = sorted(losses)[(len(losses) - 1) // 2]
+        progress.note(
+            f"{sources[number].name} is hardly a solution: its training loss is {losses[number]:.2f}, "
+            f"that of most sources {usual:.2f} or less"
+        )

@@ -1,0 +1,259 @@
+"""The loop that plain training and star training share: batches, rate, optimiser, watching, stopping and going on.
+
+What is optimised, and how a batch gives its gradient, is an `Objective`. Everything random is drawn by counter (see
+`seeds`), so a state holds no generator: vector, optimiser, what the objective adds, and the position in the run.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from starcli.data import Split
+from starcli.errors import StarcliError
+from starcli.files import StateFile
+from starcli.progress import SILENT, Interrupted, Progress
+from starcli.training.optimizer import build_optimizer, clip_
+from starcli.training.recipe import Recipe
+from starcli.training.schedule import learning_rate
+from starcli.training.seeds import generator, substream
+
+SAVE_INTERVAL = 1.0
+"""Seconds: an epoch that ends sooner after the last save is not saved, the flush would cost more than the epoch."""
+
+HOW_TO_GO_ON = "type the same line again to go on"
+
+CHECK_EVERY = 50
+"""Steps between looks at the loss on a device that computes ahead; on a CPU each step is looked at."""
+
+Row = dict[str, Any]
+
+
+class Objective(Protocol):
+    """What a run minimises: `step` leaves the gradient by `vector` (P,) in `gradient` (P,)."""
+
+    vector: Tensor
+    gradient: Tensor
+
+    def begin_epoch(self, epoch: int) -> Row:
+        """Get ready for an epoch (a resumed one included); what is returned goes into the epoch's row."""
+
+    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Mean loss (0-D) and number of correct predictions (0-D) of a batch."""
+
+    def end_epoch(self, epoch: int) -> Row:
+        """Figures of the epoch's end for its row."""
+
+    def describe(self, epoch: int, step: int) -> str:
+        """How that step came about, for the error about a loss that is not a number; may be empty."""
+
+    def state(self) -> dict[str, Any]:
+        """What resuming needs beside vector and optimiser: plain data and tensors."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put `state()` back."""
+
+
+@dataclass
+class Position:
+    """How far a run is: `step` steps of epoch `epoch` are done; `losses` and `correct` are theirs."""
+
+    steps: int
+    epoch: int = 0
+    step: int = 0
+    history: list[Row] = field(default_factory=list)
+    figures: Row = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"epoch": self.epoch, "step": self.step, "history": self.history, "figures": self.figures}
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Batches an epoch; a last batch of a single example is left out: BatchNorm knows no variance of one."""
+    whole, rest = divmod(examples, batch_size)
+    return whole + (rest > 1 or (rest == 1 and whole == 0))
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """The context of a forward pass: bfloat16 autocast where asked for."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+class Run:
+    """One run of `objective` over `split` by `recipe`; `run()` does it, from the start or from the saved state."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        split: Split,
+        recipe: Recipe,
+        seed: int,
+        *,
+        augmentation: tuple[str, ...] = (),
+        task: str = "training",
+        state: StateFile | None = None,
+        checkpoint_every: float | None = None,
+        progress: Progress = SILENT,
+    ) -> None:
+        if len(split) == 0:
+            raise StarcliError("the training split is empty")
+        self.objective, self.split, self.recipe, self.seed = objective, split, recipe, seed
+        self.augmentation, self.task = augmentation, task
+        self.file, self.checkpoint_every, self.progress = state, checkpoint_every, progress
+        self.device = objective.vector.device
+        self.optimizer = build_optimizer(recipe, objective.vector, objective.gradient)
+        self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
+        self.sizes = [min(recipe.batch_size, len(split) - i * recipe.batch_size) for i in range(self.position.steps)]
+        self.losses = torch.zeros(self.position.steps, device=self.device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.checked = 0
+        self.saved_at = time.monotonic()
+
+    def run(self) -> list[Row]:
+        """All epochs; returns their rows. Raises `Interrupted` once the state is saved, where a stop is asked for."""
+        self._resume()
+        self.progress.start(self.task, self.recipe.epochs * self.position.steps)
+        self.progress.step(self.position.epoch * self.position.steps + self.position.step)
+        devices = [self.device] if self.device.type == "cuda" else []
+        # dropout draws from the global generator and admits no other: it is seeded at each step, and put back after
+        with torch.random.fork_rng(devices=devices):
+            while self.position.epoch < self.recipe.epochs:
+                self._epoch()
+        self.progress.finish()
+        return self.position.history
+
+    def _epoch(self) -> None:
+        position = self.position
+        with self.saving_when_stopped():
+            begun = self.objective.begin_epoch(position.epoch)
+        if position.step == 0:
+            position.figures = begun
+        for inputs, labels in self._batches():
+            self._step(inputs, labels)
+            if self.progress.stop_signal:
+                self._stop()
+            if self.checkpoint_every is not None and time.monotonic() - self.saved_at >= self.checkpoint_every:
+                self._save()
+        self._check()
+        self._end_epoch()
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's remaining batches, each augmented by the generator of its own place in the run."""
+        position, batch_size = self.position, self.recipe.batch_size
+        order = torch.randperm(len(self.split), generator=generator(self.seed, "order", position.epoch))
+        order = order[position.step * batch_size : position.steps * batch_size]
+        augmenting = torch.Generator()
+        batches = self.split.batches(
+            batch_size,
+            order=order,
+            augmentation=self.augmentation,
+            generator=augmenting,
+            device=self.device,
+            channels_last=True,
+        )
+        for _ in range(position.step, position.steps):
+            augmenting.manual_seed(substream(self.seed, "augment", position.epoch, position.step))
+            yield next(batches)
+
+    def _step(self, inputs: Tensor, labels: Tensor) -> None:
+        position = self.position
+        self._seed_dropout(substream(self.seed, "dropout", position.epoch, position.step))
+        step = position.epoch * position.steps + position.step
+        self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, step, position.steps)
+        loss, correct = self.objective.step(inputs, labels, position.epoch, position.step)
+        clip_(self.objective.gradient, self.recipe.clip)
+        self.losses[position.step] = loss
+        self.correct += correct
+        position.step += 1
+        if self.device.type == "cpu" or position.step - self.checked >= CHECK_EVERY:
+            self._check()
+        self.optimizer.step()
+        self.progress.step(1)
+
+    def _seed_dropout(self, seed: int) -> None:
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _check(self) -> None:
+        """Look at the losses since the last look: the first that is not finite ends the run."""
+        position = self.position
+        recent = self.losses[self.checked : position.step].tolist()
+        for step, loss in enumerate(recent, self.checked):
+            if not math.isfinite(loss):
+                how = self.objective.describe(position.epoch, step)
+                number = position.epoch * position.steps + step + 1
+                raise StarcliError(
+                    f"{self.task}: the loss became {loss} in step {number} (epoch {position.epoch + 1})" + how,
+                    ["a lower --lr, a --warmup or --clip 1 may help"],
+                )
+        self.checked = position.step
+
+    def _end_epoch(self) -> None:
+        position = self.position
+        sizes = torch.tensor(self.sizes, dtype=torch.float64)
+        row: Row = {
+            "epoch": position.epoch + 1,
+            "loss": float(self.losses.cpu().double() @ sizes / sizes.sum()),
+            "accuracy": int(self.correct) / sum(self.sizes),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        row |= position.figures | self.objective.end_epoch(position.epoch)
+        position.history.append(row)
+        position.epoch, position.step, position.figures = position.epoch + 1, 0, {}
+        self.correct.zero_()
+        self.checked = 0
+        self.progress.record(row)
+        if self.checkpoint_every is None and time.monotonic() - self.saved_at >= SAVE_INTERVAL:
+            self._save()
+
+    # -- stopping and going on ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def saving_when_stopped(self) -> Iterator[None]:
+        """Work around the steps that may be interrupted: nothing of the run before it is lost."""
+        try:
+            yield
+        except Interrupted as stop:
+            self._save()
+            raise Interrupted(stop.signal, HOW_TO_GO_ON) from None
+
+    def _stop(self) -> None:
+        self._check()
+        self._save()
+        raise Interrupted(self.progress.stop_signal, HOW_TO_GO_ON)
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.file is None:
+            return
+        self.file.save(
+            {
+                "vector": self.objective.vector,
+                "optimizer": self.optimizer.state_dict(),
+                "objective": self.objective.state(),
+                "position": self.position.state(),
+                "losses": self.losses[: self.position.step].tolist(),
+                "correct": int(self.correct),
+            }
+        )
+
+    def _resume(self) -> None:
+        state = self.file.load() if self.file is not None else None
+        if state is None:
+            return
+        with torch.no_grad():
+            self.objective.vector.copy_(state["vector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.load_state(state["objective"])
+        position = state["position"]
+        self.position = Position(self.position.steps, **position)
+        self.checked = self.position.step
+        self.losses[: self.checked] = torch.tensor(state["losses"], dtype=self.losses.dtype)
+        self.correct.fill_(state["correct"])

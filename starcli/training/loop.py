@@ -1,0 +1,138 @@
+"""Training one network by a recipe, from a seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from starcli.data import Dataset, Split
+from starcli.evaluation import evaluate, statistics_batch_size
+from starcli.files import StateFile
+from starcli.models.flat import FlatNetwork
+from starcli.progress import SILENT, Progress
+from starcli.training.engine import Row, Run, autocast
+from starcli.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from starcli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network: its state dict, its final scores by split, and a row for each epoch."""
+
+    tensors: Mapping[str, Tensor]
+    metrics: Mapping[str, Mapping[str, float]]
+    history: Sequence[Row]
+
+
+class Plain:
+    """The ordinary objective: the mean cross-entropy of a batch."""
+
+    def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
+        self.flat, self.workspace, self.progress = flat, workspace, progress
+        self.vector, self.gradient = flat.parameters, flat.gradient
+        self.label_smoothing = recipe.label_smoothing
+
+    def begin_epoch(self, epoch: int) -> Row:
+        """Nothing to prepare but the mode."""
+        self.flat.network.train()
+        return {}
+
+    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Forward and backward at the parameters themselves."""
+        self.flat.zero_grad()
+        return self.accumulate(inputs, labels)
+
+    def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Add `factor` times the gradient at what the network holds; the mean loss and the correct predictions."""
+        with autocast(self.workspace.device, self.workspace.precision):
+            logits = self.flat.network(inputs).float()
+        loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss.backward(loss.new_tensor(factor))
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def end_epoch(self, epoch: int) -> Row:
+        """Loss and accuracy on the validation split, where there is one."""
+        split = self.workspace.dataset.validation
+        if split is None:
+            return {}
+        found = scores_of(self.flat, self.workspace, split)
+        return {"validation_loss": found["loss"], "validation_accuracy": found["accuracy"]}
+
+    def describe(self, epoch: int, step: int) -> str:
+        """A plain step has no circumstances."""
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        """Running statistics and the like."""
+        return {"buffers": self.flat.buffers}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put the buffers back."""
+        with torch.no_grad():
+            for name, buffer in self.flat.buffers.items():
+                buffer.copy_(state["buffers"][name])
+
+
+def train(
+    workspace: "Workspace",
+    recipe: Recipe,
+    seed: int,
+    *,
+    state: StateFile | None = None,
+    checkpoint_every: float | None = None,
+    progress: Progress = SILENT,
+) -> Trained:
+    """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
+
+    With a `state`, the run is saved as it goes and continued where one was saved: the result is the same to the bit.
+    The caller removes the state once the result is safe. BatchNorm keeps the running statistics of training.
+    Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
+    """
+    flat = workspace.network(seed)
+    objective = Plain(workspace, flat, recipe, progress)
+    run = Run(
+        objective,
+        workspace.dataset.train,
+        recipe,
+        seed,
+        augmentation=augmentation_of(recipe, workspace.dataset),
+        task=f"training seed {seed}",
+        state=state,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+    )
+    history = run.run()
+    with run.saving_when_stopped():
+        metrics = final_metrics(flat, workspace, progress)
+    return Trained(flat.state(), metrics, history)
+
+
+def augmentation_of(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
+    """The recipe's augmentations, or the data set's own where it names none."""
+    return dataset.augmentation if recipe.augmentation is None else recipe.augmentation
+
+
+def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress: Progress = SILENT) -> dict[str, float]:
+    """Loss and accuracy over a split, in eval mode, as JSON-able numbers; the network's mode is as before."""
+    scores = evaluate(
+        flat.network,
+        split,
+        batch_size=statistics_batch_size(workspace.dataset.input_shape, len(split)),
+        device=workspace.device,
+        precision=workspace.precision,
+        progress=progress,
+    )
+    return {"loss": scores.loss, "accuracy": scores.accuracy}
+
+
+def final_metrics(
+    flat: FlatNetwork, workspace: "Workspace", progress: Progress = SILENT
+) -> dict[str, dict[str, float]]:
+    """Loss and accuracy on train (without augmentation), validation where there is one, and test."""
+    splits = {name: getattr(workspace.dataset, name) for name in ("train", "validation", "test")}
+    return {name: scores_of(flat, workspace, split, progress) for name, split in splits.items() if split is not None}

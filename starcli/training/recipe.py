@@ -1,0 +1,160 @@
+"""A recipe: everything that decides how a network is trained, flat, as the flags of `train` are.
+
+Recipes are YAML files, or flags, or both (a flag wins).  This module imports no torch: `--help` and completion read it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from starcli import registry
+from starcli.archspec.reading import Map, Sequence, Value, read
+from starcli.errors import StarcliError, suggestion, unknown
+from starcli.recipes import directory, shipped
+
+__all__ = ["Recipe", "load", "shipped"]
+
+DEFAULT = "default"
+"""The recipe of a run that names none."""
+
+RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
+"""The learning rate of each optimizer where neither recipe nor flag gives one."""
+
+LARGEST_FILE = 64 * 1024
+"""Bytes of a recipe file that we are willing to read."""
+
+SOURCE_FIELDS = ("arch", "arch_args", "data", "val_fraction")
+"""What a shipped recipe says of network and data; a checkpoint records these apart from the recipe."""
+
+
+class Recipe(BaseModel):
+    """How to train; the defaults are those of `recipes/default.yaml`. Unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    epochs: int = Field(25, ge=1, le=1_000_000, description="Passes over the training split.")
+    batch_size: int = Field(128, ge=1, description="Examples a step.")
+    optimizer: str = Field("sgd", description="sgd, adam or adamw.")
+    lr: float | None = Field(None, ge=0, description="Learning rate (default: 0.1 for sgd, 0.001 otherwise).")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    nesterov: bool = Field(False, description="Nesterov's momentum, for sgd.")
+    weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on all parameters; decoupled for adamw.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Decay of the two averages of adam and adamw.")
+    schedule: str = Field("cosine", description="cosine, step or constant.")
+    milestones: tuple[float, ...] = Field((), description="Epochs at which the step schedule lowers the rate.")
+    gamma: float = Field(0.1, gt=0, le=1, description="What the step schedule multiplies the rate by.")
+    warmup: float = Field(0.0, ge=0, description="Epochs during which the rate rises linearly.")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the label spread over all classes.")
+    clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
+    augmentation: tuple[str, ...] | None = Field(None, description="Augmentations (default: the data set's own).")
+
+    arch: str | None = Field(None, description="Architecture that the recipe was made for.")
+    arch_args: dict[str, bool | int | float | str] = Field({}, description="Its arguments.")
+    data: str | None = Field(None, description="Data set that the recipe was made for.")
+    val_fraction: float | None = Field(None, ge=0, lt=1, description="Share of the training data held back.")
+
+    @field_validator("optimizer", "schedule")
+    @classmethod
+    def _known(cls, value: str, info: Any) -> str:
+        table = registry.OPTIMIZERS if info.field_name == "optimizer" else registry.SCHEDULES
+        if value not in table:
+            raise ValueError(f"unknown {info.field_name} {value!r}{suggestion(value, table)}")
+        return value
+
+    @field_validator("betas")
+    @classmethod
+    def _betas(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError("each has to be at least 0 and below 1")
+        return value
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(milestone <= 0 for milestone in value) or list(value) != sorted(set(value)):
+            raise ValueError("have to be positive and ascending")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs sgd with momentum above 0")
+        if self.warmup >= self.epochs:
+            raise ValueError(f"warmup of {self.warmup:g} epochs leaves nothing of {self.epochs} epochs")
+        if self.schedule == "step" and not self.milestones:
+            raise ValueError("the step schedule needs milestones")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """The learning rate after warm-up."""
+        return RATES[self.optimizer] if self.lr is None else self.lr
+
+    def override(self, **flags: Any) -> Recipe:
+        """This recipe with the flags that are not None put in; they are checked as a file is."""
+        given = {key: value for key, value in flags.items() if value is not None}
+        return _validated(self.model_dump(exclude_unset=True) | given, "these settings")
+
+    def settings(self) -> dict[str, Any]:
+        """What decides a run, JSON-able and complete, without what a checkpoint records elsewhere (network, data)."""
+        return self.model_dump(mode="json", exclude=set(SOURCE_FIELDS)) | {"lr": self.rate}
+
+
+def _validated(content: dict[str, Any], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            path = ".".join(map(str, item["loc"]))
+            message = item["msg"].removeprefix("Value error, ")
+            if item["type"] == "extra_forbidden":
+                message = f"unknown setting{suggestion(path, Recipe.model_fields)}"
+            problems.append(f"{path}: {message}" if path else message)
+        raise StarcliError(f"{source}: not a recipe", problems) from error
+
+
+def load(name: str | Path = DEFAULT) -> Recipe:
+    """A recipe by shipped name (`paper/resnet18-cifar10`) or from a file (`my.yaml`)."""
+    names = shipped()
+    if str(name) in names:
+        path = directory() / f"{name}.yaml"
+    elif str(name).endswith((".yaml", ".yml")) or Path(name).is_file():
+        path = Path(name)
+    else:
+        raise unknown("recipe", str(name), names)
+    return _validated(_mapping(path), str(name))
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """The top-level map of a YAML file as plain values."""
+    try:
+        with path.open("rb") as handle:
+            text = handle.read(LARGEST_FILE + 1).decode("utf-8")
+    except OSError as error:
+        raise StarcliError(f"{path}: cannot read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise StarcliError(f"{path}: is not text in UTF-8") from error
+    if len(text) > LARGEST_FILE:
+        raise StarcliError(f"{path}: larger than {LARGEST_FILE // 1024} KiB, which no recipe is")
+    value = read(text, str(path))
+    if not isinstance(value, Map):
+        raise StarcliError(f"{path}: a recipe is a map, one `setting: value` a line")
+    return {key.text: _plain(item) for key, item in value.items}
+
+
+def _plain(value: Value) -> Any:
+    """Words become what they spell: numbers (5e-4 too, which YAML takes for a word), true, false, null, text."""
+    if isinstance(value, Map):
+        return {key.text: _plain(item) for key, item in value.items}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value.items]
+    for kind in (int, float):
+        try:
+            return kind(value.text)
+        except ValueError:
+            pass
+    return {"true": True, "false": False, "null": None, "": None}.get(value.text, value.text)

@@ -1,0 +1,99 @@
+"""What the tests of training and stars share: a small workspace on the embedded digits, and a watcher that stops."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from starcli import models
+from starcli.archspec import Resolved
+from starcli.data import Dataset, open_data
+from starcli.models.flat import FlatNetwork
+from starcli.progress import Progress
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The part of `specs.Proved` that training looks at."""
+
+    resolved: Resolved
+
+
+@dataclass(frozen=True)
+class Small:
+    """A `Workspace` without a command line: an architecture by name on a part of the digits."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    dataset: Dataset
+    device: torch.device = torch.device("cpu")
+    precision: str = "fp32"
+
+    def network(self, seed: int | None = None) -> FlatNetwork:
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        return FlatNetwork(models.build(self.name, generator=generator, **self.arguments))
+
+    @cached_property
+    def spec(self) -> Spec:
+        network = models.build(self.name, **self.arguments)
+        found = models.specification(self.name, self.arguments)
+        assert found is not None
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        return Spec(found[0].resolve(shapes, found[1], [name for name, _ in network.named_buffers()]))
+
+
+def small(name: str = "mlp", *, limit: int = 200, val_fraction: float = 0.0, **arguments: Any) -> Small:
+    """A workspace on `limit` digits."""
+    dataset = open_data("digits", limit=limit, val_fraction=val_fraction)
+    complete = models.complete(name, arguments, input_shape=dataset.input_shape, num_classes=dataset.num_classes)
+    return Small(name, complete, dataset)
+
+
+class Memory:
+    """A state file that forgets with the process; `saves` counts."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.saves = 0
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        import io
+
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        self.content = buffer.getvalue()
+        self.saves += 1
+
+    def load(self) -> dict[str, Any] | None:
+        import io
+
+        return None if self.content is None else torch.load(io.BytesIO(self.content), weights_only=True)
+
+
+class Stopping(Progress):
+    """Asks to stop after `steps` more steps, and keeps what it is told."""
+
+    def __init__(self, steps: int = 10**9) -> None:
+        self.left = steps
+        self.rows: list[Mapping[str, Any]] = []
+        self.notes: list[str] = []
+        self.resumed = -1
+
+    def start(self, task: str, total: int) -> None:
+        self.resumed = -1
+
+    def step(self, count: int = 1, **figures: float) -> None:
+        if self.resumed < 0:  # the first call says how far an earlier run had come
+            self.resumed = count
+            return
+        self.left -= count
+        if self.left <= 0:
+            self.stop_signal = 2
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(row)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
