@@ -248,10 +248,8 @@ def size(node: Node, sizes: Mapping[str, int]) -> int | None:
     match node:
         case Fixed(n):
             return n
-        case Ref(name):
-            return sizes.get(name)
-        case Hole(key):
-            return sizes.get(key)
+        case Ref(symbol) | Hole(symbol):
+            return sizes.get(symbol)
     total = 1 if isinstance(node, Product) else 0
     for child in children(node):
         n = size(child, sizes)

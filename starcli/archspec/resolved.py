@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from starcli.archspec.blocks import Block, Group, NestingError, Term, blocks, terms
-from starcli.archspec.grammar import Node, parse_axis, symbols
+from starcli.archspec.grammar import Node, parse_axis
 from starcli.errors import StarcliError
 
 _DIGITS = re.compile(r"(\d+)")
@@ -106,12 +106,28 @@ class Resolved:
         return {name: blocks(name, axes, self.groups) for name, axes in self.terms.items() if _permuted(axes)}
 
     @cached_property
+    def dependent(self) -> frozenset[str]:
+        """Tensors with a nested group whose parent stands on another axis (ResNeXt's `[(g out), in]`)."""
+        return frozenset(
+            name
+            for name, found in self.blocks.items()
+            if any(
+                block.axes[i] != block.axes[k]
+                for block in found
+                for k, parents in enumerate(block.parents)
+                for i in parents
+            )
+        )
+
+    @cached_property
     def bearing(self) -> Mapping[str, tuple[str, ...]]:
         """For every group the tensors that bear it."""
         found: dict[str, list[str]] = {name: [] for name in self.groups}
-        for tensor, axes in self.axes.items():
-            for group in dict.fromkeys(name for axis in axes for name in symbols(parse_axis(axis))):
-                found[group].append(tensor)
+        for tensor, axes in self.terms.items():
+            names = dict.fromkeys(factor.group for axis in axes for term in axis for factor in term.factors)
+            for group in names:
+                if group is not None:
+                    found[group].append(tensor)
         return {name: tuple(tensors) for name, tensors in found.items()}
 
     def ancestors(self, group: str) -> tuple[str, ...]:
