@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from starcli.data.augment import AUGMENTATIONS, _FUNCTIONS, augment, centre_crop, check_augmentations, windows
+from starcli.data.augment import _FUNCTIONS, AUGMENTATIONS, augment, centre_crop, check_augmentations, windows
 from starcli.errors import StarcliError
 
 

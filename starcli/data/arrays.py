@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_unpacked
 from starcli.data.partition import held_out_fifth
 from starcli.errors import StarcliError
+from starcli.tensorfile import read_tensors
 
 # The first layout whose keys are all there is taken: training and test pairs, or one pair.
 LAYOUTS = (
@@ -31,9 +32,6 @@ LAYOUTS = (
     ("images", "labels"),
     ("x", "y"),
 )
-
-# The JSON header of a safetensors file with a few arrays takes a few hundred bytes.
-_HEADER_BYTES = 1 << 20
 
 
 def load(request: Request) -> Loaded:
@@ -71,22 +69,13 @@ def read_npz(path: Path) -> dict[str, Array]:
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """The arrays of the layout that a .safetensors file has; bfloat16 becomes float32."""
-    import torch
-    from safetensors import safe_open
-
-    try:
-        with open(path, "rb") as stream:
-            header = int.from_bytes(stream.read(8), "little")
-        if header > _HEADER_BYTES:
-            raise StarcliError(f"{path}: a header of {header:,} bytes, at most {_HEADER_BYTES:,} are read")
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in _layout(set(file.keys()), path)}
-    except StarcliError:
-        raise
-    except Exception as error:
-        raise StarcliError(f"{path}: cannot be read as .safetensors: {_words(error)}") from error
-    return {key: (t.float() if t.dtype == torch.bfloat16 else t).numpy() for key, t in tensors.items()}
+    """The arrays of the layout that a .safetensors file has, copied into memory; floats of any width as float32."""
+    header, tensors = read_tensors(path)
+    # The tensors are mapped: a copy cannot be pulled away from under a run of hours.
+    return {
+        key: (tensors[key].float() if tensors[key].is_floating_point() else tensors[key]).numpy().copy()
+        for key in _layout(header.tensors, path)
+    }
 
 
 def _layout(found: Collection[str], path: Path) -> tuple[str, ...]:

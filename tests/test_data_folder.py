@@ -1,0 +1,211 @@
+"""Image folders: decoded in memory and streamed by workers alike, and each kind of damage named with its path."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from starcli.data import MemorySplit, StreamedSplit, open_data
+from starcli.data.streaming import CHUNK, decode_image, default_workers
+from starcli.errors import StarcliError
+
+SIZE = 12
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 training and 6 validation PNGs of two classes, each filled with noise; some odd files that are no images."""
+    root = tmp_path_factory.mktemp("photos")
+    noise = np.random.RandomState(0)
+    for part, count in (("train", 20), ("val", 3)):
+        for name in ("cat", "dog"):
+            directory = root / part / name
+            directory.mkdir(parents=True)
+            for n in range(count):
+                pixels = noise.randint(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(directory / f"{n:02}.PNG")
+            (directory / "notes.txt").write_text("no image")
+            (directory / ".hidden.png").write_text("no image")
+    (root / "train" / ".cache").mkdir()
+    return root
+
+
+def pixels(path: Path) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(Image.open(path)).copy()).permute(2, 0, 1)
+
+
+def refused(call: Callable[[], object], *words: str) -> None:
+    with pytest.raises(StarcliError) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def streamed(root: Path, monkeypatch: pytest.MonkeyPatch, image_size: int | None = None) -> StreamedSplit:
+    monkeypatch.setattr(StreamedSplit, "RESIDENT_BYTES", 0)
+    train = open_data(f"folder:{root}", image_size=image_size).train
+    assert isinstance(train, StreamedSplit)
+    return train
+
+
+def test_folder_in_memory(photos: Path) -> None:
+    data = open_data(f"folder:{photos}")
+    assert (data.name, data.num_classes, data.input_shape) == ("folder", 2, (3, SIZE, SIZE))
+    assert data.augmentation == ("pad-crop", "flip")
+    assert data.train.labels.tolist() == [0] * 20 + [1] * 20
+    assert isinstance(data.train, MemorySplit)
+    assert isinstance(data.test, MemorySplit)
+    assert torch.equal(data.train.raw[21], pixels(photos / "train/dog/01.PNG"))
+    assert torch.equal(data.test.raw[2], pixels(photos / "val/cat/02.PNG"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_streamed_equals_resident(photos: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    resident = open_data(f"folder:{photos}", image_size=70).train
+    stream = streamed(photos, monkeypatch, 70)
+    stream._workers = workers
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))[: CHUNK + 5]
+    state = torch.get_rng_state()
+    for batch_size, wanted in ((7, order), (64, None)):
+        draws = [torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)]
+        batches = [
+            list(
+                part.batches(
+                    batch_size, order=wanted, augmentation=("crop", "flip"), generator=draw, channels_last=True
+                )
+            )
+            for part, draw in zip((stream, resident), draws, strict=True)
+        ]
+        assert len(batches[0]) == len(batches[1])
+        for (x, y), (u, v) in zip(*batches, strict=True):
+            assert x.shape[1:] == (3, 70, 70)
+            assert torch.equal(x, u)
+            assert torch.equal(y, v)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_stream_left_early_and_an_empty_order(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = streamed(photos, monkeypatch)
+    batches = stream.batches(4)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]
+    assert list(stream.batches(4, order=torch.empty(0, dtype=torch.int64))) == []
+
+
+def test_sizes(photos: Path) -> None:
+    large = open_data(f"folder:{photos}", image_size=112)
+    assert (large.input_shape, large.augmentation) == ((3, 112, 112), ("crop", "flip"))
+    assert isinstance(large.train, MemorySplit)
+    assert large.train.raw.shape[1:] == (3, 128, 128)
+    (x, _), *_ = large.train.batches(2)
+    assert x.shape == (2, 3, 112, 112)
+    for size in (0, 5000):
+        refused(lambda size=size: open_data(f"folder:{photos}", image_size=size), "image size")
+
+
+def test_limit_and_validation_keep_the_fingerprint(photos: Path) -> None:
+    whole, part = open_data(f"folder:{photos}"), open_data(f"folder:{photos}", limit=10, val_fraction=0.2)
+    assert part.validation is not None
+    assert (len(part.train), len(part.validation), len(part.test)) == (8, 2, 6)
+    assert part.fingerprint == whole.fingerprint
+
+
+def test_fingerprint_sees_names_sizes_and_labels(tmp_path: Path) -> None:
+    def make(root: Path, second: str, size: int) -> str:
+        for part in ("train", "test"):
+            for name in ("a", second):
+                (root / part / name).mkdir(parents=True)
+                Image.new("RGB", (size, 8)).save(root / part / name / "x.bmp")
+        return open_data(f"folder:{root}").fingerprint
+
+    prints = [make(tmp_path / str(n), *how) for n, how in enumerate([("b", 8), ("b", 8), ("c", 8), ("b", 9)])]
+    assert prints[0] == prints[1]
+    assert len({*prints}) == 3
+
+
+def copy(photos: Path, target: Path) -> Path:
+    for path in sorted(photos.glob("*/*/0[01].PNG")):
+        copied = target / path.relative_to(photos)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        copied.write_bytes(path.read_bytes())
+    return target
+
+
+def test_layout_faults(photos: Path, tmp_path: Path) -> None:
+    refused(lambda: open_data(f"folder:{tmp_path / 'none'}"), "no such directory")
+    refused(lambda: open_data(f"folder:{tmp_path}"), "expected train/ and val/", "found nothing")
+    root = copy(photos, tmp_path / "d")
+    (root / "train/eel").mkdir()
+    refused(lambda: open_data(f"folder:{root}"), "have no images", "eel/")
+    (root / "train/eel").rmdir()
+    (root / "val/eel").mkdir()
+    refused(lambda: open_data(f"folder:{root}"), "are not in", "eel/")
+    (root / "val/eel").rmdir()
+    for path in (root / "val").glob("*/*"):
+        path.unlink()
+    refused(lambda: open_data(f"folder:{root}"), "val: no images")
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+@pytest.mark.parametrize(
+    "contents", [b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", png_header(8, 8)]
+)
+@pytest.mark.parametrize("name", ["train/cat/00.PNG", "train/dog/01.PNG"])
+def test_images_that_are_none_are_named(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: bytes, name: str
+) -> None:
+    root = copy(photos, tmp_path)
+    (root / name).write_bytes(contents)
+    refused(lambda: open_data(f"folder:{root}", image_size=8), str(root / name), "cannot be read as an image")
+    stream = streamed(root, monkeypatch, 8)
+    refused(lambda: list(stream.batches(4)), str(root / name), "cannot be read as an image")
+
+
+def test_the_first_image_may_be_the_bad_one(photos: Path, tmp_path: Path) -> None:
+    root = copy(photos, tmp_path)
+    (root / "train/cat/00.PNG").write_bytes(b"no image")
+    refused(lambda: open_data(f"folder:{root}"), str(root / "train/cat/00.PNG"))
+
+
+def test_truncated_and_huge_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 40, 3)).astype(np.uint8)).save(path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 2, 37):
+        path.write_bytes(whole[:length])
+        refused(lambda: decode_image(path, 8), str(path))
+    for size in ((9000, 9000), (60000, 60000)):
+        path.write_bytes(png_header(*size))
+        refused(lambda: decode_image(path, 8), str(path))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
+def test_modes_become_rgb(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode, (20, 10), 1 if mode in ("P", "1") else "white" if mode != "CMYK" else (0, 0, 0, 0))
+    path = tmp_path / f"x.{'tif' if mode == 'CMYK' else 'png'}"
+    image.save(path)
+    assert decode_image(path, 8).shape == (3, 8, 8)
+    if mode != "P":
+        assert decode_image(path, 8).min() == 255
+
+
+def test_decoding_is_close_to_a_plain_resize(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 255, 300).astype(np.uint8)
+    picture = Image.fromarray(np.stack([np.tile(ramp, (300, 1))] * 3, axis=2))
+    picture.save(tmp_path / "x.jpg", quality=95)
+    plain = np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1).astype(int)
+    assert np.abs(decode_image(tmp_path / "x.jpg", 32).astype(int) - plain).max() <= 4
+
+
+def test_workers_are_shared_out_among_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+    assert default_workers() == 1
