@@ -1,7 +1,7 @@
 """What the tests of training and stars share: a small workspace on the embedded digits, and a watcher that stops."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +28,7 @@ class Small:
     name: str
     arguments: Mapping[str, Any]
     dataset: Dataset
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
 
     def network(self, seed: int | None = None) -> FlatNetwork:
