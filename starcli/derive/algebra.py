@@ -1,0 +1,147 @@
+"""How factors meet: the three laws behind every operator's rule.
+
+relate: two factors on the same positions (elementwise).   merge: the factors of several tensors, broadcast.
+reduce: what remains when axes are summed over, a bundle of the atoms in each sum.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from starcli.derive.atoms import Atoms, Labels
+from starcli.derive.values import Value, along_axis, varies
+
+
+def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
+    """Make the atoms of two factors that act on the same positions move together.
+
+    - Equal partitions are united.  - Where one determines the other, the finer atoms get the coarser as parents.
+    - Where neither does, but every connected component is a complete product (heads of queries and units of a shared
+      value), the components become a parent of both.  - Anything else is pinned.
+
+    Returns which factor tells more: "same", "first", "second" or "both".
+    """
+    f, g = np.broadcast_arrays(atoms.find(f), atoms.find(g))
+    a, b, i, j = _pairs(f.reshape(-1), g.reshape(-1))
+    if len(a) == len(i) and len(b) == len(i):
+        atoms.union(a[i], b[j])
+        return "same"
+    if len(a) == len(i):
+        atoms.place(a[i], b[j])
+        return "first"
+    if len(b) == len(i):
+        atoms.place(b[j], a[i])
+        return "second"
+    if len(i) < len(a) * len(b) and not (atoms.is_fixed(a).all() and atoms.is_fixed(b).all()):
+        _components(atoms, a, b, i, j, where)
+    return "both"
+
+
+def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
+    """Distinct labels a of f, b of g, and the distinct pairs (a[i], b[j]) that occur."""
+    a, i = np.unique(f, return_inverse=True)
+    b, j = np.unique(g, return_inverse=True)
+    code = np.unique(i * len(b) + j)
+    return a, b, code // len(b), code % len(b)
+
+
+def _components(atoms: Atoms, a: Labels, b: Labels, i: Labels, j: Labels, where: str) -> None:
+    """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all."""
+    size = len(a) + len(b)
+    graph = coo_array((np.ones(len(i)), (i, len(a) + j)), shape=(size, size))
+    number, component = connected_components(graph, directed=False)
+    of_a, of_b = component[: len(a)], component[len(a) :]
+    counts = [np.bincount(each, minlength=number) for each in (of_a, of_b, component[i])]
+    if not np.array_equal(counts[0] * counts[1], counts[2]):
+        reason = f"units meet that neither determine each other nor form a product, {where}"
+        atoms.pin(a, reason)
+        atoms.pin(b, reason)
+        return
+    for k in range(number):
+        above = [atoms.bundles(labels[of == k][None]) for labels, of in ((a, of_a), (b, of_b))]
+        atoms.union(above[0], above[1])
+
+
+def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: str) -> Value:
+    """The factors of an elementwise function of `values`, which broadcast to `shape`."""
+    shape = tuple(shape)
+    kept: list[Labels] = []
+    for value in values:
+        for factor in value.padded(len(shape)).factors:
+            _meet(atoms, kept, factor, where)
+    return Value.of(shape, kept)
+
+
+def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
+    """Relate `factor` to all of `kept` that act on one of its axes, and keep the finer of each two."""
+    redundant = False
+    for other in list(kept):
+        if set(varies(factor)) & set(varies(other)):
+            finer = relate(atoms, factor, other, where)
+            redundant = redundant or finer in ("second", "same")
+            if finer == "first":
+                kept[:] = [each for each in kept if each is not other]
+    if not redundant:
+        kept.append(factor)
+
+
+def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = True) -> Value:
+    """The value summed over `axes` (kept with size 1): each factor leaves a bundle for each sum.
+
+    A factor that varies along no other axis leaves one bundle for all, which is constant; with `whole` its members
+    still get it as a parent (the two halves of an axis that are normalised apart are two sets).
+    """
+    axes = tuple(axes)
+    left: list[Labels] = []
+    for factor in value.factors:
+        inside = [axis for axis in varies(factor) if axis in axes]
+        if not inside:
+            left.append(factor)
+            continue
+        outside = [axis for axis in range(factor.ndim) if axis not in inside]
+        if factor.size == np.prod([factor.shape[axis] for axis in inside]) and not whole:
+            continue
+        rows = factor.transpose(outside + inside).reshape(
+            int(np.prod([factor.shape[axis] for axis in outside])), -1
+        )
+        left.append(_bundled(atoms, rows).reshape([1 if axis in inside else n for axis, n in enumerate(factor.shape)]))
+    shape = [1 if axis in axes else n for axis, n in enumerate(value.shape)]
+    return Value.of(shape, left)
+
+
+def _bundled(atoms: Atoms, rows: Labels) -> Labels:
+    """Bundles of rows; rows of fixed atoms alone give fixed positions without a parent each."""
+    if not atoms.is_fixed(rows).all():
+        return atoms.bundles(rows)
+    distinct, index = np.unique(np.sort(rows, axis=1), axis=0, return_inverse=True)
+    return atoms.new(len(distinct), fixed="positions of the input")[index.reshape(-1)]
+
+
+def contract(atoms: Atoms, values: Sequence[Value], axes: Iterable[int], where: str, *, whole: bool = True) -> Value:
+    """sum over `axes` of the product of `values`, which all live in one space (see `Value.aligned`)."""
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    return reduce(atoms, merge(atoms, values, shape, where), axes, whole=whole)
+
+
+def pin(atoms: Atoms, value: Value, reason: str, axes: Iterable[int] | None = None) -> None:
+    """Fix what varies along `axes` (all by default)."""
+    wanted = set(range(len(value.shape)) if axes is None else axes)
+    for factor in value.factors:
+        if wanted & set(varies(factor)):
+            atoms.pin(factor, reason)
+
+
+def positions(atoms: Atoms, value: Value, axes: Iterable[int], shape: Sequence[int], reason: str) -> Value:
+    """The value after an operator that mixes positions along `axes` (a window, a resampling) and gives `shape`.
+
+    What may move along those axes is pinned; the result has fixed positions there.
+    """
+    axes = set(axes)
+    pin(atoms, value, reason, axes)
+    factors = [factor for factor in value.factors if not axes & set(varies(factor))]
+    for axis in sorted(axes):
+        if shape[axis] > 1:
+            factors.append(along_axis(atoms.new(shape[axis], fixed="positions of the input"), axis, len(shape)))
+    return Value.of(shape, factors)

@@ -1,0 +1,148 @@
+"""The units that may move: a union-find of atoms, what stands above each, and what is known to be fixed.
+
+Every channel, head or hidden unit is an atom, an integer. Atoms that every operator moves together are united. An atom
+may have parents: units that move whenever it leaves them (the head of a unit). A fixed atom moves nowhere; it differs
+from all others. All methods take and return int64 arrays, so that an axis of 25,088 positions costs no Python loop.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Labels = NDArray[np.int64]
+
+
+class Atoms:
+    """All atoms of one trace."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._root: Labels = np.empty(1024, dtype=np.int64)
+        self._fixed: NDArray[np.bool_] = np.zeros(1024, dtype=bool)
+        self._reason: Labels = np.zeros(1024, dtype=np.int64)
+        self.reasons: list[str] = [""]
+        self._edges: list[tuple[Labels, Labels]] = []
+        self._bundles: dict[bytes, int] = {}
+
+    def new(self, n: int, fixed: str | None = None) -> Labels:
+        """`n` fresh atoms; where `fixed` is given they are fixed, for that reason."""
+        first = self.count
+        self.count += n
+        while self.count > len(self._root):
+            self._root = np.concatenate([self._root, np.empty_like(self._root)])
+            self._fixed = np.concatenate([self._fixed, np.zeros_like(self._fixed)])
+            self._reason = np.concatenate([self._reason, np.zeros_like(self._reason)])
+        made = np.arange(first, self.count, dtype=np.int64)
+        self._root[made] = made
+        self._fixed[made] = fixed is not None
+        self._reason[made] = self._number(fixed) if fixed else 0
+        return made
+
+    def _number(self, reason: str) -> int:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return self.reasons.index(reason)
+
+    def find(self, labels: Labels) -> Labels:
+        """The representative of every label, in the same shape."""
+        roots = self._root[labels]
+        while True:
+            above = self._root[roots]
+            if np.array_equal(above, roots):
+                break
+            roots = above
+        self._root[labels] = roots
+        return roots
+
+    def is_fixed(self, labels: Labels) -> NDArray[np.bool_]:
+        """For every label whether its atom is fixed."""
+        return self._fixed[self.find(labels)]
+
+    def reason(self, label: int) -> str:
+        """Why the atom is fixed; empty where nothing was said."""
+        return self.reasons[self._reason[self.find(np.array([label]))[0]]]
+
+    def union(self, a: Labels, b: Labels) -> None:
+        """Unite a[i] with b[i]. Two fixed atoms stay two: a shifted axis must not make its positions equal."""
+        a, b = self.find(a.reshape(-1)), self.find(b.reshape(-1))
+        keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
+        if not keep.any():
+            return
+        a, b = a[keep], b[keep]
+        names, index = np.unique(np.concatenate([a, b]), return_inverse=True)
+        rows, columns = index[: len(a)], index[len(a) :]
+        # a fixed atom would carry its other partners into one component: it is a pin, not a link
+        link = ~(self._fixed[a] | self._fixed[b])
+        graph = coo_array((np.ones(int(link.sum())), (rows[link], columns[link])), shape=(len(names), len(names)))
+        number, component = connected_components(graph, directed=False)
+        first = np.full(number, self.count, dtype=np.int64)
+        np.minimum.at(first, component, names)
+        merged = first[component]
+        pinned = np.zeros(number, dtype=bool)
+        why = np.zeros(number, dtype=np.int64)
+        for movable, other in ((rows, columns), (columns, rows)):
+            hit = ~link & self._fixed[names[other]]
+            pinned[component[movable[hit]]] = True
+            why[component[movable[hit]]] = self._reason[names[other[hit]]]
+        known = self._reason[names] > 0
+        why[component[known]] = self._reason[names[known]]
+        self._root[names] = merged
+        hit_atoms = first[pinned]
+        self._fixed[hit_atoms] = True
+        self._reason[first[why > 0]] = why[why > 0]
+
+    def pin(self, labels: Labels, reason: str) -> None:
+        """Fix all atoms in `labels`."""
+        roots = np.unique(self.find(labels.reshape(-1)))
+        roots = roots[~self._fixed[roots]]
+        self._fixed[roots] = True
+        self._reason[roots] = self._number(reason)
+
+    def place(self, children: Labels, parents: Labels) -> None:
+        """Put parents[i] above children[i]."""
+        a, b = self.find(children.reshape(-1)), self.find(parents.reshape(-1))
+        keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
+        if keep.any():
+            self._edges.append((a[keep], b[keep]))
+
+    def edges(self) -> tuple[Labels, Labels]:
+        """All (child, parent) pairs, each once, none from an atom to itself."""
+        if not self._edges:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        children = self.find(np.concatenate([child for child, _ in self._edges]))
+        parents = self.find(np.concatenate([parent for _, parent in self._edges]))
+        pairs = np.unique(np.stack([children, parents], axis=1)[children != parents], axis=0)
+        self._edges = [(pairs[:, 0].copy(), pairs[:, 1].copy())]
+        return self._edges[0]
+
+    def bundles(self, rows: Labels) -> Labels:
+        """(n, m) -> (n,): for every row one atom above its members; rows with the same members share it.
+
+        A row with a single member is that member. (Two bundles whose members only later become the same are found equal
+        at the end, see `colours.close`.)
+        """
+        rows = self.find(rows)
+        if rows.shape[1] == 1:
+            return rows[:, 0]
+        rows = np.sort(rows, axis=1)
+        distinct, index = np.unique(rows, axis=0, return_inverse=True)
+        made = np.array([self._bundle(members) for members in _sets(distinct)], dtype=np.int64)
+        return made[index.reshape(-1)]
+
+    def _bundle(self, members: Labels) -> int:
+        if len(members) == 1:
+            return int(members[0])
+        key = members.tobytes()
+        if key not in self._bundles:
+            self._bundles[key] = int(self.new(1)[0])
+            self.place(members, np.full(len(members), self._bundles[key]))
+        return self._bundles[key]
+
+
+def _sets(rows: Labels) -> Iterator[Labels]:
+    """The distinct members of every sorted row."""
+    for row in rows:
+        yield row[np.concatenate([[True], row[1:] != row[:-1]])]
