@@ -1,0 +1,208 @@
+"""Whether a spec's permutations leave a network's function alone: shown at generic weights, not assumed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from starcli.archspec import Resolved
+from starcli.errors import StarcliError
+from starcli.permutation import Permutation
+from starcli.proof.controls import Controls
+from starcli.proof.evaluation import Subject, difference, spreads
+from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
+
+TOLERANCE = 1e-9
+Verdict = Literal["proved", "failed", "undecided"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a proof found: the verdict on each group, and the largest difference with all groups permuted together."""
+
+    worst_difference: float
+    """In units of the output's spread over inputs; infinite (null in JSON) where not even the shape stayed."""
+    verdicts: Mapping[str, Verdict]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """For each group that is not proved, why, with the names of tensors."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether every group is."""
+        return all(verdict == "proved" for verdict in self.verdicts.values())
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Groups whose permutation changes the function."""
+        return tuple(group for group, verdict in self.verdicts.items() if verdict == "failed")
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Groups with a tensor that might as well have been left out."""
+        return tuple(group for group, verdict in self.verdicts.items() if verdict == "undecided")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them back."""
+        finite = self.worst_difference != float("inf")
+        return {
+            "proved": self.proved,
+            "worst_difference": self.worst_difference if finite else None,
+            "verdicts": dict(self.verdicts),
+            "reasons": dict(self.reasons),
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> "Proof":
+        """The inverse of `to_json`; StarcliError where the input, which may come from anywhere, is no such record."""
+        try:
+            read = _ProofJson.model_validate(value)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
+            raise StarcliError("this is no record of a proof", problems) from None
+        proof = cls(
+            float("inf") if read.worst_difference is None else read.worst_difference, read.verdicts, read.reasons
+        )
+        if proof.proved != read.proved:
+            raise StarcliError("this is no record of a proof", ["`proved` contradicts the verdicts"])
+        return proof
+
+
+class _ProofJson(BaseModel):
+    """The JSON form of a proof."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    proved: bool
+    worst_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    verdicts: dict[str, Verdict]
+    reasons: dict[str, str]
+
+
+def prove(
+    network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], *, seed: int = 0, draws: int = 2
+) -> Proof:
+    """Permute all groups of `spec` at random, `draws` times, and see whether the network's outputs stay.
+
+    In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
+    two random inputs like `example_inputs`. A difference of TOLERANCE times the output's spread over inputs, or more, is
+    a failure, and the groups at fault are found by bisection. Groups that pass must also pass the negative controls
+    (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network cannot be evaluated.
+    The network itself is left as it is.
+    """
+    state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
+    spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
+    generator = torch.Generator().manual_seed(seed)
+    bench = _Bench(network, spec, state, example_inputs, generator)
+    worst, failed = bench.bisected(draws)
+    reasons = {group: f"permuting it changes the output; it stands on {_some(spec.bearing[group])}" for group in failed}
+    undecided = bench.undecided([group for group in spec.groups if group not in failed])
+    for group, tensors in undecided.items():
+        reasons[group] = f"leaving it out of {_some(tensors)} does not change the output"
+    verdicts: dict[str, Verdict] = {
+        group: "failed" if group in failed else "undecided" if group in undecided else "proved" for group in spec.groups
+    }
+    return Proof(worst, verdicts, {group: reasons[group] for group in spec.groups if group in reasons})
+
+
+def _some(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+class _Bench:
+    """The network at its generic weights, the outputs there, and how far they vary."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: Resolved,
+        state: Mapping[str, Tensor],
+        example: Sequence[Tensor],
+        generator: torch.Generator,
+    ) -> None:
+        self.original, self.spec, self.generator = network, spec, generator
+        self.subject = Subject(network, redrawn(state, generator), torch.float64)
+        self.inputs = [fresh_inputs(network, example, generator, torch.float64) for _ in range(2)]
+        calibrate_(self.subject.network, self.inputs[0], generator)
+        self.base = {name: tensor.detach().clone() for name, tensor in self.subject.state.items()}
+        self.outputs = [self.subject.run(inputs) for inputs in self.inputs]
+        self.scale = spreads(*self.outputs)
+
+    def changed_by(self, permutation: Permutation) -> float:
+        """The change of the outputs, in units of their spread, when the weights are permuted."""
+        moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
+        self.subject.load({name: permutation.apply({name: self.base[name]})[name] for name in moved})
+        try:
+            pairs = zip(self.inputs, self.outputs, strict=True)
+            return max(difference(self.subject.run(inputs), outputs, self.scale) for inputs, outputs in pairs)
+        finally:
+            self.subject.load({name: self.base[name] for name in moved})
+
+    def groups_of(self, tensor: str) -> set[str]:
+        """Groups that stand on the tensor."""
+        return {group for block in self.spec.blocks.get(tensor, ()) for group in block.groups if group is not None}
+
+    def bisected(self, draws: int) -> tuple[float, set[str]]:
+        """The worst difference over `draws` permutations of all groups together, and the groups that cause it."""
+        worst, failed = 0.0, set(self._torn())
+        for _ in range(draws):
+            permutation = lively(self.spec, self.generator)
+            found = self.changed_by(permutation) if permutation.moving else 0.0
+            worst = max(worst, found)
+            if not found < TOLERANCE:
+                failed |= self._guilty(permutation, list(self.spec.groups))
+        return worst, failed
+
+    def _torn(self) -> set[str]:
+        """Groups on tensors that share memory but not axes: one of them would be permuted, the other not."""
+        return {
+            group
+            for names in self.subject.shared()
+            for name in names[1:]
+            if self.spec.axes[name] != self.spec.axes[names[0]]
+            for group in self.groups_of(name) | self.groups_of(names[0])
+        }
+
+    def _guilty(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
+        """Groups of a set known to change the output that do so in the smallest sets; halves that pass are innocent."""
+        if len(groups) == 1:
+            return set(groups)
+        middle = len(groups) // 2
+        guilty: set[str] = set()
+        for half in (groups[:middle], groups[middle:]):
+            if not self.changed_by(_only(permutation, half)) < TOLERANCE:
+                guilty |= self._guilty(permutation, half)
+        return guilty or set(groups)
+
+    def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
+        """For each of `groups` with places that could not be shown to matter: the tensors of these places."""
+        controls = Controls(self.spec, self.base, self.inputs[0], self.generator, groups)
+        if controls.open:
+            # float32: derivatives are needed to 1e-4 only, and most operators are several times faster.
+            controls.by_gradient(Subject(self.original, self.base, torch.float32), self.scale)
+        if controls.open:
+            controls.exactly(self.subject, self.outputs[0], self.scale)
+        found: dict[str, list[str]] = {}
+        for place in controls.open:
+            found.setdefault(place.group, []).append(place.tensor)
+        return found
+
+
+def lively(spec: Resolved, generator: torch.Generator) -> Permutation:
+    """A random permutation that leaves no group (of more than one unit, in any parent) as it is."""
+    index = {}
+    for group, drawn in Permutation.random(spec, generator).index.items():
+        still = (drawn == torch.arange(drawn.shape[-1])).all(dim=-1, keepdim=True)
+        index[group] = torch.where(still, drawn.roll(1, dims=-1), drawn)
+    return Permutation(spec, index)
+
+
+def _only(permutation: Permutation, groups: Sequence[str]) -> Permutation:
+    """The permutation with all other groups at rest."""
+    rest = Permutation.identity(permutation.spec).index
+    return Permutation(permutation.spec, {**rest, **{group: permutation.index[group] for group in groups}})
+
+
+__all__ = ["TOLERANCE", "Proof", "Verdict", "lively", "prove"]

@@ -1,0 +1,147 @@
+"""A private copy of a network that runs at given tensors in a given precision, and how its outputs are compared."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from starcli.errors import StarcliError
+
+
+class Subject:
+    """The network under proof: eval mode, on the CPU, in one precision; the original is never touched."""
+
+    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        self.network = copy.deepcopy(network).cpu().eval().to(dtype)
+        self.dtype = dtype
+        self.state = {
+            name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)
+        }
+        for value in self.state.values():
+            value.requires_grad_(False)
+        self.load(tensors)
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy `tensors` in; names that are left out keep their values."""
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                self.state[name].copy_(tensor)
+
+    def shared(self) -> list[tuple[str, ...]]:
+        """Sets of names that are one and the same memory."""
+        found: dict[tuple[int, int], list[str]] = {}
+        for name, tensor in self.state.items():
+            if tensor.numel():
+                found.setdefault((tensor.data_ptr(), tensor.numel()), []).append(name)
+        return [tuple(names) for names in found.values() if len(names) > 1]
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """The floating tensors among the outputs. StarcliError where they are not finite or there are none."""
+        with torch.no_grad():
+            return self.differentiable(inputs)
+
+    def differentiable(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """As `run`, recording what a gradient needs."""
+        with precision(self.dtype):
+            found = [leaf for leaf in leaves(self.network(*inputs)) if leaf.is_floating_point() and leaf.numel()]
+        if not found:
+            raise StarcliError("the network returns no tensor of numbers, so nothing can be proved about it")
+        if not all(bool(torch.isfinite(leaf).all()) for leaf in found):
+            raise StarcliError(
+                "the network's output is not finite at random weights, so nothing can be proved about it"
+            )
+        return found
+
+
+def leaves(value: object) -> Iterator[Tensor]:
+    """Tensors in nested tuples, lists, maps and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from leaves(each)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from leaves(each)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from leaves(getattr(value, field.name))
+
+
+def spreads(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[float]:
+    """For each output how far it varies over inputs: the root mean square of y(x1) - y(x2), over sqrt 2.
+
+    Where it does not vary at all its own size stands in, and 1 where it is zero throughout.
+    """
+    found = []
+    for a, b in zip(first, second, strict=True):
+        varies = float((a - b).square().mean().sqrt()) / 2**0.5 if a.shape == b.shape else 0.0
+        size = float(a.square().mean().sqrt())
+        found.append(varies if varies > 1e-12 * size else size or 1.0)
+    return found
+
+
+def difference(first: Sequence[Tensor], second: Sequence[Tensor], scale: Sequence[float]) -> float:
+    """The largest difference between two evaluations, in units of each output's spread; infinite for other shapes."""
+    if [a.shape for a in first] != [b.shape for b in second]:
+        return float("inf")
+    return max(float((a - b).abs().max()) / s for a, b, s in zip(first, second, scale, strict=True))
+
+
+@contextmanager
+def precision(dtype: torch.dtype) -> Iterator[None]:
+    """Within it new tensors have `dtype`, requests for float32 give `dtype`, and BatchNorm can be differentiated by its
+    running statistics."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with _Precision(dtype):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class _Precision(TorchFunctionMode):
+    """Networks that compute a norm or a softmax `in float32` (RMSNorm in most language models) would round a proof away."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.nn.functional.batch_norm and torch.is_grad_enabled():
+            return _batch_norm(*args, **kwargs)
+        if self.dtype is torch.float64:
+            if func is Tensor.float:
+                func = Tensor.double
+            args = [self.dtype if argument is torch.float32 else argument for argument in args]
+            kwargs = {key: self.dtype if value is torch.float32 else value for key, value in kwargs.items()}
+        return func(*args, **kwargs)
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias, by operators that have a gradient for the statistics too."""
+    if training or running_mean is None or running_var is None:
+        return torch.nn.functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    shape = [1, -1] + [1] * (x.dim() - 2)
+    return x * scale.reshape(shape) + shift.reshape(shape)

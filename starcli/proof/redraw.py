@@ -1,0 +1,110 @@
+"""Generic weights: what a proof evaluates a network at, so that nothing is equal, zero or symmetric by chance.
+
+At initialisation biases, gates, layer scale and BatchNorm tensors are constant and a ViT's head is zero, so that wrong
+symmetries pass there. An identity between analytic functions that holds at generic weights holds everywhere.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Variance of a ReLU's output is half of its input's; with it a plain deep network keeps its scale.
+GAIN = math.sqrt(2.0)
+
+
+def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """float64 generic values for every floating (or complex) tensor; integers and booleans stay as they are.
+
+    Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means and
+    whatever is added once (class tokens, positions) are normal with deviation 0.3. Tensors that share memory share values.
+    """
+    made: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Tensor] = {}
+    result = {}
+    for name, tensor in tensors.items():
+        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if key not in made or tensor.numel() == 0:
+            made[key] = _draw(name, tensor, generator)
+        result[name] = made[key]
+    return result
+
+
+def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
+    shape = tensor.shape
+    if tensor.is_complex():
+        parts = torch.randn(*shape, 2, generator=generator, dtype=torch.float64)
+        return torch.view_as_complex(parts)
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    last = name.rsplit(".", 1)[-1]
+    vector = tensor.dim() < 2 or tensor.numel() == max(shape)
+    if vector and not any(word in last for word in ("bias", "mean", "beta")):
+        return 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)
+    normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+    if vector or (tensor.dim() == 3 and shape[0] == 1):
+        return 0.3 * normal
+    return normal * (GAIN / math.sqrt(tensor.numel() / shape[0]))
+
+
+def calibrate_(network: nn.Module, inputs: Sequence[object], generator: torch.Generator) -> None:
+    """Set running statistics, layer by layer in one forward pass, near those of what each layer sees: deep networks then
+    keep their scale, and no tensor drowns in the rounding of another. A random part keeps the values generic."""
+    handles = [
+        module.register_forward_pre_hook(_Calibration(generator))
+        for module in network.modules()
+        if isinstance(getattr(module, "running_mean", None), Tensor)
+        and isinstance(getattr(module, "running_var", None), Tensor)
+    ]
+    try:
+        if handles:
+            with torch.no_grad():
+                network(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Calibration:
+    """Sets the running statistics of one module before its first call."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.done = False
+
+    def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if self.done or not arguments:
+            return
+        self.done = True
+        mean, var = module.running_mean, module.running_var
+        assert isinstance(mean, Tensor) and isinstance(var, Tensor)
+        channels = arguments[0].transpose(0, 1).flatten(1) if arguments[0].dim() > 1 else arguments[0][:, None]
+        if channels.shape[0] != mean.shape[0]:
+            return
+        overall = float(channels.var(correction=0)) + 1e-6
+        spread = channels.var(dim=1, correction=0).clamp_min(0.1 * overall)
+        scale = 0.7 + 0.6 * torch.rand(var.shape, generator=self.generator, dtype=var.dtype)
+        noise = 0.3 * torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype)
+        mean.copy_(channels.mean(dim=1) + noise * spread.sqrt())
+        var.copy_(spread * scale)
+
+
+def fresh_inputs(
+    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    """Random inputs like `example`: normal; integers drawn from those of the example, or, where it has but one, from the
+    vocabulary of the network's smallest embedding; booleans, and masks of ones, as they are."""
+    vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
+    made = []
+    for tensor in example:
+        if tensor.is_floating_point():
+            made.append(torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(dtype))
+        elif tensor.dtype == torch.bool or tensor.numel() == 0:
+            made.append(tensor)
+        else:
+            flat = tensor.flatten()
+            if int(flat.min()) == int(flat.max()) == 0:
+                flat = torch.arange(vocabulary, dtype=tensor.dtype)
+            drawn = torch.randint(flat.numel(), (tensor.numel(),), generator=generator)
+            made.append(flat[drawn].reshape(tensor.shape))
+    return tuple(made)
