@@ -91,11 +91,10 @@ def test_complete_then_build(name: str) -> None:
     assert all(p.dtype is torch.float32 and p.requires_grad for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", SMALL)
+# resnet50 takes longer and runs the same code as resnet18
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - {"resnet50"}))
 def test_initial_weights_come_from_the_generator_alone(name: str) -> None:
     arguments, shape = SMALL[name]
-    if name == "resnet50":
-        pytest.skip("resnet18 has the same code; this one is slow")
     complete = models.complete(name, arguments, input_shape=shape, num_classes=7)
     before = torch.get_rng_state()
     first, second, other = (
