@@ -138,7 +138,7 @@ class StreamedSplit(Split):
         """Decode all images into memory."""
         images = torch.empty(len(self), 3, self._stored, self._stored, dtype=torch.uint8)
         done = 0
-        for chunk in self._chunks(np.arange(len(self)), torch.device("cpu")):
+        for chunk in self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK):
             images[done : done + len(chunk)] = chunk
             done += len(chunk)
         return MemorySplit(images, self._labels, self._normalisation, input_shape=(3, self._size, self._size))
@@ -161,7 +161,7 @@ class StreamedSplit(Split):
 
         def generate() -> Iterator[tuple[Tensor, Tensor]]:
             done = 0
-            for images in _regrouped(self._chunks(order.numpy(), place), batch_size):
+            for images in _regrouped(self._chunks(order.numpy(), place, 2 * batch_size), batch_size):
                 inputs = prepare(
                     images, shape, self._normalisation, augmentation, generator, channels_last=channels_last
                 )
@@ -170,13 +170,16 @@ class StreamedSplit(Split):
 
         return generate()
 
-    def _chunks(self, positions: NDArray[np.int64], device: torch.device) -> Iterator[Tensor]:
-        """The raw images at `positions`, in that order, a chunk at a time, on `device`."""
+    def _chunks(self, positions: NDArray[np.int64], device: torch.device, ahead: int) -> Iterator[Tensor]:
+        """The raw images at `positions`, in that order, chunk by chunk on `device`, about `ahead` prefetched."""
         items = _Chunks(str(self._root), self._names, positions, self._stored)
+        workers = min(len(items), self._workers if self._workers is not None else default_workers())
         loader = DataLoader(
             items,
             batch_size=None,
-            num_workers=min(len(items), self._workers if self._workers is not None else default_workers()),
+            num_workers=workers,
+            # Two batches: with less, workers would fall idle while the network computes on one.
+            prefetch_factor=max(2, -(-ahead // (workers * CHUNK))) if workers else None,
             pin_memory=device.type == "cuda",
             generator=Generator(),  # else the loader draws its workers' seeds from the global generator
         )
