@@ -26,18 +26,21 @@ BYTES_PER_ELEMENT = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What a safetensors header says of one tensor: its dtype in the format's own words, and its shape."""
+    """What a safetensors header says of one tensor: dtype in the format's own words, shape, place among the data."""
 
     dtype: str
     shape: tuple[int, ...]
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True)
 class Header:
-    """A checked safetensors header: the tensors, the string metadata and where the data begins."""
+    """A checked safetensors header: the tensors, the string metadata, and the byte of the file where the data begins."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
+    data_begin: int
 
 
 def _pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
                 break
         if offsets[1] - offsets[0] != count:
             raise ValueError(f"{name[:80]!r}: its shape and its data_offsets disagree")
-        tensors[name] = TensorInfo(dtype, tuple(shape))
+        tensors[name] = TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
         spans.append((offsets[0], offsets[1]))
     position = 0
     for begin, end in sorted(spans):
@@ -82,7 +85,7 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
         position = end
     if position != data_size:
         raise ValueError(f"the tensors take {position} bytes, the file has {data_size}")
-    return Header(tensors, metadata)
+    return Header(tensors, metadata, 8 + len(raw))
 
 
 def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:

@@ -29,7 +29,7 @@ def test_the_hash_is_of_the_weights_alone(tmp_path: Path) -> None:
     two = saved(tmp_path / "2", seed=2)
     other = saved(tmp_path / "3", value=2.0, seed=1)
     assert one.sha256 == two.sha256 != other.sha256
-    assert one.sha256 == checkpoint.weights_sha256(one.tensors)
+    assert one.sha256 == checkpoint.weights_sha256(one.tensors) == checkpoint.file_sha256(tmp_path / "1")
 
 
 def test_ancestry_keeps_all_generations_once(tmp_path: Path) -> None:
