@@ -2,12 +2,8 @@
 
 import contextlib
 import gzip
-import hashlib
 import io
-import pickle
 import struct
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,43 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from data_support import IMAGES, LABELS, RNG, idx, raw, refused, write_idx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from starcli.data import Dataset, MemorySplit, open_data, public
+from starcli.data import open_data
 from starcli.data.arrays import read_npz, read_safetensors
 from starcli.data.idx import read_idx
 from starcli.errors import StarcliError
-
-RNG = np.random.RandomState(0)
-IMAGES = RNG.randint(0, 256, (30, 5, 4)).astype(np.uint8)
-LABELS = np.arange(30).astype(np.uint8) % 3
-
-
-def idx(array: np.ndarray[Any, Any]) -> bytes:
-    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
-
-
-def write_idx(directory: Path, pack: Callable[[bytes], bytes], suffix: str) -> None:
-    directory.mkdir(parents=True)
-    for part, rows in (("train", slice(0, 20)), ("t10k", slice(20, 30))):
-        (directory / f"{part}-images-idx3-ubyte{suffix}").write_bytes(pack(idx(IMAGES[rows])))
-        (directory / f"{part}-labels-idx1-ubyte{suffix}").write_bytes(pack(idx(LABELS[rows])))
-
-
-def raw(data: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    assert isinstance(data.train, MemorySplit)
-    assert isinstance(data.test, MemorySplit)
-    return data.train.raw, data.test.raw
-
-
-def refused(read: Callable[[], object], *words: str) -> None:
-    with pytest.raises(StarcliError) as caught:
-        read()
-    for word in words:
-        assert word in str(caught.value)
-    assert "\n" not in caught.value.summary
 
 
 @pytest.mark.parametrize(("pack", "suffix"), [(bytes, ""), (gzip.compress, ".gz")])
@@ -221,100 +189,3 @@ def test_damaged_array_files_never_crash(
     path.write_bytes(contents[: data.draw(st.integers(0, len(contents)))])
     with contextlib.suppress(StarcliError):
         (read_npz if suffix == ".npz" else read_safetensors)(path)
-
-
-class _Stale:
-    """Pickles as NumPy arrays did in the Python 2 days: numpy.core.multiarray, dtype('u1', 0, 1)."""
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array
-
-    def __reduce__(self) -> Any:
-        from numpy._core import multiarray
-
-        state = (1, self.array.shape, _StaleType(), False, self.array.tobytes())
-        return multiarray._reconstruct, (np.ndarray, (0,), b"b"), state
-
-
-class _StaleType:
-    def __reduce__(self) -> Any:
-        return np.dtype, ("u1", 0, 1), (3, "|", None, None, None, -1, -1, 0)
-
-
-def write_cifar(directory: Path, sums: Any, key: str, classes: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    directory.mkdir(parents=True)
-    written = []
-    for file in list(sums):
-        images = RNG.randint(0, 256, (classes, 3072)).astype(np.uint8)
-        labels = RNG.permutation(classes).tolist()
-        contents = pickle.dumps({"data": _Stale(images), key: labels}, protocol=2)
-        contents = contents.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
-        (directory / file).write_bytes(contents)
-        monkeypatch.setitem(sums, file, hashlib.md5(contents).hexdigest())
-        written.append((images.reshape(-1, 3, 32, 32), labels))
-    return written
-
-
-@pytest.mark.parametrize(
-    ("name", "folder", "sums", "key", "classes"),
-    [
-        ("cifar10", "cifar-10-batches-py", public.CIFAR10_SUMS, "labels", 10),
-        ("cifar100", "cifar-100-python", public.CIFAR100_SUMS, "fine_labels", 100),
-    ],
-)
-def test_cifar(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str, sums: Any, key: str, classes: int
-) -> None:
-    refused(lambda: open_data(name, data_dir=tmp_path), "--download", "--data-dir", str(tmp_path / folder))
-    assert not any(tmp_path.iterdir())
-    written = write_cifar(tmp_path / folder, sums, key, classes, monkeypatch)
-    data = open_data(name, data_dir=tmp_path)
-    assert (data.num_classes, data.input_shape, data.augmentation) == (classes, (3, 32, 32), ("pad-crop", "flip"))
-    assert (data.mean, data.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert np.array_equal(raw(data)[0], np.concatenate([images for images, _ in written[:-1]]))
-    assert data.train.labels.tolist() == [label for _, labels in written[:-1] for label in labels]
-    assert np.array_equal(raw(data)[1], written[-1][0])
-    (tmp_path / folder / list(sums)[-1]).write_bytes(b"cos\nsystem\n(S'touch run'\ntR.")
-    refused(lambda: open_data(name, data_dir=tmp_path), "not the published file", "MD5")
-
-
-def test_cifar_sums_are_those_of_torchvision() -> None:
-    from torchvision.datasets import CIFAR10, CIFAR100
-
-    for kind, sums in ((CIFAR10, public.CIFAR10_SUMS), (CIFAR100, public.CIFAR100_SUMS)):
-        assert [tuple(entry) for entry in kind.train_list + kind.test_list] == list(sums.items())
-
-
-@pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
-def test_mnist(tmp_path: Path, name: str, kind: str) -> None:
-    refused(lambda: open_data(name, data_dir=tmp_path), "--download", "train-images-idx3-ubyte[.gz]")
-    write_idx(tmp_path / kind / "raw", bytes, "")
-    data = open_data(name, data_dir=tmp_path)
-    assert (data.name, data.num_classes, len(data.train)) == (name, 10, 20)
-
-
-def test_download_that_fails_and_one_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision
-
-    def fails(root: Path, download: bool) -> None:
-        raise RuntimeError("no mirror\nanswers")
-
-    monkeypatch.setattr(torchvision.datasets, "MNIST", fails)
-    refused(
-        lambda: open_data("mnist", data_dir=tmp_path, download=True), "could not be downloaded", "no mirror answers"
-    )
-
-    def works(root: Path, download: bool) -> None:
-        write_idx(root / "MNIST/raw", gzip.compress, ".gz")
-
-    monkeypatch.setattr(torchvision.datasets, "MNIST", works)
-    assert len(open_data("mnist", data_dir=tmp_path, download=True).test) == 10
-
-
-def test_what_is_imported() -> None:
-    code = (
-        "import sys, starcli.data, starcli.data.augment as a; assert 'torch' not in sys.modules; list(a.AUGMENTATIONS);"
-        "starcli.data.open_data('digits');"
-        "assert not {'torchvision', 'PIL', 'matplotlib', 'sklearn'} & {*sys.modules}, 'too much'"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
