@@ -1,0 +1,158 @@
+"""Bayesian model averaging: the star domain as a posterior, against the ensemble of its sources and single models.
+
+A sample of the star domain is a point (1 - t) star + t source, the source uniform among them and t ~ Unif[0, 1];
+the average is over softmax outputs. Section 4.1 of the paper.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from starcli.confidence import FEWEST_ERRORS, Confidence, confidence
+from starcli.errors import StarcliError
+from starcli.evaluation import Evaluator
+
+Model = Mapping[str, Tensor]
+Posterior = Literal["star", "ensemble", "single"]
+
+METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
+
+KEPT_BYTES = 2 * 2**30
+"""Predictions of sources are kept between repeats up to this size; beyond it they are computed again."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The metrics of one posterior at one number of samples: mean and standard deviation over `repeats` draws.
+
+    For "single" the mean and deviation are over the sources. `decided` is false where there are fewer than 30 test
+    errors on average: which posterior ranks its errors better is then not decided.
+    """
+
+    posterior: Posterior
+    samples: int
+    repeats: int
+    mean: Mapping[str, float]
+    std: Mapping[str, float]
+
+    @property
+    def decided(self) -> bool:
+        return self.mean["errors"] >= FEWEST_ERRORS
+
+    def to_json(self) -> dict[str, Any]:
+        """`posterior`, `samples`, each metric and its `_std`, `repeats` and `decided`."""
+        spread = {f"{name}_std": value for name, value in self.std.items()}
+        names = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
+        return {**names, "decided": self.decided, **self.mean, **spread}
+
+
+def _row(posterior: Posterior, samples: int, found: Sequence[Confidence]) -> Row:
+    columns = {name: [float(asdict(one)[name]) for one in found] for name in METRICS}
+    mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}
+    std = {name: _deviation(values) for name, values in columns.items()}
+    return Row(posterior, samples, len(found), mean, std)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """Sample standard deviation; NaN for a single value or where one is NaN."""
+    if len(values) < 2 or any(math.isnan(value) for value in values):
+        return math.nan
+    return statistics.stdev(values)
+
+
+def averages(outputs: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The log of the mean probability over the first 1, 2, 3, ... members: (N, classes) log-probabilities each.
+
+    Added in log space, so that a probability that underflows still has its logarithm.
+    """
+    total: Tensor | None = None
+    for count, output in enumerate(outputs, start=1):
+        total = output if total is None else torch.logaddexp(total, output)
+        yield total - math.log(count)
+
+
+class _Predictions:
+    """Log-probabilities (N, classes) of the sources and of points between them and the star."""
+
+    def __init__(self, evaluator: Evaluator, star: Model, sources: Sequence[Model], split: str) -> None:
+        self.evaluator, self.star, self.sources, self.split = evaluator, star, sources, split
+        self._kept: dict[int, Tensor] = {}
+
+    def source(self, position: int) -> Tensor:
+        if position in self._kept:
+            return self._kept[position]
+        self.evaluator.load(self.sources[position])
+        output = self.evaluator.log_probabilities(self.split)
+        self.evaluator.progress.step()
+        if (len(self._kept) + 1) * output.nbytes <= KEPT_BYTES:
+            self._kept[position] = output
+        return output
+
+    def between(self, position: int, t: float) -> Tensor:
+        evaluator = self.evaluator
+        start, stop = evaluator.vector(self.star, 0), evaluator.vector(self.sources[position], 1)
+        evaluator.load_buffers(self.star)
+        evaluator.load_between(start, stop, t)
+        output = evaluator.log_probabilities(self.split)
+        evaluator.progress.step()
+        return output
+
+
+def bma(
+    evaluator: Evaluator,
+    star: Model,
+    sources: Sequence[Model],
+    *,
+    generator: torch.Generator,
+    samples: int = 19,
+    repeats: int = 3,
+    split: str = "test",
+) -> list[Row]:
+    """Rows for single models, then for 2, 3, ..., `samples` members of the star domain and of the ensemble.
+
+    `sources` are as they are to be used: aligned to the star by the caller. The ensemble draws them without
+    replacement, so that its rows end at their number. Every member, sources too, has its BatchNorm statistics
+    re-estimated. A sample's predictions are computed once and serve every k; each repeat draws everything anew.
+    Raises StarcliError for fewer than 2 samples, repeats or sources that make no sense, Interrupted when asked to stop.
+    """
+    problems = [
+        f"{what}: {found}, expected at least {least}"
+        for what, found, least in (("samples", samples, 2), ("repeats", repeats, 1), ("sources", len(sources), 2))
+        if found < least
+    ]
+    if problems:
+        raise StarcliError("nothing to average", problems)
+    labels = getattr(evaluator.workspace.dataset, split).labels.cpu()
+    predictions = _Predictions(evaluator, star, sources, split)
+    evaluator.progress.start("bma", len(sources) + repeats * samples)
+
+    single = [confidence(predictions.source(position), labels) for position in range(len(sources))]
+    found: dict[tuple[Posterior, int], list[Confidence]] = {}
+    for _ in range(repeats):
+        for posterior, outputs in _draws(predictions, samples, generator):
+            for count, average in enumerate(averages(outputs), start=1):
+                if count > 1:
+                    found.setdefault((posterior, count), []).append(confidence(average, labels))
+    evaluator.progress.finish()
+    rows = [_row(posterior, count, values) for (posterior, count), values in found.items()]
+    return [_row("single", 1, single), *rows]
+
+
+def _draws(
+    predictions: _Predictions, samples: int, generator: torch.Generator
+) -> list[tuple[Posterior, Iterator[Tensor]]]:
+    """One repeat's members, drawn now and computed when asked for."""
+    count = len(predictions.sources)
+    chosen = torch.randint(count, (samples,), generator=generator).tolist()
+    ts = torch.rand(samples, generator=generator, dtype=torch.float64).tolist()
+    order = torch.randperm(count, generator=generator)[:samples].tolist()
+    between: Callable[[int, float], Tensor] = predictions.between
+    return [
+        ("star", (between(position, t) for position, t in zip(chosen, ts, strict=True))),
+        ("ensemble", (predictions.source(position) for position in order)),
+    ]

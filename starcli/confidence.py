@@ -1,0 +1,122 @@
+"""How far predicted probabilities can be trusted: proper scores, calibration, and the ranking of errors.
+
+AUROC and ECE are written out here (a dozen lines) rather than taken from torchmetrics, whose import takes longer than
+everything else that `bma` does; the tests hold them to torchmetrics' values.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ECE_BINS = 15
+
+FEWEST_ERRORS = 30
+"""Below this number of errors the ranking metrics are mostly noise."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What predictions are worth: accuracy, proper scores (nats; squared), calibration, and error ranking.
+
+    The ranking metrics (`auroc_*`, higher is better; `aurc`, lower is better) are NaN where there is no error or
+    nothing else. `decided` is false below 30 errors: print "not decided".
+    """
+
+    count: int
+    errors: int
+    accuracy: float
+    nll: float
+    brier: float
+    ece: float
+    auroc_max_prob: float
+    auroc_entropy: float
+    aurc: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether there are enough errors for the ranking metrics to mean anything."""
+        return self.errors >= FEWEST_ERRORS
+
+    def to_json(self) -> dict[str, Any]:
+        """The metrics by their names, without the count."""
+        values = asdict(self)
+        del values["count"]
+        return values
+
+
+def entropy(log_probabilities: Tensor) -> Tensor:
+    """- sum_c p_c log p_c in nats, with 0 log 0 = 0: (N, classes) -> (N,)."""
+    return torch.special.entr(log_probabilities.exp()).sum(dim=-1)
+
+
+def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
+    """For sorted `values` (N,): the number of each one's run of equals (N,), and the lengths of the runs."""
+    _, group, lengths = torch.unique_consecutive(values, return_inverse=True, return_counts=True)
+    return group, lengths
+
+
+def auroc(scores: Tensor, positive: Tensor) -> float:
+    """The chance that a positive scores above a negative, ties counted half; NaN without one of either.
+
+    (R - P (P + 1) / 2) / (P Q) with R the sum of the positives' average ranks, P positives and Q negatives (Mann and
+    Whitney 1947). scores: (N,) float; positive: (N,) bool. Exact in float64 for N below 10^7.
+    """
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return math.nan
+    ordered, order = scores.sort()
+    group, lengths = _runs(ordered)
+    last = lengths.cumsum(0).double()
+    ranks = (last - (lengths - 1) / 2)[group]  # the average rank, from 1, of each run of equals
+    total = float(ranks[positive[order]].sum())
+    return (total - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def aurc(confidence: Tensor, wrong: Tensor) -> float:
+    """Area under the risk-coverage curve: the mean, over n, of the error rate among the n most confident.
+
+    Among equally confident examples the order is random: its expectation is taken. Geifman et al. 2019.
+    """
+    ordered, order = confidence.sort(descending=True)
+    group, lengths = _runs(ordered)
+    share = torch.zeros(len(lengths), dtype=torch.float64).index_add_(0, group, wrong[order].double()) / lengths
+    accepted = torch.arange(1, len(wrong) + 1, dtype=torch.float64)
+    return float((share[group].cumsum(0) / accepted).mean())
+
+
+def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> float:
+    """Expected calibration error: sum over `bins` equal-width bins of share * |accuracy - mean confidence|.
+
+    confidence: (N,) in [0, 1]; bins are [i / bins, (i + 1) / bins), the last one closed. Guo et al. 2017.
+    """
+    place = (confidence * bins).long().clamp_(max=bins - 1)
+    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, correct.double() - confidence.double())
+    return float(gaps.abs().sum()) / len(confidence)
+
+
+def confidence(log_probabilities: Tensor, labels: Tensor) -> Confidence:
+    """All metrics of predictions (N, classes) as float64 log-probabilities, for labels (N,) int64, both on the CPU."""
+    outputs = log_probabilities.double()
+    predicted = outputs.argmax(dim=1)
+    correct = predicted == labels
+    probabilities = outputs.exp().clamp_(max=1.0)  # a rounded log-probability may lie above 0
+    highest = probabilities.amax(dim=1)
+    true = outputs.gather(1, labels[:, None]).squeeze(1)  # (N,)
+    # sum_c (p_c - [c = y])^2 = sum_c p_c^2 - 2 p_y + 1
+    brier = probabilities.square().sum(dim=1) - 2 * true.exp() + 1
+    errors = int((~correct).sum())
+    return Confidence(
+        count=len(labels),
+        errors=errors,
+        accuracy=1 - errors / len(labels),
+        nll=-float(true.mean()),
+        brier=float(brier.mean()),
+        ece=calibration_error(highest, correct),
+        auroc_max_prob=auroc(highest, correct),
+        auroc_entropy=auroc(-entropy(outputs), correct),
+        aurc=aurc(highest, ~correct),
+    )
