@@ -13,7 +13,7 @@ from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
 from starcli.proof.evaluation import Subject, difference, spreads
-from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
+from starcli.proof.redraw import calibrating, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
 Verdict = Literal["proved", "failed", "undecided"]
@@ -86,7 +86,7 @@ def prove(
     """Permute all groups of `spec` at random, `draws` times, and see whether the network's outputs stay.
 
     In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
-    two random inputs like `example_inputs`. A difference of TOLERANCE times the output's spread over inputs, or more, is
+    two random inputs like `example_inputs` in turn. A difference of TOLERANCE times the output's spread over inputs, or more, is
     a failure, and the groups at fault are found by bisection. Groups that pass must also pass the negative controls
     (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network cannot be evaluated.
     The network itself is left as it is.
@@ -125,18 +125,19 @@ class _Bench:
         self.original, self.spec, self.generator = network, spec, generator
         self.subject = Subject(network, redrawn(state, generator), torch.float64)
         self.inputs = [fresh_inputs(network, example, generator, torch.float64) for _ in range(2)]
-        calibrate_(self.subject.network, self.inputs[0], generator)
+        with calibrating(self.subject.network, generator):
+            first = self.subject.run(self.inputs[0])
         self.base = {name: tensor.detach().clone() for name, tensor in self.subject.state.items()}
-        self.outputs = [self.subject.run(inputs) for inputs in self.inputs]
+        self.outputs = [first, self.subject.run(self.inputs[1])]
         self.scale = spreads(*self.outputs)
 
-    def changed_by(self, permutation: Permutation) -> float:
-        """The change of the outputs, in units of their spread, when the weights are permuted."""
+    def changed_by(self, permutation: Permutation, draw: int) -> float:
+        """The change of the outputs on one of the inputs, in units of their spread, when the weights are permuted."""
+        inputs, outputs = self.inputs[draw % 2], self.outputs[draw % 2]
         moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
         self.subject.load({name: permutation.apply({name: self.base[name]})[name] for name in moved})
         try:
-            pairs = zip(self.inputs, self.outputs, strict=True)
-            return max(difference(self.subject.run(inputs), outputs, self.scale) for inputs, outputs in pairs)
+            return difference(self.subject.run(inputs), outputs, self.scale)
         finally:
             self.subject.load({name: self.base[name] for name in moved})
 
@@ -147,12 +148,12 @@ class _Bench:
     def bisected(self, draws: int) -> tuple[float, set[str]]:
         """The worst difference over `draws` permutations of all groups together, and the groups that cause it."""
         worst, failed = 0.0, set(self._torn())
-        for _ in range(draws):
+        for draw in range(draws):
             permutation = lively(self.spec, self.generator)
-            found = self.changed_by(permutation) if permutation.moving else 0.0
+            found = self.changed_by(permutation, draw) if permutation.moving else 0.0
             worst = max(worst, found)
             if not found < TOLERANCE:
-                failed |= self._guilty(permutation, list(self.spec.groups))
+                failed |= self._guilty(permutation, draw, list(self.spec.groups))
         return worst, failed
 
     def _torn(self) -> set[str]:
@@ -165,15 +166,15 @@ class _Bench:
             for group in self.groups_of(name) | self.groups_of(names[0])
         }
 
-    def _guilty(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
+    def _guilty(self, permutation: Permutation, draw: int, groups: Sequence[str]) -> set[str]:
         """Groups of a set known to change the output that do so in the smallest sets; halves that pass are innocent."""
         if len(groups) == 1:
             return set(groups)
         middle = len(groups) // 2
         guilty: set[str] = set()
         for half in (groups[:middle], groups[middle:]):
-            if not self.changed_by(_only(permutation, half)) < TOLERANCE:
-                guilty |= self._guilty(permutation, half)
+            if not self.changed_by(_only(permutation, half), draw) < TOLERANCE:
+                guilty |= self._guilty(permutation, draw, half)
         return guilty or set(groups)
 
     def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
@@ -181,9 +182,8 @@ class _Bench:
         controls = Controls(self.spec, self.base, self.inputs[0], self.generator, groups)
         if controls.open:
             # float32: derivatives are needed to 1e-4 only, and most operators are several times faster.
-            controls.by_gradient(Subject(self.original, self.base, torch.float32), self.scale)
-        if controls.open:
-            controls.exactly(self.subject, self.outputs[0], self.scale)
+            quick = Subject(self.original, self.base, torch.float32)
+            controls.run(self.subject, quick, self.outputs[0], self.scale)
         found: dict[str, list[str]] = {}
         for place in controls.open:
             found.setdefault(place.group, []).append(place.tensor)

@@ -22,7 +22,10 @@ from starcli.proof.evaluation import Subject, difference
 
 THRESHOLD = 1e-4
 NOTHING = 1e-9
+# Of a float32 derivative that is zero but for rounding.
+FLAT = 1e-5
 MAX_PASSES = 12
+FIRST_PASSES = 5
 MAX_EXACT = 64
 
 
@@ -86,31 +89,40 @@ class Controls:
             place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
         }
         self.unused: set[str] = set()
+        self.flat: set[Place] = set()
         self.aliases = {name: names for names in spec.tied for name in names}
 
-    def by_gradient(self, subject: Subject, scale: Sequence[float]) -> None:
+    def by_gradient(self, subject: Subject, scale: Sequence[float], passes: int) -> None:
         """Close places by derivatives: a few forward and backward passes for all of them together."""
         inputs = [tensor.to(subject.dtype) if tensor.is_floating_point() else tensor for tensor in self.inputs]
-        for attempt in range(MAX_PASSES):
-            chosen = self._choose(share=0.5 if attempt < MAX_PASSES // 2 else 0.2)
+        for attempt in range(passes):
+            chosen = self._choose(share=0.5 / (1 + attempt // 3))
             if not chosen:
-                break
-            swap = involution(self.spec, self.generator)
-            middle = {name: self._between(name, found, swap) for name, found in chosen.items()}
-            subject.load(self._with_aliases({name: value.to(subject.dtype) for name, value in middle.items()}))
-            try:
-                gradients = self._gradients(subject, inputs, scale, list(chosen))
-            except RuntimeError:
-                # Some networks cannot be differentiated (in-place changes of their parameters); the rest is exact.
-                self.unused = {place.tensor for place in self.open}
                 return
-            finally:
-                subject.load(self._with_aliases({name: self.base[name] for name in chosen}))
+            swap = involution(self.spec, self.generator)
+            start = {name: subject.state[name].detach().clone() for name in chosen}
+            middle = {name: self._between(start[name], found, swap) for name, found in chosen.items()}
+            subject.load(self._with_aliases(middle))
+            gradients = self._gradients(subject, inputs, scale, list(chosen))
+            subject.load(self._with_aliases(start))
             for name, gradient in gradients.items():
                 if gradient is not None:
-                    self._close(chosen[name], gradient.double(), swap)
+                    self._close(chosen[name], gradient, middle[name].sub_(start[name]))
+
+    def sort_rest(self, subject: Subject, scale: Sequence[float]) -> None:
+        """What open places could be instead: on a tensor that the outputs do not depend on even formally, since eval mode
+        leaves its branch out (`unused`), or without any effect (`flat`), which remains to be shown."""
+        inputs = [tensor.to(subject.dtype) if tensor.is_floating_point() else tensor for tensor in self.inputs]
         names = list(dict.fromkeys(place.tensor for place in self.open))
-        self.unused = {name for name, found in self._gradients(subject, inputs, scale, names).items() if found is None}
+        gradients = self._gradients(subject, inputs, scale, names)
+        self.unused = {name for name, found in gradients.items() if found is None}
+        for place in self.open:
+            gradient = gradients[place.tensor]
+            if gradient is not None:
+                product = gradient.mul(subject.state[place.tensor].detach())
+                blocks = (block for block in self.spec.blocks[place.tensor] if place.sub_axes(block))
+                if sum(float(block.view(product).abs().sum()) for block in blocks) < FLAT:
+                    self.flat.add(place)
 
     def _with_aliases(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {other: value for name, value in tensors.items() for other in self.aliases.get(name, (name,))}
@@ -131,12 +143,11 @@ class Controls:
                 chosen[place.tensor].append(place)
         return chosen
 
-    def _between(self, name: str, found: Sequence[Place], swap: Permutation) -> Tensor:
+    def _between(self, tensor: Tensor, found: Sequence[Place], swap: Permutation) -> Tensor:
         """The tensor halfway to its permuted self at each of the places."""
-        tensor = self.base[name]
         result = tensor.clone()
         for place in found:
-            for block in self.spec.blocks[name]:
+            for block in self.spec.blocks[place.tensor]:
                 if only := place.sub_axes(block):
                     block.view(result).lerp_(swap.partial(block, tensor, only), 0.5)
         return result
@@ -162,23 +173,28 @@ class Controls:
             for tensor in tensors:
                 tensor.requires_grad_(False)
 
-    def _close(self, found: Sequence[Place], gradient: Tensor, swap: Permutation) -> None:
+    def _close(self, found: Sequence[Place], gradient: Tensor, half_step: Tensor) -> None:
+        """Close the places of one tensor where <gradient, T_p - T> is large; `half_step` is half of T_p - T, everywhere."""
+        product = gradient.mul(half_step)
         for place in found:
-            if abs(self._derivative(place, gradient, swap)) > THRESHOLD:
+            blocks = (block for block in self.spec.blocks[place.tensor] if place.sub_axes(block))
+            if abs(2 * sum(float(block.view(product).sum()) for block in blocks)) > THRESHOLD:
                 self.open.pop(place, None)
 
-    def _derivative(self, place: Place, gradient: Tensor, swap: Permutation) -> float:
-        """<gradient, T_p - T> over the place."""
-        tensor, total = self.base[place.tensor], 0.0
-        for block in self.spec.blocks[place.tensor]:
-            if only := place.sub_axes(block):
-                step = swap.partial(block, tensor, only) - block.view(tensor)
-                total += float((block.view(gradient) * step).sum())
-        return total
+    def close_inert(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
+        """Places whose values the output never depends on although it uses them (a key's bias under softmax, a bias
+        before a normalisation of its channel): permuting them or not, nothing changes, so they prove or refute nothing.
+        """
+        found: dict[str, list[Place]] = defaultdict(list)
+        for place in self.flat:
+            found[place.tensor].append(place)
+        changed = {name: self._noisy(self.base[name], each) for name, each in found.items()}
+        if changed and self._measure(subject, changed, outputs, scale) <= NOTHING:
+            for place in self.flat:
+                del self.open[place]
 
     def exactly(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """Close what is left by measuring it: first what has no effect at all, then place by place."""
-        self._close_inert(subject, outputs, scale)
+        """Close what is left by measuring it, place by place: permuted there alone, or, at no effect, redrawn there."""
         for place in list(self.open)[:MAX_EXACT]:
             tensor = self.base[place.tensor]
             swap = involution(self.spec, self.generator)
@@ -196,19 +212,18 @@ class Controls:
             elif measured > THRESHOLD:
                 del self.open[place]
 
-    def _close_inert(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """Places whose values the output never depends on although it uses them (a key's bias under softmax, a bias
-        before a normalisation of its channel): permuting them or not, nothing changes, so they prove or refute nothing."""
-        found: dict[str, list[Place]] = defaultdict(list)
-        for place in self.open:
-            if place.tensor not in self.unused:
-                found[place.tensor].append(place)
-        if not found:
-            return
-        changed = {name: self._noisy(self.base[name], each) for name, each in found.items()}
-        if self._measure(subject, changed, outputs, scale) <= NOTHING:
-            for place in (place for each in found.values() for place in each):
-                del self.open[place]
+    def run(self, exact: Subject, quick: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
+        """All controls: `quick` (float32) differentiates, `exact` (float64), whose outputs are `outputs`, measures."""
+        try:
+            self.by_gradient(quick, scale, FIRST_PASSES)
+            if self.open:
+                self.sort_rest(quick, scale)
+                self.close_inert(exact, outputs, scale)
+                self.by_gradient(quick, scale, MAX_PASSES - FIRST_PASSES)
+        except RuntimeError:
+            # Some networks cannot be differentiated (in-place changes of their parameters): all that is left is measured.
+            self.unused = {place.tensor for place in self.open}
+        self.exactly(exact, outputs, scale)
 
     def _noisy(self, tensor: Tensor, found: Sequence[Place]) -> Tensor:
         """The tensor with every value at the places drawn anew, positive ones positive."""

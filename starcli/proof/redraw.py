@@ -5,7 +5,8 @@ symmetries pass there. An identity between analytic functions that holds at gene
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -41,15 +42,19 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
     vector = tensor.dim() < 2 or tensor.numel() == max(shape)
     if vector and not any(word in last for word in ("bias", "mean", "beta")):
         return 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)
-    normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+    # Drawn in float32, which is several times faster: 24 random bits are generic enough.
+    normal = torch.randn(shape, generator=generator, dtype=torch.float32).double()
     if vector or (tensor.dim() == 3 and shape[0] == 1):
         return 0.3 * normal
     return normal * (GAIN / math.sqrt(tensor.numel() / shape[0]))
 
 
-def calibrate_(network: nn.Module, inputs: Sequence[object], generator: torch.Generator) -> None:
-    """Set running statistics, layer by layer in one forward pass, near those of what each layer sees: deep networks then
-    keep their scale, and no tensor drowns in the rounding of another. A random part keeps the values generic."""
+@contextmanager
+def calibrating(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
+    """In the first pass within, every layer's running statistics are set near those of what it sees, just before its use.
+
+    Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps them generic.
+    """
     handles = [
         module.register_forward_pre_hook(_Calibration(generator))
         for module in network.modules()
@@ -57,9 +62,7 @@ def calibrate_(network: nn.Module, inputs: Sequence[object], generator: torch.Ge
         and isinstance(getattr(module, "running_var", None), Tensor)
     ]
     try:
-        if handles:
-            with torch.no_grad():
-                network(*inputs)
+        yield
     finally:
         for handle in handles:
             handle.remove()
