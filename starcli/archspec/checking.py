@@ -8,7 +8,20 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from starcli.archspec.blocks import Group, NestingError, blocks, terms
-from starcli.archspec.grammar import GrammarError, Hole, Node, Ref, canonical, children, parse_axis, size, symbols, text
+from starcli.archspec.grammar import (
+    GrammarError,
+    Hole,
+    Interleave,
+    Node,
+    Ref,
+    canonical,
+    children,
+    parse_axis,
+    size,
+    symbols,
+    text,
+    turns,
+)
 from starcli.archspec.patterns import is_group_name
 from starcli.archspec.resolved import Resolved, natural
 from starcli.errors import StarcliError
@@ -142,7 +155,7 @@ def _tensor_problems(
         elif (found := tuple(size(node, sizes) for node in nodes)) != shapes[name]:
             problems.append(f"{name}: shape {shapes[name]}, its axes give {found}")
         elif any(_ragged(node, sizes) for node in nodes):
-            problems.append(f"{name}: parts of different lengths are interleaved")
+            problems.append(f"{name}: parts that cannot take turns are interleaved")
     problems += [f"buffer {name}: there is no such tensor" for name in sorted(buffers) if name not in axes]
     names = [name for each in tied for name in each]
     problems += [f"tied {name}: there is no such tensor" for name in dict.fromkeys(names) if name not in axes]
@@ -151,10 +164,10 @@ def _tensor_problems(
 
 
 def _ragged(node: Node, sizes: Mapping[str, int]) -> bool:
-    from starcli.archspec.grammar import Interleave
-
-    if isinstance(node, Interleave) and len({size(part, sizes) for part in node.parts}) > 1:
-        return True
+    if isinstance(node, Interleave):
+        lengths = [size(part, sizes) or 0 for part in node.parts]
+        if lengths != turns(sum(lengths), len(lengths)):
+            return True
     return not isinstance(node, Ref) and any(_ragged(child, sizes) for child in children(node))
 
 

@@ -1,6 +1,6 @@
 """The expression of one tensor axis: text -> tree -> canonical tree -> text. Knows no tensors and no files.
 
-    axis    := part ('|' part)*            interleaving of equal lengths: a0 b0 a1 b1 ...
+    axis    := part ('|' part)*            interleaving, in turns: a0 b0 a1 b1 ...; the first may be one longer than the last
     part    := factor ('+' factor)*        concatenation
     factor  := '_' | INT | group | '(' axis axis* ')'     fixed, fixed of that size, group, product in memory order
 
@@ -69,7 +69,7 @@ class Concat:
 
 @dataclass(frozen=True)
 class Interleave:
-    """Parts of equal length, taken in turns: a0 b0 a1 b1 ..."""
+    """Parts taken in turns, a0 b0 a1 b1 ...: of equal length, or the first ones longer by one (see `turns`)."""
 
     parts: tuple["Node", ...]
 
@@ -216,6 +216,11 @@ def interleave(parts: tuple[Node, ...]) -> Node:
     if all(isinstance(part, Fixed) for part in parts):
         return Fixed(sum(part.size for part in parts if isinstance(part, Fixed)))
     return parts[0] if len(parts) == 1 else Interleave(parts)
+
+
+def turns(total: int, parts: int) -> list[int]:
+    """The lengths of interleaved parts that number `total`: a channel shuffle cut in the middle leaves a0 b0 a1."""
+    return [(total + parts - 1 - i) // parts for i in range(parts)]
 
 
 def children(node: Node) -> tuple[Node, ...]:

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from starcli.archspec.grammar import Concat, Interleave, Node, Product, size, symbols, text
+from starcli.archspec.grammar import Concat, Interleave, Node, Product, size, symbols, text, turns
 
 MAX_WORK = 3_000_000
 
@@ -81,7 +81,8 @@ def _ragged(node: Node, sizes: dict[str, int]) -> str:
         return ""
     inner = node.factors if isinstance(node, Product) else node.parts
     lengths = [size(child, sizes) for child in inner]
-    if isinstance(node, Interleave) and len(set(lengths)) > 1:
+    known = [n or 0 for n in lengths]
+    if isinstance(node, Interleave) and known != turns(sum(known), len(known)):
         return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {text(node)}"
     return next((found for child in inner if (found := _ragged(child, sizes))), "")
 
@@ -106,8 +107,8 @@ def _split(equation: Equation, sizes: dict[str, int]) -> list[Equation]:
     node, total, place = equation.node, equation.total, equation.place
     match node:
         case Interleave(parts):
-            share = total // len(parts) if total % len(parts) == 0 else -1
-            return [Equation(part, share, place) for part in parts] if share > 0 else []
+            shares = turns(total, len(parts))
+            return [Equation(part, n, place) for part, n in zip(parts, shares, strict=True)] if min(shares) > 0 else []
         case Concat(parts):
             rest = tuple(part for part in parts if size(part, sizes) is None)
             known = sum(n for part in parts if (n := size(part, sizes)) is not None)

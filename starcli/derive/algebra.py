@@ -78,13 +78,36 @@ def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
     """Relate `factor` to all of `kept` that act on one of its axes, and keep the finer of each two."""
     redundant = False
     for other in list(kept):
-        if set(varies(factor)) & set(varies(other)):
-            finer = relate(atoms, factor, other, where)
-            redundant = redundant or finer in ("second", "same")
-            if finer == "first":
-                kept[:] = [each for each in kept if each is not other]
+        if not set(varies(factor)) & set(varies(other)):
+            continue
+        if atoms.is_fixed(factor).all() and atoms.is_fixed(other).all():
+            finer, joined = _join(atoms, factor, other)
+        else:
+            finer, joined = relate(atoms, factor, other, where), None
+        redundant = redundant or finer in ("second", "same")
+        if finer == "first" or joined is not None:
+            kept[:] = [each for each in kept if each is not other]
+        factor = factor if joined is None else joined
     if not redundant:
         kept.append(factor)
+
+
+def _join(atoms: Atoms, f: Labels, g: Labels) -> tuple[str, Labels | None]:
+    """Two fixed factors, one of which acts on all axes of the other, are one: each pair of labels is a position."""
+    inside = set(varies(f)) <= set(varies(g)) or set(varies(g)) <= set(varies(f))
+    f, g = np.broadcast_arrays(f, g)
+    a, i = np.unique(f, return_inverse=True)
+    b, j = np.unique(g, return_inverse=True)
+    if len(b) == 1 or len(a) == f.size:
+        return "first", None
+    code, index = np.unique(i.reshape(-1) * len(b) + j.reshape(-1), return_inverse=True)
+    if len(code) == len(b):
+        return "second", None
+    if len(code) == len(a):
+        return "first", None
+    if not inside:
+        return "both", None
+    return "both", atoms.new(len(code), fixed="positions of the input")[index].reshape(f.shape)
 
 
 def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = True) -> Value:

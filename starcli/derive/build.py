@@ -109,7 +109,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
     """Coordinates along one axis. Where they depend on another axis too (a grouped convolution), the groups that the
     other axis bears are left out there, and the rest must be the same everywhere."""
     labels = parameter.labels(axis)
-    if labels is None:
+    if labels is None or parameter.first_use is None:
         return {}
     others = [i for i in varies(labels) if i != axis]
     rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
