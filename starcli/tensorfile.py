@@ -36,7 +36,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """A checked safetensors header: the tensors, the string metadata, and the byte of the file where the data begins."""
+    """A checked safetensors header: the tensors, the string metadata, and the byte where the data begins."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]

@@ -1,0 +1,98 @@
+"""What a file says of itself and of its ancestors, and whether that is true; needs no torch."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starcli.checkpoint import Ancestor, Metadata, Sha256, file_sha256, read_metadata
+from starcli.errors import StarcliError
+from starcli.tensorfile import Header
+
+MAXIMUM_DEPTH = 100
+"""Generations that are followed: a file whose ancestors go in a circle was not written by us."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A file's header and metadata; `broken` says which hashes are wrong, `missing` which ancestors were not found."""
+
+    path: Path
+    header: Header
+    metadata: Metadata
+    sha256: Sha256
+    verified: bool | None
+    broken: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def names(self) -> Mapping[Sha256, Ancestor]:
+        """The ancestors by their hashes."""
+        return {ancestor.sha256: ancestor for ancestor in self.metadata.ancestors}
+
+    def to_json(self) -> dict[str, Any]:
+        """Metadata as it is stored but for the spec, of which only hash and verdict are shown, and the tensors' sum."""
+        stored = self.metadata.model_dump(mode="json")
+        spec = stored.pop("spec")
+        floats = [info for info in self.header.tensors.values() if info.dtype.startswith(("F", "BF"))]
+        return {
+            "file": self.path.name,
+            **stored,
+            "aligned_to": (stored["aligned_to"] or {}).get("reference"),
+            "alignment": stored["aligned_to"],
+            "weights_sha256": self.sha256 or None,
+            "spec_sha256": spec["sha256"] if spec else None,
+            "proved": (spec["proof"] or {}).get("proved") if spec else None,
+            "tensors": len(self.header.tensors),
+            "parameters": sum(math.prod(info.shape) for info in floats),
+            "verified": self.verified,
+        }
+
+
+def describe(path: Path, *, verify: bool = False) -> Description:
+    """Read what `path` says of itself; with `verify`, hash its weights and those of its ancestors beside it.
+
+    Ancestors are looked for under their base names in the file's own directory and those directly below it.
+    """
+    header, metadata = read_metadata(path)
+    _check_ancestry(path, metadata)
+    if not verify:
+        return Description(path, header, metadata, metadata.weights_sha256, None)
+    actual = file_sha256(path)
+    broken, missing = [], []
+    if metadata.weights_sha256 and actual != metadata.weights_sha256:
+        broken.append(f"{path.name}: {actual[:12]}, recorded {metadata.weights_sha256[:12]}")
+    for ancestor in metadata.ancestors:
+        found = [other for other in _beside(path, ancestor.name) if _hash_or_none(other) == ancestor.sha256]
+        if not found:
+            missing.append(f"{ancestor.name} ({ancestor.sha256[:12]})")
+    return Description(path, header, metadata, actual, not broken and not missing, tuple(broken), tuple(missing))
+
+
+def _beside(path: Path, name: str) -> list[Path]:
+    if Path(name).name != name or name in ("", ".", ".."):
+        return []  # a name in a stranger's metadata must not lead anywhere else
+    candidates = [path.parent / name, *(path.parent.glob(f"*/{_literal(name)}"))]
+    return [candidate for candidate in candidates if candidate.is_file()]
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+
+
+def _hash_or_none(path: Path) -> Sha256 | None:
+    try:
+        return file_sha256(path)
+    except StarcliError:
+        return None
+
+
+def _check_ancestry(path: Path, metadata: Metadata) -> None:
+    """Refuse ancestors that descend from themselves."""
+    parents = {ancestor.sha256: ancestor.parents for ancestor in metadata.ancestors}
+    generation, depth = set(metadata.parents), 0
+    while generation:
+        depth += 1
+        if depth > MAXIMUM_DEPTH:
+            raise StarcliError(f"{path}: its ancestors descend from themselves")
+        generation = {parent for one in generation for parent in parents.get(one, ())}
