@@ -53,6 +53,9 @@ class Objective(Protocol):
     def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Mean loss (0-D) and number of correct predictions (0-D) of a batch."""
 
+    def clip(self, largest: float) -> None:
+        """Scale the gradients where their L2 norm is above `largest`. Pascanu et al. 2013."""
+
     def end_epoch(self, epoch: int) -> Row:
         """Figures of the epoch's end for its row."""
 
@@ -174,10 +177,10 @@ class Run:
         step = position.epoch * position.steps + position.step
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, step, position.steps)
         loss, correct = self.objective.step(inputs, labels, position.epoch, position.step)
+        if self.recipe.clip > 0:
+            self.objective.clip(self.recipe.clip)
         for part, gradient in zip(self.objective.parts, self.objective.gradients(), strict=True):
             part.grad = gradient
-        if self.recipe.clip > 0:
-            torch.nn.utils.clip_grad_norm_(self.objective.parts, self.recipe.clip)
         self.losses[position.step] = loss
         self.correct += correct
         position.step += 1

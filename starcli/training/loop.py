@@ -67,6 +67,10 @@ class Plain:
         torch.autograd.backward(loss, loss.new_tensor(factor))
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
+    def clip(self, largest: float) -> None:
+        """By the norm of the whole gradient."""
+        torch.nn.utils.clip_grad_norm_(self.parameters, largest)
+
     def end_epoch(self, epoch: int) -> Row:
         """Loss and accuracy on the validation split, where there is one."""
         split = self.workspace.dataset.validation

@@ -1,0 +1,232 @@
+"""Many small networks trained at once: their weights are stacked, and each operator works on all of them in one call.
+
+A step of a small MLP is mostly the price of calling operators; stacked, 100 networks share it. Each network has the
+first weights, the order of the data and the augmentation that it has alone; sums are taken in another order than alone,
+so that the results agree up to rounding and not to the bit. Stacking is therefore asked for, and recorded.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from starcli.errors import StarcliError
+from starcli.files import StateFile
+from starcli.models.flat import FlatNetwork
+from starcli.progress import SILENT, Progress
+from starcli.training.engine import Row, Run, autocast
+from starcli.training.loop import Trained, augmentation_of, final_metrics, scores_of
+from starcli.training.recipe import Recipe
+from starcli.training.seeds import generator, substream
+
+if TYPE_CHECKING:
+    from starcli.workspace import Workspace
+
+
+class Stack:
+    """The objective of K networks: the sum of their losses, of which each network's gradient is its own.
+
+    `parts` are (K, *shape) views of `vector` (K * P,), in which the K copies of a parameter lie together.
+    """
+
+    def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, seeds: Sequence[int]) -> None:
+        self.workspace, self.flat, self.recipe, self.seeds = workspace, flat, recipe, tuple(seeds)
+        count = len(seeds)
+        self.vector = torch.empty(count * flat.parameters.numel(), device=flat.parameters.device)
+        self.parts: Sequence[Tensor] = [
+            self.vector[count * slot.offset : count * (slot.offset + slot.numel)].view(count, *slot.shape)
+            for slot in flat.layout
+        ]
+        self.leaves = {
+            slot.name: part.detach().requires_grad_() for slot, part in zip(flat.layout, self.parts, strict=True)
+        }
+        self.buffers = {
+            name: torch.empty((count, *buffer.shape), dtype=buffer.dtype, device=buffer.device)
+            for name, buffer in flat.buffers.items()
+        }
+        for number, seed in enumerate(seeds):
+            self._put(number, workspace.network(seed))
+        self.losses = torch.zeros(count, dtype=torch.float64)
+        self.correct = torch.zeros(count, dtype=torch.int64)
+        self.latest = self.losses
+        self.examples = 0
+        flat.network.train()
+        self._forward = torch.vmap(self._one)
+
+    def begin_epoch(self, epoch: int) -> Row:
+        """Nothing to prepare."""
+        return {}
+
+    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Forward and backward of all networks: inputs (K, B, ...), labels (K, B); the mean loss, all correct ones."""
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        with autocast(self.workspace.device, self.workspace.precision):
+            losses, correct = self._forward(self.leaves, self.buffers, inputs, labels)
+        torch.autograd.backward(losses.sum())
+        self.latest = losses.detach().cpu().double()
+        self.losses += self.latest * labels.shape[1]
+        self.correct += correct.cpu()
+        self.examples += labels.shape[1]
+        return losses.detach().mean(), correct.sum()
+
+    def _one(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and correct predictions of one network on its batch."""
+        logits = torch.func.functional_call(self.flat.network, (parameters, buffers), (inputs,)).float()
+        loss = cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        return loss, (logits.argmax(1) == labels).sum()
+
+    def gradients(self) -> Sequence[Tensor | None]:
+        """As the backward pass left them."""
+        return [leaf.grad for leaf in self.leaves.values()]
+
+    def clip(self, largest: float) -> None:
+        """Each network's gradient by its own norm."""
+        gradients = [gradient for gradient in self.gradients() if gradient is not None]
+        norms = sum(gradient.flatten(1).square().sum(1) for gradient in gradients)
+        assert isinstance(norms, Tensor)
+        factors = (largest / (norms.sqrt() + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+
+    def end_epoch(self, epoch: int) -> Row:
+        """The figures of each network, taken apart again by `_row_of`."""
+        found = {
+            "losses": (self.losses / self.examples).tolist(),
+            "accuracies": (self.correct / self.examples).tolist(),
+        }
+        split = self.workspace.dataset.validation
+        if split is not None:
+            scores = []
+            for number in range(len(self.seeds)):
+                self.load(number)
+                scores.append(scores_of(self.flat, self.workspace, split))
+            found |= {f"validation_{key}": [score[key] for score in scores] for key in ("loss", "accuracy")}
+            self.flat.network.train()
+        self.losses.zero_()
+        self.correct.zero_()
+        self.examples = 0
+        return found
+
+    def describe(self, epoch: int, step: int) -> str:
+        """The seeds whose loss is not finite."""
+        broken = [seed for seed, loss in zip(self.seeds, self.latest.tolist(), strict=True) if not abs(loss) < 1e300]
+        return f", seed {', '.join(map(str, broken))}"
+
+    def load(self, number: int) -> None:
+        """Put network `number` of the stack into `flat`."""
+        with torch.no_grad():
+            for view, part in zip(self.flat.views(self.flat.parameters).values(), self.parts, strict=True):
+                view.copy_(part[number])
+            for name, buffer in self.flat.buffers.items():
+                buffer.copy_(self.buffers[name][number])
+
+    def _put(self, number: int, network: FlatNetwork) -> None:
+        with torch.no_grad():
+            for view, part in zip(network.views(network.parameters).values(), self.parts, strict=True):
+                part[number] = view
+            for name, buffer in network.buffers.items():
+                self.buffers[name][number] = buffer
+
+    def state(self) -> dict[str, Any]:
+        """Buffers, and the epoch's sums."""
+        return {"buffers": self.buffers, "examples": self.examples, **self._sums()}
+
+    def _sums(self) -> dict[str, Tensor]:
+        return {"losses": self.losses, "accuracies": self.correct}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put `state()` back."""
+        for name, buffer in self.buffers.items():
+            buffer.copy_(state["buffers"][name])
+        self.losses, self.correct, self.examples = state["losses"], state["accuracies"], state["examples"]
+
+
+class StackedRun(Run):
+    """A run whose batches are those of all seeds: inputs (K, B, ...)."""
+
+    seeds: Sequence[int] = ()
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        position, size, count = self.position, self.recipe.batch_size, len(self.seeds)
+        length = min(position.steps * size, len(self.split))
+        orders = torch.stack(
+            [torch.randperm(len(self.split), generator=generator(seed, "order", position.epoch)) for seed in self.seeds]
+        )[:, position.step * size : length]
+        if not self.augmentation:
+            # one gather for all networks: a step's examples of all seeds one after the other
+            blocks = [orders[:, start : start + size].flatten() for start in range(0, orders.shape[1], size)]
+            order = torch.cat(blocks) if blocks else orders.flatten()
+            for inputs, labels in self.split.batches(count * size, order=order, device=self.device):
+                yield inputs.view(count, -1, *inputs.shape[1:]), labels.view(count, -1)
+            return
+        generators = [torch.Generator() for _ in self.seeds]
+        iterators = [
+            self.split.batches(
+                size, order=order, augmentation=self.augmentation, generator=augmenting, device=self.device
+            )
+            for order, augmenting in zip(orders, generators, strict=True)
+        ]
+        for _ in range(position.step, position.steps):
+            for seed, augmenting in zip(self.seeds, generators, strict=True):
+                augmenting.manual_seed(substream(seed, "augment", position.epoch, position.step))
+            batches = [next(iterator) for iterator in iterators]
+            yield torch.stack([inputs for inputs, _ in batches]), torch.stack([labels for _, labels in batches])
+
+
+def train_stacked(
+    workspace: "Workspace",
+    recipe: Recipe,
+    seeds: Sequence[int],
+    *,
+    state: StateFile | None = None,
+    checkpoint_every: float | None = None,
+    progress: Progress = SILENT,
+) -> list[Trained]:
+    """`train` of several seeds at once, equal up to rounding; one state for all of them.
+
+    Raises StarcliError for a network with dropout, whose draws could not be those of each seed alone.
+    """
+    flat = workspace.network()
+    if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
+        raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")
+    stack = Stack(workspace, flat, recipe, seeds)
+    run = StackedRun(
+        stack,
+        workspace.dataset.train,
+        recipe,
+        seeds[0],
+        augmentation=augmentation_of(recipe, workspace.dataset),
+        task=f"training {len(seeds)} seeds",
+        state=state,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+    )
+    run.seeds = tuple(seeds)
+    rows = run.run()
+    trained = []
+    with run.saving_when_stopped():
+        for number in range(len(seeds)):
+            stack.load(number)
+            metrics = final_metrics(flat, workspace, progress)
+            trained.append(Trained(flat.state(), metrics, [_row_of(row, number) for row in rows]))
+    return trained
+
+
+LISTS = {
+    "losses": "loss",
+    "accuracies": "accuracy",
+    "validation_loss": "validation_loss",
+    "validation_accuracy": "validation_accuracy",
+}
+"""The lists in a stack's row, one value a network, and what each value is called in the network's own row."""
+
+
+def _row_of(row: Row, number: int) -> Row:
+    """The row of one network, as `train` would have logged it."""
+    own = {key: value for key, value in row.items() if key not in LISTS}
+    return own | {name: row[key][number] for key, name in LISTS.items() if key in row}
