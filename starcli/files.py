@@ -206,16 +206,28 @@ def _cache_path(kind: str, key: str) -> Path:
     return Path(root) / "starcli" / kind / f"{key}.json"
 
 
-def cached(kind: str, key: str, compute: Callable[[], Any]) -> Any:
-    """The JSON-able value of `compute`, kept under the content hash `key`; a cache that cannot be used is no error."""
-    path = _cache_path(kind, key)
+def recall(kind: str, key: str) -> Any:
+    """The JSON value that `remember` kept under the content hash `key`, or None."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_cache_path(kind, key).read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError):
-        value = compute()
+        return None
+
+
+def remember(kind: str, key: str, value: Any) -> None:
+    """Keep a JSON-able value, not None, under the content hash `key`; a cache that cannot be used is no error."""
     with contextlib.suppress(OSError, StarcliError, RuntimeError):
+        path = _cache_path(kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(value, sort_keys=True).encode())
+
+
+def cached(kind: str, key: str, compute: Callable[[], Any]) -> Any:
+    """The JSON-able value of `compute`, kept under the content hash `key`."""
+    value = recall(kind, key)
+    if value is None:
+        value = compute()
+        remember(kind, key, value)
     return value
 
 

@@ -1,0 +1,117 @@
+"""starcli align"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from starcli.cli.command import command
+from starcli.cli.inputs import read_groups
+from starcli.cli.options import Common, ForceOpt, MethodOpt, ModelArg, ModelsArg, OutputOpt, RestartsOpt, SeedOpt, Setup
+from starcli.cli.output import Column
+from starcli.cli.targets import Job, fill, stem
+
+if TYPE_CHECKING:
+    from starcli.alignment import Aligned
+
+COLUMNS = (
+    Column("model", "model"),
+    Column("reference", "to"),
+    Column("output", "output"),
+    Column("distance_before", "distance before", ".3f"),
+    Column("distance_after", "after", ".3f"),
+    Column("cosine_before", "cosine before", ".3f"),
+    Column("cosine_after", "after", ".3f"),
+    Column("moved", "units moved", "d"),
+    Column("sweeps", "sweeps", "d"),
+    Column("seconds", "seconds", ".2f"),
+)
+
+
+@command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
+def align(
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin.")],
+    models: ModelsArg,
+    output: OutputOpt,
+    common: Common,
+    setup: Setup,
+    *,
+    method: MethodOpt = "weight",
+    restarts: RestartsOpt = 1,
+    seed: SeedOpt = 0,
+    permutation: Annotated[
+        Path | None, typer.Option("--permutation", metavar="FILE", help="Write the permutation too; {name} varies.")
+    ] = None,
+    force: ForceOpt = False,
+) -> None:
+    """Bring the weights of models nearest to those of REF by renaming their units, which changes no function.
+
+    The output records what it was aligned to, so that barrier and the others know. Several models need a {name} in
+    the output.
+    """
+    from starcli.provenance import plan, training_settings
+    from starcli.workspace import workspace_of
+
+    names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
+    paths = fill(output, names, inputs)
+    files = fill(permutation, names, [*inputs, *paths]) if permutation else []
+    [first], others = read_groups([reference], models)
+    workspace = workspace_of([first, *others], setup.choices())
+    how = {"method": method, "restarts": restarts, "seed": seed}
+    with common.session(output) as (watch, results):
+        spec = workspace.spec.record()
+        works = []
+        for model, path, file in zip(others, paths, files or [None] * len(paths), strict=True):
+            facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [first, model], "spec": spec}
+            wanted = plan(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
+            index = file and Job(file, plan(workspace, "permutation", {"align": how}, **facts), watch, force=force)
+            works.append((_Once(workspace.spec, first, model, how), Job(path, wanted, watch, force=force), index))
+        watch.start("aligning", len(works))
+        for work, job, index in works:
+            work.write(job, index)
+            results.add("align", work.row(job), COLUMNS)
+            watch.step()
+        watch.finish()
+
+
+class _Once:
+    """One alignment, made when the first of its files needs it."""
+
+    def __init__(self, spec: Any, reference: Any, model: Any, how: dict[str, Any]) -> None:
+        self.spec, self.reference, self.model, self.how = spec, reference, model, how
+        self.seconds: float | None = None
+        self._found: Aligned | None = None
+
+    def found(self) -> "Aligned":
+        from starcli import alignment
+
+        if self._found is None:
+            began = time.monotonic()
+            self._found = alignment.align(self.spec, self.reference, self.model, **self.how)
+            self.seconds = time.monotonic() - began
+        return self._found
+
+    def write(self, job: Job, index: Job | None) -> None:
+        """Write the aligned model and, where it is wanted, the permutation."""
+        metadata = self.model.metadata
+        with job.making() as needed:
+            if needed:
+                found = self.found()
+                metrics = {**(metadata.metrics or {}), "align": found.figures()}
+                job.write(found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=found.record)
+        if index is not None:
+            with index.making() as needed:
+                if needed:
+                    index.write(dict(self.found().permutation.index), aligned_to=self.found().record)
+
+    def row(self, job: Job) -> dict[str, Any]:
+        """The figures, from the file; the seconds are unknown where it was finished before."""
+        figures = dict((job.finished.metrics or {})["align"])
+        return {
+            "reference": figures.pop("reference"),
+            "model": figures.pop("model"),
+            "output": str(job.path),
+            **figures,
+            "seconds": self.seconds,
+        }

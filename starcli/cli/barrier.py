@@ -1,0 +1,248 @@
+"""starcli barrier"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from starcli.cli.command import command
+from starcli.cli.inputs import TWO_WAYS, need_several, read_groups
+from starcli.cli.options import (
+    AlignOpt, Common, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, Setup, StatisticsOpt,
+)  # fmt: skip
+from starcli.cli.output import LOSS, Column, Results
+from starcli.cli.targets import figure
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.checkpoint import Checkpoint
+    from starcli.measuring import Measure
+    from starcli.path import Barrier
+    from starcli.report import Group
+
+COLUMNS = (
+    Column("a", "a"),
+    Column("b", "b"),
+    Column("alignment", "alignment"),
+    Column("train.loss_barrier", "train barrier", LOSS),
+    Column("train.accuracy_barrier", "accuracy", ".2%"),
+    Column("test.loss_barrier", "test barrier", LOSS),
+    Column("test.accuracy_barrier", "accuracy", ".2%"),
+    Column("train.loss", "train loss, a to b", "spark"),
+)
+SUMMARY = (
+    Column("group", "barriers"),
+    Column("count", "pairs", "d"),
+    Column("alignment", "alignment"),
+    Column("train.mean", "train", LOSS),
+    Column("train.std", "±", LOSS),
+    Column("test.mean", "test", LOSS),
+    Column("test.std", "±", LOSS),
+    Column("test.interval", "95% of the mean (test)", "range"),
+    Column("stars", "stars"),
+)
+LOSSES = (
+    Column("model", "losses"),
+    Column("train", "train", LOSS),
+    Column("test", "test", LOSS),
+)
+
+
+@command("starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png")
+def barrier(
+    common: Common,
+    setup: Setup,
+    *,
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it.")
+    ] = None,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")] = False,
+    star: Annotated[Path | None, typer.Option("--star", metavar="MODEL", help="Judge this star.")] = None,
+    sources: Annotated[
+        list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="The solutions it was made from.")
+    ] = None,
+    held_out: HeldOutOpt = None,
+    aligned_sources: Annotated[
+        Path | None,
+        typer.Option("--aligned-sources", metavar="DIR", help="The sources as the star's training left them."),
+    ] = None,
+    align: AlignOpt = None,
+    restarts: RestartsOpt = 1,
+    seed: SeedOpt = 0,
+    points: PointsOpt = 11,
+    statistics: StatisticsOpt = "recalibrate",
+    epsilon: Annotated[
+        list[float] | None,
+        typer.Option("--epsilon", metavar="E...", help="Tolerances for the share of models that are stars."),
+    ] = None,
+    plot: PlotOpt = None,
+) -> None:
+    """Measure how far the loss rises on the straight line between models.
+
+    A and B: their line. A and several B: from A to each. --all-pairs: every pair, and the share of models that are
+    stars. --star, --sources and --held-out: is it a star? (the paper's Table 1). Models are taken as they are unless
+    --align is given. The barrier is the largest rise of the loss above the line between its ends.
+    """
+    given = Given(models or [], sources or [], held_out or [], star, aligned_sources)
+    ask = given.question(all_pairs=all_pairs, align=align)
+    paint = figure(plot, given.paths)
+    with common.session() as (watch, results):
+        from starcli.measuring import Measure
+        from starcli.workspace import workspace_of
+
+        groups = given.read()
+        workspace = workspace_of([model for group in groups for model in group], setup.choices())
+        measure = Measure(workspace, align, restarts, seed, points, cast(Any, statistics), watch)
+        ask(Show(measure, results, paint, tuple(epsilon or (0.01, 0.05, 0.1, 0.2, 0.5))), *groups)
+
+
+@dataclass(frozen=True)
+class Show:
+    """How to measure, and where to show what comes out."""
+
+    measure: "Measure"
+    results: Results
+    paint: Callable[..., None]
+    epsilon: tuple[float, ...]
+
+    def pair(self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = COLUMNS, **more: Any) -> None:
+        """One row for the path from a to b."""
+        alignment = more.pop("alignment", None) or self.measure.described(a, b)
+        row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
+        self.results.add("barrier", {**row, **found.to_json()}, columns)
+
+    def group(self, name: str, group: "Group", alignment: str, **more: Any) -> None:
+        """The summary of a group of pairs."""
+        row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_json(), **more}
+        shares = more.get("star_share", {})
+        stars = {"stars": "  ".join(f"{share:.0%} at {epsilon}" for epsilon, share in shares.items()) or None}
+        self.results.add("summary", row if self.results.as_json else {**row, **stars}, SUMMARY)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The models that the words name, and the question they ask."""
+
+    models: list[Path]
+    sources: list[Path]
+    held_out: list[Path]
+    star: Path | None
+    aligned_sources: Path | None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [*self.models, *self.sources, *self.held_out, *([self.star] if self.star else [])]
+
+    def question(self, *, all_pairs: bool, align: str | None) -> Callable[..., None]:
+        """Which of the three measurements is asked for; words that ask for none are an error."""
+        if self.star is not None:
+            if self.models or all_pairs:
+                raise StarcliError("--star is measured against --sources and --held-out, and takes no other models")
+            need_several(self.sources)
+            if not self.held_out:
+                raise StarcliError("--held-out is needed: a star is judged on models that it never saw")
+            return _star
+        if self.sources or self.held_out or self.aligned_sources:
+            raise StarcliError("--sources, --held-out and --aligned-sources belong to --star, which is missing")
+        need_several(self.models, "barrier")
+        if not all_pairs:
+            return _to_each
+        if align is None:
+            raise StarcliError(
+                "--all-pairs needs --align said",
+                ["models that were aligned to one reference are not aligned to each other",
+                 "--align weight aligns each pair, --align none takes the files as they are"],
+            )  # fmt: skip
+        return _all_pairs
+
+    def read(self) -> "list[list[Checkpoint]]":
+        """The models, in the groups that the question wants."""
+        if self.star is None:
+            return read_groups(self.models)
+        groups = read_groups([self.star], self.sources, self.held_out)
+        kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
+        if self.aligned_sources and len(kept) != len(self.sources):
+            raise StarcliError(f"{self.aligned_sources}: has {len(kept)} models for {len(self.sources)} --sources")
+        return [*groups, *(read_groups(kept) if kept else [[]])]
+
+
+def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
+    """From the first model to each of the others."""
+    import torch
+
+    from starcli.measuring import to_each
+    from starcli.report import group_of
+
+    first, *others = models
+    measure = show.measure
+    if measure.method is None and any(measure.described(first, other) == "none" for other in others):
+        name = next(other.name for other in others if measure.described(first, other) == "none")
+        measure.progress.note(f"{name} was never aligned to {first.name}: {TWO_WAYS}")
+    found = to_each(measure, first, others)
+    for other, each in zip(others, found, strict=True):
+        show.pair(first, other, each)
+    if len(others) > 1:
+        pairs = [(0, number + 1) for number in range(len(others))]
+        group = group_of(pairs, found, [range(1, len(models))], torch.Generator().manual_seed(measure.seed))
+        show.group(f"{first.name} to each", group, ", ".join(sorted({measure.described(first, o) for o in others})))
+    names = [f"{first.name} – {others[0].name}"] if len(others) == 1 else [f"{first.name} to {len(others)} models"]
+    show.paint("barrier_figure", {names[0]: found})
+
+
+def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
+    """Every pair, and the share of stars among the models."""
+    import torch
+
+    from starcli import measuring, path
+    from starcli.report import group_of
+
+    pairs = path.all_pairs(len(models))
+    found = measuring.all_pairs(show.measure, models, pairs)
+    for (i, j), each in zip(pairs, found, strict=True):
+        show.pair(models[i], models[j], each)
+    matrices = {
+        split: path.matrix(len(models), pairs, [getattr(each, split).loss_barrier for each in found])
+        for split in ("train", "test")
+    }
+    shares = {f"{epsilon:g}": path.star_share(matrices["train"], epsilon) for epsilon in show.epsilon}
+    generator = torch.Generator().manual_seed(show.measure.seed)
+    group = group_of(pairs, found, [range(len(models))], generator)
+    facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
+    show.group("all pairs", group, show.measure.described(models[0], models[1]), star_share=shares, **facts)
+    show.paint("pairs_figure", matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
+
+
+def _star(
+    show: Show,
+    star: "Sequence[Checkpoint]",
+    sources: "Sequence[Checkpoint]",
+    held_out: "Sequence[Checkpoint]",
+    aligned_sources: "Sequence[Checkpoint]",
+) -> None:
+    """Whether a model is a star."""
+    from starcli.measuring import of_star
+
+    measure, numbered = show.measure, [*sources, *held_out, star[0]]
+    if measure.method is None:
+        measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
+    report = of_star(measure, star[0], sources, held_out, aligned_sources)
+    for name, group in report.groups.items():
+        trained = "training" in name
+        models = [*aligned_sources, star[0]] if trained else numbered
+        alignment = "training's own" if trained else measure.described(models[group.pairs[0][0]], models[group.pairs[0][1]])
+        for (i, j), each in zip(group.pairs, group.barriers, strict=True):
+            show.pair(models[i], models[j], each, (), group=name, alignment=alignment)
+        show.group(name, group, alignment)
+    facts = report.to_json()
+    facts.pop("groups")
+    show.results.add("star", {"star": star[0].name, **facts, "alignment": measure.described(*numbered[:2])}, ())
+    for model, losses in (("star", facts["star_loss"]), ("regular, mean", {k: v["mean"] for k, v in facts["regular_loss"].items()})):
+        if not show.results.as_json:
+            show.results.add("losses", {"model": model, **losses}, LOSSES)
+    if not show.results.as_json:
+        gain = {"model": "regular less star barrier", **{k: v["mean"] for k, v in facts["differences"].items()}}
+        show.results.add("losses", gain, LOSSES)
+    show.paint("barrier_figure", {name: group.barriers for name, group in report.groups.items()})

@@ -1,0 +1,92 @@
+"""Progress and notes on stderr: a bar with the time left for what lasts over a second, on a terminal only."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from starcli.cli import signals
+from starcli.progress import Progress
+
+if TYPE_CHECKING:
+    import rich.progress
+
+    from starcli.cli.targets import Log
+
+PATIENCE = 1.0
+"""Seconds before a bar appears: what is over by then needs none."""
+
+
+class Bars(Progress):
+    """Draws the running task, prints notes above it, and hands rows to the log of the file being made."""
+
+    def __init__(self, *, quiet: bool = False, log: "Log | None" = None) -> None:
+        self.quiet, self.log = quiet, log
+        self.stop_signal = 0
+        self._task, self._total, self._done, self._since = "", 0, 0, 0.0
+        self._bar: rich.progress.Progress | None = None
+        self._visible = not quiet and sys.stderr.isatty()
+
+    def start(self, task: str, total: int) -> None:
+        self._hide()
+        self._task, self._total, self._done, self._since = task, total, 0, time.monotonic()
+        signals.listen(self)
+
+    def step(self, count: int = 1, **figures: float) -> None:
+        self._done += count
+        if self._bar is None:
+            if not self._visible or time.monotonic() - self._since < PATIENCE:
+                return
+            self._show()
+        assert self._bar is not None
+        text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self._bar.update(self._bar.task_ids[0], completed=self._done, figures=text)
+
+    def finish(self) -> None:
+        self._hide()
+        signals.stop_listening()
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        if self.log is not None:
+            self.log.record(row)
+
+    def note(self, text: str) -> None:
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(f"note: {text}", markup=False, highlight=False)
+            return
+        with contextlib.suppress(OSError):
+            print(f"note: {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the bar away, however the work ended."""
+        self._hide()
+
+    def __enter__(self) -> "Bars":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _show(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.add_task(self._task, total=self._total or None, completed=self._done, figures="")
+        self._bar.start()
+
+    def _hide(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,63 @@
+"""starcli bma"""
+
+from typing import Annotated
+
+import typer
+
+from starcli.cli.command import command
+from starcli.cli.inputs import need_several, read_groups
+from starcli.cli.options import (
+    AlignOpt, Common, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, Setup, SourcesOpt, StarOpt,
+)  # fmt: skip
+from starcli.cli.output import LOSS, SHARE, Column
+from starcli.cli.targets import figure
+
+COLUMNS = (
+    Column("posterior", "posterior"),
+    Column("samples", "samples", "d"),
+    Column("accuracy", "accuracy", SHARE),
+    Column("accuracy_std", "±", SHARE),
+    Column("nll", "loss", LOSS),
+    Column("nll_std", "±", LOSS),
+    Column("brier", "Brier", LOSS),
+    Column("ece", "ECE", LOSS),
+    Column("auroc_max_prob", "AUROC", ".3f"),
+    Column("aurc", "AURC", LOSS),
+)
+RANKINGS = ("auroc_max_prob", "auroc_entropy", "aurc")
+
+
+@command("starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --samples 10")
+def bma(
+    star: StarOpt,
+    sources: SourcesOpt,
+    common: Common,
+    setup: Setup,
+    *,
+    samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
+    repeats: RepeatsOpt = 3,
+    align: AlignOpt = "weight",
+    restarts: RestartsOpt = 1,
+    seed: SeedOpt = 0,
+    plot: PlotOpt = None,
+) -> None:
+    """Average the predictions of models sampled between the star and its sources, against their ensemble.
+
+    A sample is a random point on the line from the star to a random source; the ensemble draws the sources themselves.
+    Rows are for 2, 3, ... models, means over the repeats, on the test split.
+    """
+    from starcli.measuring import Measure, posterior_rows
+    from starcli.workspace import workspace_of
+
+    need_several(sources)
+    paint = figure(plot, [star, *sources])
+    [[model], solutions] = read_groups([star], sources)
+    workspace = workspace_of([model, *solutions], setup.choices())
+    with common.session() as (watch, results):
+        measure = Measure(workspace, align, restarts, seed, progress=watch)
+        rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
+        for row in rows:
+            unclear = {} if row.decided or results.as_json else dict.fromkeys(RANKINGS, "not decided")
+            alignment = measure.described(model, solutions[0])
+            results.add("bma", {**row.to_json(), "alignment": alignment, **unclear}, COLUMNS)
+        paint("bma_figure", rows)

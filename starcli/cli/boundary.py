@@ -1,0 +1,141 @@
+"""The one place where what went wrong becomes words on stderr and an exit status (DESIGN section 4)."""
+
+import contextlib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn, TextIO, TypeVar
+
+import typer
+
+from starcli.cli import signals
+from starcli.errors import StarcliError, suggestion
+from starcli.progress import Interrupted
+
+T = TypeVar("T")
+
+WRONG_INPUT, WRONG_WORDS, OUR_BUG = 1, 2, 70
+
+THE_SYSTEM = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT,
+    errno.EMFILE, errno.ENFILE, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+}  # fmt: skip
+"""What the system may refuse a program that is right: no bug of ours."""
+
+_traceback = False
+
+
+def show_traceback(value: bool) -> bool:
+    """Callback of `--traceback`: print one whatever goes wrong."""
+    global _traceback
+    _traceback = _traceback or value
+    return value
+
+
+def guard(run: Callable[[], T]) -> T:
+    """What `run` returns; anything that it raises is said in one place and ends the program with its status."""
+    global _traceback
+    try:
+        with signals.caught():
+            result = run()
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can still be said
+        return result
+    except (typer.Exit, typer.Abort):
+        raise
+    except BaseException as error:
+        if _traceback and not isinstance(error, BrokenPipeError):
+            traceback.print_exc()
+        raise typer.Exit(_status(error)) from None
+    finally:
+        _traceback = False
+
+
+def _status(error: BaseException) -> int:
+    """Say what `error` means and return the exit status; `say` prints one summary line and indented details."""
+    match error:
+        case StarcliError():
+            say(error.summary, *error.problems)
+            return error.exit_status
+        case typer.TyperException():
+            return _wrong_words(error)
+        case Interrupted():
+            say("interrupted" + (f": {error}" if str(error) else ""), *_how_to_continue(error))
+            return 128 + error.signal
+        case signals.Leave():
+            say("interrupted")
+            return 128 + error.signal
+        case KeyboardInterrupt():
+            say("interrupted")
+            return 130
+        case BrokenPipeError():
+            silence()
+            return 0
+        case OSError() if error.errno in THE_SYSTEM:
+            say(f"{error.filename or 'stdout'}: {error.strerror}")
+            silence()
+            return WRONG_INPUT
+        case _ if _is_out_of_memory(error):
+            say("out of memory", "a smaller --batch-size or --limit needs less")
+            return WRONG_INPUT
+    if not _traceback:
+        traceback.print_exception(error)
+    say(f"this is a bug in starcli: {type(error).__name__}: {error}", "please report it with the lines above")
+    return OUR_BUG
+
+
+def _how_to_continue(error: Interrupted) -> tuple[str, ...]:
+    return () if str(error) else ("the same line typed again goes on from here, if it had begun to write",)
+
+
+def _wrong_words(error: typer.TyperException) -> int:
+    """An unknown option or command, a value of the wrong type: what it was and where help is."""
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoSuchOption" and context is not None:
+        known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
+        name = str(getattr(error, "option_name", ""))
+        nearest = suggestion(name, [option for option in known if option.startswith("--")])
+        message = f"no such option {name}" + (nearest if "mean" in nearest else "")
+    hints = () if context is None else (f"{context.command_path} --help shows what there is",)
+    say(message.rstrip("."), *hints)
+    return error.exit_code
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch's CPU allocator has no exception class of its own
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
+    )
+
+
+def say(summary: str, *problems: str) -> None:
+    """One line on stderr, then one indented line for each problem; a stderr that is gone hears nothing."""
+    with contextlib.suppress(OSError):
+        print("\n".join([f"starcli: {summary}", *(f"  {problem}" for problem in problems)]), file=sys.stderr)
+
+
+def silence() -> None:
+    """Point stdout at nothing, so that the interpreter's own last flush cannot fail again."""
+    for stream in (sys.stdout, sys.stderr):
+        if _broken(stream):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, stream.fileno())
+                os.close(nothing)
+
+
+def _broken(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def usage_error(message: str) -> NoReturn:
+    """The words do not make sense together: exit status 2."""
+    raise typer.BadParameter(message)

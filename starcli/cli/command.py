@@ -1,0 +1,164 @@
+"""What a command is: Typer's, with list options, quoted patterns and options that come in bundles."""
+
+import dataclasses
+import functools
+import glob
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from starcli.errors import StarcliError
+
+F = TypeVar("F", bound=Callable[..., None])
+
+BUNDLE = "starcli_bundle"
+
+
+def bundle(cls: type) -> type:
+    """Mark a frozen dataclass whose fields are options: a command takes all of them with one parameter of its type."""
+    setattr(cls, BUNDLE, True)
+    return cls
+
+
+class Command(TyperCommand):
+    """A command whose list options take all words up to the next option.
+
+    The shell expands `--sources ckpts/*.safetensors` into many words, of which Typer would give `--sources` the first
+    and lose the others among the positional arguments.
+    """
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Rewrite `--sources a b` to `--sources a --sources b`, then parse as usual."""
+        lists = {name: option for option in self.params for name in option.opts if _takes_many(option)}
+        numbers: frozenset[str] = getattr(self.callback, "number_lists", frozenset())
+        known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
+        return super().parse_args(ctx, list(_repeated(args, lists, numbers, known)))
+
+
+def _takes_many(parameter: object) -> bool:
+    return isinstance(parameter, TyperOption) and bool(parameter.multiple)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_option(word: str, known: set[str]) -> bool:
+    """`-` is stdin and `-0.5` a number; anything else that begins with a dash is an option or meant to be one."""
+    return word.startswith("-") and word != "-" and (word in known or not _is_number(word))
+
+
+def _repeated(
+    args: list[str], lists: dict[str, Any], numbers: frozenset[str], known: set[str]
+) -> Iterator[str]:
+    """The words of `args`, the name of a list option repeated before each of its values.
+
+    A list of numbers ends at the first word that is none, so that `--t 0 0.5 a.safetensors` means what it says.
+    """
+    position = 0
+    while position < len(args):
+        word = args[position]
+        position += 1
+        if word == "--":
+            yield from args[position - 1 :]
+            return
+        yield word
+        if word not in lists or position == len(args):
+            continue
+        yield args[position]  # a missing value is Typer's to report
+        position += 1
+        while position < len(args) and not _is_option(args[position], known):
+            if lists[word].name in numbers and not _is_number(args[position]):
+                break
+            yield word
+            yield args[position]
+            position += 1
+
+
+def command(example: str) -> Callable[[F], Callable[..., None]]:
+    """Make a function a command, with a worked example below its help; its name is the function's, `eval_` is `eval`.
+
+    Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded.
+    """
+
+    def build(function: F) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        parameters = list(signature.parameters.values())
+        bundles = {p.name: p.annotation for p in parameters if getattr(p.annotation, BUNDLE, False)}
+        plain = [p for p in parameters if p.name not in bundles]
+        paths = {p.name for p in plain if _is_list_of(p.annotation, Path)}
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            for name in paths:
+                if values[name] is not None:
+                    values[name] = expanded(values[name])
+            for name, kind in bundles.items():
+                fields = [field.name for field in dataclasses.fields(kind) if field.init]
+                values[name] = kind(**{field: values.pop(field) for field in fields})
+            function(**values)
+
+        options = [*plain, *(option for kind in bundles.values() for option in _options_of(kind))]
+        options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+        numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))
+        run.__dict__.update(
+            __signature__=signature.replace(parameters=options),
+            __annotations__={option.name: option.annotation for option in options},
+            number_lists=frozenset(numbers),
+            example=example,
+        )
+        del run.__dict__["__wrapped__"]  # or inspect would look through to the bundles
+        return run
+
+    return build
+
+
+def register(app: typer.Typer, function: Callable[..., None]) -> None:
+    """Add what `command` made to the program, or to a group of its commands."""
+    details: dict[str, Any] = function.__dict__
+    name = function.__name__.rstrip("_").replace("_", "-")
+    app.command(name, cls=Command, epilog=f"[bold]Example:[/bold]  {_escaped(details['example'])}")(function)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _options_of(kind: type) -> Iterator[inspect.Parameter]:
+    hints = inspect.get_annotations(kind, eval_str=True)
+    for field in dataclasses.fields(kind):
+        if field.init:
+            default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty
+            yield inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
+            )
+
+
+def _is_list_of(annotation: Any, element: type) -> bool:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    options = [annotation, *get_args(annotation)]
+    return any(get_origin(option) is list and get_args(option) == (element,) for option in options)
+
+
+def expanded(paths: list[Path]) -> list[Path]:
+    """Quoted patterns among `paths` replaced by the files they match, in sorted order; one that matches none is an error."""
+    found: list[Path] = []
+    for path in paths:
+        pattern = str(path)
+        if glob.has_magic(pattern) and not path.exists():
+            matches = sorted(glob.glob(pattern, recursive=True))
+            if not matches:
+                raise StarcliError(f"{pattern}: no file matches")
+            found += map(Path, matches)
+        else:
+            found.append(path)
+    return found

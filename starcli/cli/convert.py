@@ -1,0 +1,60 @@
+"""starcli convert"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starcli.cli.command import command
+from starcli.cli.options import Common, ForceOpt, OutputOpt, Setup
+from starcli.cli.output import Column
+from starcli.cli.targets import Job, fill, stem, to_stdout
+from starcli.errors import StarcliError
+from starcli.files import check_output
+
+COLUMNS = (
+    Column("model", "model"),
+    Column("architecture", "network"),
+    Column("tensors", "tensors", "d"),
+    Column("output", "output"),
+)
+
+
+@command("starcli convert resnet.pth --arch resnet18-cifar --data cifar10 -o resnet.safetensors")
+def convert(
+    model: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors file; - is stdin.")],
+    output: OutputOpt,
+    common: Common,
+    setup: Setup,
+    *,
+    plain: Annotated[bool, typer.Option("--plain", help="Write bare weights, for other programs.")] = False,
+    force: ForceOpt = False,
+) -> None:
+    """Bring weights from elsewhere into a checkpoint, or take them out.
+
+    With --arch and --data the output says what network it is, and no later command needs to be told. With --plain, or
+    to a .pt file, it is the bare state dict. PyTorch's files are read without running any code in them.
+    """
+    from starcli.converting import is_pickled, read_any, write_plain
+    from starcli.provenance import plan
+    from starcli.workspace import workspace_of
+
+    [path] = fill(output, [{"name": stem(model)}], [model])
+    source = read_any(model)
+    plain = plain or is_pickled(path)
+    known = source.metadata.architecture.name if source.metadata.architecture else None
+    if not plain and known is None and (setup.arch is None or setup.data is None):
+        raise StarcliError(f"{source.name}: does not say what network it is", ["give --arch and --data, or --plain"])
+    with common.session(output) as (watch, results):
+        if plain:
+            if not to_stdout(path):
+                check_output(path, force=force)
+            write_plain(path, source.tensors)
+        else:
+            workspace = workspace_of([source], setup.choices())
+            job = Job(path, plan(workspace, "model", {"convert": {"weights": source.sha256}}), watch, force=force)
+            with job.making() as needed:
+                if needed:
+                    job.write(source.tensors)
+        row = {"model": source.name, "architecture": setup.arch or known, "tensors": len(source.tensors)}
+        results.add("convert", {**row, "output": str(path)}, COLUMNS)

@@ -1,0 +1,51 @@
+"""starcli eval"""
+
+from typing import Annotated
+
+import typer
+
+from starcli.cli.command import command
+from starcli.cli.inputs import read_groups
+from starcli.cli.options import Common, ModelsArg, Setup, one_of, words
+from starcli.cli.output import LOSS, SHARE, Column
+
+SPLITS = ("train", "validation", "test")
+COLUMNS = (
+    Column("model", "model"),
+    Column("split", "split"),
+    Column("accuracy", "accuracy", SHARE),
+    Column("errors", "errors", "d"),
+    Column("nll", "loss", LOSS),
+    Column("brier", "Brier", LOSS),
+    Column("ece", "ECE", LOSS),
+    Column("auroc_max_prob", "AUROC", ".3f"),
+    Column("aurc", "AURC", LOSS),
+)
+
+
+@command("starcli eval ckpts/*.safetensors --split test")
+def eval_(
+    models: ModelsArg,
+    common: Common,
+    setup: Setup,
+    *,
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", help="train, validation or test.", autocompletion=words(*SPLITS), callback=one_of("split", *SPLITS)
+        ),
+    ] = "test",
+    recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
+) -> None:
+    """Measure models: accuracy, loss, calibration, and how well their confidence tells right from wrong.
+
+    The loss is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the confidence.
+    """
+    from starcli.comparing import measured
+    from starcli.workspace import workspace_of
+
+    [checkpoints] = read_groups(models)
+    workspace = workspace_of(checkpoints, setup.choices())
+    with common.session() as (watch, results):
+        for row in measured(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
+            results.add("eval", row, COLUMNS)

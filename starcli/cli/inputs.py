@@ -1,0 +1,87 @@
+"""From words to checkpoints: what is wrong with them is said before any work begins."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.checkpoint import Checkpoint, SpecRecord
+    from starcli.cli.bars import Bars
+    from starcli.workspace import Workspace
+
+STDIN = "-"
+
+TWO_WAYS = "align it first (starcli align), or add --align weight here; --align none says that this is meant"
+
+
+def read_groups(*groups: Sequence[Path]) -> "list[list[Checkpoint]]":
+    """The checkpoints of each group, all read together, so that a file given twice is found across groups too."""
+    from starcli.checkpoint import read_all
+
+    refuse_repeats([path for group in groups for path in group])
+    everything = read_all([path for group in groups for path in group])
+    found, begin = [], 0
+    for group in groups:
+        found.append(everything[begin : begin + len(group)])
+        begin += len(group)
+    return found
+
+
+def refuse_repeats(paths: Sequence[Path]) -> None:
+    """The same path twice, or stdin twice, is an error, found without reading anything."""
+    seen: set[Path] = set()
+    problems = []
+    for path in paths:
+        key = path if str(path) == STDIN else path.absolute()
+        if key in seen:
+            problems.append(f"{path} occurs twice")
+        seen.add(key)
+    if problems:
+        raise StarcliError("a model is given twice", sorted(set(problems)))
+
+
+def need_several(sources: Sequence[Path], what: str = "--sources") -> None:
+    """A star, an ensemble and a fusion need at least two solutions."""
+    if len(sources) < 2:
+        given = f"only {sources[0]}" if sources else "none"
+        raise StarcliError(f"{what} needs at least two models, found {given}")
+
+
+def spec_record(workspace: "Workspace", watch: "Bars") -> "SpecRecord | None":
+    """The proved spec of a network about to be trained, recorded so that no later command has to find it again.
+
+    Training needs none: where none is found or none holds, a note says so, unless the user named one.
+    """
+    try:
+        return workspace.spec.record()
+    except StarcliError as error:
+        if workspace.choices.spec is not None:
+            raise
+        watch.note(f"no permutation spec is recorded: {error.summary}")
+        return None
+
+
+def aligned_to_first(
+    workspace: "Workspace", models: "Sequence[Checkpoint]", method: str | None, *, restarts: int, seed: int, watch: "Bars"
+) -> "tuple[Callable[[], list[Checkpoint]], str]":
+    """The models as they are to be combined, found when asked for, and what alignment they rest on.
+
+    With a method, all but the first are aligned to it; without, the files are taken as they are, and a note says so
+    where they were never aligned.
+    """
+    from starcli.alignment import aligner, described
+
+    first, *others = models
+    words = sorted({described(method, restarts, first, other) for other in others})
+    if "none" in words and method is None:
+        watch.note(f"{others[0].name} was never aligned to {first.name}: {TWO_WAYS}")
+
+    @cache
+    def present() -> list[Checkpoint]:
+        align = aligner(workspace.spec, method, restarts=restarts, seed=seed) if method not in (None, "none") else None
+        return [first, *(other if align is None else align(first, other) for other in others)]
+
+    return present, ", ".join(words) or "none"

@@ -1,0 +1,56 @@
+"""starcli permute"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starcli.cli.command import command
+from starcli.cli.inputs import read_groups
+from starcli.cli.options import Common, ForceOpt, ModelArg, OutputOpt, SeedOpt, Setup
+from starcli.cli.output import Column
+from starcli.cli.targets import Job, fill, stem
+from starcli.errors import StarcliError
+
+COLUMNS = (Column("model", "model"), Column("by", "by"), Column("output", "output"), Column("moved", "units moved", "d"))
+
+
+@command("starcli permute b.safetensors --by b.perm.safetensors -o b.aligned.safetensors")
+def permute(
+    model: ModelArg,
+    output: OutputOpt,
+    common: Common,
+    setup: Setup,
+    *,
+    by: Annotated[
+        Path | None, typer.Option("--by", metavar="FILE", help="A permutation, as align --permutation writes it.")
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="Apply the inverse: undo it.")] = False,
+    random: Annotated[bool, typer.Option("--random", help="A random permutation, drawn from --seed.")] = False,
+    seed: SeedOpt = 0,
+    force: ForceOpt = False,
+) -> None:
+    """Rename the units of a model by a permutation: other weights, the same function."""
+    from starcli.permuting import chosen
+    from starcli.provenance import plan, training_settings
+    from starcli.workspace import workspace_of
+
+    if (by is None) != random:
+        raise StarcliError("permute needs one of --by FILE and --random")
+    [path] = fill(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
+    [[source]] = read_groups([model])
+    workspace = workspace_of([source], setup.choices())
+    with common.session(output) as (watch, results):
+        permutation, which = chosen(workspace.spec.resolved, by, seed=seed, invert=invert)
+        settings = {**training_settings(source), "permute": which}
+        wanted = plan(
+            workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
+            spec=workspace.spec.record(),
+        )  # fmt: skip
+        job = Job(path, wanted, watch, force=force)
+        with job.making() as needed:
+            if needed:
+                metadata = source.metadata
+                job.write(permutation.apply(source.tensors), metrics=metadata.metrics, statistics=metadata.statistics)
+        row = {"model": source.name, "by": by.name if by else f"random, seed {seed}", "inverted": invert}
+        results.add("permute", {**row, "output": str(path), "moved": permutation.moved()}, COLUMNS)

@@ -1,0 +1,171 @@
+"""starcli spec show | check | list | derive | explain | diff"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from starcli.cli.command import command, register
+from starcli.cli.options import Common, ForceOpt, Setup
+from starcli.cli.output import Column
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.specwork import Network
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Permutation specs: which units of a network may change places. Show, check, derive, explain, compare them.",
+    short_help="Permutation specs: show, check, derive, explain, compare.",
+)
+
+SpecArg = Annotated[
+    str | None, typer.Argument(metavar="SPEC", help="A shipped spec's name, a YAML file or a checkpoint.")
+]
+InputOpt = Annotated[
+    str | None, typer.Option("--input", metavar="1,3,224,224", help="Shape of an example input, batch included.")
+]
+DtypeOpt = Annotated[
+    str, typer.Option("--input-dtype", help="float32, or int64 for tokens.", metavar="TYPE")
+]
+REPORT = (
+    Column("arch", "network"),
+    Column("groups", "groups", "d"),
+    Column("tensors", "tensors", "d"),
+    Column("parameters", "parameters", ","),
+    Column("log10_symmetries", "log10 of symmetries", ",.1f"),
+    Column("movable", "movable", ".2%"),
+    Column("worst_difference", "worst difference", ".1e"),
+    Column("proved", "proved"),
+    Column("undecided", "undecided"),
+)
+LISTED = (Column("name", "spec"), Column("architectures", "used by"))
+GROUPS = (
+    Column("group", "group"),
+    Column("size", "size", "d"),
+    Column("within", "within"),
+    Column("verdict", "verdict"),
+    Column("tensors", "tensors"),
+)
+FROZEN = (Column("tensor", "fixed tensor"), Column("axis", "axis", "d"), Column("reason", "why"))
+DIFFERENCES = (Column("what", "what"), Column("name", "name"), Column("first", "first"), Column("second", "second"))
+
+
+@command("starcli spec list")
+def list_(common: Common) -> None:
+    """List the specs that come with the program."""
+    from starcli.specwork import listed
+
+    with common.session() as (_, results):
+        for row in listed():
+            results.add("spec", row, LISTED)
+
+
+@command("starcli spec show resnet > my.yaml")
+def show(common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")]) -> None:
+    """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
+    from starcli.specwork import text_of
+
+    typer.echo(text_of(spec), nl=False)
+
+
+@command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
+def check(common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32") -> None:
+    """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
+
+    Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
+    """
+    from starcli.specwork import Network, checked
+
+    network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
+    with common.session() as (watch, results):
+        report = checked(network, given)
+        results.add("spec_check", report.row(), REPORT)
+    _refuse_unproved(report.row(), report.reasons)
+
+
+@command("starcli spec derive --arch torchvision:resnet18 --input 1,3,224,224 -o resnet18.yaml")
+def derive(
+    common: Common,
+    setup: Setup,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout.")
+    ] = None,
+    input: InputOpt = None,
+    input_dtype: DtypeOpt = "float32",
+    force: ForceOpt = False,
+) -> None:
+    """Find the spec of a network by tracing it, prove it, and write it as YAML.
+
+    What the tracing does not understand stays fixed, and the report says where and why. The architecture may come from
+    the registry, torchvision, timm, or a module of yours as package.module:function.
+    """
+    from starcli.cli.targets import check_place, to_stdout
+    from starcli.files import check_output, write_atomically
+    from starcli.specwork import Network, derived
+
+    if output is not None and not to_stdout(output):
+        check_place(output)
+        check_output(output, force=force)
+    network = Network.of(setup.choices(), None, shape=input, dtype=input_dtype)
+    with common.session(output) as (watch, results):
+        report = derived(network)
+        for note in report.notes:
+            watch.note(note)
+        if output is not None and to_stdout(output):
+            typer.echo(report.yaml, nl=False)
+        elif output is not None:
+            write_atomically(output, report.yaml.encode())
+        results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)
+        for row in () if results.as_json else report.row()["frozen"]:
+            results.add("frozen", row, FROZEN)
+    _refuse_unproved(report.row(), report.reasons)
+
+
+@command("starcli spec explain --arch vit --data mnist")
+def explain(common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32") -> None:
+    """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
+    from starcli.specwork import Network, explained
+
+    network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
+    with common.session() as (_, results):
+        groups, frozen = explained(network, given)
+        for row in groups:
+            results.add("group", row, GROUPS)
+        for row in frozen:
+            results.add("frozen", row, FROZEN)
+
+
+@command("starcli spec diff resnet derived.yaml --arch resnet")
+def diff(
+    common: Common,
+    setup: Setup,
+    *,
+    first: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")],
+    second: Annotated[str, typer.Argument(metavar="SPEC", help="Another.")],
+    input: InputOpt = None,
+    input_dtype: DtypeOpt = "float32",
+) -> None:
+    """Compare two specs of one network: do they describe the same symmetry group? Differing makes the exit status 1.
+
+    Names of groups do not count, only what they do.
+    """
+    from starcli.specwork import Network, differences
+
+    network = Network.of(setup.choices(), first, shape=input, dtype=input_dtype)
+    with common.session() as (_, results):
+        rows = differences(network, first, second)
+        for row in rows:
+            results.add("difference", row, DIFFERENCES)
+    if rows:
+        raise StarcliError(f"{first} and {second} differ in {len(rows)} places")
+
+
+def _refuse_unproved(row: dict[str, Any], reasons: dict[str, str]) -> None:
+    if not row["proved"]:
+        raise StarcliError("the spec is not proved", [f"{group}: {reason}" for group, reason in reasons.items()])
+
+
+for _function in (list_, show, check, derive, explain, diff):
+    register(app, _function)

@@ -1,0 +1,229 @@
+"""What `star` and `fuse` share: the same search, with and without the model's own loss."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starcli import files
+from starcli.cli.bars import Bars
+from starcli.cli.inputs import need_several, read_groups
+from starcli.cli.options import Setup, Training, epochs_between, seed_list
+from starcli.cli.targets import Job, check_place, fill, stem, to_stdout
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.checkpoint import Checkpoint
+    from starcli.star import Star
+    from starcli.training.recipe import Recipe
+    from starcli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Search:
+    """The settings of a search beside its training recipe."""
+
+    sampling: str
+    realign_every: str
+    align: str | None
+    restarts: int
+    draws_per_step: int
+    init: Path | None
+    eval_every: int | None
+    checkpoint_every: float | None
+    force: bool
+    mu: float = 0.0
+    normalised: bool = False
+
+    @property
+    def method(self) -> str | None:
+        """The alignment method, None for `--align none`."""
+        return None if self.align == "none" else self.align
+
+
+@dataclass(frozen=True)
+class Made:
+    """A finished star or fused model, found or just made."""
+
+    job: Job
+    model: "Checkpoint"
+    sources: "Sequence[Checkpoint]"
+    alignment: str
+
+    def row(self) -> dict[str, Any]:
+        """What is shown of it, taken from its file."""
+        metrics = self.job.finished.metrics or {}
+        return {
+            "output": str(self.job.path),
+            "seed": self.job.finished.seed,
+            "sources": len(self.sources),
+            "alignment": self.alignment,
+            **{split: metrics.get(split) for split in ("train", "validation", "test")},
+        }
+
+    def compared(self, workspace: "Workspace", search: Search, watch: Bars) -> "Iterator[dict[str, Any]]":
+        """The fused model beside its sources: rows of DESIGN section 4, `fuse`."""
+        from starcli.alignment import align_all
+        from starcli.comparing import fusion_rows
+
+        aligned = [source.tensors for source in self.sources]
+        if search.method is not None:
+            how = {"method": search.method, "restarts": search.restarts, "progress": watch}
+            found = align_all(workspace.spec, self.model, self.sources, **how)  # type: ignore[arg-type]
+            aligned = [each.tensors for each in found]
+        for row in fusion_rows(workspace, self.model, self.sources, aligned, progress=watch):
+            yield {**row, "output": str(self.job.path), "seed": self.job.finished.seed}
+
+
+@dataclass
+class Run:
+    """One command's searches: one for each seed, all from the same sources."""
+
+    source_paths: Sequence[Path]
+    held_out_paths: Sequence[Path]
+    output: Path
+    setup: Setup
+    training: Training
+    recipe_name: str | None
+    seeds: str
+    search: Search
+    watch: Bars
+
+    def all(self, kind: Any, aligned_sources: Path | None = None) -> Iterator[Made]:
+        """Make the files that are not there yet, in the order of the seeds."""
+        from starcli.checkpoint import Checkpoint, read
+
+        for job in self._jobs(kind):
+            with job.making() as needed:
+                if needed:
+                    found = self._search(job)
+                    if aligned_sources is not None:
+                        self._keep_sources(found, aligned_sources, job)
+                    job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
+                    model = Checkpoint(found.tensors, job.finished, job.path.name)
+                else:
+                    model = read(job.path, kinds=(kind,))
+                if not needed and aligned_sources is not None and not all(
+                    path.exists() for path in self._kept_paths(aligned_sources, job)
+                ):
+                    self.watch.note(f"{aligned_sources}: what training's permutations were is known no more; use --force")
+            yield Made(job, model, self.sources, self.alignment)
+
+    @cached_property
+    def groups(self) -> "list[list[Checkpoint]]":
+        """Sources, held-out models and the initial one, all read together."""
+        return read_groups(self.source_paths, self.held_out_paths, [self.search.init] if self.search.init else [])
+
+    @property
+    def sources(self) -> "list[Checkpoint]":
+        """The solutions to work from."""
+        return self.groups[0]
+
+    @cached_property
+    def workspace(self) -> "Workspace":
+        """What all models share."""
+        from starcli.workspace import workspace_of
+
+        return workspace_of([model for group in self.groups for model in group], self.setup.choices())
+
+    @cached_property
+    def recipe(self) -> "Recipe":
+        """The sources' own recipe unless one is named; flags win."""
+        from starcli.provenance import inherited_recipe
+        from starcli.training.recipe import DEFAULT, load
+
+        base = load(self.recipe_name) if self.recipe_name else inherited_recipe(self.sources)
+        if base is None:
+            self.watch.note("the sources do not say how they were trained: the default recipe is used")
+            base = load(DEFAULT)
+        return self.training.over(base)
+
+    @property
+    def alignment(self) -> str:
+        """How a result says what alignment it rests on."""
+        method, restarts = self.search.method, self.search.restarts
+        return "none" if method is None else f"{method}, {restarts} restart{'s' if restarts != 1 else ''}"
+
+    def _jobs(self, kind: str) -> list[Job]:
+        from starcli.provenance import plan
+
+        need_several(self.source_paths)
+        if self.search.eval_every and not self.held_out_paths:
+            raise StarcliError("--eval-every needs --held-out models to measure")
+        numbers = seed_list(self.seeds)
+        inputs = [*self.source_paths, *self.held_out_paths]
+        paths = fill(self.output, [{"seed": number} for number in numbers], inputs)
+        settings = {**self.recipe.settings(), kind: self._settings()}
+        spec = self.workspace.spec.record() if self.search.method else None
+        parents = [*self.sources, *self.groups[2]]
+        plans = [
+            plan(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]
+            for number in numbers
+        ]
+        return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
+
+    def _settings(self) -> dict[str, Any]:
+        search = self.search
+        return {
+            "sampling": search.sampling,
+            "realign_every": epochs_between(search.realign_every),
+            "method": search.method,
+            "restarts": search.restarts,
+            "draws_per_step": search.draws_per_step,
+            "init": self.groups[2][0].sha256 if search.init else None,
+            "mu": search.mu,
+            "normalised": search.normalised,
+            # measuring changes nothing but the log, which is part of what a run leaves
+            "held_out": [model.sha256 for model in self.groups[1]] if search.eval_every else [],
+            "eval_every": search.eval_every,
+        }
+
+    def _search(self, job: Job) -> "Star":
+        from starcli.star import Source, starlight
+
+        search = self.search
+        return starlight(
+            self.workspace,
+            [Source.of(model) for model in self.sources],
+            self.recipe,
+            job.plan.seed or 0,
+            mu=search.mu,
+            normalised=search.normalised,
+            sampling=search.sampling,
+            realign_every=epochs_between(search.realign_every),
+            method=search.method,
+            restarts=search.restarts,
+            draws_per_step=search.draws_per_step,
+            init=self.groups[2][0].tensors if search.init else None,
+            held_out=[Source.of(model) for model in self.groups[1]],
+            eval_every=search.eval_every,
+            state=job.state,
+            checkpoint_every=search.checkpoint_every,
+            progress=self.watch,
+        )
+
+    def _kept_paths(self, directory: Path, job: Job) -> list[Path]:
+        """Where the permuted sources of a star go: DIR/<source>, or DIR/<star>/<source> where there are several."""
+        several = len(seed_list(self.seeds)) > 1
+        place = directory / stem(job.path) if several else directory
+        return [place / f"{stem(path)}.safetensors" for path in self.source_paths]
+
+    def _keep_sources(self, found: "Star", directory: Path, job: Job) -> None:
+        """Write each source as training permuted it last."""
+        from starcli import checkpoint
+        from starcli.provenance import plan, training_settings
+
+        if to_stdout(job.path):
+            raise StarcliError("--aligned-sources needs the star in a file")
+        paths = self._kept_paths(directory, job)
+        files.make_directory(paths[0].parent)
+        for number, (path, source) in enumerate(zip(paths, self.sources, strict=True)):
+            check_place(path, self.source_paths)
+            settings = {**training_settings(source), "aligned_by": {"run": job.plan.run_id}}
+            wanted = plan(
+                self.workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
+                spec=self.workspace.spec.record() if self.search.method else None,
+            )  # fmt: skip
+            facts = wanted.metadata(metrics=source.metadata.metrics, statistics=source.metadata.statistics)
+            checkpoint.write(path, found.aligned(number), facts)

@@ -1,0 +1,99 @@
+"""What models are worth beside each other: files as they are, and a fused model beside what it was made from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starcli.bma import averages
+from starcli.checkpoint import Checkpoint
+from starcli.confidence import confidence
+from starcli.errors import StarcliError
+from starcli.evaluation import Evaluator
+from starcli.path import interpolate
+from starcli.progress import SILENT, Progress
+from starcli.workspace import Workspace
+
+Model = Mapping[str, Tensor]
+
+
+def measured(
+    workspace: Workspace,
+    models: Sequence[Checkpoint],
+    *,
+    split: str = "test",
+    recalibrate: bool = False,
+    progress: Progress = SILENT,
+) -> Iterator[dict[str, Any]]:
+    """A row of metrics for each model over a split, with its stored BatchNorm statistics or re-estimated ones."""
+    labels = _labels(workspace, split)
+    evaluator = Evaluator(workspace, progress=progress)
+    progress.start("measuring", len(models))
+    for model in models:
+        if model.metadata.statistics == "stale" and evaluator.has_statistics and not recalibrate:
+            progress.note(f"{model.name}: its BatchNorm statistics are not of these weights; --recalibrate mends that")
+        evaluator.load(model.tensors, own_statistics=not recalibrate)
+        found = confidence(evaluator.log_probabilities(split), labels)
+        progress.step()
+        yield {"model": model.name, "split": split, **found.to_json(), "decided": found.decided}
+    progress.finish()
+
+
+def _labels(workspace: Workspace, split: str) -> Tensor:
+    chosen = getattr(workspace.dataset, split)
+    if chosen is None:
+        raise StarcliError(f"there is no {split} split", ["--val-fraction holds back a share of the training data"])
+    labels: Tensor = chosen.labels
+    return labels.cpu()
+
+
+def fusion_rows(
+    workspace: Workspace,
+    fused: Checkpoint,
+    sources: Sequence[Checkpoint],
+    aligned: Sequence[Model],
+    *,
+    progress: Progress = SILENT,
+) -> Iterator[dict[str, Any]]:
+    """Loss and accuracy of the fused model, of each source, the best, their ensemble, and the mean of `aligned`.
+
+    The best source is chosen on the validation split, or on the training split where there is none, which its row says.
+    The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
+    """
+    selection = "train" if workspace.dataset.validation is None else "validation"
+    splits = [name for name in ("train", "validation", "test") if getattr(workspace.dataset, name) is not None]
+    labels = {split: _labels(workspace, split) for split in splits}
+    evaluator = Evaluator(workspace, progress=progress)
+    progress.start("comparing", len(sources) + 2)
+
+    def outputs(model: Model) -> dict[str, Tensor]:
+        evaluator.load(model)
+        progress.step()
+        return {split: evaluator.log_probabilities(split) for split in splits}
+
+    def rows(kind: str, name: str, found: Mapping[str, Tensor], **more: Any) -> Iterator[dict[str, Any]]:
+        for split in splits:
+            scores = confidence(found[split], labels[split])
+            figures = {"accuracy": scores.accuracy, "loss": scores.nll}
+            yield {"model": kind, "name": name, "split": split, **figures, **more}
+
+    yield from rows("fused", fused.name, outputs(fused.tensors))
+    of_sources = [outputs(source.tensors) for source in sources]
+    for source, found in zip(sources, of_sources, strict=True):
+        yield from rows("source", source.name, found)
+    losses = [confidence(found[selection], labels[selection]).nll for found in of_sources]
+    best = losses.index(min(losses))
+    yield from rows("best_source", sources[best].name, of_sources[best], selected_on=selection)
+    ensemble = {split: _last(averages(found[split] for found in of_sources)) for split in splits}
+    yield from rows("ensemble", f"{len(sources)} sources", ensemble)
+    mean = interpolate(workspace, aligned, [1 / len(aligned)] * len(aligned))
+    yield from rows("aligned_mean", f"{len(sources)} sources", outputs(mean))
+    progress.finish()
+
+
+def _last(tensors: Iterator[Tensor]) -> Tensor:
+    result = torch.empty(0)
+    for tensor in tensors:
+        result = tensor
+    return result

@@ -1,0 +1,89 @@
+"""State dicts in and out of starcli's checkpoints: PyTorch's own files, and plain safetensors."""
+
+import io
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from starcli import checkpoint, files
+from starcli.checkpoint import Checkpoint, Metadata
+from starcli.errors import StarcliError
+
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
+"""Keys under which training scripts keep the weights beside optimizer and epoch, in the order tried."""
+
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that DataParallel and torch.compile put before every name."""
+
+
+def read_any(path: Path) -> Checkpoint:
+    """A checkpoint of ours, a plain safetensors file, or PyTorch's own file, which may not run any code."""
+    if path.suffix.lower() not in PICKLED:
+        return checkpoint.read(path)
+    return Checkpoint(_without_wrappers(_state_dict(_unpickled(path), path)), Metadata(), path.name, path)
+
+
+def _unpickled(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except OSError as error:
+        files.refuse(path, error, "read")
+    except pickle.UnpicklingError as error:
+        raise StarcliError(
+            f"{path}: holds more than tensors, or is no file of PyTorch; it is not loaded, since it could run code",
+            [str(error).splitlines()[0][:200]],
+        ) from error
+    except Exception as error:  # a damaged file makes torch raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StarcliError(f"{path}: not a whole PyTorch file: {reason[:200]}") from error
+
+
+def _is_zip(path: Path) -> bool:
+    """Only the zip format of PyTorch 1.6 and later can be memory-mapped."""
+    with path.open("rb") as handle:
+        return handle.read(4) == b"PK\x03\x04"
+
+
+def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
+    """The state dict in a file: all of it, or what lies under a well-known key, however deep."""
+    for _ in range(4):
+        if not isinstance(content, Mapping):
+            break
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        if tensors and len(tensors) == len(content):
+            return {name: value.detach() for name, value in tensors.items()}
+        inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    found = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
+    raise StarcliError(f"{path}: no state dict in it", [f"found {found[:200]}; looked for {', '.join(CONTAINERS)}"])
+
+
+def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without a wrapper's prefix, where all of them bear it."""
+    for _ in range(4):
+        prefix = next((p for p in WRAPPERS if tensors and all(name.startswith(p) for name in tensors)), None)
+        if prefix is None:
+            break
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors
+
+
+def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """The bare state dict: as PyTorch's own file where the name says so, else as safetensors without our metadata."""
+    if path.suffix.lower() in PICKLED:
+        buffer = io.BytesIO()
+        torch.save({name: tensor.detach().clone() for name, tensor in tensors.items()}, buffer)
+        files.write_atomically(path, buffer.getvalue())
+    else:
+        files.write_tensors(path, tensors, {})
+
+
+def is_pickled(path: Path) -> bool:
+    """Whether a file name is that of PyTorch's own format."""
+    return path.suffix.lower() in PICKLED

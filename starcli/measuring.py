@@ -1,0 +1,176 @@
+"""Barriers and posteriors between checkpoints: aligned first where that is asked for, and never measured twice.
+
+What was measured is kept in the cache under the hashes of the weights, the data and every setting, so that a stopped or
+repeated command goes on with what is missing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from starcli import __version__, files
+from starcli.alignment import align_all, aligner, described
+from starcli.bma import Row, bma
+from starcli.checkpoint import Checkpoint
+from starcli.evaluation import End, Evaluator, Statistics
+from starcli.path import Align, Barrier, Model, barriers
+from starcli.progress import SILENT, Progress
+from starcli.registry import METHODS, resolve
+from starcli.report import StarReport, star_report
+from starcli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How barriers are measured: the same for every pair of a comparison."""
+
+    workspace: Workspace
+    method: str | None = None
+    restarts: int = 1
+    seed: int = 0
+    points: int = 11
+    statistics: Statistics = "recalibrate"
+    progress: Progress = SILENT
+
+    @property
+    def aligns(self) -> bool:
+        """Whether models are aligned before they are measured."""
+        return self.method is not None and self.method != "none"
+
+    def described(self, reference: Checkpoint, model: Checkpoint) -> str:
+        """How a result says what alignment it rests on."""
+        return described(self.method, self.restarts, reference, model)
+
+    def evaluator(self) -> Evaluator:
+        """The network that everything is measured in."""
+        return Evaluator(self.workspace, statistics=self.statistics, progress=self.progress)
+
+    def align(self) -> Align | None:
+        """Alignment of bare tensors, for pairs whose models take part in several."""
+        if not self.aligns:
+            return None
+        match = resolve(METHODS, "method", str(self.method))
+        spec = self.workspace.spec.resolved
+
+        def aligned(reference: Model, model: Model) -> Model:
+            found = match(reference, model, spec, seed=self.seed, restarts=self.restarts)
+            result: Model = found.permutation.apply(model)
+            return result
+
+        return aligned
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides a measurement besides the weights."""
+        how = {"method": self.method, "restarts": self.restarts, "seed": self.seed}
+        return {
+            "architecture": self.workspace.architecture.model_dump(mode="json"),
+            "data": self.workspace.data_record().model_dump(mode="json"),
+            "align": {**how, "spec": self.workspace.spec.resolved.sha256} if self.aligns else None,
+            "points": self.points,
+            "statistics": self.statistics,
+            "precision": self.workspace.precision,
+            "device": self.workspace.device.type,
+            "program": __version__,
+        }
+
+
+class Kept:
+    """The barriers of pairs as they are kept between runs: a `Store` of `starcli.path`, by the models' hashes."""
+
+    def __init__(self, measure: Measure, hashes: Sequence[str], *, aligned: bool = True) -> None:
+        self.hashes = hashes
+        self.settings = measure.settings() | ({} if aligned else {"align": None})
+
+    def _key(self, pair: tuple[int, int]) -> str:
+        return files.hash_json([self.settings, *(self.hashes[position] for position in pair)])
+
+    def get(self, pair: tuple[int, int]) -> Barrier | None:
+        """What was measured before, or None; a damaged entry counts as none."""
+        found = files.recall("barriers", self._key(pair))
+        try:
+            return None if found is None else Barrier.from_json({k: v for k, v in found.items() if k != "points"})
+        except (AttributeError, KeyError, TypeError):
+            return None
+
+    def put(self, pair: tuple[int, int], value: Barrier) -> None:
+        """Keep a measurement."""
+        files.remember("barriers", self._key(pair), value.to_json())
+
+
+def to_each(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -> list[Barrier]:
+    """The paths from one model to each of `others`.
+
+    Those are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
+    """
+    kept = Kept(measure, [first.sha256, *(other.sha256 for other in others)])
+    pairs = [(0, number + 1) for number in range(len(others))]
+    missing = [pair for pair in pairs if kept.get(pair) is None]
+    align = aligner(measure.workspace.spec, measure.method, restarts=measure.restarts, seed=measure.seed) if (
+        measure.aligns and missing
+    ) else None
+    ends = [End(first.tensors), *(End(other.tensors) for other in others)]
+    if align is not None:
+        measure.progress.start("aligning", len(missing))
+        for _, number in missing:
+            ends[number] = End(align(first, others[number - 1]).tensors)
+            measure.progress.step()
+        measure.progress.finish()
+    return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept)
+
+
+def all_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[tuple[int, int]]) -> list[Barrier]:
+    """The paths of `pairs` of models; with a method, the second of each is aligned to the first."""
+    kept = Kept(measure, [model.sha256 for model in models])
+    ends = [End(model.tensors) for model in models]
+    return barriers(measure.evaluator(), ends, pairs, points=measure.points, align=measure.align(), store=kept)
+
+
+def of_star(
+    measure: Measure,
+    star: Checkpoint,
+    sources: Sequence[Checkpoint],
+    held_out: Sequence[Checkpoint],
+    aligned_sources: Sequence[Checkpoint] = (),
+) -> StarReport:
+    """Whether `star` is one: the paper's Table 1 row."""
+    kept = Kept(measure, [model.sha256 for model in (*sources, *held_out, star)])
+    names = ("regular-regular", "star-source", "star-held-out")
+    trained = Kept(measure, [model.sha256 for model in (*aligned_sources, star)], aligned=False)
+    return star_report(
+        measure.evaluator(),
+        star.tensors,
+        [source.tensors for source in sources],
+        [model.tensors for model in held_out],
+        generator=torch.Generator().manual_seed(measure.seed),
+        align=measure.align(),
+        aligned_sources=[source.tensors for source in aligned_sources],
+        points=measure.points,
+        stores={**dict.fromkeys(names, kept), "star-source (training)": trained},
+    )
+
+
+def posterior_rows(
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int
+) -> list[Row]:
+    """Bayesian model averages over the star domain of `sources`, over their ensemble, and single models."""
+    weights = [star.sha256, *(source.sha256 for source in sources)]
+    key = files.hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
+    found = files.cached("bma", key, lambda: [vars(row) for row in _posterior(measure, star, sources, samples, repeats)])
+    return [Row(**row) for row in found]
+
+
+def _posterior(
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int
+) -> list[Row]:
+    models = [source.tensors for source in sources]
+    if measure.aligns:
+        how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
+        found = align_all(measure.workspace.spec, star, sources, progress=measure.progress, **how)
+        models = [each.tensors for each in found]
+    generator = torch.Generator().manual_seed(measure.seed)
+    return bma(measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats)
+
+
+__all__ = ["Kept", "Measure", "all_pairs", "of_star", "posterior_rows", "to_each"]
