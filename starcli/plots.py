@@ -213,7 +213,7 @@ def bma_figure(rows: Sequence["Row"], kind: str) -> bytes:
                 one.plot(x, mean, color=colour, marker=marker, linestyle=dash, markeredgewidth=0, label=label)
                 one.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
             one.set_title(title if decided or metric not in RANKING else f"{title}\nnot decided: under 30 errors")
-            one.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+            one.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))  # type: ignore[no-untyped-call]
         for one in axes[-1]:
             one.set_xlabel("models averaged")
         handles, labels = axes[0][0].get_legend_handles_labels()

@@ -1,0 +1,140 @@
+"""Model averaging against plain averages of softmax outputs: what is drawn, computed once, and shared."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from starcli.bma import METRICS, Row, averages, bma
+from starcli.confidence import confidence
+from starcli.errors import StarcliError
+from starcli.evaluation import Evaluator
+from starcli.progress import Interrupted, Progress
+from starcli.workspace import Choices, Workspace, new_workspace
+
+Model = Mapping[str, Tensor]
+
+
+class Counting(Evaluator):
+    """Remembers each t that was asked for, and counts predictions."""
+
+    def __init__(self, workspace: Workspace, progress: Progress | None = None) -> None:
+        super().__init__(workspace, progress=progress or Progress())
+        self.ts: list[float] = []
+        self.predicted = 0
+
+    def load_between(self, a: Tensor, b: Tensor, t: float) -> None:
+        self.ts.append(t)
+        super().load_between(a, b, t)
+
+    def log_probabilities(self, split: str = "test") -> Tensor:
+        self.predicted += 1
+        return super().log_probabilities(split)
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Workspace:
+    return new_workspace(Choices(arch="resnet", arch_args={"width": 4}, data="digits", limit=150, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def models(workspace: Workspace) -> list[Model]:
+    return [workspace.network(seed=seed).state() for seed in range(4)]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_averages_are_of_probabilities() -> None:
+    outputs = torch.randn(4, 6, 3, dtype=torch.float64, generator=seeded()).log_softmax(-1)
+    found = list(averages(iter(outputs)))
+    assert len(found) == 4
+    for count, average in enumerate(found, start=1):
+        torch.testing.assert_close(average.exp(), outputs[:count].exp().mean(0))
+
+
+def test_what_underflows_keeps_its_logarithm() -> None:
+    outputs = torch.tensor([[[0.0, -2000.0]], [[0.0, -1000.0]]], dtype=torch.float64)
+    *_, average = averages(iter(outputs))
+    assert float(average[0, 1]) == pytest.approx(-1000 - math.log(2))
+
+
+@pytest.fixture(scope="module")
+def measured(workspace: Workspace, models: list[Model]) -> tuple[Counting, list[Row]]:
+    evaluator = Counting(workspace)
+    rows = bma(evaluator, models[0], models[1:], generator=seeded(), samples=5, repeats=4)
+    return evaluator, rows
+
+
+def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Row]]) -> None:
+    _, rows = measured
+    found = [(row.posterior, row.samples) for row in rows]
+    assert found == [
+        ("single", 1),
+        *(("star", k) for k in range(2, 6)),
+        *(("ensemble", k) for k in range(2, 4)),  # drawn without replacement: three sources, no more
+    ]
+    row = rows[1].to_json()
+    assert {"posterior", "samples", "decided"} <= row.keys()
+    assert all(name in row and f"{name}_std" in row for name in METRICS)
+    assert rows[0].repeats == 3  # the single models
+    assert rows[1].repeats == 4
+
+
+def test_every_member_is_computed_once(measured: tuple[Counting, list[Row]]) -> None:
+    evaluator, _ = measured
+    assert evaluator.predicted == 3 + 4 * 5
+    assert len(set(evaluator.ts)) == 20  # each repeat draws anew
+    assert all(0 <= t <= 1 for t in evaluator.ts)
+
+
+def test_the_full_ensemble_is_that_of_all_sources(
+    workspace: Workspace, models: list[Model], measured: tuple[Counting, list[Row]]
+) -> None:
+    evaluator = Evaluator(workspace)
+    outputs = []
+    for model in models[1:]:
+        evaluator.load(model)  # statistics re-estimated, as for the star's points
+        outputs.append(evaluator.log_probabilities())
+    labels = workspace.dataset.test.labels
+    expected = confidence(torch.stack(outputs).exp().mean(0).log(), labels)
+    row = measured[1][-1]
+    assert row.mean["nll"] == pytest.approx(expected.nll, rel=1e-9)
+    assert row.mean["errors"] == expected.errors
+    assert row.std["nll"] == pytest.approx(0, abs=1e-12)  # whatever the order
+    singles = [confidence(output, labels) for output in outputs]
+    assert measured[1][0].mean["accuracy"] == pytest.approx(sum(c.accuracy for c in singles) / 3)
+
+
+def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
+    first, same, other = (
+        bma(Evaluator(workspace), models[0], models[1:], generator=seeded(seed), samples=2, repeats=1)
+        for seed in (0, 0, 1)
+    )
+    assert [row.mean for row in first] == [row.mean for row in same]
+    assert first[1].mean != other[1].mean
+    assert all(math.isnan(value) for value in first[1].std.values())  # one repeat has no deviation
+
+
+def test_few_errors_decide_nothing() -> None:
+    def row(errors: float) -> Row:
+        return Row("star", 2, 1, dict.fromkeys(METRICS, errors), {})
+
+    assert not row(29.5).decided
+    assert row(30).decided
+
+
+def test_too_little_to_average_is_an_error(workspace: Workspace, models: list[Model]) -> None:
+    with pytest.raises(StarcliError) as caught:
+        bma(Evaluator(workspace), models[0], models[1:2], generator=seeded(), samples=1, repeats=0)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_signal_stops_it(workspace: Workspace, models: list[Model]) -> None:
+    watcher = Progress()
+    watcher.stop_signal = 2
+    with pytest.raises(Interrupted):
+        bma(Counting(workspace, watcher), models[0], models[1:], generator=seeded())

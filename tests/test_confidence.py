@@ -1,0 +1,112 @@
+"""Confidence metrics against brute force, and against torchmetrics, the field's reference."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from starcli.confidence import aurc, auroc, calibration_error, confidence, entropy
+
+SCORES = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40)
+
+
+def columns(rows: list[tuple[int, bool]]) -> tuple[Tensor, Tensor]:
+    return torch.tensor([s / 5 for s, _ in rows], dtype=torch.float64), torch.tensor([p for _, p in rows])
+
+
+@settings(max_examples=200, deadline=None)
+@given(SCORES)
+def test_auroc_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) -> None:
+    scores, positive = columns(rows)
+    pairs = [
+        1.0 if a > b else 0.5 if a == b else 0.0 for a in scores[positive].tolist() for b in scores[~positive].tolist()
+    ]
+    found = auroc(scores, positive)
+    if pairs:
+        assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+    else:
+        assert math.isnan(found)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6))
+def test_aurc_is_the_mean_over_all_orders_of_ties(rows: list[tuple[int, bool]]) -> None:
+    scores, wrong = columns(rows)
+    orders = [
+        order
+        for order in itertools.permutations(range(len(rows)))
+        if all(rows[i][0] >= rows[j][0] for i, j in itertools.pairwise(order))
+    ]
+    areas = [
+        sum(sum(rows[i][1] for i in order[: n + 1]) / (n + 1) for n in range(len(rows))) / len(rows) for order in orders
+    ]
+    assert aurc(scores, wrong) == pytest.approx(sum(areas) / len(areas), abs=1e-12)
+
+
+def predictions(count: int = 500, classes: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    logits = 2 * torch.randn(count, classes, generator=generator, dtype=torch.float64)
+    labels = torch.where(
+        torch.rand(count, generator=generator) < 0.7,
+        logits.argmax(1),
+        torch.randint(classes, (count,), generator=generator),
+    )
+    return logits.log_softmax(1), labels
+
+
+def test_torchmetrics_agrees() -> None:
+    from torchmetrics.functional.classification import binary_auroc, multiclass_calibration_error
+
+    outputs, labels = predictions()
+    found = confidence(outputs, labels)
+    probabilities = outputs.exp()
+    correct = (probabilities.argmax(1) == labels).long()
+    assert found.auroc_max_prob == pytest.approx(float(binary_auroc(probabilities.amax(1), correct)), abs=1e-6)
+    # torchmetrics wants scores in [0, 1]
+    certainty = 1 - entropy(outputs) / math.log(5)
+    assert found.auroc_entropy == pytest.approx(float(binary_auroc(certainty, correct)), abs=1e-6)
+    ece = multiclass_calibration_error(probabilities, labels, num_classes=5, n_bins=15, norm="l1")
+    assert found.ece == pytest.approx(float(ece), abs=1e-6)
+
+
+def test_proper_scores_are_their_formulas() -> None:
+    outputs, labels = predictions()
+    found = confidence(outputs, labels)
+    target = torch.nn.functional.one_hot(labels, 5).double()
+    assert found.brier == pytest.approx(float((outputs.exp() - target).square().sum(1).mean()), rel=1e-12)
+    assert found.nll == pytest.approx(float(torch.nn.functional.nll_loss(outputs, labels)), rel=1e-12)
+    assert found.errors == int((outputs.argmax(1) != labels).sum())
+    assert found.accuracy == pytest.approx(1 - found.errors / 500)
+    assert "count" not in found.to_json()
+
+
+def test_certainty_and_impossibility_give_no_nan() -> None:
+    """Probabilities of exactly 0 and 1: the published entropy is NaN there."""
+    outputs = torch.tensor([[0.0, -math.inf], [0.0, -math.inf], [math.log(0.5)] * 2], dtype=torch.float64)
+    torch.testing.assert_close(entropy(outputs), torch.tensor([0.0, 0.0, math.log(2)], dtype=torch.float64))
+    found = confidence(outputs, torch.tensor([0, 0, 1]))
+    assert found.auroc_entropy == 1.0
+    assert found.auroc_max_prob == 1.0
+    assert math.isfinite(found.nll)
+    assert found.nll == pytest.approx(math.log(2) / 3)
+
+
+def test_without_errors_there_is_no_ranking() -> None:
+    outputs, labels = predictions()
+    found = confidence(outputs, outputs.argmax(1))
+    assert math.isnan(found.auroc_max_prob)
+    assert math.isnan(found.auroc_entropy)
+    assert found.aurc == 0
+    assert not found.decided
+    assert confidence(outputs, labels).decided
+
+
+def test_calibration_error_is_the_gap_by_hand() -> None:
+    certain = torch.tensor([1.0, 1.0, 0.55, 0.55], dtype=torch.float64)
+    correct = torch.tensor([True, False, True, True])
+    assert calibration_error(certain, correct) == pytest.approx((2 * 0.5 + 2 * 0.45) / 4)
+    assert calibration_error(torch.ones(3), torch.ones(3, dtype=torch.bool)) == 0

@@ -1,0 +1,225 @@
+"""Evaluation against plain float64 oracles, and BatchNorm statistics against the moments of all activations at once."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from starcli.data import MemorySplit, Normalisation
+from starcli.errors import StarcliError
+from starcli.evaluation import (
+    Evaluator,
+    Scores,
+    evaluate,
+    has_batch_statistics,
+    log_probabilities,
+    recalibrate_,
+    statistics_batch_size,
+)
+from starcli.progress import Interrupted, Progress
+from starcli.workspace import Choices, Workspace, new_workspace
+
+CPU = torch.device("cpu")
+
+
+def split_of(count: int, shape: tuple[int, ...] = (2, 5, 5), classes: int = 4) -> MemorySplit:
+    generator = torch.Generator().manual_seed(count)
+    raw = 3 + 2 * torch.randn(count, *shape, generator=generator)
+    return MemorySplit(raw, torch.randint(classes, (count,), generator=generator), Normalisation(1.0, (0.0,), (1.0,)))
+
+
+class Net(nn.Module):
+    """Both kinds of BatchNorm, one of them used twice in a forward pass, and dropout."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.first = nn.BatchNorm2d(2)
+        self.conv = nn.Conv2d(2, 2, 3, padding=1)
+        self.shared = nn.BatchNorm2d(2)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(50, 6)
+        self.last = nn.BatchNorm1d(6)
+        self.head = nn.Linear(6, 4)
+        for parameter in self.parameters():
+            parameter.data.normal_(generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.shared(self.conv(self.first(x)))
+        x = self.shared(self.conv(torch.relu(x)))
+        x = self.last(self.linear(self.dropout(x.flatten(1))))
+        out: Tensor = self.head(torch.relu(x))
+        return out
+
+
+def seen_by(layers: list[nn.Module], network: nn.Module, split: MemorySplit, size: int) -> list[Tensor]:
+    """Everything that each layer saw in one pass, channels last and flattened, float64: (count, channels)."""
+    seen: list[list[Tensor]] = [[] for _ in layers]
+    hooks = [
+        layer.register_forward_hook(lambda _, a, __, kept=kept: kept.append(a[0].movedim(1, -1).flatten(0, -2)))
+        for layer, kept in zip(layers, seen, strict=True)
+    ]
+    recalibrate_(network, split, batch_size=size, device=CPU)
+    for hook in hooks:
+        hook.remove()
+    return [torch.cat(kept).double() for kept in seen]
+
+
+@pytest.mark.parametrize("size", [37, 16, 10, 7])  # one batch, and last batches of 5, 7 and 2
+def test_statistics_are_those_of_all_activations_at_once(size: int) -> None:
+    network = Net()
+    layers = [network.first, network.shared, network.last]
+    for layer, seen in zip(layers, seen_by(layers, network, split_of(37), size), strict=True):
+        torch.testing.assert_close(layer.running_mean, seen.mean(0).float(), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(layer.running_var, seen.var(0, unbiased=True).float(), rtol=2e-6, atol=1e-7)
+
+
+def test_a_small_last_batch_weighs_by_its_size() -> None:
+    """Where a running average would give the last two examples half of the weight."""
+    network, split = Net(), split_of(102)
+    recalibrate_(network, split, batch_size=100, device=CPU)
+    exact = split.raw.double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(network.first.running_mean, exact.mean(1).float(), rtol=1e-6, atol=1e-6)
+
+
+def test_recalibration_leaves_everything_else_alone() -> None:
+    network = Net(dropout=0.5)
+    network.train()
+    network.conv.eval()
+    with torch.no_grad():
+        network.shared.num_batches_tracked.fill_(7)
+        network.shared.running_mean.fill_(math.inf)  # must not survive as 0 * inf
+    before = {name: p.clone() for name, p in network.named_parameters()}
+    recalibrate_(network, split_of(37), batch_size=10, device=CPU)
+    assert network.shared.momentum == 0.1
+    assert network.shared.num_batches_tracked.dtype == torch.int64
+    assert network.shared.num_batches_tracked == 7
+    assert network.dropout.training
+    assert network.shared.training
+    assert not network.conv.training
+    assert not network.shared._forward_hooks
+    assert all(torch.equal(p, before[name]) for name, p in network.named_parameters())
+    plain = Net(dropout=0.0)
+    recalibrate_(plain, split_of(37), batch_size=10, device=CPU)
+    assert torch.equal(plain.last.running_mean, network.last.running_mean)  # dropout was off
+    assert network.shared.running_mean.isfinite().all()
+
+
+def test_twice_is_the_same_bit_for_bit() -> None:
+    network = Net()
+    recalibrate_(network, split_of(37), batch_size=10, device=CPU)
+    first = {name: b.clone() for name, b in network.named_buffers()}
+    recalibrate_(network, split_of(37), batch_size=10, device=CPU)
+    assert all(torch.equal(b, first[name]) for name, b in network.named_buffers())
+
+
+def test_a_single_example_is_an_error_and_no_batch_norm_is_nothing() -> None:
+    network = Net()
+    with pytest.raises(StarcliError, match="at least 2 examples"):
+        recalibrate_(network, split_of(1), batch_size=1, device=CPU)
+    assert network.shared.momentum == 0.1
+    linear = nn.Linear(3, 2)
+    assert not has_batch_statistics(linear)
+    recalibrate_(linear, split_of(1, (3,)), batch_size=1, device=CPU)
+    assert not has_batch_statistics(nn.BatchNorm1d(3, track_running_stats=False))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    count=st.integers(1, 100_000),
+    shape=st.sampled_from([(10,), (1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 224, 224)]),
+)
+def test_batch_sizes_follow_the_rule(count: int, shape: tuple[int, ...]) -> None:
+    size = statistics_batch_size(shape, count)
+    assert 1 <= size <= min(count, 1024)
+    assert size * shape[-1] * (shape[-2] if len(shape) > 1 else 1) <= max(2**17, 64 * 224 * 224)
+    assert count < 2 or size > 1
+    assert count < 4 or count % size != 1
+
+
+def test_known_batch_sizes() -> None:
+    assert statistics_batch_size((3, 32, 32), 45_000) == 128
+    assert statistics_batch_size((3, 224, 224), 1_281_167) == 64
+    assert statistics_batch_size((1, 8, 8), 1437) == 719  # two even batches, not 1024 and 413
+
+
+def test_scores_are_the_plain_float64_ones() -> None:
+    network, split = Net(), split_of(41)
+    network.train()
+    found = evaluate(network, split, batch_size=7, device=CPU)
+    assert network.training
+    inputs, labels = next(split.batches(41))
+    exact = network.double().eval()(inputs.double()).detach()
+    assert found.count == 41
+    assert found.loss == pytest.approx(float(nn.functional.cross_entropy(exact, labels)), rel=1e-6)
+    assert found.accuracy == int((exact.argmax(1) == labels).sum()) / 41
+
+
+def test_log_probabilities_are_in_order_and_normalised() -> None:
+    network, split = Net(), split_of(41)
+    found = log_probabilities(network, split, batch_size=8, device=CPU)
+    assert found.shape == (41, 4)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(41, dtype=torch.float64))
+    inputs, _ = next(split.batches(41))
+    exact = network.double().eval()(inputs.double()).log_softmax(1)
+    torch.testing.assert_close(found, exact.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_signal_stops_within_a_pass_and_puts_the_network_back() -> None:
+    network, watcher = Net(), Progress()
+    watcher.stop_signal = 2
+    for function in (recalibrate_, evaluate):
+        with pytest.raises(Interrupted):
+            function(network, split_of(37), batch_size=10, device=CPU, progress=watcher)
+    assert network.shared.momentum == 0.1
+    assert network.training
+
+
+@pytest.fixture(scope="module")
+def workspace() -> Workspace:
+    return new_workspace(Choices(arch="resnet", data="digits", limit=200, device="cpu"))
+
+
+def test_an_evaluator_measures_what_is_loaded(workspace: Workspace) -> None:
+    a, b = (workspace.network(seed=seed).state() for seed in (0, 1))
+    evaluator = Evaluator(workspace)
+    evaluator.load(a)
+    first = evaluator.scores()
+    evaluator.load(b)
+    assert evaluator.scores() != first
+    evaluator.load(a)
+    assert evaluator.scores() == first  # nothing of b is left
+    assert first["train"].count == len(workspace.dataset.train)
+    size = evaluator.statistics_batch_size
+    other = workspace.network(seed=0)
+    recalibrate_(other.network, workspace.dataset.train, batch_size=size, device=CPU)
+    assert evaluate(other.network, workspace.dataset.train, batch_size=size, device=CPU) == first["train"]
+    assert evaluator.log_probabilities("test").shape == (len(workspace.dataset.test), 10)
+
+
+def test_own_statistics_are_used_where_asked_for(workspace: Workspace) -> None:
+    model = workspace.network(seed=0).state()
+    evaluator = Evaluator(workspace, splits=("test",))
+    evaluator.load(model, own_statistics=True)
+    own = evaluator.scores()["test"]
+    plain = workspace.network(seed=0)
+    assert evaluate(plain.network, workspace.dataset.test, batch_size=1000, device=CPU).loss == pytest.approx(
+        own.loss, rel=1e-6
+    )
+    evaluator.load(model)
+    assert evaluator.scores()["test"] != own
+
+
+def test_bf16_is_near_float32(workspace: Workspace) -> None:
+    network, split = workspace.network(seed=0).network, workspace.dataset.train
+    found: list[Scores] = []
+    for precision in ("fp32", "bf16"):
+        recalibrate_(network, split, batch_size=100, device=CPU, precision=precision)
+        found.append(evaluate(network, split, batch_size=100, device=CPU, precision=precision))
+    exact, rough = found
+    assert rough.loss != exact.loss
+    assert rough.loss == pytest.approx(exact.loss, rel=1e-2)
