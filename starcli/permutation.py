@@ -125,7 +125,7 @@ class Permutation:
             for k in moving:
                 view = view.index_select(k, self.index[str(block.groups[k])].to(tensor.device))
             return view
-        dims = 1 + max(max(k, *block.parents[k]) for k in moving)
+        dims = 1 + max(i for k in moving for i in (k, *block.parents[k]))
         groups = tuple(group if k in moving else None for k, group in enumerate(block.groups))
         coordinates = (self._coordinate(k, block.shape, groups, block.parents, dims) for k in range(dims))
         return view[tuple(coordinate.to(tensor.device) for coordinate in coordinates)]
