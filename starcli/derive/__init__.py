@@ -1,6 +1,7 @@
-"""Permutation specs by tracing: derive(network, example) -> spec, derive_and_prove, explain, to_yaml."""
+"""Permutation specs by tracing: derive, derive_and_prove, explain, to_yaml."""
 
+from starcli.derive.branches import subject
 from starcli.derive.build import Frozen
-from starcli.derive.main import Derived, derive
+from starcli.derive.main import Derived, derive, derive_and_prove
 
-__all__ = ["Derived", "Frozen", "derive"]
+__all__ = ["Derived", "Frozen", "derive", "derive_and_prove", "subject"]
