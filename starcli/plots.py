@@ -200,9 +200,8 @@ def bma_figure(rows: Sequence["Row"], kind: str) -> bytes:
                 found = sorted((row for row in rows if row.posterior == posterior), key=lambda row: row.samples)
                 if not found:
                     continue
-                mean, spread = (
-                    np.array([side(row)[metric] for row in found]) for side in (lambda r: r.mean, lambda r: r.std)
-                )
+                mean = np.array([row.mean[metric] for row in found])
+                spread = np.array([row.std[metric] for row in found])
                 label = BMA_NAMES[posterior]
                 if posterior == "single":
                     one.axhline(mean[0], color=colour, linestyle=dash, label=label)
@@ -213,7 +212,7 @@ def bma_figure(rows: Sequence["Row"], kind: str) -> bytes:
                 one.plot(x, mean, color=colour, marker=marker, linestyle=dash, markeredgewidth=0, label=label)
                 one.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
             one.set_title(title if decided or metric not in RANKING else f"{title}\nnot decided: under 30 errors")
-            one.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))  # type: ignore[no-untyped-call]
+            one.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         for one in axes[-1]:
             one.set_xlabel("models averaged")
         handles, labels = axes[0][0].get_legend_handles_labels()
