@@ -1,7 +1,7 @@
 """Permutations of the units of every group of a spec: made, inverted, composed and applied to tensors, exactly.
 
-For a group at the top, new[i] = old[p[i]]. For a group `u` within `h`, new[(h, u)] = old[(p_h[h], p_u[h, u])]: the index
-of a nested group has the shape (parents..., n), and its row is the parent's new position.
+For a group at the top, new[i] = old[p[i]]. For a group `u` within `h`, new[(h, u)] = old[(p_h[h], p_u[h, u])]: the
+index of a nested group has the shape (parents..., n), and its row is the parent's new position.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -40,7 +40,7 @@ class Permutation:
 
     @classmethod
     def from_tensors(cls, spec: Resolved, tensors: Mapping[str, Tensor]) -> "Permutation":
-        """From the tensors of a permutation file. StarcliError lists every group that is missing, unknown or no permutation."""
+        """From the tensors of a file. StarcliError lists every group that is missing, unknown or no permutation."""
         problems = [f"group {name}: missing" for name in spec.groups if name not in tensors]
         problems += [f"group {name}: the spec does not know it" for name in tensors if name not in spec.groups]
         for name in (name for name in spec.groups if name in tensors):
@@ -81,7 +81,7 @@ class Permutation:
         return not self.moving
 
     def moved(self, other: "Permutation | None" = None) -> int:
-        """Number of units (of a nested group: in all its parents) that stand elsewhere than in `other`, or than at first."""
+        """Number of units (of a nested group: in all parents) that stand elsewhere than in `other`, or at first."""
         start = Permutation.identity(self.spec) if other is None else other
         return sum(int((index != start.index[group]).sum()) for group, index in self.index.items())
 
@@ -118,7 +118,7 @@ class Permutation:
         return self.partial(block, tensor, range(len(block.shape)))
 
     def partial(self, block: Block, tensor: Tensor, only: Collection[int]) -> Tensor:
-        """`block` with the sub-axes in `only` permuted and all others left as they are: no symmetry, but a test of one."""
+        """`block` with only the sub-axes in `only` permuted: no symmetry, but what a test of one needs."""
         view = block.view(tensor)
         moving = [k for k in only if self._moves(block.groups[k])]
         if not any(block.parents[k] for k in moving):
@@ -229,10 +229,14 @@ def _offsets(term: Term) -> Tensor:
 def check_tied(spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
     """StarcliError with every pair of tied tensors that do not hold equal values."""
     problems = [
-        f"{name} and {names[0]} are tied, but differ by up to {float((tensors[name] - tensors[names[0]]).abs().max()):.3g}"
+        f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name] - tensors[names[0]]):.3g}"
         for names in spec.tied
         for name in names[1:]
         if not torch.equal(tensors[name], tensors[names[0]])
     ]
     if problems:
         raise StarcliError("tied tensors are unequal", problems)
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().max())

@@ -10,7 +10,8 @@ from torch import Tensor
 from starcli.archspec import Resolved
 from starcli.archspec.blocks import Group
 from starcli.archspec.checking import make
-from starcli.archspec.grammar import Concat, Fixed, Interleave, Node, Product, Ref, parse_axis, size, symbols
+from starcli.archspec.grammar import Concat, Fixed, Interleave, Node, Product, Ref, size, symbols
+from starcli.archspec.parsing import parse_axis
 from starcli.errors import StarcliError
 
 GROUPS = {
@@ -44,7 +45,8 @@ def trees(draw: st.DrawFn, inside: tuple[str, ...] = (), depth: int = 0) -> Node
         return Concat(tuple(draw(trees(inside, depth + 1)) for _ in range(draw(st.integers(2, 3)))))
     if kind == "interleave":
         part = draw(trees(inside, depth + 1))
-        return Interleave((part, draw(st.sampled_from([part, Fixed(size(part, SIZES) or 1)]))))
+        n = size(part, SIZES) or 1
+        return Interleave((part, draw(st.sampled_from([part, Fixed(n), Fixed(max(1, n - 1))]))))
     first = draw(st.sampled_from([name for name in names if name not in inside]))
     factors: list[Node] = [Ref(first), draw(trees((*inside, first), depth + 1))]
     if draw(st.booleans()):
@@ -91,7 +93,7 @@ def addresses(node: Node, sizes: Mapping[str, int], path: tuple[object, ...] = (
             return [a for i, part in enumerate(parts) for a in addresses(part, sizes, (*path, i))]
         case Interleave(parts):
             lists = [addresses(part, sizes, (*path, i)) for i, part in enumerate(parts)]
-            return [a for turn in zip(*lists, strict=True) for a in turn]
+            return [a for turn in itertools.zip_longest(*lists) for a in turn if a is not None]
         case Product(factors):
             lists = [addresses(factor, sizes) for factor in factors]
             return [

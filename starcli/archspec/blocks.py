@@ -1,4 +1,4 @@
-"""Axis expressions as strided blocks: every tensor falls apart into views whose axes each belong to one group or none."""
+"""Axis expressions as strided blocks: views of a tensor, each axis of which belongs to one group or to none."""
 
 import itertools
 from collections.abc import Iterator, Mapping

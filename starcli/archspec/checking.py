@@ -1,4 +1,4 @@
-"""The one gate through which every `Resolved` is made: canonical order, and all that must hold, also of hostile JSON."""
+"""The one gate through which every `Resolved` is made: canonical order, and all that must hold, of hostile JSON too."""
 
 import math
 from collections.abc import Mapping
@@ -8,22 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from starcli.archspec.blocks import Group, NestingError, blocks, terms
-from starcli.archspec.grammar import (
-    GrammarError,
-    Hole,
-    Interleave,
-    Node,
-    Ref,
-    canonical,
-    children,
-    parse_axis,
-    size,
-    symbols,
-    text,
-    turns,
-)
+from starcli.archspec.grammar import Hole, Node, canonical, children, size, symbols, text
+from starcli.archspec.parsing import GrammarError, parse_axis
 from starcli.archspec.patterns import is_group_name
 from starcli.archspec.resolved import Resolved, natural
+from starcli.archspec.solve import ragged
 from starcli.errors import StarcliError
 
 MAX_NUMEL = 2**40
@@ -94,7 +83,7 @@ def make(
     buffers: frozenset[str],
     tied: tuple[tuple[str, ...], ...],
 ) -> Resolved:
-    """Check everything that applying relies on and return it in canonical order. StarcliError lists all that is wrong."""
+    """Check all that applying relies on, and bring it into canonical order. StarcliError lists all that is wrong."""
     problems = _group_problems(groups, axes) or _tensor_problems(groups, axes, shapes, buffers, tied)
     if problems:
         raise StarcliError("the spec does not hold together", problems)
@@ -152,23 +141,15 @@ def _tensor_problems(
             problems.append(f"{name}: axes, but no shape")
         elif math.prod(shapes[name]) > MAX_NUMEL:
             problems.append(f"{name}: shape {shapes[name]} is too large")
-        elif (found := tuple(size(node, sizes) for node in nodes)) != shapes[name]:
-            problems.append(f"{name}: shape {shapes[name]}, its axes give {found}")
-        elif any(_ragged(node, sizes) for node in nodes):
-            problems.append(f"{name}: parts that cannot take turns are interleaved")
+        elif (lengths := tuple(size(node, sizes) for node in nodes)) != shapes[name]:
+            problems.append(f"{name}: shape {shapes[name]}, its axes give {lengths}")
+        else:
+            problems += [f"{name}: {found}" for node in nodes if (found := ragged(node, sizes))]
     problems += [f"buffer {name}: there is no such tensor" for name in sorted(buffers) if name not in axes]
     names = [name for each in tied for name in each]
     problems += [f"tied {name}: there is no such tensor" for name in dict.fromkeys(names) if name not in axes]
     problems += [f"tied {a}: named twice" for a, b in pairwise(sorted(names)) if a == b]
     return problems
-
-
-def _ragged(node: Node, sizes: Mapping[str, int]) -> bool:
-    if isinstance(node, Interleave):
-        lengths = [size(part, sizes) or 0 for part in node.parts]
-        if lengths != turns(sum(lengths), len(lengths)):
-            return True
-    return not isinstance(node, Ref) and any(_ragged(child, sizes) for child in children(node))
 
 
 def _nesting_problems(resolved: Resolved) -> list[str]:

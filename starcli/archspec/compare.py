@@ -67,7 +67,9 @@ class _Orbits:
             reason = self._difference(atoms, other)
             if reason:
                 bearing = ", ".join(self.spec.bearing[group][:4])
-                found.append(f"group {group} ({self.spec.groups[group].size}) of the {here}, on {bearing}: {there}: {reason}")
+                found.append(
+                    f"group {group} ({self.spec.groups[group].size}) of the {here}, on {bearing}: {there}: {reason}"
+                )
         return found
 
     def _difference(self, atoms: list[Atom], other: "_Orbits") -> str:
@@ -115,7 +117,9 @@ def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[Slot]]) -> 
     for index in product(*(range(block.shape[i]) for i in bearing)):
         at = dict(zip(bearing, index, strict=True))
         condition = tuple(
-            (block.axes[i], block.starts[block.axes[i]] + block.steps[i] * at[i]) for i in elsewhere if block.shape[i] > 1
+            (block.axes[i], block.starts[block.axes[i]] + block.steps[i] * at[i])
+            for i in elsewhere
+            if block.shape[i] > 1
         )
         start = block.starts[block.axes[k]]
         start += sum(block.steps[i] * at[i] for i in bearing if block.axes[i] == block.axes[k])

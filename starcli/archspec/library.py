@@ -9,7 +9,7 @@ from starcli.errors import StarcliError, unknown
 
 
 def spec_dir() -> Path:
-    """The directory of shipped specs: inside the package in a wheel, beside it in a clone, sdist or editable install."""
+    """The directory of shipped specs: in the package of a wheel, beside it in a clone, sdist or editable install."""
     package = Path(__file__).resolve().parents[1]
     for directory in (package / "archspecs", package.parent / "archspecs"):
         if directory.is_dir():

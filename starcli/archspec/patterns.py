@@ -1,7 +1,8 @@
 """Names with braces: patterns that match names of tensors and groups, templates that make names of groups.
 
 In a pattern `{v}` matches a run of digits, `{v:name}` a run without dots, `*` the same without a name. In a template
-`{l}`, `{l-1}`, `{depth+1}` is an integer (a run, if `l` was matched by `{l:name}`), `{0:l}` a range, `{l:0}` its reverse.
+`{l}`, `{l-1}`, `{depth+1}` is an integer (a run, if `l` was matched by `{l:name}`), `{0:l}` a range, `{l:0}` its
+reverse.
 Matching walks a name once from each end: no regular expressions, so no input makes it slow.
 """
 
@@ -9,8 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
-from starcli.archspec.grammar import NAME, Concat, Fixed, GrammarError, Hole, Interleave, Node, Product, Ref, children
+from starcli.archspec.grammar import Concat, Fixed, Hole, Interleave, Node, Product, Ref, children
+from starcli.archspec.parsing import NAME, GrammarError
 
 Bindings = Mapping[str, int | str]
 MAX_DIGITS = 9
@@ -52,7 +55,7 @@ def pieces(source: str) -> tuple[Piece, ...]:
 
 
 def evaluate(expression: str, bindings: Bindings) -> int | str | None:
-    """The value of `l`, `l-1`, `depth+1-l`; None where it is no such sum, KeyError(name) where a variable is not known."""
+    """The value of `l`, `l-1`, `depth+1-l`; None where it is no such sum, KeyError(name) for an unknown variable."""
     if _SUM.fullmatch(expression) is None:
         return None
     if _VARIABLE.fullmatch(expression):
@@ -147,7 +150,7 @@ def _integer(piece: Piece, source: str, bindings: Bindings) -> int | str:
 def _check_segment(segment: tuple[tuple[str, str], ...], source: str) -> None:
     """Between two dots at most one run, and no two wildcards side by side: otherwise a match would not be unique."""
     kinds = [kind for kind, _ in segment]
-    beside = any(kind != "text" and after != "text" for kind, after in zip(kinds, kinds[1:], strict=False))
+    beside = any(kind != "text" and after != "text" for kind, after in pairwise(kinds))
     if kinds.count("run") > 1 or beside:
         raise GrammarError(
             "between two dots: at most one `*` or {v:name}, and no two wildcards side by side", source, 0

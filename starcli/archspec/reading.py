@@ -64,7 +64,8 @@ def read(text: str, source: str) -> Value:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source
         words = str(getattr(error, "problem", None) or "characters that YAML does not allow").translate(_SHOW)
-        hint = "; a name that begins with `*` or holds `: ` stands in quotes" if "alias" in words else ""
+        # "*.weight" without quotes is an alias to YAML, and libyaml's words for it help nobody.
+        hint = "; a name that begins with `*` stands in quotes" if "alphabetic" in words else ""
         raise StarcliError(f"{place}: {words}{hint}") from None
 
 

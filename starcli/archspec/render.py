@@ -3,29 +3,42 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from starcli.archspec.parsing import parse_axis
 from starcli.archspec.resolved import Resolved
+from starcli.archspec.solve import Equation, solve
 from starcli.archspec.spec import DEFAULT_BUFFERS
 
-_PLAIN = re.compile(r"[A-Za-z0-9_(][A-Za-z0-9_.()+| \-]*")
+_PLAIN = re.compile(r"[A-Za-z_(][A-Za-z0-9_.()+| \-]*")
 _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
 def render(resolved: Resolved) -> str:
-    """YAML with a line a tensor; trailing fixed axes are left out, other fixed ones are `_`.
+    """YAML with a line a tensor; trailing fixed axes are left out, other fixed ones are `_`, sizes stand where needed.
 
     `parse(render(r)).resolve(r.shapes, buffers=r.buffers) == r`.
     """
+    told = _unsolvable(resolved)
     groups = {
-        name: {"size": str(group.size)} | ({"within": group.within} if group.within else {})
+        name: ({"size": str(group.size)} if name in told else {}) | ({"within": group.within} if group.within else {})
         for name, group in resolved.groups.items()
     }
-    nested = set(resolved.groups[name].within for name in groups) | {n for n in groups if "within" in groups[n]}
     tensors = {
         name: [_short(axis) for axis in _moving(axes)] for name, axes in resolved.axes.items() if resolved.shapes[name]
     }
-    return write(
-        {name: groups[name] for name in groups if name in nested}, tensors, resolved.tied, _patterns(resolved.buffers)
-    )
+    listed = {name: fields for name, fields in groups.items() if fields}
+    return write(listed, tensors, resolved.tied, _patterns(resolved.buffers))
+
+
+def _unsolvable(resolved: Resolved) -> set[str]:
+    """Groups whose sizes the tensors alone do not tell."""
+    equations = [
+        Equation(parse_axis(axis), n, "")
+        for name, axes in resolved.axes.items()
+        for axis, n in zip(axes, resolved.shapes[name], strict=True)
+    ]
+    sizes: dict[str, int] = {}
+    solve(equations, sizes)
+    return resolved.groups.keys() - sizes.keys()
 
 
 def write(

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from starcli.archspec.blocks import Block, Group, NestingError, Term, blocks, terms
-from starcli.archspec.grammar import Node, parse_axis
+from starcli.archspec.blocks import Block, Group, Term, blocks, terms
+from starcli.archspec.grammar import Node
+from starcli.archspec.parsing import parse_axis
 from starcli.errors import StarcliError
 
 _DIGITS = re.compile(r"(\d+)")
@@ -25,7 +26,8 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 class Resolved:
     """Which group acts on which axis of every tensor. Equal where the canonical JSON is; order never matters.
 
-    Built by `Spec.resolve`, `from_json` or `make`, all of which check it: applying it to tensors of these shapes cannot fail.
+    Built by `Spec.resolve`, `from_json` or `make`, which check it: applying it to tensors of these shapes
+    cannot fail.
     """
 
     groups: Mapping[str, Group]
@@ -53,7 +55,7 @@ class Resolved:
         buffers: frozenset[str],
         tied: tuple[tuple[str, ...], ...],
     ) -> "Resolved":
-        """From expanded trees and solved groups, in canonical order. Raises StarcliError; see `checking.make`."""
+        """From expanded trees and solved groups, in canonical order. StarcliError lists all that is wrong."""
         from starcli.archspec.checking import make
 
         return make(groups, axes, shapes, buffers, tied)
@@ -176,6 +178,3 @@ class Resolved:
 
 def _permuted(axes: tuple[tuple[Term, ...], ...]) -> bool:
     return any(factor.group is not None for axis in axes for term in axis for factor in term.factors)
-
-
-__all__ = ["NestingError", "Resolved", "natural"]

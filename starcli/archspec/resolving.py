@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from starcli.archspec.blocks import Group
 from starcli.archspec.checking import make
-from starcli.archspec.grammar import Fixed, GrammarError, Hole, Node, Ref, symbols, text
+from starcli.archspec.grammar import Fixed, Node, canonical, symbols, text
+from starcli.archspec.parsing import GrammarError
 from starcli.archspec.patterns import Bindings, Pattern, expand, fill
-from starcli.archspec.reading import Scalar
 from starcli.archspec.resolved import Resolved
 from starcli.archspec.solve import Equation, solve
 from starcli.archspec.spec import Axis, GroupLine, Spec, TensorLine
@@ -89,7 +89,7 @@ class _Resolver:
             for name in sorted(used)
             if not name.startswith("_ ")
         }
-        trees = {name: tuple(_filled(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
+        trees = {name: tuple(canonical(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
         try:
             return make(groups, trees, self.shapes, known, tied)
         except StarcliError as error:
@@ -111,7 +111,7 @@ class _Resolver:
         lines = _Lines(self.spec.tensors, self.variables, self.spec.source, self.problems)
         axes = {name: self.tensor_axes(name, shape, lines) for name, shape in self.shapes.items()}
         for name, line in lines.unused():
-            self.problems.append(f"{self.place(line)}: there is no tensor {name}{suggestion_close(name, self.shapes)}")
+            self.problems.append(f"{self.place(line)}: there is no tensor {name}{_nearest(name, self.shapes)}")
         return axes
 
     def tensor_axes(self, name: str, shape: tuple[int, ...], lines: _Lines) -> tuple[Node, ...]:
@@ -152,7 +152,7 @@ class _Resolver:
             if not name.startswith("_ "):
                 self.read_group(name, lines)
         for name, line in lines.unused():
-            self.problems.append(f"{self.place(line)}: no axis bears the group {name}{suggestion_close(name, used)}")
+            self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used)}")
 
     def read_group(self, name: str, lines: _Lines) -> None:
         found = lines.matching(name)
@@ -206,7 +206,7 @@ class _Resolver:
         return tuple(tuple(name.text for name in names) for names in self.spec.tied)
 
 
-def suggestion_close(name: str, known: Collection[str]) -> str:
+def _nearest(name: str, known: Collection[str]) -> str:
     """A mistyped name's nearest ones; nothing where none is near, since a list of all tensors helps nobody."""
     words = suggestion(name, known)
     return words if words.startswith("; did you mean") else ""
@@ -227,12 +227,3 @@ def _glob(pattern: str, name: str) -> bool:
             return False
         here = found + len(part)
     return True
-
-
-def _filled(node: Node, sizes: Mapping[str, int]) -> Node:
-    from starcli.archspec.grammar import canonical
-
-    return canonical(node, sizes)
-
-
-__all__ = ["Hole", "Ref", "Scalar", "resolve"]

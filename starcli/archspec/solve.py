@@ -1,10 +1,10 @@
 """Sizes of groups and of `_` from the shapes of tensors, by a fixed point over one equation an axis."""
 
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from starcli.archspec.grammar import Concat, Interleave, Node, Product, size, symbols, text, turns
+from starcli.archspec.grammar import Concat, Interleave, Node, Product, children, size, symbols, text, turns
 
 MAX_WORK = 3_000_000
 
@@ -61,7 +61,7 @@ def _show(symbol: str) -> str:
 
 def _mismatch(equation: Equation, sizes: dict[str, int], origin: dict[str, str]) -> list[str]:
     """One line where the sizes that are known contradict the tensor, or interleaved parts differ in length."""
-    found = _ragged(equation.node, sizes)
+    found = ragged(equation.node, sizes)
     if found:
         return [f"{equation.place}: {found}"]
     total = size(equation.node, sizes)
@@ -75,16 +75,13 @@ def _mismatch(equation: Equation, sizes: dict[str, int], origin: dict[str, str])
     ]
 
 
-def _ragged(node: Node, sizes: dict[str, int]) -> str:
-    """What is wrong with an interleaving of unequal parts below `node`, or nothing."""
-    if not isinstance(node, Interleave | Concat | Product):
-        return ""
-    inner = node.factors if isinstance(node, Product) else node.parts
-    lengths = [size(child, sizes) for child in inner]
-    known = [n or 0 for n in lengths]
-    if isinstance(node, Interleave) and known != turns(sum(known), len(known)):
-        return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {text(node)}"
-    return next((found for child in inner if (found := _ragged(child, sizes))), "")
+def ragged(node: Node, sizes: Mapping[str, int]) -> str:
+    """What is wrong with an interleaving below `node` whose parts cannot take turns, or nothing."""
+    if isinstance(node, Interleave):
+        lengths = [size(part, sizes) or 0 for part in node.parts]
+        if lengths != turns(sum(lengths), len(lengths)):
+            return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {text(node)}"
+    return next((found for child in children(node) if (found := ragged(child, sizes))), "")
 
 
 def _bisect(equation: Equation, symbol: str, sizes: dict[str, int]) -> int | None:

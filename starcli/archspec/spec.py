@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from starcli.archspec.grammar import GrammarError, Node, parse_axis, references
+from starcli.archspec.grammar import Node, references
+from starcli.archspec.parsing import GrammarError, parse_axis
 from starcli.archspec.patterns import check_template
 from starcli.archspec.reading import Map, Scalar, Sequence, Value, read
 from starcli.archspec.resolved import Resolved
@@ -24,7 +25,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class GroupLine:
-    """What is said of the groups whose names match `pattern`: a size (an integer, perhaps in braces), the group around."""
+    """What is said of groups whose names match `pattern`: a size (an integer, perhaps in braces), the group around."""
 
     pattern: str
     size: Axis | None
@@ -69,7 +70,7 @@ class Spec:
 
 
 def parse(text: str, source: str = "<spec>") -> Spec:
-    """YAML text -> Spec. StarcliError with `source`, line, expression and a caret for everything that cannot be read."""
+    """YAML text -> Spec. StarcliError with `source`, line, expression and a caret for all that cannot be read."""
     document = read(text, source)
     return _Builder(source).spec(document)
 

@@ -85,11 +85,11 @@ def prove(
 ) -> Proof:
     """Permute all groups of `spec` at random, `draws` times, and see whether the network's outputs stay.
 
-    In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
-    two random inputs like `example_inputs` in turn. A difference of TOLERANCE times the output's spread over inputs, or more, is
-    a failure, and the groups at fault are found by bisection. Groups that pass must also pass the negative controls
-    (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network cannot be evaluated.
-    The network itself is left as it is.
+    In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`),
+    on two random inputs like `example_inputs` in turn. A difference of TOLERANCE times the output's spread over inputs,
+    or more, is a failure, and the groups at fault are found by bisection. Groups that pass must also pass the negative
+    controls (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network cannot be
+    evaluated. The network itself is left as it is.
     """
     state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
     spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})

@@ -1,12 +1,12 @@
 """Negative controls: that every place where a group stands matters, so that the proof could have failed there.
 
-A *place* is one part of one axis of one tensor that bears the group. Let T_p be the tensor with the involution p applied
-at that place alone, and f the output as a function of a = where the tensor stands between T (a = 0) and T_p (a = 1). If
-leaving the place out of the permutation changed nothing, f would be symmetric about a = 1/2 for whatever values all other
-tensors have, since p swaps the ends, so its derivative there would vanish. So a derivative (in units of the
-output's spread, along a random projection) above THRESHOLD at a = 1/2 shows that the place matters: it is the midpoint
-rule for the very change f(1) - f(0). One backward pass gives it for many places at once, as long as other places of
-the same group stay generic. The few that remain are measured by what they mean: permute there alone, compare.
+A *place* is one part of one axis of one tensor that bears the group. Let T_p be the tensor with an involution p applied
+at that place alone, and f(a) the output at T + a (T_p - T). If permuting the place alone changed nothing, f would be
+symmetric about a = 1/2 for whatever values all other tensors have, since p swaps the ends: its derivative would vanish
+there. So a derivative above THRESHOLD at a = 1/2 (in units of the output's spread, along a random projection) shows
+that the place matters; it is the midpoint rule for the very change f(1) - f(0). One backward pass gives it for many
+places at once, as long as other places of the same group stay generic. The few that remain are measured by what they
+mean: permute there alone and compare.
 """
 
 from collections import defaultdict
@@ -110,8 +110,8 @@ class Controls:
                     self._close(chosen[name], gradient, middle[name].sub_(start[name]))
 
     def sort_rest(self, subject: Subject, scale: Sequence[float]) -> None:
-        """What open places could be instead: on a tensor that the outputs do not depend on even formally, since eval mode
-        leaves its branch out (`unused`), or without any effect (`flat`), which remains to be shown."""
+        """What open places could be instead: on a tensor that the outputs do not depend on even formally, since eval
+        mode leaves its branch out (`unused`), or without any effect (`flat`), which remains to be shown."""
         inputs = [tensor.to(subject.dtype) if tensor.is_floating_point() else tensor for tensor in self.inputs]
         names = list(dict.fromkeys(place.tensor for place in self.open))
         gradients = self._gradients(subject, inputs, scale, names)
@@ -128,7 +128,7 @@ class Controls:
         return {other: value for name, value in tensors.items() for other in self.aliases.get(name, (name,))}
 
     def _choose(self, share: float) -> dict[str, list[Place]]:
-        """Open places to try together: for each tensor one axis, one group a part, and at most `share` of any group's."""
+        """Open places to try together: one axis a tensor, one group a part, and at most `share` of any group's."""
         candidates = [place for place in self.open if len(self.places[place.group]) > 1]
         order = torch.randperm(len(candidates), generator=self.generator).tolist()
         left = {group: max(1, int(share * len(found))) for group, found in self.places.items()}
@@ -155,7 +155,7 @@ class Controls:
     def _gradients(
         self, subject: Subject, inputs: Sequence[Tensor], scale: Sequence[float], names: Sequence[str]
     ) -> dict[str, Tensor | None]:
-        """Of a random projection of the outputs in units of their spread; None for tensors that they do not depend on."""
+        """Of a random projection of the outputs in units of their spread; None for tensors that they do not use."""
         tensors = [subject.state[name].requires_grad_(True) for name in names]
         if not names:
             return {}
@@ -174,7 +174,7 @@ class Controls:
                 tensor.requires_grad_(False)
 
     def _close(self, found: Sequence[Place], gradient: Tensor, half_step: Tensor) -> None:
-        """Close the places of one tensor where <gradient, T_p - T> is large; `half_step` is half of T_p - T, everywhere."""
+        """Close the places of one tensor where <gradient, T_p - T> is large; `half_step` is (T_p - T) / 2."""
         product = gradient.mul(half_step)
         for place in found:
             blocks = (block for block in self.spec.blocks[place.tensor] if place.sub_axes(block))
@@ -221,7 +221,7 @@ class Controls:
                 self.close_inert(exact, outputs, scale)
                 self.by_gradient(quick, scale, MAX_PASSES - FIRST_PASSES)
         except RuntimeError:
-            # Some networks cannot be differentiated (in-place changes of their parameters): all that is left is measured.
+            # Some networks cannot be differentiated (in-place changes of parameters): all that is left is measured.
             self.unused = {place.tensor for place in self.open}
         self.exactly(exact, outputs, scale)
 

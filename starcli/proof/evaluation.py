@@ -107,7 +107,7 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
 
 
 class _Precision(TorchFunctionMode):
-    """Networks that compute a norm or a softmax `in float32` (RMSNorm in most language models) would round a proof away."""
+    """Networks that compute a norm `in float32`, as RMSNorm in most language models, would round a proof away."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

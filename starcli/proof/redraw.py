@@ -18,8 +18,9 @@ GAIN = math.sqrt(2.0)
 def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
     """float64 generic values for every floating (or complex) tensor; integers and booleans stay as they are.
 
-    Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means and
-    whatever is added once (class tokens, positions) are normal with deviation 0.3. Tensors that share memory share values.
+    Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means
+    and whatever is added once (class tokens, positions) are normal with deviation 0.3. Tensors that share memory share
+    values.
     """
     made: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Tensor] = {}
     result = {}
@@ -51,9 +52,10 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
 
 @contextmanager
 def calibrating(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
-    """In the first pass within, every layer's running statistics are set near those of what it sees, just before its use.
+    """In the first pass within, a layer's running statistics are set near those of what it sees, just before its use.
 
-    Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps them generic.
+    Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the
+    statistics generic.
     """
     handles = [
         module.register_forward_pre_hook(_Calibration(generator))
@@ -80,7 +82,8 @@ class _Calibration:
             return
         self.done = True
         mean, var = module.running_mean, module.running_var
-        assert isinstance(mean, Tensor) and isinstance(var, Tensor)
+        assert isinstance(mean, Tensor)
+        assert isinstance(var, Tensor)
         channels = arguments[0].transpose(0, 1).flatten(1) if arguments[0].dim() > 1 else arguments[0][:, None]
         if channels.shape[0] != mean.shape[0]:
             return
@@ -95,8 +98,8 @@ class _Calibration:
 def fresh_inputs(
     network: nn.Module, example: Sequence[Tensor], generator: torch.Generator, dtype: torch.dtype
 ) -> tuple[Tensor, ...]:
-    """Random inputs like `example`: normal; integers drawn from those of the example, or, where it has but one, from the
-    vocabulary of the network's smallest embedding; booleans, and masks of ones, as they are."""
+    """Random inputs like `example`: normal; integers drawn from those of the example, or, where it is zero throughout,
+    from the vocabulary of the network's smallest embedding; booleans, and masks of ones, as they are."""
     vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
     made = []
     for tensor in example:
