@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from starcli.archspec import Resolved
-from starcli.checkpoint import Checkpoint, read
+from starcli.checkpoint import Checkpoint
 from starcli.matching import match_many
 from starcli.models.flat import FlatNetwork
 from starcli.permutation import Permutation
 from starcli.progress import Interrupted, Progress
 from starcli.registry import METHODS, lookup
+from starcli.tensorfile import read_tensors
 from starcli.training.seeds import substream
 
 KEPT_BYTES = 256 * 2**20
@@ -36,10 +37,10 @@ class Source:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Source":
         """A checkpoint as a source; its file is opened anew at each use, since pages that stay mapped stay resident."""
-        path, kind = checkpoint.path, checkpoint.metadata.kind
+        path = checkpoint.path
         if path is None:
             return cls(checkpoint.name, lambda: checkpoint.tensors)
-        return cls(checkpoint.name, lambda: read(path, kinds=(kind,)).tensors)
+        return cls(checkpoint.name, lambda: read_tensors(path)[1])
 
 
 @dataclass(frozen=True)

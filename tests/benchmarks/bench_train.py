@@ -1,0 +1,159 @@
+"""`train` against the plain PyTorch loop (DataLoader, torchvision transforms), and stacked against one after the other.
+
+    python tests/benchmarks/bench_train.py [--quick] [--json FILE]
+
+Seconds on the wall, both ways in turn, medians over the repeats; the machine should have nothing else to do. The plain
+loop is given two workers where it is not quick, and what everyone writes: transforms for each image, `loss.item()`.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import torch
+from training_support import Small, small
+
+from starcli import models
+from starcli.data import Dataset, MemorySplit, Normalisation
+from starcli.training.engine import Run
+from starcli.training.loop import Plain, train
+from starcli.training.recipe import Recipe
+from starcli.training.stacked import train_stacked
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+AUGMENTATION = ("pad-crop", "flip")
+
+
+def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 images (count, 3, 32, 32) and labels."""
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.randint(256, (count, 3, 32, 32), generator=generator).to(torch.uint8)
+    return raw, torch.randint(10, (count,), generator=generator)
+
+
+def our_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, precision: str) -> Callable[[], object]:
+    """One epoch by `Run`."""
+    raw, labels = images(count)
+    split = MemorySplit(raw, labels, Normalisation(255.0, MEAN, STD))
+    dataset = Dataset(
+        name="random", num_classes=10, input_shape=(3, 32, 32), mean=MEAN, std=STD, fingerprint="", test=split,
+        train=split, validation=None, augmentation=AUGMENTATION, val_fraction=0.0, split_seed=0, limit=None,
+    )  # fmt: skip
+    complete = models.complete(name, arguments, input_shape=(3, 32, 32), num_classes=10)
+    workspace = Small(name, complete, dataset, precision=precision)
+
+    def work() -> None:
+        objective = Plain(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
+        Run(objective, split, recipe, 0, augmentation=AUGMENTATION).run()
+
+    return work
+
+
+def plain_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, workers: int) -> Callable[[], object]:
+    """The same epoch as most people write it."""
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+
+    raw, labels = images(count)
+    arrays: np.ndarray[Any, Any] = raw.permute(0, 2, 3, 1).numpy()
+    transform = transforms.Compose(
+        [
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+
+    class Images(Dataset[tuple[torch.Tensor, int]]):
+        def __len__(self) -> int:
+            return count
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return transform(Image.fromarray(arrays[index])), int(labels[index])
+
+    def work() -> None:
+        network = models.build(name, **models.complete(name, arguments, input_shape=(3, 32, 32), num_classes=10))
+        optimizer = torch.optim.SGD(
+            network.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        loader = DataLoader(Images(), batch_size=recipe.batch_size, shuffle=True, num_workers=workers)
+        for _ in range(recipe.epochs):
+            for inputs, targets in loader:
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(network(inputs), targets)
+                loss.backward()
+                optimizer.step()
+                loss.item()
+
+    return work
+
+
+def compare(what: str, slow: Callable[[], object], fast: Callable[[], object], repeats: int) -> dict[str, Any]:
+    """Both in turn; medians of the times and of the paired ratios."""
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for _ in range(repeats):
+        for key, work in (("plain", slow), ("ours", fast)):
+            begin = time.perf_counter()
+            work()
+            times[key].append(time.perf_counter() - begin)
+    ratios = sorted(plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True))
+    row = {
+        "what": what,
+        "plain_seconds": statistics.median(times["plain"]),
+        "our_seconds": statistics.median(times["ours"]),
+        "times_faster": statistics.median(ratios),
+        "lowest": ratios[0],
+        "highest": ratios[-1],
+    }
+    print(
+        f"{what:52} plain {row['plain_seconds']:8.2f} s   ours {row['our_seconds']:8.2f} s   "
+        f"{row['times_faster']:.2f} times faster ({row['lowest']:.2f} to {row['highest']:.2f})",
+        flush=True,
+    )
+    return row
+
+
+def stacked(seeds: int, epochs: int, hidden: int, repeats: int) -> dict[str, Any]:
+    """Many MLPs on the digits."""
+    workspace, recipe = small("mlp", limit=None, hidden_dim=hidden), Recipe(epochs=epochs)
+    return compare(
+        f"{seeds} MLPs 64-{hidden}-10, {epochs} epochs: stacked",
+        lambda: [train(workspace, recipe, seed) for seed in range(seeds)],  # type: ignore[arg-type]
+        lambda: train_stacked(workspace, recipe, range(seeds)),  # type: ignore[arg-type]
+        repeats,
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small networks, few images")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="keep the rows in this file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    repeats, workers, count = (1, 0, 1_000) if options.quick else (3, 2, 5_000)
+    recipe = Recipe(epochs=1)
+    rows = []
+    for name, arguments in (("resnet", {"width": 8}), ("resnet18-cifar", {"width": 16})):
+        slow = plain_way(name, arguments, recipe, count, workers)
+        for precision in ("fp32", "bf16"):
+            fast = our_way(name, arguments, recipe, count, precision)
+            rows.append(compare(f"{name} {arguments}, {count} images, {precision}", slow, fast, repeats))
+    rows.append(stacked(20 if options.quick else 100, 5 if options.quick else 25, 32, repeats))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
