@@ -1,9 +1,11 @@
 """Two models laid out for matching, and cost matrices that are kept up to date where neighbours moved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from starcli.archspec import Resolved
@@ -11,18 +13,19 @@ from starcli.matching.assignment import Indices
 from starcli.matching.layout import Family, Layout, Stack, layout
 
 EPS = float(np.finfo(np.float32).eps)
-CHUNK = 1 << 20
-"""Elements that are widened to float64 at once."""
+WIDENED = 1 << 15
+"""Elements that are widened to float64 at once: few enough for the cache."""
+CHEAP = 1 << 16
+"""Stacks of up to this many elements are multiplied whole: finding out what moved would take longer."""
 
 
 class Side:
-    """One model's stacks, and the share of the objective that nothing can change. Serves any number of matchings."""
+    """One model's stacks. Serves any number of matchings."""
 
     def __init__(self, spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
         self.layout = layout(spec)
-        self.tensors = tensors
-        self.stacks = tuple(stack.fill(tensors) for stack in self.layout.stacks)
-        self.norms = tuple(stack.norm(dim=0).numpy().astype(np.float64) for stack in self.stacks)
+        self.tensors = {name: tensors[name].detach().cpu() for name in spec.learnable()}
+        self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
 
 
 class State:
@@ -34,7 +37,7 @@ class State:
         self.flat = np.concatenate([np.zeros(0, np.int64), *(stack.chain.flat(self.index) for stack in made.stacks)])
 
     def chain(self, number: int) -> Indices:
-        """The permutation of the chain of stack `number`."""
+        """The permutation of the chain of stack `number`, a view."""
         start = self.layout.offsets[number]
         return self.flat[start : start + self.layout.stacks[number].chain.size]
 
@@ -58,20 +61,26 @@ class Costs:
         self.fixed = a[:still].T @ b[:still]
         self.parts = torch.zeros(2, size, size)
         self.source = np.full(stack.rows - still, -1, dtype=np.int64)
-        self.updates = 0
+
+    @cached_property
+    def scale(self) -> float:
+        """The product of the norms: what bounds every inner product of parts of the two."""
+        return float(torch.linalg.vector_norm(self.a) * torch.linalg.vector_norm(self.b))
 
     def update(self, state: State) -> None:
         """Bring the matrices up to the other chains' present permutations."""
         source = self.stack.source(state.flat)
-        still, middle = self.stack.fixed_rows, self.stack.output_rows
-        for part, start, stop in ((0, 0, middle - still), (1, middle - still, len(source))):
-            changed = np.flatnonzero(source[start:stop] != self.source[start:stop])
-            if not len(changed):
-                continue
-            if 2 * len(changed) < stop - start and self.source[start] >= 0:
-                self._add(part, changed + start, source)
-            else:
-                self._fill(part, start, stop, source)
+        changed = np.flatnonzero(source != self.source)
+        if not len(changed):
+            return
+        middle = self.stack.output_rows - self.stack.fixed_rows
+        if 2 * len(changed) >= len(source) or self.a.numel() <= CHEAP:
+            self._fill(0, 0, middle, source)
+            self._fill(1, middle, len(source), source)
+        else:
+            split = int(np.searchsorted(changed, middle))
+            self._add(0, changed[:split], source)
+            self._add(1, changed[split:], source)
         self.source = source
 
     def _gather(self, rows: Indices) -> Tensor:
@@ -79,23 +88,25 @@ class Costs:
         return torch.index_select(self.b, 0, torch.from_numpy(rows), out=out)
 
     def _fill(self, part: int, start: int, stop: int, source: Indices) -> None:
-        a = self.a[self.stack.fixed_rows :][start:stop]
-        torch.mm(a.T, self._gather(source[start:stop]), out=self.parts[part])
-        self.updates = 0
+        if stop > start:
+            still = self.stack.fixed_rows
+            torch.mm(self.a[still + start : still + stop].T, self._gather(source[start:stop]), out=self.parts[part])
 
     def _add(self, part: int, changed: Indices, source: Indices) -> None:
-        a = self.a.index_select(0, torch.from_numpy(changed + self.stack.fixed_rows))
-        difference = self._gather(source[changed]) - self.b.index_select(0, torch.from_numpy(self.source[changed]))
-        self.parts[part].addmm_(a.T, difference)
-        self.updates += 1
+        if len(changed):
+            a = self.a.index_select(0, torch.from_numpy(changed + self.stack.fixed_rows))
+            difference = self._gather(source[changed])
+            difference -= self.b.index_select(0, torch.from_numpy(self.source[changed]))
+            self.parts[part].addmm_(a.T, difference)
 
-    def gains(self, weight: float = 1.0) -> Tensor:
-        """The cost matrix (size, size) with the parts of output axes taken `weight` times."""
-        return torch.add(self.fixed, self.parts[1]).add_(self.parts[0], alpha=weight)
+    def gains(self, weight: float = 1.0) -> NDArray[np.float32]:
+        """The cost matrix (size, size) with the part of output axes taken `weight` times."""
+        matrix: NDArray[np.float32] = torch.add(self.fixed, self.parts[1]).add_(self.parts[0], alpha=weight).numpy()
+        return matrix
 
-    def rows(self) -> Tensor:
-        """For every row of the reference the row of the model that belongs there, at the last update."""
-        return torch.from_numpy(np.concatenate([np.arange(self.stack.fixed_rows), self.source]))
+    def rows(self, state: State) -> Tensor:
+        """For every row of the reference the row of the model that belongs there."""
+        return torch.from_numpy(np.concatenate([np.arange(self.stack.fixed_rows), self.stack.source(state.flat)]))
 
 
 class Problem:
@@ -103,44 +114,58 @@ class Problem:
 
     def __init__(self, reference: Side, model: Side) -> None:
         self.layout = reference.layout
-        self.reference, self.model = reference, model
         scratch = torch.empty(max((stack.numel() for stack in reference.stacks), default=0))
         self.costs = tuple(
             Costs(stack, a, b, scratch)
             for stack, a, b in zip(self.layout.stacks, reference.stacks, model.stacks, strict=True)
         )
+        self.at_identity = sum(
+            float(torch.dot(reference.tensors[name].float().flatten(), model.tensors[name].float().flatten()))
+            for name in reference.tensors
+        )
+        """The objective where nothing moves, roughly: summed in float32."""
         self.constant = _constant(self.layout.spec, reference.tensors, model.tensors)
 
     def objective(self, state: State) -> float:
         """The inner product of the reference and the permuted model over all learnable parameters, in float64."""
         total = self.constant
         for number, costs in enumerate(self.costs):
-            costs.update(state)
-            rows, columns = costs.rows(), torch.from_numpy(state.chain(number))
-            for piece in costs.stack.pieces:
-                if piece.counted:
-                    total += product(costs.a, costs.b, torch.arange(piece.start, piece.stop), rows, columns)
+            rows, columns = costs.rows(state), torch.from_numpy(state.chain(number))
+            total += _product(costs, costs.stack.counted, rows, columns)
         return total
 
-    def family_value(self, family: Family, state: State) -> float:
+    def value(self, family: Family, state: State) -> float:
         """The part of the objective that a family takes part in, in float64."""
         total = 0.0
         for number in family.stacks:
             costs = self.costs[number]
-            costs.update(state)
-            rows, columns = costs.rows(), torch.from_numpy(state.chain(number))
-            share = torch.from_numpy(costs.stack.share)
-            total += product(costs.a, costs.b, torch.arange(len(rows)), rows, columns, share)
+            rows, columns = costs.rows(state), torch.from_numpy(state.chain(number))
+            total += _product(costs, [(0, len(rows))], rows, columns, torch.from_numpy(costs.stack.share))
         return total
 
+    def difference(self, number: int, state: State, after: Indices) -> float:
+        """What the stack's blocks gain, in float64, when its chain goes from where it is to `after`."""
+        costs, before = self.costs[number], state.chain(number)
+        moved = np.flatnonzero(before != after)
+        a = costs.a.index_select(1, torch.from_numpy(moved)).double()
+        b, rows = costs.b, costs.rows(state)
+        new, old = (b.index_select(1, torch.from_numpy(each[moved])).index_select(0, rows) for each in (after, before))
+        return float((a * (new.double() - old)).sum())
 
-def product(a: Tensor, b: Tensor, at: Tensor, rows: Tensor, columns: Tensor, share: Tensor | None = None) -> float:
-    """sum over r in `at` and i of share[r] a[r, i] b[rows[r], columns[i]], in float64."""
-    total = 0.0
-    for part in torch.split(at, max(1, CHUNK // max(1, a.shape[1]))):
-        permuted = b.index_select(0, rows[part]).index_select(1, columns)
-        each = (a.index_select(0, part).double() * permuted).sum(dim=1)
-        total += float(each.sum() if share is None else each @ share[part])
+
+def _product(
+    costs: Costs, ranges: Sequence[tuple[int, int]], rows: Tensor, columns: Tensor, share: Tensor | None = None
+) -> float:
+    """sum over r in `ranges` and i of share[r] a[r, i] b[rows[r], columns[i]], in float64."""
+    total, step = 0.0, max(1, WIDENED // max(1, costs.a.shape[1]))
+    for start, stop in ranges:
+        for first in range(start, stop, step):
+            part = slice(first, min(stop, first + step))
+            b = costs.b.index_select(0, rows[part]).index_select(1, columns).double()
+            a = costs.a[part].double()
+            if share is not None:
+                a *= share[part, None]
+            total += float(torch.dot(a.view(-1), b.view(-1)))
     return total
 
 
@@ -148,10 +173,11 @@ def _constant(spec: Resolved, reference: Mapping[str, Tensor], model: Mapping[st
     """The inner product over learnable parameters that nothing moves."""
     total = 0.0
     for name in spec.learnable():
+        a, b = reference[name], model[name]
         if name not in spec.blocks:
-            total += float(reference[name].detach().double().flatten() @ model[name].detach().double().flatten())
+            total += float(a.double().flatten() @ b.double().flatten())
             continue
         for block in spec.blocks[name]:
             if not any(block.groups):
-                total += float((block.view(reference[name].detach()).double() * block.view(model[name].detach())).sum())
+                total += float((block.view(a).double() * block.view(b)).sum())
     return total

@@ -1,13 +1,16 @@
 """Coordinate descent over the groups: each in turn takes the best permutation while all others are held."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starcli.matching.assignment import Indices, assign
+from starcli.matching.assignment import Floats, Indices, assign
 from starcli.matching.costs import EPS, Problem, State
 from starcli.matching.layout import Family
 from starcli.matching.nested import Term, best
+
+ROUNDING = 16 * EPS
+"""Of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
 
 
 class Descent:
@@ -17,33 +20,33 @@ class Descent:
         self.problem = problem
         self.state = State(problem.layout, index)
         self.families = problem.layout.families
-        self.stale = {i for i, family in enumerate(self.families) if self._free(family)}
+        sizes = problem.layout.spec.groups
+        self.free = {i for i, each in enumerate(self.families) if any(sizes[name].size > 1 for name in each.groups)}
+        self.sweeps = 0
 
-    def _free(self, family: Family) -> bool:
-        return any(self.problem.layout.spec.groups[name].size > 1 for name in family.groups)
+    def run(self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0) -> None:
+        """Sweep over all groups, in random order, until none gains or `max_sweeps` are done.
 
-    def run(self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0) -> int:
-        """Sweep, in random order, until no family gains; returns the number of sweeps.
-
-        With a `weight` other than 1 the blocks that make a unit count that much more than those that it feeds; the
-        objective may then fall, so such sweeps end after `max_sweeps` at the latest and a plain run should follow.
+        With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may
+        then fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
         """
-        for sweep in range(max_sweeps):
-            todo = sorted(self.stale)
-            if not todo:
-                return sweep
-            for i in generator.permutation(todo).tolist():
-                self.stale.discard(i)
+        stale = set(self.free)
+        for _ in range(max_sweeps):
+            if not stale:
+                return
+            self.sweeps += 1
+            for i in generator.permutation(sorted(stale)).tolist():
+                stale.discard(i)
                 if self.improve(self.families[i], weight):
-                    self.stale |= {k for k in self.families[i].neighbours if self._free(self.families[k])}
-        return max_sweeps
+                    stale |= self.free & set(self.families[i].neighbours)
 
-    def improve(self, family: Family, weight: float = 1.0) -> bool:
+    def improve(self, family: Family, weight: float) -> bool:
         """Match one family anew; whether it moved."""
         costs = [self.problem.costs[number] for number in family.stacks]
         for each in costs:
             each.update(self.state)
-        gains = [each.gains(weight).numpy() for each in costs]
+        gains = [each.gains(weight) for each in costs]
+        index: Mapping[str, Indices]
         if family.nested:
             terms = [Term.of(each.stack.chain, gain) for each, gain in zip(costs, gains, strict=True)]
             current = {name: self.state.index[name] for name in family.groups}
@@ -52,27 +55,27 @@ class Descent:
             index = {family.root: assign(gains[0])}
         if all(np.array_equal(self.state.index[name], each) for name, each in index.items()):
             return False
-        if weight != 1 or self._gains(family, index):
+        if weight != 1 or self._raises(family, index, gains):
             self.state.set(family, index)
             return True
         return False
 
-    def _gains(self, family: Family, index: Mapping[str, Indices]) -> bool:
-        """Whether a move raises the objective beyond rounding: by the costs where that is clear, else in float64."""
-        problem, old = self.problem, self.state
-        if not family.quadratic:
-            gain, doubt = 0.0, 0.0
-            for number in family.stacks:
-                chain, costs = problem.layout.stacks[number].chain, problem.costs[number]
-                before, after = old.chain(number), chain.flat({**old.index, **index})
-                moved = np.flatnonzero(before != after)
-                matrix = costs.gains().numpy()
-                gain += float((matrix[moved, after[moved]].astype(np.float64) - matrix[moved, before[moved]]).sum())
-                a, b = problem.reference.norms[number], problem.model.norms[number]
-                doubt += float((a[moved] * (b[after[moved]] + b[before[moved]])).sum())
-            if abs(gain) > 64 * EPS * doubt:
-                return gain > 0
-        trial = State(problem.layout, {**old.index, **index})
-        before_value = problem.family_value(family, old)
-        after_value = problem.family_value(family, trial)
-        return after_value - before_value > 1e-12 * (abs(before_value) + abs(after_value))
+    def _raises(self, family: Family, index: Mapping[str, Indices], gains: Sequence[Floats]) -> bool:
+        """Whether a move raises the objective beyond rounding: by the costs where they are clear, else in float64."""
+        trial = {**self.state.index, **index}
+        if family.quadratic:
+            # the costs hold the family's other axis where it was: only the objective itself tells
+            now = self.problem.value(family, self.state)
+            then = self.problem.value(family, State(self.problem.layout, trial))
+            return then - now > 1e-12 * (abs(now) + abs(then))
+        gain, scale = 0.0, 0.0
+        chains = [(number, self.problem.layout.stacks[number].chain.flat(trial)) for number in family.stacks]
+        for (number, after), matrix in zip(chains, gains, strict=True):
+            costs, before = self.problem.costs[number], self.state.chain(number)
+            moved = np.flatnonzero(before != after)
+            gain += float((matrix[moved, after[moved]].astype(np.float64) - matrix[moved, before[moved]]).sum())
+            scale += costs.scale
+        if abs(gain) > ROUNDING * scale:
+            return gain > 0
+        exact = sum(self.problem.difference(number, self.state, after) for number, after in chains)
+        return exact > 1e-12 * scale

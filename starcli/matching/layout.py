@@ -12,12 +12,13 @@ where A and B are the stacks of the two models and `source` follows from the oth
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from starcli.archspec import Block, Resolved
@@ -55,14 +56,21 @@ class Chain:
 
 @dataclass(frozen=True)
 class Piece:
-    """One block in the stack of one chain: rows start:stop, read in the order `order` of the block's sub-axes."""
+    """Rows start:stop of a stack: a strided view of a contiguous tensor, the chain's own sub-axes last."""
 
-    block: Block
-    order: tuple[int, ...]
+    tensor: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
     start: int
     stop: int
-    counted: bool
-    """Whether this is the one stack through which the block enters the objective."""
+
+    def extended(self, by: "Piece") -> "Piece | None":
+        """This piece with the one below it, where the two are one view."""
+        joined = by.offset == self.offset + self.shape[0] * self.strides[0]
+        if not joined or (self.tensor, self.strides, self.shape[1:]) != (by.tensor, by.strides, by.shape[1:]):
+            return None
+        return replace(self, shape=(self.shape[0] + by.shape[0], *self.shape[1:]), stop=by.stop)
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,10 @@ class Stack:
     """(others, moving rows) positions in the concatenated permutation of all chains."""
     strides: Indices
     """(others, moving rows) rows from one unit of that chain to the next."""
-    share: np.ndarray
+    share: NDArray[np.float64]
     """(rows,) 1 / the number of times that the row's block is stacked for the same root group."""
+    counted: tuple[tuple[int, int], ...]
+    """Ranges of the rows that enter the objective through this stack: of every block the first one's."""
 
     def source(self, state: Indices) -> Indices:
         """(moving rows,) the row of the model that belongs at each row, given the permutations of all chains."""
@@ -92,11 +102,11 @@ class Stack:
         return source
 
     def fill(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The stack (rows, chain size) float32 of a model."""
+        """The stack (rows, chain size) of a model, float32 on the CPU."""
         stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32)
         for piece in self.pieces:
-            values = piece.block.view(tensors[piece.block.tensor].detach()).permute(piece.order)
-            stacked[piece.start : piece.stop].view(values.shape).copy_(values)
+            values = tensors[piece.tensor].detach().contiguous().as_strided(piece.shape, piece.strides, piece.offset)
+            stacked[piece.start : piece.stop].view(piece.shape).copy_(values)
         return stacked
 
 
@@ -168,7 +178,7 @@ def layout(spec: Resolved) -> Layout:
             found.setdefault(place.chain, []).append(_Stacked(block, places, focus))
     starts = np.cumsum([0, *(chain.size for chain in found)]).tolist()
     offsets = dict(zip(found, starts, strict=False))
-    stacks = tuple(_stack(chain, stacked, offsets) for chain, stacked in found.items())
+    stacks = tuple(_stack(chain, stacked, offsets, spec.shapes) for chain, stacked in found.items())
     families = _families(spec, tuple(found), [places for _, places in placed])
     return Layout(spec, stacks, tuple(offsets.values()), families)
 
@@ -190,36 +200,61 @@ def _places(block: Block, rank: Mapping[str, int]) -> tuple[_Place, ...]:
     return tuple(places)
 
 
-def _stack(chain: Chain, stacked: list[_Stacked], offsets: Mapping[Chain, int]) -> Stack:
+def _stack(
+    chain: Chain, stacked: list[_Stacked], offsets: Mapping[Chain, int], shapes: Mapping[str, tuple[int, ...]]
+) -> Stack:
     """All blocks that bear `chain`, one below the other."""
     stacked = sorted(stacked, key=lambda each: each.kind)
     width = max(len(each.others) for each in stacked)
-    pieces, tables, shares, start = [], [], [], 0
+    pieces: list[Piece] = []
+    counted: list[tuple[int, int]] = []
+    tables, shares, start = [], [], 0
     counts = {0: 0, 1: 0, 2: 0}
     for each in stacked:
-        piece = _piece(each, start)
+        piece = _piece(each, start, shapes[each.block.tensor])
         start = piece.stop
         counts[each.kind] += piece.stop - piece.start
-        pieces.append(piece)
+        joined = pieces[-1].extended(piece) if pieces else None
+        pieces[-1:] = [joined] if joined else [*pieces[-1:], piece]
+        if each.focus == 0:
+            follows = bool(counted) and counted[-1][1] == piece.start
+            counted[-1:] = [(counted[-1][0], piece.stop)] if follows else [*counted[-1:], (piece.start, piece.stop)]
         times = Counter(place.chain.root for place in each.places)[chain.root]
         shares.append(np.full(piece.stop - piece.start, 1 / times))
         if each.kind:
             tables.append(_rows(each, piece, width, offsets))
     base, units, strides = (np.concatenate(parts, axis=-1) for parts in zip(*tables, strict=True)) if tables else _NONE
     return Stack(
-        chain, tuple(pieces), start, counts[0], counts[0] + counts[1], base, units, strides, np.concatenate(shares)
+        chain=chain,
+        pieces=tuple(pieces),
+        rows=start,
+        fixed_rows=counts[0],
+        output_rows=counts[0] + counts[1],
+        base=base,
+        units=units,
+        strides=strides,
+        share=np.concatenate(shares),
+        counted=tuple(counted),
     )
 
 
 _NONE = (np.zeros(0, np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64))
 
 
-def _piece(each: _Stacked, start: int) -> Piece:
-    own = each.places[each.focus].axes
+def _piece(each: _Stacked, start: int, shape: tuple[int, ...]) -> Piece:
+    block, own = each.block, each.places[each.focus].axes
     moving = [axis for place in each.others for axis in place.axes]
-    still = [k for k in range(len(each.block.shape)) if k not in own and k not in moving]
-    rows = prod(each.block.shape) // each.places[each.focus].chain.size
-    return Piece(each.block, (*moving, *still, *own), start, start + rows, counted=each.focus == 0)
+    still = [k for k in range(len(block.shape)) if k not in own and k not in moving]
+    order = (*moving, *still, *own)
+    steps = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    return Piece(
+        tensor=block.tensor,
+        shape=tuple(block.shape[k] for k in order),
+        strides=tuple(block.steps[k] * steps[block.axes[k]] for k in order),
+        offset=sum(start * step for start, step in zip(block.starts, steps, strict=True)),
+        start=start,
+        stop=start + prod(block.shape) // each.places[each.focus].chain.size,
+    )
 
 
 def _rows(each: _Stacked, piece: Piece, width: int, offsets: Mapping[Chain, int]) -> tuple[Indices, Indices, Indices]:
