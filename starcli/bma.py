@@ -6,7 +6,7 @@ the average is over softmax outputs. Section 4.1 of the paper.
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from starcli.confidence import FEWEST_ERRORS, Confidence, confidence
+from starcli.distributed import own_share, share_out
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
 
@@ -117,7 +118,8 @@ def bma(
 
     `sources` are as they are to be used: aligned to the star by the caller. The ensemble draws them without
     replacement, so that its rows end at their number. Every member, sources too, has its BatchNorm statistics
-    re-estimated. A sample's predictions are computed once and serve every k; each repeat draws everything anew.
+    re-estimated. A sample's predictions are computed once and serve every k; each repeat draws everything anew;
+    the ranks share the repeats.
     Raises StarcliError for fewer than 2 samples, repeats or sources that make no sense, Interrupted when asked to stop.
     """
     problems = [
@@ -129,30 +131,42 @@ def bma(
         raise StarcliError("nothing to average", problems)
     labels = getattr(evaluator.workspace.dataset, split).labels.cpu()
     predictions = _Predictions(evaluator, star, sources, split)
-    evaluator.progress.start("bma", len(sources) + repeats * samples)
-
-    single = [confidence(predictions.source(position), labels) for position in range(len(sources))]
+    draws = [_draw(len(sources), samples, generator) for _ in range(repeats)]
+    evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
+    single = share_out(range(len(sources)), lambda position: confidence(predictions.source(position), labels))
     found: dict[tuple[Posterior, int], list[Confidence]] = {}
-    for _ in range(repeats):
-        for posterior, outputs in _draws(predictions, samples, generator):
-            for count, average in enumerate(averages(outputs), start=1):
-                if count > 1:
-                    found.setdefault((posterior, count), []).append(confidence(average, labels))
+    for repeat in share_out(draws, lambda draw: _repeat(predictions, draw, labels)):
+        for key, value in repeat.items():
+            found.setdefault(key, []).append(value)
     evaluator.progress.finish()
     rows = [_row(posterior, count, values) for (posterior, count), values in found.items()]
     return [_row("single", 1, single), *rows]
 
 
-def _draws(
-    predictions: _Predictions, samples: int, generator: torch.Generator
-) -> list[tuple[Posterior, Iterator[Tensor]]]:
-    """One repeat's members, drawn now and computed when asked for."""
-    count = len(predictions.sources)
-    chosen = torch.randint(count, (samples,), generator=generator).tolist()
+@dataclass(frozen=True)
+class _Draw:
+    """One repeat: points (source, t) of the star domain, and the order of the ensemble's members."""
+
+    points: list[tuple[int, float]]
+    order: list[int]
+
+
+def _draw(sources: int, samples: int, generator: torch.Generator) -> _Draw:
+    chosen = torch.randint(sources, (samples,), generator=generator).tolist()
     ts = torch.rand(samples, generator=generator, dtype=torch.float64).tolist()
-    order = torch.randperm(count, generator=generator)[:samples].tolist()
-    between: Callable[[int, float], Tensor] = predictions.between
-    return [
-        ("star", (between(position, t) for position, t in zip(chosen, ts, strict=True))),
-        ("ensemble", (predictions.source(position) for position in order)),
-    ]
+    order = torch.randperm(sources, generator=generator)[:samples].tolist()
+    return _Draw(list(zip(chosen, ts, strict=True)), order)
+
+
+def _repeat(predictions: _Predictions, draw: _Draw, labels: Tensor) -> dict[tuple[Posterior, int], Confidence]:
+    """The metrics of the first 2, 3, ... members of both posteriors; members are computed as they are added."""
+    outputs: dict[Posterior, Iterator[Tensor]] = {
+        "star": (predictions.between(position, t) for position, t in draw.points),
+        "ensemble": (predictions.source(position) for position in draw.order),
+    }
+    return {
+        (posterior, count): confidence(average, labels)
+        for posterior, members in outputs.items()
+        for count, average in enumerate(averages(members), start=1)
+        if count > 1
+    }

@@ -81,6 +81,11 @@ def largest(value: int) -> int:
     return int(tensor)
 
 
+def own_share(count: int) -> int:
+    """How many of `count` items `share_out` gives to this rank."""
+    return len(range(rank(), count, size()))
+
+
 def share_out(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     """`[work(item) for item in items]`, each item done by exactly one rank, all results known to all, in order.
 

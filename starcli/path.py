@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from starcli.distributed import own_share, share_out
 from starcli.errors import StarcliError
 from starcli.evaluation import End, Evaluator, Scores
 from starcli.progress import SILENT, Progress
@@ -173,21 +174,27 @@ def barriers(
     """The paths of `pairs`, positions (a, b) in `models`; with `align`, b is first aligned to a.
 
     Every model is measured once however many pairs it belongs to. That holds for an aligned one too: permuted units
-    compute the same function, so that only the rounding of its scores (1e-7) could differ.
+    compute the same function, so that only the rounding of its scores (1e-7) could differ. The ranks share the work.
     """
     ts, keep = grid(points), store or PairStore()
     ends = [_as_end(model) for model in models]
-    found = {pair: keep.get(pair) for pair in pairs}
+    found = dict(zip(pairs, share_out(pairs, keep.get), strict=True))  # so that all ranks miss the same
     missing = [pair for pair in pairs if found[pair] is None]
-    unmeasured = {position for pair in missing for position in pair if ends[position].scores is None}
-    evaluator.progress.start(title, len(missing) * (points - 2) + len(unmeasured))
-    for i, j in missing:
-        a, b = ends[i], ends[j]
+    unmeasured = sorted({position for pair in missing for position in pair if ends[position].scores is None})
+    evaluator.progress.start(title, own_share(len(unmeasured)) + own_share(len(missing)) * (points - 2))
+
+    def measure(pair: tuple[int, int]) -> Barrier:
+        a, b = (ends[position] for position in pair)
         if align is not None:
-            b = End(align(a.model, b.model), evaluator.end_scores(b))
+            b = End(align(a.model, b.model), b.scores)
         measured = _walk(evaluator, a, b, ts)
-        keep.put((i, j), measured)
-        found[i, j] = measured
+        keep.put(pair, measured)
+        return measured
+
+    measured_ends = share_out(unmeasured, lambda position: evaluator.end_scores(ends[position]))
+    for position, scores in zip(unmeasured, measured_ends, strict=True):
+        ends[position].scores = scores
+    found.update(zip(missing, share_out(missing, measure), strict=True))
     evaluator.progress.finish()
     return [value for pair in pairs if (value := found[pair]) is not None]
 

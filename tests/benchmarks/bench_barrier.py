@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_barrier.py [--images 2000] [--points 5] [--rounds 5] [--json FILE]
 
-One process, one thread, processor time (what a busy machine gives to others does not count). Every round runs all contestants one after the other, so that a noisy machine hurts all alike;
+One process, one thread, processor time (what a busy machine gives to others does not count). Every round runs all
+contestants one after the other, so that a noisy machine hurts all alike;
 ratios are paired within the round, and their median and extremes are printed. The network is the small ResNet of width
 16 on random 3 x 32 x 32 images. The loop is the published one: a DataLoader, a deep copy of a model for each point, its
 state dict interpolated tensor by tensor, one train-mode pass for the statistics, then train and test evaluated, ends

@@ -1,0 +1,64 @@
+"""Two ranks (gloo) share the pairs and the ends, and find what one process finds, bit for bit."""
+
+import json
+import os
+import subprocess
+import sys
+
+WORK = """
+import json, torch
+torch.set_num_threads(1)
+from starcli import distributed
+from starcli.bma import bma
+from starcli.evaluation import Evaluator
+from starcli.path import all_pairs, barriers
+from starcli.workspace import Choices, new_workspace
+
+workspace = new_workspace(Choices(arch="mlp", data="digits", limit=100, device="cpu"))
+models = [workspace.network(seed=seed).state() for seed in range(3)]
+
+
+class Counting(Evaluator):
+    measured = 0
+
+    def scores(self):
+        self.measured += 1
+        return super().scores()
+
+
+with distributed.group("cpu"):
+    evaluator = Counting(workspace)
+    found = barriers(evaluator, models, all_pairs(3), points=4)
+    rows = bma(
+        Evaluator(workspace), models[0], models[1:], generator=torch.Generator().manual_seed(0), samples=3, repeats=2
+    )
+    counts = distributed.share_out(range(distributed.size()), lambda _: evaluator.measured)
+    if distributed.is_writer():
+        print(json.dumps([[b.to_json() for b in found], [row.mean for row in rows], counts]))
+"""
+
+
+def run(rank: int, size: int, rendezvous: str) -> "subprocess.Popen[str]":
+    place, _, port = rendezvous.partition(":")
+    world = {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": place, "MASTER_PORT": port}
+    environment = {**os.environ, **world, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", WORK], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_ranks_share_the_work_and_agree() -> None:
+    rendezvous = f"127.0.0.1:{free_port()}"
+    processes = [run(0, 1, rendezvous), *(run(rank, 2, rendezvous) for rank in (0, 1))]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    alone, together = (json.loads(output) for output in outputs[:2])
+    assert together[:2] == alone[:2]
+    assert sum(together[2]) == sum(alone[2]) == 3 + 3 * 2  # every end and every point exactly once
+    assert min(together[2]) > 0
