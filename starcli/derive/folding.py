@@ -168,7 +168,8 @@ def _rule(samples: Sequence[tuple[tuple[int, ...], int]]) -> Rule:
     votes: Counter[Rule] = Counter()
     for numbers, value in samples:
         votes[(None, value)] += 1
-        votes.update({(i, value - number) for i, number in enumerate(numbers)})
+        # further away than a neighbour it is a coincidence that nobody wants to read
+        votes.update({(i, value - number) for i, number in enumerate(numbers) if abs(value - number) <= 1})
     return max(votes, key=lambda r: (votes[r], r[0] is None, r[1] == 0, -abs(r[1]), -(r[0] or 0)))
 
 
@@ -200,15 +201,24 @@ def _starred(lines: Lines, tensors: set[str]) -> Lines:
     ends: dict[str, set[str]] = defaultdict(set)
     for name in tensors:
         head, _, tail = name.rpartition(".")
-        ends[_NUMBER.sub("#", head)].add(tail)
+        ends[_family(head)].add(tail)
     heads: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
+    wild: set[str] = set()
     for pattern, axes in lines.items():
         head, _, tail = pattern.rpartition(".")
         heads[head, axes].add(tail)
+        if "{" in head:
+            wild.add(_family(head))
     found: Lines = {}
     for pattern, axes in lines.items():
         head, _, tail = pattern.rpartition(".")
-        family = re.sub(r"\{[a-z]\}", "#", _NUMBER.sub("#", head))
-        together = head and len(heads[head, axes]) > 1 and heads[head, axes] == ends[family]
-        found[f"{head}.*" if together else pattern] = axes
+        together = head and len(heads[head, axes]) > 1 and heads[head, axes] == ends[_family(head)]
+        # an exception beats the pattern of its family only as a literal line
+        alone = "{" not in head and _family(head) in wild
+        found[f"{head}.*" if together and not alone else pattern] = axes
     return found
+
+
+def _family(head: str) -> str:
+    """The name or pattern with `#` for each number or variable."""
+    return re.sub(r"\{[a-z]\}", "#", _NUMBER.sub("#", head))
