@@ -192,7 +192,8 @@ class _Graph:
     def bind(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
         """Arguments by schema name; parameters stand for their present value."""
         schema = node.target._schema.arguments  # type: ignore[union-attr]
-        named = {each.name: value for each, value in zip(schema, args, strict=False)} | dict(kwargs)
+        named = {each.name: each.default_value for each in schema if each.has_default_value()}
+        named |= {each.name: value for each, value in zip(schema, args, strict=False)} | dict(kwargs)
         parameters = {key: value for key, value in named.items() if isinstance(value, Parameter)}
         for leaf in tree_leaves(named):
             if isinstance(leaf, Parameter) and leaf.first_use is None:
