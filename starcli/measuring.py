@@ -107,9 +107,11 @@ def to_each(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -
     kept = Kept(measure, [first.sha256, *(other.sha256 for other in others)])
     pairs = [(0, number + 1) for number in range(len(others))]
     missing = [pair for pair in pairs if kept.get(pair) is None]
-    align = aligner(measure.workspace.spec, measure.method, restarts=measure.restarts, seed=measure.seed) if (
-        measure.aligns and missing
-    ) else None
+    align = (
+        aligner(measure.workspace.spec, measure.method, restarts=measure.restarts, seed=measure.seed)
+        if (measure.aligns and missing)
+        else None
+    )
     ends = [End(first.tensors), *(End(other.tensors) for other in others)]
     if align is not None:
         measure.progress.start("aligning", len(missing))
@@ -157,7 +159,9 @@ def posterior_rows(
     """Bayesian model averages over the star domain of `sources`, over their ensemble, and single models."""
     weights = [star.sha256, *(source.sha256 for source in sources)]
     key = files.hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
-    found = files.cached("bma", key, lambda: [vars(row) for row in _posterior(measure, star, sources, samples, repeats)])
+    found = files.cached(
+        "bma", key, lambda: [vars(row) for row in _posterior(measure, star, sources, samples, repeats)]
+    )
     return [Row(**row) for row in found]
 
 

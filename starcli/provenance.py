@@ -144,9 +144,7 @@ def standing(path: Path, wanted: Plan, *, force: bool = False) -> Metadata | Non
     if found.run_id is None:
         raise StarcliError(f"{path}: exists; --force overwrites it")
     if found.run_id != wanted.run_id:
-        raise StarcliError(
-            f"{path}: exists and was made otherwise; --force overwrites it", wanted.differences(found)
-        )
+        raise StarcliError(f"{path}: exists and was made otherwise; --force overwrites it", wanted.differences(found))
     return found
 
 

@@ -1,14 +1,16 @@
 """starcli align"""
 
 import time
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import read_groups
-from starcli.cli.options import Common, ForceOpt, MethodOpt, ModelArg, ModelsArg, OutputOpt, RestartsOpt, SeedOpt, Setup
+from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.output import Column
 from starcli.cli.targets import Job, fill, stem
 
@@ -16,15 +18,15 @@ if TYPE_CHECKING:
     from starcli.alignment import Aligned
 
 COLUMNS = (
-    Column("model", "model"),
-    Column("reference", "to"),
-    Column("output", "output"),
+    Column("model", "model", "name"),
+    Column("reference", "to", "name", common=True),
+    Column("output", "output", "name"),
     Column("distance_before", "distance before", ".3f"),
     Column("distance_after", "after", ".3f"),
-    Column("cosine_before", "cosine before", ".3f"),
-    Column("cosine_after", "after", ".3f"),
+    Column("cosine_before", "cosine before", ".3f", optional=True),
+    Column("cosine_after", "after", ".3f", optional=True),
     Column("moved", "units moved", "d"),
-    Column("sweeps", "sweeps", "d"),
+    Column("sweeps", "sweeps", "d", optional=True),
     Column("seconds", "seconds", ".2f"),
 )
 
@@ -62,10 +64,11 @@ def align(
     with common.session(output) as (watch, results):
         spec = workspace.spec.record()
         works = []
-        for model, path, file in zip(others, paths, files or [None] * len(paths), strict=True):
+        for model, path, file in zip_longest(others, paths, files):
             facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [first, model], "spec": spec}
             wanted = plan(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
-            index = file and Job(file, plan(workspace, "permutation", {"align": how}, **facts), watch, force=force)
+            permuting = plan(workspace, "permutation", {"align": how}, **facts)
+            index = Job(file, permuting, watch, force=force) if file is not None else None
             works.append((_Once(workspace.spec, first, model, how), Job(path, wanted, watch, force=force), index))
         watch.start("aligning", len(works))
         for work, job, index in works:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import TWO_WAYS, need_several, read_groups
-from starcli.cli.options import (
-    AlignOpt, Common, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, Setup, StatisticsOpt,
-)  # fmt: skip
+from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
 from starcli.cli.output import LOSS, Column, Results
 from starcli.cli.targets import figure
 from starcli.errors import StarcliError
@@ -23,28 +22,28 @@ if TYPE_CHECKING:
     from starcli.report import Group
 
 COLUMNS = (
-    Column("a", "a"),
-    Column("b", "b"),
-    Column("alignment", "alignment"),
+    Column("a", "a", "name"),
+    Column("b", "b", "name"),
+    Column("alignment", "alignment", common=True),
     Column("train.loss_barrier", "train barrier", LOSS),
-    Column("train.accuracy_barrier", "accuracy", ".2%"),
+    Column("train.accuracy_barrier", "accuracy", ".2%", optional=True),
     Column("test.loss_barrier", "test barrier", LOSS),
-    Column("test.accuracy_barrier", "accuracy", ".2%"),
-    Column("train.loss", "train loss, a to b", "spark"),
+    Column("test.accuracy_barrier", "accuracy", ".2%", optional=True),
+    Column("train.loss", "train loss", "spark"),
 )
 SUMMARY = (
     Column("group", "barriers"),
     Column("count", "pairs", "d"),
-    Column("alignment", "alignment"),
+    Column("alignment", "alignment", common=True),
     Column("train.mean", "train", LOSS),
     Column("train.std", "±", LOSS),
     Column("test.mean", "test", LOSS),
     Column("test.std", "±", LOSS),
-    Column("test.interval", "95% of the mean (test)", "range"),
-    Column("stars", "stars"),
+    Column("test.interval", "95% of mean", "range", optional=True),
 )
+SHARES = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%"))
 LOSSES = (
-    Column("model", "losses"),
+    Column("model", "nats"),
     Column("train", "train", LOSS),
     Column("test", "test", LOSS),
 )
@@ -58,7 +57,9 @@ def barrier(
     models: Annotated[
         list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it.")
     ] = None,
-    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")] = False,
+    all_pairs: Annotated[
+        bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")
+    ] = False,
     star: Annotated[Path | None, typer.Option("--star", metavar="MODEL", help="Judge this star.")] = None,
     sources: Annotated[
         list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="The solutions it was made from.")
@@ -107,7 +108,9 @@ class Show:
     paint: Callable[..., None]
     epsilon: tuple[float, ...]
 
-    def pair(self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = COLUMNS, **more: Any) -> None:
+    def pair(
+        self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = COLUMNS, **more: Any
+    ) -> None:
         """One row for the path from a to b."""
         alignment = more.pop("alignment", None) or self.measure.described(a, b)
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
@@ -116,9 +119,9 @@ class Show:
     def group(self, name: str, group: "Group", alignment: str, **more: Any) -> None:
         """The summary of a group of pairs."""
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_json(), **more}
-        shares = more.get("star_share", {})
-        stars = {"stars": "  ".join(f"{share:.0%} at {epsilon}" for epsilon, share in shares.items()) or None}
-        self.results.add("summary", row if self.results.as_json else {**row, **stars}, SUMMARY)
+        self.results.add("summary", row, SUMMARY)
+        for epsilon, share in {} if self.results.as_json else more.get("star_share", {}).items():
+            self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARES)
 
 
 @dataclass(frozen=True)
@@ -232,17 +235,28 @@ def _star(
     for name, group in report.groups.items():
         trained = "training" in name
         models = [*aligned_sources, star[0]] if trained else numbered
-        alignment = "training's own" if trained else measure.described(models[group.pairs[0][0]], models[group.pairs[0][1]])
+        alignment = (
+            "training's own" if trained else measure.described(models[group.pairs[0][0]], models[group.pairs[0][1]])
+        )
         for (i, j), each in zip(group.pairs, group.barriers, strict=True):
             show.pair(models[i], models[j], each, (), group=name, alignment=alignment)
-        show.group(name, group, alignment)
+        # in a table the group's name says it, and the alignment of all others can be said once
+        said = alignment if show.results.as_json or not trained else measure.described(*numbered[:2])
+        show.group(name, group, said)
     facts = report.to_json()
     facts.pop("groups")
     show.results.add("star", {"star": star[0].name, **facts, "alignment": measure.described(*numbered[:2])}, ())
-    for model, losses in (("star", facts["star_loss"]), ("regular, mean", {k: v["mean"] for k, v in facts["regular_loss"].items()})):
-        if not show.results.as_json:
-            show.results.add("losses", {"model": model, **losses}, LOSSES)
     if not show.results.as_json:
-        gain = {"model": "regular less star barrier", **{k: v["mean"] for k, v in facts["differences"].items()}}
-        show.results.add("losses", gain, LOSSES)
+        _losses(show.results, facts)
     show.paint("barrier_figure", {name: group.barriers for name, group in report.groups.items()})
+
+
+def _losses(results: Results, facts: dict[str, Any]) -> None:
+    """For people: the losses of star and regular models, and what the star gains."""
+    means = {
+        name: {split: facts[name][split]["mean"] for split in ("train", "test")}
+        for name in ("regular_loss", "differences")
+    }
+    results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, LOSSES)
+    results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, LOSSES)
+    results.add("losses", {"model": "barrier: regular less star", **means["differences"]}, LOSSES)

@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import need_several, read_groups
-from starcli.cli.options import (
-    AlignOpt, Common, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, Setup, SourcesOpt, StarOpt,
-)  # fmt: skip
+from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.targets import figure
 
@@ -16,9 +15,9 @@ COLUMNS = (
     Column("posterior", "posterior"),
     Column("samples", "samples", "d"),
     Column("accuracy", "accuracy", SHARE),
-    Column("accuracy_std", "±", SHARE),
+    Column("accuracy_std", "±", SHARE, optional=True),
     Column("nll", "loss", LOSS),
-    Column("nll_std", "±", LOSS),
+    Column("nll_std", "±", LOSS, optional=True),
     Column("brier", "Brier", LOSS),
     Column("ece", "ECE", LOSS),
     Column("auroc_max_prob", "AUROC", ".3f"),

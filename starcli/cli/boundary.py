@@ -99,7 +99,7 @@ def _wrong_words(error: typer.TyperException) -> int:
         nearest = suggestion(name, [option for option in known if option.startswith("--")])
         message = f"no such option {name}" + (nearest if "mean" in nearest else "")
     hints = () if context is None else (f"{context.command_path} --help shows what there is",)
-    say(message.rstrip("."), *hints)
+    say(message[:1].lower() + message[1:].rstrip("."), *hints)
     return error.exit_code
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
-from starcli.cli.options import Common, ForceOpt, OutputOpt, Setup
+from starcli.cli.options import ForceOpt, OutputOpt
 from starcli.cli.output import Column
 from starcli.cli.targets import Job, fill, stem, to_stdout
 from starcli.errors import StarcliError

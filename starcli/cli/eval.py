@@ -4,15 +4,16 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import read_groups
-from starcli.cli.options import Common, ModelsArg, Setup, one_of, words
+from starcli.cli.options import ModelsArg, one_of, words
 from starcli.cli.output import LOSS, SHARE, Column
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = (
-    Column("model", "model"),
-    Column("split", "split"),
+    Column("model", "model", "name"),
+    Column("split", "split", common=True),
     Column("accuracy", "accuracy", SHARE),
     Column("errors", "errors", "d"),
     Column("nll", "loss", LOSS),
@@ -32,7 +33,10 @@ def eval_(
     split: Annotated[
         str,
         typer.Option(
-            "--split", help="train, validation or test.", autocompletion=words(*SPLITS), callback=one_of("split", *SPLITS)
+            "--split",
+            help="train, validation or test.",
+            autocompletion=words(*SPLITS),
+            callback=one_of("split", *SPLITS),
         ),
     ] = "test",
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,

@@ -4,17 +4,33 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
 from starcli.cli.options import (
-    AlignedSourcesOpt, AlignOpt, Common, EvalEveryOpt, EveryOpt, ForceOpt, HeldOutOpt, InitOpt, OutputOpt, RealignOpt,
-    RecipeOpt, RestartsOpt, SamplingOpt, SeedOpt, SeedsOpt, Setup, SourcesOpt, Training, one_of, words,
-)  # fmt: skip
+    AlignedSourcesOpt,
+    AlignOpt,
+    EvalEveryOpt,
+    EveryOpt,
+    ForceOpt,
+    HeldOutOpt,
+    InitOpt,
+    OutputOpt,
+    RealignOpt,
+    RecipeOpt,
+    RestartsOpt,
+    SamplingOpt,
+    SeedOpt,
+    SeedsOpt,
+    SourcesOpt,
+    one_of,
+    words,
+)
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.starlight import Run, Search
 
 COLUMNS = (
     Column("model", "model"),
-    Column("name", "file"),
+    Column("name", "file", "name"),
     Column("split", "split"),
     Column("accuracy", "accuracy", SHARE),
     Column("loss", "loss", LOSS),
@@ -36,7 +52,9 @@ def fuse(
     objective: Annotated[
         str,
         typer.Option(
-            "--objective", help="sum, or normalised: divided by 1 + mu.", autocompletion=words("sum", "normalised"),
+            "--objective",
+            help="sum, or normalised: divided by 1 + mu.",
+            autocompletion=words("sum", "normalised"),
             callback=one_of("objective", "sum", "normalised"),
         ),
     ] = "sum",
@@ -44,7 +62,9 @@ def fuse(
     realign_every: RealignOpt = "epoch",
     align: AlignOpt = "weight",
     restarts: RestartsOpt = 1,
-    draws_per_step: Annotated[int, typer.Option("--draws-per-step", min=1, help="Sources and t drawn at each step.")] = 1,
+    draws_per_step: Annotated[
+        int, typer.Option("--draws-per-step", min=1, help="Sources and t drawn at each step.")
+    ] = 1,
     init: InitOpt = None,
     held_out: HeldOutOpt = None,
     eval_every: EvalEveryOpt = None,

@@ -65,7 +65,13 @@ def spec_record(workspace: "Workspace", watch: "Bars") -> "SpecRecord | None":
 
 
 def aligned_to_first(
-    workspace: "Workspace", models: "Sequence[Checkpoint]", method: str | None, *, restarts: int, seed: int, watch: "Bars"
+    workspace: "Workspace",
+    models: "Sequence[Checkpoint]",
+    method: str | None,
+    *,
+    restarts: int,
+    seed: int,
+    watch: "Bars",
 ) -> "tuple[Callable[[], list[Checkpoint]], str]":
     """The models as they are to be combined, found when asked for, and what alignment they rest on.
 
@@ -80,7 +86,7 @@ def aligned_to_first(
         watch.note(f"{others[0].name} was never aligned to {first.name}: {TWO_WAYS}")
 
     @cache
-    def present() -> list[Checkpoint]:
+    def present() -> "list[Checkpoint]":
         align = aligner(workspace.spec, method, restarts=restarts, seed=seed) if method not in (None, "none") else None
         return [first, *(other if align is None else align(first, other) for other in others)]
 

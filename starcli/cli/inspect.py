@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from starcli.cli.bundles import Common
 from starcli.cli.command import command
-from starcli.cli.options import Common
 from starcli.cli.output import Column
 from starcli.errors import StarcliError
 

@@ -1,14 +1,14 @@
 """starcli interpolate"""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import aligned_to_first, read_groups
-from starcli.cli.options import AlignOpt, Common, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt, Setup
+from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.output import Column
 from starcli.cli.targets import Job, fill
 from starcli.errors import StarcliError
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from starcli.workspace import Workspace
 
 COLUMNS = (
-    Column("models", "models"),
+    Column("models", "models", "name"),
     Column("weights", "weights"),
     Column("radius", "radius", "g"),
-    Column("alignment", "alignment"),
+    Column("alignment", "alignment", common=True),
     Column("output", "output"),
 )
 
@@ -41,7 +41,8 @@ def interpolate(
         list[float] | None, typer.Option("--weights", metavar="W...", help="A weight for each model; they sum to 1.")
     ] = None,
     perturb: Annotated[
-        float | None, typer.Option("--perturb", metavar="RADIUS", help="A random point at this distance from one model.")
+        float | None,
+        typer.Option("--perturb", metavar="RADIUS", help="A random point at this distance from one model."),
     ] = None,
     seed: SeedOpt = 0,
     align: AlignOpt = None,
@@ -108,7 +109,7 @@ def _maker(
 
     from starcli import path
 
-    def make(point: Mapping[str, Any]) -> dict[str, Tensor]:
+    def make(point: Mapping[str, Any]) -> "dict[str, Tensor]":
         if "radius" in point:
             generator = torch.Generator().manual_seed(point["seed"])
             return path.perturb(workspace, models()[0], point["radius"], generator, **settings)

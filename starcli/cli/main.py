@@ -1,30 +1,51 @@
 """The program: its commands, and the group whose `invoke` is the one error boundary."""
 
+import os
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from starcli.cli import (
-    align, barrier, bma, boundary, convert, eval, fuse, inspect, interpolate, permute, spec, star, train,
+    align,
+    barrier,
+    bma,
+    boundary,
+    convert,
+    eval,
+    fuse,
+    inspect,
+    interpolate,
+    permute,
+    spec,
+    star,
+    train,
 )  # fmt: skip
-from starcli.cli.command import register
+from starcli.cli.command import help_asked, register
+from starcli.cli.help import page
 from starcli.cli.options import TracebackOpt
+
 
 class Group(TyperGroup):
     """The program as a whole: whatever goes wrong in a command becomes words and an exit status here."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The program's own words; a bare `starcli` shows the help."""
         if not args:
             return super().parse_args(ctx, args)
+        help_asked(self, ctx, args[:1])
         return boundary.guard(lambda: super(Group, self).parse_args(ctx, args))
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         return boundary.guard(lambda: super(Group, self).invoke(ctx))
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def get_help(self, ctx: Any) -> str:
+        """The help page, where to begin in place of an example."""
+        return page(self, ctx, "bash examples/quickstart.sh")
+
+    def list_commands(self, ctx: Any) -> list[str]:
         """In the order of a pipeline, not of the alphabet."""
         return list(self.commands)
 
@@ -33,9 +54,11 @@ app = typer.Typer(
     name="starcli",
     cls=Group,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
+    add_help_option=False,  # `help_asked` answers, much sooner
+    add_completion=False,  # as `completion` below, whose values need no conversion either
 )
 
 
@@ -47,12 +70,48 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="[bold]Start here:[/bold]  bash examples/quickstart.sh")
+def _completion(name: str) -> Callable[[typer.Context, typer.CallbackParam, bool], None]:
+    def call(ctx: typer.Context, param: typer.CallbackParam, value: bool) -> None:
+        if value:
+            from typer import completion
+
+            _prepare_completion()
+            getattr(completion, name)(ctx, param, value)
+
+    return call
+
+
+def _prepare_completion() -> None:
+    """Let Typer know the shells; its own `add_completion` would do that at every start."""
+    import typer.completion
+
+    vars(typer.completion)["completion_init"]()
+
+
+@app.callback()
 def starcli(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and end.", callback=_version, is_eager=True)
     ] = False,
     traceback: TracebackOpt = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            help="Let this shell complete commands, options and names.",
+            callback=_completion("install_callback"),
+            is_eager=True,
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion",
+            help="Print that completion for the shell instead.",
+            callback=_completion("show_callback"),
+            is_eager=True,
+        ),
+    ] = False,
 ) -> None:
     """Find the star domain of a network's solutions: train, align, connect, average and fuse neural networks.
 
@@ -63,6 +122,8 @@ def starcli(
 
 def main() -> None:
     """The console script."""
+    if "_STARCLI_COMPLETE" in os.environ:  # set by the shell while it asks for completions
+        _prepare_completion()
     app(prog_name="starcli")
 
 

@@ -5,14 +5,20 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import read_groups
-from starcli.cli.options import Common, ForceOpt, ModelArg, OutputOpt, SeedOpt, Setup
+from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.output import Column
 from starcli.cli.targets import Job, fill, stem
 from starcli.errors import StarcliError
 
-COLUMNS = (Column("model", "model"), Column("by", "by"), Column("output", "output"), Column("moved", "units moved", "d"))
+COLUMNS = (
+    Column("model", "model"),
+    Column("by", "by"),
+    Column("output", "output"),
+    Column("moved", "units moved", "d"),
+)
 
 
 @command("starcli permute b.safetensors --by b.perm.safetensors -o b.aligned.safetensors")

@@ -1,19 +1,36 @@
 """starcli spec show | check | list | derive | explain | diff"""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from starcli.cli.command import command, register
-from starcli.cli.options import Common, ForceOpt, Setup
+from starcli.cli.bundles import Common, Setup
+from starcli.cli.command import command, help_asked, register
+from starcli.cli.help import page
+from starcli.cli.options import ForceOpt
 from starcli.cli.output import Column
 from starcli.errors import StarcliError
 
-if TYPE_CHECKING:
-    from starcli.specwork import Network
+
+class Group(TyperGroup):
+    """The commands about specs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The name of a command."""
+        help_asked(self, ctx, args[:1])
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        """The help page."""
+        return page(self, ctx, "starcli spec check my.yaml --arch resnet")
+
 
 app = typer.Typer(
+    cls=Group,
+    add_help_option=False,
     no_args_is_help=True,
     help="Permutation specs: which units of a network may change places. Show, check, derive, explain, compare them.",
     short_help="Permutation specs: show, check, derive, explain, compare.",
@@ -25,9 +42,7 @@ SpecArg = Annotated[
 InputOpt = Annotated[
     str | None, typer.Option("--input", metavar="1,3,224,224", help="Shape of an example input, batch included.")
 ]
-DtypeOpt = Annotated[
-    str, typer.Option("--input-dtype", help="float32, or int64 for tokens.", metavar="TYPE")
-]
+DtypeOpt = Annotated[str, typer.Option("--input-dtype", help="float32, or int64 for tokens.", metavar="TYPE")]
 REPORT = (
     Column("arch", "network"),
     Column("groups", "groups", "d"),
@@ -48,7 +63,7 @@ GROUPS = (
     Column("tensors", "tensors"),
 )
 FROZEN = (Column("tensor", "fixed tensor"), Column("axis", "axis", "d"), Column("reason", "why"))
-DIFFERENCES = (Column("what", "what"), Column("name", "name"), Column("first", "first"), Column("second", "second"))
+DIFFERENCES = (Column("difference", "difference"),)
 
 
 @command("starcli spec list")
@@ -58,11 +73,13 @@ def list_(common: Common) -> None:
 
     with common.session() as (_, results):
         for row in listed():
-            results.add("spec", row, LISTED)
+            results.add("spec_list", row, LISTED)
 
 
 @command("starcli spec show resnet > my.yaml")
-def show(common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")]) -> None:
+def show(
+    common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")]
+) -> None:
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
     from starcli.specwork import text_of
 
@@ -70,7 +87,9 @@ def show(common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", 
 
 
 @command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
-def check(common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32") -> None:
+def check(
+    common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32"
+) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
 
     Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
@@ -78,7 +97,7 @@ def check(common: Common, setup: Setup, *, given: SpecArg = None, input: InputOp
     from starcli.specwork import Network, checked
 
     network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
-    with common.session() as (watch, results):
+    with common.session() as (_, results):
         report = checked(network, given)
         results.add("spec_check", report.row(), REPORT)
     _refuse_unproved(report.row(), report.reasons)
@@ -110,7 +129,7 @@ def derive(
         check_output(output, force=force)
     network = Network.of(setup.choices(), None, shape=input, dtype=input_dtype)
     with common.session(output) as (watch, results):
-        report = derived(network)
+        report = derived(network, watch)
         for note in report.notes:
             watch.note(note)
         if output is not None and to_stdout(output):
@@ -124,7 +143,9 @@ def derive(
 
 
 @command("starcli spec explain --arch vit --data mnist")
-def explain(common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32") -> None:
+def explain(
+    common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32"
+) -> None:
     """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
     from starcli.specwork import Network, explained
 
@@ -157,12 +178,12 @@ def diff(
     with common.session() as (_, results):
         rows = differences(network, first, second)
         for row in rows:
-            results.add("difference", row, DIFFERENCES)
+            results.add("difference", {"first": first, "second": second, "difference": row}, DIFFERENCES)
     if rows:
         raise StarcliError(f"{first} and {second} differ in {len(rows)} places")
 
 
-def _refuse_unproved(row: dict[str, Any], reasons: dict[str, str]) -> None:
+def _refuse_unproved(row: dict[str, Any], reasons: Mapping[str, str]) -> None:
     if not row["proved"]:
         raise StarcliError("the spec is not proved", [f"{group}: {reason}" for group, reason in reasons.items()])
 

@@ -1,23 +1,36 @@
 """starcli star"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
 from starcli.cli.options import (
-    AlignedSourcesOpt, AlignOpt, Common, EvalEveryOpt, EveryOpt, ForceOpt, HeldOutOpt, InitOpt, OutputOpt, RealignOpt,
-    RecipeOpt, RestartsOpt, SamplingOpt, SeedOpt, SeedsOpt, Setup, SourcesOpt, Training,
-)  # fmt: skip
+    AlignedSourcesOpt,
+    AlignOpt,
+    EvalEveryOpt,
+    EveryOpt,
+    ForceOpt,
+    HeldOutOpt,
+    InitOpt,
+    OutputOpt,
+    RealignOpt,
+    RecipeOpt,
+    RestartsOpt,
+    SamplingOpt,
+    SeedOpt,
+    SeedsOpt,
+    SourcesOpt,
+)
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.starlight import Run, Search
 
 COLUMNS = (
-    Column("output", "star"),
+    Column("output", "star", "name"),
     Column("seed", "seed", "d"),
     Column("sources", "sources", "d"),
-    Column("alignment", "alignment"),
+    Column("alignment", "alignment", common=True),
     Column("train.loss", "train loss", LOSS),
     Column("test.loss", "test loss", LOSS),
     Column("test.accuracy", "accuracy", SHARE),
@@ -39,7 +52,9 @@ def star(
     realign_every: RealignOpt = "epoch",
     align: AlignOpt = "weight",
     restarts: RestartsOpt = 1,
-    draws_per_step: Annotated[int, typer.Option("--draws-per-step", min=1, help="Sources and t drawn at each step.")] = 1,
+    draws_per_step: Annotated[
+        int, typer.Option("--draws-per-step", min=1, help="Sources and t drawn at each step.")
+    ] = 1,
     init: InitOpt = None,
     held_out: HeldOutOpt = None,
     eval_every: EvalEveryOpt = None,

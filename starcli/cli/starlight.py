@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from starcli import files
 from starcli.cli.bars import Bars
+from starcli.cli.bundles import Setup, Training
 from starcli.cli.inputs import need_several, read_groups
-from starcli.cli.options import Setup, Training, epochs_between, seed_list
 from starcli.cli.targets import Job, check_place, fill, stem, to_stdout
+from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -104,10 +105,14 @@ class Run:
                     model = Checkpoint(found.tensors, job.finished, job.path.name)
                 else:
                     model = read(job.path, kinds=(kind,))
-                if not needed and aligned_sources is not None and not all(
-                    path.exists() for path in self._kept_paths(aligned_sources, job)
+                if (
+                    not needed
+                    and aligned_sources is not None
+                    and not all(path.exists() for path in self._kept_paths(aligned_sources, job))
                 ):
-                    self.watch.note(f"{aligned_sources}: what training's permutations were is known no more; use --force")
+                    self.watch.note(
+                        f"{aligned_sources}: what training's permutations were is known no more; use --force"
+                    )
             yield Made(job, model, self.sources, self.alignment)
 
     @cached_property

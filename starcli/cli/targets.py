@@ -179,12 +179,16 @@ class Job:
             finally:
                 self.watch.log = None
 
-    def write(self, tensors: "Mapping[str, Tensor]", *, history: Sequence[Mapping[str, Any]] = (), **facts: Any) -> None:
+    def write(
+        self, tensors: "Mapping[str, Tensor]", *, history: Sequence[Mapping[str, Any]] = (), **facts: Any
+    ) -> None:
         """Write the finished file with `facts` for its metadata, its whole log, and forget the state."""
         from starcli import checkpoint
 
         if history and not to_stdout(self.path):
             Log(self.path).replace(history)
-        self.metadata = checkpoint.write(self.path, tensors, self.plan.metadata(**facts))
+        stored = checkpoint.write(self.path, tensors, self.plan.metadata(**facts))
+        # as it will be read: results made from it are then the same when the line is typed again
+        self.metadata = checkpoint.parse_metadata(stored.to_text(), str(self.path))
         if self.state is not None:
             self.state.remove()

@@ -2,19 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
+from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
 from starcli.cli.inputs import spec_record
-from starcli.cli.options import (
-    Common, EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, Setup, Training, seed_list,
-)  # fmt: skip
+from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.targets import Job, fill
+from starcli.cli.values import seed_list
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Metadata
 
 COLUMNS = (
-    Column("output", "checkpoint"),
+    Column("output", "checkpoint", "name"),
     Column("seed", "seed", "d"),
     Column("train.loss", "train loss", LOSS),
     Column("train.accuracy", "accuracy", SHARE),

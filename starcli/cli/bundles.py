@@ -1,0 +1,208 @@
+"""Options that always go together: what every command has, network and data, the settings of training."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starcli import registry
+from starcli.cli import bars, boundary, output
+from starcli.cli.command import bundle
+from starcli.cli.options import names_of, one_of, words
+from starcli.cli.values import pairs
+
+if TYPE_CHECKING:
+    from starcli.training.recipe import Recipe
+    from starcli.workspace import Choices
+
+NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
+"""Headings of the help page for options that come in bundles."""
+
+
+@bundle
+@dataclasses.dataclass
+class Common:
+    """What every command has: the form of its results and how much it says."""
+
+    json: Annotated[bool, typer.Option("--json", help="Results as JSON lines.", rich_help_panel=GENERAL)] = False
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="No progress and no notes, only results and errors.", rich_help_panel=GENERAL
+        ),
+    ] = False
+    traceback: Annotated[
+        bool,
+        typer.Option(
+            "--traceback", help="Show where an error arose.", callback=boundary.show_traceback, is_eager=True,
+            rich_help_panel=GENERAL,
+        ),
+    ] = False  # fmt: skip
+
+    @contextlib.contextmanager
+    def session(self, to: Path | None = None) -> Iterator[tuple[bars.Bars, output.Results]]:
+        """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout."""
+        results = output.Results(json_lines=self.json, to_stderr=to is not None and str(to) == "-")
+        with bars.Bars(quiet=self.quiet) as watch, results:
+            yield watch, results
+
+
+@bundle
+@dataclasses.dataclass
+class Setup:
+    """What network on what data, and where it runs; left out, the checkpoints say it."""
+
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            "--arch",
+            metavar="NAME",
+            help="Architecture, where the file does not say it.",
+            rich_help_panel=NETWORK,
+            autocompletion=names_of(registry.ARCHITECTURES, "torchvision:", "timm:"),
+        ),
+    ] = None
+    arch_arg: Annotated[
+        list[str] | None,
+        typer.Option("--arch-arg", metavar="K=V...", help="Its arguments, such as width=16.", rich_help_panel=NETWORK),
+    ] = None
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            "--spec", metavar="FILE", help="Permutation spec, instead of the known one.", rich_help_panel=NETWORK
+        ),
+    ] = None
+    unproved: Annotated[
+        bool, typer.Option("--unproved", help="Use the spec without its proof.", rich_help_panel=NETWORK)
+    ] = False
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="Data set: a name, idx:DIR, folder:DIR or FILE.npz.",
+            rich_help_panel=NETWORK,
+            autocompletion=names_of(registry.DATASETS),
+        ),
+    ] = None
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="Where public data sets lie.", rich_help_panel=NETWORK),
+    ] = None
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a public data set that is not there.", rich_help_panel=NETWORK)
+    ] = False
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Only the first N examples of each split.", rich_help_panel=NETWORK
+        ),
+    ] = None
+    val_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--val-fraction", min=0, max=0.99, help="Share of the training data held back.", rich_help_panel=NETWORK
+        ),
+    ] = None
+    split_seed: Annotated[
+        int | None,
+        typer.Option("--split-seed", min=0, help="Seed of that split (default 0).", rich_help_panel=NETWORK),
+    ] = None
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            help="auto, cpu, cuda or mps.",
+            rich_help_panel=GENERAL,
+            autocompletion=words("auto", "cpu", "cuda", "mps"),
+            callback=one_of("device", "auto", "cpu", "cuda", "mps"),
+        ),
+    ] = "auto"
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="fp32, or bf16 for autocast.",
+            rich_help_panel=GENERAL,
+            autocompletion=words("fp32", "bf16"),
+            callback=one_of("precision", "fp32", "bf16"),
+        ),
+    ] = "fp32"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="CPU threads (default: all, one for a small network).", rich_help_panel=GENERAL
+        ),
+    ] = None
+
+    def choices(self, recipe: "Recipe | None" = None) -> "Choices":
+        """These flags, with what a recipe says of a new network and its data behind them; sets the threads."""
+        import torch
+
+        from starcli.workspace import Choices
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        arguments = pairs(self.arch_arg or [])
+        arch, data, val_fraction = self.arch, self.data, self.val_fraction
+        if recipe is not None:
+            if recipe.arch is not None and arch in (None, recipe.arch):
+                arch, arguments = recipe.arch, {**recipe.arch_args, **arguments}
+            data = data or recipe.data or "digits"
+            val_fraction = recipe.val_fraction if val_fraction is None else val_fraction
+        return Choices(
+            arch, arguments, self.spec, self.unproved, data, self.data_dir, self.download, self.limit, val_fraction,
+            self.split_seed, self.device, self.precision,
+        )  # fmt: skip
+
+
+@bundle
+@dataclasses.dataclass
+class Training:
+    """The settings of a recipe as flags; None leaves them to the recipe."""
+
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.", rich_help_panel=TRAINING)] = None
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.", rich_help_panel=TRAINING)] = None
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="sgd, adam or adamw.", rich_help_panel=TRAINING, autocompletion=names_of(registry.OPTIMIZERS)
+        ),
+    ] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = None
+    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd.", rich_help_panel=TRAINING)] = None
+    nesterov: Annotated[
+        bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's momentum.", rich_help_panel=TRAINING)
+    ] = None
+    weight_decay: Annotated[float | None, typer.Option(help="L2 penalty.", rich_help_panel=TRAINING)] = None
+    betas: Annotated[
+        list[float] | None, typer.Option(metavar="B1 B2", help="Decays of adam's averages.", rich_help_panel=TRAINING)
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="cosine, step or constant.", rich_help_panel=TRAINING, autocompletion=names_of(registry.SCHEDULES)
+        ),
+    ] = None
+    milestones: Annotated[
+        list[float] | None,
+        typer.Option(metavar="EPOCH...", help="Where the step schedule falls.", rich_help_panel=TRAINING),
+    ] = None
+    gamma: Annotated[float | None, typer.Option(help="By what it falls.", rich_help_panel=TRAINING)] = None
+    warmup: Annotated[float | None, typer.Option(help="Epochs of rising rate.", rich_help_panel=TRAINING)] = None
+    label_smoothing: Annotated[float | None, typer.Option(help="Share of smoothing.", rich_help_panel=TRAINING)] = None
+    clip: Annotated[float | None, typer.Option(help="Largest gradient norm.", rich_help_panel=TRAINING)] = None
+    augmentation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="pad-crop, flip, or none.", rich_help_panel=TRAINING),
+    ] = None
+
+    def over(self, recipe: "Recipe") -> "Recipe":
+        """`recipe` with these flags put in."""
+        flags = dataclasses.asdict(self)
+        if self.augmentation == ["none"]:
+            flags["augmentation"] = ()
+        return recipe.override(**flags)

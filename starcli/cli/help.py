@@ -1,0 +1,115 @@
+"""Help in plain text: what a command is for, a worked example, its options in groups.
+
+Written here rather than by rich, whose import alone takes as long as everything else that `--help` does.
+"""
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from typer.core import TyperOption
+
+WIDEST = 100
+INDENT = "  "
+VALUES = {"int": "N", "float": "X", "str": "WORD", "path": "FILE", "file": "FILE", "directory": "DIR"}
+
+
+def page(command: Any, ctx: Any, example: str = "") -> str:
+    """The whole help of a command or a group of commands."""
+    width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
+    parts = [_bold("Usage") + f"  {_usage(command, ctx)}", *_paragraphs(command.help or "", width)]
+    if example:
+        parts.append(f"{_bold('Example')}\n{INDENT}{example}")
+    if hasattr(command, "commands"):
+        rows = [(name, _first_line(sub)) for name, sub in command.commands.items()]
+        parts.append(_section("Commands", rows, width))
+    parts += [_section(title, rows, width) for title, rows in _grouped(command.get_params(ctx), ctx).items()]
+    return "\n\n".join(parts)
+
+
+def _usage(command: Any, ctx: Any) -> str:
+    words = [ctx.command_path]
+    for parameter in command.get_params(ctx):
+        if parameter.param_type_name == "argument":
+            words.append(parameter.metavar if parameter.required else f"[{parameter.metavar}]")
+        elif parameter.required:
+            words.append(
+                f"{parameter.opts[-1] if len(parameter.opts) == 1 else parameter.opts[1]} {_value(parameter, ctx)}"
+            )
+    words.append("COMMAND ..." if hasattr(command, "commands") else "[OPTIONS]")
+    return " ".join(words)
+
+
+def _first_line(command: Any) -> str:
+    text = command.short_help or (command.help or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+def _paragraphs(text: str, width: int) -> Iterator[str]:
+    for paragraph in textwrap.dedent(text).strip().split("\n\n"):
+        yield textwrap.fill(" ".join(paragraph.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]]:
+    """Rows of what can be said, by heading: arguments, the command's own options, then the bundles'."""
+    groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    for parameter in parameters:
+        if parameter.hidden:
+            continue
+        if isinstance(parameter, TyperOption):
+            title = parameter.rich_help_panel or ("General" if "--help" in parameter.opts else "Options")
+            words = ", ".join(sorted([*parameter.opts, *parameter.secondary_opts], key=len))
+            row = (f"{words} {_value(parameter, ctx)}".rstrip(), _explained(parameter))
+        else:
+            title, row = "Arguments", (parameter.metavar or parameter.name, _explained(parameter))
+        groups.setdefault(title, []).append(row)
+    if not any(name == "-h, --help" for rows in groups.values() for name, _ in rows):
+        groups.setdefault("General", []).append(("-h, --help", "Show this page and end."))
+    # the command's own matters come first, what every command has last
+    order = sorted(
+        groups, key=lambda title: ("Arguments", "Options", "Training", "Network and data", "General").index(title)
+    )
+    return {title: groups[title] for title in order if groups[title]}
+
+
+def _value(parameter: Any, ctx: Any) -> str:
+    if parameter.is_flag:
+        return ""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    kind = parameter.display_type(ctx).strip("<>").split()[0]
+    return VALUES.get(kind, "WORD")
+
+
+def _explained(parameter: Any) -> str:
+    """The help of a parameter and its default, where that says something."""
+    text, default = parameter.help or "", parameter.default
+    if parameter.required and isinstance(parameter, TyperOption):
+        return f"{text} (required)"
+    if default is None or isinstance(default, bool) or default in ((), []):
+        return text
+    return f"{text} (default: {default:g})" if isinstance(default, float) else f"{text} (default: {default})"
+
+
+def _section(title: str, rows: list[tuple[str, str]], width: int) -> str:
+    """A heading and two columns; what does not fit into the first has the second on the next line."""
+    column = min(max(len(name) for name, _ in rows) + 2, 30)
+    lines = [_bold(title)]
+    for name, text in rows:
+        wrapped = textwrap.wrap(text, max(width - column - len(INDENT), 20)) or [""]
+        head = f"{INDENT}{name:<{column}}"
+        if len(name) + 2 > column:
+            lines.append(INDENT + name)
+            head = INDENT + " " * column
+        lines.append((head + wrapped[0]).rstrip())
+        lines += [INDENT + " " * column + more for more in wrapped[1:]]
+    return "\n".join(lines)
+
+
+def _bold(text: str) -> str:
+    """Bold on a terminal that shows it."""
+    plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\033[1m{text}\033[0m"

@@ -1,0 +1,253 @@
+"""Specs as `starcli spec` treats them: of one network, checked, derived, explained and compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from starcli import __version__, archspec, checkpoint, models
+from starcli.archspec import Resolved
+from starcli.data import open_data
+from starcli.derive import Derived, derive, derive_and_prove
+from starcli.derive.folding import to_yaml
+from starcli.errors import StarcliError
+from starcli.models import external
+from starcli.models.arguments import checked as checked_arguments
+from starcli.progress import SILENT, Progress
+from starcli.proof import Proof, prove
+from starcli.registry import ARCHITECTURES, resolve
+from starcli.workspace import Choices
+
+IMAGE = (3, 224, 224)
+"""Input of an architecture from a library of image classifiers, where nothing else is said."""
+
+BATCH = 2
+"""Examples in an example input: tracing must not take the batch for an axis of size 1."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A built network with an example input, and the variables that patterns of its spec may use."""
+
+    name: str
+    module: nn.Module
+    example: tuple[Tensor, ...]
+    variables: Mapping[str, int]
+    shipped: archspec.Spec | None
+
+    @classmethod
+    def of(cls, choices: Choices, given: str | None, *, shape: str | None = None, dtype: str = "float32") -> "Network":
+        """The network that the flags name; without `--arch`, that of a checkpoint or of a shipped spec's name."""
+        name, arguments, recorded = choices.arch, dict(choices.arch_args), None
+        if name is None and given is not None and _is_checkpoint(given):
+            architecture = checkpoint.read_metadata(Path(given))[1].architecture
+            if architecture is None:
+                raise StarcliError(f"{given}: does not say what network it is; give --arch")
+            name, recorded = architecture.name, tuple(architecture.input_shape)
+            arguments = {**architecture.arguments, **arguments}
+        elif name is None and given in ARCHITECTURES:
+            name = given
+        if name is None:
+            raise StarcliError("--arch is needed: the network that the spec is of")
+        input_shape = _input_shape(name, arguments, choices, recorded, shape)
+        trusted = choices.arch is not None
+        module = models.build(name, trusted=trusted, **_fitted(name, arguments, input_shape, trusted=trusted))
+        integers = {key: value for key, value in arguments.items() if type(value) is int}
+        shipped = models.specification(name, _fitted(name, arguments, input_shape, trusted=trusted))
+        spec, variables = shipped or (None, {})
+        return cls(name, module, (_example(input_shape, dtype),), {**integers, **variables}, spec)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Tensor name -> shape."""
+        return {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
+
+    @property
+    def buffers(self) -> list[str]:
+        """Names of the network's buffers."""
+        return [name for name, _ in self.module.named_buffers()]
+
+    def resolve(self, given: str | None) -> Resolved:
+        """The spec that `given` names (a shipped name, a file, a checkpoint), or the one shipped, or one derived."""
+        if given is None and self.shipped is None:
+            return derive(self.module, self.example).resolved
+        if given is not None and _is_checkpoint(given):
+            record = checkpoint.read_metadata(Path(given))[1].spec
+            if record is None:
+                raise StarcliError(f"{given}: records no spec")
+            resolved = Resolved.from_json(record.resolved)
+            resolved.check(self.shapes)
+            return resolved
+        spec = self.shipped if given is None else archspec.load(given)
+        assert spec is not None
+        return spec.resolve(self.shapes, self.variables, self.buffers)
+
+
+def _is_checkpoint(given: str) -> bool:
+    return given.endswith(".safetensors")
+
+
+def _input_shape(
+    name: str, arguments: Mapping[str, Any], choices: Choices, recorded: tuple[int, ...] | None, shape: str | None
+) -> tuple[int, ...]:
+    """The shape of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
+    if shape is not None:
+        return _parsed(shape)
+    if choices.data is not None:
+        return open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape
+    if recorded is not None:
+        return recorded
+    if external.is_external(name):
+        if name.partition(":")[0] in ("torchvision", "timm"):
+            return IMAGE
+        raise StarcliError(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
+    values = checked_arguments(name, resolve(ARCHITECTURES, "architecture", name), arguments)
+    if "input_size" in values:
+        return (int(values["input_size"]),)
+    size = values.get("image_size", IMAGE[1] if name in ("resnet18", "resnet50") else 32)
+    return (int(values["in_channels"]), *((size, size) if isinstance(size, int) else tuple(size)))
+
+
+def _parsed(shape: str) -> tuple[int, ...]:
+    words = shape.split(",")
+    if len(words) < 2 or not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise StarcliError(f"--input {shape}: expected sizes, batch included, as in 1,3,224,224")
+    return tuple(int(word) for word in words[1:])
+
+
+def _fitted(name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...], *, trusted: bool) -> dict[str, Any]:
+    """Arguments of a registry architecture completed for its input; those of others as they are."""
+    if external.is_external(name):
+        return dict(arguments)
+    values = checked_arguments(name, resolve(ARCHITECTURES, "architecture", name), arguments)
+    classes = int(values["num_classes"])
+    return models.complete(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted)
+
+
+def _example(input_shape: tuple[int, ...], dtype: str) -> Tensor:
+    if dtype == "int64":
+        return torch.zeros(BATCH, *input_shape, dtype=torch.int64)  # the proof draws from the vocabulary
+    if dtype != "float32":
+        raise StarcliError(f"--input-dtype {dtype}: expected float32 or int64")
+    return torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of a spec: the numbers of DESIGN section 4, and the YAML of a derived one."""
+
+    network: Network
+    resolved: Resolved
+    proof: Proof
+    frozen: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """`spec check` and `spec derive` as an object."""
+        parameters = sum(tensor.numel() for tensor in self.network.module.parameters())
+        return {
+            "arch": self.network.name,
+            "groups": len(self.resolved.groups),
+            "tensors": len(self.resolved.shapes),
+            "parameters": parameters,
+            "log10_symmetries": self.resolved.log10_symmetries(),
+            "movable": self.resolved.movable(),
+            "frozen": list(self.frozen),
+            "worst_difference": self.proof.worst_difference,
+            "proved": self.proof.proved,
+            "undecided": list(self.proof.undecided),
+            "sha256": self.resolved.sha256,
+        }
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why each group that is not proved is not."""
+        return self.proof.reasons
+
+    @property
+    def yaml(self) -> str:
+        """The spec to be read by people, with what the proof said above it."""
+        lines = [
+            f"{self.network.name}: derived and proved by starcli {__version__}",
+            f"groups {len(self.resolved.groups)}, worst difference {self.proof.worst_difference:.0e}",
+            *(f"undecided: {group}: {self.proof.reasons.get(group, '')}" for group in self.proof.undecided),
+            *(f"fixed, since the proof refused it: {group}: {reason}" for group, reason in self.rejected.items()),
+        ]
+        return "".join(f"# {' '.join(line.split())}\n" for line in lines) + to_yaml(self.resolved)
+
+
+def checked(network: Network, given: str | None) -> Report:
+    """The spec that `given` names, checked against the network's tensors and proved."""
+    resolved = network.resolve(given)
+    proof = prove(network.module, resolved, network.example)
+    return Report(network, resolved, proof, tuple(_fixed(resolved)))
+
+
+def derived(network: Network, progress: Progress = SILENT) -> Report:
+    """The spec that tracing finds, proved."""
+    found = derive_and_prove(network.module, network.example, progress=progress)
+    assert found.proof is not None
+    frozen = tuple(each.to_json() for each in found.frozen)
+    return Report(network, found.resolved, found.proof, frozen, found.notes, found.rejected)
+
+
+def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = None) -> list[dict[str, Any]]:
+    """Axes of learnable tensors on which nothing moves."""
+    return [
+        {"tensor": name, "axis": axis, "reason": (reasons or {}).get((name, axis), "the spec fixes it")}
+        for name in resolved.learnable()
+        for axis, expression in enumerate(resolved.axes[name])
+        if expression.isdecimal()
+    ]
+
+
+def explained(network: Network, given: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row for each group, and one for each fixed axis: tracing says why it is fixed, where it finds it so too."""
+    resolved = network.resolve(given)
+    proof = prove(network.module, resolved, network.example)
+    traced = _traced(network)
+    reasons = {} if traced is None else {(each.tensor, each.axis): each.reason for each in traced.frozen}
+    groups = [
+        {
+            "group": name,
+            "size": group.size,
+            "within": group.within,
+            "verdict": proof.verdicts.get(name),
+            "tensors": list(resolved.bearing[name]),
+        }
+        for name, group in resolved.groups.items()
+    ]
+    return groups, _fixed(resolved, reasons)
+
+
+def _traced(network: Network) -> Derived | None:
+    try:
+        return derive(network.module, network.example)
+    except StarcliError:
+        return None  # a network that cannot be traced still has the spec that was written for it
+
+
+def listed() -> list[dict[str, Any]]:
+    """The shipped specs and the architectures of the same name."""
+    return [{"name": name, "architectures": name if name in ARCHITECTURES else None} for name in archspec.shipped()]
+
+
+def text_of(given: str) -> str:
+    """A spec as YAML: of a shipped name or a file as written, of a checkpoint as resolved."""
+    if _is_checkpoint(given):
+        record = checkpoint.read_metadata(Path(given))[1].spec
+        if record is None:
+            raise StarcliError(f"{given}: records no spec")
+        return to_yaml(Resolved.from_json(record.resolved))
+    archspec.load(given)  # what cannot be read is an error, not shown
+    path = archspec.spec_dir() / f"{given}.yaml" if given in archspec.shipped() else Path(given)
+    return path.read_text(encoding="utf-8")
+
+
+def differences(network: Network, first: str, second: str) -> list[str]:
+    """In what the symmetries that two specs of the network describe differ; names of groups do not count."""
+    return archspec.same_symmetries(network.resolve(first), network.resolve(second))
