@@ -15,6 +15,7 @@ from starcli.data import Dataset, needs_path, open_data
 from starcli.errors import StarcliError
 from starcli.models.flat import FlatNetwork
 from starcli.specs import Proved, find
+from starcli.threads import choose_threads
 
 PRECISIONS = {"fp32": "32-bit floats throughout", "bf16": "bfloat16 autocast for the heavy operators"}
 DEVICES = {"auto": "cuda or mps where there is one, else cpu", "cpu": "", "cuda": "", "mps": ""}
@@ -36,6 +37,7 @@ class Choices:
     split_seed: int | None = None
     device: str = "auto"
     precision: str = "fp32"
+    threads: int | None = None
 
 
 def choose_device(name: str) -> torch.device:
@@ -73,6 +75,12 @@ class Workspace:
             trusted=self.choices.arch is not None,
             **self.architecture.arguments,
         )
+
+    def outline(self) -> torch.nn.Module:
+        """The network for its names and shapes alone: on the meta device where the architecture is ours."""
+        if models.is_external(self.architecture.name):
+            return self._build()
+        return models.outline(self.architecture.name, **self.architecture.arguments)
 
     @cached_property
     def spec(self) -> Proved:
@@ -112,7 +120,9 @@ def new_workspace(choices: Choices) -> Workspace:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
     dataset = _open(choices, None)
     architecture = _chosen(choices.arch, choices, dataset)
-    return Workspace(architecture, dataset, choose_device(choices.device), choices.precision, choices)
+    workspace = Workspace(architecture, dataset, choose_device(choices.device), choices.precision, choices)
+    choose_threads(workspace.outline(), dataset.input_shape, choices.threads)
+    return workspace
 
 
 def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspace:
@@ -131,6 +141,7 @@ def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspa
         architecture, dataset, choose_device(choices.device), choices.precision, choices, first.metadata.spec
     )
     _refuse_misfits(workspace, checkpoints)
+    choose_threads(workspace.outline(), dataset.input_shape, choices.threads)
     return workspace
 
 
@@ -160,6 +171,8 @@ def _open(choices: Choices, record: DataRecord | None) -> Dataset:
         limit=chosen(choices.limit, record and record.limit),
         val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
+        # images of a folder are scaled as they were for the checkpoint
+        image_size=record.input_shape[-1] if record is not None and record.name == "folder" else None,
     )
     if record is not None and choices.data is None and dataset.fingerprint != record.fingerprint:
         raise StarcliError(
@@ -195,7 +208,7 @@ def _short(value: Any) -> str:
 
 def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> None:
     """Each checkpoint must have exactly the network's tensors, all finite, and as many classes as the data."""
-    network = workspace._build()
+    network = workspace.outline()
     expected = network.state_dict()
     problems = []
     for checkpoint in checkpoints:
@@ -203,7 +216,8 @@ def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> 
     if problems:
         raise StarcliError(f"the weights do not fit the network {workspace.architecture.name}", problems[:50])
     with torch.no_grad():
-        outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape))
+        device = next(network.parameters()).device
+        outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape, device=device))
     if tuple(outputs.shape) != (2, workspace.dataset.num_classes):
         raise StarcliError(
             f"the network has outputs of shape {tuple(outputs.shape[1:])}, the data {workspace.dataset.name} "

@@ -139,13 +139,9 @@ class Setup:
     ] = None
 
     def choices(self, recipe: "Recipe | None" = None) -> "Choices":
-        """These flags, with what a recipe says of a new network and its data behind them; sets the threads."""
-        import torch
-
+        """These flags, with what a recipe says of a new network and its data behind them."""
         from starcli.workspace import Choices
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         arguments = pairs(self.arch_arg or [])
         arch, data, val_fraction = self.arch, self.data, self.val_fraction
         if recipe is not None:
@@ -155,7 +151,7 @@ class Setup:
             val_fraction = recipe.val_fraction if val_fraction is None else val_fraction
         return Choices(
             arch, arguments, self.spec, self.unproved, data, self.data_dir, self.download, self.limit, val_fraction,
-            self.split_seed, self.device, self.precision,
+            self.split_seed, self.device, self.precision, self.threads,
         )  # fmt: skip
 
 

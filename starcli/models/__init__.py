@@ -11,13 +11,14 @@ from starcli.archspec import Spec, load, spec_dir
 from starcli.errors import StarcliError
 from starcli.models import external
 from starcli.models.arguments import Builder, checked, image_size_of, names
+from starcli.models.external import is_external
 from starcli.models.initialise import initialised
 from starcli.registry import ARCHITECTURES, lookup, resolve
 
 # metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
 LARGEST = 2_000_000_000
 
-__all__ = ["LARGEST", "build", "complete", "outline", "specification"]
+__all__ = ["LARGEST", "build", "complete", "is_external", "outline", "specification"]
 
 
 def build(
@@ -35,7 +36,7 @@ def build(
     `LARGEST` parameters.
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    if external.is_external(name):
+    if is_external(name):
         function = external.function_of(name, trusted=trusted)
         return initialised(lambda: external.build_external(name, function, arguments), generator)
     function = _function(name)
@@ -65,7 +66,7 @@ def complete(
     batch of that shape. Raises StarcliError where given arguments contradict the data, or the network does not admit
     such inputs.
     """
-    if external.is_external(name):
+    if is_external(name):
         function = external.function_of(name, trusted=trusted)
         values = {**external.derived(name, function, input_shape, num_classes), **arguments}
         # code that is not ours may not run on the meta device
@@ -81,7 +82,7 @@ def complete(
 
 def specification(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
     """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
-    if external.is_external(name):
+    if is_external(name):
         return None
     values = checked(name, _function(name), arguments)
     file, variables = _specification(name, values)
