@@ -9,6 +9,7 @@ places at once, as long as other places of the same group stay generic. The few 
 mean: permute there alone and compare.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ NOTHING = 1e-9
 # Of a float32 derivative that is zero but for rounding.
 FLAT = 1e-5
 MAX_PASSES = 12
-FIRST_PASSES = 5
 MAX_EXACT = 64
 
 
@@ -72,7 +72,7 @@ def involution(spec: Resolved, generator: torch.Generator) -> Permutation:
 
 
 class Controls:
-    """The controls of one proof: `undecided` maps each group to the places that could not be shown to matter."""
+    """The controls of one proof: in the end `open` holds the places that could not be shown to matter."""
 
     def __init__(
         self,
@@ -84,52 +84,50 @@ class Controls:
     ) -> None:
         self.spec, self.base, self.inputs, self.generator = spec, base, inputs, generator
         self.places = {group: found for group, found in places(spec).items() if group in set(groups)}
-        # A group at a single place: leaving it out leaves nothing, so it only has to matter at all (see `unused`).
         self.open: dict[Place, None] = {
             place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
         }
+        # Tensors that the outputs do not depend on even formally: eval mode leaves out their branch.
         self.unused: set[str] = set()
         self.flat: set[Place] = set()
         self.aliases = {name: names for names in spec.tied for name in names}
 
-    def by_gradient(self, subject: Subject, scale: Sequence[float], passes: int) -> None:
+    def run(self, exact: Subject, quick: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
+        """All controls: `quick` (float32) differentiates, `exact` (float64), whose outputs are `outputs`, measures."""
+        # Some networks cannot be differentiated (in-place changes of parameters): everything is measured then.
+        with contextlib.suppress(RuntimeError):
+            self.by_gradient(quick, scale)
+        self.close_inert(exact, outputs, scale)
+        self.exactly(exact, outputs, scale)
+
+    def by_gradient(self, subject: Subject, scale: Sequence[float]) -> None:
         """Close places by derivatives: a few forward and backward passes for all of them together."""
         inputs = [tensor.to(subject.dtype) if tensor.is_floating_point() else tensor for tensor in self.inputs]
-        for attempt in range(passes):
+        for attempt in range(MAX_PASSES):
             chosen = self._choose(share=0.5 / (1 + attempt // 3))
             if not chosen:
                 return
             swap = involution(self.spec, self.generator)
-            start = {name: subject.state[name].detach().clone() for name in chosen}
-            middle = {name: self._between(start[name], found, swap) for name, found in chosen.items()}
+            middle = {name: self._between(self.base[name], found, swap) for name, found in chosen.items()}
             subject.load(self._with_aliases(middle))
             gradients = self._gradients(subject, inputs, scale, list(chosen))
-            subject.load(self._with_aliases(start))
+            subject.load(self._with_aliases({name: self.base[name] for name in chosen}))
             for name, gradient in gradients.items():
-                if gradient is not None:
-                    self._close(chosen[name], gradient, middle[name].sub_(start[name]))
-
-    def sort_rest(self, subject: Subject, scale: Sequence[float]) -> None:
-        """What open places could be instead: on a tensor that the outputs do not depend on even formally, since eval
-        mode leaves its branch out (`unused`), or without any effect (`flat`), which remains to be shown."""
-        inputs = [tensor.to(subject.dtype) if tensor.is_floating_point() else tensor for tensor in self.inputs]
-        names = list(dict.fromkeys(place.tensor for place in self.open))
-        gradients = self._gradients(subject, inputs, scale, names)
-        self.unused = {name for name, found in gradients.items() if found is None}
-        for place in self.open:
-            gradient = gradients[place.tensor]
-            if gradient is not None:
-                product = gradient.mul(subject.state[place.tensor].detach())
-                blocks = (block for block in self.spec.blocks[place.tensor] if place.sub_axes(block))
-                if sum(float(block.view(product).abs().sum()) for block in blocks) < FLAT:
-                    self.flat.add(place)
+                if gradient is None:
+                    self.unused.add(name)
+                else:
+                    self._close(chosen[name], gradient, middle.pop(name))
 
     def _with_aliases(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {other: value for name, value in tensors.items() for other in self.aliases.get(name, (name,))}
 
     def _choose(self, share: float) -> dict[str, list[Place]]:
         """Open places to try together: one axis a tensor, one group a part, and at most `share` of any group's."""
-        candidates = [place for place in self.open if len(self.places[place.group]) > 1]
+        candidates = [
+            place
+            for place in self.open
+            if len(self.places[place.group]) > 1 and place not in self.flat and place.tensor not in self.unused
+        ]
         order = torch.randperm(len(candidates), generator=self.generator).tolist()
         left = {group: max(1, int(share * len(found))) for group, found in self.places.items()}
         axis: dict[str, int] = {}
@@ -173,68 +171,61 @@ class Controls:
             for tensor in tensors:
                 tensor.requires_grad_(False)
 
-    def _close(self, found: Sequence[Place], gradient: Tensor, half_step: Tensor) -> None:
-        """Close the places of one tensor where <gradient, T_p - T> is large; `half_step` is (T_p - T) / 2."""
-        product = gradient.mul(half_step)
+    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor) -> None:
+        """Close the places of one tensor where <gradient, T_p - T> is large; `middle` is (T_p + T) / 2 at all of them.
+
+        Where the gradient is zero but for rounding the place is `flat`: probably without any effect.
+        """
+        step = torch.sub(middle, self.base[found[0].tensor]).mul_(2).mul_(gradient)
+        effect = middle.mul_(gradient).abs_()
         for place in found:
-            blocks = (block for block in self.spec.blocks[place.tensor] if place.sub_axes(block))
-            if abs(2 * sum(float(block.view(product).sum()) for block in blocks)) > THRESHOLD:
-                self.open.pop(place, None)
+            blocks = [block for block in self.spec.blocks[place.tensor] if place.sub_axes(block)]
+            if abs(sum(float(block.view(step).sum()) for block in blocks)) > THRESHOLD:
+                self.open.pop(place)
+            elif sum(float(block.view(effect).sum()) for block in blocks) < FLAT:
+                self.flat.add(place)
 
     def close_inert(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """Places whose values the output never depends on although it uses them (a key's bias under softmax, a bias
-        before a normalisation of its channel): permuting them or not, nothing changes, so they prove or refute nothing.
-        """
-        found: dict[str, list[Place]] = defaultdict(list)
-        for place in self.flat:
-            found[place.tensor].append(place)
-        changed = {name: self._noisy(self.base[name], each) for name, each in found.items()}
-        if changed and self._measure(subject, changed, outputs, scale) <= NOTHING:
+        """Close flat places whose values the output really never depends on although it uses them (a key's bias under
+        softmax, a bias before a normalisation of its channel): permuted or not, nothing changes."""
+        if self.flat and self._redrawn(self.flat, subject, outputs, scale) <= NOTHING:
             for place in self.flat:
+                del self.open[place]
+            return
+        for place in sorted(self.flat, key=str)[:MAX_EXACT]:
+            if self._redrawn([place], subject, outputs, scale) <= NOTHING:
                 del self.open[place]
 
     def exactly(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """Close what is left by measuring it, place by place: permuted there alone, or, at no effect, redrawn there."""
-        for place in list(self.open)[:MAX_EXACT]:
-            tensor = self.base[place.tensor]
-            swap = involution(self.spec, self.generator)
-            changed = tensor.clone()
-            for block in self.spec.blocks[place.tensor]:
-                if only := place.sub_axes(block):
-                    block.view(changed).copy_(swap.partial(block, tensor, only))
+        """Close what is left by what a control means: permuted at the place alone, does the output change?
+
+        A group that stands at a single place has no other to be held against: it only has to matter there.
+        """
+        for place in [place for place in self.open if place.tensor not in self.unused][:MAX_EXACT]:
             if len(self.places[place.group]) == 1:
-                changed = self._noisy(tensor, [place])
-            measured = self._measure(subject, {place.tensor: changed}, outputs, scale)
-            if measured <= NOTHING and place.tensor not in self.unused:
-                measured = self._measure(subject, {place.tensor: self._noisy(tensor, [place])}, outputs, scale)
-                if measured <= NOTHING:
-                    del self.open[place]
-            elif measured > THRESHOLD:
+                measured = self._redrawn([place], subject, outputs, scale)
+            else:
+                tensor, swap = self.base[place.tensor], involution(self.spec, self.generator)
+                changed = tensor.clone()
+                for block in self.spec.blocks[place.tensor]:
+                    if only := place.sub_axes(block):
+                        block.view(changed).copy_(swap.partial(block, tensor, only))
+                measured = self._measure(subject, {place.tensor: changed}, outputs, scale)
+            if measured > THRESHOLD:
                 del self.open[place]
 
-    def run(self, exact: Subject, quick: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """All controls: `quick` (float32) differentiates, `exact` (float64), whose outputs are `outputs`, measures."""
-        try:
-            self.by_gradient(quick, scale, FIRST_PASSES)
-            if self.open:
-                self.sort_rest(quick, scale)
-                self.close_inert(exact, outputs, scale)
-                self.by_gradient(quick, scale, MAX_PASSES - FIRST_PASSES)
-        except RuntimeError:
-            # Some networks cannot be differentiated (in-place changes of parameters): all that is left is measured.
-            self.unused = {place.tensor for place in self.open}
-        self.exactly(exact, outputs, scale)
-
-    def _noisy(self, tensor: Tensor, found: Sequence[Place]) -> Tensor:
-        """The tensor with every value at the places drawn anew, positive ones positive."""
-        result = tensor.clone()
-        for place in found:
+    def _redrawn(
+        self, found: Iterable[Place], subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]
+    ) -> float:
+        """The change of the output when every value at the places is drawn anew, positive ones positive."""
+        changed: dict[str, Tensor] = {}
+        for place in sorted(found, key=str):
+            tensor = changed.setdefault(place.tensor, self.base[place.tensor].clone())
             for block in self.spec.blocks[place.tensor]:
                 if place.sub_axes(block):
-                    view = block.view(result)
-                    factor = torch.rand(view.shape, generator=self.generator, dtype=torch.float64)
-                    view.mul_(0.5 + factor)
-        return result
+                    view = block.view(tensor)
+                    view.mul_(0.5 + torch.rand(view.shape, generator=self.generator))
+        return self._measure(subject, changed, outputs, scale)
 
     def _measure(
         self, subject: Subject, tensors: Mapping[str, Tensor], outputs: Sequence[Tensor], scale: Sequence[float]
