@@ -34,22 +34,26 @@ def show_traceback(value: bool) -> bool:
     return value
 
 
-def guard(run: Callable[[], T]) -> T:
-    """What `run` returns; anything that it raises is said in one place and ends the program with its status."""
+def guard(run: Callable[[], T], *, last: bool = True) -> T:
+    """What `run` returns; anything that it raises is said in one place and ends the program with its status.
+
+    `last` is false where a command is still to follow, for which `--traceback` was said.
+    """
     global _traceback
     try:
         with signals.caught():
             result = run()
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be said
+        _traceback = _traceback and not last
         return result
     except (typer.Exit, typer.Abort):
+        _traceback = False
         raise
     except BaseException as error:
         if _traceback and not isinstance(error, BrokenPipeError):
             traceback.print_exc()
-        raise typer.Exit(_status(error)) from None
-    finally:
-        _traceback = False
+        status, _traceback = _status(error), False
+        raise typer.Exit(status) from None
 
 
 def _status(error: BaseException) -> int:

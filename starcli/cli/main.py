@@ -35,7 +35,7 @@ class Group(TyperGroup):
         if not args:
             return super().parse_args(ctx, args)
         help_asked(self, ctx, args[:1])
-        return boundary.guard(lambda: super(Group, self).parse_args(ctx, args))
+        return boundary.guard(lambda: super(Group, self).parse_args(ctx, args), last=False)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
