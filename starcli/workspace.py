@@ -13,6 +13,7 @@ from starcli import models
 from starcli.checkpoint import Architecture, Checkpoint, DataRecord, SpecRecord
 from starcli.data import Dataset, needs_path, open_data
 from starcli.errors import StarcliError
+from starcli.memory import keep_freed_memory
 from starcli.models.flat import FlatNetwork
 from starcli.specs import Proved, find
 from starcli.threads import choose_threads
@@ -122,6 +123,7 @@ def new_workspace(choices: Choices) -> Workspace:
     architecture = _chosen(choices.arch, choices, dataset)
     workspace = Workspace(architecture, dataset, choose_device(choices.device), choices.precision, choices)
     choose_threads(workspace.outline(), dataset.input_shape, choices.threads)
+    keep_freed_memory()
     return workspace
 
 
@@ -142,6 +144,7 @@ def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspa
     )
     _refuse_misfits(workspace, checkpoints)
     choose_threads(workspace.outline(), dataset.input_shape, choices.threads)
+    keep_freed_memory()
     return workspace
 
 
