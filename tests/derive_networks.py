@@ -41,13 +41,9 @@ class Llama(nn.Module):
         x = self.embed(tokens)
         batch, length, _ = x.shape
         h = self.norm1(x)
-        q, k, v = (
-            f(h).view(batch, length, -1, self.unit).transpose(1, 2) for f in (self.q, self.k, self.v)
-        )
+        q, k, v = (f(h).view(batch, length, -1, self.unit).transpose(1, 2) for f in (self.q, self.k, self.v))
         q, k = self.rotated(q), self.rotated(k)
-        k, v = (
-            each[:, :, None].expand(-1, -1, self.heads // self.shared, -1, -1).reshape(q.shape) for each in (k, v)
-        )
+        k, v = (each[:, :, None].expand(-1, -1, self.heads // self.shared, -1, -1).reshape(q.shape) for each in (k, v))
         scores = q @ k.transpose(-1, -2) / self.unit**0.5
         scores = scores.masked_fill(torch.ones(length, length, dtype=torch.bool).triu(1), float("-inf"))
         x = x + self.o((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, -1))
@@ -178,6 +174,17 @@ class Shuffled(nn.Module):
         h = F.relu(self.a(x))
         h = h.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
         return self.last(F.relu(self.b(h)).mean((2, 3)))
+
+
+class ShuffledOnce(nn.Module):
+    """A channel shuffle between two layers that know no groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.relu(self.first(x)).unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2))
 
 
 class Halves(nn.Module):

@@ -87,7 +87,7 @@ def resnext50_32x4d() -> float:
 
 
 def regnet_y_400mf() -> float:
-    """A stage's stream of w; in a block w/8 groups, 8 units on both sides of each, squeeze to a quarter of its input."""
+    """A stage's stream of w; in a block w/8 groups, 8 units on both sides of each, squeezed to 1/4 of the input."""
     total, before = log(32), 32
     for w, blocks in ((48, 1), (104, 3), (208, 6), (440, 6)):
         total += log(w)
@@ -134,9 +134,9 @@ def shufflenet_v2_x1_0() -> float:
 
 
 FAMILIES = (
-    (resnet18, 32), (resnet50, 32), (vgg11_bn, 64), (alexnet, 64), (densenet121, 32), (squeezenet1_1, 64), (mobilenet_v2, 32),
-    (efficientnet_b0, 32), (mnasnet1_0, 32), (resnext50_32x4d, 32), (regnet_y_400mf, 32), (convnext_tiny, 32), (swin_t, 64),
-    (googlenet, 32), (shufflenet_v2_x1_0, 32),
+    (resnet18, 32), (resnet50, 32), (vgg11_bn, 64), (alexnet, 64), (densenet121, 32), (squeezenet1_1, 64),
+    (mobilenet_v2, 32), (efficientnet_b0, 32), (mnasnet1_0, 32), (resnext50_32x4d, 32), (regnet_y_400mf, 32),
+    (convnext_tiny, 32), (swin_t, 64), (googlenet, 32), (shufflenet_v2_x1_0, 32),
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def log(*sizes: int) -> float:
 
 IMAGE = (torch.rand(2, 2, 6, 6),)
 CASES = {
-    # stream; 2 key-value heads with 3 query heads and 4 value units in each; rotary positions fix query-key units; hidden
+    # stream; 2 key-value heads, 3 query heads and 4 value units in each (rotary positions fix the others); hidden
     "llama": (nets.Llama, (torch.randint(0, 11, (2, 5)),), log(24, 2, 10) + 2 * log(3, 4)),
     "cross-attention": (nets.CrossAttention, (torch.rand(2, 4, 5), torch.rand(2, 6, 7)), log(12, 10, 3) + 6 * log(4)),
     "u-net": (nets.UNet, IMAGE, log(6, 8, 5, 7)),
@@ -30,6 +30,8 @@ CASES = {
     # a[g, i] stands at (i, g): group h of the second layer sees i in {2h, 2h+1} of both g. The input fixes g; the two h
     # move, in each the two i of each g, and the four units that the second layer makes of them
     "shuffled": (nets.Shuffled, (torch.rand(2, 4, 3, 3),), log(2) + 4 * log(2) + 2 * log(4)),
+    # the true count is 8!: an axis in shuffled order can only be written if the two parts are told apart
+    "shuffled once": (nets.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * log(4)),
     "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 

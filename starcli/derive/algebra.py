@@ -126,9 +126,7 @@ def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = Tru
         outside = [axis for axis in range(factor.ndim) if axis not in inside]
         if factor.size == np.prod([factor.shape[axis] for axis in inside]) and not whole:
             continue
-        rows = factor.transpose(outside + inside).reshape(
-            int(np.prod([factor.shape[axis] for axis in outside])), -1
-        )
+        rows = factor.transpose(outside + inside).reshape(int(np.prod([factor.shape[axis] for axis in outside])), -1)
         left.append(_bundled(atoms, rows).reshape([1 if axis in inside else n for axis, n in enumerate(factor.shape)]))
     shape = [1 if axis in axes else n for axis, n in enumerate(value.shape)]
     return Value.of(shape, left)

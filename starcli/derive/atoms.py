@@ -63,7 +63,7 @@ class Atoms:
 
     def reason(self, label: int) -> str:
         """Why the atom is fixed; empty where nothing was said."""
-        return self.reasons[self._reason[self.find(np.array([label]))[0]]]
+        return self.reasons[int(self._reason[self.find(np.array([label]))[0]])]
 
     def union(self, a: Labels, b: Labels) -> None:
         """Unite a[i] with b[i]. Two fixed atoms stay two: a shifted axis must not make its positions equal."""

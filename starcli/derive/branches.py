@@ -1,4 +1,4 @@
-"""Auxiliary heads that exist only while training (GoogLeNet, Inception) belong to the function that is traced and proved."""
+"""Auxiliary heads that exist only while training (GoogLeNet, Inception) are traced and proved with the rest."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,5 +1,6 @@
 """From a finished trace to a resolved spec: groups, names, expressions, and why each fixed axis is fixed."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,11 +12,12 @@ from starcli.archspec.grammar import Fixed, Node, canonical, symbols
 from starcli.derive.atoms import Labels
 from starcli.derive.call import Parameter
 from starcli.derive.colours import close, ordered
-from starcli.derive.expressions import Table, Writer
+from starcli.derive.expressions import MAX_TURNS, Table, Writer
 from starcli.derive.trace import Trace
 from starcli.derive.units import Refused, Units, units
 from starcli.derive.values import varies
 
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\-]")
 UNLIKE = "its units differ from each other"
 MAX_ATTEMPTS = 200
 
@@ -53,7 +55,10 @@ def build(trace: Trace, network: nn.Module) -> Built:
             found = units(trace.atoms, where, colours)
             return _written(trace, network, found)
         except Refused as refused:
-            trace.atoms.pin(refused.labels, refused.reason)
+            for part in refused.parts:
+                trace.atoms.place(part, np.repeat(trace.atoms.new(1, fixed=refused.reason), len(part)))
+            if not refused.parts:
+                trace.atoms.pin(refused.labels, refused.reason)
     raise AssertionError("every attempt fixes at least one class of atoms")
 
 
@@ -65,7 +70,8 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     tensors = network.state_dict(keep_vars=True)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     nodes: dict[str, tuple[Node, ...]] = {
-        name: axes[trace.same[name]] if name in trace.same else tuple(Fixed(n) for n in shape) for name, shape in shapes.items()
+        name: axes[trace.same[name]] if name in trace.same else tuple(Fixed(n) for n in shape)
+        for name, shape in shapes.items()
     }
     used = {symbol for each in nodes.values() for node in each for symbol in symbols(node)}
     for group in sorted(found.size, key=lambda g: -len(found.closure(g))):
@@ -95,14 +101,36 @@ def _axes(trace: Trace, found: Units, writer: Writer, parameter: Parameter) -> t
     for axis, (table, n) in enumerate(zip(tables, parameter.value.shape, strict=True)):
         node = writer.axis(table, n)
         if node is None:
-            labels = parameter.labels(axis)
-            assert labels is not None
-            movable = [
-                found.colours.nodes[found.members[group]] for group, index in table.items() if (index >= 0).any()
-            ]
-            raise Refused(np.concatenate(movable), f"an order of units that no expression has, on axis {axis} of {parameter.name}")
+            raise _unwritable(
+                found, table, f"an order of units that no expression has, on axis {axis} of {parameter.name}"
+            )
         nodes.append(node)
     return tuple(canonical(node, {}) for node in nodes)
+
+
+def _unwritable(found: Units, table: Table, reason: str) -> Refused:
+    """What to give up for an axis whose order of units cannot be written. One group in shuffled order is cut into
+    parts that stand in order, taken in turns or one behind the other; otherwise all groups of the axis are fixed."""
+    for group, index in table.items():
+        order = np.array(list(dict.fromkeys(index[index >= 0].tolist())))
+        parts = _in_order(order)
+        if len(order) == found.size[group] and parts:
+            members = found.members[group]
+            own = found.coordinates[group][group]
+            labels = found.colours.nodes[members]
+            return Refused(labels, reason, [labels[np.isin(own, part)] for part in parts])
+    moving = [found.colours.nodes[found.members[group]] for group, index in table.items() if (index >= 0).any()]
+    return Refused(np.concatenate(moving), reason)
+
+
+def _in_order(order: Labels) -> list[Labels]:
+    """The fewest parts, taken in turns or contiguous, in which a permutation of 0 ... n-1 counts upwards; or none."""
+    breaks = np.flatnonzero(np.diff(order) != 1) + 1
+    ways = [np.split(order, breaks)] + [[order[k::turns] for k in range(turns)] for turns in range(2, MAX_TURNS + 1)]
+    fitting = [
+        way for way in ways if 1 < len(way) <= len(order) // 2 and all((np.diff(part) == 1).all() for part in way)
+    ]
+    return min(fitting, key=len, default=[])
 
 
 def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table:
@@ -121,7 +149,9 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
         if (index == index[:, :1]).all() and len(np.unique(index)) == found.size[group]:
             continue  # constant along this axis: borne by the other
         if not (index == index[0]).all():
-            raise Refused(found.colours.nodes[found.members[group]], f"axes of {parameter.name} that depend on each other")
+            raise Refused(
+                found.colours.nodes[found.members[group]], f"axes of {parameter.name} that depend on each other"
+            )
         table[group] = index[0]
     return table
 
@@ -140,7 +170,8 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
     taken: set[str] = set()
     for group in sorted(found.size, key=lambda g: (found.rank[g], g not in around, found.size[g])):
         _, tensor, rank = edges[int(np.searchsorted(starts, found.rank[group], side="right")) - 1]
-        base = tensor.rpartition(".")[0] or tensor
+        base = _FORBIDDEN.sub("-", tensor.rpartition(".")[0] or tensor)
+        base = f"units.{base}" if base.isdecimal() else base  # an expression would read a number as a size
         if group in around:
             base += ".group" if rank > 2 else ".head"
         elif found.within[group] is not None:

@@ -27,7 +27,7 @@ class Parameter:
     first_use: int | None = None
 
     def labels(self, axis: int) -> Labels | None:
-        """The factor that tells the positions of `axis`, with as many axes as the tensor; None where it has one position."""
+        """The factor that tells positions along `axis`, with as many axes as the tensor; None for a single position."""
         found = [factor for factor in self.value.factors if factor.shape[axis] > 1]
         # a grouped convolution's second axis is told by a factor over both axes, its first by one of its own
         return min(found, key=lambda factor: sum(n > 1 for n in factor.shape), default=None)

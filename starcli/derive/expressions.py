@@ -4,6 +4,7 @@ A table maps each group to its index at every position, -1 where the group does 
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Writer:
             return None
         edges = [0, *sorted(cuts), n]
         parts = []
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             part = self._axis({g: i[start:stop] for g, i in table.items()}, stop - start, depth + 1)
             if part is None:
                 return None
@@ -95,7 +96,10 @@ class Writer:
     def _turns(self, table: Table, n: int, depth: int) -> Node | None:
         """part | part: positions taken in turns."""
         for turns in range(2, min(MAX_TURNS, n // 2) + 1):
-            parts = [self._axis({g: i[k::turns] for g, i in table.items()}, len(range(k, n, turns)), depth + 1) for k in range(turns)]
+            parts = [
+                self._axis({g: i[k::turns] for g, i in table.items()}, len(range(k, n, turns)), depth + 1)
+                for k in range(turns)
+            ]
             whole = tuple(part for part in parts if part is not None)
             if len(whole) == turns:
                 return interleave(whole)

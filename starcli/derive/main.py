@@ -87,5 +87,7 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
     return trace, target
 
 
-def _derived(trace: Trace, built: Built, proof: Proof | None = None, rejected: Mapping[str, str] | None = None) -> Derived:
+def _derived(
+    trace: Trace, built: Built, proof: Proof | None = None, rejected: Mapping[str, str] | None = None
+) -> Derived:
     return Derived(built.resolved, built.frozen, tuple(trace.notes), proof, dict(rejected or {}))

@@ -62,7 +62,10 @@ def einsum(call: Call) -> Result:
     if "." in left or not arrow or any(len(set(term)) < len(term) for term in terms):
         raise Unknown
     letters = right + "".join(sorted(set("".join(terms)) - set(right)))
-    space = [operand.aligned([letters.index(c) for c in term], len(letters)) for operand, term in zip(operands, terms, strict=True)]
+    space = [
+        operand.aligned([letters.index(c) for c in term], len(letters))
+        for operand, term in zip(operands, terms, strict=True)
+    ]
     summed = range(len(right), len(letters))
     return call.contract(space, summed).dropped(summed)
 
@@ -80,7 +83,9 @@ def attention(call: Call) -> Result:
     if mask is not None:
         scores = call.merge([scores, mask], scores.shape)
     if call.arguments.get("is_causal"):
-        scores = call.merge([scores, fixed(call.atoms, scores.shape, (n - 2, n - 1), f"causal mask, {call.where}")], scores.shape)
+        scores = call.merge(
+            [scores, fixed(call.atoms, scores.shape, (n - 2, n - 1), f"causal mask, {call.where}")], scores.shape
+        )
     reduce(call.atoms, scores, [len(scores.shape) - 1])
     return matrix_product(call, scores, value)
 
@@ -137,4 +142,6 @@ def _pointwise(call: Call, rank: int) -> bool:
         return bool(np.all(np.asarray(found) == number)) if not isinstance(found, str) else found == "valid"
 
     kernel: Sequence[int] = call["weight"].shape[2:]
-    return all(n == 1 for n in kernel) and all_are("stride", 1) and all_are("padding", 0) and all_are("output_padding", 0)
+    return (
+        all(n == 1 for n in kernel) and all_are("stride", 1) and all_are("padding", 0) and all_are("output_padding", 0)
+    )

@@ -7,12 +7,65 @@ from starcli.derive.rules_shape import along_one_axis
 from starcli.derive.values import Value
 
 
-@rule("alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout", "lift_fresh_copy", "lift_fresh", "to",
-      "_to_copy", "type_as", "copy", "relu6", "mish", "hardswish", "hardsigmoid", "hardtanh", "gelu", "silu", "log_sigmoid", "selu", "celu", "elu",
-      "leaky_relu", "rrelu", "softplus", "softshrink", "hardshrink", "threshold", "where", "masked_fill", "clamp", "expand_copy", "nan_to_num",
-      "positive", "square", "fill", "zero", "bernoulli", "rsub", "float_power", "true_divide", "divide", "multiply", "subtract", "fix",
-      "logical_and", "logical_or", "logical_not", "isnan", "_assert_tensor_metadata", "conj", "resolve_conj", "resolve_neg",
-      "conj_physical", "one_minus")
+@rule(
+    "alias",
+    "clone",
+    "contiguous",
+    "detach",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "lift_fresh_copy",
+    "lift_fresh",
+    "to",
+    "_to_copy",
+    "type_as",
+    "copy",
+    "relu6",
+    "mish",
+    "hardswish",
+    "hardsigmoid",
+    "hardtanh",
+    "gelu",
+    "silu",
+    "log_sigmoid",
+    "selu",
+    "celu",
+    "elu",
+    "leaky_relu",
+    "rrelu",
+    "softplus",
+    "softshrink",
+    "hardshrink",
+    "threshold",
+    "where",
+    "masked_fill",
+    "clamp",
+    "expand_copy",
+    "nan_to_num",
+    "positive",
+    "square",
+    "fill",
+    "zero",
+    "bernoulli",
+    "rsub",
+    "float_power",
+    "true_divide",
+    "divide",
+    "multiply",
+    "subtract",
+    "fix",
+    "logical_and",
+    "logical_or",
+    "logical_not",
+    "isnan",
+    "_assert_tensor_metadata",
+    "conj",
+    "resolve_conj",
+    "resolve_neg",
+    "conj_physical",
+    "one_minus",
+)
 def elementwise(call: Call) -> Result:
     return call.merge(call.values())
 
@@ -35,8 +88,10 @@ def glu(call: Call) -> Result:
     value, axis = call.value("self"), call.arguments.get("dim", -1)
     halves = []
     for k in range(2):
-        factors = [f.take(range(k * f.shape[axis] // 2, (k + 1) * f.shape[axis] // 2), axis) if f.shape[axis] > 1 else f
-                   for f in value.factors]
+        factors = [
+            f.take(range(k * f.shape[axis] // 2, (k + 1) * f.shape[axis] // 2), axis) if f.shape[axis] > 1 else f
+            for f in value.factors
+        ]
         halves.append(Value.of(call.shape, factors))
     return call.merge(halves)
 

@@ -53,7 +53,10 @@ def index(call: Call) -> Result:
 
 def _passed_by(call: Call, factor: Labels, axes: list[int]) -> Labels:
     """A factor that does not depend on the indexed axes: the same look-up at position 0 of each."""
-    indices = [None if each is None else torch.zeros_like(each) if each.dtype != torch.bool else each for each in call["indices"]]
+    indices = [
+        None if each is None else torch.zeros_like(each) if each.dtype != torch.bool else each
+        for each in call["indices"]
+    ]
     if any(each is not None and each.dtype == torch.bool for each in indices):
         spelled = [call.value("self").shape[axis] if axis in axes else n for axis, n in enumerate(factor.shape)]
         return run(call, np.broadcast_to(factor, spelled))[0]

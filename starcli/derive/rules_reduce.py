@@ -13,10 +13,27 @@ def _axes(call: Call, rank: int) -> list[int]:
     return [axis % rank for axis in ([dim] if isinstance(dim, int) else dim)]
 
 
-@rule("mean", "sum", "amax", "amin", "prod", "std", "var", "norm", "linalg_vector_norm", "logsumexp", "any", "all", "max", "min",
-      "var_mean", "std_mean", "nansum")
+@rule(
+    "mean",
+    "sum",
+    "amax",
+    "amin",
+    "prod",
+    "std",
+    "var",
+    "norm",
+    "linalg_vector_norm",
+    "logsumexp",
+    "any",
+    "all",
+    "max",
+    "min",
+    "var_mean",
+    "std_mean",
+    "nansum",
+)
 def reduction(call: Call) -> Result:
-    """Symmetric functions of what they reduce over. `max` and `min` also tell where: positions, which nothing may follow."""
+    """Symmetric functions of what they reduce over. `max` and `min` also tell where, which nothing may follow."""
     value = call.value("self")
     if "other" in call.arguments:
         return call.merge(call.values())
@@ -48,11 +65,33 @@ def ordered(call: Call) -> Result:
     return call.result(outputs)
 
 
-@rule("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
-      "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "max_pool2d_with_indices",
-      "upsample_nearest1d", "upsample_nearest2d", "upsample_bilinear2d", "_upsample_bilinear2d_aa", "upsample_bicubic2d",
-      "_upsample_bicubic2d_aa", "upsample_linear1d", "_upsample_nearest_exact2d", "_adaptive_avg_pool2d", "reflection_pad1d",
-      "reflection_pad2d", "replication_pad1d", "replication_pad2d")
+@rule(
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "max_pool2d_with_indices",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_bilinear2d",
+    "_upsample_bilinear2d_aa",
+    "upsample_bicubic2d",
+    "_upsample_bicubic2d_aa",
+    "upsample_linear1d",
+    "_upsample_nearest_exact2d",
+    "_adaptive_avg_pool2d",
+    "reflection_pad1d",
+    "reflection_pad2d",
+    "replication_pad1d",
+    "replication_pad2d",
+)
 def pooling(call: Call) -> Result:
     """Positions of space are mixed, each channel alone. Pooling to one position is a sum or maximum over all."""
     value = call.value("input" if "input" in call.arguments else "self")

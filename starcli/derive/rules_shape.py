@@ -67,8 +67,18 @@ def expand(call: Call) -> Result:
     return Value.of(call.shape, call.value("self").padded(len(call.shape)).factors)
 
 
-@rule("slice", "narrow", "chunk", "split", "split_with_sizes", "tensor_split", "index_select", "repeat_interleave", "unsafe_chunk",
-      "unsafe_split")
+@rule(
+    "slice",
+    "narrow",
+    "chunk",
+    "split",
+    "split_with_sizes",
+    "tensor_split",
+    "index_select",
+    "repeat_interleave",
+    "unsafe_chunk",
+    "unsafe_split",
+)
 def along_one_axis(call: Call) -> Result:
     """Along `dim` only; a factor that does not depend on it stays."""
     value, axis = call.value("self"), call.arguments.get("dim", 0)
@@ -86,7 +96,8 @@ def along_one_axis(call: Call) -> Result:
 def select(call: Call) -> Result:
     axis = call["dim"]
     factors = (
-        run(call, factor)[0] if factor.shape[axis] > 1 else factor.squeeze(axis) for factor in call.value("self").factors
+        run(call, factor)[0] if factor.shape[axis] > 1 else factor.squeeze(axis)
+        for factor in call.value("self").factors
     )
     return Value.of(call.shape, factors)
 
@@ -107,7 +118,9 @@ def tile(call: Call) -> Result:
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
 
 
-@rule("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "rot90", "diagonal", "tril", "triu")
+@rule(
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "rot90", "diagonal", "tril", "triu"
+)
 def everywhere(call: Call) -> Result:
     """Run on the whole array. A triangle keeps labels and adds that its two axes are told apart."""
     value = call.value("self")
@@ -157,7 +170,9 @@ def _laid(call: Call, parts: Sequence[Value], factors: Sequence[Labels | None], 
     for part, factor in zip(parts, factors, strict=True):
         shape = [n if i in needed else 1 for i, n in enumerate(part.shape)]
         if factor is None:
-            factor = call.atoms.new(1, fixed=f"a part that is constant along the axis, {call.where}").reshape([1] * len(shape))
+            factor = call.atoms.new(1, fixed=f"a part that is constant along the axis, {call.where}").reshape(
+                [1] * len(shape)
+            )
         pieces.append(np.broadcast_to(factor, shape))
     return np.concatenate(pieces, axis)
 
@@ -190,7 +205,8 @@ def pad(call: Call) -> Result:
 def _padded(call: Call, factor: Labels, value: Value, amounts: Sequence[int], grown: set[int]) -> Labels:
     lengths = [n if axis in varies(factor) else 1 for axis, n in enumerate(value.shape)]
     around = [
-        amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0 for i, amount in enumerate(amounts)
+        amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0
+        for i, amount in enumerate(amounts)
     ]
     outside = int(call.atoms.new(1, fixed=f"padding, {call.where}")[0])
     labels = torch.from_numpy(np.array(np.broadcast_to(factor, lengths)))

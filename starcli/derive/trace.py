@@ -5,12 +5,10 @@ without a rule freezes what it touches, and is reported with the line of the mod
 """
 
 import operator
-import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -18,7 +16,15 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
-from starcli.derive import rules_contraction, rules_elementwise, rules_index, rules_normalise, rules_reduce, rules_shape
+from starcli.derive import (
+    nodes,
+    rules_contraction,
+    rules_elementwise,
+    rules_index,
+    rules_normalise,
+    rules_reduce,
+    rules_shape,
+)
 from starcli.derive.atoms import Atoms
 from starcli.derive.call import RULES, Call, Parameter, Unknown, fixed
 from starcli.derive.values import Value, along_axis
@@ -26,9 +32,25 @@ from starcli.errors import StarcliError
 
 BUFFERS = ("*running_mean", "*running_var")
 RULE_FILES = (rules_contraction, rules_elementwise, rules_index, rules_normalise, rules_reduce, rules_shape)
-_FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
-_CREATION = {"new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like",
-             "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "scalar_tensor", "new_empty_strided"}
+_CREATION = {
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "new_empty",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "arange",
+    "linspace",
+    "eye",
+    "scalar_tensor",
+    "new_empty_strided",
+}
 _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "randperm"}
 
 
@@ -142,7 +164,7 @@ class _Graph:
             return self.nested(node, args)
         leaves = tree_leaves((args, kwargs))
         traced = any(isinstance(leaf, Value | Parameter) for leaf in leaves)
-        name = _name(node.target)
+        name = nodes.name(node.target)
         if traced and name in _CREATION:
             return self.created(node)
         if not traced and name not in _RANDOM:
@@ -150,20 +172,20 @@ class _Graph:
         if node.meta.get("val") is None:
             return None  # an assertion
         result = self.call(node, name, args, kwargs)
-        if _mutates(node.target):
+        if nodes.mutates(node.target):
             self.written(node, result)
         return result
 
     def created(self, node: fx.Node) -> Any:
         """A fresh tensor that takes only shape and type from a traced one."""
         found = node.meta["val"]
-        name, rest = _name(node.target), self.resolve(node.args[1:])
+        name, rest = nodes.name(node.target), self.resolve(node.args[1:])
         like = torch.empty(found.shape, dtype=found.dtype)
         if name.endswith("_like"):
             return node.target(like, *rest, **{k: v for k, v in node.kwargs.items() if k == "fill_value"})  # type: ignore[operator]
         if name in ("new_zeros", "new_ones", "new_full", "new_empty"):
             return node.target(like, *rest, dtype=found.dtype)  # type: ignore[operator]
-        return fixed(self.trace.atoms, tuple(found.shape), range(found.dim()), _where(node))
+        return fixed(self.trace.atoms, tuple(found.shape), range(found.dim()), nodes.where(node))
 
     def nested(self, node: fx.Node, args: Sequence[Any]) -> Any:
         """A block under no_grad or autocast: its graph is followed with the operands behind it."""
@@ -198,7 +220,7 @@ class _Graph:
         for leaf in tree_leaves(named):
             if isinstance(leaf, Parameter) and leaf.first_use is None:
                 leaf.first_use = self.trace.step
-        shapes, many = _shapes(node)
+        shapes, many = nodes.shapes(node)
         return Call(
             atoms=self.trace.atoms,
             name=name,
@@ -208,14 +230,14 @@ class _Graph:
             kwargs=_present(dict(kwargs)),
             shapes=shapes,
             many=many,
-            where=_where(node),
+            where=nodes.where(node),
             step=self.trace.step,
             parameters=parameters,
         )
 
     def unknown(self, node: fx.Node, touched: Any) -> Any:
         """Fails closed: pins all operands, and the result has fixed positions."""
-        reason = f"no rule for {_where(node)}"
+        reason = f"no rule for {nodes.where(node)}"
         if reason not in self.trace.notes:
             self.trace.notes.append(reason)
         for leaf in tree_leaves(touched):
@@ -223,17 +245,17 @@ class _Graph:
             if isinstance(value, Value):
                 for factor in value.factors:
                     self.trace.atoms.pin(factor, reason)
-        shapes, many = _shapes(node)
+        shapes, many = nodes.shapes(node)
         values = tuple(fixed(self.trace.atoms, shape, range(len(shape)), reason) for shape in shapes)
         return values if many else values[0]
 
     def written(self, node: fx.Node, result: Any) -> None:
-        """After an in-place operator its operand is the result. Were it a view, its base would change unseen: pinned."""
+        """After an in-place operator its operand is the result. Where that is a view, its base is pinned."""
         target = node.args[0]
         if not isinstance(target, fx.Node):
             return
         base = target
-        while base.op == "call_function" and _is_view(base.target) and isinstance(base.args[0], fx.Node):
+        while base.op == "call_function" and nodes.is_view(base.target) and isinstance(base.args[0], fx.Node):
             base = base.args[0]
         others = [user for user in (*base.users, *target.users) if user is not node]
         if base is not target and any(other is not target for other in others):
@@ -250,39 +272,3 @@ def _present(argument: Any) -> Any:
     if isinstance(argument, list | tuple):
         return [_present(value) for value in argument]
     return argument
-
-
-def _name(target: Any) -> str:
-    """`aten.add_.Tensor` -> `add`."""
-    name = str(getattr(getattr(target, "overloadpacket", target), "__name__", target))
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
-
-
-def _mutates(target: Any) -> bool:
-    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
-
-
-def _is_view(target: Callable[..., Any] | str) -> bool:
-    """Whether the result shares memory with the first argument without being it."""
-    if not isinstance(target, torch._ops.OpOverload) or target._schema.is_mutable or not target._schema.arguments:
-        return target is operator.getitem
-    alias = target._schema.arguments[0].alias_info
-    return alias is not None or _name(target) in ("reshape", "flatten", "contiguous", "chunk", "to")
-
-
-def _shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
-    """The shapes of the results and whether they come as a tuple."""
-    found = node.meta["val"]
-    many = isinstance(found, list | tuple)
-    values = found if many else (found,)
-    return tuple(tuple(int(n) for n in getattr(value, "shape", ())) for value in values), many
-
-
-def _where(node: fx.Node) -> str:
-    """`conv2d at resnet.py:93: out = self.conv1(x)`: the operator, and the innermost line that is not torch's own."""
-    name = _name(node.target)
-    frames = [match.groupdict() for match in _FRAME.finditer(node.meta.get("stack_trace") or "")]
-    own = [frame for frame in frames if "torch" not in PurePath(frame["file"]).parts] or frames
-    if not own:
-        return name
-    return f"{name} at {PurePath(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"

@@ -1,5 +1,6 @@
 """From colours to groups: every movable atom gets coordinates, its index in each group that moves it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,11 +10,12 @@ from starcli.derive.colours import Colours, Occurrences, movable, parents_by_cla
 
 
 class Refused(Exception):
-    """A structure that the grammar of specs has no words for; `labels` must be fixed."""
+    """A structure that the grammar of specs has no words for: `labels` must be fixed, or, where `parts` of them are
+    given, those must be told apart."""
 
-    def __init__(self, labels: Labels, reason: str) -> None:
+    def __init__(self, labels: Labels, reason: str, parts: Sequence[Labels] = ()) -> None:
         super().__init__(reason)
-        self.labels, self.reason = labels, reason
+        self.labels, self.reason, self.parts = labels, reason, parts
 
 
 @dataclass
@@ -112,7 +114,9 @@ def _index(found: dict[int, Labels], ranks: Labels) -> tuple[Labels, int]:
     """The place of every member among those with the same coordinates, by rank; and how many those are."""
     if not found:
         return np.argsort(np.argsort(ranks, kind="stable"), kind="stable"), len(ranks)
-    _, bucket, count = np.unique(np.stack(list(found.values()), axis=1), axis=0, return_inverse=True, return_counts=True)
+    _, bucket, count = np.unique(
+        np.stack(list(found.values()), axis=1), axis=0, return_inverse=True, return_counts=True
+    )
     bucket = bucket.reshape(-1)
     order = np.lexsort((ranks, bucket))
     own = np.empty(len(ranks), dtype=np.int64)

@@ -1,0 +1,48 @@
+"""What a node of an exported graph says of itself: its operator, the shapes it gives, the source line it comes from."""
+
+import operator
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+import torch
+from torch import fx
+
+_FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
+
+
+def name(target: Any) -> str:
+    """`aten.add_.Tensor` -> `add`."""
+    name = str(getattr(getattr(target, "overloadpacket", target), "__name__", target))
+    return name[:-1] if name.endswith("_") and not name.endswith("__") else name
+
+
+def mutates(target: Any) -> bool:
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
+def is_view(target: Callable[..., Any] | str) -> bool:
+    """Whether the result shares memory with the first argument without being it."""
+    if not isinstance(target, torch._ops.OpOverload) or target._schema.is_mutable or not target._schema.arguments:
+        return target is operator.getitem
+    alias = target._schema.arguments[0].alias_info
+    return alias is not None or name(target) in ("reshape", "flatten", "contiguous", "chunk", "to")
+
+
+def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
+    """The shapes of the results and whether they come as a tuple."""
+    found = node.meta["val"]
+    many = isinstance(found, list | tuple)
+    values = found if many else (found,)
+    return tuple(tuple(int(n) for n in getattr(value, "shape", ())) for value in values), many
+
+
+def where(node: fx.Node) -> str:
+    """`conv2d at resnet.py:93: out = self.conv1(x)`: the operator, and the innermost line that is not torch's own."""
+    operator_name = name(node.target)
+    frames = [match.groupdict() for match in _FRAME.finditer(node.meta.get("stack_trace") or "")]
+    own = [frame for frame in frames if "torch" not in PurePath(frame["file"]).parts] or frames
+    if not own:
+        return operator_name
+    return f"{operator_name} at {PurePath(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"

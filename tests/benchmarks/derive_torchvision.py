@@ -1,0 +1,24 @@
+"""All of torchvision's classification models, derived and proved: python tests/benchmarks/derive_torchvision.py"""
+
+from functools import partial
+
+import torch
+from derive_table import Subject, main
+from torchvision import models
+
+SIDES = {"vit": 224, "swin": 224, "maxvit": 224, "inception": 299}
+DEFAULT_SIDE = 64
+
+
+def subjects() -> list[Subject]:
+    found = []
+    for name in models.list_models(module=models):
+        side = next((side for prefix, side in SIDES.items() if name.startswith(prefix)), DEFAULT_SIDE)
+        arguments = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+        make = partial(models.get_model, name, weights=None, **arguments)
+        found.append(Subject(name, make, (torch.rand(2, 3, side, side),), {}))
+    return found
+
+
+if __name__ == "__main__":
+    main(subjects(), __doc__)
