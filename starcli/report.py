@@ -91,9 +91,10 @@ class Group:
 class StarReport:
     """The paper's Table 1 row, and Table 6's: losses, barriers by group, and what the star gains.
 
-    `groups`: "regular-regular", "star-source", "star-source (training)" where the aligned sources are known, and
-    "star-held-out". `differences` (train, test): the mean over held-out models h of the mean barrier from sources to h
-    less the barrier from the star to h (`std`, `min`, `max` over h too); positive where the star is better connected.
+    `groups`: "regular-regular (unaligned)" where the others are aligned first, "regular-regular", "star-source",
+    "star-source (training)" where the aligned sources are known, and "star-held-out". `differences` (train, test): the
+    mean over held-out models h of the mean barrier from sources to h less the barrier from the star to h (`std`, `min`,
+    `max` over h too); positive where the star is better connected.
     """
 
     star: Mapping[str, Scores]
@@ -115,6 +116,7 @@ class StarReport:
 STAR = -1
 
 TRAINED = "star-source (training)"
+UNALIGNED = "regular-regular (unaligned)"
 
 SPLITS = ("train", "test")
 
@@ -158,11 +160,13 @@ def star_report(
     stores = stores or {}
 
     def measure(name: str, pairs: list[Pair], strata: list[range], models: Sequence[End] = ends) -> Group:
-        aligning = None if name == TRAINED else align
+        aligning = None if name in (TRAINED, UNALIGNED) else align
         found = barriers(evaluator, models, pairs, points=points, align=aligning, store=stores.get(name), title=name)
         return group_of(pairs, found, strata, generator)
 
-    groups = {"regular-regular": measure("regular-regular", [(r, h) for r in some for h in others], [some, others])}
+    regular = [(r, h) for r in some for h in others]
+    groups = {} if align is None else {UNALIGNED: measure(UNALIGNED, regular, [some, others])}
+    groups["regular-regular"] = measure("regular-regular", regular, [some, others])
     groups["star-source"] = measure("star-source", [(STAR, n) for n in range(count)], [range(count)])
     if aligned_sources:
         trained = [End(model) for model in aligned_sources]

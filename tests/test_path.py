@@ -28,7 +28,7 @@ from starcli.path import (
 )
 from starcli.permutation import Permutation
 from starcli.progress import Interrupted, Progress
-from starcli.report import STAR, TRAINED, star_report, summarise
+from starcli.report import STAR, TRAINED, UNALIGNED, star_report, summarise
 from starcli.workspace import Choices, Workspace, new_workspace
 
 Model = Mapping[str, Tensor]
@@ -313,9 +313,10 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
         aligned_sources=sources,
         generator=torch.Generator().manual_seed(0),
     )
-    assert list(found.groups) == ["regular-regular", "star-source", TRAINED, "star-held-out"]
+    assert list(found.groups) == [UNALIGNED, "regular-regular", "star-source", TRAINED, "star-held-out"]
+    assert found.groups[UNALIGNED].pairs == found.groups["regular-regular"].pairs
     assert found.groups["regular-regular"].pairs == ((0, 2), (0, 3), (1, 2), (1, 3))
-    assert counting.measured == 5 + 2 + (4 + 2 + 2 + 2)  # ends, training's ends, points between
+    assert counting.measured == 5 + 2 + (4 + 4 + 2 + 2 + 2)  # ends, training's ends, points between
     assert aligned[id(star)] == 4
     assert sum(aligned.values()) == 8  # training's permutations are left alone
     assert found.groups[TRAINED].train.mean == pytest.approx(found.groups["star-source"].train.mean)

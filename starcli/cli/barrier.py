@@ -227,28 +227,29 @@ def _star(
 ) -> None:
     """Whether a model is a star."""
     from starcli.measuring import of_star
+    from starcli.report import TRAINED, UNALIGNED
 
     measure, numbered = show.measure, [*sources, *held_out, star[0]]
     if measure.method is None:
         measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
     report = of_star(measure, star[0], sources, held_out, aligned_sources)
+    usual = measure.described(*numbered[:2])
     for name, group in report.groups.items():
-        trained = "training" in name
-        models = [*aligned_sources, star[0]] if trained else numbered
-        alignment = (
-            "training's own" if trained else measure.described(models[group.pairs[0][0]], models[group.pairs[0][1]])
-        )
+        models = [*aligned_sources, star[0]] if name == TRAINED else numbered
+        own = {TRAINED: "training's own", UNALIGNED: "none"}.get(name)
         for (i, j), each in zip(group.pairs, group.barriers, strict=True):
+            alignment = own or measure.described(models[i], models[j])
             show.pair(models[i], models[j], each, (), group=name, alignment=alignment)
         # in a table the group's name says it, and the alignment of all others can be said once
-        said = alignment if show.results.as_json or not trained else measure.described(*numbered[:2])
-        show.group(name, group, said)
+        show.group(name, group, own if own and show.results.as_json else usual)
     facts = report.to_json()
     facts.pop("groups")
-    show.results.add("star", {"star": star[0].name, **facts, "alignment": measure.described(*numbered[:2])}, ())
+    show.results.add("star", {"star": star[0].name, **facts, "alignment": usual}, ())
     if not show.results.as_json:
         _losses(show.results, facts)
-    show.paint("barrier_figure", {name: group.barriers for name, group in report.groups.items()})
+    # beside unaligned pairs all other curves would look flat
+    drawn = {name: group.barriers for name, group in report.groups.items() if name != UNALIGNED}
+    show.paint("barrier_figure", drawn)
 
 
 def _losses(results: Results, facts: dict[str, Any]) -> None:
