@@ -86,7 +86,8 @@ def test_foreign_files_need_arch_and_data(place, solutions):
 def test_wrong_spec(place, solutions):
     (place / "bad.yaml").write_text("format: 1\ntensors:\n  nothing.weight: [a]\n  fc1.weight: [a]\n")
     ran = refused(run_here("align", *solutions.some(0, 1), "--spec", "bad.yaml", "-o", "b.safetensors"))
-    assert "nothing.weight" in ran.err and "fc2.weight" in ran.err
+    assert "nothing.weight" in ran.err
+    assert "fc2.weight" in ran.err
     assert not (place / "b.safetensors").exists()
 
 
@@ -97,7 +98,8 @@ def test_unproved_spec(place, solutions):
         "  fc1.bias: []\n  fc2.*: []\n  '*': []\n  hidden_layers.{l}.{k}.*: []\n"
     )
     ran = run_here("align", *solutions.some(0, 1), "--spec", "wrong.yaml", "-o", "b.safetensors")
-    assert ran.status == 1 and ran.stdout == b""
+    assert ran.status == 1
+    assert ran.stdout == b""
     assert not (place / "b.safetensors").exists()
 
 
@@ -204,7 +206,9 @@ def test_words_that_make_no_sense_together(words, message, place, solutions):
 )
 def test_words_that_cannot_be_parsed_are_status_2(words, place):
     ran = run_here(*words)
-    assert ran.status == 2 and ran.out == "" and ran.err.startswith("starcli: ")
+    assert ran.status == 2
+    assert ran.out == ""
+    assert ran.err.startswith("starcli: ")
 
 
 @pytest.fixture
@@ -223,8 +227,11 @@ def broken(monkeypatch):
 def test_our_bug_is_status_70_with_a_traceback(broken):
     broken(ZeroDivisionError("oh"))
     ran = run_here("eval", "a")
-    assert ran.status == 70 and "Traceback" in ran.err and "ZeroDivisionError: oh" in ran.err
-    assert "bug in starcli" in ran.err and ran.out == ""
+    assert ran.status == 70
+    assert "Traceback" in ran.err
+    assert "ZeroDivisionError: oh" in ran.err
+    assert "bug in starcli" in ran.err
+    assert ran.out == ""
 
 
 @pytest.mark.parametrize(
@@ -238,26 +245,31 @@ def test_our_bug_is_status_70_with_a_traceback(broken):
 def test_out_of_memory_is_one_line(error, broken):
     broken(error)
     ran = run_here("eval", "a")
-    assert ran.status == 1 and "out of memory" in ran.err and "Traceback" not in ran.err
+    assert ran.status == 1
+    assert "out of memory" in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_what_the_system_refuses_is_one_line(broken):
     broken(OSError(28, "No space left on device", "x.safetensors"))
     ran = run_here("eval", "a")
-    assert ran.status == 1 and ran.err == "starcli: x.safetensors: No space left on device\n"
+    assert ran.status == 1
+    assert ran.err == "starcli: x.safetensors: No space left on device\n"
 
 
 def test_traceback_on_demand(place):
     for words in (("--traceback", "eval", "nowhere"), ("eval", "nowhere", "--traceback")):
         ran = run_here(*words)
-        assert ran.status == 1 and "Traceback" in ran.err
+        assert ran.status == 1
+        assert "Traceback" in ran.err
     assert "Traceback" not in run_here("eval", "nowhere").err  # it does not stay on
 
 
 def test_a_closed_pipe_is_no_error(broken):
     broken(BrokenPipeError())
     ran = run_here("eval", "a")
-    assert ran.status == 0 and ran.err == ""
+    assert ran.status == 0
+    assert ran.err == ""
 
 
 def test_commands_are_thin():

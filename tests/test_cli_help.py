@@ -24,7 +24,8 @@ def test_all_commands_are_listed():
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_has_usage_words_example_and_every_option(words):
     ran = run_here(*words, "--help")
-    assert ran.status == 0 and ran.err == ""
+    assert ran.status == 0
+    assert ran.err == ""
     assert ran.out.startswith(f"Usage  starcli {' '.join(words)} ")
     example = ran.out.split("Example\n")[1].splitlines()[0].strip()
     assert example.startswith(f"starcli {' '.join(words)}")
@@ -89,8 +90,10 @@ def test_bare_program_and_version():
 )
 def test_mistyped_words_are_status_2_with_a_suggestion(words, expected):
     ran = run_here(*words)
-    assert ran.status == 2 and ran.out == ""
-    assert expected in ran.err.splitlines()[0] and ran.err.startswith("starcli: ")
+    assert ran.status == 2
+    assert ran.out == ""
+    assert expected in ran.err.splitlines()[0]
+    assert ran.err.startswith("starcli: ")
     assert "--help shows what there is" in ran.err
 
 
@@ -107,7 +110,8 @@ def test_mistyped_words_are_status_2_with_a_suggestion(words, expected):
 def test_mistyped_names_are_status_1_with_a_suggestion(words, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran = run_here(*words)
-    assert ran.status == 1 and ran.out == ""
+    assert ran.status == 1
+    assert ran.out == ""
     assert expected in ran.err
     assert list(tmp_path.iterdir()) == []
 
@@ -137,5 +141,7 @@ def test_completion(words, expected, monkeypatch, capsys):
 def test_a_real_process_from_elsewhere(tmp_path):
     began = time.monotonic()
     ran = run_process("--version", cwd=tmp_path)
-    assert ran.status == 0 and ran.out.startswith("starcli ")
-    assert time.monotonic() - began < 60 and os.listdir(tmp_path) == []
+    assert ran.status == 0
+    assert ran.out.startswith("starcli ")
+    assert time.monotonic() - began < 60
+    assert os.listdir(tmp_path) == []

@@ -30,6 +30,7 @@ class Bars(Progress):
 
     def start(self, task: str, total: int) -> None:
         self._hide()
+        self.leave_if_asked()
         self._task, self._total, self._done, self._since = task, total, 0, time.monotonic()
         signals.listen(self)
 
@@ -44,8 +45,13 @@ class Bars(Progress):
         self._bar.update(self._bar.task_ids[0], completed=self._done, figures=text)
 
     def finish(self) -> None:
+        # still listening: what follows a loop (final scores, writing) must not lose the loop's work
         self._hide()
-        signals.stop_listening()
+
+    def leave_if_asked(self) -> None:
+        """End the program here if a signal asked for it: between two pieces of work, when the first is safe."""
+        if self.stop_signal:
+            raise signals.Leave(self.stop_signal)
 
     def record(self, row: Mapping[str, Any]) -> None:
         if self.log is not None:
@@ -60,15 +66,14 @@ class Bars(Progress):
         with contextlib.suppress(OSError):
             print(f"note: {text}", file=sys.stderr, flush=True)
 
-    def close(self) -> None:
-        """Take the bar away, however the work ended."""
-        self._hide()
-
     def __enter__(self) -> "Bars":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._hide()
+        signals.stop_listening()
+        if kind is None:
+            self.leave_if_asked()
 
     def _show(self) -> None:
         from rich.console import Console

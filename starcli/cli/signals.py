@@ -19,17 +19,7 @@ class Leave(BaseException):
 
 
 _listening: list[Progress] = []
-"""The watcher of the loop that runs now and will look at `stop_signal`; at most one."""
-
-
-@contextlib.contextmanager
-def listening(progress: Progress) -> Iterator[None]:
-    """Until the block ends, the first signal is left for the loop watched by `progress` to see."""
-    listen(progress)
-    try:
-        yield
-    finally:
-        stop_listening()
+"""The watcher of the command whose loops look at `stop_signal`; at most one."""
 
 
 def listen(progress: Progress) -> None:
@@ -38,11 +28,8 @@ def listen(progress: Progress) -> None:
 
 
 def stop_listening() -> None:
-    """Nothing looks at `stop_signal` any more: a signal that came too late for the loop is obeyed here."""
-    waiting = [progress.stop_signal for progress in _listening if progress.stop_signal]
+    """From now on nothing looks at `stop_signal`: a signal ends the program at once."""
     _listening.clear()
-    if waiting:
-        raise Leave(waiting[0])
 
 
 @contextlib.contextmanager

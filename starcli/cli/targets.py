@@ -164,6 +164,7 @@ class Job:
     @contextlib.contextmanager
     def making(self) -> Iterator[bool]:
         """Hold the output; True where it is still to be made, False (and a note) where it is finished."""
+        self.watch.leave_if_asked()
         if self.metadata is None and to_stdout(self.path):
             yield True
             return

@@ -1,0 +1,133 @@
+"""starcli barrier: the three questions, the keys of its objects, what alignment it says, figures, and its cache."""
+
+import pytest
+from conftest import run_here
+
+from starcli.evaluation import Evaluator
+
+KEYS = {"schema", "type", "a", "b", "points", "alignment", "statistics", "t", "train", "test"}
+CURVE = {"loss", "accuracy", "loss_barrier", "accuracy_barrier", "loss_max", "t_max"}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_a_pair(solutions):
+    ran = run_here("barrier", *solutions.some(0, 1), "--points", 5)
+    [row] = ran.rows
+    assert set(row) == KEYS
+    assert row["t"] == [0, 0.25, 0.5, 0.75, 1]
+    assert (row["a"], row["b"], row["alignment"]) == ("0.safetensors", "1.safetensors", "none")
+    for split in ("train", "test"):
+        curve = row[split]
+        assert set(curve) == CURVE
+        line = [(1 - t) * curve["loss"][0] + t * curve["loss"][-1] for t in row["t"]]
+        rise = max(loss - at for loss, at in zip(curve["loss"], line, strict=True))
+        assert curve["loss_barrier"] == pytest.approx(rise)
+        assert curve["accuracy_barrier"] >= 0
+    assert "never aligned" in ran.err
+    assert "starcli align" in ran.err
+    assert "--align weight" in ran.err
+
+
+def test_alignment_here_equals_alignment_before(solutions):
+    [here] = run_here("barrier", *solutions.some(0, 1), "--align", "weight", "--restarts", 2).rows
+    run_here("align", *solutions.some(0, 1), "--restarts", 2, "-o", "b.safetensors")
+    ran = run_here("barrier", solutions[0], "b.safetensors")
+    [before] = ran.rows
+    assert here["alignment"] == "weight, 2 restarts"
+    assert before["alignment"] == "recorded"
+    assert ran.err == ""
+    assert here["train"] == before["train"]
+    assert here["test"] == before["test"]
+
+
+def test_pipe(solutions):
+    aligned = run_here("align", *solutions.some(0, 1), "-o", "-")
+    [row] = run_here("barrier", solutions[0], "-", stdin=aligned.stdout).rows
+    assert (row["b"], row["alignment"]) == ("stdin", "recorded")
+
+
+def test_said_to_be_meant_there_is_no_note(solutions):
+    assert run_here("barrier", *solutions.some(0, 1), "--align", "none").err == ""
+    assert run_here("barrier", *solutions.some(0, 1), "--quiet").err == ""
+
+
+def test_one_to_each(solutions):
+    *rows, summary = run_here("barrier", *solutions.some(0, 1, 2), "--align", "none").rows
+    assert [row["b"] for row in rows] == ["1.safetensors", "2.safetensors"]
+    assert summary["type"] == "summary"
+    assert summary["count"] == 2
+    values = [row["test"]["loss_barrier"] for row in rows]
+    assert summary["test"]["mean"] == pytest.approx(sum(values) / 2)
+    assert {"mean", "std", "min", "max", "interval"} <= set(summary["train"])
+
+
+def test_all_pairs_with_a_quoted_pattern(solutions):
+    pattern = solutions.directory / "[0-3].safetensors"
+    *rows, summary = run_here("barrier", pattern, "--all-pairs", "--align", "weight", "--epsilon", 0.001, 100).rows
+    assert len(rows) == 6
+    assert all(row["alignment"] == "weight, 1 restart" for row in rows)
+    assert summary["star_share"] == {"0.001": 0.0, "100": 1.0}
+    matrix = summary["matrix"]["train"]
+    assert matrix[1][0] == matrix[0][1] == rows[0]["train"]["loss_barrier"]
+    assert matrix[2][2] == 0
+
+
+def test_a_star(solutions, star, place):
+    words = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--held-out", *solutions.some(3, 4))
+    ran = run_here(
+        "barrier", *words, "--aligned-sources", star.parent / "aligned", "--align", "weight", "--plot", "s.svg"
+    )
+    assert ran.status == 0, ran.err
+    rows = {kind: [row for row in ran.rows if row["type"] == kind] for kind in ("barrier", "summary", "star")}
+    groups = {row["group"]: row for row in rows["summary"]}
+    assert {"regular-regular", "star-source", "star-source (training)", "star-held-out"} <= set(groups)
+    assert groups["star-source"]["count"] == groups["star-source (training)"]["count"] == 3
+    assert groups["star-held-out"]["count"] == 2
+    assert groups["star-source (training)"]["alignment"] == "training's own"
+    assert len([row for row in rows["barrier"] if row["group"] == "star-held-out"]) == 2
+    [verdict] = rows["star"]
+    assert {"star_loss", "regular_loss", "differences"} <= set(verdict)
+    assert (place / "s.svg").read_text().startswith("<?xml")
+
+
+def test_measured_pairs_are_kept(solutions, monkeypatch):
+    words = ("barrier", *solutions.some(0, 1, 2), "--all-pairs", "--align", "none")
+    first = run_here(*words)
+    monkeypatch.setattr(Evaluator, "scores", lambda _: pytest.fail("measured again"))
+    assert run_here(*words).out == first.out
+    assert run_here("barrier", *solutions.some(0, 2), "--align", "none").rows[0]["test"] == first.rows[1]["test"]
+
+
+def test_other_settings_are_measured_anew(solutions):
+    one = run_here("barrier", *solutions.some(0, 1), "--points", 3).rows[0]
+    other = run_here("barrier", *solutions.some(0, 1), "--points", 3, "--statistics", "own-ends").rows[0]
+    assert one["train"]["loss"][1] == other["train"]["loss"][1]
+    assert one["train"]["loss"][0] != other["train"]["loss"][0]
+
+
+def test_a_model_against_itself_under_another_name_has_no_barrier(solutions):
+    run_here("permute", solutions[0], "--random", "-o", "r.safetensors")
+    [row] = run_here("barrier", solutions[0], "r.safetensors", "--align", "weight", "--restarts", 3).rows
+    assert row["train"]["loss_barrier"] < 1e-4
+
+
+def test_table_on_a_terminal(solutions, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    ran = run_here("barrier", *solutions.some(0, 1, 2), "--align", "none", tty=True)
+    assert "train barrier" in ran.out
+    assert any(block in ran.out for block in "▁█")
+    assert ".safetensors" not in ran.out.split("barriers")[0]
+    assert run_here("barrier", *solutions.some(0, 1), "--json", tty=True).rows[0]["type"] == "barrier"
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf"])
+def test_figures(kind, solutions, place):
+    assert run_here("barrier", *solutions.some(0, 1), "--plot", f"f.{kind}").status == 0
+    head = {"png": b"\x89PNG", "pdf": b"%PDF"}[kind]
+    assert (place / f"f.{kind}").read_bytes().startswith(head)
