@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep up to 256 MiB of freed memory; True where the C library can be told so (glibc).
 
     By default activations of some megabytes are mapped and unmapped, or the heap is cut back, at every layer, and every
-    page of the next one is a page fault: 20% of the time of a barrier on small ResNets (measured). Results are the same.
+    page of the next one is a page fault: 20% of a barrier's time on small ResNets (measured). Results are the same.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

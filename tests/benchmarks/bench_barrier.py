@@ -7,7 +7,8 @@ contestants one after the other, so that a noisy machine hurts all alike;
 ratios are paired within the round, and their median and extremes are printed. The network is the small ResNet of width
 16 on random 3 x 32 x 32 images. The loop is the published one: a DataLoader, a deep copy of a model for each point, its
 state dict interpolated tensor by tensor, one train-mode pass for the statistics, then train and test evaluated, ends
-included, with glibc's own handling of freed memory; statistics are a cumulative average with a reset, so that both measure the same losses.
+included, with glibc's own handling of freed memory; statistics are a cumulative average with a reset, so that both
+measure the same losses.
 """
 
 import argparse
@@ -37,7 +38,7 @@ SHAPE, CLASSES, WIDTH, LOOP_BATCH = (3, 32, 32), 10, 16, 128
 
 
 def forget_freed_memory() -> None:
-    """Where glibc's own adjustment ends for the loop's 8 MB activations: mapped from there on, trimmed at twice that."""
+    """Where glibc's own adjustment ends for the loop's 8 MB activations: that is mapped, twice that trimmed."""
     largest = LOOP_BATCH * WIDTH * SHAPE[1] * SHAPE[2] * 4
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(TRIM_THRESHOLD, 2 * largest)
