@@ -24,6 +24,7 @@ FORMAT = 1
 KEY = "starcli"
 MAXIMUM_DEPTH = 32
 """How deeply metadata may nest; ours uses six levels."""
+MAXIMUM_ANCESTORS = 10_000
 
 Kind = Literal["model", "star", "fused", "permutation"]
 Sha256 = str
@@ -105,7 +106,7 @@ class Metadata(_Record):
     weights_sha256: Sha256 = ""
     aligned_to: AlignedTo | None = None
     parents: list[Sha256] = []
-    ancestors: list[Ancestor] = []
+    ancestors: list[Ancestor] = Field([], max_length=MAXIMUM_ANCESTORS)
     metrics: dict[str, Any] | None = None
     statistics: Literal["training", "recalibrated", "stale"] = "training"
     program: str = __version__
@@ -199,7 +200,7 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
     if text is None:
         return Metadata()
     try:
-        content = json.loads(text)
+        content = tensorfile.strict_json(text)
         _check_depth(content)
         if isinstance(content, dict) and type(content.get("format")) is int and content["format"] > FORMAT:
             raise StarcliError(
@@ -242,7 +243,8 @@ def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star",
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise StarcliError(f"{len(problems)} files cannot be read", [str(error) for error in problems])
+        lines = [line for error in problems for line in str(error).split("\n")]
+        raise StarcliError(f"{len(problems)} files cannot be read", lines)
     refuse_duplicates(checkpoints)
     return checkpoints
 

@@ -3,16 +3,31 @@
 import difflib
 from collections.abc import Iterable
 
+MAX_PROBLEMS, MAX_CHARACTERS = 200, 1000
+"""What of an error is kept: a hostile file can be wrong in a million places."""
+
 
 class StarcliError(Exception):
-    """The input is wrong. `summary` is one line; `problems` are all its details, one line each."""
+    """The input is wrong. `summary` is one line; `problems` are all its details, one line each.
+
+    Both may quote a stranger's file: signs that would move a terminal's cursor are shown as escapes.
+    """
 
     exit_status = 1
 
     def __init__(self, summary: str, problems: Iterable[str] = ()) -> None:
-        self.summary = summary
-        self.problems = tuple(problems)
-        super().__init__("\n".join([summary, *(f"  {problem}" for problem in self.problems)]))
+        lines = tuple(problems)
+        more = (f"and {len(lines) - MAX_PROBLEMS} more",) if len(lines) > MAX_PROBLEMS else ()
+        self.summary = _plain(summary)
+        self.problems = tuple(map(_plain, lines[:MAX_PROBLEMS])) + more
+        super().__init__("\n".join([self.summary, *(f"  {problem}" for problem in self.problems)]))
+
+
+def _plain(line: str) -> str:
+    """One line as it may be shown: not too long, control and bidirectional signs escaped."""
+    if len(line) > MAX_CHARACTERS:
+        line = line[:MAX_CHARACTERS] + "..."
+    return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

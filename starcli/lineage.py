@@ -1,7 +1,7 @@
 """What a file says of itself and of its ancestors, and whether that is true; needs no torch."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,22 +62,23 @@ def describe(path: Path, *, verify: bool = False) -> Description:
     broken, missing = [], []
     if metadata.weights_sha256 and actual != metadata.weights_sha256:
         broken.append(f"{path.name}: {actual[:12]}, recorded {metadata.weights_sha256[:12]}")
+    hashes = _hashes_beside(path, {ancestor.name for ancestor in metadata.ancestors})
     for ancestor in metadata.ancestors:
-        found = [other for other in _beside(path, ancestor.name) if _hash_or_none(other) == ancestor.sha256]
-        if not found:
+        if ancestor.sha256 not in hashes.get(ancestor.name, ()):
             missing.append(f"{ancestor.name} ({ancestor.sha256[:12]})")
     return Description(path, header, metadata, actual, not broken and not missing, tuple(broken), tuple(missing))
 
 
-def _beside(path: Path, name: str) -> list[Path]:
-    if Path(name).name != name or name in ("", ".", ".."):
-        return []  # a name in a stranger's metadata must not lead anywhere else
-    candidates = [path.parent / name, *(path.parent.glob(f"*/{_literal(name)}"))]
-    return [candidate for candidate in candidates if candidate.is_file()]
+def _hashes_beside(path: Path, names: Set[str]) -> dict[str, set[Sha256]]:
+    """The hashes of the weights in the files of these names, in the directory of `path` and those directly below it.
 
-
-def _literal(name: str) -> str:
-    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
+    The directories are listed and compared, so that a name in a stranger's metadata leads nowhere else.
+    """
+    found: dict[str, set[Sha256]] = {}
+    for candidate in (*path.parent.glob("*"), *path.parent.glob("*/*")) if names else ():
+        if candidate.name in names and candidate.is_file() and (sha256 := _hash_or_none(candidate)):
+            found.setdefault(candidate.name, set()).add(sha256)
+    return found
 
 
 def _hash_or_none(path: Path) -> Sha256 | None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
 from starcli.files import refuse
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MAXIMUM_HEADER = 8 * 2**20
 """Bytes of a safetensors header that we are willing to parse: 10,000 tensors with their specs need 2 MB."""
+
+MAXIMUM_TENSORS, MAXIMUM_DIMENSIONS = 20_000, 64
+"""A file of more tensors, or a tensor of more dimensions, was not made for a network."""
 
 BYTES_PER_ELEMENT = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -50,14 +53,40 @@ def _pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+def strict_json(text: str) -> Any:
+    """JSON as its standard has it: no name twice, no NaN, no halves of characters. ValueError or RecursionError."""
+    content = json.loads(text, object_pairs_hook=_pairs_once, parse_constant=_no_number)
+    _check_words(content)
+    return content
+
+
+def _check_words(value: Any) -> None:
+    """Lone surrogates, which JSON can escape, can be neither printed nor hashed."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            key.encode()
+            _check_words(child)
+    elif isinstance(value, list):
+        for child in value:
+            _check_words(child)
+
+
 def _parse_header(raw: bytes, data_size: int) -> Header:
     """Check a header's JSON against the format: known dtypes, sizes that fit, data without holes or overlaps."""
-    content = json.loads(raw.decode("utf-8"), object_pairs_hook=_pairs_once)
+    content = strict_json(raw.decode("utf-8"))
     if not isinstance(content, dict):
         raise ValueError("the header is no JSON object")
     metadata = content.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("__metadata__ is no table of strings")
+    if len(content) > MAXIMUM_TENSORS:
+        raise ValueError(f"it has {len(content)} tensors, at most {MAXIMUM_TENSORS} are read")
     tensors, spans = {}, []
     for name, entry in content.items():
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
@@ -67,6 +96,8 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
             raise ValueError(f"{name[:80]!r} has the unknown dtype {str(dtype)[:20]!r}")
         if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
             raise ValueError(f"{name[:80]!r} has an impossible shape")
+        if len(shape) > MAXIMUM_DIMENSIONS:
+            raise ValueError(f"{name[:80]!r} has {len(shape)} dimensions")
         if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
             raise ValueError(f"{name[:80]!r} has impossible data_offsets")
         count = BYTES_PER_ELEMENT[dtype]

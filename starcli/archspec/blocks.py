@@ -11,7 +11,7 @@ from starcli.archspec.grammar import Concat, Fixed, Interleave, Node, Product, R
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_BLOCKS = 100_000
+MAX_BLOCKS = 20_000
 
 
 class NestingError(Exception):

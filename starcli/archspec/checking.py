@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from starcli.archspec.blocks import Group, NestingError, blocks, terms
+from starcli.archspec.blocks import Group, NestingError, Term, blocks, terms
 from starcli.archspec.grammar import Hole, Node, canonical, children, size, symbols, text
 from starcli.archspec.parsing import GrammarError, parse_axis
 from starcli.archspec.patterns import is_group_name
@@ -18,6 +18,11 @@ from starcli.errors import StarcliError
 MAX_NUMEL = 2**40
 MAX_INDEX = 2**28
 MAX_NESTING = 8
+MAX_DIMENSIONS = 64
+MAX_NAMES = 20_000
+"""Groups, and tensors, of one network."""
+MAX_FACTORS = 200_000
+"""Sub-axes of all blocks of all tensors together: a DenseNet of 200 layers has 60,000."""
 
 Size = Annotated[StrictInt, Field(ge=1, le=MAX_NUMEL)]
 
@@ -35,9 +40,11 @@ class ResolvedJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     format: Literal[1]
-    groups: dict[StrictStr, GroupJson]
-    tensors: dict[StrictStr, list[StrictStr]]
-    shapes: dict[StrictStr, list[Annotated[StrictInt, Field(ge=0, le=MAX_NUMEL)]]]
+    groups: dict[StrictStr, GroupJson] = Field(max_length=MAX_NAMES)
+    tensors: dict[StrictStr, Annotated[list[StrictStr], Field(max_length=MAX_DIMENSIONS)]] = Field(max_length=MAX_NAMES)
+    shapes: dict[
+        StrictStr, Annotated[list[Annotated[StrictInt, Field(ge=0, le=MAX_NUMEL)]], Field(max_length=MAX_DIMENSIONS)]
+    ]
     buffers: list[StrictStr]
     tied: list[Annotated[list[StrictStr], Field(min_length=2)]]
 
@@ -159,13 +166,28 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
         for name in resolved.groups
         if math.prod(resolved.index_shape(name)) > MAX_INDEX
     ]
+    known: dict[str, tuple[Term, ...]] = {}
+    factors = 0
     for name, axes in resolved.axes.items():
         try:
-            made = tuple(terms(parse_axis(axis), resolved.sizes) for axis in axes)
+            for axis in axes:
+                if axis not in known:
+                    known[axis] = terms(parse_axis(axis), resolved.sizes)
+                    factors += sum(len(term.factors) for term in known[axis])
+            made = tuple(known[axis] for axis in axes)
+            factors += _factors(made)
+            if factors > MAX_FACTORS:
+                return [*problems, f"{name}: the tensors fall into more parts than any network's"]
             blocks(name, made, resolved.groups)
         except NestingError as error:
             problems.append(f"{name}: {error}")
     return problems
+
+
+def _factors(axes: tuple[tuple[Term, ...], ...]) -> int:
+    """Number of sub-axes of all blocks of a tensor, each block a combination of one term an axis."""
+    combinations = math.prod(len(terms) for terms in axes)
+    return sum(combinations // len(terms) * sum(len(term.factors) for term in terms) for terms in axes if terms)
 
 
 def _tied_problems(resolved: Resolved) -> list[str]:

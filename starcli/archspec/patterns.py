@@ -17,7 +17,7 @@ from starcli.archspec.parsing import NAME, GrammarError
 
 Bindings = Mapping[str, int | str]
 MAX_DIGITS = 9
-MAX_RANGE = 10_000
+MAX_RANGE = 2_000
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SUM = re.compile(r"(?:[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9})(?:[+-](?:[A-Za-z_][A-Za-z0-9_]*|[0-9]{1,9}))*")
 _TERM = re.compile(r"([+-]?)([A-Za-z0-9_]+)")
@@ -215,13 +215,17 @@ def _plain(digits: str) -> bool:
 def expand(node: Node, source: str, bindings: Bindings, hole: str) -> Node:
     """The tree with every template filled in; holes get unique keys that begin with `hole`. Raises GrammarError."""
     counter = iter(range(len(source) + 1))
+    room = MAX_RANGE  # of all ranges together
 
     def walk(node: Node) -> Node:
         match node:
             case Hole():
                 return Hole(f"{hole} {next(counter)}")
             case Ref(name, at):
-                return _expand_name(name, at, source, bindings)
+                nonlocal room
+                made = _expand_name(name, at, source, bindings, room)
+                room -= len(children(made))
+                return made
             case Product():
                 return Product(tuple(walk(child) for child in children(node)))
             case Concat():
@@ -233,7 +237,7 @@ def expand(node: Node, source: str, bindings: Bindings, hole: str) -> Node:
     return walk(node)
 
 
-def _expand_name(name: str, at: int, source: str, bindings: Bindings) -> Node:
+def _expand_name(name: str, at: int, source: str, bindings: Bindings, room: int) -> Node:
     """A Ref, a Fixed (only braces), or the concatenation that a range stands for."""
     if "{" not in name:
         return Ref(name, at)
@@ -252,18 +256,18 @@ def _expand_name(name: str, at: int, source: str, bindings: Bindings) -> Node:
     return Concat(
         tuple(
             Ref(_fill([*parts[:i], Piece(str(k), True, 0), *parts[i + 1 :]], source, bindings), at)
-            for k in _range(parts[i], source, bindings)
+            for k in _range(parts[i], source, bindings, room)
         )
     )
 
 
-def _range(piece: Piece, source: str, bindings: Bindings) -> range:
+def _range(piece: Piece, source: str, bindings: Bindings, room: int) -> range:
     """`a:b` -> a ... b-1; where a > b, the reverse of `b:a`."""
     first, last = (_integer(Piece(bound, False, piece.at), source, bindings) for bound in piece.text.split(":", 1))
     if isinstance(first, str) or isinstance(last, str):
         raise GrammarError("a range goes from integer to integer", source, piece.at)
-    if abs(first - last) > MAX_RANGE:
-        raise GrammarError(f"a range of {abs(first - last)}; at most {MAX_RANGE}", source, piece.at)
+    if abs(first - last) > room:
+        raise GrammarError(f"a range of {abs(first - last)}; at most {MAX_RANGE} an expression", source, piece.at)
     return range(first, last) if first <= last else range(first - 1, last - 1, -1)
 
 

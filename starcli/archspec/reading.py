@@ -15,7 +15,7 @@ import yaml
 from starcli.errors import StarcliError
 
 MAX_CHARACTERS = 4 * 2**20
-MAX_EVENTS = 400_000
+MAX_EVENTS = 200_000
 MAX_DEPTH = 6
 _TEMPLATE = re.compile(r"\{[A-Za-z0-9_+\-]{1,200}(?::[A-Za-z0-9_+\-]{1,200})?\}")
 _HIDE = str.maketrans("{:}", "\ue000\ue001\ue002")

@@ -19,7 +19,9 @@ _DIGITS = re.compile(r"(\d+)")
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """A sorting key under which layer2 comes before layer10."""
-    return tuple((int(part), "") if i % 2 else (-1, part) for i, part in enumerate(_DIGITS.split(name)))
+    parts = enumerate(_DIGITS.split(name))
+    # length and digits order as the numbers do, without making one of thousands of digits
+    return tuple((len(digits := part.lstrip("0")), digits) if i % 2 else (-1, part) for i, part in parts)
 
 
 @dataclass(frozen=True, eq=False)

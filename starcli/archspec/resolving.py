@@ -15,6 +15,11 @@ from starcli.archspec.spec import Axis, GroupLine, Spec, TensorLine
 from starcli.errors import StarcliError, suggestion
 
 MAX_PATTERNS = 2_000
+MAX_TRIES = 500_000
+"""Patterns held against names, in one section."""
+MAX_PARTS = 100_000
+"""Names of groups in all axes of one network together: a DenseNet of 200 layers has 25,000."""
+MAX_SUGGESTIONS = 20
 Line = TypeVar("Line", GroupLine, TensorLine)
 
 
@@ -32,6 +37,9 @@ class _Lines:
         self.literal: dict[str, tuple[Pattern, GroupLine | TensorLine]] = {}
         self.patterns: dict[int, list[tuple[Pattern, GroupLine | TensorLine]]] = defaultdict(list)
         self.used: set[str] = set()
+        self.source, self.tries = source, 0
+        if sum("{" in line.pattern or "*" in line.pattern for line in lines) > MAX_PATTERNS:
+            raise StarcliError(f"{source}: more than {MAX_PATTERNS} lines with patterns in one section")
         for line in lines:
             try:
                 pattern = Pattern(line.pattern, variables)
@@ -45,8 +53,6 @@ class _Lines:
                 problems.append(f"{source}:{line.line}: {pattern.literal} has a line already, line {first.line}")
             else:
                 self.literal[pattern.literal] = (pattern, line)
-        if sum(map(len, self.patterns.values())) > MAX_PATTERNS:
-            raise StarcliError(f"{source}: more than {MAX_PATTERNS} lines with patterns in one section")
 
     def matching(self, name: str) -> list[tuple[GroupLine | TensorLine, Bindings]]:
         """The lines that name `name`, each with what its wildcards stand for."""
@@ -54,6 +60,9 @@ class _Lines:
             self.used.add(name)
             return [(self.literal[name][1], {})]
         candidates = self.patterns.get(name.count(".") + 1, ())
+        self.tries += len(candidates)
+        if self.tries > MAX_TRIES:
+            raise StarcliError(f"{self.source}: too many patterns for so many names")
         return [(line, found) for pattern, line in candidates if (found := pattern.match(name)) is not None]
 
     def unused(self) -> list[tuple[str, int]]:
@@ -69,6 +78,7 @@ class _Resolver:
         self.problems: list[str] = []
         self.sizes: dict[str, int] = {}
         self.within: dict[str, str] = {}
+        self.parts = 0
 
     def resolved(self, buffers: Collection[str]) -> Resolved:
         axes = self.expanded()
@@ -110,8 +120,8 @@ class _Resolver:
         """The tree of every axis of every tensor, templates filled in."""
         lines = _Lines(self.spec.tensors, self.variables, self.spec.source, self.problems)
         axes = {name: self.tensor_axes(name, shape, lines) for name, shape in self.shapes.items()}
-        for name, line in lines.unused():
-            self.problems.append(f"{self.place(line)}: there is no tensor {name}{_nearest(name, self.shapes)}")
+        for number, (name, line) in enumerate(lines.unused()):
+            self.problems.append(f"{self.place(line)}: there is no tensor {name}{_nearest(name, self.shapes, number)}")
         return axes
 
     def tensor_axes(self, name: str, shape: tuple[int, ...], lines: _Lines) -> tuple[Node, ...]:
@@ -139,10 +149,14 @@ class _Resolver:
 
     def expand(self, axis: Axis, hole: str, bindings: Bindings, name: str) -> Node | None:
         try:
-            return expand(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
+            node = expand(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
         except GrammarError as error:
             self.problems += error.lines(f"{self.place(axis.line)}: for {name}")
             return None
+        self.parts += len(symbols(node))
+        if self.parts > MAX_PARTS:
+            raise StarcliError(f"{self.spec.source}: the axes hold more than {MAX_PARTS} names of groups")
+        return node
 
     def read_groups(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
         """Sizes and parents that the section `groups` tells, of every group that an axis bears."""
@@ -151,8 +165,8 @@ class _Resolver:
         for name in used:
             if not name.startswith("_ "):
                 self.read_group(name, lines)
-        for name, line in lines.unused():
-            self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used)}")
+        for number, (name, line) in enumerate(lines.unused()):
+            self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used, number)}")
 
     def read_group(self, name: str, lines: _Lines) -> None:
         found = lines.matching(name)
@@ -196,6 +210,8 @@ class _Resolver:
     def buffer_names(self, buffers: Collection[str]) -> frozenset[str]:
         """Tensors that the spec's patterns name (there `*` also stands for dots), or that the network calls buffers."""
         patterns = [pattern.text for pattern in self.spec.buffers]
+        if len(patterns) > MAX_PATTERNS or len(patterns) * len(self.shapes) > MAX_TRIES:
+            raise StarcliError(f"{self.spec.source}: {len(patterns)} patterns of buffers are too many")
         return frozenset(
             name for name in self.shapes if name in buffers or any(_glob(pattern, name) for pattern in patterns)
         )
@@ -206,8 +222,10 @@ class _Resolver:
         return tuple(tuple(name.text for name in names) for names in self.spec.tied)
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
+def _nearest(name: str, known: Collection[str], number: int) -> str:
     """A mistyped name's nearest ones; nothing where none is near, since a list of all tensors helps nobody."""
+    if number >= MAX_SUGGESTIONS:  # each is a search through all names
+        return ""
     words = suggestion(name, known)
     return words if words.startswith("; did you mean") else ""
 

@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from starcli.archspec.grammar import Concat, Interleave, Node, Product, children, size, symbols, text, turns
 
@@ -16,6 +17,11 @@ class Equation:
     node: Node
     total: int
     place: str
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The symbols in it, as often as they stand there."""
+        return tuple(symbols(self.node))
 
 
 def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
@@ -31,7 +37,7 @@ def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
     work = 0
     while queue:
         equation = queue.popleft()
-        names = symbols(equation.node)
+        names = equation.names
         work += len(names)
         if work > MAX_WORK:
             return ["the expressions depend on each other in too many ways for their sizes to be solved"]
@@ -50,7 +56,7 @@ def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
         f"{equation.place}: {equation.total} positions, which no size of {_show(symbol)} gives: {text(equation.node)}"
         for symbol, stuck in waiting.items()
         for equation in stuck
-        if all(other == symbol or other in sizes for other in symbols(equation.node))
+        if all(other == symbol or other in sizes for other in equation.names)
     ]
     return list(dict.fromkeys(problems))
 
@@ -87,7 +93,7 @@ def ragged(node: Node, sizes: Mapping[str, int]) -> str:
 def _bisect(equation: Equation, symbol: str, sizes: dict[str, int]) -> int | None:
     """The size of `symbol` that gives the total, or None; the size of an expression never falls as a symbol grows."""
     low, high = 1, max(equation.total, 1)
-    trial = dict(sizes)
+    trial = {name: sizes[name] for name in equation.names if name != symbol}
     while low < high:
         middle = (low + high) // 2
         trial[symbol] = middle
