@@ -12,7 +12,8 @@ import torch
 
 from starcli import __version__, files
 from starcli.alignment import align_all, aligner, described
-from starcli.bma import Row, bma
+from starcli.archspec import Resolved
+from starcli.bma import METRICS, Row, bma
 from starcli.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
 from starcli.path import Align, Barrier, Model, barriers
@@ -163,7 +164,11 @@ def posterior_rows(
     found = files.cached(
         "bma", key, lambda: [vars(row) for row in _posterior(measure, star, sources, samples, repeats)]
     )
-    return [Row(**row) for row in found]
+    # sorted in the cache: results must not depend on whether they come from there
+    ordered = [
+        {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found
+    ]
+    return [Row(**row) for row in ordered]
 
 
 def _posterior(
@@ -178,4 +183,9 @@ def _posterior(
     return bma(measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats)
 
 
-__all__ = ["Kept", "Measure", "all_pairs", "of_star", "posterior_rows", "to_each"]
+def inner_product(spec: Resolved, first: Model, second: Model) -> float:
+    """The objective of weight matching: the inner product over learnable parameters, tied ones once, in float64."""
+    return sum(float((first[name].double() * second[name].double()).sum()) for name in spec.learnable())
+
+
+__all__ = ["Kept", "Measure", "all_pairs", "inner_product", "of_star", "posterior_rows", "to_each"]

@@ -1,6 +1,6 @@
 """What `star` and `fuse` share: the same search, with and without the model's own loss."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,9 @@ from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
-    from starcli.checkpoint import Checkpoint
+    from torch import Tensor
+
+    from starcli.checkpoint import AlignedTo, Checkpoint
     from starcli.star import Star
     from starcli.training.recipe import Recipe
     from starcli.workspace import Workspace
@@ -230,5 +232,26 @@ class Run:
                 self.workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
                 spec=self.workspace.spec.record() if self.search.method else None,
             )  # fmt: skip
-            facts = wanted.metadata(metrics=source.metadata.metrics, statistics=source.metadata.statistics)
-            checkpoint.write(path, found.aligned(number), facts)
+            aligned = found.aligned(number)
+            metadata = source.metadata
+            facts = wanted.metadata(
+                metrics=metadata.metrics,
+                statistics=metadata.statistics,
+                aligned_to=self._alignment(found, aligned, job),
+            )
+            checkpoint.write(path, aligned, facts)
+
+    def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
+        """What a permuted source says of the star that it was aligned to."""
+        from starcli.checkpoint import AlignedTo, weights_sha256
+        from starcli.measuring import inner_product
+
+        if self.search.method is None:
+            return None
+        return AlignedTo(
+            reference=weights_sha256(found.tensors),
+            method=self.search.method,
+            restarts=self.search.restarts,
+            seed=job.plan.seed or 0,
+            objective=inner_product(self.workspace.spec.resolved, found.tensors, aligned),
+        )
