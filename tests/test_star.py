@@ -90,7 +90,7 @@ def by_autograd(objective, inputs, labels, epoch, step):
         {"draws_per_step": 3},
         {"draws_per_step": 2, "mu": 1.0, "normalised": True},
     ],
-    ids=str,
+    ids=" ".join,  # names alone: a function's address differs from worker to worker
 )
 def test_the_gradient_is_autograds(mlp, mlps, changes):
     """The factor (1 - t) enters exactly once."""
