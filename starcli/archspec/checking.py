@@ -172,6 +172,7 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
         try:
             for axis in axes:
                 if axis not in known:
+                    known[axis] = ()  # one that has too many parts is not tried again
                     known[axis] = terms(parse_axis(axis), resolved.sizes)
                     factors += sum(len(term.factors) for term in known[axis])
             made = tuple(known[axis] for axis in axes)

@@ -95,9 +95,13 @@ class Pattern:
             result.extend([("text", other)] if other else [] for other in others)
         return tuple(tuple(segment) for segment in result)
 
-    def variables(self) -> set[str]:
-        """Names that a match binds."""
-        return {word for kind, word in self.tokens if kind != "text" and word != "*"}
+    @cached_property
+    def known(self) -> tuple[str | None, ...]:
+        """The words between the dots, None where one holds a wildcard."""
+        return tuple(
+            None if any(kind != "text" for kind, _ in segment) else "".join(word for _, word in segment)
+            for segment in self.segments
+        )
 
     def match(self, name: str) -> dict[str, int | str] | None:
         """What the wildcards stand for in `name`, or None. Linear in the length of the name."""
@@ -105,6 +109,9 @@ class Pattern:
             return {} if name == self.literal else None
         words = name.split(".")
         if len(words) != len(self.segments):
+            return None
+        # Words without wildcards first: they rule out most names at once.
+        if any(known is not None and known != word for known, word in zip(self.known, words, strict=True)):
             return None
         bindings: dict[str, int | str] = {}
         for segment, word in zip(self.segments, words, strict=True):

@@ -10,7 +10,7 @@ from starcli.archspec.grammar import Fixed, Node, canonical, symbols, text
 from starcli.archspec.parsing import GrammarError
 from starcli.archspec.patterns import Bindings, Pattern, expand, fill
 from starcli.archspec.resolved import Resolved
-from starcli.archspec.solve import Equation, solve
+from starcli.archspec.solve import Equation, shortened, solve
 from starcli.archspec.spec import Axis, GroupLine, Spec, TensorLine
 from starcli.errors import StarcliError, suggestion
 
@@ -84,7 +84,7 @@ class _Resolver:
         axes = self.expanded()
         self.read_groups(axes)
         equations = [
-            Equation(node, self.shapes[name][axis], f"{name} axis {axis}, `{text(node)}`")
+            Equation(node, self.shapes[name][axis], f"{name} axis {axis}, `{shortened(text(node))}`")
             for name, nodes in axes.items()
             for axis, node in enumerate(nodes)
         ]
@@ -192,20 +192,22 @@ class _Resolver:
             self.problems += error.lines(f"{self.place(within.line)}: for group {name}")
 
     def unsolved(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
-        """Problems for all symbols whose size no tensor tells."""
-        open_: dict[str, list[str]] = defaultdict(list)
+        """Problems for the symbols whose size no tensor tells, up to MAX_SUGGESTIONS of them."""
+        unknown: dict[str, list[str]] = {}
         for name, nodes in axes.items():
             for i, node in enumerate(nodes):
-                for symbol in dict.fromkeys(symbols(node)):
-                    if symbol not in self.sizes:
-                        open_[symbol].append(f"{name} axis {i}, `{text(node)}` = {self.shapes[name][i]}")
-        for symbol, places in open_.items():
+                missing = dict.fromkeys(symbol for symbol in symbols(node) if symbol not in self.sizes)
+                place = f"{name} axis {i}, `{shortened(text(node))}` = {self.shapes[name][i]}" if missing else ""
+                for symbol in missing:
+                    unknown.setdefault(symbol, []).append(place)
+        for symbol, places in list(unknown.items())[:MAX_SUGGESTIONS]:
             if symbol.startswith("_ "):
                 self.problems.append(f"the size of `_` cannot be solved: {places[0]}; write it as an integer")
             else:
-                self.problems.append(
-                    f"the size of group {symbol} cannot be solved: {'; '.join(places[:3])}; say it under `groups`"
-                )
+                where = "; ".join(places[:3])
+                self.problems.append(f"the size of group {symbol} cannot be solved: {where}; say it under `groups`")
+        if len(unknown) > MAX_SUGGESTIONS:
+            self.problems.append(f"and {len(unknown) - MAX_SUGGESTIONS} more sizes cannot be solved")
 
     def buffer_names(self, buffers: Collection[str]) -> frozenset[str]:
         """Tensors that the spec's patterns name (there `*` also stands for dots), or that the network calls buffers."""

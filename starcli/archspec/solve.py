@@ -53,12 +53,17 @@ def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
             for symbol in unknown:
                 waiting[symbol].append(equation)
     problems += [
-        f"{equation.place}: {equation.total} positions, which no size of {_show(symbol)} gives: {text(equation.node)}"
+        f"{equation.place}: {equation.total} positions, which no size of {_show(symbol)} gives"
         for symbol, stuck in waiting.items()
         for equation in stuck
         if all(other == symbol or other in sizes for other in equation.names)
     ]
     return list(dict.fromkeys(problems))
+
+
+def shortened(words: str) -> str:
+    """The beginning of a long expression: enough to recognise it."""
+    return words if len(words) <= 200 else words[:200] + " ..."
 
 
 def _show(symbol: str) -> str:
@@ -86,7 +91,7 @@ def ragged(node: Node, sizes: Mapping[str, int]) -> str:
     if isinstance(node, Interleave):
         lengths = [size(part, sizes) or 0 for part in node.parts]
         if lengths != turns(sum(lengths), len(lengths)):
-            return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {text(node)}"
+            return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {shortened(text(node))}"
     return next((found for child in children(node) if (found := ragged(child, sizes))), "")
 
 
