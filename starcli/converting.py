@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from starcli import checkpoint, files
+from starcli import checkpoint, files, unpickling
 from starcli.checkpoint import Checkpoint, Metadata
 from starcli.errors import StarcliError
 
@@ -29,7 +29,7 @@ def read_any(path: Path) -> Checkpoint:
 
 def _unpickled(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        return unpickling.load(path)
     except OSError as error:
         files.refuse(path, error, "read")
     except pickle.UnpicklingError as error:
@@ -42,12 +42,6 @@ def _unpickled(path: Path) -> object:
         raise StarcliError(f"{path}: not a whole PyTorch file: {reason[:200]}") from error
 
 
-def _is_zip(path: Path) -> bool:
-    """Only the zip format of PyTorch 1.6 and later can be memory-mapped."""
-    with path.open("rb") as handle:
-        return handle.read(4) == b"PK\x03\x04"
-
-
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
     """The state dict in a file: all of it, or what lies under a well-known key, however deep."""
     for _ in range(4):
@@ -55,6 +49,7 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
             break
         tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
         if tensors and len(tensors) == len(content):
+            _refuse_inflated(tensors, path)
             return {name: value.detach() for name, value in tensors.items()}
         inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -62,6 +57,17 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
         content = inner
     found = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
     raise StarcliError(f"{path}: no state dict in it", [f"found {found[:200]}; looked for {', '.join(CONTAINERS)}"])
+
+
+def _refuse_inflated(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Strides of zero let a few bytes pass for a tensor of any size."""
+    problems = [
+        f"{name}: {tensor.numel():,} values in {tensor.untyped_storage().nbytes():,} bytes"
+        for name, tensor in tensors.items()
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+    ]
+    if problems:
+        raise StarcliError(f"{path}: tensors whose values overlap in memory are not read", problems)
 
 
 def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -176,10 +176,10 @@ class StateFile:
         """What was saved, or None; nothing but plain data is ever unpickled."""
         if not self.path.exists():
             return None
-        import torch
+        from starcli import unpickling
 
         try:
-            content = torch.load(self.path, weights_only=True, map_location="cpu")
+            content = unpickling.load(self.path, mapped=False)
             found, state = content["run_id"], dict(content["state"])
         except Exception as error:
             if self.force:
