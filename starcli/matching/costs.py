@@ -1,5 +1,6 @@
 """Two models laid out for matching, and cost matrices that are kept up to date where neighbours moved."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -16,7 +17,9 @@ EPS = float(np.finfo(np.float32).eps)
 WIDENED = 1 << 15
 """Elements that are widened to float64 at once: few enough for the cache."""
 CHEAP = 1 << 16
-"""Stacks of up to this many elements are multiplied whole: finding out what moved would take longer."""
+"""Stacks of up to this many elements are multiplied whole: sorting out what moved would take longer."""
+LARGE = 1 << 22
+"""Problems of as many elements are worth rounding to 8 bits."""
 
 
 class Side:
@@ -26,6 +29,11 @@ class Side:
         self.layout = layout(spec)
         self.tensors = {name: tensors[name].detach().cpu() for name in spec.learnable()}
         self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
+
+    @cached_property
+    def norms(self) -> tuple[float, ...]:
+        """Of the stacks."""
+        return tuple(float(torch.linalg.vector_norm(stack)) for stack in self.stacks)
 
 
 class State:
@@ -51,21 +59,21 @@ class State:
 class Costs:
     """The cost matrices of one stack: what is gained by old unit j at new position i, over all its blocks.
 
-    fixed + outputs + inputs, each (size, size) float32: blocks beside nothing that moves, blocks that make the unit,
-    blocks that it feeds. Rows whose neighbours moved are subtracted and added again where they are few.
+    fixed + outputs + inputs, each (size, size): blocks beside nothing that moves, blocks that make the unit, blocks
+    that it feeds. Rows whose neighbours moved are subtracted and added again where they are few.
     """
 
-    def __init__(self, stack: Stack, a: Tensor, b: Tensor, scratch: Tensor) -> None:
-        self.stack, self.a, self.b, self.scratch = stack, a, b, scratch
+    def __init__(self, stack: Stack, a: Tensor, b: Tensor) -> None:
+        self.stack = stack
         size, still = stack.chain.size, stack.fixed_rows
         self.fixed = a[:still].T @ b[:still]
+        self.a, self.b = a[still:], b[still:]
         self.parts = torch.zeros(2, size, size)
+        self.unit = 1.0
+        """What 1 in `parts` stands for."""
+        self.error = 0.0
+        """Of one of the gains, if they are coarse: one standard deviation."""
         self.source = np.full(stack.rows - still, -1, dtype=np.int64)
-
-    @cached_property
-    def scale(self) -> float:
-        """The product of the norms: what bounds every inner product of parts of the two."""
-        return float(torch.linalg.vector_norm(self.a) * torch.linalg.vector_norm(self.b))
 
     def update(self, state: State) -> None:
         """Bring the matrices up to the other chains' present permutations."""
@@ -75,38 +83,52 @@ class Costs:
             return
         middle = self.stack.output_rows - self.stack.fixed_rows
         if 2 * len(changed) >= len(source) or self.a.numel() <= CHEAP:
-            self._fill(0, 0, middle, source)
-            self._fill(1, middle, len(source), source)
+            for part, rows in enumerate((slice(0, middle), slice(middle, None))):
+                if len(source[rows]):
+                    self.parts[part] = self._product(self.a[rows], source[rows])
         else:
             split = int(np.searchsorted(changed, middle))
-            self._add(0, changed[:split], source)
-            self._add(1, changed[split:], source)
+            for part, some in enumerate((changed[:split], changed[split:])):
+                if len(some):
+                    a = self.a.index_select(0, torch.from_numpy(some))
+                    self.parts[part] += self._product(a, source[some])
+                    self.parts[part] -= self._product(a, self.source[some])
         self.source = source
 
-    def _gather(self, rows: Indices) -> Tensor:
-        out = self.scratch[: len(rows) * self.stack.chain.size].view(len(rows), -1)
-        return torch.index_select(self.b, 0, torch.from_numpy(rows), out=out)
-
-    def _fill(self, part: int, start: int, stop: int, source: Indices) -> None:
-        if stop > start:
-            still = self.stack.fixed_rows
-            torch.mm(self.a[still + start : still + stop].T, self._gather(source[start:stop]), out=self.parts[part])
-
-    def _add(self, part: int, changed: Indices, source: Indices) -> None:
-        if len(changed):
-            a = self.a.index_select(0, torch.from_numpy(changed + self.stack.fixed_rows))
-            difference = self._gather(source[changed])
-            difference -= self.b.index_select(0, torch.from_numpy(self.source[changed]))
-            self.parts[part].addmm_(a.T, difference)
+    def _product(self, a: Tensor, rows: Indices) -> Tensor:
+        return torch.mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
 
     def gains(self, weight: float = 1.0) -> NDArray[np.float32]:
         """The cost matrix (size, size) with the part of output axes taken `weight` times."""
-        matrix: NDArray[np.float32] = torch.add(self.fixed, self.parts[1]).add_(self.parts[0], alpha=weight).numpy()
+        total = torch.add(self.fixed, self.parts[1], alpha=self.unit)
+        matrix: NDArray[np.float32] = total.add_(self.parts[0], alpha=weight * self.unit).numpy()
         return matrix
 
-    def rows(self, state: State) -> Tensor:
-        """For every row of the reference the row of the model that belongs there."""
-        return torch.from_numpy(np.concatenate([np.arange(self.stack.fixed_rows), self.stack.source(state.flat)]))
+
+class CoarseCosts(Costs):
+    """Costs of weights rounded to 8 bits: a third of the time, correlated 0.9998 with the exact ones."""
+
+    def __init__(self, stack: Stack, a: Tensor, b: Tensor) -> None:
+        super().__init__(stack, a, b)
+        (self.a, a_unit), (self.b, b_unit) = rounded(self.a), rounded(self.b)
+        self.parts = self.parts.int()
+        self.unit = a_unit * b_unit
+        # a sum over rows of (error of a) b + a (error of b): errors of 1 / sqrt(12) units, values of 127 / 6 units
+        self.error = math.sqrt(len(self.a) / 6) * 127 / 6 * self.unit
+
+    def _product(self, a: Tensor, rows: Indices) -> Tensor:
+        return torch._int_mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
+
+
+def rounded(values: Tensor) -> tuple[Tensor, float]:
+    """`values` as int8 multiples of a unit, and the unit: 127 of them are 6 root mean squares, beyond which is cut."""
+    unit = 6 / 127 * float(torch.linalg.vector_norm(values)) / max(1, values.numel()) ** 0.5
+    narrow = torch.empty(values.shape, dtype=torch.int8)
+    step = max(1, WIDENED // max(1, values.shape[1]))
+    for start in range(0, len(values), step):
+        part = torch.mul(values[start : start + step], 1 / unit if unit else 0.0)
+        narrow[start : start + step] = part.round_().clamp_(-127, 127)
+    return narrow, unit
 
 
 class Problem:
@@ -114,58 +136,79 @@ class Problem:
 
     def __init__(self, reference: Side, model: Side) -> None:
         self.layout = reference.layout
-        scratch = torch.empty(max((stack.numel() for stack in reference.stacks), default=0))
-        self.costs = tuple(
-            Costs(stack, a, b, scratch)
-            for stack, a, b in zip(self.layout.stacks, reference.stacks, model.stacks, strict=True)
-        )
-        self.at_identity = sum(
-            float(torch.dot(reference.tensors[name].float().flatten(), model.tensors[name].float().flatten()))
-            for name in reference.tensors
-        )
-        """The objective where nothing moves, roughly: summed in float32."""
+        self.sides = reference, model
+        self.pairs = tuple(zip(self.layout.stacks, reference.stacks, model.stacks, strict=True))
         self.constant = _constant(self.layout.spec, reference.tensors, model.tensors)
+
+    @cached_property
+    def exact(self) -> tuple[Costs, ...]:
+        """Costs in float32."""
+        return tuple(Costs(*pair) for pair in self.pairs)
+
+    @cached_property
+    def coarse(self) -> tuple[Costs, ...]:
+        """Costs in 8 bits where that is faster, else the exact ones."""
+        large = sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE
+        fast = large and torch.cpu._is_vnni_supported()
+        return tuple(CoarseCosts(*pair) for pair in self.pairs) if fast else self.exact
+
+    @cached_property
+    def at_identity(self) -> float:
+        """The objective where nothing moves, roughly: summed in float32."""
+        reference, model = (side.tensors for side in self.sides)
+        return sum(
+            float(torch.dot(each.float().flatten(), model[name].float().flatten())) for name, each in reference.items()
+        )
+
+    def scale(self, number: int) -> float:
+        """The product of the norms of the stacks: what bounds every inner product of parts of the two."""
+        reference, model = self.sides
+        return reference.norms[number] * model.norms[number]
 
     def objective(self, state: State) -> float:
         """The inner product of the reference and the permuted model over all learnable parameters, in float64."""
         total = self.constant
-        for number, costs in enumerate(self.costs):
-            rows, columns = costs.rows(state), torch.from_numpy(state.chain(number))
-            total += _product(costs, costs.stack.counted, rows, columns)
+        for number, (stack, a, b) in enumerate(self.pairs):
+            rows, columns = stack.rows_of(state.flat), torch.from_numpy(state.chain(number))
+            total += _product(a, b, stack.counted, rows, columns)
         return total
 
     def value(self, family: Family, state: State) -> float:
         """The part of the objective that a family takes part in, in float64."""
         total = 0.0
         for number in family.stacks:
-            costs = self.costs[number]
-            rows, columns = costs.rows(state), torch.from_numpy(state.chain(number))
-            total += _product(costs, [(0, len(rows))], rows, columns, torch.from_numpy(costs.stack.share))
+            stack, a, b = self.pairs[number]
+            rows, columns = stack.rows_of(state.flat), torch.from_numpy(state.chain(number))
+            total += _product(a, b, [(0, len(rows))], rows, columns, torch.from_numpy(stack.share))
         return total
 
     def difference(self, number: int, state: State, after: Indices) -> float:
         """What the stack's blocks gain, in float64, when its chain goes from where it is to `after`."""
-        costs, before = self.costs[number], state.chain(number)
+        (stack, a, b), before = self.pairs[number], state.chain(number)
         moved = np.flatnonzero(before != after)
-        a = costs.a.index_select(1, torch.from_numpy(moved)).double()
-        b, rows = costs.b, costs.rows(state)
+        rows = stack.rows_of(state.flat)
         new, old = (b.index_select(1, torch.from_numpy(each[moved])).index_select(0, rows) for each in (after, before))
-        return float((a * (new.double() - old)).sum())
+        return float((a.index_select(1, torch.from_numpy(moved)).double() * (new.double() - old)).sum())
 
 
 def _product(
-    costs: Costs, ranges: Sequence[tuple[int, int]], rows: Tensor, columns: Tensor, share: Tensor | None = None
+    a: Tensor,
+    b: Tensor,
+    ranges: Sequence[tuple[int, int]],
+    rows: Tensor,
+    columns: Tensor,
+    share: Tensor | None = None,
 ) -> float:
     """sum over r in `ranges` and i of share[r] a[r, i] b[rows[r], columns[i]], in float64."""
-    total, step = 0.0, max(1, WIDENED // max(1, costs.a.shape[1]))
+    total, step = 0.0, max(1, WIDENED // max(1, a.shape[1]))
     for start, stop in ranges:
         for first in range(start, stop, step):
             part = slice(first, min(stop, first + step))
-            b = costs.b.index_select(0, rows[part]).index_select(1, columns).double()
-            a = costs.a[part].double()
+            here = a[part].double()
             if share is not None:
-                a *= share[part, None]
-            total += float(torch.dot(a.view(-1), b.view(-1)))
+                here *= share[part, None]
+            there = b.index_select(0, rows[part]).index_select(1, columns).double()
+            total += float(torch.dot(here.view(-1), there.view(-1)))
     return total
 
 

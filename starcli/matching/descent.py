@@ -1,11 +1,12 @@
 """Coordinate descent over the groups: each in turn takes the best permutation while all others are held."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from starcli.matching.assignment import Floats, Indices, assign
-from starcli.matching.costs import EPS, Problem, State
+from starcli.matching.costs import EPS, Costs, Problem, State
 from starcli.matching.layout import Family
 from starcli.matching.nested import Term, best
 
@@ -16,8 +17,8 @@ ROUNDING = 16 * EPS
 class Descent:
     """A point of the search: the permutations so far, and the families with neighbours that moved since."""
 
-    def __init__(self, problem: Problem, index: Mapping[str, Indices]) -> None:
-        self.problem = problem
+    def __init__(self, problem: Problem, costs: Sequence[Costs], index: Mapping[str, Indices]) -> None:
+        self.problem, self.costs = problem, costs
         self.state = State(problem.layout, index)
         self.families = problem.layout.families
         sizes = problem.layout.spec.groups
@@ -42,7 +43,7 @@ class Descent:
 
     def improve(self, family: Family, weight: float) -> bool:
         """Match one family anew; whether it moved."""
-        costs = [self.problem.costs[number] for number in family.stacks]
+        costs = [self.costs[number] for number in family.stacks]
         for each in costs:
             each.update(self.state)
         gains = [each.gains(weight) for each in costs]
@@ -61,21 +62,23 @@ class Descent:
         return False
 
     def _raises(self, family: Family, index: Mapping[str, Indices], gains: Sequence[Floats]) -> bool:
-        """Whether a move raises the objective beyond rounding: by the costs where they are clear, else in float64."""
+        """Whether a move raises the objective beyond rounding: by the costs where these tell, else in float64."""
         trial = {**self.state.index, **index}
         if family.quadratic:
             # the costs hold the family's other axis where it was: only the objective itself tells
             now = self.problem.value(family, self.state)
             then = self.problem.value(family, State(self.problem.layout, trial))
             return then - now > 1e-12 * (abs(now) + abs(then))
-        gain, scale = 0.0, 0.0
+        gain, scale, noise = 0.0, 0.0, 0.0
         chains = [(number, self.problem.layout.stacks[number].chain.flat(trial)) for number in family.stacks]
         for (number, after), matrix in zip(chains, gains, strict=True):
-            costs, before = self.problem.costs[number], self.state.chain(number)
+            before = self.state.chain(number)
             moved = np.flatnonzero(before != after)
             gain += float((matrix[moved, after[moved]].astype(np.float64) - matrix[moved, before[moved]]).sum())
-            scale += costs.scale
-        if abs(gain) > ROUNDING * scale:
-            return gain > 0
+            scale += self.problem.scale(number)
+            # the costs of both places of every unit that moves
+            noise += 2 * len(moved) * self.costs[number].error ** 2
+        if noise or abs(gain) > ROUNDING * scale:
+            return gain > math.sqrt(noise)
         exact = sum(self.problem.difference(number, self.state, after) for number, after in chains)
         return exact > 1e-12 * scale

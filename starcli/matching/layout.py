@@ -84,7 +84,7 @@ class Stack:
     output_rows: int
     """Rows up to here are fixed or of output axes: axis 0 of a tensor, what makes a unit rather than what it feeds."""
     base: Indices
-    """(moving rows,) source row where all other units are those numbered 0."""
+    """(moving rows,) source row, counted from the first moving one, where all other units are those numbered 0."""
     units: Indices
     """(others, moving rows) positions in the concatenated permutation of all chains."""
     strides: Indices
@@ -95,11 +95,15 @@ class Stack:
     """Ranges of the rows that enter the objective through this stack: of every block the first one's."""
 
     def source(self, state: Indices) -> Indices:
-        """(moving rows,) the row of the model that belongs at each row, given the permutations of all chains."""
+        """(moving rows,) the moving row of the model that belongs at each, given the permutations of all chains."""
         source = self.base
         for units, strides in zip(self.units, self.strides, strict=True):
             source = source + state[units] * strides
         return source
+
+    def rows_of(self, state: Indices) -> Tensor:
+        """(rows,) the row of the model that belongs at each row."""
+        return torch.from_numpy(np.concatenate([np.arange(self.fixed_rows), self.source(state) + self.fixed_rows]))
 
     def fill(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The stack (rows, chain size) of a model, float32 on the CPU."""
@@ -230,7 +234,7 @@ def _stack(
         rows=start,
         fixed_rows=counts[0],
         output_rows=counts[0] + counts[1],
-        base=base,
+        base=base - counts[0],
         units=units,
         strides=strides,
         share=np.concatenate(shares),

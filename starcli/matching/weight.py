@@ -4,13 +4,6 @@
 
 which is the same as minimising the L2 distance. Ainsworth et al. 2022 (Git Re-Basin), section 3.2: coordinate descent
 over groups, each step a linear assignment. Buffers never take part, 1-D parameters do, tied tensors count once.
-
-Plain descent stops early: while most groups are not matched yet, what they say of their neighbours is noise. A few
-sweeps in which one side of each unit counts much less (what makes it, or what it feeds) carry a match from layer to
-layer; a plain descent then ends at an optimum of the true objective. The search starts with such a detour and goes on
-with others from the best point so far, each with a weight drawn anew. Gain over the identity, at equal time, from
-plain descents (restarted at random) and from this: ResNet-18 of width 16 62.8 and 69.7, WRN-22-2 73.9 and 78.3, a
-small ViT 326 and 330, DenseNet-40-12 1,074 and 1,142 (trained on digits; 0.8 to 1.5 s each).
 """
 
 import math
@@ -24,16 +17,10 @@ from torch import Tensor
 
 from starcli.archspec import Resolved
 from starcli.errors import StarcliError
-from starcli.matching.assignment import Indices
 from starcli.matching.costs import Problem, Side
-from starcli.matching.descent import Descent
+from starcli.matching.search import search
 from starcli.permutation import Permutation
 from starcli.progress import SILENT, Progress
-
-FIRST = (0.1, 4)
-"""Weight of what makes a unit against what it feeds, and sweeps, of the first detour of a cold search."""
-KICK = (0.05, 20.0, 2)
-"""Range of weights, drawn log-uniformly, and sweeps of the later detours."""
 
 
 @dataclass(frozen=True)
@@ -139,44 +126,13 @@ def _match(reference: Side, model: Side, seed: int, restarts: int, start: Permut
     if restarts < 1:
         raise ValueError(f"restarts: {restarts}, at least 1 expected")
     spec = reference.layout.spec
-    problem = Problem(reference, model)
-    first = _arrays(start if start is not None else Permutation.identity(spec))
-    generator = np.random.default_rng(seed)
-    point = _first(problem, first, generator, max_sweeps, cold=start is None)
-    sweeps, objective = point.sweeps, problem.objective(point.state)
-    for _ in range(restarts - 1):
-        trial = Descent(problem, point.state.index)
-        low, high, detour = KICK
-        trial.run(generator, min(detour, max_sweeps), math.exp(generator.uniform(math.log(low), math.log(high))))
-        trial.run(generator, max_sweeps)
-        sweeps += trial.sweeps
-        reached = problem.objective(trial.state)
-        if reached > objective:
-            point, objective = trial, reached
-    chosen = point.state.index
+    first = {
+        name: index.cpu().numpy()
+        for name, index in (Permutation.identity(spec) if start is None else start).index.items()
+    }
+    chosen, objective, sweeps = search(
+        Problem(reference, model), first, np.random.default_rng(seed), restarts, max_sweeps, cold=start is None
+    )
     index = {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in chosen.items()}
     moved = sum(int((each != first[name]).sum()) for name, each in chosen.items())
     return Match(Permutation(spec, index), objective, sweeps, restarts, moved)
-
-
-def _first(
-    problem: Problem, start: Mapping[str, Indices], generator: np.random.Generator, max_sweeps: int, cold: bool
-) -> Descent:
-    """The first optimum: by a detour if the search is cold, unless that ends below the start."""
-    point = Descent(problem, start)
-    if cold:
-        weight, detour = FIRST
-        point.run(generator, min(detour, max_sweeps), weight)
-    point.run(generator, max_sweeps)
-    here, there = problem.objective(point.state), problem.at_identity
-    if cold and here < there + 1e-5 * abs(there):
-        plain = Descent(problem, start)
-        plain.run(generator, max_sweeps)
-        plain.sweeps += point.sweeps
-        if problem.objective(plain.state) >= here:
-            return plain
-    return point
-
-
-def _arrays(permutation: Permutation) -> dict[str, Indices]:
-    return {name: index.cpu().numpy() for name, index in permutation.index.items()}

@@ -1,0 +1,222 @@
+"""How fast `align` is, and how good: against plain coordinate descent, and against rebasin where it can be imported.
+
+    python tests/benchmarks/bench_matching.py [--networks resnet18-cifar,vgg11-bn] [--threads 2] [--json FILE]
+
+Both models of a pair start from their own seed and take a few steps on the digits: far from trained, but with grown
+biases, BatchNorm weights and structure. `--pairs DIR` takes pairs NAME-0.pt, NAME-1.pt of state dicts instead. All
+methods see the same pairs in one process; a line gives the median and the range of the seconds over the repeats, and
+the gain of the objective over the identity. On a machine that is busy elsewhere, `--cpu` counts the process's own time.
+
+- plain: coordinate descent in float32 with scipy, each cost one product per block, all groups in every sweep.
+- descent: `match_weights` started at the identity: the same search, made fast.
+- default: `match_weights` with no start.
+- warm: `match_weights` from the default's result after the reference took one more step.
+- 5 rounds: `match_weights` with `restarts=5`.
+- rebasin 0.0.47: its own groups, so that the gain counts what it finds; it may break the function.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+from torch.nn import functional
+
+from starcli import models
+from starcli.archspec import Resolved
+from starcli.data import open_data
+from starcli.matching import layout as layouts
+from starcli.matching import match_weights, solver
+from starcli.matching.costs import State
+from starcli.matching.nested import Term, best
+from starcli.permutation import Permutation
+
+NETWORKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
+    "resnet18-cifar": ("resnet18-cifar", {}, 32),
+    "vgg11-bn": ("vgg11-bn", {}, 32),
+    "densenet40-12": ("densenet40-12", {}, 32),
+    "wrn-22-8": ("wrn", {"depth": 22, "widen_factor": 8}, 32),
+    "resnet50": ("resnet50", {}, 64),
+    "vit-b16": ("vit", {"patch_size": 16, "dim": 768, "depth": 12, "heads": 12, "mlp_dim": 3072}, 64),
+}
+Tensors = dict[str, Tensor]
+
+
+def train(network: nn.Module, side: int, steps: int, seed: int) -> Tensors:
+    """A few steps of SGD on the digits, enlarged to `side`."""
+    generator = torch.Generator().manual_seed(seed)
+    images, labels = next(iter(open_data("digits").train.batches(10_000)))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    network.train()
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (16,), generator=generator)
+        inputs = functional.interpolate(images[chosen], size=side, mode="bilinear").expand(-1, 3, -1, -1)
+        loss = functional.cross_entropy(network(inputs), labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def pair(name: str, steps: int, folder: Path | None) -> tuple[Resolved, Tensors, Tensors, Tensors, list[nn.Module]]:
+    """The spec, the two models, the reference one step later, and the modules."""
+    architecture, given, side = NETWORKS[name]
+    arguments = models.complete(architecture, given, input_shape=(3, side, side), num_classes=10)
+    found, networks = [], []
+    for seed in (0, 1):
+        network = models.build(architecture, generator=torch.Generator().manual_seed(seed), **arguments)
+        if folder:
+            network.load_state_dict(torch.load(folder / f"{name}-{seed}.pt", weights_only=True))
+        networks.append(network)
+        found.append(train(network, side, 0 if folder else steps, seed))
+    later = train(networks[0], side, 1, 2)
+    networks[0].load_state_dict(found[0])
+    written = models.specification(architecture, arguments)
+    assert written is not None
+    spec, variables = written
+    shapes = {key: tuple(tensor.shape) for key, tensor in found[0].items()}
+    resolved = spec.resolve(shapes, variables, [key for key, _ in networks[0].named_buffers()])
+    return resolved, found[0], found[1], later, networks
+
+
+def inner_product(a: Tensors, b: Mapping[str, Tensor], spec: Resolved) -> float:
+    return sum(float((a[key].double() * b[key].double()).sum()) for key in spec.learnable())
+
+
+def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
+    """Coordinate descent as everyone writes it: all groups, all blocks, scipy on the whole matrix."""
+    made = layouts.layout(spec)
+    state = State(made, {key: index.numpy() for key, index in Permutation.identity(spec).index.items()})
+    generator = np.random.default_rng(seed)
+    for _ in range(100):
+        moved = False
+        for number in generator.permutation(len(made.families)):
+            family = made.families[number]
+            costs = {}
+            for k in family.stacks:
+                stack, size = made.stacks[k], made.stacks[k].chain.size
+                rows = stack.rows_of(state.flat)
+                total = torch.zeros(size, size)
+                # the row order of the stacks, taken from the tensors themselves, as index and product do it
+                for piece in stack.pieces:
+                    left = a[piece.tensor].as_strided(piece.shape, piece.strides, piece.offset).reshape(-1, size)
+                    right = b[piece.tensor].as_strided(piece.shape, piece.strides, piece.offset).reshape(-1, size)
+                    inside = rows[piece.start : piece.stop] - piece.start
+                    total += left.T @ right[inside]
+                costs[k] = total.numpy()
+            if family.nested:
+                terms = [Term.of(made.stacks[k].chain, cost) for k, cost in costs.items()]
+                index = best(terms, {key: state.index[key] for key in family.groups})[1]
+            else:
+                index = {family.root: linear_sum_assignment(costs[family.stacks[0]], maximize=True)[1]}
+            trial = State(made, {**state.index, **index})
+            gain = sum(
+                float((cost[range(len(cost)), trial.chain(k)] - cost[range(len(cost)), state.chain(k)]).sum())
+                for k, cost in costs.items()
+            )
+            if gain > 1e-4:
+                state.set(family, index)
+                moved = True
+        if not moved:
+            break
+    return Permutation(spec, {key: torch.from_numpy(np.ascontiguousarray(each)) for key, each in state.index.items()})
+
+
+def rebasin(networks: list[nn.Module], b: Tensors, side: int) -> Tensors | None:
+    """What rebasin makes of the second model, or None where it cannot be imported."""
+    try:
+        from rebasin import PermutationCoordinateDescent
+    except ImportError:
+        return None
+    networks[1].load_state_dict(b)
+    PermutationCoordinateDescent(*networks, torch.randn(1, 3, side, side)).rebasin()
+    return {key: tensor.detach() for key, tensor in networks[1].state_dict().items()}
+
+
+CLOCKS = {False: time.perf_counter, True: time.process_time}
+
+
+def timed(call: Callable[[int], Any], repeats: int, cpu: bool) -> tuple[list[float], list[Any]]:
+    seconds, results = [], []
+    for seed in range(repeats):
+        start = CLOCKS[cpu]()
+        results.append(call(seed))
+        seconds.append(CLOCKS[cpu]() - start)
+    return seconds, results
+
+
+def bench(name: str, repeats: int, steps: int, folder: Path | None, cpu: bool) -> list[dict[str, Any]]:
+    spec, a, b, later, networks = pair(name, steps, folder)
+    before = inner_product(a, b, spec)
+    layouts.layout(spec)
+    rows = []
+
+    def add(method: str, call: Callable[[int], Any], gain: Callable[[Any], float], times: int = repeats) -> Any:
+        seconds, results = timed(call, times, cpu)
+        if results[0] is None:
+            return None
+        gains = [gain(result) for result in results]
+        rows.append({"network": name, "method": method, "seconds": seconds, "gains": gains})
+        report(rows[-1], rows[0])
+        return results[0]
+
+    identity = Permutation.identity(spec)
+    add("plain", lambda seed: plain(a, b, spec, seed), lambda p: inner_product(a, p.apply(b), spec) - before)
+    add("descent", lambda seed: match_weights(a, b, spec, seed=seed, start=identity), lambda m: m.objective - before)
+    match = add("default", lambda seed: match_weights(a, b, spec, seed=seed), lambda m: m.objective - before)
+    add(
+        "warm",
+        lambda seed: match_weights(later, b, spec, seed=seed, start=match.permutation),
+        lambda m: m.objective - inner_product(later, b, spec),
+    )
+    add("5 rounds", lambda seed: match_weights(a, b, spec, seed=seed, restarts=5), lambda m: m.objective - before)
+    add(
+        "rebasin",
+        lambda seed: rebasin(networks, b, NETWORKS[name][2]),
+        lambda found: inner_product(a, found, spec) - before,
+        times=1,
+    )
+    return rows
+
+
+def report(row: Mapping[str, Any], plain_row: Mapping[str, Any]) -> None:
+    median = statistics.median(row["seconds"])
+    ratio = statistics.median(plain_row["seconds"]) / median
+    low, high = min(row["seconds"]), max(row["seconds"])
+    gain = statistics.mean(row["gains"])
+    print(
+        f"{row['network']:15} {row['method']:10} {median:8.3f} s ({low:.3f} to {high:.3f}) "
+        f"{ratio:6.2f} x plain   gain {gain:10.4f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads, assignment by {solver()}")
+    rows = []
+    for name in options.networks.split(","):
+        rows += bench(name, options.repeats, options.steps, options.pairs, options.cpu)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
