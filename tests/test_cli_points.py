@@ -1,0 +1,170 @@
+"""starcli interpolate, eval, convert and inspect."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_here
+from safetensors.torch import load_file
+
+from starcli.checkpoint import read_metadata
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_points_of_the_line(solutions, place):
+    ran = run_here("interpolate", *solutions.some(0, 1), "--t", -0.5, 0, 0.25, 1.5, "-o", "m{t}.safetensors")
+    assert [row["output"] for row in ran.rows] == [f"m{t}.safetensors" for t in ("-0.5", "0", "0.25", "1.5")]
+    assert ran.rows[2]["weights"] == [0.75, 0.25]
+    a, b, m = (load_file(path) for path in (solutions[0], solutions[1], "m0.25.safetensors"))
+    assert torch.allclose(m["fc1.weight"], 0.75 * a["fc1.weight"] + 0.25 * b["fc1.weight"], atol=1e-6)
+    assert torch.equal(load_file("m0.safetensors")["fc1.weight"], a["fc1.weight"])
+    metadata = read_metadata(place / "m0.25.safetensors")[1]
+    assert metadata.statistics == "recalibrated"
+    assert len(metadata.parents) == 2
+    assert run_here("eval", "m0.25.safetensors").status == 0
+
+
+def test_numbers_before_the_models(solutions):
+    assert run_here("interpolate", "--t", 0.5, *solutions.some(0, 1), "-o", "m.safetensors").status == 0
+
+
+def test_weighted_mean_of_three(solutions):
+    run_here("interpolate", *solutions.some(0, 1, 2), "--weights", 0.5, 0.25, 0.25, "-o", "w.safetensors")
+    tensors = [load_file(path)["fc2.bias"] for path in solutions.some(0, 1, 2)]
+    expected = 0.5 * tensors[0] + 0.25 * tensors[1] + 0.25 * tensors[2]
+    assert torch.allclose(load_file("w.safetensors")["fc2.bias"], expected, atol=1e-6)
+
+
+def test_aligning_first_equals_aligning_before(solutions):
+    run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "--align", "weight", "-o", "here.safetensors")
+    run_here("align", *solutions.some(0, 1), "-o", "b.safetensors")
+    run_here("interpolate", solutions[0], "b.safetensors", "--t", 0.5, "-o", "before.safetensors")
+    here, before = load_file("here.safetensors"), load_file("before.safetensors")
+    assert all(torch.equal(here[name], before[name]) for name in here)
+
+
+def test_a_random_point_around_a_model(solutions):
+    run_here("interpolate", solutions[0], "--perturb", 0.5, "--seed", 3, "-o", "p{seed}.safetensors")
+    model, point = load_file(solutions[0]), load_file("p3.safetensors")
+    learnable = [name for name in model if not name.endswith(("mean", "var", "tracked"))]
+    distance = sum(float((model[name].double() - point[name].double()).square().sum()) for name in learnable) ** 0.5
+    assert distance == pytest.approx(0.5, rel=1e-5)
+
+
+def test_the_pipeline(solutions):
+    """interpolate A B | eval -"""
+    made = run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "-o", "-", "--quiet")
+    assert json.loads(made.err)["output"] == "-"
+    [row] = run_here("eval", "-", stdin=made.stdout).rows
+    run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "-o", "m.safetensors")
+    assert row["nll"] == run_here("eval", "m.safetensors").rows[0]["nll"]
+
+
+def test_eval(solutions):
+    ran = run_here("eval", *solutions.some(0, 1))
+    stored = read_metadata(solutions[0])[1].metrics["test"]
+    assert ran.rows[0]["nll"] == pytest.approx(stored["loss"], abs=1e-6)
+    assert ran.rows[0]["accuracy"] == pytest.approx(stored["accuracy"])
+    metrics = {"errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc"}
+    assert metrics <= set(ran.rows[1])
+    for split in ("train", "validation"):
+        assert run_here("eval", solutions[0], "--split", split).rows[0]["split"] == split
+    fresh = run_here("eval", solutions[0], "--recalibrate").rows[0]
+    assert fresh["nll"] != ran.rows[0]["nll"]
+
+
+def test_eval_without_a_validation_split(solutions):
+    ran = run_here("eval", solutions[0], "--split", "validation", "--val-fraction", 0)
+    assert ran.status == 1
+    assert "--val-fraction" in ran.err
+
+
+NETWORK = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--data", "digits")
+
+
+@pytest.mark.parametrize("wrap", ["plain", "module", "nested", "compiled"])
+def test_convert_from_pytorch(wrap, solutions, place):
+    tensors = load_file(solutions[0])
+    content = {
+        "plain": tensors,
+        "module": {f"module.{name}": tensor for name, tensor in tensors.items()},
+        "nested": {"epoch": 3, "model": {"state_dict": tensors}, "optimizer": {"lr": 0.1}},
+        "compiled": {"state_dict": {f"_orig_mod.module.{name}": tensor for name, tensor in tensors.items()}},
+    }[wrap]
+    torch.save(content, place / "x.pt")
+    ran = run_here("convert", "x.pt", *NETWORK, "-o", "x.safetensors")
+    assert ran.status == 0, ran.err
+    found = load_file("x.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert read_metadata(place / "x.safetensors")[1].architecture.arguments["hidden_dim"] == 12
+
+
+def test_convert_out_and_back(solutions, place):
+    assert run_here("convert", solutions[0], "--plain", "-o", "plain.safetensors").status == 0
+    assert run_here("convert", solutions[0], "-o", "x.pth").status == 0
+    assert read_metadata(place / "plain.safetensors")[0].metadata == {}
+    bare = torch.load(place / "x.pth", weights_only=True)
+    original = load_file(solutions[0])
+    for found in (bare, load_file("plain.safetensors")):
+        assert all(torch.equal(found[name], original[name]) for name in original)
+    assert run_here("convert", "plain.safetensors", "-o", "y.safetensors").status == 1
+    assert run_here("convert", "plain.safetensors", *NETWORK, "-o", "y.safetensors").status == 0
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path("hacked").touch, ())
+
+
+def test_a_pickle_that_would_run_code_does_not(place):
+    torch.save({"state_dict": {"w": torch.zeros(2)}, "extra": Evil()}, place / "evil.pt")
+    ran = run_here("convert", "evil.pt", "--plain", "-o", "x.safetensors")
+    assert ran.status == 1
+    assert "could run code" in ran.err
+    assert "Traceback" not in ran.err
+    assert [path.name for path in place.iterdir()] == ["evil.pt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no pickle", b"\x80\x04."])
+def test_files_that_are_not_pytorchs(content, place):
+    (place / "x.pt").write_bytes(content)
+    ran = run_here("convert", "x.pt", "--plain", "-o", "x.safetensors")
+    assert ran.status == 1
+    assert "Traceback" not in ran.err
+
+
+def test_a_pytorch_file_without_a_state_dict(place):
+    torch.save({"epoch": 3, "lr": [1, 2]}, place / "x.pt")
+    ran = run_here("convert", "x.pt", "--plain", "-o", "x.safetensors")
+    assert ran.status == 1
+    assert "no state dict" in ran.err
+    assert "epoch" in ran.err
+
+
+def test_inspect(star, solutions):
+    [row] = run_here("inspect", star).rows
+    assert row["kind"] == "star"
+    assert row["architecture"]["name"] == "mlp"
+    assert row["weights_sha256"] == read_metadata(star)[1].weights_sha256
+    assert row["proved"] is True
+    tree = run_here("inspect", star, "--lineage", tty=True).out
+    for number in range(3):
+        assert f"{number}.safetensors" in tree
+
+
+def test_inspect_verifies(solutions, place):
+    run_here("align", *solutions.some(0, 1), "-o", "b.safetensors")
+    assert run_here("inspect", "b.safetensors", "--verify").status == 0
+    content = bytearray((place / "b.safetensors").read_bytes())
+    content[-1] ^= 1
+    (place / "b.safetensors").write_bytes(bytes(content))
+    ran = run_here("inspect", "b.safetensors", "--verify")
+    assert ran.status == 1
+    assert "b.safetensors" in ran.err
