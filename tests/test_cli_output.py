@@ -28,13 +28,6 @@ ROW = {
     "curve": [1, 2],
     "range": [0, 1],
 }
-    "file": "x.safetensors",
-    "a": {"loss": 0.12345},
-    "how": "well",
-    "extra": "e" * 40,
-    "curve": [1, 2],
-    "range": [0, 1],
-}
 
 
 class Terminal(io.StringIO):
