@@ -71,6 +71,9 @@ def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: st
     for value in values:
         for factor in value.padded(len(shape)).factors:
             _meet(atoms, kept, factor, where)
+            again = atoms.occurrences(factor)
+            if again is not None:
+                _meet(atoms, kept, again, where)
     return Value.of(shape, kept)
 
 

@@ -26,6 +26,7 @@ class Atoms:
         self.reasons: list[str] = [""]
         self._edges: list[tuple[Labels, Labels]] = []
         self._bundles: dict[bytes, int] = {}
+        self._ordinals: list[int] = []
 
     def new(self, n: int, fixed: str | None = None) -> Labels:
         """`n` fresh atoms; where `fixed` is given they are fixed, for that reason."""
@@ -93,6 +94,21 @@ class Atoms:
         hit_atoms = first[pinned]
         self._fixed[hit_atoms] = True
         self._reason[first[why > 0]] = why[why > 0]
+
+    def occurrences(self, labels: Labels) -> Labels | None:
+        """Fixed atoms that tell apart positions whose atoms were united after they had come to differ, by the order in
+        which those stand; None where there are none. (An atom that is repeated from the start marks equal values.)"""
+        names, first, index = np.unique(labels, return_index=True, return_inverse=True)
+        roots = self.find(names)
+        order = np.lexsort((first, roots))
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(roots[order]) != 0]))
+        if len(starts) == len(names):
+            return None
+        rank = np.empty(len(names), dtype=np.int64)
+        rank[order] = np.arange(len(names)) - np.repeat(starts, np.diff(np.append(starts, len(names))))
+        while len(self._ordinals) <= rank.max():
+            self._ordinals.append(int(self.new(1, fixed="another use of the same unit")[0]))
+        return np.array(self._ordinals)[rank][index].reshape(labels.shape)
 
     def pin(self, labels: Labels, reason: str) -> None:
         """Fix all atoms in `labels`."""

@@ -45,10 +45,8 @@ class Built:
 
 def build(trace: Trace, network: nn.Module) -> Built:
     """The spec of everything the trace found to be exchangeable. What cannot be written is fixed, and says so."""
-    for parameter in trace.parameters.values():
-        if parameter.first_use is None:
-            for factor in parameter.value.factors:
-                trace.atoms.pin(factor, "the traced function does not use it")
+    for _, labels in trace.unread():
+        trace.atoms.pin(labels, "the traced function does not read it")
     for _ in range(MAX_ATTEMPTS):
         where, colours = close(trace.atoms, trace.parameters)
         try:

@@ -88,6 +88,13 @@ class Call:
     def merge(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
         return algebra.merge(self.atoms, values, self.shape if shape is None else shape, self.where)
 
+    def picked(self, factor: Labels) -> Labels:
+        """A factor from which an operator picked positions. A unit that is picked alone is like no other, yet its value
+        no longer varies with a label: it is pinned."""
+        if factor.size and (factor == factor.flat[0]).all():
+            self.atoms.pin(factor.reshape(-1)[:1], f"one unit is picked, {self.where}")
+        return factor
+
     def contract(self, values: Sequence[Value], axes: Iterable[int], *, whole: bool = True) -> Value:
         return algebra.contract(self.atoms, values, axes, self.where, whole=whole)
 

@@ -30,7 +30,7 @@ def index(call: Call) -> Result:
         for factor in value.factors:
             spelled = [value.shape[axis] if axis in axes else n for axis, n in enumerate(factor.shape)]
             if any(factor.shape[axis] > 1 for axis in axes):
-                factors.append(run(call, np.broadcast_to(factor, spelled))[0])
+                factors.append(call.picked(run(call, np.broadcast_to(factor, spelled))[0]))
             else:
                 factors.append(_passed_by(call, factor, axes))
         return Value.of(call.shape, factors)

@@ -86,7 +86,8 @@ def along_one_axis(call: Call) -> Result:
         raise Unknown
     kept: list[list[Labels]] = [[] for _ in call.shapes]
     for factor in value.factors:
-        moved = run(call, factor) if factor.shape[axis] > 1 else [factor] * len(call.shapes)
+        varies_here = factor.shape[axis] > 1
+        moved = [call.picked(each) for each in run(call, factor)] if varies_here else [factor] * len(call.shapes)
         for factors, each in zip(kept, moved, strict=True):
             factors.append(each)
     return call.result([Value.of(shape, factors) for shape, factors in zip(call.shapes, kept, strict=True)])
@@ -96,7 +97,7 @@ def along_one_axis(call: Call) -> Result:
 def select(call: Call) -> Result:
     axis = call["dim"]
     factors = (
-        run(call, factor)[0] if factor.shape[axis] > 1 else factor.squeeze(axis)
+        call.picked(run(call, factor)[0]) if factor.shape[axis] > 1 else factor.squeeze(axis)
         for factor in call.value("self").factors
     )
     return Value.of(call.shape, factors)
@@ -106,9 +107,13 @@ def select(call: Call) -> Result:
 def unbind(call: Call) -> Result:
     value, axis = call.value("self"), call["dim"]
     return tuple(
-        Value.of(shape, (factor.take(min(k, factor.shape[axis] - 1), axis) for factor in value.factors))
+        Value.of(shape, (_unbound(call, factor, k, axis) for factor in value.factors))
         for k, shape in enumerate(call.shapes)
     )
+
+
+def _unbound(call: Call, factor: Labels, k: int, axis: int) -> Labels:
+    return call.picked(factor.take([k], axis)).squeeze(axis) if factor.shape[axis] > 1 else factor.squeeze(axis)
 
 
 @rule("roll", "flip", "repeat", "tile")

@@ -6,11 +6,12 @@ without a rule freezes what it touches, and is reported with the line of the mod
 
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind
@@ -25,7 +26,7 @@ from starcli.derive import (
     rules_reduce,
     rules_shape,
 )
-from starcli.derive.atoms import Atoms
+from starcli.derive.atoms import Atoms, Labels
 from starcli.derive.call import RULES, Call, Parameter, Unknown, fixed
 from starcli.derive.values import Value, along_axis
 from starcli.errors import StarcliError
@@ -51,6 +52,7 @@ _CREATION = {
     "scalar_tensor",
     "new_empty_strided",
 }
+_PICKING = {"slice", "narrow", "select", "index", "index_select"}
 _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "randperm"}
 
 
@@ -66,6 +68,18 @@ class Trace:
     notes: list[str] = field(default_factory=list)
     """Operators that were not understood."""
     step: int = 0
+    pieces: dict[str, list[Labels]] = field(default_factory=dict)
+    """What is read of parameters of which only pieces are: rows of position embeddings, say."""
+    whole: set[str] = field(default_factory=set)
+    """Parameters that some operator takes as a whole."""
+
+    def unread(self) -> Iterator[tuple[str, Labels]]:
+        """Atoms of each parameter that no operator reads."""
+        for name, parameter in self.parameters.items():
+            if name not in self.whole:
+                read = np.concatenate([np.empty(0, dtype=np.int64), *self.pieces.get(name, ())])
+                for factor in parameter.value.factors:
+                    yield name, factor[~np.isin(factor, read)]
 
 
 def start(network: nn.Module, buffers: Sequence[str] = BUFFERS) -> Trace:
@@ -206,10 +220,22 @@ class _Graph:
         self.trace.step += 1
         if function is not None:
             try:
-                return function(self.bind(node, name, args, kwargs))
+                result = function(self.bind(node, name, args, kwargs))
+                self.read(name, tree_leaves((args, kwargs)), result)
+                return result
             except (Unknown, ValueError, IndexError, KeyError, RuntimeError, TypeError):
                 return self.unknown(node, (args, kwargs))
         return self.unknown(node, (args, kwargs))
+
+    def read(self, name: str, arguments: Sequence[Any], result: Any) -> None:
+        """Note which positions of its parameters the operator takes up."""
+        results = result if isinstance(result, tuple) else (result,)
+        for each in arguments:
+            if isinstance(each, Parameter) and name in _PICKING:
+                found = [factor.reshape(-1) for value in results for factor in value.factors]
+                self.trace.pieces.setdefault(each.name, []).extend(found)
+            elif isinstance(each, Parameter):
+                self.trace.whole.add(each.name)
 
     def bind(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
         """Arguments by schema name; parameters stand for their present value."""
