@@ -6,7 +6,7 @@ import re
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli import bars
@@ -99,11 +99,13 @@ def test_json_on_a_terminal_leaves_at_once(terminal):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda key: key not in ("schema", "type")), json_values))
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text().filter(lambda key: key not in ("schema", "type")), json_values, max_size=4))
 def test_every_line_is_strict_json_in_one_line(row):
     text = line("thing", row)
     assert "\n" not in text

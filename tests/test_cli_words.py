@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.command import _repeated, expanded
@@ -54,6 +54,7 @@ def test_a_missing_value_is_left_for_the_parser_to_report():
     assert rewritten("--sources", "--force") == ["--sources", "--force"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b.safetensors", "--sources", "--held-out", "-o", "--force", "-", "3", "-2"])))
 def test_rewriting_loses_no_word_and_changes_nothing_the_second_time(words):
     once = rewritten(*words)

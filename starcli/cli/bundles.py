@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli import registry
+from starcli import distributed, registry
 from starcli.cli import bars, boundary, output
 from starcli.cli.command import bundle
 from starcli.cli.options import names_of, one_of, words
@@ -44,10 +44,16 @@ class Common:
 
     @contextlib.contextmanager
     def session(self, to: Path | None = None) -> Iterator[tuple[bars.Bars, output.Results]]:
-        """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout."""
-        results = output.Results(json_lines=self.json, to_stderr=to is not None and str(to) == "-")
-        with bars.Bars(quiet=self.quiet) as watch, results:
-            yield watch, results
+        """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout.
+
+        Under torchrun the ranks work together, and only the first one speaks.
+        """
+        with distributed.group():
+            speaks = distributed.is_writer()
+            to_stderr = to is not None and str(to) == "-"
+            results = output.Results(json_lines=self.json, to_stderr=to_stderr, silent=not speaks)
+            with bars.Bars(quiet=self.quiet or not speaks) as watch, results:
+                yield watch, results
 
 
 @bundle

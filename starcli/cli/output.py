@@ -79,7 +79,8 @@ class Results:
     Used as a context manager, so that rows measured before an error or an interruption are still shown.
     """
 
-    def __init__(self, *, json_lines: bool, to_stderr: bool = False) -> None:
+    def __init__(self, *, json_lines: bool, to_stderr: bool = False, silent: bool = False) -> None:
+        self._silent = silent
         self._stream: TextIO = sys.stderr if to_stderr else sys.stdout
         self.as_json = json_lines or not self._stream.isatty()
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
@@ -92,6 +93,8 @@ class Results:
 
     def add(self, kind: str, row: Mapping[str, Any], columns: Sequence[Column]) -> None:
         """One result of type `kind`; `columns` are what people see of it (none: only programs do)."""
+        if self._silent:
+            return
         if self.as_json:
             print(line(kind, row), file=self._stream, flush=True)
         elif columns:
@@ -99,7 +102,7 @@ class Results:
 
     def text(self, text: str) -> None:
         """Words that only people need (a tree, an explanation), in place of a table."""
-        if not self.as_json:
+        if not (self.as_json or self._silent):
             self.show()
             print(text, file=self._stream, flush=True)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli import files
+from starcli import distributed, files
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def figure(path: Path | None, inputs: Sequence[Path] = ()) -> Callable[..., None
     kind = plots.check_format(path)
 
     def draw(name: str, *what: Any, **settings: Any) -> None:
+        if not distributed.is_writer():
+            return
         files.write_atomically(path, getattr(plots, name)(*what, kind, **settings))
 
     return draw
@@ -168,17 +170,20 @@ class Job:
         if self.metadata is None and to_stdout(self.path):
             yield True
             return
-        with files.lock(self.path):
-            self.check()  # another process may have finished it while we waited or worked on others
+        writer = distributed.is_writer()
+        with files.lock(self.path) if writer else contextlib.nullcontext():
+            self.check()  # another process may have finished it while we worked on others
+            distributed.largest(0)  # all ranks have looked before one of them writes
             if self.metadata is not None:
                 self.watch.note(f"{self.path}: finished already with these settings; --force makes it anew")
                 yield False
                 return
-            self.watch.log = Log(self.path)
+            self.watch.log = Log(self.path) if writer else None
             try:
                 yield True
             finally:
                 self.watch.log = None
+            distributed.largest(0)  # the others may read it now
 
     def write(
         self, tensors: "Mapping[str, Tensor]", *, history: Sequence[Mapping[str, Any]] = (), **facts: Any
@@ -186,6 +191,9 @@ class Job:
         """Write the finished file with `facts` for its metadata, its whole log, and forget the state."""
         from starcli import checkpoint
 
+        if not distributed.is_writer():
+            self.metadata = self.plan.metadata(**facts)
+            return
         if history and not to_stdout(self.path):
             Log(self.path).replace(history)
         stored = checkpoint.write(self.path, tensors, self.plan.metadata(**facts))
