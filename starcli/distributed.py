@@ -1,16 +1,21 @@
 """Several processes that share one command: `torchrun --nproc-per-node 2 -m starcli star ...`.
 
-torchrun tells each process its rank through the environment. Units of work (seeds, pairs, restarts) are dealt out and
-gathered; a gradient is averaged by one all-reduce of the flat vector; rank 0 writes and speaks. With one process
-everything here does nothing.
+torchrun tells each process its rank through the environment. Units of work (seeds, pairs, sources) are dealt out and
+gathered, a gradient is summed by one all-reduce a step; rank 0 writes and speaks. With one process, and outside of
+`group`, everything here does nothing.
 """
 
 import contextlib
+import datetime
+import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starcli.errors import StarcliError
+from starcli.progress import Interrupted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,53 +23,171 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PATIENCE = datetime.timedelta(days=30)
+"""How long a rank waits for another: one may have more to do. One that died is noticed at once, by its socket."""
+
+FAILURE, SAID = "starcli/failure", "starcli/said"
+"""Keys of the ranks' common store: what went wrong first, and that rank 0 has told the user."""
+
+BUG = 70
+"""Exit status for what is nobody's fault but ours."""
+
+
+@dataclass(frozen=True)
+class _World:
+    rank: int = 0
+    size: int = 1
+
+
+_world = _World()
+_store: Any = None
+
+
+class Lost(StarcliError):
+    """An exchange failed: another rank has ended."""
+
+
+class Elsewhere(StarcliError):
+    """What went wrong in another rank."""
+
+    def __init__(self, summary: str, problems: Sequence[str], status: int) -> None:
+        self.exit_status = status
+        super().__init__(summary, problems)
+
 
 def rank() -> int:
     """This process's number among `size()`, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    return _world.rank
 
 
 def size() -> int:
-    """How many processes share the command."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes share the present work; 1 outside of `group` and within `alone`."""
+    return _world.size
 
 
 def is_writer() -> bool:
-    """Whether this process writes outputs and results: rank 0 does."""
-    return rank() == 0
+    """Whether this process writes what the present work makes: rank 0 does."""
+    return _world.rank == 0
+
+
+def speaks() -> bool:
+    """Whether this process shows results, notes and errors; known before the ranks have met."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def launched() -> int:
+    """How many processes were started for the command."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Within it this rank works as a single process does: it writes, and waits for no other."""
+    global _world
+    before, _world = _world, _World()
+    try:
+        yield
+    finally:
+        _world = before
 
 
 @contextlib.contextmanager
 def group(device: str = "cpu") -> Iterator[None]:
-    """Join the other ranks for the time of a command: nccl where the ranks compute on GPUs, else gloo."""
-    if size() == 1:
+    """Join the other ranks for the time of a command: nccl where the ranks compute on GPUs, else gloo.
+
+    An error of one rank ends all: the others, woken by the closed connection, raise the same.
+    """
+    global _world, _store
+    if launched() == 1:
         yield
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
 
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if "OMP_NUM_THREADS" not in os.environ and int(os.environ.get("LOCAL_WORLD_SIZE", launched())) > 1:
+        torch.set_num_threads(1)  # ranks that each take all cores crawl
     try:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        _store, own, count = next(rendezvous("env://"))
+        dist.init_process_group("nccl" if cuda else "gloo", store=_store, rank=own, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise StarcliError(
-            f"rank {rank()} of {size()} cannot reach the others: {str(error).splitlines()[0]}"
-        ) from error
+        raise Lost(f"a rank of {launched()} cannot reach the others: {str(error).splitlines()[0]}") from error
+    _world = _World(own, count)
     try:
         yield
+    except BaseException as error:
+        if not isinstance(error, Lost):
+            with contextlib.suppress(RuntimeError):  # a store that is gone needs no news
+                _store.compare_set(FAILURE, "", json.dumps(_words(error)))
+            raise
+        raise _first_failure(error) from None
     finally:
+        _world = _World()
         dist.destroy_process_group()
 
 
-def mean_(tensor: "Tensor") -> "Tensor":
-    """Replace `tensor` by its mean over the ranks, in place: one all-reduce."""
+def leave() -> None:
+    """Before this process ends with an error: torchrun ends all ranks with the first, so that one has to be rank 0."""
+    if launched() == 1:
+        return
+    with contextlib.suppress(RuntimeError):
+        if _store is not None and speaks():
+            _store.set(SAID, "yes")
+        elif _store is not None:
+            _store.wait([SAID], datetime.timedelta(seconds=10))
+        elif not speaks():
+            time.sleep(3)  # wrong words, which rank 0 was given too: it needs no longer
+
+
+def _first_failure(error: BaseException) -> BaseException:
+    """What made another rank end, where it could still say that; else `error` itself."""
+    try:
+        _store.wait([FAILURE], datetime.timedelta(seconds=2))
+        return _error(json.loads(_store.get(FAILURE)))
+    except RuntimeError:
+        return error
+
+
+def _words(error: BaseException) -> dict[str, Any]:
+    """An exception as plain data."""
+    signal = getattr(error, "signal", 2 if isinstance(error, KeyboardInterrupt) else None)
+    if isinstance(error, StarcliError):
+        return {"summary": error.summary, "problems": list(error.problems), "status": error.exit_status}
+    if isinstance(signal, int):
+        return {"signal": signal, "summary": str(error) if isinstance(error, Interrupted) else ""}
+    status = 1 if isinstance(error, OSError | MemoryError) else BUG
+    return {"summary": f"rank {rank()}: {type(error).__name__}: {error}", "problems": [], "status": status}
+
+
+def _error(words: dict[str, Any]) -> Exception:
+    """The exception that `_words` was told of."""
+    if "signal" in words:
+        return Interrupted(words["signal"], words["summary"])
+    return Elsewhere(words["summary"], words["problems"], words["status"])
+
+
+@contextlib.contextmanager
+def _exchanging() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        problems = ["a process was killed or a machine is gone; the same line typed again goes on from the last state"]
+        raise Lost(f"rank {rank()} of {size()} lost the others", problems) from error
+
+
+# -- exchanges ---------------------------------------------------------------------------------------------------------
+
+
+def sum_(tensor: "Tensor") -> "Tensor":
+    """Replace `tensor` by its sum over the ranks, in place: one all-reduce."""
     if size() > 1:
         import torch.distributed as dist
 
-        dist.all_reduce(tensor)
-        tensor /= size()
+        with _exchanging():
+            dist.all_reduce(tensor)
     return tensor
 
 
@@ -75,10 +198,26 @@ def largest(value: int) -> int:
     import torch
     import torch.distributed as dist
 
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    tensor = torch.tensor(value, device=device)
-    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    tensor = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    with _exchanging():
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return int(tensor)
+
+
+def by_writer(work: Callable[[], Result]) -> Result:
+    """`work()`, done by rank 0 alone: its result, or its StarcliError, is that of all ranks."""
+    if size() == 1:
+        return work()
+    import torch.distributed as dist
+
+    outcome: list[Any] = [_attempt(work) if is_writer() else None]
+    with _exchanging():
+        dist.broadcast_object_list(outcome, src=0)
+    result, failure = outcome[0]
+    if failure is not None:
+        raise _error(failure)
+    done: Result = result
+    return done
 
 
 def own_share(count: int) -> int:
@@ -91,21 +230,38 @@ def share_out(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Res
 
     An error of one rank is raised by all, so that none waits for ever.
     """
+    return share_out_together(items, lambda own: [work(item) for item in own])
+
+
+def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
+    """`work(items)`, in which each rank does its part of the items at once; otherwise as `share_out`.
+
+    A rank does its items as a single process would.
+    """
     if size() == 1:
-        return [work(item) for item in items]
+        return work(items)
     import torch.distributed as dist
 
-    done: dict[int, Result] = {}
-    failure: str | None = None
+    def own() -> list[Result]:
+        mine = items[rank() :: size()]
+        with alone():
+            return work(mine) if mine else []
+
+    gathered: list[Any] = [None] * size()
+    outcome = _attempt(own)
+    with _exchanging():
+        dist.all_gather_object(gathered, outcome)
+    for _, failure in gathered:
+        if failure is not None:
+            raise _error(failure)
+    return [gathered[position % size()][0][position // size()] for position in range(len(items))]
+
+
+def _attempt(work: Callable[[], Result]) -> tuple[Result | None, dict[str, Any] | None]:
+    """The result of `work`, or the words of what a user or a signal did to it; a bug is raised."""
     try:
-        for position in range(rank(), len(items), size()):
-            done[position] = work(items[position])
-    except StarcliError as error:
-        failure = str(error)
-    gathered: list[tuple[dict[int, Result], str | None]] = [({}, None)] * size()
-    dist.all_gather_object(gathered, (done, failure))
-    failures = [text for _, text in gathered if text is not None]
-    if failures:
-        raise StarcliError(failures[0])
-    merged = {position: result for part, _ in gathered for position, result in part.items()}
-    return [merged[position] for position in range(len(items))]
+        return work(), None
+    except (StarcliError, Interrupted) as error:
+        if isinstance(error, Lost):
+            raise
+        return None, _words(error)

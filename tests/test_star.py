@@ -14,6 +14,7 @@ from starcli.star import sources as sources_module
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.warnings import first_losses, outliers
 from starcli.training.loop import train
+from starcli.training.pieces import cut
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import generator, substream
 
@@ -56,6 +57,10 @@ def objective_of(workspace, models, **changes):
     return OnLines(workspace, bank, RECIPE, 0, Settings(**settings), HeldOut((), 1), Stopping())
 
 
+def pieces_of(inputs, labels, count):
+    return [(p.number, inputs[p.start : p.stop], labels[p.start : p.stop], p.weight) for p in cut(len(labels), count)]
+
+
 def by_autograd(objective, inputs, labels, epoch, step):
     """The gradient by the star of the objective, written down as the paper does, differentiated by autograd."""
     settings, flat = objective.settings, objective.flat
@@ -67,8 +72,7 @@ def by_autograd(objective, inputs, labels, epoch, step):
         return cross_entropy(values, some_labels)
 
     total = torch.zeros(())
-    parts = zip(inputs.chunk(settings.draws_per_step), labels.chunk(settings.draws_per_step), strict=True)
-    for number, (some_inputs, some_labels) in enumerate(parts):
+    for number, some_inputs, some_labels, _ in pieces_of(inputs, labels, settings.draws_per_step):
         source, t = objective.draw(epoch, step, number)
         vector = flat.flatten(objective.bank.sources[source].open())
         point = (1 - t) * star + t * vector
@@ -98,7 +102,10 @@ def test_the_gradient_is_autograds(mlp, mlps, changes):
     objective.begin_epoch(0)
     inputs, labels = next(mlp.dataset.train.batches(47))
     for step in range(3):
-        loss, _ = objective.step(inputs, labels, 0, step)
+        objective.clear()
+        loss = torch.zeros(())
+        for number, *piece, weight in pieces_of(inputs, labels, objective.settings.draws_per_step):
+            loss = loss + weight * objective.step(*piece, 0, step, number, weight)[0]
         expected_loss, expected = by_autograd(objective, inputs, labels, 0, step)
         torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-6)
         found = torch.cat([gradient.flatten() for gradient in objective.gradients()])

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from starcli import registry
+from starcli import distributed, registry
 from starcli.evaluation import Evaluator, recalibrate_, statistics_batch_size
 from starcli.path import barrier
 from starcli.permutation import Permutation
 from starcli.progress import Progress
 from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank
-from starcli.training.engine import Row
 from starcli.training.loop import Plain
+from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
 
@@ -90,30 +90,30 @@ class OnLines(Plain):
         self.aligned_epoch = epoch
         return found.row()
 
-    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """The gradient by the star of the loss at one point on a line, or at several, each with its part of the batch.
-
-        With draws_per_step = D the batch is cut into D parts and each has its own source and t, as D ranks would.
-        """
+    def step(
+        self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradient by the star of the loss at one point on a line; each piece of a batch has its own point."""
         settings = self.settings
-        self.clear()
         scale = 1 / (1 + settings.mu) if settings.normalised else 1.0
-        parts = list(zip(inputs.chunk(settings.draws_per_step), labels.chunk(settings.draws_per_step), strict=True))
-        loss, correct = torch.zeros((), device=inputs.device), torch.zeros((), dtype=torch.int64, device=inputs.device)
-        for number, (some_inputs, some_labels) in enumerate(parts):
-            source, t = self.draw(epoch, step, number)
-            following = self.draw(epoch, step, number + 1) if number + 1 < len(parts) else self.draw(epoch, step + 1, 0)
-            vector = self.bank.vector(source, following[0])
-            torch.lerp(self.vector, vector, t, out=self.flat.parameters)
-            weight = scale * len(some_labels) / len(labels)
-            # the only place where the chain rule's factor (1 - t) enters
-            part_loss, part_correct = self.accumulate(some_inputs, some_labels, weight * (1 - t))
-            loss, correct = loss + weight * part_loss, correct + part_correct
+        source, t = self.draw(epoch, step, number)
+        vector = self.bank.vector(source, self._following(epoch, step, number))
+        torch.lerp(self.vector, vector, t, out=self.flat.parameters)
+        # the only place where the chain rule's factor (1 - t) enters
+        loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
+        loss = scale * loss
         if settings.mu > 0:
             self.flat.parameters.copy_(self.vector)
-            own_loss, _ = self.accumulate(inputs, labels, scale * settings.mu)
+            own_loss, _ = self.accumulate(inputs, labels, weight * scale * settings.mu)
             loss = loss + scale * settings.mu * own_loss
         return loss, correct
+
+    def _following(self, epoch: int, step: int, number: int) -> int:
+        """The source that this process draws next."""
+        each = self.settings.draws_per_step // distributed.size()
+        first = distributed.rank() * each
+        following = (step, number + 1) if number + 1 < first + each else (step + 1, first)
+        return self.draw(epoch, *following)[0]
 
     def draw(self, epoch: int, step: int, number: int) -> tuple[int, float]:
         """Source and t of one point: a function of its place in the run."""
@@ -172,20 +172,18 @@ class OnLines(Plain):
     def _barriers(self) -> list[Row]:
         if self._evaluator is None:
             self._evaluator = Evaluator(self.workspace)
-        settings, star, rows = self.settings, self._named(), []
-        for number, model in enumerate(self.held_out.models):
+        evaluator, settings, star = self._evaluator, self.settings, self._named()
+
+        def measured(number: int) -> Row:
+            model = self.held_out.models[number]
             tensors = model.open()
             if settings.method is not None:
                 match = registry.resolve(registry.METHODS, "method", settings.method)
                 seed = substream(self.seed, "held-out", number)
                 result = match(star, tensors, self.workspace.spec.resolved, seed=seed, restarts=settings.restarts)
                 tensors = result.permutation.apply(tensors)
-            found = barrier(self._evaluator, star, tensors)
-            rows.append(
-                {
-                    "model": model.name,
-                    "train_barrier": found.train.loss_barrier,
-                    "test_barrier": found.test.loss_barrier,
-                }
-            )
-        return rows
+            found = barrier(evaluator, star, tensors)
+            losses = {"train_barrier": found.train.loss_barrier, "test_barrier": found.test.loss_barrier}
+            return {"model": model.name, **losses}
+
+        return distributed.share_out(range(len(self.held_out.models)), measured)

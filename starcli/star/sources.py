@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from starcli import distributed
 from starcli.archspec import Resolved
 from starcli.checkpoint import Checkpoint
 from starcli.matching import match_many
@@ -55,6 +56,15 @@ class Realignment:
         return {"moved": sum(self.moved), "moved_by_source": list(self.moved), "objective": self.objective}
 
 
+@dataclass(frozen=True)
+class _Found:
+    """One source's alignment as ranks tell each other of it."""
+
+    index: dict[str, Tensor]
+    moved: int
+    objective: float
+
+
 class _Opened(Sequence[Mapping[str, Tensor]]):
     """The sources' tensors, opened when asked for; a stop that was asked for is raised then, between two sources."""
 
@@ -95,17 +105,23 @@ class SourceBank:
     ) -> Realignment:
         """Align every source to `star`, beginning from its present permutation; all of them change, or none."""
         lookup(METHODS, "method", method)
-        found = match_many(
-            star,
-            _Opened(self.sources, progress),
-            spec,
-            seeds=[substream(seed, number) for number in range(len(self.sources))],
-            # a search that goes on from the last epoch's needs no other beginnings
-            restarts=restarts if None in self.permutations else 1,
-            starts=self.permutations,
-        )
-        self.set([match.permutation for match in found])
-        return Realignment(tuple(match.moved for match in found), sum(match.objective for match in found) / len(found))
+        # a search that goes on from the last epoch's needs no other beginnings
+        restarts = restarts if None in self.permutations else 1
+
+        def aligned(numbers: Sequence[int]) -> list[_Found]:
+            found = match_many(
+                star,
+                _Opened([self.sources[number] for number in numbers], progress),
+                spec,
+                seeds=[substream(seed, number) for number in numbers],
+                restarts=restarts,
+                starts=[self.permutations[number] for number in numbers],
+            )
+            return [_Found(dict(match.permutation.index), match.moved, match.objective) for match in found]
+
+        found = distributed.share_out_together(range(len(self.sources)), aligned)
+        self.set([Permutation(spec, each.index) for each in found])
+        return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
 
     def set(self, permutations: Sequence[Permutation | None]) -> None:
         """Put these permutations in the place of the present ones."""

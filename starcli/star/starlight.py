@@ -21,8 +21,10 @@ from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank
 from starcli.star.warnings import warn_of_outliers
-from starcli.training.engine import Row, Run
+from starcli.training.engine import Run
 from starcli.training.loop import augmentation_of, final_metrics
+from starcli.training.objective import Row
+from starcli.training.pieces import pieces_per_step
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
 
@@ -56,7 +58,7 @@ def starlight(
     realign_every: int | None = 1,
     method: str | None = "weight",
     restarts: int = 1,
-    draws_per_step: int = 1,
+    draws_per_step: int | None = None,
     init: Mapping[str, Tensor] | None = None,
     held_out: Sequence[Source] = (),
     eval_every: int | None = None,
@@ -70,7 +72,7 @@ def starlight(
     sampling: how t is drawn: a name of the registry, or a function of a generator.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     method: how they are aligned; None: never. restarts: searches of the first alignment, which has none to begin from.
-    draws_per_step: points (source, t) a step, each with its part of the batch: the twin of as many ranks.
+    draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (default: one each).
     held_out, eval_every: models to which the barrier is logged every so many epochs; training never selects by it.
 
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
@@ -96,6 +98,7 @@ def starlight(
         task=f"{'fusing' if mu else 'star'} seed {seed}",
         state=state,
         checkpoint_every=checkpoint_every,
+        pieces=settings.draws_per_step,
         progress=progress,
     )
     history = run.run()
@@ -114,7 +117,7 @@ def _checked(
     realign_every: int | None,
     method: str | None,
     restarts: int,
-    draws_per_step: int,
+    draws_per_step: int | None,
     eval_every: int | None,
 ) -> Settings:
     problems = []
@@ -127,7 +130,7 @@ def _checked(
             problems.append(f"{name} is a number of epochs from 1 up, found {value}")
     if restarts < 1:
         problems.append(f"restarts is at least 1, found {restarts}")
-    if not 1 <= draws_per_step <= recipe.batch_size:
+    if draws_per_step is not None and not 1 <= draws_per_step <= recipe.batch_size:
         problems.append(f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws_per_step}")
     if problems:
         raise StarcliError("these settings of a star do not work", problems)
@@ -136,4 +139,5 @@ def _checked(
     if method is not None:
         registry.lookup(registry.METHODS, "method", method)
     assert callable(sampling)
-    return Settings(mu, normalised, sampling, realign_every, method, restarts, draws_per_step)
+    draws = pieces_per_step(draws_per_step, recipe.batch_size)
+    return Settings(mu, normalised, sampling, realign_every, method, restarts, draws)

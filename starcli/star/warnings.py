@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
+from starcli import distributed
 from starcli.errors import StarcliError
 from starcli.progress import Progress
 from starcli.star.sources import Source
@@ -22,6 +23,10 @@ EXAMPLES = 512
 
 def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
     """Mean cross-entropy of each source, as it is in its file, on the first training examples."""
+    return distributed.share_out_together(sources, lambda own: _first_losses(workspace, own))
+
+
+def _first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
     split = workspace.dataset.train
     count = min(EXAMPLES, len(split))
     inputs, labels = next(iter(split.batches(count, order=torch.arange(count), device=workspace.device)))

@@ -9,16 +9,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from starcli import distributed
 from starcli.data import Split
 from starcli.errors import StarcliError
 from starcli.files import StateFile
 from starcli.progress import SILENT, Interrupted, Progress
+from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
+from starcli.training.pieces import Exchange, Piece, own
 from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, substream
@@ -31,42 +34,8 @@ HOW_TO_GO_ON = "type the same line again to go on"
 CHECK_EVERY = 50
 """Steps between looks at the loss on a device that computes ahead; on a CPU each step is looked at."""
 
-Row = dict[str, Any]
-
-
-class Objective(Protocol):
-    """What a run minimises over `vector` (P,); `step` leaves the gradient by each of `parts` in its `gradients`.
-
-    `parts` are views of the vector, in the shapes of the network's parameters. Gradients are taken by reference, as
-    backward made them: gathering them into one vector costs an MLP's step 13% more (measured).
-    """
-
-    vector: Tensor
-    parts: Sequence[Tensor]
-
-    def gradients(self) -> Sequence[Tensor | None]:
-        """The gradient by each part; None for one that the loss does not depend on."""
-
-    def begin_epoch(self, epoch: int) -> Row:
-        """Get ready for an epoch (a resumed one included); what is returned goes into the epoch's row."""
-
-    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Mean loss (0-D) and number of correct predictions (0-D) of a batch."""
-
-    def clip(self, largest: float) -> None:
-        """Scale the gradients where their L2 norm is above `largest`. Pascanu et al. 2013."""
-
-    def end_epoch(self, epoch: int) -> Row:
-        """Figures of the epoch's end for its row."""
-
-    def describe(self, epoch: int, step: int) -> str:
-        """How that step came about, for the error about a loss that is not a number; may be empty."""
-
-    def state(self) -> dict[str, Any]:
-        """What resuming needs beside vector and optimiser: plain data and tensors."""
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Put `state()` back."""
+Batch = Sequence[tuple[Tensor, Tensor, Piece]]
+"""A process's pieces of a batch: inputs and labels of each."""
 
 
 @dataclass
@@ -95,6 +64,11 @@ def autocast(device: torch.device, precision: str) -> Any:
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
+def _number(piece: Piece) -> tuple[int, ...]:
+    """Where its draws come from, beside epoch and step: a batch's first piece draws as a whole batch does."""
+    return (piece.number,) if piece.number else ()
+
+
 class Run:
     """One run of `objective` over `split` by `recipe`; `run()` does it, from the start or from the saved state."""
 
@@ -109,13 +83,16 @@ class Run:
         task: str = "training",
         state: StateFile | None = None,
         checkpoint_every: float | None = None,
+        pieces: int = 1,
         progress: Progress = SILENT,
     ) -> None:
+        """`pieces` a batch is cut into, each with its own draws; ranks share them."""
         if len(split) == 0:
             raise StarcliError("the training split is empty")
         self.objective, self.split, self.recipe, self.seed = objective, split, recipe, seed
         self.augmentation, self.task = augmentation, task
         self.file, self.checkpoint_every, self.progress = state, checkpoint_every, progress
+        self.pieces = pieces
         self.device = objective.vector.device
         self.optimizer = build_optimizer(recipe, objective.parts)
         self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
@@ -124,6 +101,7 @@ class Run:
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
         self.saved_at = time.monotonic()
+        self.exchange = Exchange(objective.parts, objective.buffers()) if distributed.size() > 1 else None
 
     def run(self) -> list[Row]:
         """All epochs; returns their rows. Raises `Interrupted` once the state is saved, where a stop is asked for."""
@@ -144,42 +122,74 @@ class Run:
             begun = self.objective.begin_epoch(position.epoch)
         if position.step == 0:
             position.figures = begun
-        for inputs, labels in self._batches():
-            self._step(inputs, labels)
-            if self.progress.stop_signal:
+        for batch in self._batches():
+            if self._step(batch):
                 self._stop()
             if self.checkpoint_every is not None and time.monotonic() - self.saved_at >= self.checkpoint_every:
                 self._save()
         self._check()
         self._end_epoch()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The epoch's remaining batches, each augmented by the generator of its own place in the run."""
-        position, batch_size = self.position, self.recipe.batch_size
+    def _batches(self) -> Iterator[Batch]:
+        """The epoch's remaining batches as this process's pieces, each augmented by the generator of its own place."""
+        position = self.position
         order = torch.randperm(len(self.split), generator=generator(self.seed, "order", position.epoch))
-        order = order[position.step * batch_size : position.steps * batch_size]
+        short = self.sizes[-1] != self.sizes[0]
+        last = position.steps - short
+        yield from self._pieces(order, range(position.step, last))
+        if short:  # its pieces have other sizes
+            yield from self._pieces(order, range(max(position.step, last), position.steps))
+
+    def _pieces(self, order: Tensor, steps: range) -> Iterator[Batch]:
+        """The batches of `steps`, all of one size, read one piece after the other."""
+        if not steps:
+            return
+        pieces = own(self.sizes[steps[0]], self.pieces)
+        if len({piece.stop - piece.start for piece in pieces}) == 1:
+            readers = [self._reader(order, steps, pieces)] * len(pieces)
+        else:
+            readers = [self._reader(order, steps, [piece]) for piece in pieces]
+        for step in steps:
+            batch = []
+            for piece, (batches, augmenting) in zip(pieces, readers, strict=True):
+                augmenting.manual_seed(substream(self.seed, "augment", self.position.epoch, step, *_number(piece)))
+                batch.append((*next(batches), piece))
+            yield batch
+
+    def _reader(
+        self, order: Tensor, steps: range, pieces: Sequence[Piece]
+    ) -> tuple[Iterator[tuple[Tensor, Tensor]], torch.Generator]:
+        """The examples of `pieces`, all of one size, of each step; and the generator that augments them."""
+        starts = [step * self.recipe.batch_size for step in steps]
+        rows = torch.cat([order[start + piece.start : start + piece.stop] for start in starts for piece in pieces])
         augmenting = torch.Generator()
         batches = self.split.batches(
-            batch_size,
-            order=order,
+            pieces[0].stop - pieces[0].start,
+            order=rows,
             augmentation=self.augmentation,
             generator=augmenting,
             device=self.device,
             channels_last=True,
         )
-        for _ in range(position.step, position.steps):
-            augmenting.manual_seed(substream(self.seed, "augment", position.epoch, position.step))
-            yield next(batches)
+        return batches, augmenting
 
-    def _step(self, inputs: Tensor, labels: Tensor) -> None:
-        position = self.position
-        self._seed_dropout(substream(self.seed, "dropout", position.epoch, position.step))
+    def _step(self, batch: Batch) -> bool:
+        """One step of the optimiser; whether a stop is asked for, of any rank."""
+        position, objective = self.position, self.objective
         step = position.epoch * position.steps + position.step
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, step, position.steps)
-        loss, correct = self.objective.step(inputs, labels, position.epoch, position.step)
+        objective.clear()
+        loss, correct = torch.zeros((), device=self.device), torch.zeros((), dtype=torch.int64, device=self.device)
+        for inputs, labels, piece in batch:
+            self._seed_dropout(substream(self.seed, "dropout", position.epoch, position.step, *_number(piece)))
+            found = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
+            loss, correct = loss + piece.weight * found[0], correct + (found[1] if piece.weight else 0)
+        stop = bool(self.progress.stop_signal)
+        if self.exchange is not None:
+            loss, correct, stop = self.exchange(objective.gradients(), loss, correct, self.progress.stop_signal)
         if self.recipe.clip > 0:
-            self.objective.clip(self.recipe.clip)
-        for part, gradient in zip(self.objective.parts, self.objective.gradients(), strict=True):
+            objective.clip(self.recipe.clip)
+        for part, gradient in zip(objective.parts, objective.gradients(), strict=True):
             part.grad = gradient
         self.losses[position.step] = loss
         self.correct += correct
@@ -188,6 +198,7 @@ class Run:
             self._check()
         self.optimizer.step()
         self.progress.step(1)
+        return stop or (self.exchange is None and bool(self.progress.stop_signal))
 
     def _seed_dropout(self, seed: int) -> None:
         torch.default_generator.manual_seed(seed)
@@ -240,11 +251,11 @@ class Run:
     def _stop(self) -> None:
         self._check()
         self._save()
-        raise Interrupted(self.progress.stop_signal, HOW_TO_GO_ON)
+        raise Interrupted(distributed.largest(self.progress.stop_signal), HOW_TO_GO_ON)
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
-        if self.file is None:
+        if self.file is None or not distributed.is_writer():
             return
         self.file.save(
             {
@@ -258,7 +269,7 @@ class Run:
         )
 
     def _resume(self) -> None:
-        state = self.file.load() if self.file is not None else None
+        state = None if self.file is None else distributed.by_writer(self.file.load)
         if state is None:
             return
         with torch.no_grad():

@@ -1,5 +1,6 @@
 """Training one network by a recipe, from a seed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from starcli import distributed
 from starcli.data import Dataset, Split
-from starcli.evaluation import evaluate, statistics_batch_size
+from starcli.evaluation import Scores, evaluate, statistics_batch_size
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.progress import SILENT, Progress
-from starcli.training.engine import Row, Run, autocast
+from starcli.training.engine import Run, autocast
+from starcli.training.objective import Row
+from starcli.training.pieces import cut, pieces_per_step
 from starcli.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -45,10 +49,15 @@ class Plain:
         self.flat.network.train()
         return {}
 
-    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+    def step(
+        self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """Forward and backward at the parameters themselves."""
-        self.clear()
-        return self.accumulate(inputs, labels)
+        return self.accumulate(inputs, labels, weight)
+
+    def buffers(self) -> Sequence[Tensor]:
+        """Running statistics and the like."""
+        return list(self.flat.buffers.values())
 
     def clear(self) -> None:
         """Forget the gradients; the next backward pass makes new ones instead of adding to zeros."""
@@ -101,11 +110,13 @@ def train(
     *,
     state: StateFile | None = None,
     checkpoint_every: float | None = None,
+    pieces: int | None = None,
     progress: Progress = SILENT,
 ) -> Trained:
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
 
     With a `state`, the run is saved as it goes and continued where one was saved: the result is the same to the bit.
+    `pieces` a batch is cut into, by default one for each rank; BatchNorm takes its statistics from each by itself.
     The caller removes the state once the result is safe. BatchNorm keeps the running statistics of training.
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
@@ -120,6 +131,7 @@ def train(
         task=f"training seed {seed}",
         state=state,
         checkpoint_every=checkpoint_every,
+        pieces=pieces_per_step(pieces, recipe.batch_size),
         progress=progress,
     )
     history = run.run()
@@ -134,16 +146,26 @@ def augmentation_of(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
 
 
 def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress: Progress = SILENT) -> dict[str, float]:
-    """Loss and accuracy over a split, in eval mode, as JSON-able numbers; the network's mode is as before."""
-    scores = evaluate(
-        flat.network,
-        split,
-        batch_size=statistics_batch_size(workspace.dataset.input_shape, len(split)),
-        device=workspace.device,
-        precision=workspace.precision,
-        progress=progress,
+    """Loss and accuracy over a split, in eval mode, as JSON-able numbers; the network's mode is as before.
+
+    The ranks share the examples.
+    """
+    batch_size = statistics_batch_size(workspace.dataset.input_shape, len(split))
+
+    def score(part: Split) -> Scores:
+        how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
+        return evaluate(flat.network, part, batch_size=batch_size, **how)
+
+    pieces = cut(len(split), distributed.size())
+    if len(pieces) == 1:
+        found = [score(split)]
+    else:
+        found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
+    loss, accuracy = (
+        math.fsum(getattr(each, name) * piece.weight for each, piece in zip(found, pieces, strict=True))
+        for name in ("loss", "accuracy")
     )
-    return {"loss": scores.loss, "accuracy": scores.accuracy}
+    return {"loss": loss, "accuracy": accuracy}
 
 
 def final_metrics(

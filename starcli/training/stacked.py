@@ -16,8 +16,10 @@ from starcli.errors import StarcliError
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.progress import SILENT, Progress
-from starcli.training.engine import Row, Run, autocast
+from starcli.training.engine import Batch, Run, autocast
 from starcli.training.loop import Trained, augmentation_of, final_metrics, scores_of
+from starcli.training.objective import Row
+from starcli.training.pieces import cut
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import generator, substream
 
@@ -42,7 +44,7 @@ class Stack:
         self.leaves = {
             slot.name: part.detach().requires_grad_() for slot, part in zip(flat.layout, self.parts, strict=True)
         }
-        self.buffers = {
+        self.statistics = {
             name: torch.empty((count, *buffer.shape), dtype=buffer.dtype, device=buffer.device)
             for name, buffer in flat.buffers.items()
         }
@@ -59,12 +61,21 @@ class Stack:
         """Nothing to prepare."""
         return {}
 
-    def step(self, inputs: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Forward and backward of all networks: inputs (K, B, ...), labels (K, B); the mean loss, all correct ones."""
+    def buffers(self) -> Sequence[Tensor]:
+        """Running statistics of all networks, (K, ...) each."""
+        return list(self.statistics.values())
+
+    def clear(self) -> None:
+        """Forget the gradients."""
         for leaf in self.leaves.values():
             leaf.grad = None
+
+    def step(
+        self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Forward and backward of all networks: inputs (K, B, ...), labels (K, B); the mean loss, all correct ones."""
         with autocast(self.workspace.device, self.workspace.precision):
-            logits = self._forward(self.leaves, self.buffers, inputs).float()  # (K, B, classes)
+            logits = self._forward(self.leaves, self.statistics, inputs).float()  # (K, B, classes)
         # outside of vmap, whose rules take it apart, and with the classes outermost: 2.6 times faster (measured)
         classes_first = logits.permute(2, 0, 1).contiguous().unsqueeze(0)
         every = cross_entropy(
@@ -126,25 +137,25 @@ class Stack:
             for view, part in zip(self.flat.views(self.flat.parameters).values(), self.parts, strict=True):
                 view.copy_(part[number])
             for name, buffer in self.flat.buffers.items():
-                buffer.copy_(self.buffers[name][number])
+                buffer.copy_(self.statistics[name][number])
 
     def _put(self, number: int, network: FlatNetwork) -> None:
         with torch.no_grad():
             for view, part in zip(network.views(network.parameters).values(), self.parts, strict=True):
                 part[number] = view
             for name, buffer in network.buffers.items():
-                self.buffers[name][number] = buffer
+                self.statistics[name][number] = buffer
 
     def state(self) -> dict[str, Any]:
         """Buffers, and the epoch's sums."""
-        return {"buffers": self.buffers, "examples": self.examples, **self._sums()}
+        return {"buffers": self.statistics, "examples": self.examples, **self._sums()}
 
     def _sums(self) -> dict[str, Tensor]:
         return {"losses": self.losses, "accuracies": self.correct}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Put `state()` back."""
-        for name, buffer in self.buffers.items():
+        for name, buffer in self.statistics.items():
             buffer.copy_(state["buffers"][name])
         self.losses, self.correct, self.examples = state["losses"], state["accuracies"], state["examples"]
 
@@ -154,7 +165,12 @@ class StackedRun(Run):
 
     seeds: Sequence[int] = ()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Batch]:
+        [whole] = cut(self.recipe.batch_size, 1)
+        for inputs, labels in self._inputs():
+            yield [(inputs, labels, whole)]
+
+    def _inputs(self) -> Iterator[tuple[Tensor, Tensor]]:
         position, size, count = self.position, self.recipe.batch_size, len(self.seeds)
         length = min(position.steps * size, len(self.split))
         orders = torch.stack(

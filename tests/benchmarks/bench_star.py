@@ -26,6 +26,7 @@ from starcli.star import Source, SourceBank, starlight, uniform
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.training.engine import Run
 from starcli.training.loop import Plain, train
+from starcli.training.pieces import cut
 from starcli.training.recipe import Recipe
 
 NETWORKS: dict[str, tuple[str, tuple[int, ...], int, dict[str, Any]]] = {
@@ -70,11 +71,12 @@ def steps(label: str, rounds: int) -> dict[str, Any]:
     for objective in objectives.values():
         objective.begin_epoch(0)
     batch = next(workspace.dataset.train.batches(batch_size, channels_last=True))
+    [piece] = cut(batch_size, 1)
     times: dict[str, list[float]] = {kind: [] for kind in runs}
     for _ in range(rounds):
         for kind, run in runs.items():
             run.position.step = run.checked = 0
-            times[kind].append(timed(lambda run=run: run._step(*batch)))  # type: ignore[misc]
+            times[kind].append(timed(lambda run=run: run._step([(*batch, piece)])))  # type: ignore[misc]
     ratios = [star / plain for star, plain in zip(times["star"], times["plain"], strict=True)]
     return {"what": f"step, {label}, batch {batch_size}"} | figures(times["plain"], times["star"], ratios)
 
