@@ -100,7 +100,14 @@ def proof_of(
 ) -> Proof:
     """The proof of `resolved` for this architecture, from the cache where it was proved before."""
     key = _key(architecture, resolved.sha256)
-    return Proof.from_json(files.cached("proofs", key, lambda: prove(network, resolved, example).to_json()))
+
+    def compute() -> dict[str, object]:
+        from starcli.derive import subject
+
+        # with the auxiliary heads that eval mode leaves out, as they were traced
+        return prove(subject(network, example), resolved, example).to_json()
+
+    return Proof.from_json(files.cached("proofs", key, compute))
 
 
 def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
