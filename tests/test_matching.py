@@ -9,7 +9,7 @@ from torch import Tensor
 
 from starcli.archspec import Resolved, parse
 from starcli.errors import StarcliError
-from starcli.matching import distances, match_many, match_weights
+from starcli.matching import costs, distances, match_many, match_weights
 from starcli.permutation import Permutation
 
 MLP = """
@@ -256,6 +256,35 @@ def test_objective_never_falls_below_the_start(name: str) -> None:
         for sweeps in (0, 1, 2, 100):
             match = match_weights(a, b, spec, start=start, max_sweeps=sweeps, seed=seed)
             assert match.objective >= inner_product(spec, a, start.apply(b)) - 1e-9
+
+
+@pytest.mark.parametrize("name", ["attention", "grouped query", "grouped convolution"])
+def test_chains_too_wide_to_write_out_are_matched_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = case(name)
+    a, b = draw(spec, 0), draw(spec, 1)
+    written = match_weights(a, b, spec, restarts=2)
+    monkeypatch.setattr(costs, "WIDE", 1)
+    product = match_weights(a, b, spec, restarts=2)
+    assert product.objective == pytest.approx(written.objective, rel=1e-6)
+    assert product.permutation.moved(written.permutation) == 0
+
+
+@pytest.mark.skipif(not costs._multiplies_bytes(), reason="costs in 8 bits only where the processor has them")
+@pytest.mark.parametrize("name", CASES)
+def test_planted_permutation_is_recovered_with_coarse_detours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "LARGE", 0)
+    test_planted_permutation_is_recovered(name, 0.1)
+    test_no_single_group_can_be_improved(name)
+
+
+def test_rounding_to_bytes_keeps_products() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(400, 30, generator=generator) for _ in range(2))
+    (narrow_a, unit_a), (narrow_b, unit_b) = costs.rounded(a), costs.rounded(b)
+    product = unit_a * unit_b * torch._int_mm(narrow_a.T, narrow_b).float()
+    error = (product - a.T @ b).std() / (a.T @ b).std()
+    assert float(error) < 0.02
+    assert costs.rounded(torch.zeros(3, 2))[1] == 0.0
 
 
 def test_warm_start_at_the_optimum_moves_nothing() -> None:

@@ -1,6 +1,6 @@
 """Matching of units by weights."""
 
-from starcli.matching.assignment import assign, solver
+from starcli.matching.assignment import assign
 from starcli.matching.weight import Match, distances, match_many, match_weights
 
-__all__ = ["Match", "assign", "distances", "match_many", "match_weights", "solver"]
+__all__ = ["Match", "assign", "distances", "match_many", "match_weights"]

@@ -12,12 +12,17 @@ from torch import Tensor
 from starcli.archspec import Resolved
 from starcli.matching.assignment import Indices
 from starcli.matching.layout import Family, Layout, Stack, layout
+from starcli.matching.nested import Product, Term
 
 EPS = float(np.finfo(np.float32).eps)
 WIDENED = 1 << 15
 """Elements that are widened to float64 at once: few enough for the cache."""
 CHEAP = 1 << 16
 """Stacks of up to this many elements are multiplied whole: sorting out what moved would take longer."""
+FEW = 64
+"""Up to so many rows that never move are multiplied anew each time: a matrix to keep would take more memory."""
+WIDE = 4096
+"""Chains of nested groups with more positions than this are never written out (3 x 64 MB each would be)."""
 LARGE = 1 << 22
 """Problems of as many elements are worth rounding to 8 bits."""
 
@@ -60,15 +65,21 @@ class Costs:
     """The cost matrices of one stack: what is gained by old unit j at new position i, over all its blocks.
 
     fixed + outputs + inputs, each (size, size): blocks beside nothing that moves, blocks that make the unit, blocks
-    that it feeds. Rows whose neighbours moved are subtracted and added again where they are few.
+    that it feeds. Rows whose neighbours moved are subtracted and added again where they are few. Where `split`, outputs
+    and inputs can be weighed against each other.
     """
 
-    def __init__(self, stack: Stack, a: Tensor, b: Tensor) -> None:
+    def __init__(self, stack: Stack, a: Tensor, b: Tensor, split: bool) -> None:
         self.stack = stack
-        size, still = stack.chain.size, stack.fixed_rows
-        self.fixed = a[:still].T @ b[:still]
+        still = stack.fixed_rows
+        self.still = a[:still], b[:still]
+        self.wide = len(stack.chain.groups) > 1 and stack.chain.size > WIDE
+        """Whether the matrix would be too large to write out."""
+        self.fixed = a[:still].T @ b[:still] if still > FEW and not self.wide else None
         self.a, self.b = a[still:], b[still:]
-        self.parts = torch.zeros(2, size, size)
+        middle = stack.output_rows - still
+        self.ranges = (slice(0, middle), slice(middle, stack.rows)) if split else (slice(0, stack.rows),)
+        self.parts = [torch.zeros(1) for _ in self.ranges]
         self.unit = 1.0
         """What 1 in `parts` stands for."""
         self.error = 0.0
@@ -81,27 +92,41 @@ class Costs:
         changed = np.flatnonzero(source != self.source)
         if not len(changed):
             return
-        middle = self.stack.output_rows - self.stack.fixed_rows
-        if 2 * len(changed) >= len(source) or self.a.numel() <= CHEAP:
-            for part, rows in enumerate((slice(0, middle), slice(middle, None))):
-                if len(source[rows]):
-                    self.parts[part] = self._product(self.a[rows], source[rows])
-        else:
-            split = int(np.searchsorted(changed, middle))
-            for part, some in enumerate((changed[:split], changed[split:])):
-                if len(some):
-                    a = self.a.index_select(0, torch.from_numpy(some))
-                    self.parts[part] += self._product(a, source[some])
-                    self.parts[part] -= self._product(a, self.source[some])
+        many = 2 * len(changed) >= len(source) or self.a.numel() <= CHEAP
+        for k, rows in enumerate(self.ranges):
+            if not len(source[rows]):
+                continue
+            if many:
+                self.parts[k] = self._product(self.a[rows], source[rows])
+                continue
+            first, last = np.searchsorted(changed, (rows.start, rows.stop))
+            if last > first:
+                some = changed[first:last]
+                a = self.a.index_select(0, torch.from_numpy(some))
+                self.parts[k] += self._product(a, source[some])
+                self.parts[k] -= self._product(a, self.source[some])
         self.source = source
 
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
         return torch.mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
 
+    def term(self, state: State, weight: float) -> Term | Product:
+        """The gains as `nested.best` takes them, of a wide chain as a product."""
+        chain = self.stack.chain
+        if not self.wide:
+            self.update(state)
+            return Term(chain, self.gains(weight))
+        source, middle = self.stack.source(state.flat), self.stack.output_rows - self.stack.fixed_rows
+        a = torch.cat([self.still[0], weight * self.a[:middle], self.a[middle:]])
+        b = torch.cat([self.still[1], self.b.index_select(0, torch.from_numpy(source))])
+        return Product(chain, a.numpy(), b.numpy())
+
     def gains(self, weight: float = 1.0) -> NDArray[np.float32]:
         """The cost matrix (size, size) with the part of output axes taken `weight` times."""
-        total = torch.add(self.fixed, self.parts[1], alpha=self.unit)
-        matrix: NDArray[np.float32] = total.add_(self.parts[0], alpha=weight * self.unit).numpy()
+        total = self.still[0].T @ self.still[1] if self.fixed is None else self.fixed.clone()
+        for part, times in zip(self.parts, (weight, 1.0), strict=False):
+            total.add_(part, alpha=times * self.unit)
+        matrix: NDArray[np.float32] = total.numpy()
         return matrix
 
 
@@ -109,15 +134,19 @@ class CoarseCosts(Costs):
     """Costs of weights rounded to 8 bits: a third of the time, correlated 0.9998 with the exact ones."""
 
     def __init__(self, stack: Stack, a: Tensor, b: Tensor) -> None:
-        super().__init__(stack, a, b)
+        super().__init__(stack, a, b, split=True)
         (self.a, a_unit), (self.b, b_unit) = rounded(self.a), rounded(self.b)
-        self.parts = self.parts.int()
         self.unit = a_unit * b_unit
         # a sum over rows of (error of a) b + a (error of b): errors of 1 / sqrt(12) units, values of 127 / 6 units
         self.error = math.sqrt(len(self.a) / 6) * 127 / 6 * self.unit
 
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
         return torch._int_mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
+
+
+def _multiplies_bytes() -> bool:
+    """Whether the processor has instructions for products of 8 bits: without them these are slower than float32."""
+    return bool(getattr(torch.cpu, "_is_vnni_supported", lambda: False)())
 
 
 def rounded(values: Tensor) -> tuple[Tensor, float]:
@@ -142,15 +171,22 @@ class Problem:
 
     @cached_property
     def exact(self) -> tuple[Costs, ...]:
-        """Costs in float32."""
-        return tuple(Costs(*pair) for pair in self.pairs)
+        """Costs in float32; split where detours use them too."""
+        return tuple(Costs(*pair, split=not self.rounded) for pair in self.pairs)
+
+    @cached_property
+    def rounded(self) -> bool:
+        """Whether detours are made on costs in 8 bits: on large problems, where processors multiply those faster."""
+        return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE and _multiplies_bytes()
 
     @cached_property
     def coarse(self) -> tuple[Costs, ...]:
-        """Costs in 8 bits where that is faster, else the exact ones."""
-        large = sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE
-        fast = large and torch.cpu._is_vnni_supported()
-        return tuple(CoarseCosts(*pair) for pair in self.pairs) if fast else self.exact
+        """Costs for detours: in 8 bits, or the exact ones."""
+        if not self.rounded:
+            return self.exact
+        return tuple(
+            costs if costs.wide else CoarseCosts(*pair) for costs, pair in zip(self.exact, self.pairs, strict=True)
+        )
 
     @cached_property
     def at_identity(self) -> float:

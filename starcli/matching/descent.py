@@ -44,16 +44,16 @@ class Descent:
     def improve(self, family: Family, weight: float) -> bool:
         """Match one family anew; whether it moved."""
         costs = [self.costs[number] for number in family.stacks]
-        for each in costs:
-            each.update(self.state)
-        gains = [each.gains(weight) for each in costs]
+        gains: list[Floats | None]
         index: Mapping[str, Indices]
         if family.nested:
-            terms = [Term.of(each.stack.chain, gain) for each, gain in zip(costs, gains, strict=True)]
-            current = {name: self.state.index[name] for name in family.groups}
-            index = best(terms, current)[1]
+            terms = [each.term(self.state, weight) for each in costs]
+            gains = [term.gains if isinstance(term, Term) else None for term in terms]
+            index = best(terms, {name: self.state.index[name] for name in family.groups})[1]
         else:
-            index = {family.root: assign(gains[0])}
+            costs[0].update(self.state)
+            matrix = costs[0].gains(weight)
+            gains, index = [matrix], {family.root: assign(matrix)}
         if all(np.array_equal(self.state.index[name], each) for name, each in index.items()):
             return False
         if weight != 1 or self._raises(family, index, gains):
@@ -61,7 +61,7 @@ class Descent:
             return True
         return False
 
-    def _raises(self, family: Family, index: Mapping[str, Indices], gains: Sequence[Floats]) -> bool:
+    def _raises(self, family: Family, index: Mapping[str, Indices], gains: Sequence[Floats | None]) -> bool:
         """Whether a move raises the objective beyond rounding: by the costs where these tell, else in float64."""
         trial = {**self.state.index, **index}
         if family.quadratic:
@@ -72,10 +72,13 @@ class Descent:
         gain, scale, noise = 0.0, 0.0, 0.0
         chains = [(number, self.problem.layout.stacks[number].chain.flat(trial)) for number in family.stacks]
         for (number, after), matrix in zip(chains, gains, strict=True):
+            scale += self.problem.scale(number)
+            if matrix is None:
+                gain += self.problem.difference(number, self.state, after)
+                continue
             before = self.state.chain(number)
             moved = np.flatnonzero(before != after)
             gain += float((matrix[moved, after[moved]].astype(np.float64) - matrix[moved, before[moved]]).sum())
-            scale += self.problem.scale(number)
             # the costs of both places of every unit that moves
             noise += 2 * len(moved) * self.costs[number].error ** 2
         if noise or abs(gain) > ROUNDING * scale:

@@ -1,10 +1,11 @@
 """Groups within groups: parents matched by the best that their children can do, then the children of each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from starcli.matching.assignment import Floats, Indices, assign
 from starcli.matching.layout import Chain
@@ -13,146 +14,220 @@ ROUNDS = 8
 Found = dict[str, Indices]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Term:
-    """A part of the gains: `gains[new..., old...]`, one axis for each group, first all new, then all old."""
+    """A part of the gains of the groups of `chain`: `gains[new, old]`, (size, size) over the chain's positions."""
 
-    groups: tuple[str, ...]
-    parents: tuple[tuple[int, ...], ...]
+    chain: Chain
     gains: Floats
-
-    @classmethod
-    def of(cls, chain: Chain, gains: Floats) -> "Term":
-        return cls(chain.groups, chain.parents, gains.reshape(chain.sizes * 2))
-
-    @property
-    def roots(self) -> tuple[int, ...]:
-        """Positions of the groups that lie within no other of this term."""
-        return tuple(k for k, parents in enumerate(self.parents) if not parents)
 
     def inside(self, new: int, old: int) -> "Term":
         """What is left of a term with one root once that root's units `new` and `old` are chosen."""
-        own = len(self.groups)
-        picked = self.gains[new].take(old, axis=own - 1)
-        parents = tuple(tuple(k - 1 for k in each if k) for each in self.parents[1:])
-        return Term(self.groups[1:], parents, picked)
+        rest = _inner(self.chain)
+        step = rest.size
+        return Term(rest, self.gains[new * step : (new + 1) * step, old * step : (old + 1) * step])
 
     def held(self, root: int, index: Mapping[str, Indices]) -> "Term":
-        """The term with only the root at position `root` and what lies within it free; `index` holds the others."""
-        count = len(self.groups)
-        own = [k for k in range(count) if root in (k, *self.parents[k])]
-        other = [k for k in range(count) if k not in own]
-        sizes = self.gains.shape[:count]
-        order = [*own, *other, *(k + count for k in own), *(k + count for k in other)]
-        mine, theirs = prod(sizes[k] for k in own), prod(sizes[k] for k in other)
-        spread = self.gains.transpose(order).reshape(mine, theirs, mine, theirs)
-        chain = _part(self, other)
-        gains = spread[:, np.arange(theirs), :, chain.flat(index)].sum(axis=0)
-        kept = _part(self, own)
-        return Term.of(kept, gains)
+        """The term with only the root at position `root`, and what lies within it, free; `index` holds the others."""
+        own, other = _split(self.chain, root)
+        order = (*own.axes, *other.axes)
+        count = len(order)
+        shaped = self.gains.reshape(self.chain.sizes * 2).transpose(*order, *(k + count for k in order))
+        spread = shaped.reshape(own.chain.size, other.chain.size, own.chain.size, other.chain.size)
+        at = np.arange(other.chain.size)
+        return Term(own.chain, spread[:, at, :, other.chain.flat(index)].sum(axis=0))
 
     def value(self, index: Mapping[str, Indices]) -> float:
         """The gains of one permutation."""
-        count = len(self.groups)
-        chain = _part(self, list(range(count)))
-        square = self.gains.reshape(chain.size, chain.size)
-        return float(square[np.arange(chain.size), chain.flat(index)].sum(dtype=np.float64))
+        return float(self.gains[np.arange(self.chain.size), self.chain.flat(index)].sum(dtype=np.float64))
 
 
-def _part(term: Term, axes: list[int]) -> Chain:
-    """Some axes of a term, closed under parents, as a chain."""
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A term as the product that makes it, for chains whose gains would not fit: gains = a.T @ b, never written out."""
+
+    chain: Chain
+    a: NDArray[np.float32]
+    b: NDArray[np.float32]
+    """Both (rows, size)."""
+
+    def inside(self, new: int, old: int) -> "Term | Product":
+        """As of `Term`; written out once a single group, or one around the others, is left."""
+        rest = _inner(self.chain)
+        step = rest.size
+        a, b = self.a[:, new * step : (new + 1) * step], self.b[:, old * step : (old + 1) * step]
+        return Product(rest, a, b) if len(_roots(rest)) > 1 else Term(rest, a.T @ b)
+
+    def held(self, root: int, index: Mapping[str, Indices]) -> Term:
+        """As of `Term`."""
+        own, other = _split(self.chain, root)
+        order = (0, *(k + 1 for k in (*other.axes, *own.axes)))
+        a, b = (
+            side.reshape(-1, *self.chain.sizes).transpose(order).reshape(-1, other.chain.size, own.chain.size)
+            for side in (self.a, self.b)
+        )
+        moved = b[:, other.chain.flat(index)]
+        return Term(own.chain, a.reshape(-1, own.chain.size).T @ moved.reshape(-1, own.chain.size))
+
+    def value(self, index: Mapping[str, Indices]) -> float:
+        """As of `Term`."""
+        return float(np.einsum("ri,ri->i", self.a, self.b[:, self.chain.flat(index)]).sum(dtype=np.float64))
+
+
+AnyTerm = Term | Product
+
+
+@dataclass(frozen=True)
+class _Part:
+    chain: Chain
+    axes: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def _roots(chain: Chain) -> tuple[int, ...]:
+    """Positions of the groups that lie within no other of the chain."""
+    return tuple(k for k, parents in enumerate(chain.parents) if not parents)
+
+
+@lru_cache(maxsize=1024)
+def _inner(chain: Chain) -> Chain:
+    """The chain without its root."""
+    return _part(chain, tuple(range(1, len(chain.groups))))
+
+
+def _part(chain: Chain, axes: tuple[int, ...]) -> Chain:
+    """Some positions of a chain; parents that are left out are forgotten."""
     return Chain(
-        tuple(term.groups[k] for k in axes),
-        tuple(tuple(axes.index(parent) for parent in term.parents[k]) for k in axes),
-        tuple(term.gains.shape[k] for k in axes),
+        tuple(chain.groups[k] for k in axes),
+        tuple(tuple(axes.index(parent) for parent in chain.parents[k] if parent in axes) for k in axes),
+        tuple(chain.sizes[k] for k in axes),
     )
 
 
-def best(terms: list[Term], current: Mapping[str, Indices]) -> tuple[float, Found]:
+@lru_cache(maxsize=1024)
+def _split(chain: Chain, root: int) -> tuple[_Part, _Part]:
+    """The root at position `root` with what lies within it, and the rest."""
+    own = tuple(k for k, parents in enumerate(chain.parents) if root in (k, *parents))
+    other = tuple(k for k in range(len(chain.groups)) if k not in own)
+    return _Part(_part(chain, own), own), _Part(_part(chain, other), other)
+
+
+def best(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> tuple[float, Found]:
     """The permutation of one root group, and of all groups within it, that gains most over `terms`, all of that root.
 
     For every pair of units (new, old) of the root the best of its children is found; the assignment over these values
-    decides the root. Exact where no term bears two children of one parent; there the children take turns.
-    `current` is where they are now, one of the starts of those turns.
+    decides the root. Exact where no term bears two children of one parent. There the children take turns, and only for
+    pairs that the root may come to choose. `current` is where all are now, one of the starts of those turns.
     """
-    root = terms[0].groups[0]
-    leaves = [term.gains for term in terms if len(term.groups) == 1]
-    inner = [term for term in terms if len(term.groups) > 1]
-    size = terms[0].gains.shape[0]
+    chain = terms[0].chain
+    root, size = chain.groups[0], chain.sizes[0]
     values = np.zeros((size, size), dtype=np.float64)
-    for leaf in leaves:
-        values += leaf
+    inner: list[AnyTerm] = []
+    for term in terms:
+        if len(term.chain.groups) > 1:
+            inner.append(term)
+        elif isinstance(term, Term):
+            values += term.gains
     if not inner:
         order = assign(values)
         return float(values[np.arange(size), order].sum()), {root: order}
-    children: dict[tuple[int, int], Found] = {}
-    for new in range(size):
-        here = {name: index[new] for name, index in current.items() if name != root}
-        for old in range(size):
-            known = old == current[root][new]
-            value, children[new, old] = _children([term.inside(new, old) for term in inner], here, known)
-            values[new, old] += value
-    order = assign(values)
-    chosen = [children[new, int(order[new])] for new in range(size)]
+    pairs = _Pairs(inner, root, size, current)
+    order = pairs.settle(values)
+    chosen = [pairs.found[new, int(order[new])] for new in range(size)]
     found = {name: np.stack([each[name] for each in chosen]) for name in chosen[0]}
-    return float(values[np.arange(size), order].sum()), {root: order, **found}
+    total = values + pairs.values
+    return float(total[np.arange(size), order].sum()), {root: order, **found}
 
 
-def _children(terms: list[Term], current: Mapping[str, Indices], known: bool) -> tuple[float, Found]:
-    """The best permutations of several groups beside each other.
+class _Pairs:
+    """For every pair of units (new, old) of a root: the best permutations of its children, and what they gain."""
 
-    `current` is one more start for groups that some term bears together, if it is `known` to be of this pair of units:
-    names of units mean nothing between others.
-    """
-    roots = list(dict.fromkeys(term.groups[k] for term in terms for k in term.roots))
-    single = {root: [term for term in terms if len(term.roots) == 1 and term.groups[0] == root] for root in roots}
-    shared = [term for term in terms if len(term.roots) > 1]
-    bound = {term.groups[k] for term in shared for k in term.roots}
+    def __init__(self, terms: Sequence[AnyTerm], root: str, size: int, current: Mapping[str, Indices]) -> None:
+        self.terms, self.root, self.size, self.current = terms, root, size, current
+        self.shared = any(len(_roots(_inner(term.chain))) > 1 for term in terms)
+        self.values = np.zeros((size, size), dtype=np.float64)
+        self.found: dict[tuple[int, int], Found] = {}
+        for new in range(size):
+            for old in range(size):
+                known = bool(old == current[root][new])
+                self.solve(new, old, turns=known, known=known)
+
+    def solve(self, new: int, old: int, turns: bool, known: bool) -> None:
+        """The children of one pair; `known`: `current` is about this pair, and not about other units' names."""
+        here = {name: index[new] for name, index in self.current.items() if name != self.root}
+        terms = [term.inside(new, old) for term in self.terms]
+        self.values[new, old], self.found[new, old] = _children(terms, here, turns, known)
+
+    def settle(self, values: NDArray[np.float64]) -> Indices:
+        """The best assignment of the root: every pair chosen has had its turns, if its children need any."""
+        done = {(new, int(old)) for new, old in enumerate(self.current[self.root])}
+        while True:
+            order = assign(values + self.values)
+            rough = [(new, int(old)) for new, old in enumerate(order) if (new, int(old)) not in done]
+            if not rough or not self.shared:
+                return order
+            for new, old in rough:
+                self.solve(new, old, turns=True, known=False)
+                done.add((new, old))
+
+
+def _children(
+    terms: Sequence[AnyTerm], current: Mapping[str, Indices], turns: bool, known: bool
+) -> tuple[float, Found]:
+    """The best permutations of several groups beside each other."""
+    roots = list(dict.fromkeys(term.chain.groups[k] for term in terms for k in _roots(term.chain)))
+    shared = [term for term in terms if len(_roots(term.chain)) > 1]
+    bound = {term.chain.groups[k] for term in shared for k in _roots(term.chain)}
+    single = {root: [term for term in terms if term not in shared and term.chain.groups[0] == root] for root in roots}
     total = 0.0
     found: Found = {}
+    alone = dict(current)
     for root in roots:
-        if root not in bound:
-            value, index = best(single[root], _below(root, single[root], current))
+        if not single[root]:
+            continue
+        value, index = best(single[root], _below(single[root], current))
+        if root in bound:
+            alone |= index
+        else:
             total += value
             found |= index
     if not shared:
         return total, found
-    turning = sorted((root for root in roots if root in bound), key=lambda root: bool(single[root]))
-    alone = dict(current)
-    for root in turning:
-        if single[root]:
-            alone |= best(single[root], _below(root, single[root], current))[1]
-    tried = [_turns(turning, single, shared, start) for start in ([current, alone] if known else [alone])]
+    turning = sorted(bound, key=lambda root: (bool(single[root]), roots.index(root)))
+    starts = [current, alone] if known else [alone]
+    tried = [_turns(turning, single, shared, start, ROUNDS if turns else 0) for start in starts]
     value, index = max(tried, key=lambda each: each[0])
     return total + value, found | index
 
 
-def _below(root: str, terms: list[Term], current: Mapping[str, Indices]) -> Found:
-    names = {name for term in terms for name in term.groups} | {root}
+def _below(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> Found:
+    names = {name for term in terms for name in term.chain.groups}
     return {name: index for name, index in current.items() if name in names}
 
 
 def _turns(
-    roots: list[str],
-    single: Mapping[str, list[Term]],
-    shared: list[Term],
+    roots: Sequence[str],
+    single: Mapping[str, Sequence[AnyTerm]],
+    shared: Sequence[AnyTerm],
     start: Mapping[str, Indices],
+    rounds: int,
 ) -> tuple[float, Found]:
     """Coordinate ascent, from `start`, over groups that some term bears together."""
     index = dict(start)
     everything = [*shared, *(term for root in roots for term in single[root])]
-    names = {name for term in everything for name in term.groups}
+    names = {name for term in everything for name in term.chain.groups}
     value = sum(term.value(index) for term in everything)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         before = value
         for root in roots:
-            terms = single[root] + [
-                term.held(k, index) for term in shared for k in term.roots if term.groups[k] == root
+            terms: list[AnyTerm] = [*single[root]]
+            terms += [
+                term.held(k, index) for term in shared for k in _roots(term.chain) if term.chain.groups[k] == root
             ]
-            trial = index | best(terms, _below(root, terms, index))[1]
+            trial = index | best(terms, _below(terms, index))[1]
             reached = sum(term.value(trial) for term in everything)
             if reached > value:
                 index, value = trial, reached
-        if value <= before * (1 + 1e-9) if before > 0 else value <= before + 1e-12:
+        if value - before <= 1e-7 * abs(before):
             break
     return value, {name: index[name] for name in names}

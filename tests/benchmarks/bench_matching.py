@@ -33,7 +33,7 @@ from starcli import models
 from starcli.archspec import Resolved
 from starcli.data import open_data
 from starcli.matching import layout as layouts
-from starcli.matching import match_weights, solver
+from starcli.matching import match_weights
 from starcli.matching.costs import State
 from starcli.matching.nested import Term, best
 from starcli.permutation import Permutation
@@ -113,7 +113,7 @@ def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
                     total += left.T @ right[inside]
                 costs[k] = total.numpy()
             if family.nested:
-                terms = [Term.of(made.stacks[k].chain, cost) for k, cost in costs.items()]
+                terms = [Term(made.stacks[k].chain, cost) for k, cost in costs.items()]
                 index = best(terms, {key: state.index[key] for key in family.groups})[1]
             else:
                 index = {family.root: linear_sum_assignment(costs[family.stacks[0]], maximize=True)[1]}
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{options.threads} threads, assignment by {solver()}")
+    print(f"{options.threads} threads")
     rows = []
     for name in options.networks.split(","):
         rows += bench(name, options.repeats, options.steps, options.pairs, options.cpu)

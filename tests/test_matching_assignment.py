@@ -1,0 +1,64 @@
+"""Linear assignment equals brute force and scipy alone, whatever the potentials."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from starcli.matching.assignment import SMALL, assign, column_potentials
+
+
+def value(gains: NDArray[np.float64], order: NDArray[np.int64]) -> float:
+    return float(gains[np.arange(len(gains)), order].sum(dtype=np.float64))
+
+
+@pytest.mark.parametrize("n", range(8))
+def test_equals_brute_force(n: int) -> None:
+    rng = np.random.default_rng(n)
+    gains = rng.standard_normal((n, n))
+    best = max((value(gains, np.array(order, dtype=np.int64)) for order in itertools.permutations(range(n))), default=0)
+    assert value(gains, assign(gains)) == pytest.approx(best, abs=1e-12)
+
+
+def instances(n: int) -> dict[str, NDArray[np.float64]]:
+    rng = np.random.default_rng(n)
+    a, b = rng.standard_normal((2, n, 40))
+    hidden = rng.permutation(n)
+    return {
+        "independent": a @ b.T,
+        "near": a @ (a[hidden] + 0.1 * b).T,
+        "rank one": np.outer(a[:, 0], b[:, 0]) * 30 + a @ b.T,
+        "popular columns": a @ b.T + 100 * rng.random(n),
+        "outliers": np.where(rng.random((n, n)) < 1e-3, 1e6, 0) + a @ b.T,
+        "constant": np.ones((n, n)),
+        "zero": np.zeros((n, n)),
+        "ties": rng.integers(0, 3, (n, n)).astype(float),
+        "dead units": (a * (np.arange(n) % 3 == 0)[:, None]) @ b.T,
+        "tiny": 1e-30 * (a @ b.T),
+        "huge": 1e30 * (a @ b.T),
+    }
+
+
+@pytest.mark.parametrize("n", [SMALL, SMALL + 1, 200])
+@pytest.mark.parametrize("name", instances(2))
+def test_potentials_do_not_change_the_optimum(n: int, name: str) -> None:
+    for gains in (instances(n)[name], instances(n)[name].astype(np.float32)):
+        order = assign(gains)
+        assert sorted(order.tolist()) == list(range(n))
+        known = linear_sum_assignment(gains, maximize=True)[1]
+        scale = float(np.abs(gains).max()) * n
+        assert value(gains, order) == pytest.approx(value(gains, known), abs=1e-12 * scale)
+
+
+def test_potentials_are_finite_and_nearly_a_bound() -> None:
+    """max_i (gain - potential) summed with the potentials bounds the optimum, and for good ones by little."""
+    for name, gains in instances(200).items():
+        potentials = column_potentials(gains.astype(np.float32))
+        assert np.isfinite(potentials).all(), name
+        bound = float((gains - potentials).max(axis=1).sum() + potentials.sum())
+        best = value(gains, assign(gains))
+        assert bound >= best - 1e-5 * abs(best) - 1e-25, name
+        if name in ("independent", "near", "rank one"):
+            assert bound - best < 0.05 * abs(best), name
