@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Table 10 of the paper: is one point a star, or a whole region?  Points on spheres around a star, three a radius, and
+# their barriers to solutions that the star never saw.
+#
+#   bash examples/perturb.sh [OUT]
+#
+# On digits; the paper's own:  RECIPE=paper/resnet18-cifar10 DATA="--data-dir $HOME/data" SOURCES=50 RESTARTS=1 \
+#                              RADII="2 4 8 16" bash examples/perturb.sh runs/table10
+set -euo pipefail
+recipe=${RECIPE:-quickstart} data=${DATA:-} # $data is unquoted below: it may be several words, or none
+epochs=${EPOCHS:+--epochs $EPOCHS}
+sources=${SOURCES:-5} held_out=${HELD_OUT:-3} points=${POINTS:-3} restarts=${RESTARTS:-10}
+radii=${RADII:-0.5 1 2 4}
+out=${1:-runs/perturb}
+mkdir -p "$out"/{sources,held-out} && cd "$out"
+
+starcli train --recipe "$recipe" $data $epochs --seeds "0-$((sources - 1))" -o 'sources/{seed}.safetensors'
+starcli train --recipe "$recipe" $data $epochs --seeds "1000-$((999 + held_out))" -o 'held-out/{seed}.safetensors'
+starcli star --sources sources/*.safetensors $data --restarts "$restarts" -o star.safetensors
+
+# the star itself, then its surroundings: the first loss of each row is that of the point
+starcli barrier star.safetensors held-out/*.safetensors $data --align weight --restarts "$restarts"
+for radius in $radii; do
+    for seed in $(seq 0 "$((points - 1))"); do
+        near=star-$radius-$seed.safetensors
+        starcli interpolate star.safetensors $data --perturb "$radius" --seed "$seed" -o "$near"
+        starcli barrier "$near" held-out/*.safetensors $data --align weight --restarts "$restarts"
+    done
+done

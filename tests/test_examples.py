@@ -1,0 +1,131 @@
+"""The examples run as they stand: each script with small settings, its `starcli` lines carried out in this process.
+
+A stand-in for the program notes the words of each line instead of running it (3 s for every start add up); the words
+are then run here, in order, in the directory where the script had come to.
+"""
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_here
+
+from starcli.data.digits import FILE as DIGITS
+
+EXAMPLES = ROOT / "examples"
+NOTING = f"""#!{sys.executable}
+import json, os, sys
+with open(os.environ["NOTES"], "a") as notes:
+    notes.write(json.dumps([os.getcwd(), sys.argv[1:]]) + "\\n")
+"""
+
+
+@dataclass(frozen=True)
+class Short:
+    """Small settings of a script: its words and its environment, in which capitals stand for places of the test."""
+
+    words: Sequence[str] = ("OUT",)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+RECIPE = """
+arch: mlp
+arch_args: {hidden_dim: 8, depth: 2}
+data: digits
+epochs: 2
+lr: 0.1
+"""
+SMALL = {"RECIPE": "TINY", "SOURCES": "2", "HELD_OUT": "2", "RESTARTS": "1"}
+"""Of most scripts; TINY is the path of `RECIPE` in a file."""
+SHORT = {
+    "quickstart.sh": Short(),
+    "sources.sh": Short(settings=SMALL),
+    "width.sh": Short(settings=SMALL | {"RECIPE": "default", "DATA": "--limit 100", "EPOCHS": "1", "WIDTHS": "1"}),
+    "theory.sh": Short(("OUT", "3", "3"), {"WIDTHS": "4"}),
+    "sampling.sh": Short(settings=SMALL | {"SCHEMES": "beta", "STARS": "2"}),
+    "perturb.sh": Short(settings=SMALL | {"RADII": "0.5", "POINTS": "1"}),
+    "fuse.sh": Short(settings=SMALL | {"MODELS": "2", "FUSED": "2"}),
+    "vit.sh": Short(settings=SMALL | {"DATA": "--data digits --limit 100", "EPOCHS": "1", "HELD_OUT": "1"}),
+    "cifar.sh": Short(("data", "OUT", "2", "1"), {"RECIPES": "TINY", "EPOCHS": "1"}),
+    "fashion-mnist.sh": Short(("IMAGES", "OUT", "8", "1", "100")),
+}
+
+
+def lines_of(script: str, short: Short, directory: Path) -> list[tuple[Path, list[str]]]:
+    """The `starcli` lines that a script with these settings comes to, each with the directory that it is typed in."""
+    (directory / "bin").mkdir()
+    program = directory / "bin" / "starcli"
+    program.write_text(NOTING)
+    program.chmod(0o755)
+    notes = directory / "notes"
+    (directory / "tiny.yaml").write_text(RECIPE)
+    names = {"OUT": "out", "IMAGES": "images", "TINY": "tiny.yaml"}
+    places = {name: str(directory / file) for name, file in names.items()}
+    environment = {
+        **os.environ,
+        **{name: places.get(value, value) for name, value in short.settings.items()},
+        "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+        "NOTES": str(notes),
+    }
+    script_words = [places.get(word, word) for word in short.words]
+    ran = subprocess.run(
+        ["bash", EXAMPLES / script, *script_words], env=environment, cwd=directory, capture_output=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert notes.exists(), "no line of the script is starcli's"
+    return [(Path(where), words) for where, words in map(json.loads, notes.read_text().splitlines())]
+
+
+def write_images(directory: Path) -> None:
+    """The digits as files of MNIST's format, in place of Fashion-MNIST."""
+    directory.mkdir()
+    with np.load(DIGITS) as file:
+        images, labels, test = file["images"], file["labels"], file["test"]
+    for chosen, name in ((~test, "train"), (test, "t10k")):
+        for array, kind in ((images[chosen], "images-idx3"), (labels[chosen], "labels-idx1")):
+            header = b"".join(number.to_bytes(4, "big") for number in (0x800 + array.ndim, *array.shape))
+            (directory / f"{name}-{kind}-ubyte").write_bytes(header + array.tobytes())
+
+
+def test_every_example_has_short_settings() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.sh")} == SHORT.keys()
+
+
+@pytest.mark.parametrize("script", sorted(SHORT.keys() - {"quickstart.sh"}))
+def test_example_runs(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path / "images")
+    lines = lines_of(script, SHORT[script], tmp_path)
+    for where, words in lines:
+        monkeypatch.chdir(where)
+        ran = run_here(*words)
+        assert ran.status == 0, f"starcli {' '.join(words)}\n{ran.err}"
+
+
+def test_readme_begins_with_the_quickstart() -> None:
+    """README's first block is shell, and ends in the script that is there."""
+    blocks = re.findall(r"^(?:    .+\n)+", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    assert "bash examples/quickstart.sh" in blocks[0]
+    ran = subprocess.run(["bash", "-n"], input=blocks[0].encode(), capture_output=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_quickstart_is_a_short_pipeline(tmp_path: Path) -> None:
+    """It reads only what an earlier line wrote, and its words are the program's."""
+    lines = lines_of("quickstart.sh", SHORT["quickstart.sh"], tmp_path)
+    assert len(lines) <= 12
+    written: set[str] = set()
+    for _, words in lines:
+        help_page = run_here(words[0], "--help").out
+        assert [word for word in words if word.startswith("--") and word not in help_page] == []
+        output = [word for before, word in itertools.pairwise(words) if before == "-o"]
+        read = {word for word in words if word.endswith(".safetensors")} - set(output)
+        assert read <= written
+        written |= {name.replace("{seed}", str(seed)) for name in output for seed in range(8)}
