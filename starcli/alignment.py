@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
+from starcli import distributed
 from starcli.checkpoint import AlignedTo, Checkpoint
 from starcli.matching import Match, distances
 from starcli.permutation import Permutation
@@ -74,6 +76,9 @@ class Aligned:
         }
 
 
+FIGURES = ("objective", "sweeps", "restarts", "moved")
+
+
 def align(
     spec: Proved,
     reference: Checkpoint,
@@ -99,14 +104,21 @@ def align_all(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> list[Aligned]:
-    """Each of `models` aligned to `reference` on its own, exactly as `align` would."""
-    progress.start("aligning", len(models))
-    aligned = []
-    for model in models:
-        aligned.append(align(spec, reference, model, method=method, restarts=restarts, seed=seed))
+    """Each of `models` aligned to `reference` on its own, exactly as `align` would; the ranks share them."""
+    progress.start("aligning", distributed.own_share(len(models)))
+
+    def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        match = align(spec, reference, model, method=method, restarts=restarts, seed=seed).match
         progress.step()
+        # what ranks tell each other: neither spec nor weights
+        return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}
+
+    matches = distributed.share_out(models, found)
     progress.finish()
-    return aligned
+    return [
+        Aligned(reference, model, Match(Permutation(spec.resolved, index), **figures), method, seed)
+        for model, (index, figures) in zip(models, matches, strict=True)
+    ]
 
 
 Aligner = Callable[[Checkpoint, Checkpoint], Checkpoint]

@@ -41,6 +41,7 @@ class _World:
 
 _world = _World()
 _store: Any = None
+_joined = 0
 
 
 class Lost(StarcliError):
@@ -92,27 +93,30 @@ def alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def group(device: str = "cpu") -> Iterator[None]:
-    """Join the other ranks for the time of a command: nccl where the ranks compute on GPUs, else gloo.
+def group() -> Iterator[None]:
+    """Join the other ranks for the time of a command: gloo, and nccl for what lies on GPUs.
 
     An error of one rank ends all: the others, woken by the closed connection, raise the same.
     """
-    global _world, _store
+    global _world, _store, _joined
     if launched() == 1:
         yield
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
-    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    if cuda:
+    if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if "OMP_NUM_THREADS" not in os.environ and int(os.environ.get("LOCAL_WORLD_SIZE", launched())) > 1:
         torch.set_num_threads(1)  # ranks that each take all cores crawl
     try:
-        _store, own, count = next(rendezvous("env://"))
-        dist.init_process_group("nccl" if cuda else "gloo", store=_store, rank=own, world_size=count, timeout=PATIENCE)
+        store, own, count = next(rendezvous("env://"))
+        _joined += 1
+        _store = PrefixStore(str(_joined), store)  # a process may run several commands, one after the other
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=_store, rank=own, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise Lost(f"a rank of {launched()} cannot reach the others: {str(error).splitlines()[0]}") from error
     _world = _World(own, count)
@@ -198,7 +202,7 @@ def largest(value: int) -> int:
     import torch
     import torch.distributed as dist
 
-    tensor = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+    tensor = torch.tensor(value)
     with _exchanging():
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
     return int(tensor)
@@ -231,6 +235,14 @@ def share_out(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Res
     An error of one rank is raised by all, so that none waits for ever.
     """
     return share_out_together(items, lambda own: [work(item) for item in own])
+
+
+def deal(items: Sequence[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
+    """`share_out`, but a single process gives each result as soon as it has it."""
+    if size() == 1:
+        yield from map(work, items)
+    else:
+        yield from share_out(items, work)
 
 
 def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from starcli import __version__, files
-from starcli.alignment import align_all, aligner, described
+from starcli import __version__, distributed, files
+from starcli.alignment import align_all, described
 from starcli.archspec import Resolved
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoint import Checkpoint
@@ -107,19 +107,15 @@ def to_each(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -
     """
     kept = Kept(measure, [first.sha256, *(other.sha256 for other in others)])
     pairs = [(0, number + 1) for number in range(len(others))]
-    missing = [pair for pair in pairs if kept.get(pair) is None]
-    align = (
-        aligner(measure.workspace.spec, measure.method, restarts=measure.restarts, seed=measure.seed)
-        if (measure.aligns and missing)
-        else None
-    )
+    # all ranks miss what the first one does: they share the alignment
+    missing = distributed.by_writer(lambda: [pair for pair in pairs if kept.get(pair) is None])
     ends = [End(first.tensors), *(End(other.tensors) for other in others)]
-    if align is not None:
-        measure.progress.start("aligning", len(missing))
-        for _, number in missing:
-            ends[number] = End(align(first, others[number - 1]).tensors)
-            measure.progress.step()
-        measure.progress.finish()
+    if measure.aligns and missing:
+        how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
+        models = [others[number - 1] for _, number in missing]
+        found = align_all(measure.workspace.spec, first, models, progress=measure.progress, **how)
+        for (_, number), aligned in zip(missing, found, strict=True):
+            ends[number] = End(aligned.tensors)
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept)
 
 
@@ -161,9 +157,10 @@ def posterior_rows(
     """Bayesian model averages over the star domain of `sources`, over their ensemble, and single models."""
     weights = [star.sha256, *(source.sha256 for source in sources)]
     key = files.hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
-    found = files.cached(
-        "bma", key, lambda: [vars(row) for row in _posterior(measure, star, sources, samples, repeats)]
-    )
+    found = distributed.by_writer(lambda: files.recall("bma", key))
+    if found is None:
+        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats)]
+        files.remember("bma", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
         {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found

@@ -26,7 +26,7 @@ class Counting(Evaluator):
         return super().scores()
 
 
-with distributed.group("cpu"):
+with distributed.group():
     evaluator = Counting(workspace)
     found = barriers(evaluator, models, all_pairs(3), points=4)
     rows = bma(

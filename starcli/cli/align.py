@@ -52,6 +52,7 @@ def align(
     The output records what it was aligned to, so that barrier and the others know. Several models need a {name} in
     the output.
     """
+    from starcli import distributed
     from starcli.provenance import plan, training_settings
     from starcli.workspace import workspace_of
 
@@ -70,11 +71,17 @@ def align(
             permuting = plan(workspace, "permutation", {"align": how}, **facts)
             index = Job(file, permuting, watch, force=force) if file is not None else None
             works.append((_Once(workspace.spec, first, model, how), Job(path, wanted, watch, force=force), index))
-        watch.start("aligning", len(works))
-        for work, job, index in works:
+        watch.start("aligning", distributed.own_share(len(works)))
+
+        def made(parts: tuple[_Once, Job, Job | None]) -> tuple[Any, float | None]:
+            work, job, index = parts
             work.write(job, index)
-            results.add("align", work.row(job), COLUMNS)
             watch.step()
+            return job.finished, work.seconds
+
+        for (work, job, _), told in zip(works, distributed.deal(works, made), strict=True):
+            job.metadata, work.seconds = told
+            results.add("align", work.row(job), COLUMNS)
         watch.finish()
 
 

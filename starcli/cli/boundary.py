@@ -10,6 +10,7 @@ from typing import NoReturn, TextIO, TypeVar
 
 import typer
 
+from starcli import distributed
 from starcli.cli import signals
 from starcli.errors import StarcliError, suggestion
 from starcli.progress import Interrupted
@@ -53,6 +54,8 @@ def guard(run: Callable[[], T], *, last: bool = True) -> T:
         if _traceback and not isinstance(error, BrokenPipeError):
             traceback.print_exc()
         status, _traceback = _status(error), False
+        if status:
+            distributed.leave()
         raise typer.Exit(status) from None
 
 
@@ -117,7 +120,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def say(summary: str, *problems: str) -> None:
-    """One line on stderr, then one indented line for each problem; a stderr that is gone hears nothing."""
+    """One line on stderr, then one indented line for each problem; a stderr that is gone hears nothing.
+
+    Of several ranks the first speaks for all.
+    """
+    if not distributed.speaks():
+        return
     with contextlib.suppress(OSError):
         print("\n".join([f"starcli: {summary}", *(f"  {problem}" for problem in problems)]), file=sys.stderr)
 

@@ -9,6 +9,7 @@ from starcli.cli.command import command
 from starcli.cli.options import (
     AlignedSourcesOpt,
     AlignOpt,
+    DrawsOpt,
     EvalEveryOpt,
     EveryOpt,
     ForceOpt,
@@ -62,9 +63,7 @@ def fuse(
     realign_every: RealignOpt = "epoch",
     align: AlignOpt = "weight",
     restarts: RestartsOpt = 1,
-    draws_per_step: Annotated[
-        int, typer.Option("--draws-per-step", min=1, help="Sources and t drawn at each step.")
-    ] = 1,
+    draws_per_step: DrawsOpt = None,
     init: InitOpt = None,
     held_out: HeldOutOpt = None,
     eval_every: EvalEveryOpt = None,

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from starcli import distributed
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def read_groups(*groups: Sequence[Path]) -> "list[list[Checkpoint]]":
     from starcli.checkpoint import read_all
 
     refuse_repeats([path for group in groups for path in group])
+    if distributed.launched() > 1 and any(str(path) == STDIN for group in groups for path in group):
+        raise StarcliError("several ranks cannot read one stdin", ["give the checkpoint as a file"])
     everything = read_all([path for group in groups for path in group])
     found, begin = [], 0
     for group in groups:

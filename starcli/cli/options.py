@@ -128,6 +128,12 @@ SamplingOpt = Annotated[
 RealignOpt = Annotated[
     str, typer.Option("--realign-every", metavar="epoch|K|never", help="When the sources are aligned to the star anew.")
 ]
+DrawsOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--draws-per-step", metavar="N", min=1, help="Sources and t drawn at each step (default: one for each rank)."
+    ),
+]
 AlignedSourcesOpt = Annotated[
     Path | None,
     typer.Option("--aligned-sources", metavar="DIR", help="Keep the sources as training permuted them at the end."),

@@ -1,14 +1,11 @@
 """starcli star"""
 
-from typing import Annotated
-
-import typer
-
 from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
 from starcli.cli.options import (
     AlignedSourcesOpt,
     AlignOpt,
+    DrawsOpt,
     EvalEveryOpt,
     EveryOpt,
     ForceOpt,
@@ -52,9 +49,7 @@ def star(
     realign_every: RealignOpt = "epoch",
     align: AlignOpt = "weight",
     restarts: RestartsOpt = 1,
-    draws_per_step: Annotated[
-        int, typer.Option("--draws-per-step", min=1, help="Sources and t drawn at each step.")
-    ] = 1,
+    draws_per_step: DrawsOpt = None,
     init: InitOpt = None,
     held_out: HeldOutOpt = None,
     eval_every: EvalEveryOpt = None,

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli import files
+from starcli import distributed, files
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Setup, Training
 from starcli.cli.inputs import need_several, read_groups
@@ -31,7 +31,7 @@ class Search:
     realign_every: str
     align: str | None
     restarts: int
-    draws_per_step: int
+    draws_per_step: int | None
     init: Path | None
     eval_every: int | None
     checkpoint_every: float | None
@@ -102,7 +102,8 @@ class Run:
                 if needed:
                     found = self._search(job)
                     if aligned_sources is not None:
-                        self._keep_sources(found, aligned_sources, job)
+                        keep = partial(self._keep_sources, found, aligned_sources, job)
+                        distributed.by_writer(keep)
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
                     model = Checkpoint(found.tensors, job.finished, job.path.name)
                 else:
@@ -170,6 +171,13 @@ class Run:
         ]
         return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
 
+    @property
+    def draws_per_step(self) -> int:
+        """As asked, else one for each rank: a star of two ranks is one that a process with two draws finds."""
+        from starcli.training.pieces import pieces_per_step
+
+        return pieces_per_step(self.search.draws_per_step, self.recipe.batch_size)
+
     def _settings(self) -> dict[str, Any]:
         search = self.search
         return {
@@ -177,7 +185,7 @@ class Run:
             "realign_every": epochs_between(search.realign_every),
             "method": search.method,
             "restarts": search.restarts,
-            "draws_per_step": search.draws_per_step,
+            "draws_per_step": self.draws_per_step,
             "init": self.groups[2][0].sha256 if search.init else None,
             "mu": search.mu,
             "normalised": search.normalised,
@@ -201,7 +209,7 @@ class Run:
             realign_every=epochs_between(search.realign_every),
             method=search.method,
             restarts=search.restarts,
-            draws_per_step=search.draws_per_step,
+            draws_per_step=self.draws_per_step,
             init=self.groups[2][0].tensors if search.init else None,
             held_out=[Source.of(model) for model in self.groups[1]],
             eval_every=search.eval_every,

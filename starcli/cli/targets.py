@@ -5,6 +5,7 @@ import json
 import os
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,8 @@ class Job:
         from starcli.provenance import standing
 
         if not to_stdout(self.path):
-            self.metadata = standing(self.path, self.plan, force=self.force)
+            look = partial(standing, self.path, self.plan, force=self.force)
+            self.metadata = distributed.by_writer(look)  # what one rank finds holds for all
 
     @property
     def finished(self) -> "Metadata":
@@ -170,34 +172,36 @@ class Job:
         if self.metadata is None and to_stdout(self.path):
             yield True
             return
-        writer = distributed.is_writer()
-        with files.lock(self.path) if writer else contextlib.nullcontext():
+        with contextlib.ExitStack() as held:
+            distributed.by_writer(lambda: held.enter_context(files.lock(self.path)))
             self.check()  # another process may have finished it while we worked on others
-            distributed.largest(0)  # all ranks have looked before one of them writes
             if self.metadata is not None:
+                if self.state is not None:
+                    self.state.remove()  # of a process killed between its last two steps
                 self.watch.note(f"{self.path}: finished already with these settings; --force makes it anew")
                 yield False
                 return
-            self.watch.log = Log(self.path) if writer else None
+            self.watch.log = Log(self.path) if distributed.is_writer() else None
             try:
                 yield True
             finally:
                 self.watch.log = None
-            distributed.largest(0)  # the others may read it now
 
     def write(
         self, tensors: "Mapping[str, Tensor]", *, history: Sequence[Mapping[str, Any]] = (), **facts: Any
     ) -> None:
         """Write the finished file with `facts` for its metadata, its whole log, and forget the state."""
+        self.metadata = distributed.by_writer(lambda: self._write(tensors, history, facts))
+
+    def _write(
+        self, tensors: "Mapping[str, Tensor]", history: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
+    ) -> "Metadata":
         from starcli import checkpoint
 
-        if not distributed.is_writer():
-            self.metadata = self.plan.metadata(**facts)
-            return
         if history and not to_stdout(self.path):
             Log(self.path).replace(history)
         stored = checkpoint.write(self.path, tensors, self.plan.metadata(**facts))
-        # as it will be read: results made from it are then the same when the line is typed again
-        self.metadata = checkpoint.parse_metadata(stored.to_text(), str(self.path))
         if self.state is not None:
             self.state.remove()
+        # as it will be read: results made from it are then the same when the line is typed again
+        return checkpoint.parse_metadata(stored.to_text(), str(self.path))

@@ -1,7 +1,13 @@
 """starcli train"""
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from starcli.cli.bars import Bars
 from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
 from starcli.cli.inputs import spec_record
@@ -12,6 +18,8 @@ from starcli.cli.values import seed_list
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Metadata
+    from starcli.training.recipe import Recipe
+    from starcli.workspace import Workspace
 
 COLUMNS = (
     Column("output", "checkpoint", "name"),
@@ -35,6 +43,10 @@ def train(
     recipe: RecipeOpt = None,
     seed: SeedOpt = 0,
     seeds: SeedsOpt = None,
+    stacked: Annotated[
+        bool,
+        typer.Option("--stacked", help="Train all seeds at once, small networks much faster; equal but for rounding."),
+    ] = False,
     checkpoint_every: EveryOpt = None,
     force: ForceOpt = False,
 ) -> None:
@@ -43,8 +55,8 @@ def train(
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
+    from starcli import distributed
     from starcli.provenance import plan
-    from starcli.training import loop
     from starcli.training.recipe import DEFAULT, load
     from starcli.workspace import new_workspace
 
@@ -54,16 +66,75 @@ def train(
     workspace = new_workspace(setup.choices(chosen))
     with common.session(output) as (watch, results):
         spec = spec_record(workspace, watch)
-        plans = [plan(workspace, "model", chosen.settings(), seed=number, spec=spec) for number in numbers]
-        for job in [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]:
-            with job.making() as needed:
-                if needed:
-                    trained = loop.train(
-                        workspace, chosen, job.plan.seed or 0, state=job.state, checkpoint_every=checkpoint_every,
-                        progress=watch,
-                    )  # fmt: skip
-                    job.write(trained.tensors, history=trained.history, metrics=trained.metrics)
+        # what changes the result beyond rounding, or is asked for, is part of the plan
+        ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}
+        how = {"train": {"stacked": True} if stacked else ranks} if stacked or ranks else {}
+        settings = {**chosen.settings(), **how}
+        plans = [plan(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
+        jobs = [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]
+        work = Work(workspace, chosen, checkpoint_every, watch)
+        for job in work.stacked(jobs) if stacked else work.each(jobs):
             results.add("train", row(str(job.path), job.finished), COLUMNS)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the networks of several seeds are trained."""
+
+    workspace: "Workspace"
+    recipe: "Recipe"
+    checkpoint_every: float | None
+    watch: Bars
+
+    def each(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """One after the other; ranks deal several out and share a single one."""
+        from starcli import distributed
+
+        return told(jobs, distributed.deal(jobs, self._one) if len(jobs) > 1 else map(self._one, jobs))
+
+    def stacked(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        """All at once; each rank its part of them."""
+        from starcli import distributed
+
+        return told(jobs, distributed.share_out_together(jobs, self._stack))
+
+    def _one(self, job: Job) -> "Metadata":
+        from starcli.training.loop import train
+
+        with job.making() as needed:
+            if needed:
+                seed, every = job.plan.seed or 0, self.checkpoint_every
+                found = train(
+                    self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every, progress=self.watch
+                )
+                job.write(found.tensors, history=found.history, metrics=found.metrics)
+        return job.finished
+
+    def _stack(self, jobs: Sequence[Job]) -> "list[Metadata]":
+        from starcli import files
+        from starcli.training.stacked import train_stacked
+
+        with contextlib.ExitStack() as held:
+            missing = [job for job in jobs if held.enter_context(job.making())]
+            self.watch.log = None  # a row of the stack is of all networks; each log is written at the end
+            if missing:
+                first = missing[0]
+                key = files.hash_json([job.plan.run_id for job in missing])
+                state = files.StateFile(first.path, key, force=first.force) if first.state else None
+                trained = train_stacked(
+                    self.workspace, self.recipe, [job.plan.seed or 0 for job in missing], state=state,
+                    checkpoint_every=self.checkpoint_every, progress=self.watch,
+                )  # fmt: skip
+                for job, found in zip(missing, trained, strict=True):
+                    job.write(found.tensors, history=found.history, metrics=found.metrics)
+        return [job.finished for job in jobs]
+
+
+def told(jobs: Sequence[Job], finished: "Iterable[Metadata]") -> Iterator[Job]:
+    """The jobs, each with what the rank that did it wrote."""
+    for job, metadata in zip(jobs, finished, strict=True):
+        job.metadata = metadata
+        yield job
 
 
 def row(output: str, metadata: "Metadata") -> dict[str, Any]:

@@ -156,16 +156,13 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
         return evaluate(flat.network, part, batch_size=batch_size, **how)
 
+    if distributed.size() == 1:
+        scores = score(split)
+        return {"loss": scores.loss, "accuracy": scores.accuracy}
     pieces = cut(len(split), distributed.size())
-    if len(pieces) == 1:
-        found = [score(split)]
-    else:
-        found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
-    loss, accuracy = (
-        math.fsum(getattr(each, name) * piece.weight for each, piece in zip(found, pieces, strict=True))
-        for name in ("loss", "accuracy")
-    )
-    return {"loss": loss, "accuracy": accuracy}
+    found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
+    correct = sum(round(each.accuracy * each.count) for each in found)
+    return {"loss": math.fsum(each.loss * each.count for each in found) / len(split), "accuracy": correct / len(split)}
 
 
 def final_metrics(
