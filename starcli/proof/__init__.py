@@ -13,7 +13,7 @@ from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
 from starcli.proof.evaluation import Subject, difference, spreads
-from starcli.proof.redraw import calibrating, fresh_inputs, redrawn
+from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
 Verdict = Literal["proved", "failed", "undecided"]
@@ -122,13 +122,14 @@ class _Bench:
         example: Sequence[Tensor],
         generator: torch.Generator,
     ) -> None:
-        self.original, self.spec, self.generator = network, spec, generator
-        self.subject = Subject(network, redrawn(state, generator), torch.float64)
-        self.inputs = [fresh_inputs(network, example, generator, torch.float64) for _ in range(2)]
-        with calibrating(self.subject.network, generator):
-            first = self.subject.run(self.inputs[0])
-        self.base = {name: _single(tensor) for name, tensor in self.subject.state.items()}
-        self.outputs = [first, self.subject.run(self.inputs[1])]
+        self.spec, self.generator = spec, generator
+        self.inputs = [fresh_inputs(network, example, generator) for _ in range(2)]
+        # float32: statistics and derivatives need no more, and most operators are several times faster.
+        self.quick = Subject(network, redrawn(state, generator), torch.float32)
+        calibrate_(self.quick.network, self.quick.run, self.inputs, generator.initial_seed())
+        self.base = {name: tensor.clone() for name, tensor in self.quick.state.items()}
+        self.subject = Subject(network, self.base, torch.float64)
+        self.outputs = [self.subject.run(inputs) for inputs in self.inputs]
         self.scale = spreads(*self.outputs)
 
     def changed_by(self, permutation: Permutation, draw: int) -> float:
@@ -181,18 +182,11 @@ class _Bench:
         """For each of `groups` with places that could not be shown to matter: the tensors of these places."""
         controls = Controls(self.spec, self.base, self.inputs[0], self.generator, groups)
         if controls.open:
-            # float32: derivatives are needed to 1e-4 only, and most operators are several times faster.
-            quick = Subject(self.original, self.base, torch.float32)
-            controls.run(self.subject, quick, self.outputs[0], self.scale)
+            controls.run(self.subject, self.quick, self.outputs[0], self.scale)
         found: dict[str, list[str]] = {}
         for place in controls.open:
             found.setdefault(place.group, []).append(place.tensor)
         return found
-
-
-def _single(tensor: Tensor) -> Tensor:
-    """A copy in half the memory, without loss: all values drawn are float32 ones."""
-    return tensor.detach().to(torch.float32) if tensor.dtype == torch.float64 else tensor.detach().clone()
 
 
 def lively(spec: Resolved, generator: torch.Generator) -> Permutation:

@@ -102,7 +102,6 @@ class Controls:
 
     def by_gradient(self, subject: Subject, scale: Sequence[float]) -> None:
         """Close places by derivatives: a few forward and backward passes for all of them together."""
-        inputs = [tensor.to(subject.dtype) if tensor.is_floating_point() else tensor for tensor in self.inputs]
         for attempt in range(MAX_PASSES):
             chosen = self._choose(share=0.5 / (1 + attempt // 3))
             if not chosen:
@@ -110,7 +109,7 @@ class Controls:
             swap = involution(self.spec, self.generator)
             middle = {name: self._between(self.base[name], found, swap) for name, found in chosen.items()}
             subject.load(self._with_aliases(middle))
-            gradients = self._gradients(subject, inputs, scale, list(chosen))
+            gradients = self._gradients(subject, scale, list(chosen))
             subject.load(self._with_aliases({name: self.base[name] for name in chosen}))
             for name, gradient in gradients.items():
                 if gradient is None:
@@ -150,15 +149,13 @@ class Controls:
                     block.view(result).lerp_(swap.partial(block, tensor, only), 0.5)
         return result
 
-    def _gradients(
-        self, subject: Subject, inputs: Sequence[Tensor], scale: Sequence[float], names: Sequence[str]
-    ) -> dict[str, Tensor | None]:
+    def _gradients(self, subject: Subject, scale: Sequence[float], names: Sequence[str]) -> dict[str, Tensor | None]:
         """Of a random projection of the outputs in units of their spread; None for tensors that they do not use."""
         tensors = [subject.state[name].requires_grad_(True) for name in names]
         if not names:
             return {}
         try:
-            outputs = subject.differentiable(inputs)
+            outputs = subject.differentiable(self.inputs)
             total = torch.zeros((), dtype=subject.dtype)
             for output, s in zip(outputs, scale, strict=True):
                 if output.requires_grad:

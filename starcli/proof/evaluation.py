@@ -47,6 +47,7 @@ class Subject:
 
     def differentiable(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """As `run`, recording what a gradient needs."""
+        inputs = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
         with precision(self.dtype):
             found = [leaf for leaf in leaves(self.network(*inputs)) if leaf.is_floating_point() and leaf.numel()]
         if not found:

@@ -5,8 +5,7 @@ symmetries pass there. An identity between analytic functions that holds at gene
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +48,25 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
     return normal.mul_(GAIN / math.sqrt(tensor.numel() / shape[0]))
 
 
-@contextmanager
-def calibrating(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
-    """In the first pass within, a layer's running statistics are set near those of what it sees, just before its use.
+def calibrate_(
+    network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Sequence[Tensor]], seed: int
+) -> None:
+    """Set a layer's running statistics near those of what it sees, one layer after the other, in one forward pass.
 
     Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the
-    statistics generic.
+    statistics generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
     """
+    try:
+        _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed)
+    except Exception:
+        # Whatever a network says that takes no larger batch; one that takes no input at all says so again.
+        _calibrate_(network, run, inputs[0], seed)
+
+
+def _calibrate_(
+    network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Tensor], seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
     handles = [
         module.register_forward_pre_hook(_Calibration(generator))
         for module in network.modules()
@@ -63,7 +74,8 @@ def calibrating(network: nn.Module, generator: torch.Generator) -> Iterator[None
         and isinstance(getattr(module, "running_var", None), Tensor)
     ]
     try:
-        yield
+        if handles:
+            run(inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -87,29 +99,22 @@ class _Calibration:
         if channels.shape[0] != mean.shape[0]:
             return
         overall = float(channels.var(correction=0)) + 1e-6
-        spread = channels.var(dim=1, correction=0).clamp_min(0.1 * overall)
-        scale = 0.7 + 0.6 * torch.rand(var.shape, generator=self.generator, dtype=var.dtype)
-        noise = 0.3 * torch.randn(mean.shape, generator=self.generator, dtype=mean.dtype)
-        mean.copy_(_rounded(channels.mean(dim=1) + noise * spread.sqrt()))
-        var.copy_(_rounded(spread * scale))
+        # No channel is blown up beyond its layer: another input may be far from its statistics.
+        spread = channels.var(dim=1, correction=0).clamp_min(overall)
+        scale = 0.7 + 0.6 * torch.rand(var.shape, generator=self.generator)
+        noise = 0.3 * torch.randn(mean.shape, generator=self.generator)
+        mean.copy_(channels.mean(dim=1) + noise * spread.sqrt())
+        var.copy_(spread * scale)
 
 
-def _rounded(tensor: Tensor) -> Tensor:
-    """The nearest values with 20 bits, which float32 holds exactly (a conversion would be one to float64 here)."""
-    mantissa, exponent = torch.frexp(tensor)
-    return torch.ldexp(torch.round(mantissa * 2**20) / 2**20, exponent)
-
-
-def fresh_inputs(
-    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator, dtype: torch.dtype
-) -> tuple[Tensor, ...]:
+def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
     """Random inputs like `example`: normal; integers drawn from those of the example, or, where it is zero throughout,
     from the vocabulary of the network's smallest embedding; booleans, and masks of ones, as they are."""
     vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
     made = []
     for tensor in example:
         if tensor.is_floating_point():
-            made.append(torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(dtype))
+            made.append(torch.randn(tensor.shape, generator=generator))
         elif tensor.dtype == torch.bool or tensor.numel() == 0:
             made.append(tensor)
         else:
