@@ -39,10 +39,31 @@ def check_output(path: Path, *, force: bool = False) -> None:
         raise StarcliError(f"{path}: its directory {path.parent} does not exist")
 
 
+def _sweep(directory: Path, beginning: str) -> None:
+    """Remove what killed processes left half written under names that begin so; living ones keep theirs."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(directory):
+            if name.startswith(beginning) and name.endswith(".part"):
+                pid = name[:-5].rpartition(".")[2]
+                if pid.isdecimal() and not _is_alive(int(pid)):
+                    directory.joinpath(name).unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; what is written there replaces `path` when the block ends well."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _sweep(path.parent, f".{path.name}.")
     try:
         yield temporary
         with temporary.open("rb+") as handle:
@@ -143,6 +164,7 @@ def lock(path: Path) -> Iterator[None]:
         handle.truncate(0)
         handle.write(f"process {os.getpid()}")
         handle.flush()
+        _sweep(path.parent, f".{path.name.partition('.')[0]}.")  # also of its state and its log
         yield
     finally:
         with contextlib.suppress(OSError):
