@@ -6,7 +6,7 @@ the average is over softmax outputs. Section 4.1 of the paper.
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -77,6 +77,15 @@ def averages(outputs: Iterator[Tensor]) -> Iterator[Tensor]:
         yield total - math.log(count)
 
 
+Keep = Callable[[str, Callable[[], Any]], Any]
+"""keep(name, compute): the JSON-able value of `compute`, or what was kept under that name by an earlier run."""
+
+
+def keep_nothing(name: str, compute: Callable[[], Any]) -> Any:
+    """A `Keep` that forgets."""
+    return compute()
+
+
 class _Predictions:
     """Log-probabilities (N, classes) of the sources and of points between them and the star."""
 
@@ -113,13 +122,14 @@ def bma(
     samples: int = 19,
     repeats: int = 3,
     split: str = "test",
+    keep: Keep = keep_nothing,
 ) -> list[Row]:
     """Rows for single models, then for 2, 3, ..., `samples` members of the star domain and of the ensemble.
 
     `sources` are as they are to be used: aligned to the star by the caller. The ensemble draws them without
     replacement, so that its rows end at their number. Every member, sources too, has its BatchNorm statistics
     re-estimated. A sample's predictions are computed once and serve every k; each repeat draws everything anew;
-    the ranks share the repeats.
+    the ranks share the repeats. What `keep` has of an earlier run with these models and settings is not measured again.
     Raises StarcliError for fewer than 2 samples, repeats or sources that make no sense, Interrupted when asked to stop.
     """
     problems = [
@@ -133,11 +143,18 @@ def bma(
     predictions = _Predictions(evaluator, star, sources, split)
     draws = [_draw(len(sources), samples, generator) for _ in range(repeats)]
     evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
-    single = share_out(range(len(sources)), lambda position: confidence(predictions.source(position), labels))
+
+    def alone(position: int) -> Any:
+        return keep(f"source {position}", lambda: asdict(confidence(predictions.source(position), labels)))
+
+    def repeat(number: int) -> Any:
+        return keep(f"repeat {number}", lambda: _repeat(predictions, draws[number], labels))
+
+    single = [Confidence(**values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Confidence]] = {}
-    for repeat in share_out(draws, lambda draw: _repeat(predictions, draw, labels)):
-        for key, value in repeat.items():
-            found.setdefault(key, []).append(value)
+    for rows_of_one in share_out(range(repeats), repeat):
+        for posterior, count, values in rows_of_one:
+            found.setdefault((posterior, count), []).append(Confidence(**values))
     evaluator.progress.finish()
     rows = [_row(posterior, count, values) for (posterior, count), values in found.items()]
     return [_row("single", 1, single), *rows]
@@ -158,15 +175,15 @@ def _draw(sources: int, samples: int, generator: torch.Generator) -> _Draw:
     return _Draw(list(zip(chosen, ts, strict=True)), order)
 
 
-def _repeat(predictions: _Predictions, draw: _Draw, labels: Tensor) -> dict[tuple[Posterior, int], Confidence]:
-    """The metrics of the first 2, 3, ... members of both posteriors; members are computed as they are added."""
+def _repeat(predictions: _Predictions, draw: _Draw, labels: Tensor) -> list[tuple[Posterior, int, dict[str, Any]]]:
+    """(posterior, count, metrics) of the first 2, 3, ... members of both; members are computed as they are added."""
     outputs: dict[Posterior, Iterator[Tensor]] = {
         "star": (predictions.between(position, t) for position, t in draw.points),
         "ensemble": (predictions.source(position) for position in draw.order),
     }
-    return {
-        (posterior, count): confidence(average, labels)
+    return [
+        (posterior, count, asdict(confidence(average, labels)))
         for posterior, members in outputs.items()
         for count, average in enumerate(averages(members), start=1)
         if count > 1
-    }
+    ]

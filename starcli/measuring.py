@@ -4,7 +4,7 @@ What was measured is kept in the cache under the hashes of the weights, the data
 repeated command goes on with what is missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +159,7 @@ def posterior_rows(
     key = files.hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
     found = distributed.by_writer(lambda: files.recall("bma", key))
     if found is None:
-        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats)]
+        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, key)]
         files.remember("bma", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
@@ -169,15 +169,22 @@ def posterior_rows(
 
 
 def _posterior(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int, key: str
 ) -> list[Row]:
+    """Measured anew, but for the repeats that a run which was stopped has kept."""
+
+    def keep(name: str, compute: Callable[[], Any]) -> Any:
+        return files.cached("bma", files.hash_json([key, name]), compute)
+
     models = [source.tensors for source in sources]
     if measure.aligns:
         how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
         found = align_all(measure.workspace.spec, star, sources, progress=measure.progress, **how)
         models = [each.tensors for each in found]
     generator = torch.Generator().manual_seed(measure.seed)
-    return bma(measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats)
+    return bma(
+        measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats, keep=keep
+    )
 
 
 def inner_product(spec: Resolved, first: Model, second: Model) -> float:
