@@ -39,9 +39,11 @@ SUMMARY = (
     Column("train.std", "±", LOSS),
     Column("test.mean", "test", LOSS),
     Column("test.std", "±", LOSS),
-    Column("test.interval", "95% of mean", "range", optional=True),
+    Column("test.interval", "95% of test mean", "range", optional=True),
 )
 SHARES = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%"))
+MANY_PAIRS = 60
+"""A table with more rows than this is of no use to people, who then see the summary alone; programs get them all."""
 LOSSES = (
     Column("model", "nats"),
     Column("train", "train", LOSS),
@@ -204,8 +206,11 @@ def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
 
     pairs = path.all_pairs(len(models))
     found = measuring.all_pairs(show.measure, models, pairs)
+    columns = COLUMNS if len(pairs) <= MANY_PAIRS else ()
+    if not columns and not show.results.as_json:
+        show.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --json has each")
     for (i, j), each in zip(pairs, found, strict=True):
-        show.pair(models[i], models[j], each)
+        show.pair(models[i], models[j], each, columns)
     matrices = {
         split: path.matrix(len(models), pairs, [getattr(each, split).loss_barrier for each in found])
         for split in ("train", "test")

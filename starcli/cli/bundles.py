@@ -104,7 +104,11 @@ class Setup:
     limit: Annotated[
         int | None,
         typer.Option(
-            "--limit", min=1, metavar="N", help="Only the first N examples of each split.", rich_help_panel=NETWORK
+            "--limit",
+            min=1,
+            metavar="N",
+            help="Only the first N training examples, even over classes.",
+            rich_help_panel=NETWORK,
         ),
     ] = None
     val_fraction: Annotated[
