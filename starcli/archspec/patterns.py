@@ -233,12 +233,8 @@ def expand(node: Node, source: str, bindings: Bindings, hole: str) -> Node:
                 made = _expand_name(name, at, source, bindings, room)
                 room -= len(children(made))
                 return made
-            case Product():
-                return Product(tuple(walk(child) for child in children(node)))
-            case Concat():
-                return Concat(tuple(walk(child) for child in children(node)))
-            case Interleave():
-                return Interleave(tuple(walk(child) for child in children(node)))
+            case Product() | Concat() | Interleave():
+                return type(node)(tuple(walk(child) for child in children(node)))
         return node
 
     return walk(node)
