@@ -569,7 +569,15 @@ def cases() -> Iterator[tuple[str, Case]]:
     for name, images in IDX.items():
         yield "idx", Case(name, lambda directory, images=images: _idx_directory(directory, images), read_data)
     for name, image in IMAGES.items():
-        yield "images", Case(name, lambda directory, image=image: _image_directory(directory, image()), read_data, name == "a PNG that unfolds")
+        yield (
+            "images",
+            Case(
+                name,
+                lambda directory, image=image: _image_directory(directory, image()),
+                read_data,
+                name == "a PNG that unfolds",
+            ),
+        )
     for name, tensors in _permutations().items():
         yield "permutation", Case(name, _permutation(tensors), read_permutation)
 

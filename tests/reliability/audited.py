@@ -1,0 +1,125 @@
+"""All commands under an audit hook: only the named files, our own workers, caches and temporary files; no network."""
+
+import os
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .faults import Row
+from .killed import TRAIN, fresh, learned
+from .trial import Ended, command
+
+NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "socket.bind",
+         "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "webbrowser.open", "os.symlink",
+         "os.chmod", "os.chown", "shutil.rmtree", "ftplib.connect", "http.client.connect", "urllib.Request")  # fmt: skip
+
+STAR = ("star.safetensors", "--sources", "0.safetensors", "1.safetensors")
+QUICK = ("--epochs", "1", "--threads", "1")
+COMMANDS: tuple[Sequence[str], ...] = (
+    (*TRAIN, "--seeds", "0-2", "-o", "{seed}.safetensors"),
+    ("align", "0.safetensors", "1.safetensors", "-o", "aligned.safetensors", "--permutation", "p.safetensors"),
+    ("permute", "1.safetensors", "--by", "p.safetensors", "-o", "permuted.safetensors"),
+    ("star", "--sources", "0.safetensors", "1.safetensors", *QUICK, "-o", "star.safetensors"),
+    ("fuse", "--sources", "0.safetensors", "1.safetensors", *QUICK, "-o", "fused.safetensors"),
+    ("interpolate", "0.safetensors", "aligned.safetensors", "--t", "0.5", "-o", "middle.safetensors"),
+    ("barrier", "0.safetensors", "aligned.safetensors", "--plot", "barrier.svg"),
+    ("barrier", "0.safetensors", "1.safetensors", "2.safetensors", "--all-pairs", "--align", "weight"),
+    ("barrier", "--star", *STAR, "--held-out", "2.safetensors"),
+    ("bma", "--star", *STAR, "--samples", "3", "--plot", "bma.png"),
+    ("eval", "0.safetensors"),
+    ("inspect", "star.safetensors", "--verify", "--lineage"),
+    ("convert", "0.safetensors", "-o", "0.pt", "--plain"),
+    ("convert", "0.pt", "--arch", "mlp", "--data", "digits", "-o", "back.safetensors"),
+    ("spec", "show", "0.safetensors"),
+    ("spec", "check", "--arch", "mlp", "--data", "digits"),
+    ("spec", "derive", "--arch", "mlp", "--data", "digits"),
+    ("recipes",),
+)
+
+
+def watch(note: Path, readable: Sequence[Path], writable: Sequence[Path]) -> None:
+    """Write to `note` each event that has no business here, from now on."""
+    ours = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    may_write = tuple(os.path.realpath(path) for path in writable)
+    may_read = may_write + tuple(os.path.realpath(path) for path in readable)
+
+    def say(event: str, what: object) -> None:
+        os.write(ours, f"{event} {what}\n".encode())
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes):
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            writes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
+            if path != os.devnull and not path.startswith(may_write if writes else may_read):
+                say("writes" if writes else "reads", path)
+        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.truncate"):
+            if not os.path.realpath(os.fsdecode(arguments[0])).startswith(may_write):
+                say(event, arguments[0])
+        elif event == "socket.connect" and not isinstance(arguments[1], str | bytes):
+            say(event, arguments[1])
+        elif event in NEVER:
+            say(event, arguments[:1])
+
+    sys.addaudithook(hook)
+
+
+def readable() -> list[Path]:
+    """The installation itself: our package and specs, the interpreter, its libraries, what the system says of itself."""
+    import starcli
+
+    root = Path(starcli.__file__).parents[1]
+    roots = [root / "starcli", root / "archspecs", Path(sys.base_prefix), Path(sys.prefix),
+             Path(sysconfig.get_paths()["stdlib"]), Path("/proc"), Path("/sys"), Path("/usr"), Path("/etc"), Path("/lib"),
+             Path("/dev/urandom"), Path(__file__).parent]  # fmt: skip
+    return [path for path in roots if path.exists()]
+
+
+def available(words: Sequence[str]) -> bool:
+    """Whether this version of the program has such a command."""
+    import typer
+
+    from starcli.cli import main
+
+    group = typer.main.get_command(main.app)
+    return words[0] in group.commands  # type: ignore[attr-defined]
+
+
+def audit(directory: Path, *, only: Sequence[str] = ()) -> Iterator[tuple[str, Ended, list[str]]]:
+    """Each command in turn, in `directory`: its words, how it ended, and the events that it should not have caused."""
+    note = directory.parent / "events"
+    cache = Path(os.environ["XDG_CACHE_HOME"])
+    for words in COMMANDS:
+        if (only and words[0] not in only) or not available(words):
+            continue
+        scratch = directory.parent / "scratch"
+        shutil.copytree(directory, scratch, dirs_exist_ok=True)
+        learned(words, scratch)  # so that what is imported late is imported before the hook is armed
+        shutil.rmtree(scratch)
+        note.write_text("")
+        place = [directory, cache, Path(os.environ.get("TMPDIR", "/tmp")) / "torchinductor", Path("/dev/shm/torch_")]
+
+        def arm(place: list[Path] = place) -> None:
+            watch(note, readable(), place)
+
+        ended = command(words, directory, arm)
+        yield (
+            " ".join(words[:2] if words[0] == "spec" else words[:1]),
+            ended,
+            sorted(set(note.read_text().splitlines())),
+        )
+
+
+def rows(sources: Path, place: Path) -> Iterator[Row]:
+    """All commands."""
+    directory = fresh(sources, place / "audited")
+    for path in directory.iterdir():
+        path.unlink()
+    defects, count = [], 0
+    for name, ended, events in audit(directory):
+        count += 1
+        defects += [f"{name}: exit status {ended.status}: {ended.err[-200:]}"] if ended.status else []
+        defects += [f"{name}: {event}" for event in events]
+    yield "all commands under an audit hook", count, defects
