@@ -18,7 +18,7 @@ starcli train --recipe "$recipe" $data $epochs --seeds "0-$((sources - 1))" -o '
 starcli train --recipe "$recipe" $data $epochs --seeds "1000-$((999 + held_out))" -o 'held-out/{seed}.safetensors'
 starcli star --sources sources/*.safetensors $data --restarts "$restarts" -o star.safetensors
 
-# the star itself, then its surroundings: the first loss of each row is that of the point
+# the barriers of the star itself, then of its surroundings
 starcli barrier star.safetensors held-out/*.safetensors $data --align weight --restarts "$restarts"
 for radius in $radii; do
     for seed in $(seq 0 "$((points - 1))"); do
@@ -27,3 +27,6 @@ for radius in $radii; do
         starcli barrier "$near" held-out/*.safetensors $data --align weight --restarts "$restarts"
     done
 done
+
+# and the losses of all of them
+starcli eval star.safetensors star-*.safetensors $data --split train

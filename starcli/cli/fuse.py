@@ -35,6 +35,7 @@ COLUMNS = (
     Column("split", "split"),
     Column("accuracy", "accuracy", SHARE),
     Column("loss", "loss", LOSS),
+    Column("selected_on", "chosen on", optional=True),
 )
 
 
