@@ -49,7 +49,8 @@ class Confidence:
 
 def entropy(log_probabilities: Tensor) -> Tensor:
     """- sum_c p_c log p_c in nats, with 0 log 0 = 0: (N, classes) -> (N,)."""
-    return torch.special.entr(log_probabilities.exp()).sum(dim=-1)
+    terms: Tensor = torch.special.entr(log_probabilities.exp())
+    return terms.sum(dim=-1)
 
 
 def _runs(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 SMALL = 4_000_000
-"""Floating-point operations an example. Below, handing a layer's work to a second thread takes longer than doing it, and
-two such programs on one machine slow each other a hundredfold (measured: a step of 14 ms became 1.8 s)."""
+"""Floating-point operations an example. Below, handing a layer's work to a second thread takes longer than doing it,
+and two such programs on one machine slow each other a hundredfold (measured: a step of 14 ms became 1.8 s)."""
 
 
 def operations(network: nn.Module, input_shape: tuple[int, ...]) -> int:
