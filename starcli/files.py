@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -65,7 +66,10 @@ def _replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     _sweep(path.parent, f".{path.name}.")
     try:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        temporary.chmod(mode)  # safetensors makes its files readable by nobody else, against the user's umask
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from starcli import __version__, archspec, checkpoint, models
 from starcli.archspec import Resolved
 from starcli.data import open_data
-from starcli.derive import Derived, derive, derive_and_prove
+from starcli.derive import Derived, derive, derive_and_prove, subject
 from starcli.derive.folding import to_yaml
 from starcli.errors import StarcliError
 from starcli.models import external
@@ -183,8 +183,13 @@ class Report:
 def checked(network: Network, given: str | None) -> Report:
     """The spec that `given` names, checked against the network's tensors and proved."""
     resolved = network.resolve(given)
-    proof = prove(network.module, resolved, network.example)
+    proof = _proof(network, resolved)
     return Report(network, resolved, proof, tuple(_fixed(resolved)))
+
+
+def _proof(network: Network, resolved: Resolved) -> Proof:
+    """With the auxiliary heads that eval mode leaves out, as tracing follows them."""
+    return prove(subject(network.module, network.example), resolved, network.example)
 
 
 def derived(network: Network, progress: Progress = SILENT) -> Report:
@@ -197,8 +202,14 @@ def derived(network: Network, progress: Progress = SILENT) -> Report:
 
 def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = None) -> list[dict[str, Any]]:
     """Axes of learnable tensors on which nothing moves."""
+
+    def why(name: str, axis: int) -> str:
+        if resolved.shapes[name][axis] == 1:
+            return "has one position only"
+        return (reasons or {}).get((name, axis), "the spec fixes it")
+
     return [
-        {"tensor": name, "axis": axis, "reason": (reasons or {}).get((name, axis), "the spec fixes it")}
+        {"tensor": name, "axis": axis, "reason": why(name, axis)}
         for name in resolved.learnable()
         for axis, expression in enumerate(resolved.axes[name])
         if expression.isdecimal()
@@ -208,7 +219,7 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
 def explained(network: Network, given: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A row for each group, and one for each fixed axis: tracing says why it is fixed, where it finds it so too."""
     resolved = network.resolve(given)
-    proof = prove(network.module, resolved, network.example)
+    proof = _proof(network, resolved)
     traced = _traced(network)
     reasons = {} if traced is None else {(each.tensor, each.axis): each.reason for each in traced.frozen}
     groups = [

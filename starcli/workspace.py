@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from starcli import models
-from starcli.checkpoint import Architecture, Checkpoint, DataRecord, SpecRecord
+from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data import Dataset, needs_path, open_data
 from starcli.errors import StarcliError
 from starcli.memory import keep_freed_memory
@@ -131,12 +132,16 @@ def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspa
     """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported."""
     first = checkpoints[0]
     _refuse_differences(checkpoints)
+    _require_flags(first.metadata, choices)
     record = first.metadata.data
     dataset = _open(choices, record)
+    recorded = first.metadata.architecture
     if choices.arch is not None:
-        architecture = _chosen(choices.arch, choices, dataset)
-    elif first.metadata.architecture is not None:
-        architecture = first.metadata.architecture
+        # the same name again, as networks outside the registry need it, keeps the arguments that are recorded
+        kept = recorded.arguments if recorded is not None and recorded.name == choices.arch else {}
+        architecture = _chosen(choices.arch, choices, dataset, kept)
+    elif recorded is not None:
+        architecture = recorded
     else:
         raise StarcliError(f"{first.name}: does not say what network it is; give --arch and --data")
     workspace = Workspace(
@@ -148,21 +153,35 @@ def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspa
     return workspace
 
 
-def _chosen(name: str, choices: Choices, dataset: Dataset) -> Architecture:
-    """The architecture that the command line names, which alone may name one outside the registry."""
+def _chosen(
+    name: str, choices: Choices, dataset: Dataset, recorded: Mapping[str, Any] = MappingProxyType({})
+) -> Architecture:
+    """The architecture that the command line names, which alone may name one outside the registry.
+
+    Arguments that it does not give are as `recorded`, then as the data and the defaults have them.
+    """
     shape = dataset.input_shape
-    arguments = models.complete(
-        name, choices.arch_args, input_shape=shape, num_classes=dataset.num_classes, trusted=True
-    )
+    given = {**recorded, **choices.arch_args}
+    arguments = models.complete(name, given, input_shape=shape, num_classes=dataset.num_classes, trusted=True)
     return Architecture(name=name, arguments=arguments, input_shape=list(shape))
+
+
+def _require_flags(metadata: Metadata, choices: Choices) -> None:
+    """Say at once all that a checkpoint must not or cannot tell: code to import, and where data lie."""
+    record, architecture = metadata.data, metadata.architecture
+    problems = []
+    if choices.data is None and record is not None and needs_path(record.name):
+        problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
+    if choices.arch is None and architecture is not None and models.is_external(architecture.name):
+        problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
+    if problems:
+        raise StarcliError("what the checkpoint does not settle is needed again", problems)
 
 
 def _open(choices: Choices, record: DataRecord | None) -> Dataset:
     name = choices.data or (record.name if record else None)
     if name is None:
         raise StarcliError("--data is needed: the checkpoint does not say what it was trained on")
-    if choices.data is None and needs_path(name):
-        raise StarcliError(f"--data is needed again: the checkpoint was trained on {name} data, which lives at a path")
 
     def chosen(given: Any, recorded: Any) -> Any:
         return recorded if given is None and record is not None else given

@@ -1,7 +1,8 @@
 """starcli inspect"""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +21,8 @@ COLUMNS = (
     Column("data.name", "data"),
     Column("seed", "seed", "d"),
     Column("parameters", "parameters", ",d"),
-    Column("weights_sha256", "weights", ".12"),
-    Column("aligned_to", "aligned to", ".12"),
+    Column("weights_sha256", "weights", "hash"),
+    Column("aligned_to", "aligned to", "hash"),
     Column("proved", "spec proved"),
     Column("verified", "verified"),
 )
@@ -44,7 +45,13 @@ def inspect_(
     with common.session() as (watch, results):
         for path in files:
             found = describe(path, verify=verify)
-            results.add("inspect", found.to_json(), COLUMNS)
+            row = found.to_json()
+            if results.as_json or len(files) > 1:
+                results.add("inspect", row, COLUMNS)
+            else:
+                columns = (Column("what", "file"), Column("found", path.name))
+                for what, said in _details(row):
+                    results.add("inspect", {"what": what, "found": said}, columns)
             if lineage:
                 results.text(_tree(found))
             for missing in found.missing:
@@ -52,6 +59,48 @@ def inspect_(
             broken += found.broken
     if broken:
         raise StarcliError("the weights are not those that were recorded", broken)
+
+
+def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All that one file says of itself, a line for each thing; what it does not say is left out."""
+    architecture, data, alignment = row["architecture"] or {}, row["data"] or {}, row["alignment"] or {}
+    names = {ancestor["sha256"]: ancestor["name"] for ancestor in row["ancestors"]}
+    lines = {
+        "kind": row["kind"],
+        "architecture": _words({"": architecture.get("name"), **architecture.get("arguments", {})}),
+        "input": " x ".join(map(str, architecture.get("input_shape", []))),
+        "parameters": f"{row['parameters']:,} in {row['tensors']} tensors",
+        "data": _words({"": data.get("name"), **{key: data.get(key) for key in ("limit", "val_fraction")}}),
+        "classes": data.get("num_classes"),
+        "seed": row["seed"],
+        "recipe": _words(row["recipe"] or {}),
+        "made from": [names.get(parent, parent[:12]) for parent in row["parents"]],
+        "aligned to": alignment and f"{names.get(row['aligned_to'], row['aligned_to'][:12])} by {alignment['method']}",
+        **{split: _words(scores) for split, scores in (row["metrics"] or {}).items() if isinstance(scores, Mapping)},
+        "statistics": row["statistics"],
+        "spec proved": row["proved"],
+        "weights": row["weights_sha256"],
+        "verified": row["verified"],
+        "written by": row["program"] and f"starcli {row['program']}",
+    }
+    yield from ((what, said) for what, said in lines.items() if said not in (None, "", [], {}))
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    """`adam, lr 0.003, align (method weight)`; what is not set is left out."""
+
+    def said(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return f"({_words(value)})"
+        if isinstance(value, list):
+            return " ".join(map(said, value))
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, str) and len(value) == 64:
+            return value[:12]  # a hash
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+    return ", ".join(f"{key} {said(value)}".strip() for key, value in settings.items() if value not in (None, [], {}))
 
 
 def _tree(found: "Description") -> str:

@@ -16,13 +16,23 @@ SCHEMA = 1
 
 LOSS, SHARE = ".4f", ".2%"
 MISSING = "–"
+WORDS = ("name", "hash", "spark", "range")
+"""Forms of columns that are no numbers."""
+
+
+def _word(value: object) -> str:
+    """As people write it: yes for true, 0.1 for 0.10000000000000009."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a table: the key of a row (dots go inside), its heading, and how a value is written.
 
-    `form` is a number's format, or `name` (a file's, without `.safetensors`), `spark` (a curve), `range` (two numbers).
+    `form` is a number's format, or `name` (a file's, without `.safetensors`), `hash` (its beginning), `spark` (a
+    curve), `range` (two numbers).
     A `common` column whose value is the same in all rows becomes a line below the table; an `optional` one is left out
     where the terminal is too narrow, the last one first.
     """
@@ -48,13 +58,15 @@ class Column:
             return " to ".join(MISSING if end is None or math.isnan(end) else format(end, LOSS) for end in value)
         if self.is_number and isinstance(value, int | float) and not isinstance(value, bool):
             return format(value, self.form)
-        words = [str(each) for each in (value if isinstance(value, list | tuple) else [value])]
+        if self.form == "hash":
+            return str(value)[:12]
+        words = [_word(each) for each in (value if isinstance(value, list | tuple) else [value])]
         return ", ".join(word.removesuffix(".safetensors") if self.form == "name" else word for word in words)
 
     @property
     def is_number(self) -> bool:
         """Whether its values line up at the right."""
-        return bool(self.form) and self.form not in ("name", "spark", "range")
+        return bool(self.form) and self.form not in WORDS
 
 
 def jsonable(value: Any) -> Any:
@@ -147,7 +159,7 @@ def _table(columns: Sequence[Column], texts: Mapping[Column, Sequence[str]]) -> 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
     for column in columns:
         # numbers and curves are useless in pieces, words may go on in a second line
-        whole = column.is_number or column.form in ("spark", "range")
+        whole = column.is_number or column.form in ("hash", "spark", "range")
         table.add_column(
             column.heading, justify="right" if column.is_number else "left", no_wrap=whole, overflow="fold"
         )

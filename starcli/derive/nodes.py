@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+_TORCH = PurePath(torch.__file__).parent
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
 
@@ -39,10 +40,16 @@ def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
 
 
 def where(node: fx.Node) -> str:
-    """`conv2d at resnet.py:93: out = self.conv1(x)`: the operator, and the innermost line that is not torch's own."""
+    """`conv2d at resnet.py:93: out = self.conv1(x)`: the operator, and the innermost line that is not torch's own.
+
+    Where all lines are (a network put together from torch's modules), the module: `linear in 0.up (Linear)`.
+    """
     operator_name = name(node.target)
     frames = [match.groupdict() for match in _FRAME.finditer(node.meta.get("stack_trace") or "")]
-    own = [frame for frame in frames if "torch" not in PurePath(frame["file"]).parts] or frames
-    if not own:
-        return operator_name
-    return f"{operator_name} at {PurePath(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"
+    own = [frame for frame in frames if not PurePath(frame["file"]).is_relative_to(_TORCH)]
+    if own:
+        return f"{operator_name} at {PurePath(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"
+    modules = list((node.meta.get("nn_module_stack") or {}).values())
+    path, kind = modules[-1] if modules else ("", "")
+    kind = kind if isinstance(kind, str) else kind.__name__
+    return f"{operator_name} in {path} ({kind.rpartition('.')[2]})" if path else operator_name
