@@ -24,7 +24,7 @@ RANDOM_KILLS, FUZZED = 50, 100_000
 TITLES = {
     "hostile": "Hostile files: refused in one error, in 2 s and 200 MB over their size, nothing run, nothing written",
     "fuzz": "Mutated files, from a fixed seed",
-    "kills": "SIGKILL, then the same line again: the finished files equal an uninterrupted run's byte for byte, no litter",
+    "kills": "SIGKILL, then the same line again: the same bytes as an uninterrupted run's, no litter",
     "signals": "SIGINT and SIGTERM",
     "faults": "What the system refuses: one line, old files intact, no litter",
     "audit": "Nothing imported from data",
@@ -123,7 +123,7 @@ def table(results: dict[str, list[Row]]) -> str:
     lines = [
         "# Reliability",
         "",
-        "Made by `python -m tests.reliability`. A trial fails where anything said in its title fails.",
+        "Made by `python -m tests.reliability`; a trial fails where anything in its title does.",
         "",
     ]
     for name, title in TITLES.items():

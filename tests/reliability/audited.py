@@ -14,7 +14,7 @@ from .trial import Ended, command
 
 NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "socket.bind",
          "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "webbrowser.open", "os.symlink",
-         "os.chmod", "os.chown", "shutil.rmtree", "ftplib.connect", "http.client.connect", "urllib.Request")  # fmt: skip
+         "os.chown", "shutil.rmtree", "http.client.connect", "urllib.Request")  # fmt: skip
 
 STAR = ("star.safetensors", "--sources", "0.safetensors", "1.safetensors")
 QUICK = ("--epochs", "1", "--threads", "1")
@@ -55,7 +55,7 @@ def watch(note: Path, readable: Sequence[Path], writable: Sequence[Path]) -> Non
             writes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
             if path != os.devnull and not path.startswith(may_write if writes else may_read):
                 say("writes" if writes else "reads", path)
-        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.truncate"):
+        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.chmod"):
             if not os.path.realpath(os.fsdecode(arguments[0])).startswith(may_write):
                 say(event, arguments[0])
         elif event == "socket.connect" and not isinstance(arguments[1], str | bytes):
@@ -67,13 +67,13 @@ def watch(note: Path, readable: Sequence[Path], writable: Sequence[Path]) -> Non
 
 
 def readable() -> list[Path]:
-    """The installation itself: our package and specs, the interpreter, its libraries, what the system says of itself."""
+    """The installation itself: our package and specs, the interpreter, its libraries, and the system's own."""
     import starcli
 
     root = Path(starcli.__file__).parents[1]
     roots = [root / "starcli", root / "archspecs", Path(sys.base_prefix), Path(sys.prefix),
-             Path(sysconfig.get_paths()["stdlib"]), Path("/proc"), Path("/sys"), Path("/usr"), Path("/etc"), Path("/lib"),
-             Path("/dev/urandom"), Path(__file__).parent]  # fmt: skip
+             Path(sysconfig.get_paths()["stdlib"]), Path("/proc"), Path("/sys"), Path("/usr"), Path("/etc"),
+             Path("/lib"), Path("/dev/urandom"), Path(__file__).parent]  # fmt: skip
     return [path for path in roots if path.exists()]
 
 

@@ -18,7 +18,7 @@ Row = tuple[str, int, list[str]]
 
 
 def one_line(ended: Ended, status: int, words: str) -> list[str]:
-    """The words of an error: the status, one summary line that holds `words`, then indented lines only; no traceback."""
+    """An error must have this status, and one summary line before indented ones; `words` stand in it somewhere."""
     lines = [line for line in ended.err.splitlines() if line]
     summary = [line for line in lines if not line.startswith("  ")]
     found = [] if ended.status == status else [f"exit status {ended.status}, expected {status}: {ended.err[-300:]}"]
@@ -183,8 +183,8 @@ def memory(sources: Path, place: Path) -> Iterator[Row]:
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (taken + (extra << 20),) * 2)
 
-        words = ("train", "--arch", "mlp", "--arch-arg", "hidden_dim=8000", "depth=4", "--data", "digits", "--epochs", "1",
-                 "--unproved", "--threads", "1", "-o", "out.safetensors")  # fmt: skip
+        words = ("train", "--arch", "mlp", "--arch-arg", "hidden_dim=8000", "depth=4", "--data", "digits",
+                 "--epochs", "1", "--unproved", "--threads", "1", "-o", "out.safetensors")  # fmt: skip
         ended = command(words, directory, limit)
         defects += [f"{extra} MB: {d}" for d in one_line(ended, 1, "memory") + unharmed(directory, before)]
     yield "out of memory (RLIMIT_AS)", len(extras), defects

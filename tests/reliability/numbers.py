@@ -46,8 +46,8 @@ def _no_solution(directory: Path) -> list[str]:
     for seed, rate, name in ((3, "0.3", "good3"), (4, "0.3", "good4"), (5, "0", "bad")):
         command(["train", "--arch", "mlp", "--data", "digits", "--limit", "500", "--epochs", "10", "--threads", "1",
                  "--lr", rate, "--seed", seed, "-o", f"{name}.safetensors"], directory)  # fmt: skip
-    words = ("star", "--sources", "good3.safetensors", "good4.safetensors", "bad.safetensors", *SHORT, "--recipe", "default",
-             "-o", "s.safetensors")  # fmt: skip
+    words = ("star", "--sources", "good3.safetensors", "good4.safetensors", "bad.safetensors", *SHORT,
+             "--recipe", "default", "-o", "s.safetensors")  # fmt: skip
     ended = command(words, directory)
     said = [line for line in ended.err.splitlines() if "hardly a solution" in line]
     return [] if len(said) == 1 and "bad.safetensors" in said[0] else [f"said {said}: {ended.err[-300:]}"]

@@ -73,11 +73,11 @@ def watched(writable: Iterable[Path] = ()) -> list[str]:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            path, mode, flags = arguments
+            path, _, flags = arguments
             writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
-            if writes and isinstance(path, str) and not any(os.path.realpath(path).startswith(root) for root in roots):
-                if path != os.devnull:
-                    seen.append(f"open for writing {path}")
+            named = isinstance(path, str) and path != os.devnull
+            if writes and named and not any(os.path.realpath(path).startswith(root) for root in roots):
+                seen.append(f"open for writing {path}")
         elif event == "socket.connect" and isinstance(arguments[1], str | bytes):
             pass  # how our own data workers hand over what they decoded: a socket of this machine, not of a network
         elif event in FORBIDDEN and not any(str(arguments[:1]).find(root) >= 0 for root in roots):
