@@ -5,10 +5,12 @@
 #   bash examples/perturb.sh [OUT]
 #
 # On digits; the paper's own:  RECIPE=paper/resnet18-cifar10 DATA="--data-dir $HOME/data" SOURCES=50 RESTARTS=1 \
-#                              RADII="2 4 8 16" bash examples/perturb.sh runs/table10
+#                              STAR_EPOCHS= RADII="2 4 8 16" bash examples/perturb.sh runs/table10
 set -euo pipefail
 recipe=${RECIPE:-quickstart} data=${DATA:-} # $data is unquoted below: it may be several words, or none
 epochs=${EPOCHS:+--epochs $EPOCHS}
+star_epochs=${STAR_EPOCHS-100} # on little data a star takes longer; empty: no longer, as in the paper
+star_epochs=${star_epochs:+--epochs $star_epochs}
 sources=${SOURCES:-5} held_out=${HELD_OUT:-3} points=${POINTS:-3} restarts=${RESTARTS:-10}
 radii=${RADII:-0.5 1 2 4}
 out=${1:-runs/perturb}
@@ -16,7 +18,7 @@ mkdir -p "$out"/{sources,held-out} && cd "$out"
 
 starcli train --recipe "$recipe" $data $epochs --seeds "0-$((sources - 1))" -o 'sources/{seed}.safetensors'
 starcli train --recipe "$recipe" $data $epochs --seeds "1000-$((999 + held_out))" -o 'held-out/{seed}.safetensors'
-starcli star --sources sources/*.safetensors $data --restarts "$restarts" -o star.safetensors
+starcli star --sources sources/*.safetensors $data $star_epochs --restarts "$restarts" -o star.safetensors
 
 # the barriers of the star itself, then of its surroundings
 starcli barrier star.safetensors held-out/*.safetensors $data --align weight --restarts "$restarts"

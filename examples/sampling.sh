@@ -5,10 +5,12 @@
 #   bash examples/sampling.sh [OUT]
 #
 # On digits; the paper's own:  RECIPE=paper/resnet18-cifar10 DATA="--data-dir $HOME/data" SOURCES=50 RESTARTS=1 \
-#                              bash examples/sampling.sh runs/table9
+#                              STAR_EPOCHS= bash examples/sampling.sh runs/table9
 set -euo pipefail
 recipe=${RECIPE:-quickstart} data=${DATA:-} # $data is unquoted below: it may be several words, or none
 epochs=${EPOCHS:+--epochs $EPOCHS}
+star_epochs=${STAR_EPOCHS-100} # on little data a star takes longer; empty: no longer, as in the paper
+star_epochs=${star_epochs:+--epochs $star_epochs}
 sources=${SOURCES:-5} held_out=${HELD_OUT:-3} stars=${STARS:-3} restarts=${RESTARTS:-10}
 schemes=${SCHEMES:-uniform beta constant}
 out=${1:-runs/sampling}
@@ -18,10 +20,10 @@ starcli train --recipe "$recipe" $data $epochs --seeds "0-$((sources - 1))" -o '
 starcli train --recipe "$recipe" $data $epochs --seeds "1000-$((999 + held_out))" -o 'held-out/{seed}.safetensors'
 
 for scheme in $schemes; do
-    starcli star --sources sources/*.safetensors $data --sampling "$scheme" --restarts "$restarts" \
+    starcli star --sources sources/*.safetensors $data $star_epochs --sampling "$scheme" --restarts "$restarts" \
         --seeds "0-$((stars - 1))" -o "$scheme-{seed}.safetensors"
     for seed in $(seq 0 "$((stars - 1))"); do
-        starcli barrier --star "$scheme-$seed.safetensors" --sources sources/*.safetensors --held-out held-out/*.safetensors $data \
-            --align weight --restarts "$restarts"
+        starcli barrier --star "$scheme-$seed.safetensors" --sources sources/*.safetensors \
+            --held-out held-out/*.safetensors $data --align weight --restarts "$restarts"
     done
 done

@@ -4,10 +4,12 @@
 #   bash examples/sources.sh [OUT]
 #
 # On digits; the paper's own:  RECIPE=paper/resnet18-cifar10 DATA="--data-dir $HOME/data" SOURCES="2 5 10 20 30 40 50" \
-#                              HELD_OUT=5 RESTARTS=1 bash examples/sources.sh runs/figure1
+#                              HELD_OUT=5 RESTARTS=1 STAR_EPOCHS= bash examples/sources.sh runs/figure1
 set -euo pipefail
 recipe=${RECIPE:-quickstart} data=${DATA:-} # $data is unquoted below: it may be several words, or none
-epochs=${EPOCHS:+--epochs $EPOCHS}          # those of the recipe unless said
+epochs=${EPOCHS:+--epochs $EPOCHS} # those of the recipe unless said
+star_epochs=${STAR_EPOCHS-100} # on little data a star takes longer; empty: no longer, as in the paper
+star_epochs=${star_epochs:+--epochs $star_epochs}
 sources=${SOURCES:-2 4 8 16} held_out=${HELD_OUT:-3} restarts=${RESTARTS:-10}
 most=${sources##* }
 out=${1:-runs/sources}
@@ -22,8 +24,8 @@ starcli barrier held-out/*.safetensors $data --all-pairs --align weight --restar
 
 # the orange points: one star for each number of sources, and its barriers to the same held-out solutions
 for n in $sources; do
-    starcli star --sources $(seq -f 'sources/%g.safetensors' 0 "$((n - 1))") $data $epochs --restarts "$restarts" \
-        -o "star-$n.safetensors"
+    starcli star --sources $(seq -f 'sources/%g.safetensors' 0 "$((n - 1))") $data $star_epochs \
+        --restarts "$restarts" -o "star-$n.safetensors"
     starcli barrier "star-$n.safetensors" held-out/*.safetensors $data --align weight --restarts "$restarts" \
         --plot "star-$n.png"
 done

@@ -14,9 +14,10 @@ for activation in $activations; do
     for width in $widths; do
         here=$activation-$width
         mkdir -p "$here"
-        # no penalty on the weights, and a rate that falls to 0: tolerances of 1e-6 need networks that have converged
+        # no penalty on the weights, and a rate that falls to 0: small tolerances need networks that have converged;
+        # --stacked trains all seeds at once
         starcli train --arch mlp --arch-arg depth=1 hidden_dim="$width" activation="$activation" bias=false \
-            --data gaussians --epochs "$epochs" --weight-decay 0 \
+            --data gaussians --epochs "$epochs" --weight-decay 0 --stacked \
             --seeds "0-$((seeds - 1))" -o "$here/{seed}.safetensors"
         echo "== $activation, width $width" >&2
         starcli barrier "$here"/*.safetensors --all-pairs --align weight --restarts 3 \

@@ -43,7 +43,7 @@ data: digits
 epochs: 2
 lr: 0.1
 """
-SMALL = {"RECIPE": "TINY", "SOURCES": "2", "HELD_OUT": "2", "RESTARTS": "1"}
+SMALL = {"RECIPE": "TINY", "SOURCES": "2", "HELD_OUT": "2", "RESTARTS": "1", "STAR_EPOCHS": "1"}
 """Of most scripts; TINY is the path of `RECIPE` in a file."""
 SHORT = {
     "quickstart.sh": Short(),
@@ -52,7 +52,7 @@ SHORT = {
     "theory.sh": Short(("OUT", "3", "3"), {"WIDTHS": "4"}),
     "sampling.sh": Short(settings=SMALL | {"SCHEMES": "beta", "STARS": "2"}),
     "perturb.sh": Short(settings=SMALL | {"RADII": "0.5", "POINTS": "1"}),
-    "fuse.sh": Short(settings=SMALL | {"MODELS": "2", "FUSED": "2"}),
+    "fuse.sh": Short(settings=SMALL | {"MODELS": "2", "FUSED": "2", "FUSED_EPOCHS": ""}),
     "vit.sh": Short(settings=SMALL | {"DATA": "--data digits --limit 100", "EPOCHS": "1", "HELD_OUT": "1"}),
     "cifar.sh": Short(("data", "OUT", "2", "1"), {"RECIPES": "TINY", "EPOCHS": "1"}),
     "fashion-mnist.sh": Short(("IMAGES", "OUT", "8", "1", "100")),
