@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starcli.errors import StarcliError
+from starcli.meeting import meet
 from starcli.progress import Interrupted
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ class _World:
 
 _world = _World()
 _store: Any = None
-_joined = 0
 
 
 class Lost(StarcliError):
@@ -98,13 +98,12 @@ def group() -> Iterator[None]:
 
     An error of one rank ends all: the others, woken by the closed connection, raise the same.
     """
-    global _world, _store, _joined
+    global _world, _store
     if launched() == 1:
         yield
         return
     import torch
     import torch.distributed as dist
-    from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     if torch.cuda.is_available():
@@ -113,8 +112,7 @@ def group() -> Iterator[None]:
         torch.set_num_threads(1)  # ranks that each take all cores crawl
     try:
         store, own, count = next(rendezvous("env://"))
-        _joined += 1
-        _store = PrefixStore(str(_joined), store)  # a process may run several commands, one after the other
+        _store = meet(store, own, count)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=_store, rank=own, world_size=count, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:

@@ -2,7 +2,7 @@
 
     torchrun --standalone --nproc-per-node 2 tests/ranks.py LINES.json OUT
 
-A line may begin with a word about what goes wrong: `!bug` and `!error` in a step of rank 1, `!kill` in its 20th step of
+A line may begin with a word about what goes wrong: `!bug` and `!error` in a step of rank 1, `!kill` in its fourth step of
 the first attempt.
 """
 
@@ -35,7 +35,7 @@ def trouble(word: str, notes: list[int]) -> Iterator[None]:
                 raise RuntimeError("wires crossed")
             if word == "!error":
                 raise StarcliError("rank 1 has no data", ["look under the sofa"])
-            if word == "!kill" and notes[0] == 20 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            if word == "!kill" and notes[0] == 4 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
                 os.kill(os.getpid(), signal.SIGKILL)
         return step(self, *arguments)
 

@@ -111,7 +111,8 @@ def test_seeds_are_dealt_out_and_change_nothing(alone, both, places, name):
 @pytest.mark.parametrize("name", ["one", "star", "fused", "s5", "s7"])
 def test_a_shared_run_is_that_of_one_process(alone, both, places, name):
     first, second = (read(place / f"{name}.safetensors") for place in places)
-    for tensor in first.tensors:
+    # how many batches BatchNorm has seen is each process's own count
+    for tensor in (name for name in first.tensors if not name.endswith("num_batches_tracked")):
         torch.testing.assert_close(first.tensors[tensor], second.tensors[tensor], rtol=1e-4, atol=1e-5)
     if name in ("star", "fused"):  # one process with as many draws a step is the same run
         assert first.metadata.run_id == second.metadata.run_id
@@ -170,7 +171,13 @@ def test_an_error_ends_all_and_is_said_once(both, places, name, status, said):
 
 def test_a_rank_that_dies_is_restarted_and_goes_on(both, places, solutions):
     where = places[1]
-    line = ["!kill", *lines_for(where, solutions, True)["train"][:-1], where / "again.safetensors", "--checkpoint-every", "0"]
+    line = [
+        "!kill",
+        *lines_for(where, solutions, True)["train"][:-1],
+        where / "again.safetensors",
+        "--checkpoint-every",
+        "0",
+    ]
     found = torchrun([line], where / "restarted", "--max-restarts", "1")
     assert [each[0][0] for each in found] == [0, 0]
     assert found[0][0][3] == found[1][0][3]  # both went on from the same step,

@@ -1,0 +1,37 @@
+"""How ranks find each other, and only each other, in a store that may be older than they are."""
+
+import datetime
+import secrets
+import time
+from typing import Any
+
+PATIENCE = 300.0
+"""Seconds that ranks wait for each other at the start."""
+
+
+def meet(store: Any, own: int, count: int) -> Any:
+    """A part of `store` that only the ranks have that are alive now.
+
+    torchrun's store outlives a restart, and what the attempt before wrote with it: addresses of dead processes. So each
+    rank shows a token of its own, and rank 0 answers under that token until all have heard from it.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    token = secrets.token_hex(8)
+    if own == 0:
+        end = time.monotonic() + PATIENCE
+        for other in range(1, count):
+            hello = f"starcli/hello/{other}"
+            while not store.check([f"starcli/joined/{token}/{other}"]):
+                if store.check([hello]):
+                    store.set(f"starcli/answer/{store.get(hello).decode()}", token)
+                if time.monotonic() > end:
+                    raise RuntimeError(f"rank {other} has not come")
+                time.sleep(0.01)
+        return PrefixStore(token, store)
+    store.set(f"starcli/hello/{own}", token)
+    answer = f"starcli/answer/{token}"
+    store.wait([answer], datetime.timedelta(seconds=PATIENCE))
+    meeting = store.get(answer).decode()
+    store.set(f"starcli/joined/{meeting}/{own}", "yes")
+    return PrefixStore(meeting, store)
