@@ -1,25 +1,31 @@
-"""What the three scripts beside this one share: a row of the table of derived specs, and its printing."""
+"""What the three scripts beside this one share: rows of the table of derived specs, kept as they come."""
 
 import argparse
 import gc
+import json
 import logging
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from starcli.derive import Derived, derive, derive_and_prove
+from starcli.derive import Derived, derive, derive_and_prove, subject
 from starcli.errors import StarcliError
+from starcli.proof import prove
 
 HEADER = (
-    "| model | groups | log10 symmetries | movable | worst difference | seconds to trace, to trace and prove "
-    "| undecided, rejected, not understood |"
+    "| model | input | parameters | groups | log10 symmetries | movable | worst difference "
+    "| seconds to trace, to prove (clock) | outcome "
+    "| frozen axes, most frequent reasons; undecided, rejected, not understood |"
 )
+REASONS = 3
+"""Reasons of frozen axes that a row of the table names."""
 
 
 @dataclass(frozen=True)
@@ -32,57 +38,105 @@ class Subject:
     kwargs: Mapping[str, Any]
 
 
-def main(subjects: Sequence[Subject], description: str) -> None:
-    """Parse the command line and print a Markdown table, one row as soon as it is known."""
+def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str) -> None:
+    """Parse the command line; derive what has no row yet, or print the rows as Markdown."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="only these models")
     parser.add_argument("--no-proof", action="store_true", help="only trace")
     parser.add_argument("--shard", default="0/1", help="k/n: every n-th model from the k-th on")
+    parser.add_argument("--rows", type=Path, required=True, help="JSON lines: rows to keep, and models not to repeat")
+    parser.add_argument("--markdown", action="store_true", help="print the rows of the file as a table and derive none")
     arguments = parser.parse_args()
+    known = _read(arguments.rows)
+    if arguments.markdown:
+        print(markdown(title, list(known.values())))
+        return
     k, n = map(int, arguments.shard.split("/"))
-    chosen = [each for each in subjects if not arguments.names or each.name in arguments.names][k::n]
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    print(HEADER)
-    print("|" + " --- |" * 7)
-    outcomes = Counter(row(subject, proof=not arguments.no_proof) for subject in chosen)
-    print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
+    for each in [s for s in subjects() if not arguments.names or s.name in arguments.names][k::n]:
+        if each.name in known:
+            continue
+        found = row(each, proof=not arguments.no_proof)
+        with arguments.rows.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
 
 
-def row(subject: Subject, *, proof: bool) -> str:
-    """Print one row; returns "proved", "traced", "in part", "failed"."""
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {each["model"]: each for each in rows}
+
+
+def row(each: Subject, *, proof: bool) -> dict[str, Any]:
+    """What became of one model: `outcome` is "proved", "traced", "in part" or "failed". Seconds are of the processor,
+    which a busy machine changes less than those of the clock."""
     torch.manual_seed(0)
+    shape = ", ".join("x".join(map(str, x.shape)) for x in each.inputs if isinstance(x, torch.Tensor))
+    found: dict[str, Any] = {"model": each.name, "input": shape, "clock": "processor"}
     try:
-        network = subject.make()
-        begun = time.perf_counter()
-        derived = derive(network, subject.inputs, subject.kwargs)
-        traced = time.perf_counter() - begun
+        network = each.make()
+        found["parameters"] = sum(p.numel() for p in network.parameters())
+        begun = time.process_time()
+        derived = derive(network, each.inputs, each.kwargs)
+        found["trace"] = time.process_time() - begun
         if proof:
-            derived = derive_and_prove(network, subject.inputs, subject.kwargs)
-        whole = time.perf_counter() - begun - traced
+            begun = time.process_time()
+            derived = _proved(derived, network, each)
+            found["prove"] = time.process_time() - begun
     except StarcliError as error:
-        words = " ".join(str(error).split())
-        print(f"| {subject.name} | | | | | | {words[:300]} |", flush=True)
-        return "failed"
+        return {**found, "outcome": "failed", "remarks": [" ".join(str(error).split())[:300]]}
+    except Exception as error:  # a library's constructor, or memory: the other rows are wanted all the same
+        return {**found, "outcome": "failed", "remarks": [" ".join(f"{type(error).__name__}: {error}".split())[:300]]}
     finally:
         gc.collect()
-    resolved = derived.resolved
-    worst = f"{derived.proof.worst_difference:.0e}" if derived.proof else ""
-    print(
-        f"| {subject.name} | {len(resolved.groups)} | {resolved.log10_symmetries():.3f} | {resolved.movable():.4f} "
-        f"| {worst} | {traced:.1f}, {whole:.1f} | {'; '.join(_remarks(derived))} |",
-        flush=True,
-    )
-    if derived.proof is None:
-        return "traced"
-    return "proved" if derived.proof.proved and not derived.rejected and not derived.notes else "in part"
+    return {**found, **_numbers(derived)}
 
 
-def _remarks(derived: Derived) -> Iterable[str]:
-    for group in derived.undecided:
-        yield f"undecided {group}: {derived.proof.reasons.get(group, '') if derived.proof else ''}"[:200]
-    for group, reason in derived.rejected.items():
-        yield f"rejected {group}: {reason}"[:200]
-    for note in derived.notes:
-        yield note.replace("|", "/")
+def _proved(derived: Derived, network: nn.Module, each: Subject) -> Derived:
+    """Proved as `derive_and_prove` does, which is asked (and traces again) only where the first proof rejects."""
+    proof = prove(subject(network, each.inputs, each.kwargs), derived.resolved, each.inputs)
+    if proof.failed:
+        return derive_and_prove(network, each.inputs, each.kwargs)
+    return replace(derived, proof=proof)
+
+
+def _numbers(derived: Derived) -> dict[str, Any]:
+    resolved, proof = derived.resolved, derived.proof
+    remarks = [f"undecided {g}: {proof.reasons.get(g, '')}"[:200] for g in derived.undecided if proof]
+    remarks += [f"rejected {group}: {reason}"[:200] for group, reason in derived.rejected.items()]
+    remarks += [note[:200] for note in derived.notes]
+    return {
+        "groups": len(resolved.groups),
+        "log10_symmetries": resolved.log10_symmetries(),
+        "movable": resolved.movable(),
+        "worst_difference": proof.worst_difference if proof else None,
+        "outcome": "traced" if proof is None else "in part" if remarks or not proof.proved else "proved",
+        "frozen": Counter(each.reason for each in derived.frozen),
+        "remarks": remarks,
+    }
+
+
+def markdown(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table, sorted by name, under one line of totals."""
+    totals = Counter(each["outcome"] for each in rows)
+    lines = [f"# {title}", "", f"{len(rows)} models: " + ", ".join(f"{n} {what}" for what, n in sorted(totals.items()))]
+    lines += ["", HEADER, "|" + " --- |" * HEADER.count(" | ") + " --- |"]
+    return "\n".join(lines + [_line(each) for each in sorted(rows, key=lambda each: each["model"])])
+
+
+def _line(each: Mapping[str, Any]) -> str:
+    frozen = Counter(each.get("frozen", {}))
+    words = [f"{frozen.total()} frozen" + "".join(f"; {n}: {why}" for why, n in frozen.most_common(REASONS))]
+    remarks = "; ".join((words if frozen else []) + each["remarks"]).replace("|", "/")
+    cells = [each["model"], each["input"], f"{each['parameters']:,}" if "parameters" in each else ""]
+    if "groups" in each:
+        worst = each["worst_difference"]
+        seconds = f"{each['trace']:.1f}" + (f", {each['prove']:.1f}" if "prove" in each else "")
+        cells += [str(each["groups"]), f"{each['log10_symmetries']:.3f}", f"{each['movable']:.4f}"]
+        cells += ["" if worst is None else f"{worst:.0e}", f"{seconds} ({each['clock']})"]
+    else:
+        cells += [""] * 5
+    return "| " + " | ".join([*cells, each["outcome"], remarks]) + " |"

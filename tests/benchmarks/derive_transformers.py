@@ -1,4 +1,6 @@
-"""Models of `transformers` from tiny configurations, without weights: python tests/benchmarks/derive_transformers.py
+"""Models of `transformers` from tiny configurations, without weights:
+
+python tests/benchmarks/derive_transformers.py --rows rows.jsonl; then again with --markdown > docs/transformers.md
 
 Needs the package `transformers`, which starcli itself does not.
 """
@@ -81,4 +83,4 @@ def subjects() -> list[Subject]:
 
 
 if __name__ == "__main__":
-    main(subjects(), __doc__)
+    main(subjects, __doc__, "Specs derived for tiny configurations of transformers")
