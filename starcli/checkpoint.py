@@ -232,8 +232,10 @@ def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> C
     return Checkpoint(tensors, metadata, "stdin" if from_stdin else path.name, None if from_stdin else path)
 
 
-def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> list[Checkpoint]:
-    """Read several checkpoints and report all that cannot be read at once; the same file twice is refused."""
+def read_all(
+    paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star", "fused"), distinct: bool = True
+) -> list[Checkpoint]:
+    """Read several checkpoints and report all that cannot be read at once; `distinct` refuses the same weights twice."""
     checkpoints, problems = [], []
     for path in paths:
         try:
@@ -245,7 +247,8 @@ def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star",
     if problems:
         lines = [line for error in problems for line in str(error).split("\n")]
         raise StarcliError(f"{len(problems)} files cannot be read", lines)
-    refuse_duplicates(checkpoints)
+    if distinct:
+        refuse_duplicates(checkpoints)
     return checkpoints
 
 

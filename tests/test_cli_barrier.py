@@ -34,6 +34,14 @@ def test_a_pair(solutions):
     assert "--align weight" in ran.err
 
 
+def test_a_model_that_alignment_gives_back_has_no_barrier(solutions):
+    [model] = solutions.some(0)
+    run_here("permute", model, "--random", "-o", "shuffled.safetensors")
+    run_here("align", model, "shuffled.safetensors", "-o", "back.safetensors")
+    found = run_here("barrier", model, "back.safetensors", "--points", "3").rows[0]
+    assert found["train"]["loss_barrier"] == found["test"]["loss_barrier"] == 0.0
+
+
 def test_alignment_here_equals_alignment_before(solutions):
     [here] = run_here("barrier", *solutions.some(0, 1), "--align", "weight", "--restarts", 2).rows
     run_here("align", *solutions.some(0, 1), "--restarts", 2, "-o", "b.safetensors")

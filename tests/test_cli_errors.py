@@ -216,7 +216,7 @@ def broken(monkeypatch):
     """`eval` fails with the exception given."""
 
     def install(error):
-        def fail(*_):
+        def fail(*_, **__):
             raise error
 
         monkeypatch.setattr(eval_module, "read_groups", fail)

@@ -59,7 +59,7 @@ def align(
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = fill(output, names, inputs)
     files = fill(permutation, names, [*inputs, *paths]) if permutation else []
-    [first], others = read_groups([reference], models)
+    [first], others = read_groups([reference], models, distinct=False)
     workspace = workspace_of([first, *others], setup.choices())
     how = {"method": method, "restarts": restarts, "seed": seed}
     with common.session(output) as (watch, results):
@@ -75,9 +75,8 @@ def align(
 
         def made(parts: tuple[_Once, Job, Job | None]) -> tuple[Any, float | None]:
             work, job, index = parts
-            work.write(job, index)
             watch.step()
-            return job.finished, work.seconds
+            return work.write(job, index), work.seconds
 
         for (work, job, _), told in zip(works, distributed.deal(works, made), strict=True):
             job.metadata, work.seconds = told
@@ -102,8 +101,8 @@ class _Once:
             self.seconds = time.monotonic() - began
         return self._found
 
-    def write(self, job: Job, index: Job | None) -> None:
-        """Write the aligned model and, where it is wanted, the permutation."""
+    def write(self, job: Job, index: Job | None) -> Any:
+        """Write the aligned model and, where it is wanted, the permutation; what the model's file says of itself."""
         metadata = self.model.metadata
         with job.making() as needed:
             if needed:
@@ -114,6 +113,7 @@ class _Once:
             with index.making() as needed:
                 if needed:
                     index.write(dict(self.found().permutation.index), aligned_to=self.found().record)
+        return job.finished
 
     def row(self, job: Job) -> dict[str, Any]:
         """The figures, from the file; the seconds are unknown where it was finished before."""

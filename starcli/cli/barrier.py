@@ -166,7 +166,7 @@ class Given:
     def read(self) -> "list[list[Checkpoint]]":
         """The models, in the groups that the question wants."""
         if self.star is None:
-            return read_groups(self.models)
+            return read_groups(self.models, distinct=False)
         groups = read_groups([self.star], self.sources, self.held_out)
         kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
         if self.aligned_sources and len(kept) != len(self.sources):

@@ -48,7 +48,7 @@ def eval_(
     from starcli.comparing import measured
     from starcli.workspace import workspace_of
 
-    [checkpoints] = read_groups(models)
+    [checkpoints] = read_groups(models, distinct=False)
     workspace = workspace_of(checkpoints, setup.choices())
     with common.session() as (watch, results):
         for row in measured(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):

@@ -18,14 +18,18 @@ STDIN = "-"
 TWO_WAYS = "align it first (starcli align), or add --align weight here; --align none says that this is meant"
 
 
-def read_groups(*groups: Sequence[Path]) -> "list[list[Checkpoint]]":
-    """The checkpoints of each group, all read together, so that a file given twice is found across groups too."""
+def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Checkpoint]]":
+    """The checkpoints of each group, all read together, so that a file given twice is found across groups too.
+
+    `distinct` refuses the same weights under two names as well: a set of solutions has no repeats. What compares
+    models admits them: an alignment may have found that two models are one.
+    """
     from starcli.checkpoint import read_all
 
     refuse_repeats([path for group in groups for path in group])
     if distributed.launched() > 1 and any(str(path) == STDIN for group in groups for path in group):
         raise StarcliError("several ranks cannot read one stdin", ["give the checkpoint as a file"])
-    everything = read_all([path for group in groups for path in group])
+    everything = read_all([path for group in groups for path in group], distinct=distinct)
     found, begin = [], 0
     for group in groups:
         found.append(everything[begin : begin + len(group)])

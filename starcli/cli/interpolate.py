@@ -59,7 +59,7 @@ def interpolate(
 
     points = _points(len(models), t, weights, perturb, seed)
     paths = fill(output, [{"t": point.pop("t", ""), "seed": seed} for point in points], models)
-    [given] = read_groups(models)
+    [given] = read_groups(models, distinct=False)
     workspace = workspace_of(given, setup.choices())
     with common.session(output) as (watch, results):
         settings = training_settings(given[0])

@@ -120,8 +120,9 @@ class Run:
 
     @cached_property
     def groups(self) -> "list[list[Checkpoint]]":
-        """Sources, held-out models and the initial one, all read together."""
-        return read_groups(self.source_paths, self.held_out_paths, [self.search.init] if self.search.init else [])
+        """Sources, held-out models and the initial one, which may be one of them."""
+        [initial] = read_groups([self.search.init]) if self.search.init else [[]]
+        return [*read_groups(self.source_paths, self.held_out_paths), initial]
 
     @property
     def sources(self) -> "list[Checkpoint]":
