@@ -235,7 +235,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> C
 def read_all(
     paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star", "fused"), distinct: bool = True
 ) -> list[Checkpoint]:
-    """Read several checkpoints and report all that cannot be read at once; `distinct` refuses the same weights twice."""
+    """Read several checkpoints, reporting all that cannot be read; `distinct` refuses the same weights twice."""
     checkpoints, problems = [], []
     for path in paths:
         try:
