@@ -87,17 +87,21 @@ def available(words: Sequence[str]) -> bool:
     return words[0] in group.commands  # type: ignore[attr-defined]
 
 
-def audit(directory: Path, *, only: Sequence[str] = ()) -> Iterator[tuple[str, Ended, list[str]]]:
-    """Each command in turn, in `directory`: its words, how it ended, and the events that it should not have caused."""
+def audit(directory: Path, *, warm: bool) -> Iterator[tuple[str, Ended, list[str]]]:
+    """Each command in turn, in `directory`: its words, how it ended, and the events that it should not have caused.
+
+    With `warm` it runs once before, so that what it imports late is imported when the hook is armed.
+    """
     note = directory.parent / "events"
     cache = Path(os.environ["XDG_CACHE_HOME"])
     for words in COMMANDS:
-        if (only and words[0] not in only) or not available(words):
+        if not available(words):
             continue
-        scratch = directory.parent / "scratch"
-        shutil.copytree(directory, scratch, dirs_exist_ok=True)
-        learned(words, scratch)  # so that what is imported late is imported before the hook is armed
-        shutil.rmtree(scratch)
+        if warm:
+            scratch = directory.parent / "scratch"
+            shutil.copytree(directory, scratch, dirs_exist_ok=True)
+            learned(words, scratch)
+            shutil.rmtree(scratch)
         note.write_text("")
         place = [directory, cache, Path(os.environ.get("TMPDIR", "/tmp")) / "torchinductor", Path("/dev/shm/torch_")]
 
@@ -112,13 +116,13 @@ def audit(directory: Path, *, only: Sequence[str] = ()) -> Iterator[tuple[str, E
         )
 
 
-def rows(sources: Path, place: Path) -> Iterator[Row]:
+def rows(sources: Path, place: Path, *, warm: bool = True) -> Iterator[Row]:
     """All commands."""
     directory = fresh(sources, place / "audited")
     for path in directory.iterdir():
         path.unlink()
     defects, count = [], 0
-    for name, ended, events in audit(directory):
+    for name, ended, events in audit(directory, warm=warm):
         count += 1
         defects += [f"{name}: exit status {ended.status}: {ended.err[-200:]}"] if ended.status else []
         defects += [f"{name}: {event}" for event in events]

@@ -20,9 +20,9 @@ def resume(place: Path) -> Iterator[Row]:
     """Kills, signals, and what is measured once."""
     killed.import_all()
     sources = killed.prepare(place)
-    for name, moments in (("train", range(1, 60, 7)), ("star", range(2, 60, 14)), ("fuse", range(9, 60, 30))):
+    for name, moments in (("train", (3, 20, 38, 50)), ("star", (6, 47)), ("fuse", (24,))):
         killing = killed.Killing(killed.RUNS[name], sources, place / "run")
-        random, writes = killing.at_random(2), killing.at_writes(iter(moments))
+        random, writes = killing.at_random(1), killing.at_writes(iter(moments))
         yield f"kill {name}", random.trials + writes.trials, random.defects + writes.defects
     yield "measured once", 2, killed.interrupted_measurements(sources, place)
     for number in (2, 15):
@@ -33,7 +33,7 @@ def fault(place: Path) -> Iterator[Row]:
     """What the system refuses, and numbers that go wrong."""
     killed.import_all()
     sources = killed.prepare(place)
-    yield from faults.disks(sources, place, every=4)
+    yield from faults.disks(sources, place, every=12)
     for part in (faults.vanished, faults.pipes, faults.memory, faults.two_at_once):
         yield from part(sources, place)
     yield from numbers.rows(sources, place)
@@ -42,7 +42,7 @@ def fault(place: Path) -> Iterator[Row]:
 def audit(place: Path) -> Iterator[Row]:
     """Every command."""
     killed.import_all()
-    yield from audited.rows(killed.prepare(place), place)
+    yield from audited.rows(killed.prepare(place), place, warm=False)
 
 
 SAMPLES: dict[str, Callable[[Path], Iterator[Row]]] = {"resume": resume, "fault": fault, "audit": audit}
