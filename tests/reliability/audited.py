@@ -118,6 +118,10 @@ def audit(directory: Path, *, warm: bool) -> Iterator[tuple[str, Ended, list[str
 
 def rows(sources: Path, place: Path, *, warm: bool = True) -> Iterator[Row]:
     """All commands."""
+    # matplotlib lists the system's fonts once for each user, by a program of the system: before the hook is armed
+    os.environ["MPLCONFIGDIR"] = str(place / "cache" / "matplotlib")
+    import matplotlib.font_manager  # noqa: F401
+
     directory = fresh(sources, place / "audited")
     for path in directory.iterdir():
         path.unlink()

@@ -43,7 +43,6 @@ def import_all() -> None:
 def prepare(place: Path) -> Path:
     """Two trained sources and a warm cache below `place`; returns the directory of the sources."""
     os.environ["XDG_CACHE_HOME"] = str(place / "cache")
-    os.environ["MPLCONFIGDIR"] = str(place / "cache" / "matplotlib")
     sources = place / "sources"
     sources.mkdir(parents=True)
     ended = learned([*TRAIN, "--seeds", "0-1", "-o", "{seed}.safetensors"], sources)
