@@ -11,8 +11,8 @@ from torch import Tensor
 from starcli import checkpoint, files, unpickling
 from starcli.checkpoint import Checkpoint, Metadata
 from starcli.errors import StarcliError
+from starcli.tensorfile import PICKLED
 
-PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which training scripts keep the weights beside optimizer and epoch, in the order tried."""
 
@@ -35,11 +35,19 @@ def _unpickled(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise StarcliError(
             f"{path}: holds more than tensors, or is no file of PyTorch; it is not loaded, since it could run code",
-            [str(error).splitlines()[0][:200]],
+            [_reason(error)],
         ) from error
     except Exception as error:  # a damaged file makes torch raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StarcliError(f"{path}: not a whole PyTorch file: {reason[:200]}") from error
+
+
+def _reason(error: pickle.UnpicklingError) -> str:
+    """Ours as it is; torch's many lines tell how to load the file in spite of it, which is not for here."""
+    first = (str(error).splitlines() or [""])[0]
+    if first.startswith("Weights only load failed"):
+        return "save the state dict alone: torch.save(network.state_dict(), FILE)"
+    return first[:200]
 
 
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:

@@ -15,6 +15,9 @@ from starcli.files import refuse
 if TYPE_CHECKING:
     from torch import Tensor
 
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+"""Endings of PyTorch's own files."""
+
 MAXIMUM_HEADER = 8 * 2**20
 """Bytes of a safetensors header that we are willing to parse: 10,000 tensors with their specs need 2 MB."""
 
@@ -130,7 +133,8 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
         return _parse_header(handle.read(length), size - 8 - length)
     except (ValueError, RecursionError) as error:  # json and utf-8 errors are ValueErrors
         reason = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise StarcliError(f"{source}: not a whole safetensors file: {reason}") from error
+        hint = ["starcli convert brings PyTorch's own files"] if source.lower().endswith(PICKLED) else []
+        raise StarcliError(f"{source}: not a whole safetensors file: {reason}", hint) from error
 
 
 def read_header(path: Path) -> Header:

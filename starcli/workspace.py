@@ -209,22 +209,36 @@ def _refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
     first, problems = checkpoints[0], []
     for other in checkpoints[1:]:
         for what in ("architecture", "data", "spec"):
-            mine, theirs = getattr(first.metadata, what), getattr(other.metadata, what)
+            mine, theirs = _settled(first.metadata, what), _settled(other.metadata, what)
             if mine is None or theirs is None:
                 continue
-            keys = ("sha256",) if what == "spec" else type(mine).model_fields
-            for key in keys:
-                if getattr(mine, key) != getattr(theirs, key):
-                    problems.append(
-                        f"{what} {key}: {_short(getattr(theirs, key))} in {other.name}, "
-                        f"{_short(getattr(mine, key))} in {first.name}"
-                    )
+            different = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
+            if "name" in different:
+                different = ["name"]  # all else follows from it
+            problems += [
+                f"{what} {key}: {_short(theirs.get(key))} in {other.name}, {_short(mine.get(key))} in {first.name}"
+                for key in different
+            ]
+            if different:
+                break
     if problems:
         raise StarcliError("the checkpoints do not belong together", problems)
 
 
+def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:
+    """What a checkpoint says of its architecture, data or spec, arguments beside the rest; of a spec the hash."""
+    record = getattr(metadata, what)
+    if record is None:
+        return None
+    fields: dict[str, Any] = record.model_dump(mode="json", include={"sha256"} if what == "spec" else None)
+    arguments = fields.pop("arguments", {})
+    return {**fields, **arguments}
+
+
 def _short(value: Any) -> str:
-    text = str(value)
+    text = "nothing" if value is None else str(value)
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]  # a hash
     return text if len(text) <= 80 else text[:77] + "..."
 
 

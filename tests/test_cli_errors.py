@@ -72,7 +72,7 @@ def test_different_architectures_and_splits(place, solutions):
     other = ("train", "--arch", "mlp", "--arch-arg", "depth=2", "--epochs", 1, "--limit", 300)
     assert run_here(*other, "hidden_dim=9", "--val-fraction", 0.2, "-o", "w.safetensors").status == 2
     run_here(*other[:5], "hidden_dim=9", *other[5:], "--val-fraction", 0.2, "-o", "width.safetensors")
-    refused(run_here("barrier", solutions[0], "width.safetensors"), "architecture arguments", "width.safetensors")
+    refused(run_here("barrier", solutions[0], "width.safetensors"), "architecture hidden_dim: 9 in width.safetensors")
     run_here(*other[:5], "hidden_dim=12", *other[5:], "--val-fraction", 0.5, "-o", "split.safetensors")
     refused(run_here("barrier", solutions[0], "split.safetensors"), "val_fraction", "0.5", "0.2")
 
@@ -312,3 +312,19 @@ def test_commands_do_not_import_each_other():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("starcli.cli"):
                 assert node.module.rpartition(".")[2] not in commands, f"{name} imports {node.module}"
+
+
+@pytest.mark.parametrize("name", ["mid.pt", "mid.PTH"])
+def test_a_name_of_pytorch_for_a_checkpoint(place, solutions, name):
+    refused(run_here("interpolate", solutions[0], solutions[1], "--t", 0.5, "-o", name), name, "starcli convert")
+
+
+def test_a_spec_that_is_not_there(place):
+    refused(run_here("spec", "check", "--arch", "mlp", "--spec", "nope.yaml"), "nope.yaml")
+    refused(run_here("spec", "derive", "--arch", "mlp", "--spec", "nope.yaml"), "--spec")
+
+
+def test_the_architecture_said_again_keeps_recorded_arguments(place, solutions):
+    ran = run_here("interpolate", solutions[0], solutions[1], "--t", 0.5, "-o", "mid.safetensors", "--arch", "mlp")
+    assert ran.status == 0, ran.err
+    assert run_here("barrier", solutions[0], "mid.safetensors", "--points", 3).status == 0

@@ -103,7 +103,9 @@ def _wrong_words(error: typer.TyperException) -> int:
     if type(error).__name__ == "NoSuchOption" and context is not None:
         known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
         name = str(getattr(error, "option_name", ""))
-        nearest = suggestion(name, [option for option in known if option.startswith("--")])
+        # without the dashes, which all have in common and which make all look alike
+        nearest = suggestion(name.lstrip("-"), [option[2:] for option in known if option.startswith("--")])
+        nearest = nearest.replace("mean ", "mean --").replace(" or ", " or --")
         message = f"no such option {name}" + (nearest if "mean" in nearest else "")
     hints = () if context is None else (f"{context.command_path} --help shows what there is",)
     say(message[:1].lower() + message[1:].rstrip("."), *hints)

@@ -40,7 +40,7 @@ def convert(
     from starcli.provenance import plan
     from starcli.workspace import workspace_of
 
-    [path] = fill(output, [{"name": stem(model)}], [model])
+    [path] = fill(output, [{"name": stem(model)}], [model], pickled=True)
     source = read_any(model)
     plain = plain or is_pickled(path)
     known = source.metadata.architecture.name if source.metadata.architecture else None

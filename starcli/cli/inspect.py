@@ -83,6 +83,11 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "verified": row["verified"],
         "written by": row["program"] and f"starcli {row['program']}",
     }
+    if not row["run_id"] and not architecture:  # nobody wrote any of this down: it is what a reader falls back on
+        yield "says", "nothing of itself: bare weights; starcli convert adds what they are"
+        lines = {"parameters": lines["parameters"]}
+    elif row["kind"] == "permutation":
+        lines |= {"parameters": None, "statistics": None}
     yield from ((what, said) for what, said in lines.items() if said not in (None, "", [], {}))
 
 

@@ -48,7 +48,7 @@ class Column:
         value: Any = row
         for part in self.key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or value in ([], ()) or (isinstance(value, float) and math.isnan(value)):
             return MISSING
         if self.form == "spark":
             from starcli.plots import sparkline

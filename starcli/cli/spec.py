@@ -33,7 +33,7 @@ app = typer.Typer(
     add_help_option=False,
     no_args_is_help=True,
     help="Permutation specs: which units of a network may change places. Show, check, derive, explain, compare them.",
-    short_help="Permutation specs: show, check, derive, explain, compare.",
+    short_help="Permutation specs: show, check, derive, explain, diff.",
 )
 
 SpecArg = Annotated[
@@ -46,11 +46,11 @@ DtypeOpt = Annotated[str, typer.Option("--input-dtype", help="float32, or int64 
 REPORT = (
     Column("arch", "network"),
     Column("groups", "groups", "d"),
-    Column("tensors", "tensors", "d"),
-    Column("parameters", "parameters", ","),
+    Column("tensors", "tensors", "d", optional=True),
+    Column("parameters", "parameters", ",", optional=True),
     Column("log10_symmetries", "log10 of symmetries", ",.1f"),
     Column("movable", "movable", ".2%"),
-    Column("worst_difference", "worst difference", ".1e"),
+    Column("worst_difference", "worst difference", ".1e", optional=True),
     Column("proved", "proved"),
     Column("undecided", "undecided"),
 )
@@ -96,6 +96,7 @@ def check(
     """
     from starcli.specwork import Network, checked
 
+    given = _named(given, setup)
     network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
     with common.session() as (_, results):
         report = checked(network, given)
@@ -124,6 +125,8 @@ def derive(
     from starcli.files import check_output, write_atomically
     from starcli.specwork import Network, derived
 
+    if setup.spec is not None:
+        raise StarcliError("--spec: derive finds a spec and takes none; spec check proves one, spec diff compares two")
     if output is not None and not to_stdout(output):
         check_place(output)
         check_output(output, force=force)
@@ -149,6 +152,7 @@ def explain(
     """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
     from starcli.specwork import Network, explained
 
+    given = _named(given, setup)
     network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
     with common.session() as (_, results):
         groups, frozen = explained(network, given)
@@ -181,6 +185,13 @@ def diff(
             results.add("difference", {"first": first, "second": second, "difference": row}, DIFFERENCES)
     if rows:
         raise StarcliError(f"{first} and {second} differ in {len(rows)} places")
+
+
+def _named(given: str | None, setup: Setup) -> str | None:
+    """The spec that SPEC or --spec names."""
+    if given is not None and setup.spec is not None:
+        raise StarcliError(f"two specs, {given} and --spec {setup.spec}: one is taken; spec diff compares two")
+    return given if setup.spec is None else str(setup.spec)
 
 
 def _refuse_unproved(row: dict[str, Any], reasons: Mapping[str, str]) -> None:

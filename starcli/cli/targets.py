@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli import distributed, files
 from starcli.errors import StarcliError
+from starcli.tensorfile import PICKLED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +28,13 @@ def to_stdout(path: Path) -> bool:
     return str(path) == STDOUT
 
 
-def fill(template: Path, values: Sequence[Mapping[str, object]], inputs: Sequence[Path] = ()) -> list[Path]:
+def fill(
+    template: Path, values: Sequence[Mapping[str, object]], inputs: Sequence[Path] = (), *, pickled: bool = False
+) -> list[Path]:
     """One output path for each of `values`: `out/{name}.safetensors` with `name`, `{seed}`, `{t}`.
 
     Refused before any work: a placeholder that there is not, two outputs of one name, an output that is an input or
-    whose directory does not exist.
+    whose directory does not exist, a name by which everybody would take it for a file of PyTorch, unless `pickled`.
     """
     text = str(template)
     if text == STDOUT:
@@ -46,6 +49,11 @@ def fill(template: Path, values: Sequence[Mapping[str, object]], inputs: Sequenc
         )
     for path in paths:
         check_place(path, inputs)
+        if path.suffix.lower() in PICKLED and not pickled:
+            raise StarcliError(
+                f"{path}: checkpoints are safetensors files and are named so",
+                [f"-o {path.with_suffix('.safetensors')}, then starcli convert for PyTorch's own format"],
+            )
     return paths
 
 

@@ -87,7 +87,10 @@ def _imported(module_name: str, attribute: str) -> Builder:
     try:
         module = import_module(module_name)
     except Exception as error:  # the module is the user's code and may raise anything
-        raise StarcliError(f"architecture {module_name}:{attribute} cannot be imported", [_what(error)]) from error
+        problems = [_what(error)]
+        if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+            problems.append("looked for among what is installed and in the directory that the command runs in")
+        raise StarcliError(f"architecture {module_name}:{attribute} cannot be imported", problems) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]

@@ -96,7 +96,7 @@ class Recipe(BaseModel):
     def override(self, **flags: Any) -> Recipe:
         """This recipe with the flags that are not None put in; they are checked as a file is."""
         given = {key: value for key, value in flags.items() if value is not None}
-        return _validated(self.model_dump(exclude_unset=True) | given, "these settings")
+        return _validated(self.model_dump(exclude_unset=True) | given, "the flags")
 
     def settings(self) -> dict[str, Any]:
         """What decides a run, JSON-able and complete, without what a checkpoint records elsewhere (network, data)."""
@@ -114,7 +114,7 @@ def _validated(content: dict[str, Any], source: str) -> Recipe:
             if item["type"] == "extra_forbidden":
                 message = f"unknown setting{suggestion(path, Recipe.model_fields)}"
             problems.append(f"{path}: {message}" if path else message)
-        raise StarcliError(f"{source}: not a recipe", problems) from error
+        raise StarcliError(f"{source}: not settings that training can have", problems) from error
 
 
 def load(name: str | Path = DEFAULT) -> Recipe:
