@@ -222,6 +222,17 @@ def by_writer(work: Callable[[], Result]) -> Result:
     return done
 
 
+def everyones(value: Result) -> list[Result]:
+    """What each rank gives, in the order of the ranks."""
+    gathered: list[Any] = [value] * size()
+    if size() > 1:
+        import torch.distributed as dist
+
+        with _exchanging():
+            dist.all_gather_object(gathered, value)
+    return gathered
+
+
 def own_share(count: int) -> int:
     """How many of `count` items `share_out` gives to this rank."""
     return len(range(rank(), count, size()))
@@ -250,21 +261,18 @@ def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], l
     """
     if size() == 1:
         return work(items)
-    import torch.distributed as dist
 
     def own() -> list[Result]:
         mine = items[rank() :: size()]
         with alone():
             return work(mine) if mine else []
 
-    gathered: list[Any] = [None] * size()
-    outcome = _attempt(own)
-    with _exchanging():
-        dist.all_gather_object(gathered, outcome)
+    gathered = everyones(_attempt(own))
     for _, failure in gathered:
         if failure is not None:
             raise _error(failure)
-    return [gathered[position % size()][0][position // size()] for position in range(len(items))]
+    results = [result or [] for result, _ in gathered]
+    return [results[position % size()][position // size()] for position in range(len(items))]
 
 
 def _attempt(work: Callable[[], Result]) -> tuple[Result | None, dict[str, Any] | None]:

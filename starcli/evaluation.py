@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from starcli import distributed
 from starcli.progress import SILENT, Interrupted, Progress
 from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size
 
@@ -124,10 +125,14 @@ def recalibrate_(
     eval mode; the batches' means and unbiased variances are pooled in float64 by their sizes. Afterwards
     running_mean = mean and running_var = M2 / (count - 1); momenta, modes and `num_batches_tracked` are as before.
     Raises StarcliError for a batch of a single example, `Interrupted` when asked to stop (statistics are then partial).
-    Ainsworth et al. 2022 and Jordan et al. 2022 (REPAIR) say why.
+    Ainsworth et al. 2022 and Jordan et al. 2022 (REPAIR) say why. The ranks share the batches.
     """
+    if distributed.size() > 1:
+        count, rank, size = -(-len(split) // batch_size), distributed.rank(), distributed.size()
+        first, last = (min(number * count // size * batch_size, len(split)) for number in (rank, rank + 1))
+        split = split.subset(torch.arange(first, last))
     batches = Batches(split, batch_size, device)
-    recalibrate_from_(network, batches, autocast=_autocast(device, precision), progress=progress)
+    recalibrate_from_(network, batches, autocast=_autocast(device, precision), progress=progress, shared=True)
 
 
 def evaluate(

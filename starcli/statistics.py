@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from starcli import distributed
 from starcli.errors import StarcliError
 from starcli.progress import SILENT, Interrupted, Progress
 
@@ -76,6 +77,11 @@ class _Moments:
         self.mean = self.mean + delta * (count / total)
         self.count = total
 
+    def merge(self, other: "_Moments") -> None:
+        """Add another sample's moments."""
+        if other.count:
+            self.add(other.count, other.mean, other.unbiased_variance())
+
     def unbiased_variance(self) -> Tensor:
         return self.m2 / max(self.count - 1, 1)
 
@@ -117,9 +123,17 @@ def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_M
 
 
 def recalibrate_from_(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, autocast: Any, progress: Progress = SILENT
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    autocast: Any,
+    progress: Progress = SILENT,
+    shared: bool = False,
 ) -> None:
-    """`recalibrate_` on prepared batches; `autocast` is the context of each forward pass (reusable)."""
+    """`recalibrate_` on prepared batches; `autocast` is the context of each forward pass (reusable).
+
+    shared: each rank comes with batches of its own, and the statistics are those of all.
+    """
     layers = batch_norms(network)
     if not layers:
         return
@@ -130,7 +144,10 @@ def recalibrate_from_(
             if inputs.shape[0] == 1:
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
             network(inputs)
-    for layer, moments in zip(layers, all_moments, strict=True):
+    first, *others = distributed.everyones(all_moments) if shared else [all_moments]
+    for layer, moments, *more in zip(layers, first, *others, strict=True):
+        for each in more:
+            moments.merge(each)
         if moments.count == 0:  # a layer that the forward pass never met keeps the reset statistics
             continue
         cast(Tensor, layer.running_mean).copy_(moments.mean)
