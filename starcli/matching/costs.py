@@ -11,8 +11,9 @@ from torch import Tensor
 
 from starcli.archspec import Resolved
 from starcli.matching.assignment import Indices
-from starcli.matching.layout import Family, Layout, Stack, layout
+from starcli.matching.layout import Family, Layout, layout
 from starcli.matching.nested import Product, Term
+from starcli.matching.stacks import Stack
 
 EPS = float(np.finfo(np.float32).eps)
 WIDENED = 1 << 15

@@ -25,8 +25,10 @@ class Descent:
         self.free = {i for i, each in enumerate(self.families) if any(sizes[name].size > 1 for name in each.groups)}
         self.sweeps = 0
 
-    def run(self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0) -> None:
-        """Sweep over all groups, in random order, until none gains or `max_sweeps` are done.
+    def run(
+        self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0, *, forward: bool = False
+    ) -> None:
+        """Sweep over all groups until none gains or `max_sweeps` are done: in random order, or from the input on.
 
         With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may
         then fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
@@ -36,7 +38,10 @@ class Descent:
             if not stale:
                 return
             self.sweeps += 1
-            for i in generator.permutation(sorted(stale)).tolist():
+            order = generator.permutation(sorted(stale)).tolist()
+            if forward:
+                order.sort(key=lambda i: self.families[i].depth)
+            for i in order:
                 stale.discard(i)
                 if self.improve(self.families[i], weight):
                     stale |= self.free & set(self.families[i].neighbours)

@@ -1,117 +1,15 @@
-"""What matching needs of a spec: which units stand beside which, laid out so that each cost matrix is one product.
-
-A *chain* is what one root group brings into one block: its own sub-axis and those of the groups within it, a single
-axis of prod(sizes) positions on which a single permutation acts. For every chain S all blocks that bear it are stacked
-as rows of one matrix (rows, |S|): a row is a position along the other axes of a block. Moving the other chains reorders
-rows, so
-
-    cost of S = A.T @ B[source]      (|S|, |S|)
-
-where A and B are the stacks of the two models and `source` follows from the other chains' permutations.
-"""
+"""All stacks of a spec, and its families: what is matched at once."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from starcli.archspec import Block, Resolved
-from starcli.matching.assignment import Indices
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A root group and the groups within it that stand together in a block, parents first."""
-
-    groups: tuple[str, ...]
-    parents: tuple[tuple[int, ...], ...]
-    """For each group the positions in `groups` of its parents, outermost first."""
-    sizes: tuple[int, ...]
-
-    @property
-    def root(self) -> str:
-        return self.groups[0]
-
-    @property
-    def size(self) -> int:
-        return prod(self.sizes)
-
-    def flat(self, index: Mapping[str, Indices]) -> Indices:
-        """The permutation of the chain's positions (size,): new position -> old position."""
-        if len(self.groups) == 1:
-            return index[self.root]
-        grids = np.ogrid[tuple(slice(n) for n in self.sizes)]
-        old = np.zeros(self.sizes, dtype=np.int64)
-        for k, group in enumerate(self.groups):
-            at = tuple(grids[parent] for parent in (*self.parents[k], k))
-            old += index[group][at] * prod(self.sizes[k + 1 :])
-        return old.reshape(-1)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Rows start:stop of a stack: a strided view of a contiguous tensor, the chain's own sub-axes last."""
-
-    tensor: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-    start: int
-    stop: int
-
-    def extended(self, by: "Piece") -> "Piece | None":
-        """This piece with the one below it, where the two are one view."""
-        joined = by.offset == self.offset + self.shape[0] * self.strides[0]
-        if not joined or (self.tensor, self.strides, self.shape[1:]) != (by.tensor, by.strides, by.shape[1:]):
-            return None
-        return replace(self, shape=(self.shape[0] + by.shape[0], *self.shape[1:]), stop=by.stop)
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The rows of one chain: first those beside nothing that moves, then those of output axes, then the others."""
-
-    chain: Chain
-    pieces: tuple[Piece, ...]
-    rows: int
-    fixed_rows: int
-    output_rows: int
-    """Rows up to here are fixed or of output axes: axis 0 of a tensor, what makes a unit rather than what it feeds."""
-    base: Indices
-    """(moving rows,) source row, counted from the first moving one, where all other units are those numbered 0."""
-    units: Indices
-    """(others, moving rows) positions in the concatenated permutation of all chains."""
-    strides: Indices
-    """(others, moving rows) rows from one unit of that chain to the next."""
-    share: NDArray[np.float64]
-    """(rows,) 1 / the number of times that the row's block is stacked for the same root group."""
-    counted: tuple[tuple[int, int], ...]
-    """Ranges of the rows that enter the objective through this stack: of every block the first one's."""
-
-    def source(self, state: Indices) -> Indices:
-        """(moving rows,) the moving row of the model that belongs at each, given the permutations of all chains."""
-        source = self.base
-        for units, strides in zip(self.units, self.strides, strict=True):
-            source = source + state[units] * strides
-        return source
-
-    def rows_of(self, state: Indices) -> Tensor:
-        """(rows,) the row of the model that belongs at each row."""
-        return torch.from_numpy(np.concatenate([np.arange(self.fixed_rows), self.source(state) + self.fixed_rows]))
-
-    def fill(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The stack (rows, chain size) of a model, float32 on the CPU."""
-        stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32)
-        for piece in self.pieces:
-            values = tensors[piece.tensor].detach().contiguous().as_strided(piece.shape, piece.strides, piece.offset)
-            stacked[piece.start : piece.stop].view(piece.shape).copy_(values)
-        return stacked
+from starcli.matching.stacks import Chain, Place, Stack, Stacked, places_of, stack_of
 
 
 @dataclass(frozen=True)
@@ -126,6 +24,9 @@ class Family:
     """Whether some block bears it twice, so that its costs depend on its own permutation."""
     neighbours: tuple[int, ...]
     """Numbers of the families (itself among them if quadratic) whose costs change when it moves."""
+
+    depth: int
+    """Layers between the input and the family, roughly: the fewest steps from what makes units to what they feed."""
 
     @property
     def nested(self) -> bool:
@@ -143,150 +44,38 @@ class Layout:
     families: tuple[Family, ...]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A chain in a block, and the positions of its sub-axes there."""
-
-    chain: Chain
-    axes: tuple[int, ...]
-    output: bool
-
-
-@dataclass(frozen=True)
-class _Stacked:
-    """A block as seen by the `focus`-th of its places."""
-
-    block: Block
-    places: tuple[_Place, ...]
-    focus: int
-
-    @property
-    def others(self) -> tuple[_Place, ...]:
-        return self.places[: self.focus] + self.places[self.focus + 1 :]
-
-    @property
-    def kind(self) -> int:
-        """0 where nothing else moves, 1 on output axes, 2 on the others: the order within a stack."""
-        return 0 if len(self.places) == 1 else 1 if self.places[self.focus].output else 2
-
-
 @lru_cache(maxsize=4)
 def layout(spec: Resolved) -> Layout:
     """The layout of a spec; made once for the specs last used."""
     rank = {name: i for i, name in enumerate(spec.groups)}
     blocks = [block for name in spec.learnable() for block in spec.blocks.get(name, ())]
-    placed = [(block, _places(block, rank)) for block in blocks]
-    found: dict[Chain, list[_Stacked]] = {}
+    placed = [(block, places_of(block, rank)) for block in blocks]
+    found: dict[Chain, list[Stacked]] = {}
     for block, places in placed:
         for focus, place in enumerate(places):
-            found.setdefault(place.chain, []).append(_Stacked(block, places, focus))
+            found.setdefault(place.chain, []).append(Stacked(block, places, focus))
     starts = np.cumsum([0, *(chain.size for chain in found)]).tolist()
     offsets = dict(zip(found, starts, strict=False))
-    stacks = tuple(_stack(chain, stacked, offsets, spec.shapes) for chain, stacked in found.items())
-    families = _families(spec, tuple(found), [places for _, places in placed])
+    stacks = tuple(stack_of(chain, stacked, offsets, spec.shapes) for chain, stacked in found.items())
+    families = _families(spec, tuple(found), placed)
     return Layout(spec, stacks, tuple(offsets.values()), families)
 
 
-def _places(block: Block, rank: Mapping[str, int]) -> tuple[_Place, ...]:
-    """The chains of a block, in the order of their roots' sub-axes."""
-    places = []
-    for root, name in enumerate(block.groups):
-        if name is None or block.parents[root]:
-            continue
-        inner = [k for k, parents in enumerate(block.parents) if parents and parents[0] == root]
-        axes = (root, *sorted(inner, key=lambda k: (rank[str(block.groups[k])], k)))
-        chain = Chain(
-            groups=tuple(str(block.groups[k]) for k in axes),
-            parents=tuple(tuple(axes.index(parent) for parent in block.parents[k]) for k in axes),
-            sizes=tuple(block.shape[k] for k in axes),
-        )
-        places.append(_Place(chain, axes, output=block.axes[root] == 0))
-    return tuple(places)
-
-
-def _stack(
-    chain: Chain, stacked: list[_Stacked], offsets: Mapping[Chain, int], shapes: Mapping[str, tuple[int, ...]]
-) -> Stack:
-    """All blocks that bear `chain`, one below the other."""
-    stacked = sorted(stacked, key=lambda each: each.kind)
-    width = max(len(each.others) for each in stacked)
-    pieces: list[Piece] = []
-    counted: list[tuple[int, int]] = []
-    tables, shares, start = [], [], 0
-    counts = {0: 0, 1: 0, 2: 0}
-    for each in stacked:
-        piece = _piece(each, start, shapes[each.block.tensor])
-        start = piece.stop
-        counts[each.kind] += piece.stop - piece.start
-        joined = pieces[-1].extended(piece) if pieces else None
-        pieces[-1:] = [joined] if joined else [*pieces[-1:], piece]
-        if each.focus == 0:
-            follows = bool(counted) and counted[-1][1] == piece.start
-            counted[-1:] = [(counted[-1][0], piece.stop)] if follows else [*counted[-1:], (piece.start, piece.stop)]
-        times = Counter(place.chain.root for place in each.places)[chain.root]
-        shares.append(np.full(piece.stop - piece.start, 1 / times))
-        if each.kind:
-            tables.append(_rows(each, piece, width, offsets))
-    base, units, strides = (np.concatenate(parts, axis=-1) for parts in zip(*tables, strict=True)) if tables else _NONE
-    return Stack(
-        chain=chain,
-        pieces=tuple(pieces),
-        rows=start,
-        fixed_rows=counts[0],
-        output_rows=counts[0] + counts[1],
-        base=base - counts[0],
-        units=units,
-        strides=strides,
-        share=np.concatenate(shares),
-        counted=tuple(counted),
-    )
-
-
-_NONE = (np.zeros(0, np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64))
-
-
-def _piece(each: _Stacked, start: int, shape: tuple[int, ...]) -> Piece:
-    block, own = each.block, each.places[each.focus].axes
-    moving = [axis for place in each.others for axis in place.axes]
-    still = [k for k in range(len(block.shape)) if k not in own and k not in moving]
-    order = (*moving, *still, *own)
-    steps = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    return Piece(
-        tensor=block.tensor,
-        shape=tuple(block.shape[k] for k in order),
-        strides=tuple(block.steps[k] * steps[block.axes[k]] for k in order),
-        offset=sum(start * step for start, step in zip(block.starts, steps, strict=True)),
-        start=start,
-        stop=start + prod(block.shape) // each.places[each.focus].chain.size,
-    )
-
-
-def _rows(each: _Stacked, piece: Piece, width: int, offsets: Mapping[Chain, int]) -> tuple[Indices, Indices, Indices]:
-    """`base` (rows,), `units` and `strides` (width, rows) of one piece; see `Stack`. Unused others have stride 0."""
-    sizes = [place.chain.size for place in each.others]
-    rows = piece.stop - piece.start
-    still = rows // prod(sizes)
-    at = np.unravel_index(np.arange(rows), (*sizes, still))
-    units = np.zeros((width, rows), dtype=np.int64)
-    strides = np.zeros((width, rows), dtype=np.int64)
-    for k, place in enumerate(each.others):
-        units[k] = offsets[place.chain] + at[k]
-        strides[k] = prod(sizes[k + 1 :]) * still
-    return piece.start + at[-1], units, strides
-
-
-def _families(spec: Resolved, chains: tuple[Chain, ...], placed: list[tuple[_Place, ...]]) -> tuple[Family, ...]:
+def _families(
+    spec: Resolved, chains: tuple[Chain, ...], placed: list[tuple[Block, tuple[Place, ...]]]
+) -> tuple[Family, ...]:
     """One family for each root group that matching can move, in the order of the spec."""
     stacks: dict[str, list[int]] = {}
     for number, chain in enumerate(chains):
         stacks.setdefault(chain.root, []).append(number)
     beside: dict[str, set[str]] = {root: set() for root in stacks}
-    for places in placed:
+    for _, places in placed:
         times = Counter(place.chain.root for place in places)
         for root in times:
             beside[root] |= {other for other in times if other != root or times[root] > 1}
     roots = [name for name in spec.groups if name in stacks]
     numbers = {root: i for i, root in enumerate(roots)}
+    depths = _depths(placed)
     return tuple(
         Family(
             root=root,
@@ -294,6 +83,28 @@ def _families(spec: Resolved, chains: tuple[Chain, ...], placed: list[tuple[_Pla
             stacks=tuple(stacks[root]),
             quadratic=root in beside[root],
             neighbours=tuple(sorted(numbers[other] for other in beside[root])),
+            depth=depths.get(root, 0),
         )
         for root in roots
     )
+
+
+def _depths(placed: Sequence[tuple[Block, tuple[Place, ...]]]) -> dict[str, int]:
+    """The fewest steps to every root from those that the network's input makes; nothing where none is found."""
+    feeds: dict[str, set[str]] = {}
+    first: dict[bool, set[str]] = {False: set(), True: set()}
+    for block, places in placed:
+        made = {place.chain.root for place in places if place.output}
+        used = {place.chain.root for place in places if not place.output}
+        for root in used:
+            feeds.setdefault(root, set()).update(made - {root})
+        if not used and max(block.axes) > 0:
+            # a depthwise convolution has one input a unit, too, but a network of one input channel is rare
+            inputs = prod(n for n, axis in zip(block.shape, block.axes, strict=True) if axis == 1)
+            first[inputs > 1] |= made
+    reached = first[True] or first[False]
+    depths = dict.fromkeys(reached, 0)
+    while reached:
+        reached = {other for root in reached for other in feeds.get(root, ())} - set(depths)
+        depths |= dict.fromkeys(reached, 1 + max(depths.values()))
+    return depths

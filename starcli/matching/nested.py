@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.matching.assignment import Floats, Indices, assign
-from starcli.matching.layout import Chain
+from starcli.matching.stacks import Chain
 
 ROUNDS = 8
 Found = dict[str, Indices]

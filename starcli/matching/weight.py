@@ -49,9 +49,9 @@ def match_weights(
 ) -> Match:
     """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
 
-    Given a `start`, descends from there; without one, makes a detour first (see above). Each of `restarts` - 1 further
-    rounds makes a detour from the best permutation so far and is kept where it ends higher. Groups come in random
-    order; the same seed gives the same result. The objective is never below that of `start` (default: the identity).
+    Given a `start`, descends from there; without one, makes two detours first (see `search`). Each of `restarts` - 1
+    further rounds makes a detour from the best permutation so far and is kept where it ends higher. The same seed gives
+    the same result. The objective is never below that of `start` (default: the identity).
     Raises StarcliError where the tensors do not fit the spec or are not finite.
     """
     _check(reference, spec, "the reference")
