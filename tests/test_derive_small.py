@@ -5,6 +5,7 @@ import math
 import derive_networks as nets
 import pytest
 import torch
+from torch import nn
 
 from starcli.derive import derive, derive_and_prove
 
@@ -89,3 +90,26 @@ def test_the_network_is_left_as_it_was():
     assert network.training
     assert not network.down.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+class Silenced(nn.Module):
+    """Attention whose fused bias has its keys' part set to zero in place (Swin V2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(5, 12), nn.Linear(4, 3)
+
+    def forward(self, x):
+        bias = self.qkv.bias.clone()
+        bias[4:8].zero_()
+        q, k, v = nn.functional.linear(x, self.qkv.weight, bias).chunk(3, -1)
+        return self.out(torch.softmax(q @ k.transpose(-2, -1), -1) @ v)
+
+
+def test_zeros_written_into_a_view_fix_nothing():
+    derived = derive_and_prove(Silenced(), (torch.rand(2, 6, 5),))
+    assert derived.proof is not None
+    assert derived.proof.proved
+    assert not derived.notes
+    assert not derived.rejected
+    assert sorted(group.size for group in derived.resolved.groups.values()) == [4, 4]
