@@ -2,8 +2,8 @@
 
     torchrun --standalone --nproc-per-node 2 tests/ranks.py LINES.json OUT
 
-A line may begin with a word about what goes wrong: `!bug` and `!error` in a step of rank 1, `!kill` in its fourth step of
-the first attempt.
+A line may begin with a word about what goes wrong: `!bug` and `!error` in a step of rank 1, `!kill` in its fourth step
+of the first attempt.
 """
 
 import contextlib
