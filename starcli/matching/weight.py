@@ -89,10 +89,18 @@ def match_many(
 
     progress.start("aligning", len(models))
     found = []
-    with ThreadPoolExecutor(workers or torch.get_num_threads()) as pool:
-        for match in pool.map(one, range(len(models))):
-            found.append(match)
-            progress.step()
+    threads = torch.get_num_threads()
+    workers = max(1, min(workers or threads, len(models)))
+    try:
+        # each with its share of the cores: two teams on the same ones wait for each other
+        with ThreadPoolExecutor(
+            workers, initializer=torch.set_num_threads, initargs=(max(1, threads // workers),)
+        ) as pool:
+            for match in pool.map(one, range(len(models))):
+                found.append(match)
+                progress.step()
+    finally:
+        torch.set_num_threads(threads)
     progress.finish()
     return found
 
