@@ -130,7 +130,7 @@ class _Resolver:
         if not shape:
             return fixed
         if len(found) != 1:
-            where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found)
+            where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
             problem = (
                 f"{self.spec.source}: {where} both name it" if found else f"no line of {self.spec.source} names it"
             )
@@ -171,7 +171,7 @@ class _Resolver:
     def read_group(self, name: str, lines: _Lines) -> None:
         found = lines.matching(name)
         if len(found) > 1:
-            where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found)
+            where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
             self.problems.append(f"group {name}: {self.spec.source}: {where} both name it")
         for line, bindings in found[:1]:
             if not isinstance(line, GroupLine):

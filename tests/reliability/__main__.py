@@ -1,6 +1,7 @@
-"""`python -m tests.reliability [SECTION...]`: run the trials and write tests/RELIABILITY.md.
+"""`python -m tests.reliability [SECTION[/TARGET]...]`: run the trials and write tests/RELIABILITY.md.
 
-Sections that are not named keep the rows of their last run, which lie in tests/reliability/results.json.
+Rows that are not run again are those of their last run, which lie in tests/reliability/results.json. A target, as in
+`fuzz/image`, is one reader to fuzz.
 """
 
 import json
@@ -21,6 +22,9 @@ from .faults import Row
 HERE = Path(__file__).parent
 RESULTS, TABLE = HERE / "results.json", HERE.parent / "RELIABILITY.md"
 RANDOM_KILLS, FUZZED = 50, 100_000
+ONLY: set[str] = set()
+"""The readers to fuzz; none named: all."""
+
 TITLES = {
     "hostile": "Hostile files: refused in one error, in 2 s and 200 MB over their size, nothing run, nothing written",
     "fuzz": "Mutated files, from a fixed seed",
@@ -70,6 +74,8 @@ def fuzz_rows(place: Path) -> Iterator[Row]:
     trial.quiet_import()
     warnings.simplefilter("ignore")
     for target in fuzz.targets():
+        if ONLY and target.name not in ONLY:
+            continue
         yield f"{target.name}, mutated", FUZZED, fuzz.run(target, FUZZED, place)
 
 
@@ -158,14 +164,20 @@ def main() -> int:
     """Run what was named, or all; exit status 1 where a trial failed."""
     names = sys.argv[1:] or list(SECTIONS)
     failed = False
-    for name in names:
+    for words in names:
+        name, _, target = words.partition("/")
+        ONLY.clear()
+        ONLY.update({target} - {""})
         began = time.monotonic()
         rows = run(name)
         failed = failed or not rows or any(defects for _, _, defects in rows)
         # read anew: sections may run side by side
         results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        RESULTS.write_text(json.dumps({**results, name: rows}, indent=1, sort_keys=True) + "\n")
-        TABLE.write_text(table({**results, name: rows}))
+        fresh = {case for case, _, _ in rows}
+        kept = [row for row in results.get(name, []) if row[0] not in fresh] if target else []
+        results[name] = [*kept, *rows]
+        RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        TABLE.write_text(table(results))
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     return int(failed)
 
