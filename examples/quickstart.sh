@@ -4,8 +4,10 @@
 set -euo pipefail
 mkdir -p "${1:-runs/quickstart}" && cd "${1:-runs/quickstart}"
 
-# eight solutions of the same task: five sources of the star, three that it will never see
-starcli train --recipe quickstart --seeds 0-7 -o '{seed}.safetensors'
+# eight solutions of the same task, on two cores: five sources of the star, three that it will never see
+starcli train --recipe quickstart --seeds 0-3 -o '{seed}.safetensors' &
+starcli train --recipe quickstart --seeds 4-7 -o '{seed}.safetensors'
+wait $!
 
 # a star model of the first five (Algorithm 1: align, then descend on the lines to all of them)
 starcli star --sources {0..4}.safetensors --epochs 50 --restarts 10 --aligned-sources aligned -o star.safetensors
@@ -18,4 +20,4 @@ starcli barrier --star star.safetensors --sources {0..4}.safetensors --held-out 
 starcli bma --star star.safetensors --sources {0..4}.safetensors --samples 5 --repeats 5
 
 # the five sources fused into one network of the same size, against their ensemble
-starcli fuse --sources {0..4}.safetensors --epochs 50 -o fused.safetensors
+starcli fuse --sources {0..4}.safetensors -o fused.safetensors
