@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -148,15 +149,24 @@ def run(name: str) -> list[Row]:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        with tempfile.TemporaryDirectory() as place, os.fdopen(writing, "w") as out:
-            for row in SECTIONS[name](Path(place)):
-                print(f"{name}: {row[0]}: {row[1]} trials, {len(row[2])} failed", *row[2], sep="\n  ", file=sys.stderr)
-                out.write(json.dumps(row) + "\n")
-        os._exit(0)
+        status = 1
+        try:
+            with tempfile.TemporaryDirectory() as place, os.fdopen(writing, "w") as out:
+                for row in SECTIONS[name](Path(place)):
+                    said = [f"{name}: {row[0]}: {row[1]} trials, {len(row[2])} failed", *row[2]]
+                    print(*said, sep="\n  ", file=sys.stderr, flush=True)
+                    out.write(json.dumps(row) + "\n")
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
     os.close(writing)
     with os.fdopen(reading) as lines:
         found = [json.loads(line) for line in lines]
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise SystemExit(f"{name}: ended with status {status}; its rows are not kept")
     return found
 
 
