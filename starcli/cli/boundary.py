@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 import typer
 
@@ -148,8 +148,3 @@ def _broken(stream: TextIO) -> bool:
     except (OSError, ValueError):
         return True
     return False
-
-
-def usage_error(message: str) -> NoReturn:
-    """The words do not make sense together: exit status 2."""
-    raise typer.BadParameter(message)
