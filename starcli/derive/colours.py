@@ -126,6 +126,7 @@ def close(atoms: Atoms, parameters: dict[str, Parameter]) -> tuple[Occurrences, 
     their values, become one).
     """
     while True:
+        _unite_equal_sets(atoms)
         where = occurrences(atoms, parameters)
         colours = refine(atoms, where)
         before = _state(atoms, colours)
@@ -133,6 +134,24 @@ def close(atoms: Atoms, parameters: dict[str, Parameter]) -> tuple[Occurrences, 
             relate(atoms, colours.nodes[pairs[0]], colours.nodes[pairs[1]], "as sets of the same units")
         if _state(atoms, colours) == before:
             return where, colours
+
+
+def _unite_equal_sets(atoms: Atoms) -> None:
+    """Parents of the very same children are one thing: sets that came to have the same members only after they had been
+    made. (Swin V2 normalises each branch before it joins the residual stream.)"""
+    while True:
+        child, parent = atoms.edges()
+        names, index, count = np.unique(parent, return_inverse=True, return_counts=True)
+        members = np.zeros(len(names), dtype=np.uint64)
+        np.add.at(members, index, _mix(child))
+        _, first, same = np.unique(
+            np.stack([members, count.astype(np.uint64)]), axis=1, return_index=True, return_inverse=True
+        )
+        chief = names[first[same.reshape(-1)]]
+        again = (chief != names) & ~(atoms.is_fixed(chief) & atoms.is_fixed(names))
+        if not again.any():
+            return
+        atoms.union(names[again], chief[again])
 
 
 def _state(atoms: Atoms, colours: Colours) -> tuple[int, int, int]:
