@@ -1,29 +1,26 @@
 """Time of a barrier with re-estimated statistics, against the published loop and against bare forward passes.
 
-    python tests/benchmarks/bench_barrier.py [--images 2000] [--points 5] [--rounds 5] [--json FILE]
+    python tests/benchmarks/bench_barrier.py [--quick] [--images 2000] [--points 5] [--rounds 5] [--json FILE]
 
 One thread, processor time (what a busy machine gives to others does not count). Every round runs all contestants one
 after the other, so that a noisy machine hurts all alike;
-ratios are paired within the round, and their median and extremes are printed. The network is the small ResNet of width
+ratios are paired within the round. The network is the small ResNet of width
 16 on random 3 x 32 x 32 images. The loop is the published one: a DataLoader, a deep copy of a model for each point, its
 state dict interpolated tensor by tensor, one train-mode pass for the statistics, then train and test evaluated, ends
 included, in a process of its own, since ours change how freed memory is kept; its statistics are a cumulative average
 with a reset, so that both measure the same losses.
 """
 
-import argparse
 import copy
-import json
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from rows import Row, parser, save, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -32,11 +29,12 @@ from starcli.data import MemorySplit, Normalisation
 from starcli.evaluation import Evaluator
 from starcli.memory import keep_freed_memory
 from starcli.models.flat import FlatNetwork
-from starcli.path import Barrier, barrier, grid
+from starcli.path import barrier, grid
 
 CPU = torch.device("cpu")
 BARE_BATCHES = (32, 64, 128, 256)
-NAMES = ("loop", "fp32", "bf16", *(f"bare forward, batch {size}" for size in BARE_BATCHES))
+BARE = ("bare forward", "bare forward as the statistics need it")
+NAMES = ("loop", "fp32", "bf16", *(f"{kind}, batch {size}" for kind in BARE for size in BARE_BATCHES))
 SHAPE, CLASSES, WIDTH, LOOP_BATCH = (3, 32, 32), 10, 16, 128
 
 
@@ -86,9 +84,9 @@ def published_loop(a: dict[str, Tensor], b: dict[str, Tensor], train: Any, test:
     return losses
 
 
-def bare_passes(network: nn.Module, batches: list[Tensor], passes: int) -> None:
-    """As many forward passes as a barrier needs, and nothing else."""
-    network.eval()
+def bare_passes(network: nn.Module, batches: list[Tensor], passes: int, *, training: bool = False) -> None:
+    """So many forward passes and nothing else; in training mode BatchNorm computes the batches' statistics."""
+    network.train(training)
     with torch.inference_mode():
         for _ in range(passes):
             for inputs in batches:
@@ -114,14 +112,22 @@ def contestants(images: int, points: int) -> tuple[dict[str, Callable[[], Any]],
     def loop() -> None:
         results["loop"] = published_loop(a, b, *loaders, points)
 
-    def bare(size: int) -> None:
+    inputs = {
+        (split, size): [x for x, _ in split.batches(size, channels_last=True)]
+        for split in (train, test)
+        for size in BARE_BATCHES
+    }
+
+    def bare(size: int, training: bool) -> None:
         # statistics and scores of the training split, scores of the test split: 2.2 times the images
-        for split, passes in ((train, 2 * points), (test, points)):
-            bare_passes(NETWORK, [x for x, _ in split.batches(size, channels_last=True)], passes)
+        bare_passes(NETWORK, inputs[train, size], points, training=training)
+        bare_passes(NETWORK, inputs[train, size], points)
+        bare_passes(NETWORK, inputs[test, size], points)
 
     runs: dict[str, Callable[[], Any]] = {"loop": loop, "fp32": lambda: ours("fp32"), "bf16": lambda: ours("bf16")}
     for size in BARE_BATCHES:
-        runs[f"bare forward, batch {size}"] = lambda size=size: bare(size)
+        runs[f"bare forward, batch {size}"] = lambda size=size: bare(size, False)
+        runs[f"bare forward as the statistics need it, batch {size}"] = lambda size=size: bare(size, True)
     return runs, results
 
 
@@ -138,12 +144,14 @@ def serve(pipe: Connection, images: int, points: int, keeps_memory: bool) -> Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--points", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    """Measure and print."""
+    options_of = parser(__doc__)
+    options_of.add_argument("--images", type=int, default=2000)
+    options_of.add_argument("--points", type=int, default=5)
+    options_of.add_argument("--rounds", type=int, default=5)
+    options = options_of.parse_args()
+    if options.quick:
+        options.images, options.rounds = 300, 1
     context = multiprocessing.get_context("spawn")
     pipes = []
     for keeps_memory in (False, True):
@@ -162,30 +170,34 @@ def main() -> None:
                 seconds[name].append(taken)
     for pipe in pipes:
         pipe.send(None)
-    report(seconds, results, options.json)
+    what = f"barrier, {options.points} points, resnet of width {WIDTH}, {options.images:,} images"
+    save(options.json, [show(row) for row in rows(what, seconds, results)])
 
 
-def report(seconds: dict[str, list[float]], results: dict[str, Any], path: Path | None) -> None:
-    """A table of medians and paired speed-ups over the loop, and the differences between the losses."""
-    print(f"{'':28}{'seconds':>9}{'times faster than the loop (median, least, most)':>52}")
-    rows = {}
-    for name, times in seconds.items():
-        ratios = sorted(loop / own for loop, own in zip(seconds["loop"], times, strict=True))
-        rows[name] = {"seconds": statistics.median(times), "faster": statistics.median(ratios), "all": ratios}
-        print(f"{name:28}{statistics.median(times):9.2f}{statistics.median(ratios):38.2f}", end="")
-        print(f"{ratios[0]:7.2f}{ratios[-1]:7.2f}")
-    exact: Barrier = results["fp32"]
-    differences = {
-        "fp32 against the loop": max(abs(x - y) for x, y in zip(exact.train.loss, results["loop"], strict=True)),
-        "bf16 against fp32": max(abs(x - y) for x, y in zip(exact.train.loss, results["bf16"].train.loss, strict=True)),
-        "bf16 against fp32, barrier": abs(exact.train.loss_barrier - results["bf16"].train.loss_barrier),
-    }
-    for name, value in differences.items():
-        print(f"largest difference of the train loss, {name}: {value:.1e}")
-    capability = torch.backends.cpu.get_cpu_capability()
-    print(f"CPU: {capability}, bf16 instructions: {torch.cpu._is_avx512_bf16_supported()}")
-    if path is not None:
-        path.write_text(json.dumps({"rows": rows, "differences": differences, "cpu": capability}, indent=1))
+def rows(what: str, seconds: dict[str, list[float]], results: dict[str, Any]) -> list[Row]:
+    """Both precisions against the loop, with their differences, and float32 against the best of the bare passes."""
+    exact, coarse = results["fp32"], results["bf16"]
+    losses = [exact.train.loss, results["loop"], coarse.train.loss]
+    off_loop, off_exact = (max(abs(x - y) for x, y in zip(losses[0], other, strict=True)) for other in losses[1:])
+    off_barrier = abs(exact.train.loss_barrier - coarse.train.loss_barrier)
+    instructions = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
+    found = []
+    for name, target, note in (
+        ("fp32", "1.6", f"largest difference of the train loss {off_loop:.0e}"),
+        (
+            "bf16",
+            "2.5",
+            f"a CPU {instructions} bf16 instructions; from fp32: loss {off_exact:.0e}, barrier {off_barrier:.0e}",
+        ),
+    ):
+        found.append(
+            Row(f"{what}, {name}", "the published loop", seconds[name], seconds["loop"], target=target, note=note)
+        )
+    for kind in BARE:
+        _, size = min((sum(seconds[f"{kind}, batch {size}"]), size) for size in BARE_BATCHES)
+        against = f"{kind}, batch {size}"
+        found.append(Row(f"{what}, fp32", against, seconds["fp32"], seconds[against], kind="price", target="1.1"))
+    return found
 
 
 PROTOTYPE = build(0)

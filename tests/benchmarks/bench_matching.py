@@ -1,30 +1,31 @@
 """How fast `align` is, and how good: against plain coordinate descent, and against rebasin where it can be imported.
 
-    python tests/benchmarks/bench_matching.py [--networks resnet18-cifar,vgg11-bn] [--threads 2] [--json FILE]
+    python tests/benchmarks/bench_matching.py [--quick] [--networks resnet18-cifar,vgg11-bn] [--threads 2] [--json FILE]
 
 Both models of a pair start from their own seed and take a few steps on the digits: far from trained, but with grown
 biases, BatchNorm weights and structure. `--pairs DIR` takes pairs NAME-0.pt, NAME-1.pt of state dicts instead. All
-methods see the same pairs in one process; a line gives the median and the range of the seconds over the repeats, and
-the gain of the objective over the identity. On a machine that is busy elsewhere, `--cpu` counts the process's own time.
+methods see the same pairs in one process; notes give the gain of the objective over the identity, ours and the other's.
+On a machine that is busy elsewhere, `--cpu` counts the process's own time.
 
 - plain: coordinate descent in float32 with scipy, each cost one product per block, all groups in every sweep.
-- descent: `match_weights` started at the identity: the same search, made fast.
-- default: `match_weights` with no start.
-- warm: `match_weights` from the default's result after the reference took one more step.
-- 5 rounds: `match_weights` with `restarts=5`.
-- rebasin 0.0.47: its own groups, so that the gain counts what it finds; it may break the function.
+- from the identity: `match_weights(start=identity)`, the same search as plain, made fast.
+- default: `match_weights` with no start: detours first, see `starcli.matching.search`.
+- 5 rounds: `match_weights(restarts=5)`.
+- rebasin 0.0.47, where it can be imported: its own groups, so that the gain counts what it finds; it may break the
+  function.
 """
 
-import argparse
-import json
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rows import Row, parser, save, show
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,6 +47,10 @@ NETWORKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
     "resnet50": ("resnet50", {}, 64),
     "vit-b16": ("vit", {"patch_size": 16, "dim": 768, "depth": 12, "heads": 12, "mlp_dim": 3072}, 64),
 }
+REBASIN = {"resnet18-cifar": "10", "vgg11-bn": "12"}
+PLAIN = {"densenet40-12": "3", "wrn-22-8": "3", "resnet50": "3", "vit-b16": "3"}
+"""Targets, times faster."""
+
 Tensors = dict[str, Tensor]
 
 
@@ -130,12 +135,14 @@ def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
     return Permutation(spec, {key: torch.from_numpy(np.ascontiguousarray(each)) for key, each in state.index.items()})
 
 
-def rebasin(networks: list[nn.Module], b: Tensors, side: int) -> Tensors | None:
-    """What rebasin makes of the second model, or None where it cannot be imported."""
-    try:
-        from rebasin import PermutationCoordinateDescent
-    except ImportError:
-        return None
+def rebasin_is_there() -> bool:
+    return importlib.util.find_spec("rebasin") is not None
+
+
+def rebasin(networks: list[nn.Module], b: Tensors, side: int) -> Tensors:
+    """What rebasin makes of the second model."""
+    from rebasin import PermutationCoordinateDescent
+
     networks[1].load_state_dict(b)
     PermutationCoordinateDescent(*networks, torch.randn(1, 3, side, side)).rebasin()
     return {key: tensor.detach() for key, tensor in networks[1].state_dict().items()}
@@ -144,78 +151,83 @@ def rebasin(networks: list[nn.Module], b: Tensors, side: int) -> Tensors | None:
 CLOCKS = {False: time.perf_counter, True: time.process_time}
 
 
-def timed(call: Callable[[int], Any], repeats: int, cpu: bool) -> tuple[list[float], list[Any]]:
-    seconds, results = [], []
-    for seed in range(repeats):
-        start = CLOCKS[cpu]()
-        results.append(call(seed))
-        seconds.append(CLOCKS[cpu]() - start)
-    return seconds, results
+@dataclass(frozen=True)
+class Timed:
+    """Seconds and gains over the identity of one method's repeats."""
+
+    seconds: list[float]
+    gains: list[float]
+    first: Any
+
+    @property
+    def gain(self) -> str:
+        return f"{statistics.mean(self.gains):.1f}"
 
 
-def bench(name: str, repeats: int, steps: int, folder: Path | None, cpu: bool) -> list[dict[str, Any]]:
+def bench(name: str, repeats: int, steps: int, folder: Path | None, cpu: bool) -> list[Row]:
     spec, a, b, later, networks = pair(name, steps, folder)
     before = inner_product(a, b, spec)
     layouts.layout(spec)
+    clock = CLOCKS[cpu]
+
+    def run(call: Callable[[int], Any], gain: Callable[[Any], float], times: int = repeats) -> Timed:
+        taken, results = [], []
+        for seed in range(times):
+            begin = clock()
+            results.append(call(seed))
+            taken.append(clock() - begin)
+        return Timed(taken, [gain(result) for result in results], results[0])
+
+    def ours(**options: Any) -> Timed:
+        return run(lambda seed: match_weights(a, b, spec, seed=seed, **options), lambda m: m.objective - before)
+
+    found = {
+        "from the identity": ours(start=Permutation.identity(spec)),
+        "default": ours(),
+        "5 rounds": ours(restarts=5),
+    }
+    common = run(lambda seed: plain(a, b, spec, seed), lambda p: inner_product(a, p.apply(b), spec) - before)
+    others = {"plain coordinate descent": common}
+    if rebasin_is_there() and name in REBASIN:
+        others["rebasin"] = run(
+            lambda _: rebasin(networks, b, NETWORKS[name][2]), lambda left: inner_product(a, left, spec) - before, 2
+        )
     rows = []
-
-    def add(method: str, call: Callable[[int], Any], gain: Callable[[Any], float], times: int = repeats) -> Any:
-        seconds, results = timed(call, times, cpu)
-        if results[0] is None:
-            return None
-        gains = [gain(result) for result in results]
-        rows.append({"network": name, "method": method, "seconds": seconds, "gains": gains})
-        report(rows[-1], rows[0])
-        return results[0]
-
-    identity = Permutation.identity(spec)
-    add("plain", lambda seed: plain(a, b, spec, seed), lambda p: inner_product(a, p.apply(b), spec) - before)
-    add("descent", lambda seed: match_weights(a, b, spec, seed=seed, start=identity), lambda m: m.objective - before)
-    match = add("default", lambda seed: match_weights(a, b, spec, seed=seed), lambda m: m.objective - before)
-    add(
-        "warm",
-        lambda seed: match_weights(later, b, spec, seed=seed, start=match.permutation),
+    for other, theirs in others.items():
+        for method, mine in found.items():
+            target = (
+                "" if method == "5 rounds" else REBASIN.get(name, "") if other == "rebasin" else PLAIN.get(name, "")
+            )
+            note = f"gain {mine.gain} against {theirs.gain}"
+            what = f"align {name}, {method}"
+            rows.append(show(Row(what, other, mine.seconds, theirs.seconds, target=target, note=note)))
+    warm = run(
+        lambda seed: match_weights(later, b, spec, seed=seed, start=found["default"].first.permutation),
         lambda m: m.objective - inner_product(later, b, spec),
     )
-    add("5 rounds", lambda seed: match_weights(a, b, spec, seed=seed, restarts=5), lambda m: m.objective - before)
-    add(
-        "rebasin",
-        lambda seed: rebasin(networks, b, NETWORKS[name][2]),
-        lambda found: inner_product(a, found, spec) - before,
-        times=1,
+    cold = run(
+        lambda seed: match_weights(later, b, spec, seed=seed), lambda m: m.objective - inner_product(later, b, spec)
     )
-    return rows
-
-
-def report(row: Mapping[str, Any], plain_row: Mapping[str, Any]) -> None:
-    median = statistics.median(row["seconds"])
-    ratio = statistics.median(plain_row["seconds"]) / median
-    low, high = min(row["seconds"]), max(row["seconds"])
-    gain = statistics.mean(row["gains"])
-    print(
-        f"{row['network']:15} {row['method']:10} {median:8.3f} s ({low:.3f} to {high:.3f}) "
-        f"{ratio:6.2f} x plain   gain {gain:10.4f}",
-        flush=True,
-    )
+    note = f"gain {warm.gain} against {cold.gain}"
+    what = f"realign {name}, warm, the reference one step later"
+    return [*rows, show(Row(what, "align, cold", warm.seconds, cold.seconds, target="5", note=note))]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cpu", action="store_true")
-    parser.add_argument("--pairs", type=Path)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options_of = parser(__doc__)
+    options_of.add_argument("--networks")
+    options_of.add_argument("--repeats", type=int, default=3)
+    options_of.add_argument("--steps", type=int, default=10)
+    options_of.add_argument("--threads", type=int, default=2)
+    options_of.add_argument("--cpu", action="store_true")
+    options_of.add_argument("--pairs", type=Path)
+    options = options_of.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{options.threads} threads")
+    names = options.networks.split(",") if options.networks else ["densenet40-12"] if options.quick else list(NETWORKS)
     rows = []
-    for name in options.networks.split(","):
+    for name in names:
         rows += bench(name, options.repeats, options.steps, options.pairs, options.cpu)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    save(options.json, rows)
 
 
 if __name__ == "__main__":

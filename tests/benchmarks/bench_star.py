@@ -6,9 +6,6 @@ Both step kinds run interleaved in one process, on random data; times are CPU se
 which a busy machine disturbs less than the clock on the wall. Medians and quartiles over steps.
 """
 
-import argparse
-import json
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from rows import Row, compare, parser, save, show
 from training_support import Small, Stopping, small
 
 from starcli import models
@@ -55,7 +53,7 @@ def random_workspace(name: str, shape: tuple[int, ...], examples: int, arguments
     return Small(name, models.complete(name, arguments, input_shape=shape, num_classes=10), dataset)
 
 
-def steps(label: str, rounds: int) -> dict[str, Any]:
+def steps(label: str, rounds: int) -> Row:
     """Times of single steps of both kinds, as `Run` takes them."""
     name, shape, batch_size, arguments = NETWORKS[label]
     workspace = random_workspace(name, shape, 4 * batch_size, arguments)
@@ -63,83 +61,54 @@ def steps(label: str, rounds: int) -> dict[str, Any]:
     sources = [Source(str(seed), workspace.network(seed).state) for seed in (1, 2)]
     settings = Settings(0.0, False, uniform, 1, None, 1, 1)
     bank = SourceBank(sources, workspace.network(0))
-    objectives = {
-        "plain": Plain(workspace, workspace.network(0), recipe),  # type: ignore[arg-type]
-        "star": OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping()),  # type: ignore[arg-type]
-    }
-    runs = {kind: Run(objective, workspace.dataset.train, recipe, 0) for kind, objective in objectives.items()}
-    for objective in objectives.values():
-        objective.begin_epoch(0)
+    plain = Plain(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
+    star = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
     batch = next(workspace.dataset.train.batches(batch_size, channels_last=True))
     [piece] = cut(batch_size, 1)
-    times: dict[str, list[float]] = {kind: [] for kind in runs}
-    for _ in range(rounds):
-        for kind, run in runs.items():
+
+    def stepper(objective: Plain) -> Callable[[], object]:
+        run = Run(objective, workspace.dataset.train, recipe, 0)
+        objective.begin_epoch(0)
+
+        def step() -> None:
             run.position.step = run.checked = 0
-            times[kind].append(timed(lambda run=run: run._step([(*batch, piece)])))  # type: ignore[misc]
-    ratios = [star / plain for star, plain in zip(times["star"], times["plain"], strict=True)]
-    return {"what": f"step, {label}, batch {batch_size}"} | figures(times["plain"], times["star"], ratios)
+            run._step([(*batch, piece)])
+
+        step()
+        return step
+
+    found = compare(stepper(star), stepper(plain), rounds, time.process_time)
+    target = "1.10" if name == "mlp" else "1.02"
+    return Row(f"a star step, {label}, batch {batch_size}", "a plain step", **found, kind="price", target=target)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """CPU seconds of `work`."""
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
-
-
-def figures(plain: list[float], star: list[float], ratios: list[float]) -> dict[str, float]:
-    """Medians, and quartiles of the paired ratios."""
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
-    return {
-        "plain_ms": 1e3 * statistics.median(plain),
-        "star_ms": 1e3 * statistics.median(star),
-        "ratio": middle,
-        "ratio_low": low,
-        "ratio_high": high,
-    }
-
-
-def whole(sources: int, epochs: int, repeats: int) -> dict[str, Any]:
+def whole(sources: int, epochs: int, repeats: int) -> Row:
     """A star run on the digits, alignment and all, against `train`."""
     workspace = small("resnet", limit=None)
     recipe = Recipe(epochs=epochs)
     found = [train(workspace, recipe.override(epochs=2), seed).tensors for seed in range(sources)]  # type: ignore[arg-type]
     models_ = [Source(str(number), lambda tensors=tensors: tensors) for number, tensors in enumerate(found)]  # type: ignore[misc]
-    plain, star = [], []
-    for seed in range(repeats):
-        plain.append(timed(lambda seed=seed: train(workspace, recipe, seed)))  # type: ignore[misc,arg-type]
-        star.append(timed(lambda seed=seed: starlight(workspace, models_, recipe, seed)))  # type: ignore[misc,arg-type]
-    ratios = [b / a for a, b in zip(plain, star, strict=True)]
-    return {"what": f"run of {epochs} epochs, small resnet, {sources} sources"} | figures(plain, star, ratios)
+    times = compare(
+        lambda: starlight(workspace, models_, recipe, 0),  # type: ignore[arg-type]
+        lambda: train(workspace, recipe, 0),  # type: ignore[arg-type]
+        repeats,
+        time.process_time,
+    )
+    what = f"a star run, {epochs} epochs of 1,437 digits, small resnet, {sources} sources"
+    return Row(what, "a train run of as many epochs", **times, kind="price", target="1.1")
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small networks, few steps")
-    parser.add_argument("--json", type=Path, help="keep the rows in this file")
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     rows = []
     for label in QUICK if options.quick else NETWORKS:
         heavy = label in ("wrn-22-1", "resnet18-cifar", "vit")
-        rows.append(steps(label, 8 if heavy else 100))
-        show(rows[-1])
+        rows.append(show(steps(label, 3 if options.quick else 15 if heavy else 100)))
     for sources in (5,) if options.quick else (5, 50):
-        rows.append(whole(sources, 10, 3))
-        show(rows[-1])
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
-
-
-def show(row: dict[str, Any]) -> None:
-    """One line of the table."""
-    print(
-        f"{row['what']:48} plain {row['plain_ms']:9.2f} ms   star {row['star_ms']:9.2f} ms   "
-        f"ratio {row['ratio']:.3f} ({row['ratio_low']:.3f} to {row['ratio_high']:.3f})",
-        flush=True,
-    )
+        rows.append(show(whole(sources, 2 if options.quick else 10, 1 if options.quick else 3)))
+    save(options.json, rows)
 
 
 if __name__ == "__main__":

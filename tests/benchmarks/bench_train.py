@@ -2,13 +2,10 @@
 
     python tests/benchmarks/bench_train.py [--quick] [--json FILE]
 
-Seconds on the wall, both ways in turn, medians over the repeats; the machine should have nothing else to do. The plain
-loop is given two workers where it is not quick, and what everyone writes: transforms for each image, `loss.item()`.
+Seconds on the wall, both ways in turn; the machine should have nothing else to do. The plain loop is given two workers
+where it is not quick, and what everyone writes: transforms for each image, `loss.item()`.
 """
 
-import argparse
-import json
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
+from rows import Row, compare, parser, save, show
 from training_support import Small, small
 
 from starcli import models
@@ -98,61 +96,38 @@ def plain_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, 
     return work
 
 
-def compare(what: str, slow: Callable[[], object], fast: Callable[[], object], repeats: int) -> dict[str, Any]:
-    """Both in turn; medians of the times and of the paired ratios."""
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for _ in range(repeats):
-        for key, work in (("plain", slow), ("ours", fast)):
-            begin = time.perf_counter()
-            work()
-            times[key].append(time.perf_counter() - begin)
-    ratios = sorted(plain / ours for plain, ours in zip(times["plain"], times["ours"], strict=True))
-    row = {
-        "what": what,
-        "plain_seconds": statistics.median(times["plain"]),
-        "our_seconds": statistics.median(times["ours"]),
-        "times_faster": statistics.median(ratios),
-        "lowest": ratios[0],
-        "highest": ratios[-1],
-    }
-    print(
-        f"{what:52} plain {row['plain_seconds']:8.2f} s   ours {row['our_seconds']:8.2f} s   "
-        f"{row['times_faster']:.2f} times faster ({row['lowest']:.2f} to {row['highest']:.2f})",
-        flush=True,
-    )
-    return row
-
-
-def stacked(seeds: int, epochs: int, hidden: int, repeats: int) -> dict[str, Any]:
+def stacked(seeds: int, epochs: int, hidden: int, repeats: int) -> Row:
     """Many MLPs on the digits."""
     workspace, recipe = small("mlp", limit=None, hidden_dim=hidden), Recipe(epochs=epochs)
-    return compare(
-        f"{seeds} MLPs 64-{hidden}-10, {epochs} epochs: stacked",
-        lambda: [train(workspace, recipe, seed) for seed in range(seeds)],  # type: ignore[arg-type]
+    times = compare(
         lambda: train_stacked(workspace, recipe, range(seeds)),  # type: ignore[arg-type]
+        lambda: [train(workspace, recipe, seed) for seed in range(seeds)],  # type: ignore[arg-type]
         repeats,
+        time.perf_counter,
     )
+    what = f"train --stacked, {seeds} MLPs 64-{hidden}-10, {epochs} epochs"
+    return Row(what, "one after the other", **times, target="10")
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small networks, few images")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="keep the rows in this file")
-    options = parser.parse_args()
+    options_of = parser(__doc__)
+    options_of.add_argument("--threads", type=int, default=2)
+    options = options_of.parse_args()
     torch.set_num_threads(options.threads)
-    repeats, workers, count = (1, 0, 1_000) if options.quick else (3, 2, 5_000)
+    repeats, workers, count = (1, 0, 500) if options.quick else (3, 2, 5_000)
     recipe = Recipe(epochs=1)
     rows = []
     for name, arguments in (("resnet", {"width": 8}), ("resnet18-cifar", {"width": 16})):
         slow = plain_way(name, arguments, recipe, count, workers)
         for precision in ("fp32", "bf16"):
             fast = our_way(name, arguments, recipe, count, precision)
-            rows.append(compare(f"{name} {arguments}, {count} images, {precision}", slow, fast, repeats))
-    rows.append(stacked(20 if options.quick else 100, 5 if options.quick else 25, 32, repeats))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+            what = f"train, an epoch of {name} of width {arguments['width']}, {count:,} images, {precision}"
+            times = compare(fast, slow, repeats, time.perf_counter)
+            rows.append(show(Row(what, "DataLoader, torchvision transforms", **times, target="2")))
+    torch.set_num_threads(1)
+    rows.append(show(stacked(20 if options.quick else 100, 5 if options.quick else 25, 32, repeats)))
+    save(options.json, rows)
 
 
 if __name__ == "__main__":
