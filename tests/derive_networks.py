@@ -209,3 +209,17 @@ class Unknown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = torch.fft.rfft(self.first(x), n=10).real
         return self.last(torch.relu(self.second(h)))
+
+
+class Aggregated(nn.Module):
+    """Layers along a residual stream and one beside it, gathered (DLA): the stream stands there twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.inner, self.beside = nn.Linear(4, 8), nn.Linear(8, 5), nn.Linear(8, 6)
+        self.back, self.down = nn.Linear(5, 8), nn.Linear(22, 3)
+
+    def forward(self, x):
+        early = self.up(x).relu()
+        late = early + self.back(self.inner(early).relu())
+        return self.down(torch.cat([late, early, self.beside(early)], -1).tanh())

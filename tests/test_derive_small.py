@@ -33,6 +33,7 @@ CASES = {
     "shuffled": (nets.Shuffled, (torch.rand(2, 4, 3, 3),), log(2) + 4 * log(2) + 2 * log(4)),
     # the true count is 8!: an axis in shuffled order can only be written if the two parts are told apart
     "shuffled once": (nets.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * log(4)),
+    "aggregated": (nets.Aggregated, (torch.rand(3, 4),), log(8, 5, 6)),
     "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 

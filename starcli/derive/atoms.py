@@ -26,7 +26,7 @@ class Atoms:
         self.reasons: list[str] = [""]
         self._edges: list[tuple[Labels, Labels]] = []
         self._bundles: dict[bytes, int] = {}
-        self._ordinals: list[int] = []
+        self._ordinals: dict[int, int] = {}
 
     def new(self, n: int, fixed: str | None = None) -> Labels:
         """`n` fresh atoms; where `fixed` is given they are fixed, for that reason."""
@@ -104,11 +104,15 @@ class Atoms:
         starts = np.flatnonzero(np.concatenate([[True], np.diff(roots[order]) != 0]))
         if len(starts) == len(names):
             return None
+        times = np.diff(np.append(starts, len(names)))
         rank = np.empty(len(names), dtype=np.int64)
-        rank[order] = np.arange(len(names)) - np.repeat(starts, np.diff(np.append(starts, len(names))))
-        while len(self._ordinals) <= rank.max():
-            self._ordinals.append(int(self.new(1, fixed="another use of the same unit")[0]))
-        return np.array(self._ordinals)[rank][index].reshape(labels.shape)
+        # those that stand here three times are told apart by other atoms than those that stand twice
+        rank[order] = np.arange(len(names)) + np.repeat(times * (times - 1) // 2 - starts, times)
+        distinct, place = np.unique(rank, return_inverse=True)
+        for each in distinct.tolist():
+            if each not in self._ordinals:
+                self._ordinals[each] = int(self.new(1, fixed="another use of the same unit")[0])
+        return np.array([self._ordinals[each] for each in distinct.tolist()])[place][index].reshape(labels.shape)
 
     def pin(self, labels: Labels, reason: str) -> None:
         """Fix all atoms in `labels`."""
