@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -39,14 +40,18 @@ def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
     return tuple(tuple(int(n) for n in getattr(value, "shape", ())) for value in values), many
 
 
+@lru_cache(maxsize=1024)
+def _torchs(file: str) -> bool:
+    return PurePath(file).is_relative_to(_TORCH)
+
+
 def where(node: fx.Node) -> str:
     """`conv2d at resnet.py:93: out = self.conv1(x)`: the operator, and the innermost line that is not torch's own.
 
     Where all lines are (a network put together from torch's modules), the module: `linear in 0.up (Linear)`.
     """
     operator_name = name(node.target)
-    frames = [match.groupdict() for match in _FRAME.finditer(node.meta.get("stack_trace") or "")]
-    own = [frame for frame in frames if not PurePath(frame["file"]).is_relative_to(_TORCH)]
+    own = [match for match in _FRAME.finditer(node.meta.get("stack_trace") or "") if not _torchs(match["file"])]
     if own:
         return f"{operator_name} at {PurePath(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"
     modules = list((node.meta.get("nn_module_stack") or {}).values())
