@@ -223,3 +223,57 @@ class Aggregated(nn.Module):
         early = self.up(x).relu()
         late = early + self.back(self.inner(early).relu())
         return self.down(torch.cat([late, early, self.beside(early)], -1).tanh())
+
+
+class Layered(nn.Module):
+    """Two recurrent layers in two directions, read at all times and at the last."""
+
+    def __init__(self, kind: str, **arguments: object) -> None:
+        super().__init__()
+        self.up = nn.Linear(3, 5)
+        self.cells = getattr(nn, kind)(5, 4, num_layers=2, batch_first=True, **arguments)
+        width = 8 if self.cells.bidirectional else 4
+        self.down, self.last = nn.Linear(width, 2), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, ends = self.cells(F.relu(self.up(x)))
+        return self.down(states).mean(1) + self.last((ends[0] if isinstance(ends, tuple) else ends)[-1])
+
+
+class NormalisedSum(nn.Module):
+    """Linear attention: a one beside the values of each head gathers the sum of its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(4, 3 * 12), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(-1, (3, 3, 4)).permute(2, 0, 3, 1, 4)
+        sums = F.relu(q) @ (F.relu(k).transpose(-1, -2) @ F.pad(v, (0, 1), value=1.0))
+        return self.out((sums[..., :-1] / (sums[..., -1:] + 1e-3)).transpose(1, 2).flatten(2))
+
+
+class Unfolded(nn.Module):
+    """Windows cut out, changed unit by unit and laid together again (outlook attention)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.inner, self.down = nn.Conv2d(2, 6, 1), nn.Linear(6, 6), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.unfold(self.up(x), 3, padding=1)
+        h = self.inner(h.unflatten(1, (6, 9)).transpose(1, -1)).transpose(1, -1).flatten(1, 2)
+        return self.down(F.fold(h, x.shape[2:], 3, padding=1))
+
+
+class Tables(nn.Module):
+    """Constants that no checkpoint has: zeros for a bias, and a table that tells the units of the second layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 2)
+        self.register_buffer("zeros", torch.zeros(6), persistent=False)
+        self.register_buffer("table", torch.arange(5.0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.second(F.relu(self.first(x) + self.zeros)) + self.table))

@@ -1,6 +1,7 @@
 """Small networks with hard structures: derived, proved, and counted by hand."""
 
 import math
+from functools import partial
 
 import derive_networks as nets
 import pytest
@@ -34,6 +35,12 @@ CASES = {
     # the true count is 8!: an axis in shuffled order can only be written if the two parts are told apart
     "shuffled once": (nets.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * log(4)),
     "aggregated": (nets.Aggregated, (torch.rand(3, 4),), log(8, 5, 6)),
+    "lstm": (partial(nets.Layered, "LSTM", bidirectional=True), (torch.rand(2, 6, 3),), log(5, 4, 4, 4, 4)),
+    "gru": (partial(nets.Layered, "GRU"), (torch.rand(2, 6, 3),), log(5, 4, 4)),
+    # three heads, four units of queries and keys and four of values in each
+    "normalised sum": (nets.NormalisedSum, (torch.rand(2, 5, 4),), log(3) + 6 * log(4)),
+    "unfolded": (nets.Unfolded, IMAGE, 2 * log(6)),
+    "tables": (nets.Tables, (torch.rand(3, 4),), log(6)),
     "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 

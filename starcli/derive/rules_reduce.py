@@ -1,7 +1,10 @@
 """Operators that sum, pool or select along axes."""
 
+import math
+
 from starcli.derive.algebra import reduce
 from starcli.derive.call import Call, Result, rule
+from starcli.derive.rules_shape import reshaped
 from starcli.derive.values import Value
 
 
@@ -102,3 +105,21 @@ def pooling(call: Call) -> Result:
         left = reduce(call.atoms, value, axes)
         return call.result([left] * len(call.shapes))
     return call.result([call.positions(value, axes, shape) for shape in call.shapes])
+
+
+@rule("im2col")
+def unfold(call: Call) -> Result:
+    """(B, C, H, W) -> (B, C k, places): every channel with the k positions of a window."""
+    x = call.value("self")
+    batch, channels, *_ = x.shape
+    window = math.prod(call["kernel_size"])
+    spread = (batch, channels, window, call.shape[-1])
+    return reshaped(call.positions(x, (2, 3), spread), call.shape)
+
+
+@rule("col2im")
+def fold(call: Call) -> Result:
+    """(B, C k, places) -> (B, C, H, W): every channel summed over the windows in which a position lies."""
+    x = call.value("self")
+    split = reshaped(x, (*call.shape[:2], math.prod(call["kernel_size"]), x.shape[-1]))
+    return call.positions(split, (2, 3))

@@ -1,5 +1,6 @@
 """Operators that only move positions about: they are run on the label arrays themselves."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -195,7 +196,8 @@ def _repeats(call: Call, factors: Sequence[Labels], parts: Sequence[Value], axis
 
 @rule("constant_pad_nd", "pad")
 def pad(call: Call) -> Result:
-    """Zeros around: where an axis grows, its new positions are one fixed atom. Other modes mix positions."""
+    """Zeros around: where an axis grows, its new positions are one fixed atom (one a set, where several sets of units
+    are padded alike). Other modes mix positions."""
     value, amounts = call.value("self"), call["pad"]
     grown = {len(value.shape) - 1 - i // 2 for i, amount in enumerate(amounts) if amount}
     if call.arguments.get("mode", "constant") != "constant":
@@ -213,6 +215,12 @@ def _padded(call: Call, factor: Labels, value: Value, amounts: Sequence[int], gr
         amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0
         for i, amount in enumerate(amounts)
     ]
-    outside = int(call.atoms.new(1, fixed=f"padding, {call.where}")[0])
+    reason = f"padding, {call.where}"
     labels = torch.from_numpy(np.array(np.broadcast_to(factor, lengths)))
-    return torch.constant_pad_nd(labels, around, outside).numpy()
+    outside = torch.constant_pad_nd(torch.zeros_like(labels), around, 1).numpy() > 0
+    padded = torch.constant_pad_nd(labels, around, int(call.atoms.new(1, fixed=reason)[0])).numpy()
+    if set(varies(factor)) <= grown or call.atoms.is_fixed(factor).all():
+        return padded
+    # units beside which zeros stand in every set of them (a one beside the values of each head): those go with the set
+    rest = [1 if axis in grown else n for axis, n in enumerate(padded.shape)]
+    return np.where(outside, call.atoms.new(math.prod(rest)).reshape(rest), padded)

@@ -17,22 +17,14 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
-from starcli.derive import (
-    nodes,
-    rules_contraction,
-    rules_elementwise,
-    rules_index,
-    rules_normalise,
-    rules_reduce,
-    rules_shape,
-)
+from starcli.derive import nodes
 from starcli.derive.atoms import Atoms, Labels
-from starcli.derive.call import RULES, Call, Parameter, Unknown, fixed
+from starcli.derive.call import Call, Parameter, Unknown, fixed
+from starcli.derive.rules import RULES, elementwise, is_pointwise
 from starcli.derive.values import Value, along_axis
 from starcli.errors import StarcliError
 
 BUFFERS = ("*running_mean", "*running_var")
-RULE_FILES = (rules_contraction, rules_elementwise, rules_index, rules_normalise, rules_reduce, rules_shape)
 _CREATION = {
     "new_zeros",
     "new_ones",
@@ -135,9 +127,9 @@ def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
     if spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
         tensors = program.constants if spec.target in program.constants else program.state_dict
         tensor = tensors.get(spec.target)
-        # float buffers are as unknown as parameters (the proof redraws them); literals in the source are what they are
-        if tensor is not None and (spec.kind == InputKind.CONSTANT_TENSOR or not tensor.is_floating_point()):
-            return tensor
+        # float buffers in checkpoints are as unknown as parameters (the proof redraws them); others are what they are
+        if tensor is not None and not (tensor.is_floating_point() and spec.persistent):
+            return tensor.clone()  # the graph may write into it
     kind = "an input of the network" if spec.kind == InputKind.USER_INPUT else f"the constant {spec.target}"
     return fixed(trace.atoms, tuple(found.shape), range(found.dim()), kind)
 
@@ -214,8 +206,8 @@ class _Graph:
     def call(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Through the operator's rule; without one, everything it touches is pinned."""
         function = RULES.get(name)
-        if function is None and rules_elementwise.is_pointwise(node.target):
-            function = rules_elementwise.elementwise
+        if function is None and is_pointwise(node.target):
+            function = elementwise
         self.trace.step += 1
         if function is not None:
             try:

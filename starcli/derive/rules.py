@@ -1,0 +1,25 @@
+"""All rules: a file that registers some is imported here, and only here."""
+
+from starcli.derive import (
+    rules_contraction,
+    rules_elementwise,
+    rules_index,
+    rules_normalise,
+    rules_recurrent,
+    rules_reduce,
+    rules_shape,
+)
+from starcli.derive.call import RULES
+from starcli.derive.rules_elementwise import elementwise, is_pointwise
+
+FILES = (
+    rules_contraction,
+    rules_elementwise,
+    rules_index,
+    rules_normalise,
+    rules_recurrent,
+    rules_reduce,
+    rules_shape,
+)
+
+__all__ = ["FILES", "RULES", "elementwise", "is_pointwise"]
