@@ -1,0 +1,95 @@
+"""What aligning costs a long star run: 50 ResNet-18 sources matched anew, in epochs of plain training.
+
+    python tests/benchmarks/bench_realign.py [--quick] [--threads 2] [--json FILE]
+
+A star of a few sources, which were trained a few steps on the digits, is begun at random weights and trained for short
+epochs; the alignment at the beginning of each is timed. The epoch of plain training is that of the same network on
+50,000 images of 3 x 32 x 32, extrapolated from single steps.
+"""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from bench_matching import NETWORKS, train
+from bench_star import random_workspace
+from rows import Row, parser, save, seconds, show
+from training_support import Stopping
+
+from starcli import models
+from starcli.models.flat import FlatNetwork
+from starcli.star import Source, SourceBank, uniform
+from starcli.star.objective import HeldOut, OnLines, Settings
+from starcli.star.sources import Realignment
+from starcli.training.engine import Run
+from starcli.training.recipe import Recipe
+
+IMAGES, BATCH, SOURCES = 50_000, 128, 50
+
+
+def step_seconds(architecture: str, repeats: int) -> list[float]:
+    """Seconds of plain steps: forward, backward, SGD; channels last."""
+    arguments = models.complete(architecture, {}, input_shape=(3, 32, 32), num_classes=10)
+    flat = FlatNetwork(models.build(architecture, generator=torch.Generator().manual_seed(0), **arguments))
+    optimizer = torch.optim.SGD([flat.parameters], lr=0.01, momentum=0.9, fused=True)
+    inputs = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(10, (BATCH,))
+
+    def step() -> None:
+        flat.zero_grad()
+        torch.nn.functional.cross_entropy(flat.network(inputs), labels).backward()
+        optimizer.step()
+
+    step()
+    return [seconds(step, time.perf_counter) for _ in range(repeats)]
+
+
+class Timed(SourceBank):
+    """Notes how long each alignment takes, and how many units it moves."""
+
+    def align(self, *arguments: Any, **named: Any) -> Realignment:
+        found: list[Realignment] = []
+        taken = seconds(lambda: found.append(super(Timed, self).align(*arguments, **named)))
+        self.alignments = [*getattr(self, "alignments", []), (taken, sum(found[0].moved))]
+        return found[0]
+
+
+def alignments(name: str, sources: int, epochs: int, steps: int) -> tuple[list[tuple[float, int]], int]:
+    """Seconds and units moved of the alignment at the beginning of each epoch; and the units of all sources."""
+    workspace = random_workspace(name, (3, 32, 32), 32 * steps, {})
+    networks = [workspace.network(seed) for seed in range(1, sources + 1)]
+    found = [train(flat.network, NETWORKS[name][2], 5, seed) for seed, flat in enumerate(networks)]
+    bank = Timed([Source(str(i), lambda state=state: state) for i, state in enumerate(found)], workspace.network(0))  # type: ignore[misc]
+    recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
+    settings = Settings(0.0, False, uniform, 1, "weight", 1, 1)
+    objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
+    Run(objective, workspace.dataset.train, recipe, 0).run()
+    bank.close()
+    return bank.alignments, sources * sum(group.size for group in workspace.spec.resolved.groups.values())
+
+
+def main() -> None:
+    """Measure and print."""
+    options_of = parser(__doc__)
+    options_of.add_argument("--threads", type=int, default=2)
+    options = options_of.parse_args()
+    torch.set_num_threads(options.threads)
+    name, sources, steps = ("densenet40-12", 2, 2) if options.quick else ("resnet18-cifar", 6, 20)
+    found, units = alignments(name, sources, 4, steps)
+    epoch = [statistics.median(step_seconds(name, 1 if options.quick else 5)) * IMAGES / BATCH]
+    rows = []
+    for what, those, target in (("aligned, cold", found[:1], ""), ("realigned, warm", found[1:], "0.03")):
+        times, moved = zip(*those, strict=True)
+        note = (
+            f"{statistics.median(times) / sources:.3f} s a source, {statistics.mean(moved) / units:.0%} of units moved"
+        )
+        whole = [each / sources * SOURCES for each in times]
+        what = f"{SOURCES} {name} sources {what}"
+        against = f"an epoch of {IMAGES:,} images"
+        rows.append(show(Row(what, against, whole, epoch, "price", target=target, note=note)))
+    save(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()
