@@ -152,6 +152,8 @@ def stack(call: Call) -> Result:
 
 def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
     """Concatenation. Factors along `axis` are laid end to end; the others meet as in an elementwise operator."""
+    # a factor that another one determines would be laid beside one that tells more
+    parts = [call.merge([part], part.shape) if len(part.along(axis)) > 1 else part for part in parts]
     along = [part.along(axis) for part in parts]
     depth = max(1, max(len(factors) for factors in along))
     factors = [_laid(call, parts, [each[k] if k < len(each) else None for each in along], axis) for k in range(depth)]
