@@ -277,3 +277,15 @@ class Tables(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(torch.tanh(self.second(F.relu(self.first(x) + self.zeros)) + self.table))
+
+
+class Retyped(nn.Module):
+    """Values that lend another tensor their type, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(12, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.first(x), self.second(x)
+        return self.last(torch.cat([F.relu(a).type_as(b), torch.tanh(b)], -1))

@@ -41,6 +41,7 @@ CASES = {
     "normalised sum": (nets.NormalisedSum, (torch.rand(2, 5, 4),), log(3) + 6 * log(4)),
     "unfolded": (nets.Unfolded, IMAGE, 2 * log(6)),
     "tables": (nets.Tables, (torch.rand(3, 4),), log(6)),
+    "retyped": (nets.Retyped, (torch.rand(3, 4),), 2 * log(6)),
     "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 

@@ -17,9 +17,6 @@ from starcli.derive.values import Value
     "alpha_dropout",
     "lift_fresh_copy",
     "lift_fresh",
-    "to",
-    "_to_copy",
-    "type_as",
     "copy",
     "relu6",
     "mish",
@@ -68,6 +65,12 @@ from starcli.derive.values import Value
 )
 def elementwise(call: Call) -> Result:
     return call.merge(call.values())
+
+
+@rule("to", "_to_copy", "type_as")
+def converted(call: Call) -> Result:
+    """Another tensor, where one is given, tells the type and nothing else."""
+    return call.value("self")
 
 
 def is_pointwise(target: object) -> bool:
