@@ -167,6 +167,7 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
         if math.prod(resolved.index_shape(name)) > MAX_INDEX
     ]
     known: dict[str, tuple[Term, ...]] = {}
+    sound: set[tuple[str, ...]] = set()
     factors = 0
     for name, axes in resolved.axes.items():
         try:
@@ -179,7 +180,9 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
             factors += _factors(made)
             if factors > MAX_FACTORS:
                 return [*problems, f"{name}: the tensors fall into more parts than any network's"]
-            blocks(name, made, resolved.groups)
+            if axes not in sound:
+                blocks(name, made, resolved.groups)
+                sound.add(axes)
         except NestingError as error:
             problems.append(f"{name}: {error}")
     return problems

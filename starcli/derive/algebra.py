@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from starcli.derive.atoms import Atoms, Labels
-from starcli.derive.values import Value, along_axis, varies
+from starcli.derive.values import Value, along_axis, upwards, varies
 
 
 def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
@@ -24,6 +24,9 @@ def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
     Returns which factor tells more: "same", "first", "second" or "both".
     """
     f, g = np.broadcast_arrays(atoms.find(f), atoms.find(g))
+    if upwards(f) and upwards(g):
+        atoms.union(f, g)
+        return "same"
     a, b, i, j = _pairs(f.reshape(-1), g.reshape(-1))
     if len(a) == len(i) and len(b) == len(i):
         atoms.union(a[i], b[j])
@@ -80,17 +83,20 @@ def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: st
 def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
     """Relate `factor` to all of `kept` that act on one of its axes, and keep the finer of each two."""
     redundant = False
+    axes, fixed = set(varies(factor)), bool(atoms.is_fixed(factor).all())
     for other in list(kept):
-        if not set(varies(factor)) & set(varies(other)):
+        if axes.isdisjoint(varies(other)):
             continue
-        if atoms.is_fixed(factor).all() and atoms.is_fixed(other).all():
+        if fixed and atoms.is_fixed(other).all():
             finer, joined = _join(atoms, factor, other)
         else:
             finer, joined = relate(atoms, factor, other, where), None
+            fixed = bool(atoms.is_fixed(factor).all())
         redundant = redundant or finer in ("second", "same")
         if finer == "first" or joined is not None:
             kept[:] = [each for each in kept if each is not other]
-        factor = factor if joined is None else joined
+        if joined is not None:
+            factor, axes = joined, set(varies(joined))
     if not redundant:
         kept.append(factor)
 
@@ -98,6 +104,11 @@ def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
 def _join(atoms: Atoms, f: Labels, g: Labels) -> tuple[str, Labels | None]:
     """Two fixed factors, one of which acts on all axes of the other, are one: each pair of labels is a position."""
     inside = set(varies(f)) <= set(varies(g)) or set(varies(g)) <= set(varies(f))
+    # every position has its own label in a factor that counts upwards, as fresh ones do
+    if all(n >= m for n, m in zip(f.shape, g.shape, strict=True)) and upwards(f):
+        return "first", None
+    if f.size < g.size and all(n <= m for n, m in zip(f.shape, g.shape, strict=True)) and upwards(g):
+        return "second", None
     f, g = np.broadcast_arrays(f, g)
     a, i = np.unique(f, return_inverse=True)
     b, j = np.unique(g, return_inverse=True)

@@ -64,7 +64,8 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     """Raises Refused for an axis that the grammar cannot express."""
     names = _names(trace, found)
     writer = Writer(names, found.size)
-    axes = {name: _axes(trace, found, writer, parameter) for name, parameter in trace.parameters.items()}
+    known: dict[bytes, Node] = {}
+    axes = {name: _axes(trace, found, writer, parameter, known) for name, parameter in trace.parameters.items()}
     tensors = network.state_dict(keep_vars=True)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     nodes: dict[str, tuple[Node, ...]] = {
@@ -92,18 +93,33 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     return Built(resolved, _frozen(trace, nodes), members)
 
 
-def _axes(trace: Trace, found: Units, writer: Writer, parameter: Parameter) -> tuple[Node, ...]:
-    """The expression of every axis of one tensor."""
-    tables = [_table(trace, found, parameter, axis) for axis in range(len(parameter.value.shape))]
+def _axes(
+    trace: Trace, found: Units, writer: Writer, parameter: Parameter, known: dict[bytes, Node]
+) -> tuple[Node, ...]:
+    """The expression of every axis of one tensor. `known` are those of axes that depend on no other: the same units in
+    the same order stand on the tensors of a normalisation and on the next layer's weight."""
+    shape = parameter.value.shape
+    keys = [_units_of(trace, parameter, axis) for axis in range(len(shape))]
+    tables = [None if key in known else _table(trace, found, parameter, axis) for axis, key in enumerate(keys)]
     nodes = []
-    for axis, (table, n) in enumerate(zip(tables, parameter.value.shape, strict=True)):
-        node = writer.axis(table, n)
+    for axis, (key, table) in enumerate(zip(keys, tables, strict=True)):
+        node = known[key] if table is None and key is not None else writer.axis(table or {}, shape[axis])
         if node is None:
             raise _unwritable(
-                found, table, f"an order of units that no expression has, on axis {axis} of {parameter.name}"
+                found, table or {}, f"an order of units that no expression has, on axis {axis} of {parameter.name}"
             )
-        nodes.append(node)
-    return tuple(canonical(node, {}) for node in nodes)
+        nodes.append(node if table is None else canonical(node, {}))
+        if key is not None:
+            known[key] = nodes[-1]
+    return tuple(nodes)
+
+
+def _units_of(trace: Trace, parameter: Parameter, axis: int) -> bytes | None:
+    """The atoms along the axis of a parameter in use; None where they depend on another axis too."""
+    labels = parameter.labels(axis)
+    if labels is None or parameter.first_use is None or labels.size > labels.shape[axis]:
+        return None
+    return trace.atoms.find(labels).tobytes()
 
 
 def _unwritable(found: Units, table: Table, reason: str) -> Refused:

@@ -4,7 +4,7 @@ A table maps each group to its index at every position, -1 where the group does 
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class Writer:
         table = {group: index for group, index in table.items() if (index >= 0).any()}
         if not table:
             return Fixed(n)
+        if len(table) == 1:
+            (group, index) = next(iter(table.items()))
+            if n == self.sizes[group] and np.array_equal(index, np.arange(n)):
+                return product((Ref(self.names[group]), Fixed(1)))
         if depth > MAX_DEPTH or not all(self._complete(group, index) for group, index in table.items()):
             return None
         for way in (self._inner, self._outer, self._copies, self._parts, self._turns):
@@ -87,7 +91,9 @@ class Writer:
         edges = [0, *sorted(cuts), n]
         parts = []
         for start, stop in pairwise(edges):
-            part = self._axis({g: i[start:stop] for g, i in table.items()}, stop - start, depth + 1)
+            # no group begins or ends within a part
+            here = compress(table.items(), signature[:, start])
+            part = self._axis({g: i[start:stop] for g, i in here}, stop - start, depth + 1)
             if part is None:
                 return None
             parts.append(part)
