@@ -6,12 +6,16 @@ symmetries pass there. An identity between analytic functions that holds at gene
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 # Variance of a ReLU's output is half of its input's; with it a plain deep network keeps its scale.
 GAIN = math.sqrt(2.0)
+
+# Several times what a weight with that variance makes of inputs of size 1.
+LOUD = 4.0
 
 
 def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
@@ -51,7 +55,8 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
 def calibrate_(
     network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Sequence[Tensor]], seed: int
 ) -> None:
-    """Set a layer's running statistics near those of what it sees, one layer after the other, in one forward pass.
+    """Set a layer's running statistics near those of what it sees, one layer after the other, in one forward pass;
+    in networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`).
 
     Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the
     statistics generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
@@ -73,6 +78,9 @@ def _calibrate_(
         if isinstance(getattr(module, "running_mean", None), Tensor)
         and isinstance(getattr(module, "running_var", None), Tensor)
     ]
+    if not any("Norm" in type(module).__name__ for module in network.modules()):
+        layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
+        handles += [layer.register_forward_hook(_Damper(), with_kwargs=True) for layer in layers]
     try:
         if handles:
             run(inputs)
@@ -105,6 +113,28 @@ class _Calibration:
         noise = 0.3 * torch.randn(mean.shape, generator=self.generator)
         mean.copy_(channels.mean(dim=1) + noise * spread.sqrt())
         var.copy_(spread * scale)
+
+
+class _Damper:
+    """Scales the weight of a layer down at its first call, where what it gives out is LOUD, to an output of size 1.
+
+    Nothing else holds back a residual stream without normalisation (ResMLP): it grows by a factor at each block, and a
+    bias at its end has no effect that one could see.
+    """
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
+        if self.done or not isinstance(output, Tensor) or not isinstance(module.weight, nn.Parameter):
+            return output
+        self.done = True
+        size = float(output.square().mean().sqrt())
+        if not LOUD < size < math.inf:
+            return output
+        with torch.no_grad():
+            module.weight.mul_(1 / size)
+        return module.forward(*args, **kwargs)
 
 
 def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
