@@ -35,7 +35,7 @@ def test_a_hostile_file_is_refused_and_leaves_nothing(kind: str, case: hostile.C
 
 def test_a_checkpoint_cut_anywhere_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.safetensors"
-    for content in list(hostile.truncations())[::7]:
+    for content in list(hostile.checkpoints.truncations())[::7]:
         path.write_bytes(content)
         with pytest.raises(StarcliError):
             hostile.read_checkpoint(path)

@@ -1,56 +1,46 @@
-"""Mutated and random inputs against every reader; `python -m tests.reliability fuzz` does 100,000 of each."""
+"""Made-up inputs against every reader; `python -m tests.reliability fuzz` does 100,000 of each."""
 
-import contextlib
 import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from reliability import fuzz
+from reliability import fuzz, generated
+from reliability.costs import Costs
+from reliability.targets import Feeder, Target, targets
 
-from starcli import archspec, checkpoint
-from starcli.archspec import Resolved
-from starcli.errors import StarcliError
-
-TARGETS = list(fuzz.targets())
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-axes = st.text("ab.{}l:019()+|_ -*", max_size=30)
+TARGETS = {target.name: target for target in targets()}
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=[target.name for target in TARGETS])
-def test_mutated_files_read_or_are_refused(target: fuzz.Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", TARGETS)
+def test_mutated_files_read_or_are_refused(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert fuzz.run(target, 300, tmp_path, seed=1) == []
+        assert fuzz.run(TARGETS[name], 250, tmp_path, tmp_path / "found", seed=1) == []
 
 
-@given(st.dictionaries(st.sampled_from(("format", "groups", "tensors", "shapes", "buffers", "tied")), json_values))
-@settings(max_examples=150, deadline=None)
-def test_any_json_is_a_spec_or_is_refused(value: object) -> None:
-    with contextlib.suppress(StarcliError):
-        Resolved.from_json(value)
+@pytest.mark.parametrize("name", generated.STRATEGIES)
+def test_generated_files_read_or_are_refused(name: str, tmp_path: Path) -> None:
+    assert generated.run(TARGETS[name], 100, tmp_path, tmp_path / "found") == []
 
 
-@given(st.dictionaries(st.sampled_from(sorted(checkpoint.Metadata.model_fields)), json_values))
-@settings(max_examples=150, deadline=None)
-def test_any_json_is_metadata_or_is_refused(value: object) -> None:
-    import json
+def test_a_reader_that_breaks_is_noticed_and_its_case_kept(tmp_path: Path) -> None:
+    """The trials themselves: an error that is none of ours, memory, and time."""
 
-    with contextlib.suppress(StarcliError):
-        checkpoint.parse_metadata(json.dumps(value), "x")
+    def read(content: bytes) -> None:
+        if b"1" in content:
+            raise KeyError(content)
+        if b"2" in content:
+            bytearray(b"x") * (300 << 20)
+        if b"3" in content:
+            costs._began -= 3
 
-
-@given(st.lists(st.tuples(axes, st.lists(axes, max_size=3)), max_size=4))
-@settings(max_examples=200, deadline=None)
-def test_any_archspec_resolves_or_is_refused(lines: list[tuple[str, list[str]]]) -> None:
-    import json
-
-    text = "format: 1\ntensors:\n" + "".join(f"  {json.dumps(name)}: {json.dumps(found)}\n" for name, found in lines)
-    with contextlib.suppress(StarcliError):
-        archspec.parse(text, "x").resolve({"a.1": (4, 9), "b": (2,)}, {"l": 2})
+    feeder = Feeder(Target("broken", [b"0"], read), tmp_path, tmp_path / "found")
+    costs: Costs = feeder.costs
+    assert feeder.feed(b"0") == []
+    assert feeder.feed(b"1") == ["KeyError: b'1'"]
+    [memory] = feeder.feed(b"2")
+    assert 200 < int(memory.removeprefix("took ").removesuffix(" MB")) <= 320
+    assert feeder.feed(b"3") == ["took 3.0 s"]
+    assert feeder.feed(b"0") == []
+    costs.close()
+    assert {path.read_bytes() for path in (tmp_path / "found").iterdir()} == {b"1", b"2", b"3"}

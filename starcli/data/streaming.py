@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,9 @@ CHUNK = 32
 # Only readers that stay inside this process (no ghostscript) and the formats of torchvision's ImageFolder.
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
+
+# Its decoders log what is damaged, and a program without handlers shows that: what matters is raised.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # A picture with more pixels is refused before it is decoded: 150 MB as RGB, more than any camera's.
 MAX_PIXELS = 50_000_000

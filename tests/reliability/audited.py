@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .faults import Row
-from .killed import TRAIN, fresh, learned
+from .ground import TRAIN, fresh, learned
 from .trial import Ended, command
 
 NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "socket.bind",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .killed import LONG, RUNS, TRAIN, _until, contents, fresh
+from .ground import LONG, RUNS, TRAIN, contents, fresh, until
 from .trial import Command, Ended, command
 
 Row = tuple[str, int, list[str]]
@@ -141,7 +141,7 @@ def vanished(sources: Path, place: Path) -> Iterator[Row]:
     (directory / "out").mkdir()
     words = tuple("out/x.safetensors" if word == "out.safetensors" else word for word in LONG)
     running = Command(words, directory)
-    _until(lambda: (directory / "out" / "x.metrics.jsonl").exists())
+    until(lambda: (directory / "out" / "x.metrics.jsonl").exists())
     shutil.rmtree(directory / "out")
     began = time.monotonic()
     ended = running.wait(30)
@@ -199,7 +199,7 @@ def two_at_once(sources: Path, place: Path) -> Iterator[Row]:
     """The second run of one output is told who holds it; once the first was killed, the next takes over."""
     directory = fresh(sources, place / "two")
     first = Command(LONG, directory)
-    _until(lambda: (directory / "out.metrics.jsonl").exists())
+    until(lambda: (directory / "out.metrics.jsonl").exists())
     second = command(LONG, directory)
     found = one_line(second, 1, f"process {first.pid}")
     first.kill()

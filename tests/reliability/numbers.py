@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .faults import Row, one_line
-from .killed import TRAIN, contents, fresh
+from .ground import TRAIN, contents, fresh
 from .trial import command
 
 SHORT = ("--epochs", "1", "--threads", "1")

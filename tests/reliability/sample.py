@@ -12,27 +12,28 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from . import audited, faults, killed, numbers
+from . import audited, faults, ground, killed, measured, numbers, signalled
 from .faults import Row
 
 
 def resume(place: Path) -> Iterator[Row]:
     """Kills, signals, and what is measured once."""
-    killed.import_all()
-    sources = killed.prepare(place)
+    ground.import_all()
+    sources = ground.prepare(place)
     for name, moments in (("train", (3, 20, 38, 50)), ("star", (6, 47)), ("fuse", (24,))):
-        killing = killed.Killing(killed.RUNS[name], sources, place / "run")
+        killing = killed.Killing(ground.RUNS[name], sources, place / "run")
         random, writes = killing.at_random(1), killing.at_writes(iter(moments))
         yield f"kill {name}", random.trials + writes.trials, random.defects + writes.defects
-    yield "measured once", 2, killed.interrupted_measurements(sources, place)
+    yield "measured once", 2, measured.interrupted_measurements(sources, place)
+    signalling = signalled.Signalling(place)
     for number in (2, 15):
-        yield f"signal {number}", 2, killed.signalled(number, place) + killed.signalled(number, place, twice=True)
+        yield f"signal {number}", 2, signalling.trial(number) + signalling.trial(number, twice=True)
 
 
 def fault(place: Path) -> Iterator[Row]:
     """What the system refuses, and numbers that go wrong."""
-    killed.import_all()
-    sources = killed.prepare(place)
+    ground.import_all()
+    sources = ground.prepare(place)
     yield from faults.disks(sources, place, every=12)
     for part in (faults.vanished, faults.pipes, faults.memory, faults.two_at_once):
         yield from part(sources, place)
@@ -41,13 +42,13 @@ def fault(place: Path) -> Iterator[Row]:
 
 def audit(place: Path) -> Iterator[Row]:
     """Every command."""
-    killed.import_all()
-    yield from audited.rows(killed.prepare(place), place, warm=False)
+    ground.import_all()
+    yield from audited.rows(ground.prepare(place), place, warm=False)
 
 
 SAMPLES: dict[str, Callable[[Path], Iterator[Row]]] = {"resume": resume, "fault": fault, "audit": audit}
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=ground.memory()) as name:
         for row in SAMPLES[sys.argv[1]](Path(name)):
             print(json.dumps(row), flush=True)

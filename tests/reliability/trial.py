@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS, MEMORY = 2.0, 200 * 2**20
-"""What a hostile file may cost beyond importing torch, and beyond its own size."""
+from .costs import MEMORY, SECONDS
 
 HUNG = 30.0
 """Seconds after which a trial is ended from outside."""
@@ -39,6 +38,7 @@ class Outcome:
     seconds: float = 0.0
     memory: int = 0
     touched: tuple[str, ...] = ()
+    said: str = ""
 
     def defects(self, size: int = 0) -> list[str]:
         """What is wrong with it, for an input of `size` bytes; nothing where all is well."""
@@ -49,6 +49,8 @@ class Outcome:
             found.append(f"took {self.memory >> 20} MB")
         if self.ended == "refused" and len(self.words) > 100_000:
             found.append(f"an error of {len(self.words)} characters")
+        if self.said:
+            found.append(f"said {self.said!r}")
         return found + [f"did {event}" for event in self.touched]
 
 
@@ -107,6 +109,9 @@ def trial(run: Callable[[], object], *, writable: Iterable[Path] = (), limit: fl
 def _watched_run(run: Callable[[], object], writable: Iterable[Path]) -> dict[str, Any]:
     from starcli.errors import StarcliError
 
+    heard = os.memfd_create("said")
+    for stream in (1, 2):
+        os.dup2(heard, stream)
     seen = watched(writable)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.process_time(), time.monotonic()
@@ -126,6 +131,7 @@ def _watched_run(run: Callable[[], object], writable: Iterable[Path]) -> dict[st
         "seconds": seconds + (slept if slept > 10 else 0),
         "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024,
         "touched": seen[:10],
+        "said": os.pread(heard, 300, 0).decode(errors="replace"),
     }
 
 

@@ -1,0 +1,67 @@
+"""Files that a stranger might send, by what reads them; each is made when its trial needs it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from starcli import converting
+from starcli.training import recipe
+
+from .arrays import IDX, archives, idx_directory
+from .checkpoints import HARMLESS, SAFETENSORS
+from .images import IMAGES, image_directory
+from .permutations import PERMUTATIONS
+from .pickles import payloads
+from .readers import read_checkpoint, read_data, read_permutation, read_spec, read_state
+from .texts import SPECS, YAML
+
+Content = Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A hostile file: `make` writes it into a directory and returns its path; `read` is what must withstand it."""
+
+    name: str
+    make: Callable[[Path], Path]
+    read: Callable[[Path], object]
+    harmless: bool = False
+    """Whether reading it may also succeed: the content is odd, and none the worse for it."""
+
+
+def _file(name: str, content: Content) -> Callable[[Path], Path]:
+    def make(directory: Path) -> Path:
+        path = directory / name
+        path.write_bytes(content())
+        return path
+
+    return make
+
+
+def _marked(file: str, name: str, made: Callable[[Path], Mapping[str, Content]]) -> Callable[[Path], Path]:
+    """A file whose payload would leave its mark in the directory where it lies."""
+    return lambda directory: _file(file, made(directory)[name])(directory)
+
+
+def cases() -> Iterator[tuple[str, Case]]:
+    """(kind of file, case), all of the catalogue."""
+    for name, content in SAFETENSORS.items():
+        yield "safetensors", Case(name, _file("x.safetensors", content), read_checkpoint, name in HARMLESS)
+    for name, content in YAML.items():
+        yield "archspec", Case(name, _file("x.yaml", content), read_spec)
+        yield "recipe", Case(name, _file("x.yaml", content), recipe.load, name == "empty")
+    for name, content in SPECS.items():
+        yield "archspec", Case(name, _file("x.yaml", content), read_spec, True)
+    for name in payloads(Path()):
+        harmless = name.startswith("tuples")
+        yield "PyTorch file", Case(name, _marked("x.pt", name, payloads), converting.read_any, harmless)
+        yield "state", Case(name, _marked("x.safetensors.state", name, payloads), read_state)
+    for name in archives(Path()):
+        yield "npz", Case(name, _marked("x.npz", name, archives), read_data)
+    for name, content in IDX.items():
+        yield "idx", Case(name, lambda directory, content=content: idx_directory(directory, content()), read_data)
+    for name, content in IMAGES.items():
+        made = lambda directory, content=content: image_directory(directory, content())  # noqa: E731
+        yield "images", Case(name, made, read_data, name == "a PNG that unfolds")
+    for name, content in PERMUTATIONS.items():
+        yield "permutation", Case(name, _file("p.safetensors", content), read_permutation)

@@ -1,0 +1,49 @@
+"""What must withstand a stranger's file: everything that is done with one before a network is built."""
+
+from pathlib import Path
+
+import torch
+
+from starcli import archspec, checkpoint, files, lineage, permuting
+from starcli.archspec import Resolved
+from starcli.data import open_data
+from starcli.proof import Proof
+
+SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")
+          for kind, shape in (("weight", (16, 16)), ("bias", (16,)))}  # fmt: skip
+"""Tensors that a stranger's archspec is resolved for."""
+
+
+def read_checkpoint(path: Path) -> None:
+    """Everything that is done with a stranger's checkpoint before a network is built."""
+    found = checkpoint.read(path, kinds=("model", "star", "fused", "permutation"))
+    _ = found.sha256
+    if found.metadata.spec is not None:
+        resolved = Resolved.from_json(found.metadata.spec.resolved)
+        _ = resolved.blocks, resolved.sha256, resolved.log10_symmetries(), resolved.movable()
+        if found.metadata.spec.proof is not None:
+            Proof.from_json(found.metadata.spec.proof)
+    found.metadata.to_text()
+    lineage.describe(path, verify=True).to_json()
+
+
+def read_spec(path: Path) -> None:
+    _ = archspec.load(path).resolve(SHAPES, {"depth": 20}).blocks
+
+
+def read_permutation(path: Path) -> None:
+    spec = archspec.parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
+    permutation, _ = permuting.read_permutation(path, spec)
+    permutation.inverse().apply({"w": torch.zeros(4, 6)})
+
+
+def read_state(path: Path) -> None:
+    files.StateFile(path.with_name(path.name.removesuffix(".state")), "a run").load()
+
+
+def read_data(path: Path) -> None:
+    prefix = {".d": "idx:", ".f": "folder:"}.get(path.suffix, "")
+    found = open_data(prefix + str(path))
+    for split in (found.train, found.test):
+        for _ in split.batches(8, order=torch.arange(min(8, len(split)))):
+            pass

@@ -1,0 +1,176 @@
+"""The readers that are fuzzed, and the sound inputs that cases are made from."""
+
+import gzip
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from starcli import archspec, checkpoint, converting, tensorfile
+from starcli.archspec import Resolved
+from starcli.archspec.parsing import GrammarError, parse_axis
+from starcli.data.idx import read_idx
+from starcli.data.streaming import decode_image
+from starcli.errors import StarcliError
+from starcli.training import recipe
+
+from .costs import Costs
+from .hostile import arrays, checkpoints, images, pickles, readers
+
+ENOUGH = 20
+"""Defects of one reader after which its trial ends."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader and sound inputs for it; with a `suffix` it reads a file of such a name, otherwise bytes."""
+
+    name: str
+    seeds: list[bytes]
+    read: Callable[[Path], object] | Callable[[bytes], object]
+    suffix: str = ""
+
+
+class Feeder:
+    """Gives cases to a reader, one after the other, and keeps what was wrong, and the bytes that did it in `keep`."""
+
+    def __init__(self, target: Target, place: Path, keep: Path) -> None:
+        self.target, self.keep = target, keep
+        self.path = place / f"case{target.suffix}"
+        self.cases, self.defects = 0, list[str]()
+        for content in target.seeds:  # what is imported late must not count
+            self._read(content)
+        self.costs = Costs()
+
+    def feed(self, content: bytes) -> list[str]:
+        """What was wrong with this case; a StarcliError is right."""
+        self.costs.begin()
+        found = self._read(content) + self.costs.defects(len(content))
+        if found:
+            digest = sha256(content).hexdigest()[:8]
+            self.keep.mkdir(exist_ok=True)
+            (self.keep / f"{self.target.name.replace(' ', '-')}.{digest}").write_bytes(content)
+            self.defects += [f"case {self.cases} ({digest}): {defect}" for defect in found]
+        self.cases += 1
+        return found
+
+    def _read(self, content: bytes) -> list[str]:
+        try:
+            if self.target.suffix:
+                self.path.write_bytes(content)
+            self.target.read(self.path if self.target.suffix else content)  # type: ignore[arg-type]
+        except StarcliError:
+            pass
+        except Exception as error:
+            return [f"{type(error).__name__}: {error}"[:300]]
+        return []
+
+
+# -- readers of bytes --------------------------------------------------------------------------------------------------
+
+
+def _metadata(content: bytes) -> None:
+    found = checkpoint.parse_metadata(content.decode("utf-8", "replace"), "x")
+    found.to_text()
+    if found.spec is not None:
+        resolved = Resolved.from_json(found.spec.resolved)
+        _ = resolved.blocks, resolved.sha256
+
+
+def _spec(content: bytes) -> None:
+    _ = archspec.parse(content.decode("utf-8", "replace"), "x").resolve(readers.SHAPES, {"depth": 3}).blocks
+
+
+def _axis(content: bytes) -> None:
+    try:
+        parse_axis(content.decode("utf-8", "replace"))
+    except GrammarError as error:
+        error.lines("x")
+
+
+def _header(path: Path) -> None:
+    """A header that is as long as it says, so that what stands in it is reached."""
+    path.write_bytes(checkpoints.forged(path.read_bytes(), checkpoints.FOUR))
+    readers.read_checkpoint(path)
+
+
+def _pickle(path: Path) -> None:
+    """A pickle in a sound archive, so that no sum fails before it is read."""
+    path.write_bytes(pickles.torch_zip(path.read_bytes()))
+    converting.read_any(path)
+
+
+def _recipe(path: Path) -> None:
+    recipe._validated(recipe._mapping(path), "x")
+
+
+def _idx(path: Path) -> None:
+    read_idx(path, 3)
+
+
+def _image(path: Path) -> None:
+    decode_image(path, 8)
+
+
+# -- sound inputs ------------------------------------------------------------------------------------------------------
+
+
+def _permutation_file() -> bytes:
+    spec = archspec.parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
+    record = checkpoint.SpecRecord(resolved=spec.to_json(), sha256=spec.sha256)
+    metadata = checkpoint.Metadata(kind="permutation", spec=record)
+    return save({"a": torch.arange(4), "b": torch.arange(6)}, {"starcli": metadata.to_text()})
+
+
+def _legacy(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def _npz(*, packed: bool) -> bytes:
+    buffer = io.BytesIO()
+    write = np.savez_compressed if packed else np.savez
+    write(buffer, x=np.zeros((10, 3, 3), np.uint8), y=np.arange(10) % 2)
+    return buffer.getvalue()
+
+
+ARCHSPEC = (
+    b"format: 1\ngroups:\n  a.{l}: {size: 16}\n  b.{l}: {within: a.{l}}\ntensors:\n  layer.{l}.weight: [a.{l}, _]\n"
+    b"  layer.{l}.bias: [a.{l}]\n  head.{l}.*: ['(c.{l} 4)']\nbuffers: ['*.x']\ntied: [[a, b]]\n"
+)
+RECIPE = b"epochs: 3\nlr: 5e-4\nbetas: [0.9, 0.99]\nmilestones: [1, 2]\naugmentation: [flip]\n"
+AXES = (b"(a.{l} 4) + _ | g.{0:l}", b"(head (qk + qk + vo))")
+
+
+def targets() -> Iterator[Target]:
+    """All readers of files."""
+    whole = checkpoints.whole_checkpoint()
+    header = tensorfile._header_of(io.BytesIO(whole), len(whole), "x")
+    small = checkpoints.forged({"a": checkpoints.entry()}, bytes(4))
+    scans = arrays.idx(3, (10, 4, 4), bytes(160))
+    state = {"run_id": "a run", "state": {"x": torch.zeros(2), "y": [1]}}
+    pair = {"x": torch.zeros(10, 4), "y": torch.arange(10) % 2}
+    weights = {"a": torch.zeros(2)}
+    pickled = pickles.saved(weights)
+    yield Target("safetensors", [whole, small], readers.read_checkpoint, ".safetensors")
+    yield Target("safetensors header", [whole[8 : header.data_begin], small[8:-4]], _header, ".safetensors")
+    yield Target("metadata", [header.metadata["starcli"].encode(), b"{}"], _metadata)
+    yield Target("archspec", [ARCHSPEC], _spec)
+    yield Target("axis expression", list(AXES), _axis)
+    yield Target("recipe", [RECIPE], _recipe, ".yaml")
+    yield Target("permutation", [_permutation_file()], readers.read_permutation, ".safetensors")
+    yield Target("PyTorch file", [pickled, _legacy(weights)], converting.read_any, ".pt")
+    yield Target("pickle", [pickles.member(pickled, "data.pkl")], _pickle, ".pt")
+    yield Target("state", [pickles.saved(state)], readers.read_state, ".state")
+    yield Target("npz", [_npz(packed=False), _npz(packed=True)], readers.read_data, ".npz")
+    yield Target("arrays in safetensors", [save(pair)], readers.read_data, ".safetensors")
+    yield Target("idx", [scans], _idx, ".idx")
+    yield Target("idx, gzipped", [gzip.compress(scans, mtime=0)], _idx, ".gz")
+    forms = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM")
+    yield Target("image", [images.good_image(form) for form in forms], _image, ".png")
