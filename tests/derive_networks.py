@@ -289,3 +289,19 @@ class Retyped(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.first(x), self.second(x)
         return self.last(torch.cat([F.relu(a).type_as(b), torch.tanh(b)], -1))
+
+
+class Unnormalised(nn.Module):
+    """A deep residual stream that nothing holds back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+        self.up = nn.ModuleList(nn.Linear(6, 7) for _ in range(30))
+        self.down = nn.ModuleList(nn.Linear(7, 6) for _ in range(30))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(F.relu(up(x)))
+        return self.last(x)

@@ -126,14 +126,17 @@ class _Damper:
         self.done = False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
-        if self.done or not isinstance(output, Tensor) or not isinstance(module.weight, nn.Parameter):
+        weight = module.weight
+        if self.done or not isinstance(weight, nn.Parameter) or not isinstance(output, Tensor):
+            return output
+        if not output.is_floating_point():
             return output
         self.done = True
         size = float(output.square().mean().sqrt())
         if not LOUD < size < math.inf:
             return output
         with torch.no_grad():
-            module.weight.mul_(1 / size)
+            weight.mul_(1 / size)
         return module.forward(*args, **kwargs)
 
 
