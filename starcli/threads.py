@@ -13,7 +13,7 @@ and two such programs on one machine slow each other a hundredfold (measured: a 
 def operations(network: nn.Module, input_shape: tuple[int, ...]) -> int:
     """Floating-point operations of a forward pass, an example: two for each weight that meets an activation.
 
-    Counted over convolutions and linear layers; the network may lie on the meta device, where this costs nothing.
+    Counted over convolutions and linear layers, in a pass over two examples.
     """
     counts: list[int] = []
 

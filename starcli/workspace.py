@@ -123,7 +123,7 @@ def new_workspace(choices: Choices) -> Workspace:
     dataset = _open(choices, None)
     architecture = _chosen(choices.arch, choices, dataset)
     workspace = Workspace(architecture, dataset, choose_device(choices.device), choices.precision, choices)
-    choose_threads(workspace.outline(), dataset.input_shape, choices.threads)
+    choose_threads(models.runnable(workspace.outline()), dataset.input_shape, choices.threads)
     keep_freed_memory()
     return workspace
 
@@ -147,8 +147,8 @@ def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspa
     workspace = Workspace(
         architecture, dataset, choose_device(choices.device), choices.precision, choices, first.metadata.spec
     )
-    _refuse_misfits(workspace, checkpoints)
-    choose_threads(workspace.outline(), dataset.input_shape, choices.threads)
+    network = _refuse_misfits(workspace, checkpoints)
+    choose_threads(network, dataset.input_shape, choices.threads)
     keep_freed_memory()
     return workspace
 
@@ -242,8 +242,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> None:
-    """Each checkpoint must have exactly the network's tensors, all finite, and as many classes as the data."""
+def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:
+    """Each checkpoint must have exactly the network's tensors, all finite, and as many classes as the data.
+
+    Returns a network that can be run; it takes memory only once the files are seen to hold as many weights.
+    """
     network = workspace.outline()
     expected = network.state_dict()
     problems = []
@@ -251,14 +254,15 @@ def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> 
         problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.tensors, expected)]
     if problems:
         raise StarcliError(f"the weights do not fit the network {workspace.architecture.name}", problems[:50])
+    network = models.runnable(network)
     with torch.no_grad():
-        device = next(network.parameters()).device
-        outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape, device=device))
+        outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape))
     if tuple(outputs.shape) != (2, workspace.dataset.num_classes):
         raise StarcliError(
             f"the network has outputs of shape {tuple(outputs.shape[1:])}, the data {workspace.dataset.name} "
             f"has {workspace.dataset.num_classes} classes"
         )
+    return network
 
 
 def misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

@@ -3,6 +3,8 @@
 import gzip
 import json
 import math
+import subprocess
+import sys
 import threading
 import zlib
 from pathlib import Path
@@ -265,3 +267,18 @@ def test_torchvision_by_name() -> None:
     )
     with pytest.raises(StarcliError, match="does not admit inputs of 1x28x28"):
         models.complete("torchvision:squeezenet1_1", {}, input_shape=(1, 28, 28), num_classes=4, trusted=True)
+
+
+def test_outlines_import_no_compiler_and_run_once_they_have_values() -> None:
+    """torchvision's own networks import it by themselves."""
+    lines = ["import sys, torch; from starcli import models"]
+    for name, (arguments, shape) in SMALL.items():
+        if name in ("resnet18", "resnet50"):
+            continue
+        inputs = {"mlp": "input_size=64"}.get(name, f"in_channels={shape[0]}")
+        given = f"{name!r}, **{arguments}, {inputs}" + (f", image_size={list(shape[1:])}" if name[:3] == "vgg" else "")
+        lines.append(f"network = models.runnable(models.outline({given}))")
+        lines.append("assert not any(tensor.is_meta for tensor in network.state_dict().values())")
+        lines.append(f"network.eval()(torch.zeros{(2, *shape)})" if name != "vit" else "")
+    lines.append("assert not {'sympy', 'torch._dynamo'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 # the global generator is one a process: two threads that borrow it at once would mix their draws
 _BORROWED = threading.Lock()
@@ -31,4 +33,21 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
 def initialised(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
     """The network of `make`, on the CPU, its weights drawn from `generator`."""
     with drawing_from(generator), torch.device("cpu"):
+        return make()
+
+
+class _Unfilled(TorchFunctionMode):
+    """Inside, nothing is drawn into tensors of the meta device: drawing nothing would import torch's compiler."""
+
+    DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "erfinv_"})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self.DRAWS:
+            return args[0] if args else kwargs["tensor"]  # nn.init passes names
+        return func(*args, **(kwargs or {}))
+
+
+def outlined(make: Callable[[], nn.Module]) -> nn.Module:
+    """The network of `make` on the meta device: all names and shapes, no memory."""
+    with torch.device("meta"), _Unfilled():
         return make()
