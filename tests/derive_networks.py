@@ -297,8 +297,8 @@ class Unnormalised(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
-        self.up = nn.ModuleList(nn.Linear(6, 7) for _ in range(30))
-        self.down = nn.ModuleList(nn.Linear(7, 6) for _ in range(30))
+        self.up = nn.ModuleList(nn.Linear(6, 7) for _ in range(24))
+        self.down = nn.ModuleList(nn.Linear(7, 6) for _ in range(24))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
