@@ -5,12 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+Found = dict[str, tuple[int, list[str]]]
+"""Case -> number of trials and what was wrong."""
 
-def sample(name: str) -> dict[str, tuple[int, list[str]]]:
-    """Case -> number of trials and what was wrong, of `python -m tests.reliability.sample NAME`."""
+
+def sample(*names: str) -> dict[str, Found]:
+    """What `python -m tests.reliability.sample NAME...` found, by name; together they cost one start."""
     root = Path(__file__).parents[1]
-    command = [sys.executable, "-W", "ignore", "-m", "tests.reliability.sample", name]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.reliability.sample", *names]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    return {case: (trials, defects) for case, trials, defects in rows}
+    found: dict[str, Found] = {name: {} for name in names}
+    for line in done.stdout.splitlines():
+        if line.startswith("["):
+            name, case, trials, defects = json.loads(line)
+            found[name][case] = (trials, defects)
+    return found

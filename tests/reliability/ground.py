@@ -44,6 +44,7 @@ def memory() -> str | None:
 def import_all() -> None:
     """Import what the commands use, once, so that a fork of this process is a started program."""
     trial.quiet_import()
+
     from starcli import bma, comparing, evaluation, measuring, plots, provenance, report  # noqa: F401
     from starcli.data import arrays, digits  # noqa: F401
     from starcli.models import densenet, flat, mlp, resnet  # noqa: F401

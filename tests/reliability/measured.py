@@ -5,12 +5,14 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from .ground import TRAIN
 from .killed import dying_at
 from .trial import command
 
 
+@mock.patch.dict(os.environ)  # other trials keep their cache
 def interrupted_measurements(sources: Path, place: Path) -> list[str]:
     """`barrier --all-pairs` and `bma` killed, then typed again: what was measured is not measured again."""
     defects = []

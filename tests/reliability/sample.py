@@ -1,4 +1,4 @@
-"""`python -m tests.reliability.sample NAME`: a few trials of each kind as JSON lines, for the test suite.
+"""`python -m tests.reliability.sample NAME...`: a few trials of each kind as JSON lines, for the test suite.
 
 In a process of its own, because it forks: a worker of the suite has threads that a child would miss.
 """
@@ -16,10 +16,8 @@ from . import audited, faults, ground, killed, measured, numbers, signalled
 from .faults import Row
 
 
-def resume(place: Path) -> Iterator[Row]:
+def resume(sources: Path, place: Path) -> Iterator[Row]:
     """Kills, signals, and what is measured once."""
-    ground.import_all()
-    sources = ground.prepare(place)
     for name, moments in (("train", (3, 20, 38, 50)), ("star", (6, 47)), ("fuse", (24,))):
         killing = killed.Killing(ground.RUNS[name], sources, place / "run")
         random, writes = killing.at_random(1), killing.at_writes(iter(moments))
@@ -30,25 +28,25 @@ def resume(place: Path) -> Iterator[Row]:
         yield f"signal {number}", 2, signalling.trial(number) + signalling.trial(number, twice=True)
 
 
-def fault(place: Path) -> Iterator[Row]:
+def fault(sources: Path, place: Path) -> Iterator[Row]:
     """What the system refuses, and numbers that go wrong."""
-    ground.import_all()
-    sources = ground.prepare(place)
     yield from faults.disks(sources, place, every=12)
     for part in (faults.vanished, faults.pipes, faults.memory, faults.two_at_once):
         yield from part(sources, place)
     yield from numbers.rows(sources, place)
 
 
-def audit(place: Path) -> Iterator[Row]:
+def audit(sources: Path, place: Path) -> Iterator[Row]:
     """Every command."""
-    ground.import_all()
-    yield from audited.rows(ground.prepare(place), place, warm=False)
+    yield from audited.rows(sources, place, warm=False)
 
 
-SAMPLES: dict[str, Callable[[Path], Iterator[Row]]] = {"resume": resume, "fault": fault, "audit": audit}
+SAMPLES: dict[str, Callable[[Path, Path], Iterator[Row]]] = {"resume": resume, "fault": fault, "audit": audit}
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=ground.memory()) as name:
-        for row in SAMPLES[sys.argv[1]](Path(name)):
-            print(json.dumps(row), flush=True)
+    with tempfile.TemporaryDirectory(dir=ground.memory()) as directory:
+        ground.import_all()
+        found = ground.prepare(Path(directory))
+        for name in sys.argv[1:]:
+            for row in SAMPLES[name](found, Path(directory)):
+                print(json.dumps((name, *row)), flush=True)
