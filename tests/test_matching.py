@@ -306,6 +306,16 @@ def test_restarts_are_never_worse_and_often_better() -> None:
     assert sum(more > less for more, less in zip(often, once, strict=True)) >= 3
 
 
+def test_no_restarts_are_one_descent_from_the_identity() -> None:
+    spec = case("residual")
+    a, b = draw(spec, 0), draw(spec, 1)
+    none = match_weights(a, b, spec, seed=3, restarts=0)
+    start = match_weights(a, b, spec, seed=3, start=Permutation.identity(spec))
+    assert none.permutation.moved(start.permutation) == 0
+    assert none.sweeps == start.sweeps
+    assert none.sweeps < match_weights(a, b, spec, seed=3).sweeps
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_same_seed_same_result(name: str) -> None:
     spec = case(name)
@@ -431,4 +441,4 @@ def test_wrong_input_is_named() -> None:
     with pytest.raises(StarcliError, match=r"fc2\.bias: missing"):
         match_weights(a, b, spec)
     with pytest.raises(ValueError, match="restarts"):
-        match_weights(a, a, spec, restarts=0)
+        match_weights(a, a, spec, restarts=-1)

@@ -315,7 +315,7 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
     [
         ({"mu": -1.0}, "mu"),
         ({"realign_every": 0}, "realign_every"),
-        ({"restarts": 0}, "restarts"),
+        ({"restarts": -1}, "restarts"),
         ({"draws_per_step": 49}, "draws_per_step"),
         ({"sampling": "unifrom"}, "uniform"),
         ({"method": "wieght"}, "weight"),

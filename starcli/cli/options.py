@@ -89,7 +89,7 @@ AlignOpt = Annotated[
     ),
 ]
 RestartsOpt = Annotated[
-    int, typer.Option("--restarts", min=1, help="Searches from random starts; the best by objective is kept.")
+    int, typer.Option("--restarts", min=0, help="Rounds of the search: more match better, 0 is one plain descent.")
 ]
 PointsOpt = Annotated[int, typer.Option("--points", min=2, help="Points on the line, both ends included.")]
 StatisticsOpt = Annotated[

@@ -50,8 +50,8 @@ def match_weights(
     """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
 
     Given a `start`, descends from there; without one, makes two detours first (see `search`). Each of `restarts` - 1
-    further rounds makes a detour from the best permutation so far and is kept where it ends higher. The same seed gives
-    the same result. The objective is never below that of `start` (default: the identity).
+    further rounds makes a detour from the best permutation so far and is kept where it ends higher; with 0 restarts
+    there is nothing but one descent, the fastest way and the one of the paper. The same seed gives the same result. The objective is never below that of `start` (default: the identity).
     Raises StarcliError where the tensors do not fit the spec or are not finite.
     """
     _check(reference, spec, "the reference")
@@ -131,15 +131,20 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
 
 
 def _match(reference: Side, model: Side, seed: int, restarts: int, start: Permutation | None, max_sweeps: int) -> Match:
-    if restarts < 1:
-        raise ValueError(f"restarts: {restarts}, at least 1 expected")
+    if restarts < 0:
+        raise ValueError(f"restarts: {restarts}, at least 0 expected")
     spec = reference.layout.spec
     first = {
         name: index.cpu().numpy()
         for name, index in (Permutation.identity(spec) if start is None else start).index.items()
     }
     chosen, objective, sweeps = search(
-        Problem(reference, model), first, np.random.default_rng(seed), restarts, max_sweeps, cold=start is None
+        Problem(reference, model),
+        first,
+        np.random.default_rng(seed),
+        max(1, restarts),
+        max_sweeps,
+        cold=start is None and restarts > 0,
     )
     index = {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in chosen.items()}
     moved = sum(int((each != first[name]).sum()) for name, each in chosen.items())

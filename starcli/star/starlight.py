@@ -128,8 +128,8 @@ def _checked(
     for name, value in (("realign_every", realign_every), ("eval_every", eval_every)):
         if value is not None and value < 1:
             problems.append(f"{name} is a number of epochs from 1 up, found {value}")
-    if restarts < 1:
-        problems.append(f"restarts is at least 1, found {restarts}")
+    if restarts < 0:
+        problems.append(f"restarts is at least 0, found {restarts}")
     if draws_per_step is not None and not 1 <= draws_per_step <= recipe.batch_size:
         problems.append(f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws_per_step}")
     if problems:

@@ -8,9 +8,9 @@ methods see the same pairs in one process; notes give the gain of the objective 
 On a machine that is busy elsewhere, `--cpu` counts the process's own time.
 
 - plain: coordinate descent in float32 with scipy, each cost one product per block, all groups in every sweep.
-- from the identity: `match_weights(start=identity)`, the same search as plain, made fast.
-- default: `match_weights` with no start: detours first, see `starcli.matching.search`.
-- 5 rounds: `match_weights(restarts=5)`.
+- 0 restarts: one descent from the identity, the same search as plain, made fast.
+- default: detours first, see `starcli.matching.search`.
+- 5 restarts: further rounds of them.
 - rebasin 0.0.47, where it can be imported: its own groups, so that the gain counts what it finds; it may break the
   function.
 """
@@ -182,9 +182,9 @@ def bench(name: str, repeats: int, steps: int, folder: Path | None, cpu: bool) -
         return run(lambda seed: match_weights(a, b, spec, seed=seed, **options), lambda m: m.objective - before)
 
     found = {
-        "from the identity": ours(start=Permutation.identity(spec)),
+        "0 restarts": ours(restarts=0),
         "default": ours(),
-        "5 rounds": ours(restarts=5),
+        "5 restarts": ours(restarts=5),
     }
     common = run(lambda seed: plain(a, b, spec, seed), lambda p: inner_product(a, p.apply(b), spec) - before)
     others = {"plain coordinate descent": common}
@@ -196,7 +196,7 @@ def bench(name: str, repeats: int, steps: int, folder: Path | None, cpu: bool) -
     for other, theirs in others.items():
         for method, mine in found.items():
             target = (
-                "" if method == "5 rounds" else REBASIN.get(name, "") if other == "rebasin" else PLAIN.get(name, "")
+                "" if method == "5 restarts" else REBASIN.get(name, "") if other == "rebasin" else PLAIN.get(name, "")
             )
             note = f"gain {mine.gain} against {theirs.gain}"
             what = f"align {name}, {method}"

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_objective.py [--quick] [--json FILE]
 
 Networks trained on the digits to the end. For each pair: no matching, plain descent from the identity, the default
-search, 5 and 20 rounds. A row compares the mean barrier on the training data of one search with that of the default.
+search, 5 and 20 restarts. A row compares the mean barrier on the training data of one search with that of the default.
 """
 
 import statistics
@@ -32,7 +32,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "wrn": {"depth": 10},
     "vit": {},
 }
-SEARCHES: dict[str, dict[str, Any]] = {"default": {}, "5 rounds": {"restarts": 5}, "20 rounds": {"restarts": 20}}
+SEARCHES: dict[str, dict[str, Any]] = {"default": {}, "5 restarts": {"restarts": 5}, "20 restarts": {"restarts": 20}}
 
 
 def compared(name: str, arguments: dict[str, Any], models: int, epochs: int) -> list[Row]:
@@ -55,7 +55,7 @@ def compared(name: str, arguments: dict[str, Any], models: int, epochs: int) -> 
         a, b = found[i], found[j]
         identity = Permutation.identity(spec)
         measure("no matching", identity, a, b)
-        measure("plain descent", match_weights(a, b, spec, seed=0, start=identity).permutation, a, b)
+        measure("plain descent", match_weights(a, b, spec, seed=0, restarts=0).permutation, a, b)
         for search, options in SEARCHES.items():
             measure(search, match_weights(a, b, spec, seed=0, **options).permutation, a, b)
     label = ", ".join([name, *(f"{key} {value}" for key, value in arguments.items())])
