@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from starcli.derive.atoms import Atoms, Labels
+from starcli.derive.atoms import Atoms, Labels, distinct
 from starcli.derive.values import Value, along_axis, upwards, varies
 
 
@@ -23,11 +23,11 @@ def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
 
     Returns which factor tells more: "same", "first", "second" or "both".
     """
-    f, g = np.broadcast_arrays(atoms.find(f), atoms.find(g))
-    if upwards(f) and upwards(g):
+    f, g = atoms.find(f), atoms.find(g)
+    if f.shape == g.shape and upwards(f) and upwards(g):
         atoms.union(f, g)
         return "same"
-    a, b, i, j = _pairs(f.reshape(-1), g.reshape(-1))
+    a, b, i, j = _pairs(f, g)
     if len(a) == len(i) and len(b) == len(i):
         atoms.union(a[i], b[j])
         return "same"
@@ -43,9 +43,9 @@ def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
 
 
 def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
-    """Distinct labels a of f, b of g, and the distinct pairs (a[i], b[j]) that occur."""
-    a, i = np.unique(f, return_inverse=True)
-    b, j = np.unique(g, return_inverse=True)
+    """Distinct labels a of f, b of g (which are broadcast), and the distinct pairs (a[i], b[j]) that occur."""
+    a, i = distinct(f)
+    b, j = distinct(g)
     code = np.unique(i * len(b) + j)
     return a, b, code // len(b), code % len(b)
 
@@ -109,19 +109,19 @@ def _join(atoms: Atoms, f: Labels, g: Labels) -> tuple[str, Labels | None]:
         return "first", None
     if f.size < g.size and all(n <= m for n, m in zip(f.shape, g.shape, strict=True)) and upwards(g):
         return "second", None
-    f, g = np.broadcast_arrays(f, g)
-    a, i = np.unique(f, return_inverse=True)
-    b, j = np.unique(g, return_inverse=True)
-    if len(b) == 1 or len(a) == f.size:
+    a, i = distinct(f)
+    b, j = distinct(g)
+    both = i * len(b) + j
+    if len(b) == 1 or len(a) == both.size:
         return "first", None
-    code, index = np.unique(i.reshape(-1) * len(b) + j.reshape(-1), return_inverse=True)
+    code, index = distinct(both)
     if len(code) == len(b):
         return "second", None
     if len(code) == len(a):
         return "first", None
     if not inside:
         return "both", None
-    return "both", atoms.new(len(code), fixed="positions of the input")[index].reshape(f.shape)
+    return "both", atoms.new(len(code), fixed="positions of the input")[index]
 
 
 def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = True) -> Value:

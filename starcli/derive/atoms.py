@@ -74,7 +74,7 @@ class Atoms:
         if not keep.any():
             return
         a, b = a[keep], b[keep]
-        names, index = np.unique(np.concatenate([a, b]), return_inverse=True)
+        names, index = distinct(np.concatenate([a, b]))
         rows, columns = index[: len(a)], index[len(a) :]
         # a fixed atom would carry its other partners into one component: it is a pin, not a link
         link = ~(self._fixed[a] | self._fixed[b])
@@ -168,6 +168,20 @@ class Atoms:
             self._bundles[key] = int(self.new(1)[0])
             self.place(members, np.full(len(members), self._bundles[key]))
         return self._bundles[key]
+
+
+def distinct(labels: Labels) -> tuple[Labels, Labels]:
+    """The distinct labels in order, and the place of every label among them: in linear time where they lie close."""
+    low = labels.min(initial=np.iinfo(np.int64).max)
+    span = int(labels.max(initial=low) - low) + 1
+    if span > 4 * labels.size + 1000:
+        names, index = np.unique(labels, return_inverse=True)
+        return names, index.reshape(labels.shape)
+    offset = labels - low
+    here = np.zeros(span, dtype=bool)
+    here[offset] = True
+    number = np.cumsum(here) - 1
+    return np.flatnonzero(here) + low, number[offset]
 
 
 def _sets(rows: Labels) -> Iterator[Labels]:
