@@ -187,12 +187,16 @@ def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor
 # -- reading and writing -----------------------------------------------------------------------------------------------
 
 
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > MAXIMUM_DEPTH:
+def _check_depth(content: Any) -> None:
+    """Level by level: a call for each of a million values would take seconds."""
+    level = [content]
+    for _ in range(MAXIMUM_DEPTH + 1):
+        values = [
+            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
+        ]
+        level = [child for children in values for child in children]
+    if level:
         raise ValueError("nested too deeply")
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    for child in children:
-        _check_depth(child, depth + 1)
 
 
 def parse_metadata(text: str | None, source: str) -> Metadata:
