@@ -43,6 +43,7 @@ CASES = {
     "tables": (nets.Tables, (torch.rand(3, 4),), log(6)),
     "retyped": (nets.Retyped, (torch.rand(3, 4),), 2 * log(6)),
     "unnormalised": (nets.Unnormalised, (torch.rand(3, 4),), log(6) + 24 * log(7)),
+    "cached": (nets.Cached, (torch.rand(3, 4),), log(6)),
     "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 
@@ -123,3 +124,12 @@ def test_zeros_written_into_a_view_fix_nothing():
     assert not derived.notes
     assert not derived.rejected
     assert sorted(group.size for group in derived.resolved.groups.values()) == [4, 4]
+
+
+def test_what_a_network_keeps_of_its_weights_is_forgotten():
+    network = nets.Cached().eval()
+    x = torch.rand(3, 4)
+    before = network(x)
+    derive_and_prove(network, (x,))
+    assert network.kept is None
+    assert torch.equal(network(x), before)

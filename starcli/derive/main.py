@@ -95,10 +95,11 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
     modes = {module: module.training for module in network.modules()}
     try:
-        target = subject(network, inputs, kwargs).eval()
+        target = subject(network, inputs, kwargs).train().eval()  # forgets what it computed from weights before
         trace = start(target)
         follow(trace, export(target, tuple(inputs)))
     finally:
+        network.train()  # and what it computed from weights while it was traced
         for module, mode in modes.items():
             module.training = mode
     return trace, target

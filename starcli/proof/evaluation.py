@@ -31,6 +31,8 @@ class Subject:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 self.state[name].copy_(tensor)
+        # networks that keep what they computed from their weights (tables of relative positions) forget it by this
+        self.network.train().eval()
 
     def shared(self) -> list[tuple[str, ...]]:
         """Sets of names that are one and the same memory."""
