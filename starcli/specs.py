@@ -33,7 +33,7 @@ class Proved:
         return SpecRecord(
             resolved=self.resolved.to_json(),
             sha256=self.resolved.sha256,
-            proof=None if self.proof is None else self.proof.to_json(),
+            proof=None if self.proof is None else self.proof.record(),
         )
 
 
@@ -48,17 +48,15 @@ def find(
 ) -> Proved:
     """The spec of `network`, proved on `example` inputs; one that the proof rejects is an error that names the groups.
 
-    `accept_unproved` skips the proof and takes the spec at its word.
+    `accept_unproved` skips the proof and takes the spec at its word. What a checkpoint says of a proof is not believed:
+    files come from strangers, and a proof is made once on each machine and then cached.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     buffers = [name for name, _ in network.named_buffers()]
     origin, resolved = _look_up(architecture, network, example, shapes, buffers, file, record)
     if accept_unproved:
         return Proved(resolved, None, origin)
-    if record is not None and record.sha256 == resolved.sha256 and record.proof is not None:
-        proof = Proof.from_json(record.proof)
-    else:
-        proof = proof_of(architecture, network, resolved, example)
+    proof = proof_of(architecture, network, resolved, example)
     if not proof.proved:
         problems = [f"{group}: permuting it changes the function" for group in proof.failed]
         problems += [f"{group}: the proof could not decide" for group in proof.undecided]

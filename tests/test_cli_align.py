@@ -7,7 +7,8 @@ import torch
 from conftest import run_here
 from safetensors.torch import load_file
 
-from starcli.checkpoint import read_metadata
+from starcli.archspec import Resolved
+from starcli.checkpoint import SpecRecord, read, read_metadata, write
 
 KEYS = {
     "schema", "type", "reference", "model", "output", "method", "restarts", "distance_before", "distance_after",
@@ -105,3 +106,18 @@ def test_pipes(place, solutions):
     assert piped.pop("model") == "stdin"
     filed.pop("model")
     assert piped == filed
+
+
+def test_a_stranger_s_word_for_a_proof_is_not_taken(solutions):
+    """A file whose spec leaves a bias out of its group, and which says that this was proved."""
+    for seed in (0, 1):
+        checkpoint = read(solutions.directory / f"{seed}.safetensors")
+        forged = checkpoint.metadata.spec.resolved
+        forged["tensors"]["fc1.bias"] = [str(forged["shapes"]["fc1.bias"][0])]
+        proof = {"proved": True, "verdicts": dict.fromkeys(forged["groups"], "proved"), "reasons": {}}
+        spec = SpecRecord(resolved=forged, sha256=Resolved.from_json(forged).sha256, proof=proof)
+        write(Path(f"{seed}.safetensors"), checkpoint.tensors, checkpoint.metadata.model_copy(update={"spec": spec}))
+    ran = run_here("align", "0.safetensors", "1.safetensors", "-o", "b.safetensors")
+    assert ran.status == 1
+    assert "does not hold" in ran.err
+    assert not Path("b.safetensors").exists()

@@ -1,5 +1,6 @@
 """Whether a spec's permutations leave a network's function alone: shown at generic weights, not assumed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -24,7 +25,8 @@ class Proof:
     """What a proof found: the verdict on each group, and the largest difference with all groups permuted together."""
 
     worst_difference: float
-    """In units of the output's spread over inputs; infinite (null in JSON) where not even the shape stayed."""
+    """In units of the output's spread over inputs; infinite (null in JSON) where not even the shape stayed, NaN (left
+    out of JSON) where it was not kept."""
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str] = field(default_factory=dict)
     """For each group that is not proved, why, with the names of tensors."""
@@ -47,12 +49,12 @@ class Proof:
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` reads them back."""
         finite = self.worst_difference != float("inf")
-        return {
-            "proved": self.proved,
-            "worst_difference": self.worst_difference if finite else None,
-            "verdicts": dict(self.verdicts),
-            "reasons": dict(self.reasons),
-        }
+        return {"worst_difference": self.worst_difference if finite else None, **self.record()}
+
+    def record(self) -> dict[str, Any]:
+        """What a checkpoint keeps: no worst difference, whose last digits change with the number of threads, so that
+        the same line writes the same bytes wherever the proof was made."""
+        return {"proved": self.proved, "verdicts": dict(self.verdicts), "reasons": dict(self.reasons)}
 
     @classmethod
     def from_json(cls, value: object) -> "Proof":
@@ -62,9 +64,9 @@ class Proof:
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
             raise StarcliError("this is no record of a proof", problems) from None
-        proof = cls(
-            float("inf") if read.worst_difference is None else read.worst_difference, read.verdicts, read.reasons
-        )
+        kept = "worst_difference" in read.model_fields_set
+        worst = math.nan if not kept else math.inf if read.worst_difference is None else read.worst_difference
+        proof = cls(worst, read.verdicts, read.reasons)
         if proof.proved != read.proved:
             raise StarcliError("this is no record of a proof", ["`proved` contradicts the verdicts"])
         return proof
@@ -75,7 +77,7 @@ class _ProofJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     proved: bool
-    worst_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    worst_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     verdicts: dict[str, Verdict]
     reasons: dict[str, str]
 
