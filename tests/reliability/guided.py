@@ -22,7 +22,8 @@ LONGEST = 4096
 
 def installed() -> bool:
     """Whether atheris is; the extra `fuzz` brings it."""
-    return importlib.util.find_spec("atheris") is not None
+    found = importlib.util.find_spec("atheris")
+    return found is not None and found.origin is not None  # else a directory that happens to have the name
 
 
 def run(name: str, count: int, place: Path, keep: Path) -> list[str]:
