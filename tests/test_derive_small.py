@@ -44,6 +44,7 @@ CASES = {
     "retyped": (nets.Retyped, (torch.rand(3, 4),), 2 * log(6)),
     "unnormalised": (nets.Unnormalised, (torch.rand(3, 4),), log(6) + 24 * log(7)),
     "cached": (nets.Cached, (torch.rand(3, 4),), log(6)),
+    "folded": (nets.Folded, IMAGE, log(5)),
     "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 

@@ -171,12 +171,29 @@ def pin(atoms: Atoms, value: Value, reason: str, axes: Iterable[int] | None = No
 def positions(atoms: Atoms, value: Value, axes: Iterable[int], shape: Sequence[int], reason: str) -> Value:
     """The value after an operator that mixes positions along `axes` (a window, a resampling) and gives `shape`.
 
-    What may move along those axes is pinned; the result has fixed positions there.
+    What may move along those axes is pinned; the result has fixed positions there, and still differs along other axes
+    wherever the value did.
     """
     axes = set(axes)
     pin(atoms, value, reason, axes)
-    factors = [factor for factor in value.factors if not axes & set(varies(factor))]
+    factors = [left for factor in value.factors if (left := _apart(atoms, factor, axes)) is not None]
     for axis in sorted(axes):
         if shape[axis] > 1:
             factors.append(along_axis(atoms.new(shape[axis], fixed="positions of the input"), axis, len(shape)))
     return Value.of(shape, factors)
+
+
+def _apart(atoms: Atoms, factor: Labels, axes: set[int]) -> Labels | None:
+    """What a pinned factor tells along other axes than those (space folded into channels): None for nothing."""
+    inside = [axis for axis in varies(factor) if axis in axes]
+    outside = [axis for axis in varies(factor) if axis not in axes]
+    if not inside:
+        return factor
+    if not outside:
+        return None
+    rows = np.moveaxis(factor, outside, range(len(outside)))
+    lengths = rows.shape[: len(outside)]
+    # in order: a shifted row is another one
+    distinct, index = np.unique(rows.reshape(int(np.prod(lengths)), -1), axis=0, return_inverse=True)
+    labels = atoms.new(len(distinct), fixed="positions of the input")[index.reshape(lengths)]
+    return labels.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])

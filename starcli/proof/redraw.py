@@ -43,6 +43,8 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
         return tensor.clone()
     last = name.rsplit(".", 1)[-1]
     vector = tensor.dim() < 2 or tensor.numel() == max(shape)
+    if vector and last.endswith("min"):  # the lower bound of a clamp, which would let nothing through above the upper
+        return -0.5 - torch.rand(shape, generator=generator)
     if vector and not any(word in last for word in ("bias", "mean", "beta")):
         return 0.5 + torch.rand(shape, generator=generator)
     # float32 values, though they are used in float64 too: 24 random bits are generic enough, and half the memory.
