@@ -38,6 +38,9 @@ SMALL = (
 TRIED = 3
 """Models of one module whose parameters are counted, those of small names first; more while all are too large."""
 
+SIDE = 128
+"""Of the input, in pixels, for networks that take any."""
+
 FEW: Mapping[str, tuple[int | None, dict[str, Any]]] = {
     "beit_base_patch16_224": (None, {"depth": 2}),
     "deepseek_vit_412m": (224, {"depth": 2}),
@@ -50,12 +53,14 @@ FEW: Mapping[str, tuple[int | None, dict[str, Any]]] = {
     "nextvit_small": (128, {}),
     "pnasnet5large": (128, {}),
     "qwen3_vit_88m": (224, {"depth": 2}),
+    "sam2_hiera_tiny": (224, {}),
     "samvit_base_patch16": (224, {"img_size": 224, "depth": 2, "global_attn_indexes": (1,)}),
     "selecsls42": (96, {}),
     "tresnet_m": (128, {}),
     "vgg11": (None, {}),
 }
-"""Families of large models only: the side of the input (None: the model's own) and arguments that make one small."""
+"""Families of large models, or of large inputs: the side of the input (None: as for others) and arguments that make
+the model small."""
 
 
 def size(name: str) -> int:
@@ -88,6 +93,8 @@ def subjects() -> list[Subject]:
         side, arguments = FEW.get(name, (None, {}))
         known = timm.get_pretrained_cfg(name, allow_unregistered=True)
         shape = known.input_size if known is not None else (3, 224, 224)
+        if side is None and known is not None and not known.fixed_input_size:
+            side = SIDE
         shape = shape if side is None else (3, side, side)
         shown = " ".join([name, *(f"{key}={value}" for key, value in arguments.items())])
         found.append(Subject(shown, partial(timm.create_model, name, **arguments), (torch.rand(2, *shape),), {}))
