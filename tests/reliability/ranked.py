@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .ground import BRIEF, TRAIN, fresh, until
+from .ground import BRIEF, TRAIN, contents, fresh, until
 
 # long enough that a signal comes in the midst, however slow the machine is
 LINES = {
@@ -29,17 +29,17 @@ def started(words: Sequence[object], directory: Path, note: str) -> subprocess.P
     )  # fmt: skip
 
 
-def whole(name: str, sources: Path, place: Path) -> bytes:
-    """What the line writes when nothing happens to it."""
+def whole(name: str, sources: Path, place: Path) -> dict[str, bytes]:
+    """What the line leaves when nothing happens to it."""
     directory = fresh(sources, place / "ranked")
     process = started([*LINES[name], "-o", "out.safetensors"], directory, "whole")
     _, said = process.communicate(timeout=PATIENCE)
     if process.returncode:
         raise RuntimeError(said)
-    return (directory / "out.safetensors").read_bytes()
+    return contents(directory)
 
 
-def stopped(name: str, expected: bytes, sources: Path, place: Path, *, launcher: bool) -> list[str]:
+def stopped(name: str, expected: dict[str, bytes], sources: Path, place: Path, *, launcher: bool) -> list[str]:
     """What is wrong after SIGTERM, to torchrun or to rank 1 alone, and after the same line was typed again."""
     directory = fresh(sources, place / "ranked")
     words = [*LINES[name], "-o", "out.safetensors"]
@@ -56,8 +56,20 @@ def stopped(name: str, expected: bytes, sources: Path, place: Path, *, launcher:
     new = {path.name for path in directory.iterdir()} - {path.name for path in sources.iterdir()}
     if new != {"out.safetensors.state", "out.metrics.jsonl"}:
         defects.append(f"leaves {sorted(new)}")
+    rows = log.read_text().count("\n")
     process = started(words, directory, "again")
     _, said = process.communicate(timeout=PATIENCE)
     if process.returncode:
         return [*defects, f"again: {process.returncode} {said[-300:]}"]
-    return defects if (directory / "out.safetensors").read_bytes() == expected else [*defects, "other bytes"]
+    return defects + differences(expected, contents(directory), rows)
+
+
+def differences(expected: dict[str, bytes], found: dict[str, bytes], stopped: int) -> list[str]:
+    """The files that differ, and the first epoch that does in the log, of a run stopped after so many of them."""
+    names = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if not names:
+        return []
+    logs = [files.get("out.metrics.jsonl", b"").splitlines() for files in (expected, found)]
+    first = next((i for i, (a, b) in enumerate(zip(*logs, strict=False)) if a != b), None)
+    where = f"from {logs[0][first]!r} and {logs[1][first]!r} on" if first is not None else "in no row of the log"
+    return [f"stopped after {stopped} epochs, differs in {', '.join(names)}, {where}"]
