@@ -38,8 +38,8 @@ class Subject:
     kwargs: Mapping[str, Any]
 
 
-def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str) -> None:
-    """Parse the command line; derive what has no row yet, or print the rows as Markdown."""
+def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str, notes: str = "") -> None:
+    """Parse the command line; derive what has no row yet, or print the rows as Markdown, with `notes` behind."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="only these models")
     parser.add_argument("--no-proof", action="store_true", help="only trace")
@@ -49,7 +49,7 @@ def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str
     arguments = parser.parse_args()
     known = _read(arguments.rows)
     if arguments.markdown:
-        print(markdown(title, list(known.values())))
+        print(markdown(title, list(known.values())) + (f"\n\n{notes.strip()}" if notes else ""))
         return
     k, n = map(int, arguments.shard.split("/"))
     torch.set_num_threads(1)

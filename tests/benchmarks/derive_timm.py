@@ -62,6 +62,19 @@ FEW: Mapping[str, tuple[int | None, dict[str, Any]]] = {
 """Families of large models, or of large inputs: the side of the input (None: as for others) and arguments that make
 the model small."""
 
+NOTES = """
+## What stays, and why
+
+- *Undecided* is not wrong: every permutation leaves the function alone, but a control that should have changed it did
+  not by more than a ten-thousandth. In CaiT the redrawn talking heads make all tokens alike within three blocks, and
+  scores then have no effect that could be measured.
+- Weights between tokens (gMLP, ResMLP) have positions of the input on both axes.
+- Networks without a classifier (EVA-02, Qwen3, DeepSeek, Gemma 4) give out their residual stream, which stays for that.
+- Tables of relative positions are fixed along their offsets ("neither determine each other"), and move along heads.
+- A convolution across channels (ECA) knows their order. A grouped convolution whose groups are not alike (queries, keys
+  and values in turn, or groups that are fixed) has units within each group for which a spec has no words.
+"""
+
 
 def size(name: str) -> int:
     """Parameters, counted on the meta device."""
@@ -102,4 +115,4 @@ def subjects() -> list[Subject]:
 
 
 if __name__ == "__main__":
-    main(subjects, __doc__, "Specs derived for one small model of each family of timm")
+    main(subjects, __doc__, "Specs derived for one small model of each family of timm", NOTES)
