@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from reliability import fuzz, generated
 from reliability.costs import Costs
+from reliability.sections import FOUND
 from reliability.targets import Feeder, Target, targets
 
 TARGETS = {target.name: target for target in targets()}
@@ -44,3 +45,12 @@ def test_a_reader_that_breaks_is_noticed_and_its_case_kept(tmp_path: Path) -> No
     assert feeder.feed(b"0") == []
     costs.close()
     assert {path.read_bytes() for path in (tmp_path / "found").iterdir()} == {b"1", b"2", b"3"}
+
+
+def test_cases_that_once_broke_a_reader_do_no_more(tmp_path: Path) -> None:
+    """Those that `python -m tests.reliability fuzz` has kept."""
+    for path in sorted(FOUND.glob("*")):
+        target = next(target for name, target in TARGETS.items() if path.name.startswith(name.replace(" ", "-") + "."))
+        feeder = Feeder(target, tmp_path, tmp_path / "found")
+        assert feeder.feed(path.read_bytes()) == [], path.name
+        feeder.costs.close()
