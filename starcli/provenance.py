@@ -154,10 +154,15 @@ def training_settings(parent: Checkpoint) -> dict[str, Any]:
 
 
 def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":
-    """The training recipe that all `parents` share; None where they have none; a difference is an error."""
+    """The training recipe that all `parents` share; None where they have none; a difference is an error.
+
+    `compile` is not inherited: whether it pays depends on the run, and it is asked for each time.
+    """
     from starcli.training.recipe import Recipe
 
     known = [(parent, training_settings(parent)) for parent in parents if parent.metadata.recipe]
+    for _, theirs in known:
+        theirs.pop("compile", None)
     if not known:
         return None
     first, settings = known[0]

@@ -201,6 +201,12 @@ class Training:
     warmup: Annotated[float | None, typer.Option(help="Epochs of rising rate.", rich_help_panel=TRAINING)] = None
     label_smoothing: Annotated[float | None, typer.Option(help="Share of smoothing.", rich_help_panel=TRAINING)] = None
     clip: Annotated[float | None, typer.Option(help="Largest gradient norm.", rich_help_panel=TRAINING)] = None
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="Compile the step; a note says if it pays.", rich_help_panel=TRAINING
+        ),
+    ] = None
     augmentation: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME...", help="pad-crop, flip, or none.", rich_help_panel=TRAINING),

@@ -51,7 +51,8 @@ def match_weights(
 
     Given a `start`, descends from there; without one, makes two detours first (see `search`). Each of `restarts` - 1
     further rounds makes a detour from the best permutation so far and is kept where it ends higher; with 0 restarts
-    there is nothing but one descent, the fastest way and the one of the paper. The same seed gives the same result. The objective is never below that of `start` (default: the identity).
+    there is nothing but one descent, the fastest way and the one of the paper. The same seed gives the same result. The
+    objective is never below that of `start` (default: the identity).
     Raises StarcliError where the tensors do not fit the spec or are not finite.
     """
     _check(reference, spec, "the reference")

@@ -1,7 +1,7 @@
 """Training one network by a recipe, from a seed."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from starcli.evaluation import Scores, evaluate, statistics_batch_size
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.progress import SILENT, Progress
+from starcli.training.compiling import CompiledForward
 from starcli.training.engine import Run, autocast
 from starcli.training.objective import Row
 from starcli.training.pieces import cut, pieces_per_step
@@ -43,6 +44,10 @@ class Plain:
         parameters = dict(flat.network.named_parameters())
         self.parameters = [parameters[slot.name] for slot in flat.layout]
         self.label_smoothing = recipe.label_smoothing
+        self.forward: Callable[[Tensor], Tensor] = flat.network
+        if recipe.compile:
+            steps = recipe.epochs * -(-len(workspace.dataset.train) // recipe.batch_size)
+            self.forward = CompiledForward(flat.network, steps, progress)
 
     def begin_epoch(self, epoch: int) -> Row:
         """Nothing to prepare but the mode."""
@@ -71,7 +76,7 @@ class Plain:
     def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         """Add `factor` times the gradient at what the network holds; the mean loss and the correct predictions."""
         with autocast(self.workspace.device, self.workspace.precision):
-            logits = self.flat.network(inputs).float()
+            logits = self.forward(inputs).float()
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         torch.autograd.backward(loss, loss.new_tensor(factor))
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()

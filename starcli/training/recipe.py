@@ -49,6 +49,7 @@ class Recipe(BaseModel):
     warmup: float = Field(0.0, ge=0, description="Epochs during which the rate rises linearly.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the label spread over all classes.")
     clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
+    compile: bool = Field(False, description="Steps through torch.compile.")
     augmentation: tuple[str, ...] | None = Field(None, description="Augmentations (default: the data set's own).")
 
     arch: str | None = Field(None, description="Architecture that the recipe was made for.")

@@ -210,8 +210,11 @@ def train_stacked(
 ) -> list[Trained]:
     """`train` of several seeds at once, equal up to rounding; one state for all of them.
 
-    Raises StarcliError for a network with dropout, whose draws could not be those of each seed alone.
+    Raises StarcliError for a network with dropout, whose draws could not be those of each seed alone, and where the
+    recipe compiles.
     """
+    if recipe.compile:
+        raise StarcliError("--compile and --stacked do not go together: stacked steps are not compiled")
     flat = workspace.network()
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
         raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")
