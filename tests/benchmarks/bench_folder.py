@@ -66,7 +66,7 @@ def main() -> None:
     options_of.add_argument("--images", type=int, default=20_000)
     options = options_of.parse_args()
     torch.set_num_threads(1)
-    count, steps = (200, 3) if options.quick else (options.images, 30)
+    count, steps = (200, 3) if options.quick else (options.images, 15)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), count)

@@ -1,11 +1,11 @@
 """How fast `align` is, and how good: against plain coordinate descent, and against rebasin where it can be imported.
 
-    python tests/benchmarks/bench_matching.py [--quick] [--networks resnet18-cifar,vgg11-bn] [--threads 2] [--json FILE]
+    python tests/benchmarks/bench_matching.py [--quick] [--networks resnet18-cifar,vgg11-bn] [--threads 1] [--json FILE]
 
 Both models of a pair start from their own seed and take a few steps on the digits: far from trained, but with grown
 biases, BatchNorm weights and structure. `--pairs DIR` takes pairs NAME-0.pt, NAME-1.pt of state dicts instead. All
 methods see the same pairs in one process; notes give the gain of the objective over the identity, ours and the other's.
-On a machine that is busy elsewhere, `--cpu` counts the process's own time.
+With one thread, processor time; with more, the clock on the wall.
 
 - plain: coordinate descent in float32 with scipy, each cost one product per block, all groups in every sweep.
 - 0 restarts: one descent from the identity, the same search as plain, made fast.
@@ -148,9 +148,6 @@ def rebasin(networks: list[nn.Module], b: Tensors, side: int) -> Tensors:
     return {key: tensor.detach() for key, tensor in networks[1].state_dict().items()}
 
 
-CLOCKS = {False: time.perf_counter, True: time.process_time}
-
-
 @dataclass(frozen=True)
 class Timed:
     """Seconds and gains over the identity of one method's repeats."""
@@ -164,11 +161,11 @@ class Timed:
         return f"{statistics.mean(self.gains):.1f}"
 
 
-def bench(name: str, repeats: int, steps: int, folder: Path | None, cpu: bool) -> list[Row]:
+def bench(name: str, repeats: int, steps: int, folder: Path | None) -> list[Row]:
     spec, a, b, later, networks = pair(name, steps, folder)
     before = inner_product(a, b, spec)
     layouts.layout(spec)
-    clock = CLOCKS[cpu]
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def run(call: Callable[[int], Any], gain: Callable[[Any], float], times: int = repeats) -> Timed:
         taken, results = [], []
@@ -218,15 +215,14 @@ def main() -> None:
     options_of.add_argument("--networks")
     options_of.add_argument("--repeats", type=int, default=3)
     options_of.add_argument("--steps", type=int, default=10)
-    options_of.add_argument("--threads", type=int, default=2)
-    options_of.add_argument("--cpu", action="store_true")
+    options_of.add_argument("--threads", type=int, default=1)
     options_of.add_argument("--pairs", type=Path)
     options = options_of.parse_args()
     torch.set_num_threads(options.threads)
     names = options.networks.split(",") if options.networks else ["densenet40-12"] if options.quick else list(NETWORKS)
     rows = []
     for name in names:
-        rows += bench(name, options.repeats, options.steps, options.pairs, options.cpu)
+        rows += bench(name, options.repeats, options.steps, options.pairs)
     save(options.json, rows)
 
 

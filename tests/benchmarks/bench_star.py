@@ -20,6 +20,7 @@ from training_support import Small, Stopping, small
 
 from starcli import models
 from starcli.data import Dataset, MemorySplit, Normalisation
+from starcli.memory import keep_freed_memory
 from starcli.star import Source, SourceBank, starlight, uniform
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.training.engine import Run
@@ -101,6 +102,7 @@ def whole(sources: int, epochs: int, repeats: int) -> Row:
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__).parse_args()
+    keep_freed_memory()  # as every command does
     torch.set_num_threads(1)
     rows = []
     for label in QUICK if options.quick else NETWORKS:
