@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def rows(sources: Path, place: Path, *, warm: bool = True) -> Iterator[Row]:
     os.environ["MPLCONFIGDIR"] = str(place / "cache" / "matplotlib")
     import matplotlib.font_manager  # noqa: F401
 
+    tempfile.gettempdir()  # Python finds it by writing a file; torch's compiler asks for it when it is imported
     directory = fresh(sources, place / "audited")
     for path in directory.iterdir():
         path.unlink()
