@@ -7,7 +7,7 @@ or an address.  Files without it (foreign ones) read as a checkpoint whose archi
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -124,6 +124,14 @@ class Checkpoint:
     metadata: Metadata
     name: str
     path: Path | None = None
+    reopen: "Callable[[], Mapping[str, Tensor]] | None" = None
+
+    def opened(self) -> "Mapping[str, Tensor]":
+        """The tensors, mapped anew where they lie in a file: for reading them once.
+
+        Pages that were read stay resident as long as their mapping, those of `tensors` to the end of the command.
+        """
+        return self.tensors if self.reopen is None else self.reopen()
 
     @property
     def sha256(self) -> Sha256:
@@ -233,7 +241,9 @@ def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> C
     metadata = parse_metadata(header.metadata.get(KEY), source)
     if metadata.kind not in kinds:
         raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
-    return Checkpoint(tensors, metadata, "stdin" if from_stdin else path.name, None if from_stdin else path)
+    if from_stdin:
+        return Checkpoint(tensors, metadata, "stdin")
+    return Checkpoint(tensors, metadata, path.name, path, lambda: tensorfile.read_tensors(path)[1])
 
 
 def read_all(

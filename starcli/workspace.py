@@ -251,7 +251,7 @@ def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> 
     expected = network.state_dict()
     problems = []
     for checkpoint in checkpoints:
-        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.tensors, expected)]
+        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.opened(), expected)]
     if problems:
         raise StarcliError(f"the weights do not fit the network {workspace.architecture.name}", problems[:50])
     network = models.runnable(network)

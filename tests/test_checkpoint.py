@@ -85,3 +85,11 @@ def test_all_unreadable_files_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(StarcliError) as caught:
         checkpoint.read_all([tmp_path / "a", tmp_path / "b"])
     assert len(caught.value.problems) == 2
+
+
+def test_a_file_opened_anew_has_the_same_tensors_and_one_in_memory_has_its_own(tmp_path: Path) -> None:
+    found = saved(tmp_path / "a")
+    assert torch.equal(found.opened()["w"], found.tensors["w"])
+    assert found.opened()["w"].data_ptr() != found.tensors["w"].data_ptr()
+    other = checkpoint.Checkpoint({"w": torch.zeros(3)}, found.metadata, found.name, found.path)  # an aligned one
+    assert not other.opened()["w"].any()

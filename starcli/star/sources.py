@@ -21,7 +21,6 @@ from starcli.models.flat import FlatNetwork
 from starcli.permutation import Permutation
 from starcli.progress import Interrupted, Progress
 from starcli.registry import METHODS, lookup
-from starcli.tensorfile import read_tensors
 from starcli.training.seeds import substream
 
 KEPT_BYTES = 256 * 2**20
@@ -37,11 +36,8 @@ class Source:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Source":
-        """A checkpoint as a source; its file is opened anew at each use, since pages that stay mapped stay resident."""
-        path = checkpoint.path
-        if path is None:
-            return cls(checkpoint.name, lambda: checkpoint.tensors)
-        return cls(checkpoint.name, lambda: read_tensors(path)[1])
+        """A checkpoint as a source; its file is opened anew at each use."""
+        return cls(checkpoint.name, checkpoint.opened)
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,10 @@ def plain_epoch(name: str, arguments: dict[str, Any], recipe: Recipe, count: int
     optimizer = torch.optim.SGD(
         network.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
-    loader = DataLoader(Images(), batch_size=recipe.batch_size, shuffle=True, num_workers=workers)
+    context = "fork" if workers else None  # this process was spawned, and hands that on to its own
+    loader = DataLoader(
+        Images(), batch_size=recipe.batch_size, shuffle=True, num_workers=workers, multiprocessing_context=context
+    )
     for _ in range(recipe.epochs):
         for inputs, targets in loader:
             optimizer.zero_grad()
