@@ -8,6 +8,7 @@ beside this file. With --quick nothing is kept. The machine should have nothing 
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def machine() -> str:
     bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
     capability = torch.backends.cpu.get_cpu_capability()
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return f"{torch.get_num_threads()} CPU threads, {capability}, {bf16} bf16 instructions; {versions}"
+    return f"{os.cpu_count()} CPU cores, {capability}, {bf16} bf16 instructions; {versions}"
 
 
 def render(results: dict[str, Any]) -> str:
