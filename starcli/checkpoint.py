@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from starcli import __version__, files, tensorfile
 from starcli.errors import StarcliError
+from starcli.memory import uncollected
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -229,16 +230,18 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
 
 def read_metadata(path: Path) -> tuple[tensorfile.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
-    header = tensorfile.read_header(path)
-    return header, parse_metadata(header.metadata.get(KEY), str(path))
+    with uncollected():
+        header = tensorfile.read_header(path)
+        return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
 def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> Checkpoint:
     """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused."""
-    header, tensors = tensorfile.read_tensors(path)
     from_stdin = str(path) == "-"
     source = "stdin" if from_stdin else str(path)
-    metadata = parse_metadata(header.metadata.get(KEY), source)
+    with uncollected():
+        header, tensors = tensorfile.read_tensors(path)
+        metadata = parse_metadata(header.metadata.get(KEY), source)
     if metadata.kind not in kinds:
         raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
     if from_stdin:

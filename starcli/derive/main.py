@@ -1,8 +1,6 @@
 """derive: a network and example inputs -> its permutation spec. derive_and_prove: what the proof rejects is fixed."""
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +11,7 @@ from starcli.derive.branches import subject
 from starcli.derive.build import Built, Frozen, build
 from starcli.derive.trace import Trace, export, follow, start
 from starcli.errors import StarcliError
+from starcli.memory import uncollected
 from starcli.progress import SILENT, Progress
 from starcli.proof import Proof, prove
 
@@ -42,7 +41,7 @@ def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[st
 
     Use a batch of two or more examples. The network is left as it is. StarcliError where torch.export cannot follow it.
     """
-    with _uncollected():
+    with uncollected():
         trace, target = _traced(network, example_inputs, kwargs)
         return _derived(trace, build(trace, target))
 
@@ -61,7 +60,7 @@ def derive_and_prove(
     """
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}
-    with _uncollected():
+    with uncollected():
         trace, target = _traced(network, example_inputs, kwargs)
         built = build(trace, target)
     while True:
@@ -74,19 +73,6 @@ def derive_and_prove(
             rejected[group] = proof.reasons.get(group, "permuting it changes the output")
             trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
         built = build(trace, target)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection within: tracing makes millions of small objects that stay, and walking through them again
-    and again takes a fifth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[Trace, nn.Module]:
