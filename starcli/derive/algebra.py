@@ -194,6 +194,6 @@ def _apart(atoms: Atoms, factor: Labels, axes: set[int]) -> Labels | None:
     rows = np.moveaxis(factor, outside, range(len(outside)))
     lengths = rows.shape[: len(outside)]
     # in order: a shifted row is another one
-    distinct, index = np.unique(rows.reshape(int(np.prod(lengths)), -1), axis=0, return_inverse=True)
-    labels = atoms.new(len(distinct), fixed="positions of the input")[index.reshape(lengths)]
+    kinds, index = np.unique(rows.reshape(int(np.prod(lengths)), -1), axis=0, return_inverse=True)
+    labels = atoms.new(len(kinds), fixed="positions of the input")[index.reshape(lengths)]
     return labels.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])

@@ -112,11 +112,11 @@ class Atoms:
         rank = np.empty(len(names), dtype=np.int64)
         # those that stand here three times are told apart by other atoms than those that stand twice
         rank[order] = np.arange(len(names)) + np.repeat(times * (times - 1) // 2 - starts, times)
-        distinct, place = np.unique(rank, return_inverse=True)
-        for each in distinct.tolist():
+        ranks, place = np.unique(rank, return_inverse=True)
+        for each in ranks.tolist():
             if each not in self._ordinals:
                 self._ordinals[each] = int(self.new(1, fixed="another use of the same unit")[0])
-        return np.array([self._ordinals[each] for each in distinct.tolist()])[place][index].reshape(labels.shape)
+        return np.array([self._ordinals[each] for each in ranks.tolist()])[place][index].reshape(labels.shape)
 
     def pin(self, labels: Labels, reason: str) -> None:
         """Fix all atoms in `labels`."""

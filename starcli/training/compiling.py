@@ -43,8 +43,6 @@ class CompiledForward:
             plain = self._seconds(self.network, inputs)
             compiling = self._seconds(self.compiled, inputs, repeats=1, warm=False)
             compiled = self._seconds(self.compiled, inputs)
-        except (StarcliError, KeyboardInterrupt):
-            raise
         except Exception as error:  # a missing C++ compiler, an operator that cannot be compiled: of many types
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StarcliError("--compile: the network cannot be compiled here", [first[:300]]) from error

@@ -16,7 +16,7 @@ from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.progress import SILENT, Progress
 from starcli.training.compiling import CompiledForward
-from starcli.training.engine import Run, autocast
+from starcli.training.engine import Run, autocast, steps_per_epoch
 from starcli.training.objective import Row
 from starcli.training.pieces import cut, pieces_per_step
 from starcli.training.recipe import Recipe
@@ -46,7 +46,7 @@ class Plain:
         self.label_smoothing = recipe.label_smoothing
         self.forward: Callable[[Tensor], Tensor] = flat.network
         if recipe.compile:
-            steps = recipe.epochs * -(-len(workspace.dataset.train) // recipe.batch_size)
+            steps = recipe.epochs * steps_per_epoch(len(workspace.dataset.train), recipe.batch_size)
             self.forward = CompiledForward(flat.network, steps, progress)
 
     def begin_epoch(self, epoch: int) -> Row:
