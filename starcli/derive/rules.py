@@ -1,6 +1,6 @@
 """All rules: a file that registers some is imported here, and only here."""
 
-from starcli.derive import (  # noqa: F401: importing them registers their rules
+from starcli.derive import (  # noqa: F401  importing registers rules
     rules_contraction,
     rules_elementwise,
     rules_index,
