@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from starcli.derive.atoms import Atoms, Labels, distinct
+from starcli.derive.atoms import Atoms, Labels, distinct, unique
 from starcli.derive.values import Value, along_axis, upwards, varies
 
 
@@ -46,7 +46,7 @@ def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
     """Distinct labels a of f, b of g (which are broadcast), and the distinct pairs (a[i], b[j]) that occur."""
     a, i = distinct(f)
     b, j = distinct(g)
-    code = np.unique(i * len(b) + j)
+    code = unique(i * len(b) + j)
     return a, b, code // len(b), code % len(b)
 
 

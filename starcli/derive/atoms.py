@@ -120,7 +120,7 @@ class Atoms:
 
     def pin(self, labels: Labels, reason: str) -> None:
         """Fix all atoms in `labels`."""
-        roots = np.unique(self.find(labels.reshape(-1)))
+        roots = unique(self.find(labels))
         roots = roots[~self._fixed[roots]]
         self._fixed[roots] = True
         self._reason[roots] = self._number(reason)
@@ -142,7 +142,7 @@ class Atoms:
         children = self.find(np.concatenate([child for child, _ in self._edges]))
         parents = self.find(np.concatenate([parent for _, parent in self._edges]))
         # one number a pair: rows are sorted far more slowly
-        pairs = np.unique((children * self.count + parents)[children != parents])
+        pairs = unique((children * self.count + parents)[children != parents])
         self._edges, self._sorted = [(pairs // self.count, pairs % self.count)], True
         return self._edges[0]
 
@@ -172,16 +172,32 @@ class Atoms:
 
 def distinct(labels: Labels) -> tuple[Labels, Labels]:
     """The distinct labels in order, and the place of every label among them: in linear time where they lie close."""
-    low = labels.min(initial=np.iinfo(np.int64).max)
-    span = int(labels.max(initial=low) - low) + 1
-    if span > 4 * labels.size + 1000:
+    low, here = _present(labels)
+    if here is None:
         names, index = np.unique(labels, return_inverse=True)
         return names, index.reshape(labels.shape)
-    offset = labels - low
-    here = np.zeros(span, dtype=bool)
-    here[offset] = True
     number = np.cumsum(here) - 1
-    return np.flatnonzero(here) + low, number[offset]
+    return np.flatnonzero(here) + low, number[labels - low]
+
+
+def unique(labels: Labels) -> Labels:
+    """The distinct labels in order; numpy hashes integers for it, which takes ten times as long for millions."""
+    low, here = _present(labels)
+    if here is not None:
+        return np.flatnonzero(here) + low
+    labels = np.sort(labels, axis=None)
+    return labels[np.concatenate([[True], labels[1:] != labels[:-1]])]
+
+
+def _present(labels: Labels) -> tuple[int, NDArray[np.bool_] | None]:
+    """The smallest label, and for each from there on whether it occurs; None where they lie too far apart for that."""
+    low = int(labels.min(initial=np.iinfo(np.int64).max))
+    span = int(labels.max(initial=low)) - low + 1
+    if span > 4 * labels.size + 1000:
+        return low, None
+    here = np.zeros(span, dtype=bool)
+    here[labels - low] = True
+    return low, here
 
 
 def _sets(rows: Labels) -> Iterator[Labels]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from starcli.archspec import Group, Resolved
 from starcli.archspec.grammar import Fixed, Node, canonical, symbols
-from starcli.derive.atoms import Labels
+from starcli.derive.atoms import Labels, unique
 from starcli.derive.call import Parameter
 from starcli.derive.colours import close, ordered
 from starcli.derive.expressions import MAX_TURNS, Table, Writer
@@ -160,7 +160,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
     whole = {group: index.reshape(rows.shape) for group, index in found.table(trace.atoms, rows.reshape(-1)).items()}
     table: dict[int, Labels] = {}
     for group, index in whole.items():
-        if (index == index[:, :1]).all() and len(np.unique(index)) == found.size[group]:
+        if (index == index[:, :1]).all() and len(unique(index)) == found.size[group]:
             continue  # constant along this axis: borne by the other
         if not (index == index[0]).all():
             raise Refused(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.derive.algebra import relate
-from starcli.derive.atoms import Atoms, Labels
+from starcli.derive.atoms import Atoms, Labels, unique
 from starcli.derive.call import Parameter
 from starcli.derive.values import varies
 
@@ -81,7 +81,7 @@ def occurrences(atoms: Atoms, parameters: dict[str, Parameter]) -> Occurrences:
 def refine(atoms: Atoms, where: Occurrences) -> Colours:
     """The coarsest stable colouring."""
     child, parent = atoms.edges()
-    nodes = np.unique(np.concatenate([where.atoms, child, parent]))
+    nodes = unique(np.concatenate([where.atoms, child, parent]))
     children, parents = np.searchsorted(nodes, child), np.searchsorted(nodes, parent)
     start = np.zeros(len(nodes), dtype=np.uint64)
     np.add.at(start, np.searchsorted(nodes, where.atoms), _mix(where.axis) * where.count.astype(np.uint64))
@@ -156,7 +156,7 @@ def _unite_equal_sets(atoms: Atoms) -> None:
 
 def _state(atoms: Atoms, colours: Colours) -> tuple[int, int, int]:
     """Grows or shrinks whenever something is united, put above something, or pinned."""
-    roots = np.unique(atoms.find(colours.nodes))
+    roots = unique(atoms.find(colours.nodes))
     return len(roots), len(atoms.edges()[0]), int(atoms.is_fixed(roots).sum())
 
 
@@ -187,6 +187,6 @@ def parents_by_class(colours: Colours, child: Labels, parent: Labels) -> dict[in
     cuts = np.flatnonzero((np.diff(kinds[:, 0]) != 0) | (np.diff(kinds[:, 1]) != 0)) + 1
     found: dict[int, list[Labels | None]] = {}
     for piece in np.split(kinds, cuts) if len(kinds) else []:
-        several = len(np.unique(piece[:, 2])) < len(piece)
+        several = len(unique(piece[:, 2])) < len(piece)
         found.setdefault(int(piece[0, 0]), []).append(None if several else piece[:, 3])
     return found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from starcli.derive.atoms import Labels
+from starcli.derive.atoms import Labels, unique
 from starcli.derive.call import Call, Result, Unknown, fixed, rule
 from starcli.derive.values import Value, along_axis, varies
 
@@ -189,9 +189,9 @@ def _repeats(call: Call, factors: Sequence[Labels], parts: Sequence[Value], axis
     """Whether two parts share labels in every factor, so that only their place tells them apart."""
     cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
     for factor in factors:
-        pieces = [np.unique(call.atoms.find(piece)) for piece in np.split(factor, cuts, axis)]
+        pieces = [unique(call.atoms.find(piece)) for piece in np.split(factor, cuts, axis)]
         everything = np.concatenate(pieces)
-        if len(np.unique(everything)) == len(everything):
+        if len(unique(everything)) == len(everything):
             return False
     return len(parts) > 1
 

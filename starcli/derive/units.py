@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from starcli.derive.atoms import Atoms, Labels
+from starcli.derive.atoms import Atoms, Labels, unique
 from starcli.derive.colours import Colours, Occurrences, movable, parents_by_class
 
 
@@ -43,7 +43,7 @@ class Units:
         nodes = np.searchsorted(self.colours.nodes, roots)
         classes = self.colours.colour[nodes]
         found: dict[int, Labels] = {}
-        for kind in np.unique(classes):
+        for kind in unique(classes):
             if int(kind) not in self.coordinates:
                 continue
             here = np.flatnonzero(classes == kind)

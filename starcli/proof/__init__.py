@@ -126,11 +126,11 @@ class _Bench:
     ) -> None:
         self.spec, self.generator = spec, generator
         self.inputs = [fresh_inputs(network, example, generator) for _ in range(2)]
-        # float32: statistics and derivatives need no more, and most operators are several times faster.
-        self.quick = Subject(network, redrawn(state, generator), torch.float32)
-        calibrate_(self.quick.network, self.quick.run, self.inputs, generator.initial_seed())
-        self.base = {name: tensor.clone() for name, tensor in self.quick.state.items()}
-        self.subject = Subject(network, self.base, torch.float64)
+        # float32: statistics (and derivatives) need no more, and most operators are several times faster.
+        self.subject = Subject(network, redrawn(state, generator), torch.float32)
+        calibrate_(self.subject.network, self.subject.run, self.inputs, generator.initial_seed())
+        self.base = {name: tensor.clone() for name, tensor in self.subject.state.items()}
+        self.subject.become(torch.float64)
         self.outputs = [self.subject.run(inputs) for inputs in self.inputs]
         self.scale = spreads(*self.outputs)
 
@@ -138,11 +138,11 @@ class _Bench:
         """The change of the outputs on one of the inputs, in units of their spread, when the weights are permuted."""
         inputs, outputs = self.inputs[draw % 2], self.outputs[draw % 2]
         moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
-        self.subject.load({name: permutation.apply({name: self.base[name]})[name] for name in moved})
+        self.subject.load((name, permutation.apply({name: self.base[name]})[name]) for name in moved)
         try:
             return difference(self.subject.run(inputs), outputs, self.scale)
         finally:
-            self.subject.load({name: self.base[name] for name in moved})
+            self.subject.load((name, self.base[name]) for name in moved)
 
     def groups_of(self, tensor: str) -> set[str]:
         """Groups that stand on the tensor."""
@@ -184,7 +184,7 @@ class _Bench:
         """For each of `groups` with places that could not be shown to matter: the tensors of these places."""
         controls = Controls(self.spec, self.base, self.inputs[0], self.generator, groups)
         if controls.open:
-            controls.run(self.subject, self.quick, self.outputs[0], self.scale)
+            controls.run(self.subject, self.outputs[0], self.scale)
         found: dict[str, list[str]] = {}
         for place in controls.open:
             found.setdefault(place.group, []).append(place.tensor)

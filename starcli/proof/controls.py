@@ -92,13 +92,18 @@ class Controls:
         self.flat: set[Place] = set()
         self.aliases = {name: names for names in spec.tied for name in names}
 
-    def run(self, exact: Subject, quick: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """All controls: `quick` (float32) differentiates, `exact` (float64), whose outputs are `outputs`, measures."""
+    def run(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
+        """All controls of `subject`, which gives `outputs` at the generic weights in float64: derivatives in float32,
+        then what they leave open in float64."""
+        subject.become(torch.float32)
         # Some networks cannot be differentiated (in-place changes of parameters): everything is measured then.
         with contextlib.suppress(RuntimeError):
-            self.by_gradient(quick, scale)
-        self.close_inert(exact, outputs, scale)
-        self.exactly(exact, outputs, scale)
+            self.by_gradient(subject, scale)
+        if self.open:
+            subject.become(torch.float64)
+            subject.load(self.base.items())
+            self.close_inert(subject, outputs, scale)
+            self.exactly(subject, outputs, scale)
 
     def by_gradient(self, subject: Subject, scale: Sequence[float]) -> None:
         """Close places by derivatives: a few forward and backward passes for all of them together."""
@@ -108,9 +113,9 @@ class Controls:
                 return
             swap = involution(self.spec, self.generator)
             middle = {name: self._between(self.base[name], found, swap) for name, found in chosen.items()}
-            subject.load(self._with_aliases(middle))
+            subject.load(self._with_aliases(middle).items())
             gradients = self._gradients(subject, scale, list(chosen))
-            subject.load(self._with_aliases({name: self.base[name] for name in chosen}))
+            subject.load(self._with_aliases({name: self.base[name] for name in chosen}).items())
             for name, gradient in gradients.items():
                 if gradient is None:
                     self.unused.add(name)
@@ -228,8 +233,8 @@ class Controls:
         self, subject: Subject, tensors: Mapping[str, Tensor], outputs: Sequence[Tensor], scale: Sequence[float]
     ) -> float:
         """The change of the output when `tensors` take the place of the generic ones."""
-        subject.load(self._with_aliases(tensors))
+        subject.load(self._with_aliases(tensors).items())
         try:
             return difference(subject.run(self.inputs), outputs, scale)
         finally:
-            subject.load(self._with_aliases({name: self.base[name] for name in tensors}))
+            subject.load(self._with_aliases({name: self.base[name] for name in tensors}).items())

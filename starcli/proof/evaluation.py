@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,24 +14,33 @@ from starcli.errors import StarcliError
 
 
 class Subject:
-    """The network under proof: eval mode, on the CPU, in one precision; the original is never touched."""
+    """The network under proof: eval mode, on the CPU, in one precision at a time; the original is never touched."""
 
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-        self.network = copy.deepcopy(network).cpu().eval().to(dtype)
+        self.network = copy.deepcopy(network).cpu().eval()
+        self.become(dtype)
+        self.load(tensors.items())
+
+    def become(self, dtype: torch.dtype) -> None:
+        """Change the precision in place: two copies of a large network would not fit beside each other."""
+        self.network.to(dtype)
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)
         }
         for value in self.state.values():
             value.requires_grad_(False)
-        self.load(tensors)
+        self._forget()
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy `tensors` in; names that are left out keep their values."""
+    def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
+        """Copy these named tensors in, one after the other; names that are left out keep their values."""
         with torch.no_grad():
-            for name, tensor in tensors.items():
+            for name, tensor in tensors:
                 self.state[name].copy_(tensor)
-        # networks that keep what they computed from their weights (tables of relative positions) forget it by this
+        self._forget()
+
+    def _forget(self) -> None:
+        """Networks that keep what they computed from their weights (tables of relative positions) lose it by this."""
         self.network.train().eval()
 
     def shared(self) -> list[tuple[str, ...]]:
