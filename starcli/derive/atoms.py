@@ -185,8 +185,8 @@ def unique(labels: Labels) -> Labels:
     low, here = _present(labels)
     if here is not None:
         return np.flatnonzero(here) + low
-    labels = np.sort(labels, axis=None)
-    return labels[np.concatenate([[True], labels[1:] != labels[:-1]])]
+    ordered: Labels = np.sort(labels, axis=None)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
 
 
 def _present(labels: Labels) -> tuple[int, NDArray[np.bool_] | None]:
