@@ -184,7 +184,8 @@ def unique(labels: Labels) -> Labels:
     """The distinct labels in order; numpy hashes integers for it, which takes ten times as long for millions."""
     low, here = _present(labels)
     if here is not None:
-        return np.flatnonzero(here) + low
+        found: Labels = np.flatnonzero(here) + low
+        return found
     ordered: Labels = np.sort(labels, axis=None)
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
 
