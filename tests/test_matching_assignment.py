@@ -1,13 +1,14 @@
-"""Linear assignment equals brute force and scipy alone, whatever the potentials."""
+"""Linear assignment equals brute force and scipy alone, with prices and without, and proofs tell an optimum."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from starcli.matching.assignment import SMALL, assign, column_potentials
+from starcli.matching.assignment import LARGE, SMALL, Transport, _optimal, _sparse, assign
 
 
 def value(gains: NDArray[np.float64], order: NDArray[np.int64]) -> float:
@@ -41,9 +42,9 @@ def instances(n: int) -> dict[str, NDArray[np.float64]]:
     }
 
 
-@pytest.mark.parametrize("n", [SMALL, SMALL + 1, 200])
+@pytest.mark.parametrize("n", [SMALL, SMALL + 1, LARGE])
 @pytest.mark.parametrize("name", instances(2))
-def test_potentials_do_not_change_the_optimum(n: int, name: str) -> None:
+def test_prices_do_not_change_the_optimum(n: int, name: str) -> None:
     for gains in (instances(n)[name], instances(n)[name].astype(np.float32)):
         order = assign(gains)
         assert sorted(order.tolist()) == list(range(n))
@@ -52,13 +53,31 @@ def test_potentials_do_not_change_the_optimum(n: int, name: str) -> None:
         assert value(gains, order) == pytest.approx(value(gains, known), abs=1e-12 * scale)
 
 
-def test_potentials_are_finite_and_nearly_a_bound() -> None:
-    """max_i (gain - potential) summed with the potentials bounds the optimum, and for good ones by little."""
+def test_prices_are_finite_and_nearly_a_bound() -> None:
+    """max_i (gain - price) summed with the prices bounds the optimum, and for good ones by little."""
     for name, gains in instances(200).items():
-        potentials = column_potentials(gains.astype(np.float32))
-        assert np.isfinite(potentials).all(), name
-        bound = float((gains - potentials).max(axis=1).sum() + potentials.sum())
+        prices = Transport(gains.astype(np.float32)).prices
+        assert np.isfinite(prices).all(), name
+        bound = float((gains - prices).max(axis=1).sum() + prices.sum())
         best = value(gains, assign(gains))
         assert bound >= best - 1e-5 * abs(best) - 1e-25, name
         if name in ("independent", "near", "rank one"):
             assert bound - best < 0.05 * abs(best), name
+
+
+@pytest.mark.parametrize("name", ["independent", "near", "popular columns"])
+def test_a_proof_tells_the_optimum_from_the_next_best(name: str) -> None:
+    gains = instances(300)[name]
+    candidates = Transport(gains).candidates()
+    found = _sparse(candidates)
+    assert found is not None
+    assert value(gains, found) == pytest.approx(value(gains, linear_sum_assignment(gains, maximize=True)[1]))
+    assert _optimal(gains, candidates, found)
+    for i, j in ((0, 1), (7, 200)):
+        other = found.copy()
+        other[[i, j]] = found[[j, i]]
+        assert not _optimal(gains, candidates, other)
+        # nothing known but the wrong one: what was left out must speak against it
+        own = gains[np.arange(300), other] - candidates.prices[other]
+        alone = replace(candidates, rows=np.arange(300), columns=other, gains=own, elsewhere=np.full(300, np.inf))
+        assert not _optimal(gains, alone, other)

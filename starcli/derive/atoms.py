@@ -184,10 +184,9 @@ def unique(labels: Labels) -> Labels:
     """The distinct labels in order; numpy hashes integers for it, which takes ten times as long for millions."""
     low, here = _present(labels)
     if here is not None:
-        found: Labels = np.flatnonzero(here) + low
-        return found
-    ordered: Labels = np.sort(labels, axis=None)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+        return np.flatnonzero(here) + low
+    in_order: Labels = np.sort(labels, axis=None)
+    return np.compress(np.concatenate([[True], in_order[1:] != in_order[:-1]]), in_order)
 
 
 def _present(labels: Labels) -> tuple[int, NDArray[np.bool_] | None]:
