@@ -5,6 +5,7 @@ everything else that `bma` does; the tests hold them to torchmetrics' values.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ ECE_BINS = 15
 
 FEWEST_ERRORS = 30
 """Below this number of errors the ranking metrics are mostly noise."""
+
+RANKING = ("auroc_max_prob", "auroc_entropy", "aurc")
+"""How well confidence tells errors from right answers."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Confidence:
         values = asdict(self)
         del values["count"]
         return values
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of metrics as people are to see it: rankings of too few errors (`decided` is false) are "not decided"."""
+    return {**row, **({} if row["decided"] else dict.fromkeys(RANKING, "not decided"))}
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from torch import Tensor
 
+from starcli.confidence import RANKING
 from starcli.errors import StarcliError, suggestion
 
 if TYPE_CHECKING:
@@ -181,7 +182,6 @@ BMA_PANELS = (
     ("accuracy", "accuracy"),
     ("aurc", "area under risk-coverage"),
 )
-RANKING = ("auroc_max_prob", "auroc_entropy", "aurc")
 
 
 def bma_figure(rows: Sequence["Row"], kind: str) -> bytes:

@@ -219,3 +219,12 @@ def test_draws_are_a_multiple_of_the_ranks(monkeypatch):
         pieces_per_step(6, 8)
     with pytest.raises(StarcliError, match="cannot be cut"):
         pieces_per_step(None, 3)
+
+
+@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["--nonsense"], 2)])
+def test_a_rank_ends_with_its_words_and_its_status(words, status):
+    """It takes no interpreter down, in which what is not written yet would be written."""
+    environment = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
+    ran = subprocess.run([sys.executable, "-m", "starcli", *words], env=environment, capture_output=True, text=True)
+    assert ran.returncode == status
+    assert ("starcli " if status == 0 else "no such option --nonsense") in ran.stdout + ran.stderr

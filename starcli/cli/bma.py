@@ -23,7 +23,6 @@ COLUMNS = (
     Column("auroc_max_prob", "AUROC", ".3f"),
     Column("aurc", "AURC", LOSS),
 )
-RANKINGS = ("auroc_max_prob", "auroc_entropy", "aurc")
 
 
 @command("starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --samples 10")
@@ -45,6 +44,7 @@ def bma(
     A sample is a random point on the line from the star to a random source; the ensemble draws the sources themselves.
     Rows are for 2, 3, ... models, means over the repeats, on the test split.
     """
+    from starcli.confidence import shown
     from starcli.measuring import Measure, posterior_rows
     from starcli.workspace import workspace_of
 
@@ -56,7 +56,6 @@ def bma(
         measure = Measure(workspace, align, restarts, seed, progress=watch)
         rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
         for row in rows:
-            unclear = {} if row.decided or results.as_json else dict.fromkeys(RANKINGS, "not decided")
-            alignment = measure.described(model, solutions[0])
-            results.add("bma", {**row.to_json(), "alignment": alignment, **unclear}, COLUMNS)
+            found = {**row.to_json(), "alignment": measure.described(model, solutions[0])}
+            results.add("bma", found if results.as_json else shown(found), COLUMNS)
         paint("bma_figure", rows)

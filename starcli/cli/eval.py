@@ -46,10 +46,11 @@ def eval_(
     The loss is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the confidence.
     """
     from starcli.comparing import measured
+    from starcli.confidence import shown
     from starcli.workspace import workspace_of
 
     [checkpoints] = read_groups(models, distinct=False)
     workspace = workspace_of(checkpoints, setup.choices())
     with common.session() as (watch, results):
         for row in measured(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
-            results.add("eval", row, COLUMNS)
+            results.add("eval", row if results.as_json else shown(row), COLUMNS)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from starcli import distributed
 from starcli.cli import (
     align,
     barrier,
@@ -124,7 +125,11 @@ def main() -> None:
     """The console script."""
     if "_STARCLI_COMPLETE" in os.environ:  # set by the shell while it asks for completions
         _prepare_completion()
-    app(prog_name="starcli")
+    try:
+        app(prog_name="starcli")
+    except SystemExit as ended:
+        distributed.end(ended.code if isinstance(ended.code, int) else 0)
+        raise
 
 
 for _function in (

@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
+from bench_matching import train as train_briefly
 from rows import Row, compare, parser, save, show
 from training_support import Small, Stopping, small
 
@@ -83,20 +84,33 @@ def steps(label: str, rounds: int) -> Row:
     return Row(f"a star step, {label}, batch {batch_size}", "a plain step", **found, kind="price", target=target)
 
 
-def whole(sources: int, epochs: int, repeats: int) -> Row:
-    """A star run on the digits, alignment and all, against `train`."""
-    workspace = small("resnet", limit=None)
-    recipe = Recipe(epochs=epochs)
-    found = [train(workspace, recipe.override(epochs=2), seed).tensors for seed in range(sources)]  # type: ignore[arg-type]
-    models_ = [Source(str(number), lambda tensors=tensors: tensors) for number, tensors in enumerate(found)]  # type: ignore[misc]
+def whole(workspace: Small, states: list[dict[str, torch.Tensor]], recipe: Recipe, repeats: int, what: str) -> Row:
+    """A star run, alignment and all, against `train`."""
+    sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]  # type: ignore[misc]
     times = compare(
-        lambda: starlight(workspace, models_, recipe, 0),  # type: ignore[arg-type]
+        lambda: starlight(workspace, sources, recipe, 0),  # type: ignore[arg-type]
         lambda: train(workspace, recipe, 0),  # type: ignore[arg-type]
         repeats,
         time.process_time,
     )
-    what = f"a star run, {epochs} epochs of 1,437 digits, small resnet, {sources} sources"
+    what = f"a star run, {recipe.epochs} epochs of {what}, {len(sources)} sources"
     return Row(what, "a train run of as many epochs", **times, kind="price", target="1.1")
+
+
+def on_digits(sources: int, epochs: int, repeats: int) -> Row:
+    """Epochs of 12 steps: alignment at the beginning of each tells."""
+    workspace = small("resnet", limit=None)
+    recipe = Recipe(epochs=epochs)
+    states = [train(workspace, recipe.override(epochs=2), seed).tensors for seed in range(sources)]  # type: ignore[arg-type]
+    return whole(workspace, states, recipe, repeats, "1,437 digits, small resnet")
+
+
+def at_size(sources: int, epochs: int) -> Row:
+    """Epochs as long as CIFAR's."""
+    workspace = random_workspace("resnet18-cifar", (3, 32, 32), 50_000, {"width": 16})
+    states = [train_briefly(workspace.network(seed).network, 32, 5, seed) for seed in range(1, sources + 1)]
+    recipe = Recipe(epochs=epochs, batch_size=128, lr=0.02)
+    return whole(workspace, states, recipe, 1, "50,000 images of 32x32, ResNet-18 of width 16")
 
 
 def main() -> None:
@@ -109,7 +123,9 @@ def main() -> None:
         heavy = label in ("wrn-22-1", "resnet18-cifar", "vit")
         rows.append(show(steps(label, 3 if options.quick else 15 if heavy else 100)))
     for sources in (5,) if options.quick else (5, 50):
-        rows.append(show(whole(sources, 2 if options.quick else 10, 1 if options.quick else 3)))
+        rows.append(show(on_digits(sources, 2 if options.quick else 10, 1 if options.quick else 3)))
+    if not options.quick:
+        rows.append(show(at_size(50, 2)))
     save(options.json, rows)
 
 

@@ -7,10 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+from starcli import distributed
+
 from .trial import main
 
 if __name__ == "__main__":
     note, *words = sys.argv[1:]
     status = main(words)
     Path(f"{note}.{os.environ['RANK']}").write_text(str(status))
-    sys.exit(status)
+    distributed.end(status)
