@@ -78,8 +78,7 @@ class Atoms:
         rows, columns = index[: len(a)], index[len(a) :]
         # a fixed atom would carry its other partners into one component: it is a pin, not a link
         link = ~(self._fixed[a] | self._fixed[b])
-        graph = coo_array((np.ones(int(link.sum())), (rows[link], columns[link])), shape=(len(names), len(names)))
-        number, component = connected_components(graph, directed=False)
+        number, component = _components(len(names), rows[link], columns[link])
         self._sorted = False
         first = np.full(number, self.count, dtype=np.int64)
         np.minimum.at(first, component, names)
@@ -178,6 +177,18 @@ def distinct(labels: Labels) -> tuple[Labels, Labels]:
         return names, index.reshape(labels.shape)
     number = np.cumsum(here) - 1
     return np.flatnonzero(here) + low, number[labels - low]
+
+
+def _components(count: int, rows: Labels, columns: Labels) -> tuple[int, Labels]:
+    """The components of a graph of `count` nodes: a bound on their numbers, and each node's."""
+    met = np.bincount(np.concatenate([rows, columns]), minlength=count)
+    if met.max(initial=0) <= 1:  # nothing but pairs, as nearly always
+        component: Labels = np.arange(count)
+        component[columns] = rows
+        return count, component
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+    number, found = connected_components(graph, directed=False)
+    return number, found.astype(np.int64)
 
 
 def unique(labels: Labels) -> Labels:
