@@ -108,6 +108,13 @@ def test_data_that_is_not_there_says_how_to_get_it(place):
     assert "--download" in ran.err
 
 
+def test_the_environment_says_where_data_lie_unless_the_line_does(place, monkeypatch):
+    monkeypatch.setenv("STARCLI_DATA_DIR", "elsewhere")
+    line = ("train", "--arch", "mlp", "--data", "mnist", "-o", "x.safetensors")
+    assert "mnist is not in elsewhere" in refused(run_here(*line)).err
+    assert "mnist is not in here" in refused(run_here(*line, "--data-dir", "here")).err
+
+
 def test_output_directory_that_is_not_there(place, solutions):
     refused(run_here("train", "--arch", "mlp", "-o", "no/x.safetensors"), "mkdir -p no")
     refused(run_here("star", "--sources", *solutions.some(0, 1), "-o", "no/x.safetensors"), "mkdir -p no")

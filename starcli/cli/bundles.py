@@ -96,7 +96,13 @@ class Setup:
     ] = None
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", metavar="DIR", help="Where public data sets lie.", rich_help_panel=NETWORK),
+        typer.Option(
+            "--data-dir",
+            metavar="DIR",
+            envvar="STARCLI_DATA_DIR",
+            help="Where public data sets lie; else $STARCLI_DATA_DIR, else data.",
+            rich_help_panel=NETWORK,
+        ),
     ] = None
     download: Annotated[
         bool, typer.Option("--download", help="Fetch a public data set that is not there.", rich_help_panel=NETWORK)
