@@ -79,7 +79,8 @@ def speaks() -> bool:
 
 def launched() -> int:
     """How many processes were started for the command."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    count = os.environ.get("WORLD_SIZE", "")
+    return int(count) if count.isdecimal() else 1
 
 
 @contextlib.contextmanager

@@ -37,7 +37,13 @@ def instances(n: int) -> dict[str, NDArray[np.float64]]:
         "zero": np.zeros((n, n)),
         "ties": rng.integers(0, 3, (n, n)).astype(float),
         "dead units": (a * (np.arange(n) % 3 == 0)[:, None]) @ b.T,
+        "rows apart": a @ b.T + 1e5 * b[:, :1],
+        "rows of unequal norm": np.exp(b[:, :1]) * (a @ b.T),
+        "near ties": np.round(a @ b.T) + 1e-9 * rng.standard_normal((n, n)),
+        "all far from zero": a @ b.T + 1e5,
+        "backwards": (a @ b.T)[::-1],
         "tiny": 1e-30 * (a @ b.T),
+        "tinier": 1e-39 * (a @ b.T),
         "huge": 1e30 * (a @ b.T),
     }
 
@@ -79,5 +85,5 @@ def test_a_proof_tells_the_optimum_from_the_next_best(name: str) -> None:
         assert not _optimal(gains, candidates, other)
         # nothing known but the wrong one: what was left out must speak against it
         own = gains[np.arange(300), other] - candidates.prices[other]
-        alone = replace(candidates, rows=np.arange(300), columns=other, gains=own, elsewhere=np.full(300, np.inf))
+        alone = replace(candidates, rows=np.arange(300), columns=other, net=own, elsewhere=np.full(300, np.inf))
         assert not _optimal(gains, alone, other)

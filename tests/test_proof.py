@@ -276,6 +276,25 @@ def test_networks_that_ask_for_float32_are_proved_in_float64() -> None:
     assert proof_of(Norms(), text, (torch.zeros(2, 3, 4),)).proved
 
 
+class Kept(nn.Module):
+    """Makes a table at its first call, in the precision of that call, and keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.eye(4) + 0.1
+        return self.down(self.up(x @ self.table).relu())
+
+
+def test_networks_that_keep_a_table_of_their_first_call_are_proved() -> None:
+    text = "format: 1\ntensors: {up.weight: [h], up.bias: [h], down.weight: [_, h], down.bias: []}"
+    assert proof_of(Kept(), text, (torch.zeros(2, 4),)).proved
+
+
 def test_groups_of_two_are_really_swapped() -> None:
     network = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2))
     text = 'format: 1\ntensors:\n  "0.weight": [h]\n  "0.bias": []\n  "2.weight": [_, h]\n  "2.bias": []\n'

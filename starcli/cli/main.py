@@ -128,7 +128,8 @@ def main() -> None:
     try:
         app(prog_name="starcli")
     except SystemExit as ended:
-        distributed.end(ended.code if isinstance(ended.code, int) else 0)
+        if not isinstance(ended.code, str):
+            distributed.end(int(ended.code or 0))
         raise
 
 

@@ -25,6 +25,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
+EPS = float(np.finfo(np.float32).eps)
 SMALL = 96
 """Up to this size the dense solver is faster without prices."""
 LARGE = 600
@@ -39,7 +40,7 @@ CROWDED = 64
 ROUNDS = 300
 """Of looking for prices that prove an optimum; 15 to 100 are usual."""
 EXACT = 1e-9
-"""By how many temperatures a row may fall short of its largest gain."""
+"""By how many temperatures an entry may gain more than the one that was chosen."""
 
 
 def assign(gains: Floats) -> Indices:
@@ -65,17 +66,17 @@ def assign(gains: Floats) -> Indices:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The entries that an optimum may use, and what bounds the others; gains are less the price of the column."""
+    """The entries that an optimum may use, and what bounds the others."""
 
     prices: NDArray[np.float64]
-    """(n,)"""
+    """(n,): of the columns."""
     rows: Indices
     columns: Indices
     """(m,) each, in the order of the matrix."""
-    gains: NDArray[np.float64]
-    """(m,)"""
+    net: NDArray[np.float64]
+    """(m,): the gains less the price of the column."""
     elsewhere: NDArray[np.float64]
-    """(n,): no other entry of the row gains more than this."""
+    """(n,): no other entry of the row gains more than this, net."""
     unit: float
     """The temperature of the Sinkhorn iterations."""
 
@@ -88,43 +89,49 @@ class Transport:
 
     def __init__(self, gains: Floats) -> None:
         self.gains = gains
-        table = torch.from_numpy(gains).float()
-        means = table.mean(dim=0)
-        table = table - means
+        table = torch.from_numpy(np.ascontiguousarray(gains)).float()
+        self.means = table.mean(dim=0)
+        table = table - self.means
         self.most = table.amax(dim=1)
         table -= self.most[:, None]
-        self.temperature = -TEMPERATURE * float(table.mean())
-        """0 where the gains of each row are all the same, up to prices."""
-        self.prices = means.double().numpy()
-        if self.temperature <= 0:
+        t = -TEMPERATURE * float(table.mean())
+        self.temperature = t if 0 < t < math.inf and 1 / t < 1e38 else 0.0
+        """0 where the gains of each row are all the same, up to prices, and where float32 cannot hold them."""
+        self.prices = np.zeros(len(gains))
+        if not self.temperature:
             return
         # below exp(-60) nothing counts, and denormal numbers would be slow
-        self.table = table.mul_(1 / self.temperature).clamp_(min=-60).exp_()
+        self.table = table.mul_(1 / t).clamp_(min=-60).exp_()
         self.factors = torch.ones(len(gains))
         for _ in range(ITERATIONS):
             self.rows = torch.mv(table, self.factors).reciprocal_()
             self.factors = torch.mv(table.T, self.rows).reciprocal_()
-        self.prices = (means - self.factors.log() * self.temperature).double().numpy()
+        self.prices = (self.means.double() - self.factors.double().log() * t).numpy()
 
     def candidates(self) -> Candidates:
         """The entries whose probability is not NEGLIGIBLE."""
         chosen = self.table * self.factors > (NEGLIGIBLE / self.rows)[:, None]
         rows, columns = np.divmod(np.flatnonzero(chosen.numpy()), len(self.gains))
         net = self.gains[rows, columns].astype(np.float64) - self.prices[columns]
-        # a margin for the rounding of float32
-        elsewhere = self.most + self.temperature * (math.log(NEGLIGIBLE) + 1e-3 - self.rows.log())
-        return Candidates(self.prices, rows, columns, net, elsewhere.double().numpy(), self.temperature)
+        t, most = self.temperature, self.most.double()
+        rounding = 4 * EPS * (float(self.means.abs().max()) + float(most.abs().max()) + 60 * t) + 1e-3 * t
+        elsewhere = most + t * (math.log(NEGLIGIBLE) - self.rows.double().log()) + rounding
+        return Candidates(self.prices, rows, columns, net, elsewhere.numpy(), t)
 
 
 def _sparse(candidates: Candidates) -> Indices | None:
     """The best assignment that uses candidates only; None where there is none, or they are too many."""
-    n, gains = len(candidates.prices), candidates.gains
-    if not n <= len(gains) <= CROWDED * n:
-        return None
+    n, net = len(candidates.prices), candidates.net
     starts = np.searchsorted(candidates.rows, np.arange(n + 1))
-    costs = gains.max() + candidates.unit - gains  # an entry of 0 would be no entry
+    if not (starts[1:] > starts[:-1]).all() or len(net) > CROWDED * n:
+        return None
+    most = np.maximum.reduceat(net, starts[:-1])
+    costs = most[candidates.rows] + candidates.unit - net  # an entry of 0 would be no entry
+    # for a square matrix the solver lets rows outbid each other first, without end where gains are nearly the same: a
+    # column that nobody wants makes it none
+    table = csr_array((costs, candidates.columns, starts), shape=(n, n + 1))
     try:
-        _, found = min_weight_full_bipartite_matching(csr_array((costs, candidates.columns, starts), shape=(n, n)))
+        _, found = min_weight_full_bipartite_matching(table)
     except ValueError:
         return None
     return cast(Indices, found.astype(np.int64, copy=False))
@@ -132,24 +139,25 @@ def _sparse(candidates: Candidates) -> Indices | None:
 
 def _optimal(gains: Floats, candidates: Candidates, found: Indices) -> bool:
     """Whether `found` is the best of all assignments, by prices d that prove it: g[i, p[i]] - d[p[i]] >= g[i, j] - d[j]
-    for all i and j. The least of them above the given ones are longest paths, which Bellman and Ford's rounds find."""
-    n, net = len(found), candidates.gains
+    for all i and j, up to EXACT. The least of them above the given ones are longest paths, which Bellman and Ford's
+    rounds find."""
+    n, slack = len(found), EXACT * candidates.unit
     own = gains[np.arange(n), found].astype(np.float64) - candidates.prices[found]
     order = np.argsort(candidates.columns, kind="stable")
     columns = candidates.columns[order]
     starts = np.flatnonzero(np.concatenate([[True], columns[1:] != columns[:-1]]))
     columns = columns[starts]
-    behind = (net - own[candidates.rows])[order]
+    behind = (candidates.net - own[candidates.rows])[order]
     before = found[candidates.rows][order]
     extra = np.zeros(n)
     for _ in range(ROUNDS):
         raised = np.maximum(extra[columns], np.maximum.reduceat(extra[before] + behind, starts))
-        if (raised <= extra[columns] + EXACT * candidates.unit).all():
+        if (raised <= extra[columns] + slack).all():
             break
         extra[columns] = raised
     else:
         return False
-    left = own - extra[found] + EXACT * candidates.unit
-    unsure = np.flatnonzero(candidates.elsewhere - extra.min() > left)
+    left = own - extra[found] + slack
+    unsure = np.flatnonzero(~(candidates.elsewhere - extra.min() <= left))
     most = (gains[unsure] - (candidates.prices + extra)).max(axis=1, initial=-np.inf)
     return bool((most <= left[unsure]).all())

@@ -130,7 +130,7 @@ class _Bench:
         self.subject = Subject(network, redrawn(state, generator), torch.float32)
         calibrate_(self.subject.network, self.subject.run, self.inputs, generator.initial_seed())
         self.base = {name: tensor.clone() for name, tensor in self.subject.state.items()}
-        self.subject.become(torch.float64)
+        self.subject.become(torch.float64, self.base)
         self.outputs = [self.subject.run(inputs) for inputs in self.inputs]
         self.scale = spreads(*self.outputs)
 

@@ -95,13 +95,12 @@ class Controls:
     def run(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
         """All controls of `subject`, which gives `outputs` at the generic weights in float64: derivatives in float32,
         then what they leave open in float64."""
-        subject.become(torch.float32)
+        subject.become(torch.float32, self.base)
         # Some networks cannot be differentiated (in-place changes of parameters): everything is measured then.
         with contextlib.suppress(RuntimeError):
             self.by_gradient(subject, scale)
         if self.open:
-            subject.become(torch.float64)
-            subject.load(self.base.items())
+            subject.become(torch.float64, self.base)
             self.close_inert(subject, outputs, scale)
             self.exactly(subject, outputs, scale)
 

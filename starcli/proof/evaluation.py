@@ -17,30 +17,32 @@ class Subject:
     """The network under proof: eval mode, on the CPU, in one precision at a time; the original is never touched."""
 
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
-        self.network = copy.deepcopy(network).cpu().eval()
-        self.become(dtype)
-        self.load(tensors.items())
+        self.original = network
+        self.become(dtype, tensors)
 
-    def become(self, dtype: torch.dtype) -> None:
-        """Change the precision in place: two copies of a large network would not fit beside each other."""
-        self.network.to(dtype)
+    def become(self, dtype: torch.dtype, tensors: Mapping[str, Tensor]) -> None:
+        """Start anew from the original, in another precision, at `tensors`.
+
+        The old copy is dropped first: two of a large network would not fit beside each other. It is not converted, as
+        networks keep what they computed at their first call, and float32 would round what lies in no checkpoint.
+        """
+        self.state: dict[str, Tensor] = {}
+        self.network: nn.Module = nn.Identity()
+        self.network = copy.deepcopy(self.original).cpu().eval().to(dtype)
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)
         }
         for value in self.state.values():
             value.requires_grad_(False)
-        self._forget()
+        self.load(tensors.items())
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copy these named tensors in, one after the other; names that are left out keep their values."""
         with torch.no_grad():
             for name, tensor in tensors:
                 self.state[name].copy_(tensor)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Networks that keep what they computed from their weights (tables of relative positions) lose it by this."""
+        # networks that keep what they computed from their weights (tables of relative positions) forget it by this
         self.network.train().eval()
 
     def shared(self) -> list[tuple[str, ...]]:
