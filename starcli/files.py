@@ -1,7 +1,8 @@
 """The only module that writes: whole files or nothing, locks, resumable states, caches.
 
-Every write goes to a hidden file beside the target, is flushed to the disk and renamed, so that a reader sees the old
-file or the new one and never a part. No temporary name ends in `.safetensors`, so that globs do not catch it.
+Every write goes to a file in a hidden directory beside the target, is flushed to the disk and renamed, so that a reader
+sees the old file or the new one and never a part. No temporary name ends in `.safetensors`, so that globs do not catch
+it.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +49,7 @@ def _sweep(directory: Path, beginning: str) -> None:
             if name.startswith(beginning) and name.endswith(".part"):
                 pid = name[:-5].rpartition(".")[2]
                 if pid.isdecimal() and not _is_alive(int(pid)):
-                    directory.joinpath(name).unlink(missing_ok=True)
+                    shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def _is_alive(pid: int) -> bool:
@@ -62,10 +64,16 @@ def _is_alive(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; what is written there replaces `path` when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Yield a temporary path; what is written there replaces `path` when the block ends well.
+
+    It lies in a directory of its own, for safetensors writes to a name of its own invention first, which a process that
+    is killed leaves behind.
+    """
+    place = path.with_name(f".{path.name}.{os.getpid()}.part")
     _sweep(path.parent, f".{path.name}.")
     try:
+        place.mkdir(exist_ok=True)
+        temporary = place / "new"
         temporary.touch()
         mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
@@ -81,8 +89,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         refuse(path, error, "write")
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

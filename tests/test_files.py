@@ -109,3 +109,17 @@ def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) ->
     assert torch.equal(tensors["b"], base)
     assert torch.equal(tensors["c"], base[2:5])
     assert torch.equal(tensors["d"], base.view(3, 4).t())
+
+
+def test_what_a_killed_writer_left_is_swept_whatever_its_name(tmp_path: Path) -> None:
+    """safetensors writes to a name of its own invention before it renames."""
+    target = tmp_path / "a.safetensors"
+    child = os.fork()
+    if child == 0:
+        with files._replacing(target) as temporary:
+            temporary.with_name(".tmpAbCdEf").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [f".a.safetensors.{child}.part"]
+    files.write_atomically(target, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
