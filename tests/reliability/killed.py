@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+
 from .ground import contents, fresh, until
 from .trial import Command, Ended, command
 
@@ -82,7 +84,7 @@ class Killing:
         return tally
 
     def at_writes(self, moments: Iterator[int] | None = None) -> Tally:
-        """SIGKILL before and after each flush, rename, removal and partial write, one after the other."""
+        """SIGKILL before and after each flush, rename, new directory, removal and partial write, one after the other."""
         tally = Tally()
         for number in range(1, 100_000) if moments is None else moments:
             hit = self.check(
@@ -116,6 +118,8 @@ def dying_at(number: int) -> None:
         setattr(holder, name, stepping)
 
     around(os, "fsync")
+    around(os, "rmdir")
+    around(Path, "mkdir")
     around(Path, "replace")
     around(Path, "unlink")
     whole = Path.write_bytes
@@ -127,4 +131,15 @@ def dying_at(number: int) -> None:
             step()
         return whole(path, content)
 
+    save = safetensors.torch.save_file
+
+    def saved(tensors: Any, path: Path, metadata: Any) -> None:
+        """As safetensors does it, which writes to a name of its own first."""
+        own = path.with_name(".tmpAbCdEf")
+        own.touch()
+        step()
+        os.unlink(own)
+        save(tensors, path, metadata)
+
     Path.write_bytes = halved  # type: ignore[method-assign, assignment]
+    safetensors.torch.save_file = saved
