@@ -84,7 +84,7 @@ class Killing:
         return tally
 
     def at_writes(self, moments: Iterator[int] | None = None) -> Tally:
-        """SIGKILL before and after each flush, rename, new directory, removal and partial write, one after the other."""
+        """SIGKILL before and after each flush, rename, making, removal and partial write, one after the other."""
         tally = Tally()
         for number in range(1, 100_000) if moments is None else moments:
             hit = self.check(
