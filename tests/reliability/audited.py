@@ -15,7 +15,10 @@ from .trial import Ended, command
 
 NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "socket.bind",
          "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "webbrowser.open", "os.symlink",
-         "os.chown", "shutil.rmtree", "http.client.connect", "urllib.Request")  # fmt: skip
+         "os.chown", "http.client.connect", "urllib.Request")  # fmt: skip
+
+# where the line may write and nowhere else
+CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.chmod", "shutil.rmtree")
 
 STAR = ("star.safetensors", "--sources", "0.safetensors", "1.safetensors")
 QUICK = ("--epochs", "1", "--threads", "1")
@@ -56,7 +59,7 @@ def watch(note: Path, readable: Sequence[Path], writable: Sequence[Path]) -> Non
             writes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
             if path != os.devnull and not path.startswith(may_write if writes else may_read):
                 say("writes" if writes else "reads", path)
-        elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.truncate", "os.chmod"):
+        elif event in CHANGES:
             if not os.path.realpath(os.fsdecode(arguments[0])).startswith(may_write):
                 say(event, arguments[0])
         elif event == "socket.connect" and not isinstance(arguments[1], str | bytes):

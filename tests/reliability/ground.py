@@ -93,6 +93,8 @@ def learned(words: Sequence[object], directory: Path) -> Ended:
         os._exit = leaving  # type: ignore[assignment]
 
     ended = command(words, directory, listing)
+    if not note.exists():
+        raise RuntimeError(f"{words} ended in its midst: {ended}")
     for name in note.read_text().split():
         with contextlib.suppress(Exception):
             importlib.import_module(name)

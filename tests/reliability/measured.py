@@ -26,8 +26,8 @@ def interrupted_measurements(sources: Path, place: Path) -> list[str]:
     }
     if ended.status:
         return [ended.err]
-    # in the midst: each entry takes nine steps (partial write, flushes, rename, removal), a proof and a spec come first
-    for (name, words), steps in zip(lines.items(), (32, 42), strict=True):
+    # in the midst: each entry takes fourteen steps (making, writing, flushing, renaming, removing), a proof comes first
+    for (name, words), steps in zip(lines.items(), (60, 70), strict=True):
         fresh_cache(place, f"cache-{name}-0")
         whole = command(words, many)
         fresh_cache(place, f"cache-{name}")

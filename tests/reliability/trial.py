@@ -199,6 +199,7 @@ class Command:
                 os.close(handle)
             sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
             sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+            own_threads()
             status = main([str(word) for word in words], prepare)
             sys.stdout.flush()
             sys.stderr.flush()
@@ -228,6 +229,12 @@ class Command:
             time.sleep(0.002)
         code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         return Ended(code, self._out.read_text(errors="replace"), self._err.read_text(errors="replace"))
+
+
+def own_threads() -> None:
+    """In a forked child: have torch make its thread pool anew, before two threads do it at once and one aborts."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(torch.get_num_threads())
 
 
 def main(words: list[str], prepare: Callable[[], object] | None = None) -> int:
