@@ -64,6 +64,7 @@ def test_folder_in_memory(photos: Path) -> None:
     assert torch.equal(data.test.raw[2], pixels(photos / "val/cat/02.PNG"))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there is one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streamed_equals_resident(photos: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     resident = open_data(f"folder:{photos}", image_size=70).train

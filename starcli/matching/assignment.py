@@ -18,9 +18,6 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -48,6 +45,8 @@ def assign(gains: Floats) -> Indices:
 
     `gains` is (n, n) and finite. Optimal in float64; of several optima any one.
     """
+    from scipy.optimize import linear_sum_assignment
+
     n = len(gains)
     if n < 2:
         return np.zeros(n, dtype=np.int64)
@@ -121,6 +120,9 @@ class Transport:
 
 def _sparse(candidates: Candidates) -> Indices | None:
     """The best assignment that uses candidates only; None where there is none, or they are too many."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     n, net = len(candidates.prices), candidates.net
     starts = np.searchsorted(candidates.rows, np.arange(n + 1))
     if not (starts[1:] > starts[:-1]).all() or len(net) > CROWDED * n:
