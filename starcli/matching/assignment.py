@@ -6,9 +6,13 @@ changes no optimum. A few Sinkhorn iterations in float32 (entropic transport: Cu
 and with them a probability for each entry; at those that are not negligible, a few in each row, a sparse solver finds
 an assignment within milliseconds. Linear programming's dual tells whether it is the optimum of the whole matrix: prices
 (and what each row gains at them) under which no entry anywhere gains more than the one that was chosen. Where they are
-not found the dense solver decides. Milliseconds on the matrices of a descent, always the same optimum:
+not found the dense solver decides. Milliseconds on matrices of a first sweep (ResNet-18, ResNet-50 twice, ViT-B/16; a
+busy machine), always the same optimum:
 
-TABLE
+    n                                                512   1,024   2,048   3,072
+    scipy                                             14      64     181     785
+    scipy with prices, these included                  8      35      98     463
+    candidates and proof, prices included              8      24      80     258
 """
 
 import math
