@@ -48,7 +48,7 @@ def instances(n: int) -> dict[str, NDArray[np.float64]]:
     }
 
 
-@pytest.mark.parametrize("n", [SMALL, SMALL + 1, LARGE])
+@pytest.mark.parametrize("n", [SMALL, SMALL + 1, 200, LARGE])
 @pytest.mark.parametrize("name", instances(2))
 def test_prices_do_not_change_the_optimum(n: int, name: str) -> None:
     for gains in (instances(n)[name], instances(n)[name].astype(np.float32)):

@@ -15,7 +15,6 @@ from starcli.matching.layout import Family, Layout, layout
 from starcli.matching.nested import Product, Term
 from starcli.matching.stacks import Stack
 
-EPS = float(np.finfo(np.float32).eps)
 WIDENED = 1 << 15
 """Elements that are widened to float64 at once: few enough for the cache."""
 CHEAP = 1 << 16

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starcli.matching.assignment import Floats, Indices, assign
-from starcli.matching.costs import EPS, Costs, Problem, State
+from starcli.matching.assignment import EPS, Floats, Indices, assign
+from starcli.matching.costs import Costs, Problem, State
 from starcli.matching.layout import Family
 from starcli.matching.nested import Term, best
 
