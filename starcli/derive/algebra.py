@@ -7,10 +7,8 @@ reduce: what remains when axes are summed over, a bundle of the atoms in each su
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from starcli.derive.atoms import Atoms, Labels, distinct, unique
+from starcli.derive.atoms import Atoms, Labels, components, distinct, unique
 from starcli.derive.values import Value, along_axis, upwards, varies
 
 
@@ -53,8 +51,7 @@ def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
 def _components(atoms: Atoms, a: Labels, b: Labels, i: Labels, j: Labels, where: str) -> None:
     """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all."""
     size = len(a) + len(b)
-    graph = coo_array((np.ones(len(i)), (i, len(a) + j)), shape=(size, size))
-    number, component = connected_components(graph, directed=False)
+    number, component = components(size, i, len(a) + j)
     of_a, of_b = component[: len(a)], component[len(a) :]
     counts = [np.bincount(each, minlength=number) for each in (of_a, of_b, component[i])]
     if not np.array_equal(counts[0] * counts[1], counts[2]):

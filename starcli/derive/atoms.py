@@ -78,7 +78,7 @@ class Atoms:
         rows, columns = index[: len(a)], index[len(a) :]
         # a fixed atom would carry its other partners into one component: it is a pin, not a link
         link = ~(self._fixed[a] | self._fixed[b])
-        number, component = _components(len(names), rows[link], columns[link])
+        number, component = components(len(names), rows[link], columns[link])
         self._sorted = False
         first = np.full(number, self.count, dtype=np.int64)
         np.minimum.at(first, component, names)
@@ -179,16 +179,17 @@ def distinct(labels: Labels) -> tuple[Labels, Labels]:
     return np.flatnonzero(here) + low, number[labels - low]
 
 
-def _components(count: int, rows: Labels, columns: Labels) -> tuple[int, Labels]:
-    """The components of a graph of `count` nodes: a bound on their numbers, and each node's."""
+def components(count: int, rows: Labels, columns: Labels) -> tuple[int, Labels]:
+    """The number of components of a graph of `count` nodes with edges rows[i] - columns[i], and each node's."""
     met = np.bincount(np.concatenate([rows, columns]), minlength=count)
     if met.max(initial=0) <= 1:  # nothing but pairs, as nearly always
-        component: Labels = np.arange(count)
-        component[columns] = rows
-        return count, component
+        found: Labels = np.arange(count)
+        found[columns] = rows
+        names, found = distinct(found)
+        return len(names), found
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
-    number, found = connected_components(graph, directed=False)
-    return number, found.astype(np.int64)
+    number, reached = connected_components(graph, directed=False)
+    return number, reached.astype(np.int64)
 
 
 def unique(labels: Labels) -> Labels:
