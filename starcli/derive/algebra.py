@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from starcli.derive.atoms import Atoms, Labels, components, distinct, unique
-from starcli.derive.values import Value, along_axis, upwards, varies
+from starcli.derive.atoms import Atoms, Labels, distinct, distinct_rows, unique, upwards
+from starcli.derive.values import Value, along_axis, varies
 
 
 def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
@@ -49,18 +49,21 @@ def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
 
 
 def _components(atoms: Atoms, a: Labels, b: Labels, i: Labels, j: Labels, where: str) -> None:
-    """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all."""
-    size = len(a) + len(b)
-    number, component = components(size, i, len(a) + j)
-    of_a, of_b = component[: len(a)], component[len(a) :]
-    counts = [np.bincount(each, minlength=number) for each in (of_a, of_b, component[i])]
-    if not np.array_equal(counts[0] * counts[1], counts[2]):
+    """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all.
+
+    The pairs come in order of i. In complete products all a's that meet one b have the same first b.
+    """
+    first = j[np.searchsorted(i, np.arange(len(a)))]
+    component = np.empty(len(b), dtype=np.int64)
+    component[j] = first[i]
+    met = np.bincount(first, minlength=len(b)) * np.bincount(component, minlength=len(b))
+    if met.sum() != len(i) or not np.array_equal(component[j], first[i]):
         reason = f"units meet that neither determine each other nor form a product, {where}"
         atoms.pin(a, reason)
         atoms.pin(b, reason)
         return
-    for k in range(number):
-        above = [atoms.bundles(labels[of == k][None]) for labels, of in ((a, of_a), (b, of_b))]
+    for k in unique(first):
+        above = [atoms.bundles(labels[of == k][None]) for labels, of in ((a, first), (b, component))]
         atoms.union(above[0], above[1])
 
 
@@ -147,8 +150,8 @@ def _bundled(atoms: Atoms, rows: Labels) -> Labels:
     """Bundles of rows; rows of fixed atoms alone give fixed positions without a parent each."""
     if not atoms.is_fixed(rows).all():
         return atoms.bundles(rows)
-    distinct, index = np.unique(np.sort(rows, axis=1), axis=0, return_inverse=True)
-    return atoms.new(len(distinct), fixed="positions of the input")[index.reshape(-1)]
+    kinds, index = distinct_rows(np.sort(rows, axis=1))
+    return atoms.new(len(kinds), fixed="positions of the input")[index]
 
 
 def contract(atoms: Atoms, values: Sequence[Value], axes: Iterable[int], where: str, *, whole: bool = True) -> Value:
@@ -191,6 +194,6 @@ def _apart(atoms: Atoms, factor: Labels, axes: set[int]) -> Labels | None:
     rows = np.moveaxis(factor, outside, range(len(outside)))
     lengths = rows.shape[: len(outside)]
     # in order: a shifted row is another one
-    kinds, index = np.unique(rows.reshape(int(np.prod(lengths)), -1), axis=0, return_inverse=True)
+    kinds, index = distinct_rows(rows.reshape(int(np.prod(lengths)), -1))
     labels = atoms.new(len(kinds), fixed="positions of the input")[index.reshape(lengths)]
     return labels.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])

@@ -50,13 +50,9 @@ class Atoms:
 
     def find(self, labels: Labels) -> Labels:
         """The representative of every label, in the same shape."""
-        roots = self._root[labels]
-        while True:
-            above = self._root[roots]
-            if np.array_equal(above, roots):
-                break
-            roots = above
-        self._root[labels] = roots
+        roots: Labels = self._root[labels]
+        while not ((above := self._root[roots]) == roots).all():
+            self._root[labels] = roots = above
         return roots
 
     def is_fixed(self, labels: Labels) -> NDArray[np.bool_]:
@@ -155,9 +151,9 @@ class Atoms:
         if rows.shape[1] == 1:
             return rows[:, 0]
         rows = np.sort(rows, axis=1)
-        distinct, index = np.unique(rows, axis=0, return_inverse=True)
-        made = np.array([self._bundle(members) for members in _sets(distinct)], dtype=np.int64)
-        return made[index.reshape(-1)]
+        kinds, index = distinct_rows(rows)
+        made = np.array([self._bundle(members) for members in _sets(kinds)], dtype=np.int64)
+        return made[index]
 
     def _bundle(self, members: Labels) -> int:
         if len(members) == 1:
@@ -179,6 +175,15 @@ def distinct(labels: Labels) -> tuple[Labels, Labels]:
     return np.flatnonzero(here) + low, number[labels - low]
 
 
+def distinct_rows(rows: Labels) -> tuple[Labels, Labels]:
+    """The distinct rows in order, and the place of every row among them. No entry is negative: numbers whose largest
+    byte comes first are in the order of their bytes, which numpy sorts several times as fast as rows of numbers."""
+    row = np.dtype((np.void, rows.shape[1] * rows.itemsize))
+    keys = np.ascontiguousarray(rows, dtype=">i8").view(row).reshape(-1)
+    _, first, index = np.unique(keys, return_index=True, return_inverse=True)
+    return rows[first], index.reshape(-1)
+
+
 def components(count: int, rows: Labels, columns: Labels) -> tuple[int, Labels]:
     """The number of components of a graph of `count` nodes with edges rows[i] - columns[i], and each node's."""
     met = np.bincount(np.concatenate([rows, columns]), minlength=count)
@@ -197,8 +202,17 @@ def unique(labels: Labels) -> Labels:
     low, here = _present(labels)
     if here is not None:
         return np.flatnonzero(here) + low
-    in_order: Labels = np.sort(labels, axis=None)
+    flat = labels.reshape(-1)
+    if upwards(flat):
+        return flat
+    in_order: Labels = np.sort(flat)
     return np.compress(np.concatenate([[True], in_order[1:] != in_order[:-1]]), in_order)
+
+
+def upwards(labels: Labels) -> bool:
+    """Whether the labels count upwards: quickly seen, and then no two are equal."""
+    flat = labels.reshape(-1)
+    return bool((flat[1:] > flat[:-1]).all())
 
 
 def _present(labels: Labels) -> tuple[int, NDArray[np.bool_] | None]:

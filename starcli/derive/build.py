@@ -157,6 +157,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
     rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
     if not others:
         return found.table(trace.atoms, rows[0])
+    rows = rows[np.append(True, (rows[1:] != rows[:-1]).any(axis=1))]  # all rows of one set of channels are the same
     whole = {group: index.reshape(rows.shape) for group, index in found.table(trace.atoms, rows.reshape(-1)).items()}
     table: dict[int, Labels] = {}
     for group, index in whole.items():

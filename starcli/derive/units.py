@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from starcli.derive.atoms import Atoms, Labels, unique
+from starcli.derive.atoms import Atoms, Labels, distinct_rows, unique
 from starcli.derive.colours import Colours, Occurrences, movable, parents_by_class
 
 
@@ -114,10 +114,8 @@ def _index(found: dict[int, Labels], ranks: Labels) -> tuple[Labels, int]:
     """The place of every member among those with the same coordinates, by rank; and how many those are."""
     if not found:
         return np.argsort(np.argsort(ranks, kind="stable"), kind="stable"), len(ranks)
-    _, bucket, count = np.unique(
-        np.stack(list(found.values()), axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    bucket = bucket.reshape(-1)
+    _, bucket = distinct_rows(np.stack(list(found.values()), axis=1))
+    count = np.bincount(bucket)
     order = np.lexsort((ranks, bucket))
     own = np.empty(len(ranks), dtype=np.int64)
     own[order] = np.arange(len(ranks)) - np.repeat(np.cumsum(count) - count, count)

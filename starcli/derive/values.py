@@ -64,12 +64,6 @@ def varies(factor: Labels) -> tuple[int, ...]:
     return tuple(axis for axis, n in enumerate(factor.shape) if n > 1)
 
 
-def upwards(factor: Labels) -> bool:
-    """Whether the labels count upwards: quickly seen, and then no two are equal."""
-    flat = factor.reshape(-1)
-    return bool((flat[1:] > flat[:-1]).all())
-
-
 def squash(factor: Labels) -> Labels:
     """The factor with size 1 along every axis on which it does not depend."""
     for axis in varies(factor):
