@@ -12,9 +12,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from starcli.elsewhere import error_of, words
 from starcli.errors import StarcliError
 from starcli.meeting import meet
 from starcli.progress import Interrupted
@@ -31,14 +32,13 @@ PATIENCE = datetime.timedelta(days=30)
 FAILURE, SAID = "starcli/failure", "starcli/said"
 """Keys of the ranks' common store: what went wrong first, and that rank 0 has told the user."""
 
-BUG = 70
-"""Exit status for what is nobody's fault but ours."""
-
 
 @dataclass(frozen=True)
 class _World:
     rank: int = 0
     size: int = 1
+    joined: bool = False
+    """Whether all ranks work on the same item of `share_out` at the moment."""
 
 
 _world = _World()
@@ -47,14 +47,6 @@ _store: Any = None
 
 class Lost(StarcliError):
     """An exchange failed: another rank has ended."""
-
-
-class Elsewhere(StarcliError):
-    """What went wrong in another rank."""
-
-    def __init__(self, summary: str, problems: Sequence[str], status: int) -> None:
-        self.exit_status = status
-        super().__init__(summary, problems)
 
 
 def rank() -> int:
@@ -125,7 +117,7 @@ def group() -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Lost):
             with contextlib.suppress(RuntimeError):  # a store that is gone needs no news
-                _store.compare_set(FAILURE, "", json.dumps(_words(error)))
+                _store.compare_set(FAILURE, "", json.dumps(words(error, rank())))
             raise
         raise _first_failure(error) from None
     finally:
@@ -163,27 +155,9 @@ def _first_failure(error: BaseException) -> BaseException:
     """What made another rank end, where it could still say that; else `error` itself."""
     try:
         _store.wait([FAILURE], datetime.timedelta(seconds=2))
-        return _error(json.loads(_store.get(FAILURE)))
+        return error_of(json.loads(_store.get(FAILURE)))
     except RuntimeError:
         return error
-
-
-def _words(error: BaseException) -> dict[str, Any]:
-    """An exception as plain data."""
-    signal = getattr(error, "signal", 2 if isinstance(error, KeyboardInterrupt) else None)
-    if isinstance(error, StarcliError):
-        return {"summary": error.summary, "problems": list(error.problems), "status": error.exit_status}
-    if isinstance(signal, int):
-        return {"signal": signal, "summary": str(error) if isinstance(error, Interrupted) else ""}
-    status = 1 if isinstance(error, OSError | MemoryError) else BUG
-    return {"summary": f"rank {rank()}: {type(error).__name__}: {error}", "problems": [], "status": status}
-
-
-def _error(words: dict[str, Any]) -> Exception:
-    """The exception that `_words` was told of."""
-    if "signal" in words:
-        return Interrupted(words["signal"], words["summary"])
-    return Elsewhere(words["summary"], words["problems"], words["status"])
 
 
 @contextlib.contextmanager
@@ -232,7 +206,7 @@ def by_writer(work: Callable[[], Result]) -> Result:
         dist.broadcast_object_list(outcome, src=0)
     result, failure = outcome[0]
     if failure is not None:
-        raise _error(failure)
+        raise error_of(failure)
     done: Result = result
     return done
 
@@ -248,25 +222,42 @@ def everyones(value: Result) -> list[Result]:
     return gathered
 
 
-def own_share(count: int) -> int:
+def own_share(count: int, pieces: int = 1) -> int:
     """How many of `count` items `share_out` gives to this rank."""
-    return len(range(rank(), count, size()))
+    return count if _together(count, pieces) else len(range(rank(), count, size()))
 
 
-def share_out(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
+def share_out(items: Sequence[Item], work: Callable[[Item], Result], pieces: int = 1) -> list[Result]:
     """`[work(item) for item in items]`, each item done by exactly one rank, all results known to all, in order.
 
-    An error of one rank is raised by all, so that none waits for ever.
+    Few items of many `pieces` are done one after the other by all ranks together, see `share_pieces`. An error of one
+    rank is raised by all, so that none waits for ever.
     """
-    return share_out_together(items, lambda own: [work(item) for item in own])
+    return list(deal(items, work, pieces))
 
 
-def deal(items: Sequence[Item], work: Callable[[Item], Result]) -> Iterator[Result]:
-    """`share_out`, but a single process gives each result as soon as it has it."""
-    if size() == 1:
-        yield from map(work, items)
-    else:
-        yield from share_out(items, work)
+def deal(items: Sequence[Item], work: Callable[[Item], Result], pieces: int = 1) -> Iterator[Result]:
+    """`share_out`, but what all do together, or a single process alone, is given as soon as it is there."""
+    global _world
+    if not _together(len(items), pieces):
+        yield from share_out_together(items, lambda own: [work(item) for item in own])
+        return
+    for item in items:
+        before, _world = _world, replace(_world, joined=True)
+        try:
+            result = work(item)
+        finally:
+            _world = before
+        yield result
+
+
+def _together(count: int, pieces: int) -> bool:
+    return size() == 1 or count == 1 < pieces or (count < size() and pieces > count * size())
+
+
+def share_pieces(pieces: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
+    """`work(pieces)` of one item of `share_out`: shared out where all ranks do that item together."""
+    return share_out_together(pieces, work) if _world.joined else work(pieces)
 
 
 def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
@@ -285,7 +276,7 @@ def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], l
     gathered = everyones(_attempt(own))
     for _, failure in gathered:
         if failure is not None:
-            raise _error(failure)
+            raise error_of(failure)
     results = [result or [] for result, _ in gathered]
     return [results[position % size()][position // size()] for position in range(len(items))]
 
@@ -297,4 +288,4 @@ def _attempt(work: Callable[[], Result]) -> tuple[Result | None, dict[str, Any] 
     except (StarcliError, Interrupted) as error:
         if isinstance(error, Lost):
             raise
-        return None, _words(error)
+        return None, words(error, rank())

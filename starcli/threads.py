@@ -1,9 +1,17 @@
-"""How many CPU threads a network is worth: small ones run faster, and leave other programs alone, on one."""
+"""How many CPU threads a network is worth: small ones run faster, and leave other programs alone, on one.
 
-from typing import Any
+in_threads: independent pieces of work side by side, the cores shared out among them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 SMALL = 4_000_000
 """Floating-point operations an example. Below, handing a layer's work to a second thread takes longer than doing it,
@@ -40,3 +48,20 @@ def choose_threads(network: nn.Module, input_shape: tuple[int, ...], asked: int 
         torch.set_num_threads(asked)
     elif torch.get_num_threads() > 1 and operations(network, input_shape) < SMALL:
         torch.set_num_threads(1)
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> Iterator[Result]:
+    """`map(work, items)` by `threads` threads (default: torch's number of them), each with its share of the cores: two
+    teams on the same ones wait for each other. With one thread, or one item, nothing is started."""
+    cores = torch.get_num_threads()
+    workers = max(1, min(threads or cores, len(items)))
+    if workers == 1:
+        yield from map(work, items)
+        return
+    try:
+        with ThreadPoolExecutor(
+            workers, initializer=torch.set_num_threads, initargs=(max(1, cores // workers),)
+        ) as pool:
+            yield from pool.map(work, items)
+    finally:
+        torch.set_num_threads(cores)

@@ -19,14 +19,16 @@ from unittest import mock
 from conftest import run_here
 
 from starcli.errors import StarcliError
+from starcli.matching.search import Detour
 from starcli.training.engine import Run
 from starcli.training.loop import Plain
 
 
 @contextlib.contextmanager
-def trouble(word: str, notes: list[int]) -> Iterator[None]:
-    """Within it this rank fails as `word` says; `notes` gets the step from which each run goes."""
-    step, resume = Plain.step, Run._resume
+def trouble(word: str, notes: list[float]) -> Iterator[None]:
+    """Within it this rank fails as `word` says; `notes` gets the step from which each run goes, and
+    the weight of each detour of matching."""
+    step, resume, go = Plain.step, Run._resume, Detour.go
 
     def failing(self: Plain, *arguments: Any) -> Any:
         notes[0] += 1
@@ -43,7 +45,15 @@ def trouble(word: str, notes: list[int]) -> Iterator[None]:
         resume(self)
         notes.append(self.position.epoch * self.position.steps + self.position.step)
 
-    with mock.patch.object(Plain, "step", failing), mock.patch.object(Run, "_resume", resuming):
+    def going(self: Detour, *arguments: Any) -> Any:
+        notes.append(self.weight)
+        return go(self, *arguments)
+
+    with (
+        mock.patch.object(Plain, "step", failing),
+        mock.patch.object(Run, "_resume", resuming),
+        mock.patch.object(Detour, "go", going),
+    ):
         yield
 
 
@@ -53,7 +63,7 @@ def main() -> None:
     found = []
     for words in json.loads(Path(lines).read_text()):
         word = words.pop(0) if words[0].startswith("!") else ""
-        notes = [0]
+        notes: list[float] = [0]
         with trouble(word, notes):
             ran = run_here(*words)
         found.append([ran.status, ran.out, ran.err, notes[1:]])

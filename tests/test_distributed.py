@@ -49,6 +49,7 @@ def lines_for(where, solutions, ranks):
         "fuse": ["fuse", "--sources", *solutions.some(0, 1, 2), *short, *draws, "-o", where / "fused.safetensors"],
         "align": ["align", *solutions.some(0, 1, 2, 3), "-o", where / "{name}.aligned.safetensors",
                   "--permutation", where / "{name}.perm.safetensors"],
+        "restarts": ["align", *solutions.some(0, 1), "--restarts", "9", "-o", where / "restarts.safetensors"],
         "barrier": ["barrier", *solutions.some(0, 1, 2), "--align", "weight", "--points", "4"],
         "pairs": ["barrier", *solutions.some(0, 1, 2), "--all-pairs", "--align", "weight", "--points", "3"],
         "bma": ["bma", "--star", solutions[0], "--sources", *solutions.some(1, 2, 3), "--samples", "3"],
@@ -141,6 +142,15 @@ def test_sources_are_kept_by_the_first_rank(alone, both, places):
 def test_aligned_models_are_the_same_files(alone, both, places, number, kind):
     assert len(rows(both["align"])) == 3
     assert same_files(f"{number}.{kind}.safetensors", places)
+
+
+def test_restarts_are_shared_out_and_change_nothing(alone, both, places):
+    assert len(rows(both["restarts"])) == 1
+    assert same_files("restarts.safetensors", places)
+    mine, other = ([round(weight, 9) for weight in notes] for _, _, _, notes in both["restarts"])
+    # two first ones and eight more, one on each rank wherever two begin at the same point
+    assert (len(mine), len(other)) == (6, 4)
+    assert len({*mine, *other}) == 10
 
 
 @pytest.mark.parametrize("name", ["barrier", "pairs", "bma"])

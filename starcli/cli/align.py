@@ -53,6 +53,7 @@ def align(
     the output.
     """
     from starcli import distributed
+    from starcli.matching import detours
     from starcli.provenance import plan, training_settings
     from starcli.workspace import workspace_of
 
@@ -71,14 +72,15 @@ def align(
             permuting = plan(workspace, "permutation", {"align": how}, **facts)
             index = Job(file, permuting, watch, force=force) if file is not None else None
             works.append((_Once(workspace.spec, first, model, how), Job(path, wanted, watch, force=force), index))
-        watch.start("aligning", distributed.own_share(len(works)))
+        pieces = detours(restarts)
+        watch.start("aligning", distributed.own_share(len(works), pieces))
 
         def made(parts: tuple[_Once, Job, Job | None]) -> tuple[Any, float | None]:
             work, job, index = parts
             watch.step()
             return work.write(job, index), work.seconds
 
-        for (work, job, _), told in zip(works, distributed.deal(works, made), strict=True):
+        for (work, job, _), told in zip(works, distributed.deal(works, made, pieces), strict=True):
             job.metadata, work.seconds = told
             results.add("align", work.row(job), COLUMNS)
         watch.finish()

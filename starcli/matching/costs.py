@@ -1,5 +1,6 @@
 """Two models laid out for matching, and cost matrices that are kept up to date where neighbours moved."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -86,6 +87,13 @@ class Costs:
         """Of one of the gains, if they are coarse: one standard deviation."""
         self.source = np.full(stack.rows - still, -1, dtype=np.int64)
 
+    def anew(self) -> "Costs":
+        """The same before any `update`."""
+        made = copy.copy(self)
+        made.parts = [torch.zeros(1) for _ in self.ranges]
+        made.source = np.full_like(self.source, -1)
+        return made
+
     def update(self, state: State) -> None:
         """Bring the matrices up to the other chains' present permutations."""
         source = self.stack.source(state.flat)
@@ -161,7 +169,7 @@ def rounded(values: Tensor) -> tuple[Tensor, float]:
 
 
 class Problem:
-    """A reference and a model under one spec: what a descent works on. Not shared between threads."""
+    """A reference and a model under one spec: what descents work on."""
 
     def __init__(self, reference: Side, model: Side) -> None:
         self.layout = reference.layout
@@ -179,11 +187,12 @@ class Problem:
         """Whether detours are made on costs in 8 bits: on large problems, where processors multiply those faster."""
         return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE and _multiplies_bytes()
 
-    @cached_property
     def coarse(self) -> tuple[Costs, ...]:
-        """Costs for detours: in 8 bits, or the exact ones."""
-        if not self.rounded:
-            return self.exact
+        """Costs for one detour: in 8 bits, or exact; apart from all others, so that detours can go side by side."""
+        return tuple(each.anew() for each in (self._bytes if self.rounded else self.exact))
+
+    @cached_property
+    def _bytes(self) -> tuple[Costs, ...]:
         return tuple(
             costs if costs.wide else CoarseCosts(*pair) for costs, pair in zip(self.exact, self.pairs, strict=True)
         )

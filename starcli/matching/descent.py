@@ -19,11 +19,15 @@ class Descent:
 
     def __init__(self, problem: Problem, costs: Sequence[Costs], index: Mapping[str, Indices]) -> None:
         self.problem, self.costs = problem, costs
-        self.state = State(problem.layout, index)
+        self.place(index)
         self.families = problem.layout.families
         sizes = problem.layout.spec.groups
         self.free = {i for i, each in enumerate(self.families) if any(sizes[name].size > 1 for name in each.groups)}
         self.sweeps = 0
+
+    def place(self, index: Mapping[str, Indices]) -> None:
+        """Go on from there."""
+        self.state = State(self.problem.layout, index)
 
     def run(
         self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0, *, forward: bool = False

@@ -3,26 +3,41 @@
 Plain descent stops early: while most groups are not matched yet, what they say of their neighbours is noise. A few
 sweeps in which one side of each unit counts much less (what makes it, or what it feeds) carry a match from layer to
 layer; a plain descent then ends at an optimum of the true objective. A cold search makes one such detour in each
-direction and keeps the better end; further rounds make detours from the best point so far, with weights drawn anew.
+direction and keeps the better end; further rounds make detours from the best point so far with other weights.
 
 Gain over the identity at equal time (0.5 to 1.2 s on one core), trained on digits, plain descents with random restarts
 against this: ResNet-18 of width 16 62.8 and 68.2, WRN-22-2 73.9 and 78.3, DenseNet-40-12 1,074 and 1,145, a small ViT
 326 and 330. Tried and left: noise on the costs (64.7, 74.5, -, 323), random permutations of some groups as detours
 (67.6, 77.2, -, 318), all sweeps in network order (68.1, 78.0, 1,138, 324).
+
+Waves (see `WAVES`) against one detour after the other, 10 rounds, mean of 16 seeds: ResNet-18 -0.1% ± 0.5%, WRN 0.0%,
+DenseNet -0.1%, ViT 0.0%, MLP 0.0%; waves of 4 from the first on -1.4%, -0.2%, -0.4%, +0.1%, -0.1%. Weights in a fixed
+order, far from each other, end 1% higher on ResNet-18 than weights drawn at random, if waves are wide.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from starcli import distributed
 from starcli.matching.assignment import Indices
-from starcli.matching.costs import Problem, State
+from starcli.matching.costs import Problem
 from starcli.matching.descent import Descent
+from starcli.threads import in_threads
 
 COARSE_SWEEPS = 8
 """Costs in 8 bits need not agree between neighbours: descents on them could go round in circles."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a detour ends."""
+
+    objective: float
+    index: Mapping[str, Indices]
+    sweeps: int
 
 
 @dataclass(frozen=True)
@@ -35,43 +50,42 @@ class Detour:
 
     def go(
         self, problem: Problem, start: Mapping[str, Indices], generator: np.random.Generator, max_sweeps: int
-    ) -> tuple[State, int]:
-        """From `start`, and down again, on coarse costs: where it ends, and the sweeps made."""
-        descent = Descent(problem, problem.coarse, start)
+    ) -> End:
+        """From `start`, and down again, on coarse costs."""
+        descent = Descent(problem, problem.coarse(), start)
         descent.run(generator, min(self.sweeps, max_sweeps), self.weight, forward=self.forward)
         descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.rounded else max_sweeps)
-        return descent.state, descent.sweeps
+        return End(problem.objective(descent.state), descent.state.index, descent.sweeps)
 
 
 FIRST = (Detour(0.1, 4), Detour(16.0, 2, forward=True))
 LIGHTEST, HEAVIEST = 0.05, 20.0
+GOLDEN = (math.sqrt(5) - 1) / 2
+WAVES = (1, 1, 2, 4, 8)
+"""Detours that begin at one point, in the first waves and in all after the last: at first most find a better point,
+later few do. The numbers do not follow the machine, so that the result does not either."""
 
 
 def search(
-    problem: Problem,
-    start: Mapping[str, Indices],
-    generator: np.random.Generator,
-    rounds: int,
-    max_sweeps: int,
-    cold: bool,
+    problem: Problem, start: Mapping[str, Indices], seed: int, rounds: int, max_sweeps: int, cold: bool
 ) -> tuple[dict[str, Indices], float, int]:
-    """The best permutations found, their objective, and the number of sweeps. See `match_weights`."""
+    """The best permutations found, their objective, and the number of sweeps. See `match_weights`.
+
+    The detours of a wave are shared out over ranks and threads, which changes nothing in the result.
+    """
+    generator = np.random.default_rng(seed)
     point = Descent(problem, problem.exact, start)
     sweeps, objective = 0, -math.inf
-    if cold:
-        ends = [detour.go(problem, start, generator, max_sweeps) for detour in FIRST]
-        point.state = max((state for state, _ in ends), key=problem.objective)
-        sweeps = sum(made for _, made in ends)
-    elif rounds > 1:
+    if not cold and rounds > 1:
         point.run(generator, max_sweeps)
-    if rounds > 1:
         objective = problem.objective(point.state)
-    for weight in np.exp(generator.uniform(math.log(LIGHTEST), math.log(HEAVIEST), rounds - 1)).tolist():
-        state, made = Detour(weight, 2).go(problem, point.state.index, generator, max_sweeps)
-        sweeps += made
-        reached = problem.objective(state)
-        if reached > objective:
-            point.state, objective = state, reached
+    for wave in _waves(rounds - 1, cold):
+        ends = _ends(problem, point.state.index, wave, seed, max_sweeps)
+        sweeps += sum(end.sweeps for end in ends)
+        best = max(ends, key=lambda end: end.objective)
+        if best.objective > objective:
+            point.place(best.index)
+            objective = best.objective
     point.run(generator, max_sweeps)
     objective = problem.objective(point.state)
     if cold and objective < problem.at_identity + 1e-5 * abs(problem.at_identity):
@@ -82,3 +96,32 @@ def search(
         if reached >= objective:
             return plain.state.index, reached, sweeps + point.sweeps
     return point.state.index, objective, sweeps + point.sweeps
+
+
+def detours(restarts: int) -> int:
+    """How many detours `restarts` make: pieces that ranks can share."""
+    return sum(len(wave) for wave in _waves(restarts - 1, cold=restarts > 0))
+
+
+def _waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
+    """All detours of a search, numbered, those of a wave together; weights as far from each other as they can be."""
+    if cold:
+        yield list(enumerate(FIRST))
+    first, wave = len(FIRST), 0
+    while rounds > 0:
+        count = min(rounds, WAVES[min(wave, len(WAVES) - 1)])
+        numbers = range(first, first + count)
+        yield [(n, Detour(LIGHTEST * (HEAVIEST / LIGHTEST) ** ((0.5 + n * GOLDEN) % 1), 2)) for n in numbers]
+        first, wave, rounds = first + count, wave + 1, rounds - count
+
+
+def _ends(
+    problem: Problem, start: Mapping[str, Indices], wave: Sequence[tuple[int, Detour]], seed: int, max_sweeps: int
+) -> list[End]:
+    """Where the detours of a wave end; each draws from a generator of its own."""
+
+    def end(numbered: tuple[int, Detour]) -> End:
+        number, detour = numbered
+        return detour.go(problem, start, np.random.default_rng([seed, number]), max_sweeps)
+
+    return distributed.share_pieces(wave, lambda own: list(in_threads(end, own)))

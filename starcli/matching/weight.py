@@ -8,7 +8,6 @@ over groups, each step a linear assignment. Buffers never take part, 1-D paramet
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from starcli.matching.costs import Problem, Side
 from starcli.matching.search import search
 from starcli.permutation import Permutation
 from starcli.progress import SILENT, Progress
+from starcli.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,9 @@ def match_many(
 
     progress.start("aligning", len(models))
     found = []
-    threads = torch.get_num_threads()
-    workers = max(1, min(workers or threads, len(models)))
-    try:
-        # each with its share of the cores: two teams on the same ones wait for each other
-        with ThreadPoolExecutor(
-            workers, initializer=torch.set_num_threads, initargs=(max(1, threads // workers),)
-        ) as pool:
-            for match in pool.map(one, range(len(models))):
-                found.append(match)
-                progress.step()
-    finally:
-        torch.set_num_threads(threads)
+    for match in in_threads(one, range(len(models)), workers):
+        found.append(match)
+        progress.step()
     progress.finish()
     return found
 
@@ -142,7 +133,7 @@ def _match(reference: Side, model: Side, seed: int, restarts: int, start: Permut
     chosen, objective, sweeps = search(
         Problem(reference, model),
         first,
-        np.random.default_rng(seed),
+        seed,
         max(1, restarts),
         max_sweeps,
         cold=start is None and restarts > 0,
