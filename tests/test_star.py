@@ -290,9 +290,10 @@ def test_what_counts_as_an_outlier():
     assert outliers([0.0, 2.0]) == [1]
 
 
-def test_first_losses_are_losses(mlp, mlps):
+def test_first_losses_are_losses(mlp, mlps, monkeypatch):
     from starcli.evaluation import evaluate
 
+    monkeypatch.setattr("starcli.star.warnings.EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()
     flat.load(mlps[0].open())
     expected = evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss

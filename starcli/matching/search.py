@@ -79,7 +79,7 @@ def search(
     if not cold and rounds > 1:
         point.run(generator, max_sweeps)
         objective = problem.objective(point.state)
-    for wave in _waves(rounds - 1, cold):
+    for wave in waves(rounds - 1, cold):
         ends = _ends(problem, point.state.index, wave, seed, max_sweeps)
         sweeps += sum(end.sweeps for end in ends)
         best = max(ends, key=lambda end: end.objective)
@@ -100,10 +100,10 @@ def search(
 
 def detours(restarts: int) -> int:
     """How many detours `restarts` make: pieces that ranks can share."""
-    return sum(len(wave) for wave in _waves(restarts - 1, cold=restarts > 0))
+    return sum(len(wave) for wave in waves(restarts - 1, cold=restarts > 0))
 
 
-def _waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
+def waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
     """All detours of a search, numbered, those of a wave together; weights as far from each other as they can be."""
     if cold:
         yield list(enumerate(FIRST))

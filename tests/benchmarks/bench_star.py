@@ -125,7 +125,7 @@ def main() -> None:
     for sources in (5,) if options.quick else (5, 50):
         rows.append(show(on_digits(sources, 2 if options.quick else 10, 1 if options.quick else 3)))
     if not options.quick:
-        rows.append(show(at_size(50, 2)))
+        rows.append(show(at_size(50, 4)))
     save(options.json, rows)
 
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from starcli import distributed, models
+from starcli.matching.search import WAVES, detours, waves
 from starcli.models.flat import FlatNetwork
 from starcli.training.pieces import Exchange
 
@@ -136,6 +137,8 @@ def held(network: FlatNetwork) -> list[tuple[str, int]]:
 def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchange) -> str:
     """The whole page."""
     steps = -(-IMAGES // (BATCH * RANKS[-1]))
+    restarts, widest = 100, max(WAVES)
+    rounds = sum(-(-len(wave) // widest) for wave in waves(restarts - 1, cold=True))
     lines = [
         "# Scaling", "",
         "Made by `python tests/benchmarks/scaling.py`; ResNet-50 on ImageNet, "
@@ -158,6 +161,9 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         *table(cluster, exchange.bytes),
         "## Beyond a step", "",
         f"- {SOURCES} sources are aligned in the time of ceil({SOURCES} / R): 7 on 8 ranks, one on 64 and more.",
+        f"- The {detours(restarts)} detours of `align --restarts {restarts}` begin in waves of up to {widest}: "
+        f"{widest} ranks",
+        f"  take the time of {rounds}. Several models are dealt out to the ranks.",
         f"- On {RANKS[-1]} ranks an epoch has {steps} steps. Validation, final scores and BatchNorm statistics are",
         "  shared.",
         "- Each rank draws its own source and t, so that the gradient's variance over draws falls as 1 / R.",
