@@ -187,12 +187,11 @@ class Problem:
         """Whether detours are made on costs in 8 bits: on large problems, where processors multiply those faster."""
         return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE and _multiplies_bytes()
 
-    def coarse(self) -> tuple[Costs, ...]:
-        """Costs for one detour: in 8 bits, or exact; apart from all others, so that detours can go side by side."""
-        return tuple(each.anew() for each in (self._bytes if self.rounded else self.exact))
-
     @cached_property
-    def _bytes(self) -> tuple[Costs, ...]:
+    def coarse(self) -> tuple[Costs, ...]:
+        """Costs for detours, in 8 bits or exact ones: each detour takes them `anew`, so several can go side by side."""
+        if not self.rounded:
+            return self.exact
         return tuple(
             costs if costs.wide else CoarseCosts(*pair) for costs, pair in zip(self.exact, self.pairs, strict=True)
         )

@@ -23,7 +23,7 @@ import numpy as np
 
 from starcli import distributed
 from starcli.matching.assignment import Indices
-from starcli.matching.costs import Problem
+from starcli.matching.costs import Costs, Problem
 from starcli.matching.descent import Descent
 from starcli.threads import in_threads
 
@@ -49,10 +49,15 @@ class Detour:
     forward: bool = False
 
     def go(
-        self, problem: Problem, start: Mapping[str, Indices], generator: np.random.Generator, max_sweeps: int
+        self,
+        problem: Problem,
+        costs: Sequence[Costs],
+        start: Mapping[str, Indices],
+        generator: np.random.Generator,
+        max_sweeps: int,
     ) -> End:
-        """From `start`, and down again, on coarse costs."""
-        descent = Descent(problem, problem.coarse(), start)
+        """From `start`, and down again, on coarse costs, which are left as they are for other detours."""
+        descent = Descent(problem, [each.anew() for each in costs], start)
         descent.run(generator, min(self.sweeps, max_sweeps), self.weight, forward=self.forward)
         descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.rounded else max_sweeps)
         return End(problem.objective(descent.state), descent.state.index, descent.sweeps)
@@ -119,9 +124,10 @@ def _ends(
     problem: Problem, start: Mapping[str, Indices], wave: Sequence[tuple[int, Detour]], seed: int, max_sweeps: int
 ) -> list[End]:
     """Where the detours of a wave end; each draws from a generator of its own."""
+    costs = problem.coarse
 
     def end(numbered: tuple[int, Detour]) -> End:
         number, detour = numbered
-        return detour.go(problem, start, np.random.default_rng([seed, number]), max_sweeps)
+        return detour.go(problem, costs, start, np.random.default_rng([seed, number]), max_sweeps)
 
     return distributed.share_pieces(wave, lambda own: list(in_threads(end, own)))
