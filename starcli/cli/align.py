@@ -1,6 +1,8 @@
 """starcli align"""
 
 import time
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,59 +73,63 @@ def align(
             wanted = plan(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
             permuting = plan(workspace, "permutation", {"align": how}, **facts)
             index = Job(file, permuting, watch, force=force) if file is not None else None
-            works.append((_Once(workspace.spec, first, model, how), Job(path, wanted, watch, force=force), index))
-        pieces = detours(restarts)
-        watch.start("aligning", distributed.own_share(len(works), pieces))
+            works.append(_Work(workspace.spec, first, model, how, Job(path, wanted, watch, force=force), index))
+        watch.start("aligning", distributed.own_share(len(works), detours(restarts)))
 
-        def made(parts: tuple[_Once, Job, Job | None]) -> tuple[Any, float | None]:
-            work, job, index = parts
+        def made(work: _Work) -> tuple[Any, float | None]:
             watch.step()
-            return work.write(job, index), work.seconds
+            return work.write(), work.seconds
 
-        for (work, job, _), told in zip(works, distributed.deal(works, made, pieces), strict=True):
-            job.metadata, work.seconds = told
-            results.add("align", work.row(job), COLUMNS)
+        for work, told in zip(works, distributed.deal(works, made, detours(restarts)), strict=True):
+            work.job.metadata, work.seconds = told
+            results.add("align", work.row(), COLUMNS)
         watch.finish()
 
 
-class _Once:
+@dataclass
+class _Work:
     """One alignment, made when the first of its files needs it."""
 
-    def __init__(self, spec: Any, reference: Any, model: Any, how: dict[str, Any]) -> None:
-        self.spec, self.reference, self.model, self.how = spec, reference, model, how
-        self.seconds: float | None = None
-        self._found: Aligned | None = None
+    spec: Any
+    reference: Any
+    model: Any
+    how: dict[str, Any]
+    job: Job
+    index: Job | None
+    """What the permutation is to be written to."""
+    seconds: float | None = None
 
+    @cached_property
     def found(self) -> "Aligned":
         from starcli import alignment
 
-        if self._found is None:
-            began = time.monotonic()
-            self._found = alignment.align(self.spec, self.reference, self.model, **self.how)
-            self.seconds = time.monotonic() - began
-        return self._found
+        began = time.monotonic()
+        found = alignment.align(self.spec, self.reference, self.model, **self.how)
+        self.seconds = time.monotonic() - began
+        return found
 
-    def write(self, job: Job, index: Job | None) -> Any:
+    def write(self) -> Any:
         """Write the aligned model and, where it is wanted, the permutation; what the model's file says of itself."""
         metadata = self.model.metadata
-        with job.making() as needed:
+        with self.job.making() as needed:
             if needed:
-                found = self.found()
+                found = self.found
                 metrics = {**(metadata.metrics or {}), "align": found.figures()}
-                job.write(found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=found.record)
-        if index is not None:
-            with index.making() as needed:
+                self.job.write(found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=found.record)
+        if self.index is not None:
+            with self.index.making() as needed:
                 if needed:
-                    index.write(dict(self.found().permutation.index), aligned_to=self.found().record)
-        return job.finished
+                    self.index.write(dict(self.found.permutation.index), aligned_to=self.found.record)
+        self.__dict__.pop("found", None)  # many aligned models would fill the memory
+        return self.job.finished
 
-    def row(self, job: Job) -> dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         """The figures, from the file; the seconds are unknown where it was finished before."""
-        figures = dict((job.finished.metrics or {})["align"])
+        figures = dict((self.job.finished.metrics or {})["align"])
         return {
             "reference": figures.pop("reference"),
             "model": figures.pop("model"),
-            "output": str(job.path),
+            "output": str(self.job.path),
             **figures,
             "seconds": self.seconds,
         }

@@ -20,7 +20,7 @@ BUNDLE = "starcli_bundle"
 
 
 def bundle(cls: type) -> type:
-    """Mark a frozen dataclass whose fields are options: a command takes all of them with one parameter of its type."""
+    """Mark a dataclass whose fields are options: a command takes all of them with one parameter of its type."""
     setattr(cls, BUNDLE, True)
     return cls
 
@@ -105,8 +105,9 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
         signature = inspect.signature(function, eval_str=True)
         parameters = list(signature.parameters.values())
         bundles = {p.name: p.annotation for p in parameters if getattr(p.annotation, BUNDLE, False)}
-        plain = [p for p in parameters if p.name not in bundles]
-        paths = {p.name for p in plain if _is_list_of(p.annotation, Path)}
+        options = [each for p in parameters for each in (_options_of(bundles[p.name]) if p.name in bundles else [p])]
+        options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+        paths = {p.name for p in options if _is_list_of(p.annotation, Path)}
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
@@ -118,8 +119,6 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
                 values[name] = kind(**{field: values.pop(field) for field in fields})
             function(**values)
 
-        options = [*plain, *(option for kind in bundles.values() for option in _options_of(kind))]
-        options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
         numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))
         run.__dict__.update(
             __signature__=signature.replace(parameters=options),

@@ -2,24 +2,6 @@
 
 from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
-from starcli.cli.options import (
-    AlignedSourcesOpt,
-    AlignOpt,
-    DrawsOpt,
-    EvalEveryOpt,
-    EveryOpt,
-    ForceOpt,
-    HeldOutOpt,
-    InitOpt,
-    OutputOpt,
-    RealignOpt,
-    RecipeOpt,
-    RestartsOpt,
-    SamplingOpt,
-    SeedOpt,
-    SeedsOpt,
-    SourcesOpt,
-)
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.starlight import Run, Search
 
@@ -35,35 +17,12 @@ COLUMNS = (
 
 
 @command("starcli star --sources ckpts/[0-4].safetensors --held-out ckpts/[5-7].safetensors -o star.safetensors")
-def star(
-    sources: SourcesOpt,
-    output: OutputOpt,
-    common: Common,
-    setup: Setup,
-    training: Training,
-    *,
-    recipe: RecipeOpt = None,
-    seed: SeedOpt = 0,
-    seeds: SeedsOpt = None,
-    sampling: SamplingOpt = "uniform",
-    realign_every: RealignOpt = "epoch",
-    align: AlignOpt = "weight",
-    restarts: RestartsOpt = 1,
-    draws_per_step: DrawsOpt = None,
-    init: InitOpt = None,
-    held_out: HeldOutOpt = None,
-    eval_every: EvalEveryOpt = None,
-    aligned_sources: AlignedSourcesOpt = None,
-    checkpoint_every: EveryOpt = None,
-    force: ForceOpt = False,
-) -> None:
+def star(search: Search, common: Common, setup: Setup, training: Training) -> None:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation.
 
     Each step draws a source and a t and lowers the loss at that point of the line; the sources are aligned to the star
     anew in each epoch. Settings are those of the sources unless a flag changes them. Held-out models are only measured.
     """
-    search = Search(sampling, realign_every, align, restarts, draws_per_step, init, eval_every, checkpoint_every, force)
-    with common.session(output) as (watch, results):
-        run = Run(sources, held_out or [], output, setup, training, recipe, seeds or str(seed), search, watch)
-        for made in run.all("star", aligned_sources):
+    with common.session(search.output) as (watch, results):
+        for made in Run(search, setup, training, watch).all("star"):
             results.add("star", made.row(), COLUMNS)

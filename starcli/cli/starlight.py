@@ -9,7 +9,26 @@ from typing import TYPE_CHECKING, Any
 from starcli import distributed, files
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Setup, Training
+from starcli.cli.command import bundle
 from starcli.cli.inputs import need_several, read_groups
+from starcli.cli.options import (
+    AlignedSourcesOpt,
+    AlignOpt,
+    DrawsOpt,
+    EvalEveryOpt,
+    EveryOpt,
+    ForceOpt,
+    HeldOutOpt,
+    InitOpt,
+    OutputOpt,
+    RealignOpt,
+    RecipeOpt,
+    RestartsOpt,
+    SamplingOpt,
+    SeedOpt,
+    SeedsOpt,
+    SourcesOpt,
+)
 from starcli.cli.targets import Job, check_place, fill, stem, to_stdout
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
@@ -23,21 +42,37 @@ if TYPE_CHECKING:
     from starcli.workspace import Workspace
 
 
-@dataclass(frozen=True)
+@bundle
+@dataclass
 class Search:
-    """The settings of a search beside its training recipe."""
+    """What is searched for, from what, and how, beside the settings of training."""
 
-    sampling: str
-    realign_every: str
-    align: str | None
-    restarts: int
-    draws_per_step: int | None
-    init: Path | None
-    eval_every: int | None
-    checkpoint_every: float | None
-    force: bool
-    mu: float = 0.0
-    normalised: bool = False
+    sources: SourcesOpt
+    output: OutputOpt
+    recipe: RecipeOpt = None
+    seed: SeedOpt = 0
+    seeds: SeedsOpt = None
+    sampling: SamplingOpt = "uniform"
+    realign_every: RealignOpt = "epoch"
+    align: AlignOpt = "weight"
+    restarts: RestartsOpt = 1
+    draws_per_step: DrawsOpt = None
+    init: InitOpt = None
+    held_out: HeldOutOpt = None
+    eval_every: EvalEveryOpt = None
+    aligned_sources: AlignedSourcesOpt = None
+    checkpoint_every: EveryOpt = None
+    force: ForceOpt = False
+
+    @property
+    def numbers(self) -> list[int]:
+        """The seeds, a search each."""
+        return seed_list(self.seeds) if self.seeds else [self.seed]
+
+    @property
+    def held_out_files(self) -> list[Path]:
+        """The files of held-out models."""
+        return self.held_out or []
 
     @property
     def method(self) -> str | None:
@@ -83,46 +118,37 @@ class Made:
 class Run:
     """One command's searches: one for each seed, all from the same sources."""
 
-    source_paths: Sequence[Path]
-    held_out_paths: Sequence[Path]
-    output: Path
+    search: Search
     setup: Setup
     training: Training
-    recipe_name: str | None
-    seeds: str
-    search: Search
     watch: Bars
+    mu: float = 0.0
+    normalised: bool = False
 
-    def all(self, kind: Any, aligned_sources: Path | None = None) -> Iterator[Made]:
+    def all(self, kind: Any) -> Iterator[Made]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoint import Checkpoint, read
 
+        directory = self.search.aligned_sources
         for job in self._jobs(kind):
             with job.making() as needed:
                 if needed:
                     found = self._search(job)
-                    if aligned_sources is not None:
-                        keep = partial(self._keep_sources, found, aligned_sources, job)
-                        distributed.by_writer(keep)
+                    if directory is not None:
+                        distributed.by_writer(partial(self._keep_sources, found, directory, job))
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
                     model = Checkpoint(found.tensors, job.finished, job.path.name)
                 else:
                     model = read(job.path, kinds=(kind,))
-                if (
-                    not needed
-                    and aligned_sources is not None
-                    and not all(path.exists() for path in self._kept_paths(aligned_sources, job))
-                ):
-                    self.watch.note(
-                        f"{aligned_sources}: what training's permutations were is known no more; use --force"
-                    )
+                    if directory is not None and not all(path.exists() for path in self._kept_paths(directory, job)):
+                        self.watch.note(f"{directory}: what training's permutations were is known no more; use --force")
             yield Made(job, model, self.sources, self.alignment)
 
     @cached_property
     def groups(self) -> "list[list[Checkpoint]]":
         """Sources, held-out models and the initial one, which may be one of them."""
         [initial] = read_groups([self.search.init]) if self.search.init else [[]]
-        return [*read_groups(self.source_paths, self.held_out_paths), initial]
+        return [*read_groups(self.search.sources, self.search.held_out_files), initial]
 
     @property
     def sources(self) -> "list[Checkpoint]":
@@ -142,7 +168,7 @@ class Run:
         from starcli.provenance import inherited_recipe
         from starcli.training.recipe import DEFAULT, load
 
-        base = load(self.recipe_name) if self.recipe_name else inherited_recipe(self.sources)
+        base = load(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)
         if base is None:
             self.watch.note("the sources do not say how they were trained: the default recipe is used")
             base = load(DEFAULT)
@@ -157,20 +183,20 @@ class Run:
     def _jobs(self, kind: str) -> list[Job]:
         from starcli.provenance import plan
 
-        need_several(self.source_paths)
-        if self.search.eval_every and not self.held_out_paths:
+        search = self.search
+        need_several(search.sources)
+        if search.eval_every and not search.held_out:
             raise StarcliError("--eval-every needs --held-out models to measure")
-        numbers = seed_list(self.seeds)
-        inputs = [*self.source_paths, *self.held_out_paths]
-        paths = fill(self.output, [{"seed": number} for number in numbers], inputs)
+        inputs = [*search.sources, *search.held_out_files]
+        paths = fill(search.output, [{"seed": number} for number in search.numbers], inputs)
         settings = {**self.recipe.settings(), kind: self._settings()}
-        spec = self.workspace.spec.record() if self.search.method else None
+        spec = self.workspace.spec.record() if search.method else None
         parents = [*self.sources, *self.groups[2]]
         plans = [
             plan(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]
-            for number in numbers
+            for number in search.numbers
         ]
-        return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
+        return [Job(p, wanted, self.watch, force=search.force) for p, wanted in zip(paths, plans, strict=True)]
 
     @property
     def draws_per_step(self) -> int:
@@ -188,8 +214,8 @@ class Run:
             "restarts": search.restarts,
             "draws_per_step": self.draws_per_step,
             "init": self.groups[2][0].sha256 if search.init else None,
-            "mu": search.mu,
-            "normalised": search.normalised,
+            "mu": self.mu,
+            "normalised": self.normalised,
             # measuring changes nothing but the log, which is part of what a run leaves
             "held_out": [model.sha256 for model in self.groups[1]] if search.eval_every else [],
             "eval_every": search.eval_every,
@@ -204,8 +230,8 @@ class Run:
             [Source.of(model) for model in self.sources],
             self.recipe,
             job.plan.seed or 0,
-            mu=search.mu,
-            normalised=search.normalised,
+            mu=self.mu,
+            normalised=self.normalised,
             sampling=search.sampling,
             realign_every=epochs_between(search.realign_every),
             method=search.method,
@@ -221,9 +247,9 @@ class Run:
 
     def _kept_paths(self, directory: Path, job: Job) -> list[Path]:
         """Where the permuted sources of a star go: DIR/<source>, or DIR/<star>/<source> where there are several."""
-        several = len(seed_list(self.seeds)) > 1
+        several = len(self.search.numbers) > 1
         place = directory / stem(job.path) if several else directory
-        return [place / f"{stem(path)}.safetensors" for path in self.source_paths]
+        return [place / f"{stem(path)}.safetensors" for path in self.search.sources]
 
     def _keep_sources(self, found: "Star", directory: Path, job: Job) -> None:
         """Write each source as training permuted it last."""
@@ -235,7 +261,7 @@ class Run:
         paths = self._kept_paths(directory, job)
         files.make_directory(paths[0].parent)
         for number, (path, source) in enumerate(zip(paths, self.sources, strict=True)):
-            check_place(path, self.source_paths)
+            check_place(path, self.search.sources)
             settings = {**training_settings(source), "aligned_by": {"run": job.plan.run_id}}
             wanted = plan(
                 self.workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
