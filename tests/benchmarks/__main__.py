@@ -3,7 +3,8 @@
     python tests/benchmarks [--quick] [--render] [SECTION ...]
 
 The rows of the sections that ran take the place of theirs in results.json, from which RESULTS.md is written; both lie
-beside this file. With --quick nothing is kept. The machine should have nothing else to do: it takes about half an hour.
+beside this file. With --quick nothing is kept. The machine should have nothing else to do: it takes about two hours,
+half an hour of them for a whole star at size.
 """
 
 import argparse
