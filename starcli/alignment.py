@@ -9,7 +9,7 @@ from torch import Tensor
 
 from starcli import distributed
 from starcli.checkpoint import AlignedTo, Checkpoint
-from starcli.matching import Match, detours, distances
+from starcli.matching import Match, distances, wave_sizes
 from starcli.permutation import Permutation
 from starcli.progress import SILENT, Progress
 from starcli.registry import METHODS, resolve
@@ -105,8 +105,8 @@ def align_all(
     progress: Progress = SILENT,
 ) -> list[Aligned]:
     """Each of `models` aligned to `reference` on its own, exactly as `align` would; the ranks share them."""
-    pieces = detours(restarts)
-    progress.start("aligning", distributed.own_share(len(models), pieces))
+    waves = wave_sizes(restarts)
+    progress.start("aligning", distributed.own_share(len(models), waves))
 
     def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
         match = align(spec, reference, model, method=method, restarts=restarts, seed=seed).match
@@ -114,7 +114,7 @@ def align_all(
         # what ranks tell each other: neither spec nor weights
         return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}
 
-    matches = distributed.share_out(models, found, pieces)
+    matches = distributed.share_out(models, found, waves)
     progress.finish()
     return [
         Aligned(reference, model, Match(Permutation(spec.resolved, index), **figures), method, seed)

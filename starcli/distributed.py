@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -78,8 +79,14 @@ def launched() -> int:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Within it this rank works as a single process does: it writes, and waits for no other."""
+    with _within(_World()):
+        yield
+
+
+@contextlib.contextmanager
+def _within(world: _World) -> Iterator[None]:
     global _world
-    before, _world = _world, _World()
+    before, _world = _world, world
     try:
         yield
     finally:
@@ -139,12 +146,14 @@ def leave() -> None:
 
 
 def end(status: int) -> None:
-    """End this process with `status`, if it is one of several, as soon as all is written.
+    """End this process with `status` as soon as all is written, if it is one of several or has threads at work still.
 
-    The interpreter is not taken down: a thread of gloo's that lets go of a tensor at that moment would end the process
-    by std::terminate (seen once in a hundred runs on an overloaded machine), and torchrun all the others.
+    The interpreter is not taken down: it would wait for the threads. And a thread of gloo's that lets go of a tensor at
+    that moment would end the process by std::terminate (seen once in a hundred runs on an overloaded machine), and
+    torchrun all the others.
     """
-    if launched() > 1:
+    working = any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread())
+    if launched() > 1 or working:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):  # closed
                 stream.flush()
@@ -222,37 +231,35 @@ def everyones(value: Result) -> list[Result]:
     return gathered
 
 
-def own_share(count: int, pieces: int = 1) -> int:
+def own_share(count: int, waves: Sequence[int] = ()) -> int:
     """How many of `count` items `share_out` gives to this rank."""
-    return count if _together(count, pieces) else len(range(rank(), count, size()))
+    return count if _together(count, waves) else len(range(rank(), count, size()))
 
 
-def share_out(items: Sequence[Item], work: Callable[[Item], Result], pieces: int = 1) -> list[Result]:
+def share_out(items: Sequence[Item], work: Callable[[Item], Result], waves: Sequence[int] = ()) -> list[Result]:
     """`[work(item) for item in items]`, each item done by exactly one rank, all results known to all, in order.
 
-    Few items of many `pieces` are done one after the other by all ranks together, see `share_pieces`. An error of one
-    rank is raised by all, so that none waits for ever.
+    An item may consist of pieces that ranks can share, so many in each of its `waves`. Where that is faster, all ranks
+    do every item together, and each piece is done by exactly one (see `share_pieces`). An error of one rank is raised
+    by all, so that none waits for ever.
     """
-    return list(deal(items, work, pieces))
+    return list(deal(items, work, waves))
 
 
-def deal(items: Sequence[Item], work: Callable[[Item], Result], pieces: int = 1) -> Iterator[Result]:
+def deal(items: Sequence[Item], work: Callable[[Item], Result], waves: Sequence[int] = ()) -> Iterator[Result]:
     """`share_out`, but what all do together, or a single process alone, is given as soon as it is there."""
-    global _world
-    if not _together(len(items), pieces):
+    if not _together(len(items), waves):
         yield from share_out_together(items, lambda own: [work(item) for item in own])
         return
     for item in items:
-        before, _world = _world, replace(_world, joined=True)
-        try:
+        with _within(replace(_world, joined=True)):
             result = work(item)
-        finally:
-            _world = before
-        yield result
+        yield by_writer(lambda result=result: result)  # type: ignore[misc]  # processors may round differently
 
 
-def _together(count: int, pieces: int) -> bool:
-    return size() == 1 or count == 1 < pieces or (count < size() and pieces > count * size())
+def _together(count: int, waves: Sequence[int]) -> bool:
+    """Whether items take less time one after the other, their waves shared, than dealt out whole."""
+    return size() == 1 or count * sum(-(-wave // size()) for wave in waves) < -(-count // size()) * sum(waves)
 
 
 def share_pieces(pieces: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:

@@ -52,16 +52,29 @@ def choose_threads(network: nn.Module, input_shape: tuple[int, ...], asked: int 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> Iterator[Result]:
     """`map(work, items)` by `threads` threads (default: torch's number of them), each with its share of the cores: two
-    teams on the same ones wait for each other. With one thread, or one item, nothing is started."""
+    teams on the same ones wait for each other. With one thread, or one item, nothing is started.
+
+    The first error ends all; a signal does not wait for what is being worked on (see `distributed.end`).
+    """
     cores = torch.get_num_threads()
     workers = max(1, min(threads or cores, len(items)))
     if workers == 1:
         yield from map(work, items)
         return
+    pool = ThreadPoolExecutor(workers, initializer=_take, initargs=(max(1, cores // workers),))
+    patient = False
     try:
-        with ThreadPoolExecutor(
-            workers, initializer=torch.set_num_threads, initargs=(max(1, cores // workers),)
-        ) as pool:
-            yield from pool.map(work, items)
+        yield from pool.map(work, items)
+        patient = True
+    except Exception:
+        patient = True
+        raise
     finally:
+        pool.shutdown(wait=patient, cancel_futures=True)
         torch.set_num_threads(cores)
+
+
+def _take(threads: int) -> None:
+    """Let this thread use so many cores."""
+    torch.get_num_threads()  # a thread that looks for the first time takes the process's number: only then is it ours
+    torch.set_num_threads(threads)

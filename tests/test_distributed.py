@@ -221,6 +221,25 @@ def test_ranks_share_the_pieces(length, monkeypatch):
     assert all(shares)  # an idle rank computes too, for nothing: it takes part in every exchange
 
 
+@pytest.mark.parametrize(
+    ("count", "waves", "size", "together"),
+    [
+        (3, [], 1, True),  # a single process
+        (1, [], 2, False),  # nothing to share
+        (1, [1], 2, False),
+        (1, [2], 2, True),
+        (2, [2], 2, False),  # dealt out, each rank has one
+        (3, [2, 1, 1], 4, False),
+        (2, [2, 1, 1, 2, 4] + 11 * [8] + [3], 64, True),
+        (7, [2, 1, 1, 2, 4] + 11 * [8] + [3], 8, False),
+        (10, [2, 1, 1, 2, 4] + 124 * [8], 16, False),  # waves of 8 leave half of the ranks idle
+    ],
+)
+def test_items_are_shared_where_that_is_faster(count, waves, size, together, monkeypatch):
+    monkeypatch.setattr(distributed, "_world", distributed._World(size - 1, size))
+    assert distributed.own_share(count, waves) == (count if together else len(range(size - 1, count, size)))
+
+
 def test_draws_are_a_multiple_of_the_ranks(monkeypatch):
     assert pieces_per_step(None, 8) == 1
     monkeypatch.setattr(distributed, "_world", distributed._World(1, 4))

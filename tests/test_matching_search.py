@@ -2,12 +2,14 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from matching_support import CASES, case, draw
 
-from starcli.matching import detours, match_weights
-from starcli.matching.search import HEAVIEST, LIGHTEST, waves
+from starcli.matching import match_weights, wave_sizes
+from starcli.matching.costs import Problem
+from starcli.matching.search import HEAVIEST, LIGHTEST, Detour, End, waves
 from starcli.permutation import Permutation
 
 
@@ -44,7 +46,7 @@ def test_waves_hold_every_detour_once_whatever_the_machine() -> None:
     for rounds, cold in ((0, True), (1, False), (9, True), (30, True)):
         numbers = [number for wave in waves(rounds, cold) for number, _ in wave]
         assert numbers == list(range(0 if cold else 2, rounds + 2))
-    assert [detours(restarts) for restarts in (0, 1, 10)] == [0, 2, 11]
+    assert [wave_sizes(restarts) for restarts in (0, 1, 10)] == [[], [2], [2, 1, 1, 2, 4, 1]]
     drawn = sorted(detour.weight for wave in waves(8, cold=False) for _, detour in wave)
     assert LIGHTEST <= drawn[0] < drawn[-1] <= HEAVIEST
     # eight weights: none of them twice as near to the next as eighths of the range are
@@ -67,3 +69,37 @@ def test_threads_change_nothing(name: str) -> None:
     assert one.objective == pytest.approx(two.objective, rel=1e-12)  # summed by one thread or by two
     assert one.sweeps == two.sweeps
     assert one.permutation.moved(two.permutation) == 0
+
+
+def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no sweeps to make, the result is the best end; each wave begins where the best one before ended."""
+    spec = case("mlp")
+    a, b = draw(spec, 0), draw(spec, 1)
+    values = [3.0, 5.0, 4.0, 6.0, 9.0, 7.0, 8.0, 1.0, 2.0, 0.0]  # waves of 2, 1, 1, 2 and 4
+    ends = [
+        End(value, {n: i.numpy() for n, i in Permutation.random(spec, generator(number)).index.items()}, 0)
+        for number, value in enumerate(values)
+    ]
+    begun, drawn = [], []
+
+    def go(self: Detour, problem: object, costs: object, start: object, own: np.random.Generator, most: int) -> End:
+        begun.append(start)
+        drawn.append(own.integers(2**60))
+        return ends[len(begun) - 1]
+
+    monkeypatch.setattr(Detour, "go", go)
+    monkeypatch.setattr(Problem, "objective", lambda self, state: 10.0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = match_weights(a, b, spec, seed=3, restarts=9, max_sweeps=0).permutation
+    finally:
+        torch.set_num_threads(threads)
+    assert found.moved(Permutation(spec, {n: torch.from_numpy(i) for n, i in ends[4].index.items()})) == 0
+    for start, k in zip(begun[2:], [1, 1, 3, 3, 4, 4, 4, 4], strict=True):
+        assert all((start[name] == each).all() for name, each in ends[k].index.items())
+    assert len({*drawn, np.random.default_rng(3).integers(2**60)}) == 11
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

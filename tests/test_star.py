@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 from training_support import Memory, Stopping, small
 
 from starcli import models
+from starcli.data import MemorySplit
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.progress import Interrupted
@@ -298,6 +299,21 @@ def test_first_losses_are_losses(mlp, mlps, monkeypatch):
     flat.load(mlps[0].open())
     expected = evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
     assert first_losses(mlp, mlps)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_first_losses_look_everywhere(mlp, mlps, monkeypatch):
+    """The first examples of a folder are all of its first class."""
+    asked, batches = [], MemorySplit.batches
+
+    def noting(self, *arguments, **options):
+        asked.extend(options["order"].tolist())
+        return batches(self, *arguments, **options)
+
+    monkeypatch.setattr(MemorySplit, "batches", noting)
+    monkeypatch.setattr("starcli.star.warnings.EXAMPLES", 32)
+    first_losses(mlp, mlps[:1])
+    assert len(set(asked)) == 32
+    assert max(asked) > len(mlp.dataset.train) * 3 / 4
 
 
 def test_broken_sources_are_errors(mlp, mlps):

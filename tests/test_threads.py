@@ -1,9 +1,13 @@
 """Threads by the size of the work."""
 
+import subprocess
+import sys
+
+import pytest
 import torch
 from torch import nn
 
-from starcli.threads import choose_threads, operations
+from starcli.threads import choose_threads, in_threads, operations
 
 
 def test_operations_are_two_for_each_weight_and_activation() -> None:
@@ -22,3 +26,60 @@ def test_a_small_network_gets_one_thread_and_a_wish_is_granted() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_nested_threads_share_the_cores():
+    """Each inner piece has the share of its share, whatever other threads set meanwhile."""
+    before = torch.get_num_threads()
+
+    def inner(_):
+        return torch.get_num_threads()
+
+    def outer(_):
+        own = torch.get_num_threads()
+        return own, list(in_threads(inner, range(2)))
+
+    torch.set_num_threads(4)
+    try:
+        for _ in range(20):
+            assert list(in_threads(outer, range(2))) == [(2, [1, 1])] * 2
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_first_error_of_a_thread_ends_all():
+    def work(number):
+        if number == 1:
+            raise ValueError("one")
+        return number
+
+    with pytest.raises(ValueError, match="one"):
+        list(in_threads(work, range(8), threads=1))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="one"):
+            list(in_threads(work, range(8)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+AT_WORK = """
+import os, signal, threading, time, torch
+from starcli import distributed
+from starcli.threads import in_threads
+torch.set_num_threads(2)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    list(in_threads(time.sleep, [20, 20]))
+except KeyboardInterrupt:
+    print("left", flush=True)
+    distributed.end(130)
+"""
+
+
+def test_a_signal_waits_for_no_thread():
+    ran = subprocess.run([sys.executable, "-c", AT_WORK], capture_output=True, text=True, timeout=15)
+    assert (ran.returncode, ran.stdout) == (130, "left\n")

@@ -55,7 +55,7 @@ def align(
     the output.
     """
     from starcli import distributed
-    from starcli.matching import detours
+    from starcli.matching import wave_sizes
     from starcli.provenance import plan, training_settings
     from starcli.workspace import workspace_of
 
@@ -74,13 +74,13 @@ def align(
             permuting = plan(workspace, "permutation", {"align": how}, **facts)
             index = Job(file, permuting, watch, force=force) if file is not None else None
             works.append(_Work(workspace.spec, first, model, how, Job(path, wanted, watch, force=force), index))
-        watch.start("aligning", distributed.own_share(len(works), detours(restarts)))
+        watch.start("aligning", distributed.own_share(len(works), wave_sizes(restarts)))
 
         def made(work: _Work) -> tuple[Any, float | None]:
             watch.step()
             return work.write(), work.seconds
 
-        for work, told in zip(works, distributed.deal(works, made, detours(restarts)), strict=True):
+        for work, told in zip(works, distributed.deal(works, made, wave_sizes(restarts)), strict=True):
             work.job.metadata, work.seconds = told
             results.add("align", work.row(), COLUMNS)
         watch.finish()

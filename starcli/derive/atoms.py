@@ -178,7 +178,7 @@ def distinct(labels: Labels) -> tuple[Labels, Labels]:
 def distinct_rows(rows: Labels) -> tuple[Labels, Labels]:
     """The distinct rows in order, and the place of every row among them. No entry is negative: numbers whose largest
     byte comes first are in the order of their bytes, which numpy sorts several times as fast as rows of numbers."""
-    row = np.dtype((np.void, rows.shape[1] * rows.itemsize))
+    row = np.dtype((np.void, 8 * rows.shape[1]))
     keys = np.ascontiguousarray(rows, dtype=">i8").view(row).reshape(-1)
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
     return rows[first], index.reshape(-1)

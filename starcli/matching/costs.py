@@ -94,6 +94,11 @@ class Costs:
         made.source = np.full_like(self.source, -1)
         return made
 
+    @property
+    def size(self) -> int:
+        """Bytes of the matrices."""
+        return 0 if self.wide else 4 * len(self.ranges) * self.stack.chain.size**2
+
     def update(self, state: State) -> None:
         """Bring the matrices up to the other chains' present permutations."""
         source = self.stack.source(state.flat)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from starcli import distributed
 from starcli.matching.assignment import Indices
@@ -64,6 +65,8 @@ class Detour:
 
 
 FIRST = (Detour(0.1, 4), Detour(16.0, 2, forward=True))
+SIDE_BY_SIDE = 2**32
+"""Bytes that the matrices of all detours on this machine's threads may take: 0.9 GB each on a ViT-B/16."""
 LIGHTEST, HEAVIEST = 0.05, 20.0
 GOLDEN = (math.sqrt(5) - 1) / 2
 WAVES = (1, 1, 2, 4, 8)
@@ -76,7 +79,7 @@ def search(
 ) -> tuple[dict[str, Indices], float, int]:
     """The best permutations found, their objective, and the number of sweeps. See `match_weights`.
 
-    The detours of a wave are shared out over ranks and threads, which changes nothing in the result.
+    The detours of a wave are shared out over ranks and threads, which changes nothing in the result but rounding.
     """
     generator = np.random.default_rng(seed)
     point = Descent(problem, problem.exact, start)
@@ -103,9 +106,9 @@ def search(
     return point.state.index, objective, sweeps + point.sweeps
 
 
-def detours(restarts: int) -> int:
-    """How many detours `restarts` make: pieces that ranks can share."""
-    return sum(len(wave) for wave in waves(restarts - 1, cold=restarts > 0))
+def wave_sizes(restarts: int) -> list[int]:
+    """How many detours each wave of a cold search has: pieces that ranks can share."""
+    return [len(wave) for wave in waves(restarts - 1, cold=restarts > 0)]
 
 
 def waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
@@ -128,6 +131,8 @@ def _ends(
 
     def end(numbered: tuple[int, Detour]) -> End:
         number, detour = numbered
-        return detour.go(problem, costs, start, np.random.default_rng([seed, number]), max_sweeps)
+        # not [seed, 0], which is the stream of `seed` itself
+        return detour.go(problem, costs, start, np.random.default_rng([seed, 1 + number]), max_sweeps)
 
-    return distributed.share_pieces(wave, lambda own: list(in_threads(end, own)))
+    threads = min(torch.get_num_threads(), max(1, SIDE_BY_SIDE // max(1, sum(each.size for each in costs))))
+    return distributed.share_pieces(wave, lambda own: list(in_threads(end, own, threads)))

@@ -50,8 +50,9 @@ def match_weights(
     """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
 
     Given a `start`, descends from there; without one, makes two detours first (see `search`). Each of `restarts` - 1
-    further rounds makes a detour from the best permutation so far and is kept where it ends higher; with 0 restarts
-    there is nothing but one descent, the fastest way and the one of the paper. The same seed gives the same result. The
+    further rounds makes a detour from the best permutation that was known when its wave began, and the best end of a
+    wave is kept where it is higher; with 0 restarts there is nothing but one descent, the fastest way and the one of
+    the paper. The same seed gives the same result, up to rounding on other numbers of threads. The
     objective is never below that of `start` (default: the identity).
     Raises StarcliError where the tensors do not fit the spec or are not finite.
     """
@@ -75,7 +76,7 @@ def match_many(
     """`match_weights` of each model against one reference, each with its seed (default 0, 1, ...) and its start.
 
     The reference is laid out once. `workers` models are matched at a time (default: torch's number of threads); each is
-    laid out only when its turn comes, so that memory grows with the workers and not with the models.
+    laid out only when its turn comes, so that memory grows with the cores and not with the models.
     """
     seeds = range(len(models)) if seeds is None else seeds
     starts = [None] * len(models) if starts is None else starts

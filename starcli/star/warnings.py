@@ -30,7 +30,7 @@ def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[floa
 def _first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
     split = workspace.dataset.train
     count = min(EXAMPLES, len(split))
-    # of all classes, where files lie in an order
+    # from everywhere: files may lie in the order of their classes
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))
     flat, losses = workspace.network(), []

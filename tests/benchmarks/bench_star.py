@@ -8,7 +8,8 @@ which a busy machine disturbs less than the clock on the wall. Medians and quart
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from training_support import Small, Stopping, small
 from starcli import models
 from starcli.data import Dataset, MemorySplit, Normalisation
 from starcli.memory import keep_freed_memory
+from starcli.progress import Progress
 from starcli.star import Source, SourceBank, starlight, uniform
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.training.engine import Run
@@ -84,17 +86,39 @@ def steps(label: str, rounds: int) -> Row:
     return Row(f"a star step, {label}, batch {batch_size}", "a plain step", **found, kind="price", target=target)
 
 
-def whole(workspace: Small, states: list[dict[str, torch.Tensor]], recipe: Recipe, repeats: int, what: str) -> Row:
-    """A star run, alignment and all, against `train`."""
+class Epochs(Progress):
+    """Notes when epochs end."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        self.ends.append(time.process_time())
+
+    def seconds(self) -> list[float]:
+        """Of each epoch but the first."""
+        return [later - earlier for earlier, later in pairwise(self.ends)]
+
+
+def whole(
+    workspace: Small, states: list[dict[str, torch.Tensor]], recipe: Recipe, repeats: int, what: str
+) -> tuple[Row, Row]:
+    """A star run, alignment and all, against `train`; and its later epochs, which begin with a realignment."""
     sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]  # type: ignore[misc]
+    ours, theirs = Epochs(), Epochs()
     times = compare(
-        lambda: starlight(workspace, sources, recipe, 0),  # type: ignore[arg-type]
-        lambda: train(workspace, recipe, 0),  # type: ignore[arg-type]
+        lambda: starlight(workspace, sources, recipe, 0, progress=ours),  # type: ignore[arg-type]
+        lambda: train(workspace, recipe, 0, progress=theirs),  # type: ignore[arg-type]
         repeats,
         time.process_time,
     )
-    what = f"a star run, {recipe.epochs} epochs of {what}, {len(sources)} sources"
-    return Row(what, "a train run of as many epochs", **times, kind="price", target="1.1")
+    of = f"of {what}, {len(sources)} sources"
+    run = Row(
+        f"a star run, {recipe.epochs} epochs {of}", "a train run of as many epochs", **times, kind="price", target="1.1"
+    )
+    against = "an epoch of a train run"
+    later = Row(f"an epoch of it, realignment and all, {of}", against, ours.seconds(), theirs.seconds(), kind="price")
+    return run, later
 
 
 def on_digits(sources: int, epochs: int, repeats: int) -> Row:
@@ -102,10 +126,10 @@ def on_digits(sources: int, epochs: int, repeats: int) -> Row:
     workspace = small("resnet", limit=None)
     recipe = Recipe(epochs=epochs)
     states = [train(workspace, recipe.override(epochs=2), seed).tensors for seed in range(sources)]  # type: ignore[arg-type]
-    return whole(workspace, states, recipe, repeats, "1,437 digits, small resnet")
+    return whole(workspace, states, recipe, repeats, "1,437 digits, small resnet")[0]
 
 
-def at_size(sources: int, epochs: int) -> Row:
+def at_size(sources: int, epochs: int) -> tuple[Row, Row]:
     """Epochs as long as CIFAR's."""
     workspace = random_workspace("resnet18-cifar", (3, 32, 32), 50_000, {"width": 16})
     states = [train_briefly(workspace.network(seed).network, 32, 5, seed) for seed in range(1, sources + 1)]
@@ -125,7 +149,7 @@ def main() -> None:
     for sources in (5,) if options.quick else (5, 50):
         rows.append(show(on_digits(sources, 2 if options.quick else 10, 1 if options.quick else 3)))
     if not options.quick:
-        rows.append(show(at_size(50, 4)))
+        rows += [show(row) for row in at_size(50, 4)]
     save(options.json, rows)
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from starcli import distributed, models
-from starcli.matching.search import WAVES, detours, waves
+from starcli.matching.search import WAVES, wave_sizes
 from starcli.models.flat import FlatNetwork
 from starcli.training.pieces import Exchange
 
@@ -138,7 +138,8 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
     """The whole page."""
     steps = -(-IMAGES // (BATCH * RANKS[-1]))
     restarts, widest = 100, max(WAVES)
-    rounds = sum(-(-len(wave) // widest) for wave in waves(restarts - 1, cold=True))
+    sizes = wave_sizes(restarts)
+    rounds = sum(-(-wave // widest) for wave in sizes)
     lines = [
         "# Scaling", "",
         "Made by `python tests/benchmarks/scaling.py`; ResNet-50 on ImageNet, "
@@ -161,7 +162,7 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         *table(cluster, exchange.bytes),
         "## Beyond a step", "",
         f"- {SOURCES} sources are aligned in the time of ceil({SOURCES} / R): 7 on 8 ranks, one on 64 and more.",
-        f"- The {detours(restarts)} detours of `align --restarts {restarts}` begin in waves of up to {widest}: "
+        f"- The {sum(sizes)} detours of `align --restarts {restarts}` begin in waves of up to {widest}: "
         f"{widest} ranks",
         f"  take the time of {rounds}. Several models are dealt out to the ranks.",
         f"- On {RANKS[-1]} ranks an epoch has {steps} steps. Validation, final scores and BatchNorm statistics are",
