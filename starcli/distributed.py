@@ -76,11 +76,9 @@ def launched() -> int:
     return int(count) if count.isdecimal() else 1
 
 
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
+def alone() -> contextlib.AbstractContextManager[None]:
     """Within it this rank works as a single process does: it writes, and waits for no other."""
-    with _within(_World()):
-        yield
+    return _within(_World())
 
 
 @contextlib.contextmanager
