@@ -87,10 +87,13 @@ def align(
     method: str = "weight",
     restarts: int = 1,
     seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Aligned:
     """Find the permutation of `model` that brings it nearest to `reference`, in the best of `restarts` searches."""
     match_models = resolve(METHODS, "method", method)
-    match = match_models(reference.tensors, model.tensors, spec.resolved, seed=seed, restarts=restarts)
+    match = match_models(
+        reference.tensors, model.tensors, spec.resolved, seed=seed, restarts=restarts, progress=progress
+    )
     return Aligned(reference, model, match, method, seed)
 
 
@@ -109,7 +112,7 @@ def align_all(
     progress.start("aligning", distributed.own_share(len(models), waves))
 
     def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        match = align(spec, reference, model, method=method, restarts=restarts, seed=seed).match
+        match = align(spec, reference, model, method=method, restarts=restarts, seed=seed, progress=progress).match
         progress.step()
         # what ranks tell each other: neither spec nor weights
         return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}

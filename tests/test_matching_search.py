@@ -11,6 +11,7 @@ from starcli.matching import match_weights, wave_sizes
 from starcli.matching.costs import Problem
 from starcli.matching.search import HEAVIEST, LIGHTEST, Detour, End, waves
 from starcli.permutation import Permutation
+from starcli.progress import Interrupted, Progress
 
 
 def test_restarts_are_never_worse_and_often_better() -> None:
@@ -99,6 +100,17 @@ def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkey
     for start, k in zip(begun[2:], [1, 1, 3, 3, 4, 4, 4, 4], strict=True):
         assert all((start[name] == each).all() for name, each in ends[k].index.items())
     assert len({*drawn, np.random.default_rng(3).integers(2**60)}) == 11
+
+
+def test_a_wish_to_stop_is_granted_before_the_next_detour() -> None:
+    spec = case("mlp")
+    a, b = draw(spec, 0), draw(spec, 1)
+    progress = Progress()
+    match_weights(a, b, spec, progress=progress)
+    progress.stop_signal = 15
+    with pytest.raises(Interrupted) as caught:
+        match_weights(a, b, spec, progress=progress)
+    assert caught.value.signal == 15
 
 
 def generator(seed: int) -> torch.Generator:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.bars import Bars
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
 from starcli.cli.inputs import read_groups
@@ -72,15 +73,11 @@ def align(
             facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [first, model], "spec": spec}
             wanted = plan(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
             permuting = plan(workspace, "permutation", {"align": how}, **facts)
-            index = Job(file, permuting, watch, force=force) if file is not None else None
-            works.append(_Work(workspace.spec, first, model, how, Job(path, wanted, watch, force=force), index))
+            index = Job(file, permuting, watch, force=force) if file else None
+            job = Job(path, wanted, watch, force=force)
+            works.append(_Work(workspace.spec, first, model, how, watch, job, index))
         watch.start("aligning", distributed.own_share(len(works), wave_sizes(restarts)))
-
-        def made(work: _Work) -> tuple[Any, float | None]:
-            watch.step()
-            return work.write(), work.seconds
-
-        for work, told in zip(works, distributed.deal(works, made, wave_sizes(restarts)), strict=True):
+        for work, told in zip(works, distributed.deal(works, _Work.make, wave_sizes(restarts)), strict=True):
             work.job.metadata, work.seconds = told
             results.add("align", work.row(), COLUMNS)
         watch.finish()
@@ -94,6 +91,7 @@ class _Work:
     reference: Any
     model: Any
     how: dict[str, Any]
+    watch: Bars
     job: Job
     index: Job | None
     """What the permutation is to be written to."""
@@ -104,9 +102,14 @@ class _Work:
         from starcli import alignment
 
         began = time.monotonic()
-        found = alignment.align(self.spec, self.reference, self.model, **self.how)
+        found = alignment.align(self.spec, self.reference, self.model, progress=self.watch, **self.how)
         self.seconds = time.monotonic() - began
         return found
+
+    def make(self) -> tuple[Any, float | None]:
+        """Write the files: what the model's says of itself, and the seconds that it took."""
+        self.watch.step()
+        return self.write(), self.seconds
 
     def write(self) -> Any:
         """Write the aligned model and, where it is wanted, the permutation; what the model's file says of itself."""

@@ -26,6 +26,7 @@ from starcli import distributed
 from starcli.matching.assignment import Indices
 from starcli.matching.costs import Costs, Problem
 from starcli.matching.descent import Descent
+from starcli.progress import SILENT, Interrupted, Progress
 from starcli.threads import in_threads
 
 COARSE_SWEEPS = 8
@@ -75,11 +76,18 @@ later few do. The numbers do not follow the machine, so that the result does not
 
 
 def search(
-    problem: Problem, start: Mapping[str, Indices], seed: int, rounds: int, max_sweeps: int, cold: bool
+    problem: Problem,
+    start: Mapping[str, Indices],
+    seed: int,
+    rounds: int,
+    max_sweeps: int,
+    cold: bool,
+    progress: Progress = SILENT,
 ) -> tuple[dict[str, Indices], float, int]:
     """The best permutations found, their objective, and the number of sweeps. See `match_weights`.
 
     The detours of a wave are shared out over ranks and threads, which changes nothing in the result but rounding.
+    Raises Interrupted before a detour where `progress` asks to stop.
     """
     generator = np.random.default_rng(seed)
     point = Descent(problem, problem.exact, start)
@@ -88,7 +96,7 @@ def search(
         point.run(generator, max_sweeps)
         objective = problem.objective(point.state)
     for wave in waves(rounds - 1, cold):
-        ends = _ends(problem, point.state.index, wave, seed, max_sweeps)
+        ends = _ends(problem, point.state.index, wave, seed, max_sweeps, progress)
         sweeps += sum(end.sweeps for end in ends)
         best = max(ends, key=lambda end: end.objective)
         if best.objective > objective:
@@ -124,12 +132,19 @@ def waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
 
 
 def _ends(
-    problem: Problem, start: Mapping[str, Indices], wave: Sequence[tuple[int, Detour]], seed: int, max_sweeps: int
+    problem: Problem,
+    start: Mapping[str, Indices],
+    wave: Sequence[tuple[int, Detour]],
+    seed: int,
+    max_sweeps: int,
+    progress: Progress,
 ) -> list[End]:
     """Where the detours of a wave end; each draws from a generator of its own."""
     costs = problem.coarse
 
     def end(numbered: tuple[int, Detour]) -> End:
+        if progress.stop_signal:
+            raise Interrupted(progress.stop_signal)
         number, detour = numbered
         # not [seed, 0], which is the stream of `seed` itself
         return detour.go(problem, costs, start, np.random.default_rng([seed, 1 + number]), max_sweeps)

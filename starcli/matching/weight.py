@@ -46,6 +46,7 @@ def match_weights(
     restarts: int = 1,
     start: Permutation | None = None,
     max_sweeps: int = 100,
+    progress: Progress = SILENT,
 ) -> Match:
     """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
 
@@ -54,11 +55,12 @@ def match_weights(
     wave is kept where it is higher; with 0 restarts there is nothing but one descent, the fastest way and the one of
     the paper. The same seed gives the same result, up to rounding on other numbers of threads. The
     objective is never below that of `start` (default: the identity).
-    Raises StarcliError where the tensors do not fit the spec or are not finite.
+    Raises StarcliError where the tensors do not fit the spec or are not finite, Interrupted where `progress` asks to
+    stop before a detour.
     """
     _check(reference, spec, "the reference")
     _check(model, spec, "the model")
-    return _match(Side(spec, reference), Side(spec, model), seed, restarts, start, max_sweeps)
+    return _match(Side(spec, reference), Side(spec, model), seed, restarts, start, max_sweeps, progress)
 
 
 def match_many(
@@ -87,7 +89,7 @@ def match_many(
 
     def one(number: int) -> Match:
         _check(models[number], spec, f"model {number}")
-        return _match(side, Side(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps)
+        return _match(side, Side(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps, progress)
 
     progress.start("aligning", len(models))
     found = []
@@ -123,7 +125,15 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
         raise StarcliError(f"{what} has weights that are not finite", [f"{name}: NaN or infinite" for name in bad])
 
 
-def _match(reference: Side, model: Side, seed: int, restarts: int, start: Permutation | None, max_sweeps: int) -> Match:
+def _match(
+    reference: Side,
+    model: Side,
+    seed: int,
+    restarts: int,
+    start: Permutation | None,
+    max_sweeps: int,
+    progress: Progress,
+) -> Match:
     if restarts < 0:
         raise ValueError(f"restarts: {restarts}, at least 0 expected")
     spec = reference.layout.spec
@@ -138,6 +148,7 @@ def _match(reference: Side, model: Side, seed: int, restarts: int, start: Permut
         max(1, restarts),
         max_sweeps,
         cold=start is None and restarts > 0,
+        progress=progress,
     )
     index = {name: torch.from_numpy(np.ascontiguousarray(each)) for name, each in chosen.items()}
     moved = sum(int((each != first[name]).sum()) for name, each in chosen.items())
