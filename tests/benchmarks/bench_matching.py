@@ -187,7 +187,7 @@ def bench(name: str, repeats: int, steps: int, folder: Path | None) -> list[Row]
     others = {"plain coordinate descent": common}
     if rebasin_is_there() and name in REBASIN:
         others["rebasin"] = run(
-            lambda _: rebasin(networks, b, NETWORKS[name][2]), lambda left: inner_product(a, left, spec) - before, 2
+            lambda _: rebasin(networks, b, NETWORKS[name][2]), lambda left: inner_product(a, left, spec) - before, 5
         )
     rows = []
     for other, theirs in others.items():
