@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli import distributed
-from starcli.progress import SILENT, Interrupted, Progress
+from starcli.progress import SILENT, Progress
 from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def _forward(
     network.eval()
     try:
         for inputs, labels in batches:
-            if progress.stop_signal:
-                raise Interrupted(progress.stop_signal)
+            progress.stop_if_asked()
             # inference mode is entered anew for each batch: a generator must not leave it on in its caller
             with torch.inference_mode():
                 with autocast:

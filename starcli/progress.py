@@ -18,6 +18,11 @@ class Progress:
     stop_signal: int = 0
     """Set by a signal handler: loops finish their step, save, and raise `Interrupted(stop_signal)`."""
 
+    def stop_if_asked(self) -> None:
+        """Raises Interrupted where a signal asked for it: between two pieces of work that leave nothing to save."""
+        if self.stop_signal:
+            raise Interrupted(self.stop_signal)
+
     def start(self, task: str, total: int) -> None:
         """A task of `total` steps begins (it replaces the one before); `task` is what a person reads."""
 

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from starcli import distributed
 from starcli.errors import StarcliError
-from starcli.progress import SILENT, Interrupted, Progress
+from starcli.progress import SILENT, Progress
 
 PIXELS_PER_BATCH = 2**17
 """Input pixels in a batch: 128 images of 32 x 32. On CPUs the activations of such a batch still fit the caches; four
@@ -139,8 +139,7 @@ def recalibrate_from_(
         return
     with _observing(network, layers) as all_moments, torch.inference_mode(), autocast:
         for inputs, _ in batches:
-            if progress.stop_signal:
-                raise Interrupted(progress.stop_signal)
+            progress.stop_if_asked()
             if inputs.shape[0] == 1:
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
             network(inputs)

@@ -62,12 +62,11 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: i
         yield from map(work, items)
         return
     pool = ThreadPoolExecutor(workers, initializer=_take, initargs=(max(1, cores // workers),))
-    patient = False
+    patient = True
     try:
         yield from pool.map(work, items)
-        patient = True
-    except Exception:
-        patient = True
+    except BaseException as error:
+        patient = isinstance(error, Exception)
         raise
     finally:
         pool.shutdown(wait=patient, cancel_futures=True)

@@ -18,6 +18,15 @@ import torch
 
 torch.set_num_threads(1)
 
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """For tests that set torch's number of threads: it is what it was afterwards."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -54,24 +54,23 @@ def test_waves_hold_every_detour_once_whatever_the_machine() -> None:
     assert all(b / a > (HEAVIEST / LIGHTEST) ** (1 / 16) for a, b in itertools.pairwise(drawn))
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", CASES)
 def test_threads_change_nothing(name: str) -> None:
     spec = case(name)
     a, b = draw(spec, 0), draw(spec, 1)
-    threads, found = torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            found.append(match_weights(a, b, spec, seed=3, restarts=6))
-            assert torch.get_num_threads() == count
-    finally:
-        torch.set_num_threads(threads)
+    found = []
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(match_weights(a, b, spec, seed=3, restarts=6))
+        assert torch.get_num_threads() == count
     one, two = found
     assert one.objective == pytest.approx(two.objective, rel=1e-12)  # summed by one thread or by two
     assert one.sweeps == two.sweeps
     assert one.permutation.moved(two.permutation) == 0
 
 
+@pytest.mark.usefixtures("threads")
 def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """With no sweeps to make, the result is the best end; each wave begins where the best one before ended."""
     spec = case("mlp")
@@ -90,12 +89,8 @@ def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkey
 
     monkeypatch.setattr(Detour, "go", go)
     monkeypatch.setattr(Problem, "objective", lambda self, state: 10.0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        found = match_weights(a, b, spec, seed=3, restarts=9, max_sweeps=0).permutation
-    finally:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # the ends come in order
+    found = match_weights(a, b, spec, seed=3, restarts=9, max_sweeps=0).permutation
     assert found.moved(Permutation(spec, {n: torch.from_numpy(i) for n, i in ends[4].index.items()})) == 0
     for start, k in zip(begun[2:], [1, 1, 3, 3, 4, 4, 4, 4], strict=True):
         assert all((start[name] == each).all() for name, each in ends[k].index.items())

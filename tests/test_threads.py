@@ -15,22 +15,19 @@ def test_operations_are_two_for_each_weight_and_activation() -> None:
     assert operations(network, (3, 6, 6)) == 2 * (8 * 6 * 6) * (3 * 9) + 2 * 10 * (8 * 6 * 6)
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_small_network_gets_one_thread_and_a_wish_is_granted() -> None:
-    before = torch.get_num_threads()
     network = nn.Sequential(nn.Linear(8, 4))
-    try:
-        torch.set_num_threads(2)
-        choose_threads(network, (8,), None)
-        assert torch.get_num_threads() == 1
-        choose_threads(network, (8,), 2)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(2)
+    choose_threads(network, (8,), None)
+    assert torch.get_num_threads() == 1
+    choose_threads(network, (8,), 2)
+    assert torch.get_num_threads() == 2
 
 
+@pytest.mark.usefixtures("threads")
 def test_nested_threads_share_the_cores():
     """Each inner piece has the share of its share, whatever other threads set meanwhile."""
-    before = torch.get_num_threads()
 
     def inner(_):
         return torch.get_num_threads()
@@ -40,14 +37,12 @@ def test_nested_threads_share_the_cores():
         return own, list(in_threads(inner, range(2)))
 
     torch.set_num_threads(4)
-    try:
-        for _ in range(20):
-            assert list(in_threads(outer, range(2))) == [(2, [1, 1])] * 2
-        assert torch.get_num_threads() == 4
-    finally:
-        torch.set_num_threads(before)
+    for _ in range(20):
+        assert list(in_threads(outer, range(2))) == [(2, [1, 1])] * 2
+    assert torch.get_num_threads() == 4
 
 
+@pytest.mark.usefixtures("threads")
 def test_the_first_error_of_a_thread_ends_all():
     def work(number):
         if number == 1:
@@ -56,14 +51,10 @@ def test_the_first_error_of_a_thread_ends_all():
 
     with pytest.raises(ValueError, match="one"):
         list(in_threads(work, range(8), threads=1))
-    before = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        with pytest.raises(ValueError, match="one"):
-            list(in_threads(work, range(8)))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    with pytest.raises(ValueError, match="one"):
+        list(in_threads(work, range(8)))
+    assert torch.get_num_threads() == 2
 
 
 AT_WORK = """

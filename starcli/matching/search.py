@@ -26,7 +26,7 @@ from starcli import distributed
 from starcli.matching.assignment import Indices
 from starcli.matching.costs import Costs, Problem
 from starcli.matching.descent import Descent
-from starcli.progress import SILENT, Interrupted, Progress
+from starcli.progress import SILENT, Progress
 from starcli.threads import in_threads
 
 COARSE_SWEEPS = 8
@@ -143,8 +143,7 @@ def _ends(
     costs = problem.coarse
 
     def end(numbered: tuple[int, Detour]) -> End:
-        if progress.stop_signal:
-            raise Interrupted(progress.stop_signal)
+        progress.stop_if_asked()
         number, detour = numbered
         # not [seed, 0], which is the stream of `seed` itself
         return detour.go(problem, costs, start, np.random.default_rng([seed, 1 + number]), max_sweeps)

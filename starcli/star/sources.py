@@ -19,7 +19,7 @@ from starcli.checkpoint import Checkpoint
 from starcli.matching import match_many
 from starcli.models.flat import FlatNetwork
 from starcli.permutation import Permutation
-from starcli.progress import Interrupted, Progress
+from starcli.progress import Progress
 from starcli.registry import METHODS, lookup
 from starcli.training.seeds import substream
 
@@ -71,8 +71,7 @@ class _Opened(Sequence[Mapping[str, Tensor]]):
         return len(self.sources)
 
     def __getitem__(self, number: Any) -> Any:
-        if self.progress.stop_signal:
-            raise Interrupted(self.progress.stop_signal)
+        self.progress.stop_if_asked()
         return self.sources[number].open()
 
 
