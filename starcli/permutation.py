@@ -120,15 +120,14 @@ class Permutation:
     def partial(self, block: Block, tensor: Tensor, only: Collection[int]) -> Tensor:
         """`block` with only the sub-axes in `only` permuted: no symmetry, but what a test of one needs."""
         view = block.view(tensor)
-        moving = [k for k in only if self._moves(block.groups[k])]
-        if not any(block.parents[k] for k in moving):
-            for k in moving:
+        # Groups before those within them, which count by the new positions of those around them.
+        for k in sorted((k for k in only if self._moves(block.groups[k])), key=lambda k: len(block.parents[k])):
+            if block.parents[k]:
+                rows = self._coordinate(k, block.shape, block.groups, block.parents, view.dim())
+                view = view.gather(k, rows.to(tensor.device).expand(view.shape))
+            else:
                 view = view.index_select(k, self.index[str(block.groups[k])].to(tensor.device))
-            return view
-        dims = 1 + max(i for k in moving for i in (k, *block.parents[k]))
-        groups = tuple(group if k in moving else None for k, group in enumerate(block.groups))
-        coordinates = (self._coordinate(k, block.shape, groups, block.parents, dims) for k in range(dims))
-        return view[tuple(coordinate.to(tensor.device) for coordinate in coordinates)]
+        return view
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         shapes = self.spec.shapes

@@ -13,7 +13,7 @@ from starcli.archspec import Resolved
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
-from starcli.proof.evaluation import Subject, difference, spreads
+from starcli.proof.evaluation import Reference, Subject, one_by_one, references
 from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
@@ -87,11 +87,12 @@ def prove(
 ) -> Proof:
     """Permute all groups of `spec` at random, `draws` times, and see whether the network's outputs stay.
 
-    In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`),
-    on two random inputs like `example_inputs` in turn. A difference of TOLERANCE times the output's spread over inputs,
-    or more, is a failure, and the groups at fault are found by bisection. Groups that pass must also pass the negative
-    controls (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network cannot be
-    evaluated. The network itself is left as it is.
+    In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
+    a random input: like one of the examples of `example_inputs` where the network treats each by itself and every place
+    of a group matters on it, else like all of them together. A difference of TOLERANCE times the output's spread over
+    inputs, or more, is a failure, and the groups at fault are found by bisection. Groups that pass must also pass the
+    negative controls (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network
+    cannot be evaluated. The network itself is left as it is.
     """
     state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
     spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
@@ -125,22 +126,38 @@ class _Bench:
         generator: torch.Generator,
     ) -> None:
         self.spec, self.generator = spec, generator
-        self.inputs = [fresh_inputs(network, example, generator) for _ in range(2)]
-        # float32: statistics (and derivatives) need no more, and most operators are several times faster.
+        drawn = [fresh_inputs(network, example, generator) for _ in range(2)]
+        # float32: statistics and derivatives need no more, and most operators are several times faster.
         self.subject = Subject(network, redrawn(state, generator), torch.float32)
-        calibrate_(self.subject.network, self.subject.run, self.inputs, generator.initial_seed())
+        calibrate_(self.subject.network, self.subject.run, drawn, generator.initial_seed())
         self.base = {name: tensor.clone() for name, tensor in self.subject.state.items()}
+        self.controls = Controls(spec, self.base, generator)
+        found = self._by_derivatives(drawn)
         self.subject.become(torch.float64, self.base)
-        self.outputs = [self.subject.run(inputs) for inputs in self.inputs]
-        self.scale = spreads(*self.outputs)
+        # The spread of float32 is good enough for a unit of measure; the outputs are not.
+        self.reference = found.anew() if found else references(self.subject, drawn)[0]
 
-    def changed_by(self, permutation: Permutation, draw: int) -> float:
-        """The change of the outputs on one of the inputs, in units of their spread, when the weights are permuted."""
-        inputs, outputs = self.inputs[draw % 2], self.outputs[draw % 2]
+    def _by_derivatives(self, drawn: list[tuple[Tensor, ...]]) -> Reference | None:
+        """The controls that derivatives decide, and what stands for the rest of the proof: one example where the
+        network treats each by itself and every place matters on it (all its units may be off there). None where float32
+        is too small a range."""
+        if alone := one_by_one(self.subject, drawn[0]):
+            self.controls.by_derivatives(alone[0])
+            if not self.controls.open:
+                return alone[0]
+        try:
+            together = references(self.subject, drawn)[0]
+        except StarcliError:
+            return None
+        self.controls.by_derivatives(together)
+        return together
+
+    def changed_by(self, permutation: Permutation) -> float:
+        """The change of the outputs, in units of their spread, when the weights are permuted."""
         moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
         self.subject.load((name, permutation.apply({name: self.base[name]})[name]) for name in moved)
         try:
-            return difference(self.subject.run(inputs), outputs, self.scale)
+            return self.reference.change()
         finally:
             self.subject.load((name, self.base[name]) for name in moved)
 
@@ -151,12 +168,12 @@ class _Bench:
     def bisected(self, draws: int) -> tuple[float, set[str]]:
         """The worst difference over `draws` permutations of all groups together, and the groups that cause it."""
         worst, failed = 0.0, set(self._torn())
-        for draw in range(draws):
+        for _ in range(draws):
             permutation = lively(self.spec, self.generator)
-            found = self.changed_by(permutation, draw) if permutation.moving else 0.0
+            found = self.changed_by(permutation) if permutation.moving else 0.0
             worst = max(worst, found)
             if not found < TOLERANCE:
-                failed |= self._guilty(permutation, draw, list(self.spec.groups))
+                failed |= self._guilty(permutation, list(self.spec.groups))
         return worst, failed
 
     def _torn(self) -> set[str]:
@@ -169,24 +186,23 @@ class _Bench:
             for group in self.groups_of(name) | self.groups_of(names[0])
         }
 
-    def _guilty(self, permutation: Permutation, draw: int, groups: Sequence[str]) -> set[str]:
+    def _guilty(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
         """Groups of a set known to change the output that do so in the smallest sets; halves that pass are innocent."""
         if len(groups) == 1:
             return set(groups)
         middle = len(groups) // 2
         guilty: set[str] = set()
         for half in (groups[:middle], groups[middle:]):
-            if not self.changed_by(_only(permutation, half), draw) < TOLERANCE:
-                guilty |= self._guilty(permutation, draw, half)
+            if not self.changed_by(_only(permutation, half)) < TOLERANCE:
+                guilty |= self._guilty(permutation, half)
         return guilty or set(groups)
 
     def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
         """For each of `groups` with places that could not be shown to matter: the tensors of these places."""
-        controls = Controls(self.spec, self.base, self.inputs[0], self.generator, groups)
-        if controls.open:
-            controls.run(self.subject, self.outputs[0], self.scale)
+        self.controls.only(groups)
+        self.controls.by_changes(self.reference)
         found: dict[str, list[str]] = {}
-        for place in controls.open:
+        for place in self.controls.open:
             found.setdefault(place.group, []).append(place.tensor)
         return found
 

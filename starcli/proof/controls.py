@@ -1,17 +1,19 @@
 """Negative controls: that every place where a group stands matters, so that the proof could have failed there.
 
-A *place* is one part of one axis of one tensor that bears the group. Let T_p be the tensor with an involution p applied
-at that place alone, and f(a) the output at T + a (T_p - T). If permuting the place alone changed nothing, f would be
-symmetric about a = 1/2 for whatever values all other tensors have, since p swaps the ends: its derivative would vanish
-there. So a derivative above THRESHOLD at a = 1/2 (in units of the output's spread, along a random projection) shows
-that the place matters; it is the midpoint rule for the very change f(1) - f(0). One backward pass gives it for many
-places at once, as long as other places of the same group stay generic. The few that remain are measured by what they
-mean: permute there alone and compare.
+A *place* is one part of one axis of one tensor that bears the group. Let T_p be the tensor T with an involution p
+applied at that place alone, M = (T_p + T) / 2 and f the output as a function of this tensor. If permuting the place
+alone changed nothing, f(M + D) = f(M + pD) for every D, whatever values all other tensors have: the gradient G at M
+would be the same in both units of each pair that p swaps. So a difference G - pG above THRESHOLD (along T_p - T, with
+random signs, in units of the output's spread, of a random projection of the output) shows that the place matters. One
+backward pass gives it for many places at once, as long as other places of the same group stay generic. The few that
+remain are measured by what they mean: permute there alone and compare.
 """
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +21,13 @@ from torch import Tensor
 
 from starcli.archspec import Block, Resolved
 from starcli.permutation import Permutation
-from starcli.proof.evaluation import Subject, difference
+from starcli.proof.evaluation import Reference
 
 THRESHOLD = 1e-4
 NOTHING = 1e-9
 # Of a float32 derivative that is zero but for rounding.
 FLAT = 1e-5
-MAX_PASSES = 12
+MAX_PASSES = 8
 MAX_EXACT = 64
 
 
@@ -71,19 +73,20 @@ def involution(spec: Resolved, generator: torch.Generator) -> Permutation:
     return Permutation(spec, index)
 
 
+def _kinds(found: Iterable[Place]) -> dict[str, set[tuple[int, str]]]:
+    """For each tensor the axes and groups of its places: no two of them can be tried in one pass."""
+    kinds: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    for place in found:
+        kinds[place.tensor].add((place.axis, place.group))
+    return kinds
+
+
 class Controls:
     """The controls of one proof: in the end `open` holds the places that could not be shown to matter."""
 
-    def __init__(
-        self,
-        spec: Resolved,
-        base: Mapping[str, Tensor],
-        inputs: Sequence[Tensor],
-        generator: torch.Generator,
-        groups: Iterable[str],
-    ) -> None:
-        self.spec, self.base, self.inputs, self.generator = spec, base, inputs, generator
-        self.places = {group: found for group, found in places(spec).items() if group in set(groups)}
+    def __init__(self, spec: Resolved, base: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        self.spec, self.base, self.generator = spec, base, generator
+        self.places = places(spec)
         self.open: dict[Place, None] = {
             place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
         }
@@ -92,37 +95,40 @@ class Controls:
         self.flat: set[Place] = set()
         self.aliases = {name: names for names in spec.tied for name in names}
 
-    def run(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
-        """All controls of `subject`, which gives `outputs` at the generic weights in float64: derivatives in float32,
-        then what they leave open in float64."""
-        subject.become(torch.float32, self.base)
-        # Some networks cannot be differentiated (in-place changes of parameters): everything is measured then.
-        with contextlib.suppress(RuntimeError):
-            self.by_gradient(subject, scale)
-        if self.open:
-            subject.become(torch.float64, self.base)
-            self.close_inert(subject, outputs, scale)
-            self.exactly(subject, outputs, scale)
+    def only(self, groups: Iterable[str]) -> None:
+        """Forget the places of all other groups."""
+        wanted = set(groups)
+        self.open = {place: None for place in self.open if place.group in wanted}
+        self.flat &= set(self.open)
 
-    def by_gradient(self, subject: Subject, scale: Sequence[float]) -> None:
-        """Close places by derivatives: a few forward and backward passes for all of them together."""
+    def by_derivatives(self, reference: Reference) -> None:
+        """Close places by a few forward and backward passes, of a subject in float32, for all of them together; none
+        where it cannot be differentiated (in-place changes of parameters)."""
+        self.flat.clear()
+        with contextlib.suppress(RuntimeError):
+            self._passes(reference)
+
+    def by_changes(self, reference: Reference) -> None:
+        """Close places that are left by what a control means, of a subject in float64."""
+        self._close_inert(reference)
+        self._close_exactly(reference)
+
+    def _passes(self, reference: Reference) -> None:
+        subject = reference.subject
         for attempt in range(MAX_PASSES):
             chosen = self._choose(share=0.5 / (1 + attempt // 3))
             if not chosen:
                 return
             swap = involution(self.spec, self.generator)
-            middle = {name: self._between(self.base[name], found, swap) for name, found in chosen.items()}
-            subject.load(self._with_aliases(middle).items())
-            gradients = self._gradients(subject, scale, list(chosen))
-            subject.load(self._with_aliases({name: self.base[name] for name in chosen}).items())
-            for name, gradient in gradients.items():
-                if gradient is None:
-                    self.unused.add(name)
-                else:
-                    self._close(chosen[name], gradient, middle.pop(name))
+            subject.load(self._named((name, self._between(found, swap)) for name, found in chosen.items()))
+            try:
+                self.unused |= chosen.keys() - self._backward(reference, chosen, swap)
+            finally:
+                subject.load(self._named((name, self.base[name]) for name in chosen))
 
-    def _with_aliases(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {other: value for name, value in tensors.items() for other in self.aliases.get(name, (name,))}
+    def _named(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """Each tensor with every name it has."""
+        return ((other, tensor) for name, tensor in tensors for other in self.aliases.get(name, (name,)))
 
     def _choose(self, share: float) -> dict[str, list[Place]]:
         """Open places to try together: one axis a tensor, one group a part, and at most `share` of any group's."""
@@ -131,8 +137,22 @@ class Controls:
             for place in self.open
             if len(self.places[place.group]) > 1 and place not in self.flat and place.tensor not in self.unused
         ]
+        # Of three, as of values in attention, one at a time: two may hide each other where nothing is nonlinear.
+        left = {
+            group: max(1, len(found) // 2) if len(found) < 4 else math.ceil(share * len(found))
+            for group, found in self.places.items()
+        }
+        tensors, groups = _kinds(candidates), Counter(place.group for place in candidates)
+
+        def passes(k: int) -> tuple[int, int]:
+            """How many the tensor and the group of a candidate need."""
+            place = candidates[k]
+            needs = len(tensors[place.tensor]), math.ceil(groups[place.group] / left[place.group])
+            return max(needs), sum(needs)
+
+        # Those that need most come first: the others fit in beside them.
         order = torch.randperm(len(candidates), generator=self.generator).tolist()
-        left = {group: max(1, int(share * len(found))) for group, found in self.places.items()}
+        order.sort(key=passes, reverse=True)
         axis: dict[str, int] = {}
         taken: set[tuple[str, int]] = set()
         chosen: dict[str, list[Place]] = defaultdict(list)
@@ -144,96 +164,121 @@ class Controls:
                 chosen[place.tensor].append(place)
         return chosen
 
-    def _between(self, tensor: Tensor, found: Sequence[Place], swap: Permutation) -> Tensor:
-        """The tensor halfway to its permuted self at each of the places."""
+    def _between(self, found: Sequence[Place], swap: Permutation) -> Tensor:
+        """A tensor halfway to its permuted self at each of its places."""
+        tensor = self.base[found[0].tensor]
         result = tensor.clone()
         for place in found:
-            for block in self.spec.blocks[place.tensor]:
-                if only := place.sub_axes(block):
-                    block.view(result).lerp_(swap.partial(block, tensor, only), 0.5)
+            for block, only in self._blocks(place):
+                block.view(result).lerp_(swap.partial(block, tensor, only), 0.5)
         return result
 
-    def _gradients(self, subject: Subject, scale: Sequence[float], names: Sequence[str]) -> dict[str, Tensor | None]:
-        """Of a random projection of the outputs in units of their spread; None for tensors that they do not use."""
-        tensors = [subject.state[name].requires_grad_(True) for name in names]
-        if not names:
-            return {}
+    def _blocks(self, place: Place) -> list[tuple[Block, tuple[int, ...]]]:
+        """The blocks that the place covers, with their sub-axes that belong to it."""
+        return [(block, only) for block in self.spec.blocks[place.tensor] if (only := place.sub_axes(block))]
+
+    def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[Place]], swap: Permutation) -> set[str]:
+        """Close places of tensors by the gradients of a random projection of the outputs, in units of their spread.
+
+        Each is looked at and forgotten as soon as it is there: all of them would be as large as the network. Returns
+        the names of tensors that the outputs depend on.
+        """
+        subject, reached = reference.subject, set[str]()
+
+        def seen(name: str, tensor: Tensor) -> None:
+            assert tensor.grad is not None
+            gradient, tensor.grad = tensor.grad, None
+            reached.add(name)
+            with torch.no_grad():
+                self._close(chosen[name], gradient, tensor.detach(), swap)
+
+        tensors = [subject.state[name].requires_grad_(True) for name in chosen]
+        hooks = [
+            tensor.register_post_accumulate_grad_hook(functools.partial(seen, name))  # type: ignore[no-untyped-call]
+            for name, tensor in zip(chosen, tensors, strict=True)
+        ]
         try:
-            outputs = subject.differentiable(self.inputs)
+            outputs = subject.differentiable(reference.inputs)
             total = torch.zeros((), dtype=subject.dtype)
-            for output, s in zip(outputs, scale, strict=True):
+            for output, s in zip(outputs, reference.scale, strict=True):
                 if output.requires_grad:
                     weights = torch.randn(output.shape, generator=self.generator, dtype=subject.dtype)
                     total = total + (output * weights).sum() / (s * output.numel() ** 0.5)
-            if not total.requires_grad:
-                return dict.fromkeys(names)
-            return dict(zip(names, torch.autograd.grad(total, tensors, allow_unused=True), strict=True))
+            if total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]
+            return reached
         finally:
+            for hook in hooks:
+                hook.remove()
             for tensor in tensors:
                 tensor.requires_grad_(False)
 
-    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor) -> None:
-        """Close the places of one tensor where <gradient, T_p - T> is large; `middle` is (T_p + T) / 2 at all of them.
+    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor, swap: Permutation) -> None:
+        """Close the places of one tensor where its gradient G tells the units of a pair apart; `middle` is M.
 
-        Where the gradient is zero but for rounding the place is `flat`: probably without any effect.
+        The measure is (1/2 sum_i (G - pG)_i^2 (T_p - T)_i^2)^(1/2): the root mean square of the derivatives along
+        T_p - T with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without
+        any effect.
         """
-        step = torch.sub(middle, self.base[found[0].tensor]).mul_(2).mul_(gradient)
-        effect = middle.mul_(gradient).abs_()
+        base = self.base[found[0].tensor]
         for place in found:
-            blocks = [block for block in self.spec.blocks[place.tensor] if place.sub_axes(block)]
-            if abs(sum(float(block.view(step).sum()) for block in blocks)) > THRESHOLD:
+            blocks = self._blocks(place)
+            squares = sum(
+                float(
+                    (block.view(gradient) - swap.partial(block, gradient, only))
+                    .mul_(block.view(middle) - block.view(base))
+                    .square_()
+                    .sum()
+                )
+                for block, only in blocks
+            )
+            if math.sqrt(2 * squares) > THRESHOLD:
                 self.open.pop(place)
-            elif sum(float(block.view(effect).sum()) for block in blocks) < FLAT:
+            elif sum(float((block.view(middle) * block.view(gradient)).abs_().sum()) for block, _ in blocks) < FLAT:
                 self.flat.add(place)
 
-    def close_inert(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
+    def _close_inert(self, reference: Reference) -> None:
         """Close flat places whose values the output really never depends on although it uses them (a key's bias under
         softmax, a bias before a normalisation of its channel): permuted or not, nothing changes."""
-        if self.flat and self._redrawn(self.flat, subject, outputs, scale) <= NOTHING:
+        if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
             for place in self.flat:
                 del self.open[place]
             return
         for place in sorted(self.flat, key=str)[:MAX_EXACT]:
-            if self._redrawn([place], subject, outputs, scale) <= NOTHING:
+            if self._redrawn([place], reference) <= NOTHING:
                 del self.open[place]
 
-    def exactly(self, subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]) -> None:
+    def _close_exactly(self, reference: Reference) -> None:
         """Close what is left by what a control means: permuted at the place alone, does the output change?
 
         A group that stands at a single place has no other to be held against: it only has to matter there.
         """
         for place in [place for place in self.open if place.tensor not in self.unused][:MAX_EXACT]:
             if len(self.places[place.group]) == 1:
-                measured = self._redrawn([place], subject, outputs, scale)
+                measured = self._redrawn([place], reference)
             else:
                 tensor, swap = self.base[place.tensor], involution(self.spec, self.generator)
                 changed = tensor.clone()
-                for block in self.spec.blocks[place.tensor]:
-                    if only := place.sub_axes(block):
-                        block.view(changed).copy_(swap.partial(block, tensor, only))
-                measured = self._measure(subject, {place.tensor: changed}, outputs, scale)
+                for block, only in self._blocks(place):
+                    block.view(changed).copy_(swap.partial(block, tensor, only))
+                measured = self._measure({place.tensor: changed}, reference)
             if measured > THRESHOLD:
                 del self.open[place]
 
-    def _redrawn(
-        self, found: Iterable[Place], subject: Subject, outputs: Sequence[Tensor], scale: Sequence[float]
-    ) -> float:
+    def _redrawn(self, found: Iterable[Place], reference: Reference) -> float:
         """The change of the output when every value at the places is drawn anew, positive ones positive."""
         changed: dict[str, Tensor] = {}
         for place in sorted(found, key=str):
             tensor = changed.setdefault(place.tensor, self.base[place.tensor].clone())
-            for block in self.spec.blocks[place.tensor]:
-                if place.sub_axes(block):
-                    view = block.view(tensor)
-                    view.mul_(0.5 + torch.rand(view.shape, generator=self.generator))
-        return self._measure(subject, changed, outputs, scale)
+            for block, _ in self._blocks(place):
+                view = block.view(tensor)
+                view.mul_(0.5 + torch.rand(view.shape, generator=self.generator))
+        return self._measure(changed, reference)
 
-    def _measure(
-        self, subject: Subject, tensors: Mapping[str, Tensor], outputs: Sequence[Tensor], scale: Sequence[float]
-    ) -> float:
+    def _measure(self, tensors: Mapping[str, Tensor], reference: Reference) -> float:
         """The change of the output when `tensors` take the place of the generic ones."""
-        subject.load(self._with_aliases(tensors).items())
+        reference.subject.load(self._named(tensors.items()))
         try:
-            return difference(subject.run(self.inputs), outputs, scale)
+            return reference.change()
         finally:
-            subject.load(self._with_aliases({name: self.base[name] for name in tensors}).items())
+            reference.subject.load(self._named((name, self.base[name]) for name in tensors))

@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from starcli.errors import StarcliError
+
+ROUNDED = 1e-3
+"""Of outputs of an example alone and in a batch, in float32 and units of their spread: more is another function."""
 
 
 class Subject:
@@ -28,7 +32,7 @@ class Subject:
         """
         self.state: dict[str, Tensor] = {}
         self.network: nn.Module = nn.Identity()
-        self.network = copy.deepcopy(self.original).cpu().eval().to(dtype)
+        self.network = copy.deepcopy(self.original, _blank(self.original, dtype)).cpu().eval().to(dtype)
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)
@@ -72,6 +76,16 @@ class Subject:
         return found
 
 
+def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
+    """Memory in `dtype` for the copies of parameters by id, whose values are of no use: they are large and fresh memory
+    is slow."""
+    return {
+        id(parameter): nn.Parameter(torch.empty_like(parameter, dtype=dtype, device="cpu"), requires_grad=False)
+        for parameter in network.parameters()
+        if type(parameter) is nn.Parameter and parameter.is_floating_point()
+    }
+
+
 def leaves(value: object) -> Iterator[Tensor]:
     """Tensors in nested tuples, lists, maps and dataclasses, in order."""
     if isinstance(value, Tensor):
@@ -107,6 +121,50 @@ def difference(first: Sequence[Tensor], second: Sequence[Tensor], scale: Sequenc
     return max(float((a - b).abs().max()) / s for a, b, s in zip(first, second, scale, strict=True))
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What a subject gives out at its generic weights on some inputs."""
+
+    subject: Subject
+    inputs: tuple[Tensor, ...]
+    outputs: list[Tensor]
+    scale: list[float]
+    """How far each output spreads over inputs."""
+
+    def anew(self) -> "Reference":
+        """The same of the subject as it is now, in another precision."""
+        return replace(self, outputs=self.subject.run(self.inputs))
+
+    def change(self) -> float:
+        """How far the subject's outputs are from these now, in units of their spread."""
+        return difference(self.subject.run(self.inputs), self.outputs, self.scale)
+
+
+def references(subject: Subject, inputs: Sequence[tuple[Tensor, ...]]) -> list[Reference]:
+    """Of two inputs, the spread being that between them."""
+    outputs = [subject.run(each) for each in inputs]
+    scale = spreads(*outputs)
+    return [Reference(subject, *each, scale) for each in zip(inputs, outputs, strict=True)]
+
+
+def one_by_one(subject: Subject, batch: tuple[Tensor, ...]) -> list[Reference]:
+    """Of the first and the last example of a batch; none where the network does not treat each example by itself.
+
+    It does where both outputs are rows of those of the whole batch. A first axis that counts something else (the steps
+    of a recurrent network) shows, as weights are generic: one of its ends depends on others.
+    """
+    try:
+        joint = subject.run(batch)
+        if {len(tensor) if tensor.dim() else 0 for tensor in (*batch, *joint)} != {max(2, len(batch[0]))}:
+            return []
+        found = references(subject, [tuple(tensor[:1] for tensor in batch), tuple(tensor[-1:] for tensor in batch)])
+    except Exception:  # of any kind: the network may take no batch of one, and no float32
+        return []
+    rows = ([tensor[:1] for tensor in joint], [tensor[-1:] for tensor in joint])
+    alike = (difference(each.outputs, row, each.scale) < ROUNDED for each, row in zip(found, rows, strict=True))
+    return found if all(alike) else []
+
+
 @contextmanager
 def precision(dtype: torch.dtype) -> Iterator[None]:
     """Within it new tensors have `dtype`, requests for float32 give `dtype`, and BatchNorm can be differentiated by its
@@ -114,7 +172,8 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with _Precision(dtype):
+        # A mode makes torch's attention take a slower way, and is not needed for a float32 forward pass.
+        with _Precision(dtype) if dtype is torch.float64 or torch.is_grad_enabled() else nullcontext():
             yield
     finally:
         torch.set_default_dtype(before)
