@@ -13,7 +13,7 @@ from starcli.archspec import Resolved
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
-from starcli.proof.evaluation import Reference, Subject, one_by_one, references
+from starcli.proof.evaluation import Reference, Subject, one_alone, references
 from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
@@ -128,9 +128,12 @@ class _Bench:
         self.spec, self.generator = spec, generator
         drawn = [fresh_inputs(network, example, generator) for _ in range(2)]
         # float32: statistics and derivatives need no more, and most operators are several times faster.
-        self.subject = Subject(network, redrawn(state, generator), torch.float32)
+        self.base = redrawn(state, generator)
+        self.subject = Subject(network, self.base, torch.float32)
         calibrate_(self.subject.network, self.subject.run, drawn, generator.initial_seed())
-        self.base = {name: tensor.clone() for name, tensor in self.subject.state.items()}
+        for name, tensor in self.subject.state.items():
+            if tensor.dtype != self.base[name].dtype or not torch.equal(tensor, self.base[name]):
+                self.base[name] = tensor.clone()
         self.controls = Controls(spec, self.base, generator)
         found = self._by_derivatives(drawn)
         self.subject.become(torch.float64, self.base)
@@ -141,10 +144,10 @@ class _Bench:
         """The controls that derivatives decide, and what stands for the rest of the proof: one example where the
         network treats each by itself and every place matters on it (all its units may be off there). None where float32
         is too small a range."""
-        if alone := one_by_one(self.subject, drawn[0]):
-            self.controls.by_derivatives(alone[0])
+        if alone := one_alone(self.subject, drawn[0]):
+            self.controls.by_derivatives(alone)
             if not self.controls.open:
-                return alone[0]
+                return alone
         try:
             together = references(self.subject, drawn)[0]
         except StarcliError:

@@ -1,18 +1,20 @@
 """Negative controls: that every place where a group stands matters, so that the proof could have failed there.
 
-A *place* is one part of one axis of one tensor that bears the group. Let T_p be the tensor T with an involution p
-applied at that place alone, M = (T_p + T) / 2 and f the output as a function of this tensor. If permuting the place
-alone changed nothing, f(M + D) = f(M + pD) for every D, whatever values all other tensors have: the gradient G at M
-would be the same in both units of each pair that p swaps. So a difference G - pG above THRESHOLD (along T_p - T, with
-random signs, in units of the output's spread, of a random projection of the output) shows that the place matters. One
-backward pass gives it for many places at once, as long as other places of the same group stay generic. The few that
-remain are measured by what they mean: permute there alone and compare.
+A *place* is one part of one axis of one tensor T that bears the group. Let p be an involution at that place alone, M a
+tensor that p leaves as it is, and f the output as a function of this tensor. If permuting the place alone changed
+nothing, f(M + D) = f(M + pD) for every D, whatever values all other tensors have: the gradient G at M would be the same
+in both units of each pair that p swaps. So a difference G - pG above THRESHOLD (along pT - T, with random signs, in
+units of the output's spread, of a random projection of the output) shows that the place matters.
+
+One backward pass gives it for many places at once, as long as other places of the same group stay generic: involutions
+of different places commute, so M is T averaged over all of those that are tried in it. The few places that remain are
+measured by what they mean: permute there alone and compare.
 """
 
 import contextlib
 import functools
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,24 +63,17 @@ def places(spec: Resolved) -> dict[str, list[Place]]:
 
 
 def involution(spec: Resolved, generator: torch.Generator) -> Permutation:
-    """For every group (in every parent) units swapped in random pairs; of an odd number one stays."""
+    """For every group units swapped in random pairs; of an odd number one stays. The same pairs in every parent, so
+    that it commutes with those of the groups around it."""
     index = {}
     for group in spec.groups:
         shape = spec.index_shape(group)
-        order = torch.rand(shape, generator=generator, dtype=torch.float64).argsort(dim=-1)
+        order = torch.randperm(shape[-1], generator=generator)
         partner = order.clone()
         even = shape[-1] // 2 * 2
-        partner[..., 0:even:2], partner[..., 1:even:2] = order[..., 1:even:2], order[..., 0:even:2]
-        index[group] = torch.empty(shape, dtype=torch.int64).scatter_(-1, order, partner)
+        partner[0:even:2], partner[1:even:2] = order[1:even:2], order[0:even:2]
+        index[group] = torch.empty_like(order).scatter_(0, order, partner).expand(shape).contiguous()
     return Permutation(spec, index)
-
-
-def _kinds(found: Iterable[Place]) -> dict[str, set[tuple[int, str]]]:
-    """For each tensor the axes and groups of its places: no two of them can be tried in one pass."""
-    kinds: dict[str, set[tuple[int, str]]] = defaultdict(set)
-    for place in found:
-        kinds[place.tensor].add((place.axis, place.group))
-    return kinds
 
 
 class Controls:
@@ -116,7 +111,7 @@ class Controls:
     def _passes(self, reference: Reference) -> None:
         subject = reference.subject
         for attempt in range(MAX_PASSES):
-            chosen = self._choose(share=0.5 / (1 + attempt // 3))
+            chosen = self._choose(attempt)
             if not chosen:
                 return
             swap = involution(self.spec, self.generator)
@@ -130,47 +125,40 @@ class Controls:
         """Each tensor with every name it has."""
         return ((other, tensor) for name, tensor in tensors for other in self.aliases.get(name, (name,)))
 
-    def _choose(self, share: float) -> dict[str, list[Place]]:
-        """Open places to try together: one axis a tensor, one group a part, and at most `share` of any group's."""
+    def _choose(self, attempt: int) -> dict[str, list[Place]]:
+        """Open places to try together, by tensor: of each group about half, fewer where that led nowhere.
+
+        All vectors go first (those of a normalisation), then matrices by their first axis, so that what makes a unit is
+        tried apart from what reads it: where nothing nonlinear is between the two, each may hide the other.
+        """
         candidates = [
             place
             for place in self.open
             if len(self.places[place.group]) > 1 and place not in self.flat and place.tensor not in self.unused
         ]
-        # Of three, as of values in attention, one at a time: two may hide each other where nothing is nonlinear.
-        left = {
-            group: max(1, len(found) // 2) if len(found) < 4 else math.ceil(share * len(found))
-            for group, found in self.places.items()
-        }
-        tensors, groups = _kinds(candidates), Counter(place.group for place in candidates)
-
-        def passes(k: int) -> tuple[int, int]:
-            """How many the tensor and the group of a candidate need."""
-            place = candidates[k]
-            needs = len(tensors[place.tensor]), math.ceil(groups[place.group] / left[place.group])
-            return max(needs), sum(needs)
-
-        # Those that need most come first: the others fit in beside them.
         order = torch.randperm(len(candidates), generator=self.generator).tolist()
-        order.sort(key=passes, reverse=True)
-        axis: dict[str, int] = {}
-        taken: set[tuple[str, int]] = set()
+        left = {group: math.ceil(len(found) / 2 / (1 + attempt // 3)) for group, found in self.places.items()}
+        if attempt < 2:
+            order.sort(key=lambda k: (not self._is_vector(candidates[k]), candidates[k].axis))
+            for group, found in self.places.items():
+                vectors = sum(map(self._is_vector, found))
+                left[group] = max(left[group], vectors) if vectors < len(found) else left[group]
         chosen: dict[str, list[Place]] = defaultdict(list)
-        for place in (candidates[i] for i in order):
-            here = (place.tensor, place.start)
-            if left[place.group] and axis.setdefault(place.tensor, place.axis) == place.axis and here not in taken:
-                taken.add(here)
+        for place in (candidates[k] for k in order):
+            if left[place.group]:
                 left[place.group] -= 1
                 chosen[place.tensor].append(place)
         return chosen
 
+    def _is_vector(self, place: Place) -> bool:
+        return sum(size > 1 for size in self.spec.shapes[place.tensor]) < 2
+
     def _between(self, found: Sequence[Place], swap: Permutation) -> Tensor:
-        """A tensor halfway to its permuted self at each of its places."""
-        tensor = self.base[found[0].tensor]
-        result = tensor.clone()
+        """M: a tensor averaged over the swaps of its places."""
+        result = self.base[found[0].tensor].clone()
         for place in found:
             for block, only in self._blocks(place):
-                block.view(result).lerp_(swap.partial(block, tensor, only), 0.5)
+                block.view(result).lerp_(swap.partial(block, result, only), 0.5)
         return result
 
     def _blocks(self, place: Place) -> list[tuple[Block, tuple[int, ...]]]:
@@ -216,23 +204,18 @@ class Controls:
     def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor, swap: Permutation) -> None:
         """Close the places of one tensor where its gradient G tells the units of a pair apart; `middle` is M.
 
-        The measure is (1/2 sum_i (G - pG)_i^2 (T_p - T)_i^2)^(1/2): the root mean square of the derivatives along
-        T_p - T with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without
-        any effect.
+        The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along
+        T - pT with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without any
+        effect.
         """
         base = self.base[found[0].tensor]
         for place in found:
             blocks = self._blocks(place)
-            squares = sum(
-                float(
-                    (block.view(gradient) - swap.partial(block, gradient, only))
-                    .mul_(block.view(middle) - block.view(base))
-                    .square_()
-                    .sum()
-                )
-                for block, only in blocks
-            )
-            if math.sqrt(2 * squares) > THRESHOLD:
+            squares = 0.0
+            for block, only in blocks:
+                apart, step = (block.view(tensor) - swap.partial(block, tensor, only) for tensor in (gradient, base))
+                squares += float(apart.mul_(step).square_().sum())
+            if math.sqrt(squares / 2) > THRESHOLD:
                 self.open.pop(place)
             elif sum(float((block.view(middle) * block.view(gradient)).abs_().sum()) for block, _ in blocks) < FLAT:
                 self.flat.add(place)

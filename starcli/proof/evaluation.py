@@ -147,22 +147,24 @@ def references(subject: Subject, inputs: Sequence[tuple[Tensor, ...]]) -> list[R
     return [Reference(subject, *each, scale) for each in zip(inputs, outputs, strict=True)]
 
 
-def one_by_one(subject: Subject, batch: tuple[Tensor, ...]) -> list[Reference]:
-    """Of the first and the last example of a batch; none where the network does not treat each example by itself.
+def one_alone(subject: Subject, batch: tuple[Tensor, ...]) -> Reference | None:
+    """Of the last example of a batch; None where the network does not treat it by itself.
 
-    It does where both outputs are rows of those of the whole batch. A first axis that counts something else (the steps
-    of a recurrent network) shows, as weights are generic: one of its ends depends on others.
+    It does where its outputs are the last rows of those of the whole batch. A first axis that counts something else
+    (the steps of a recurrent network) shows, as weights are generic: the last step depends on the first. Should it
+    depend on later ones only, weights between steps do not matter at one step alone, and the controls find that.
     """
     try:
         joint = subject.run(batch)
         if {len(tensor) if tensor.dim() else 0 for tensor in (*batch, *joint)} != {max(2, len(batch[0]))}:
-            return []
-        found = references(subject, [tuple(tensor[:1] for tensor in batch), tuple(tensor[-1:] for tensor in batch)])
+            return None
+        inputs = tuple(tensor[-1:] for tensor in batch)
+        outputs = subject.run(inputs)
     except Exception:  # of any kind: the network may take no batch of one, and no float32
-        return []
-    rows = ([tensor[:1] for tensor in joint], [tensor[-1:] for tensor in joint])
-    alike = (difference(each.outputs, row, each.scale) < ROUNDED for each, row in zip(found, rows, strict=True))
-    return found if all(alike) else []
+        return None
+    rows = [tensor[-1:] for tensor in joint]
+    scale = spreads([tensor[:1] for tensor in joint], rows)
+    return Reference(subject, inputs, outputs, scale) if difference(outputs, rows, scale) < ROUNDED else None
 
 
 @contextmanager
