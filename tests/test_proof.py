@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from proof_support import proof_of, resolve
 from torch import Tensor, nn
 
-from starcli.archspec import Resolved, parse
 from starcli.errors import StarcliError
 from starcli.proof import Proof, prove
 
@@ -85,15 +85,6 @@ tensors:
 """
 TOKENS = (torch.arange(10).reshape(2, 5),)
 IMAGES = (torch.zeros(2, 3, 4, 4),)
-
-
-def resolve(network: nn.Module, text: str) -> Resolved:
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    return parse(text, "test.yaml").resolve(shapes, buffers=[name for name, _ in network.named_buffers()])
-
-
-def proof_of(network: nn.Module, text: str, example: Sequence[Tensor], seed: int = 0) -> Proof:
-    return prove(network, resolve(network, text), tuple(example), seed=seed)
 
 
 def without(text: str, *lines: tuple[str, str]) -> str:
@@ -187,39 +178,6 @@ def test_a_tensor_without_effect_neither_proves_nor_refutes(attention: Attention
     assert proof_of(attention, without(ATTENTION, ("k.bias: [(heads qk)]", "k.bias: []")), TOKENS).proved
 
 
-class Auxiliary(nn.Module):
-    """A head that only train mode uses."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head, self.aux = nn.Linear(4, 5), nn.Linear(5, 2), nn.Linear(5, 3)
-        self.out = nn.Linear(3, 2)
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        x = self.body(x).relu()
-        return (self.head(x), self.out(self.aux(x))) if self.training else self.head(x)
-
-
-def test_branches_that_vanish_in_eval_mode_are_undecided() -> None:
-    text = """
-format: 1
-tensors:
-  body.*: [body]
-  head.weight: [_, body]
-  head.bias: []
-  aux.weight: [aux]
-  aux.bias: [aux]
-  out.weight: [_, aux]
-  out.bias: []
-"""
-    proof = proof_of(Auxiliary(), text, (torch.zeros(3, 4),))
-    assert proof.verdicts == {"body": "proved", "aux": "undecided"}
-    assert "aux.weight" in proof.reasons["aux"]
-    both = proof_of(Auxiliary(), text.replace("aux.weight: [aux]", "aux.weight: [aux, body]"), (torch.zeros(3, 4),))
-    assert both.undecided == ("aux", "body")
-    assert "aux.weight" in both.reasons["body"]
-
-
 @dataclasses.dataclass
 class Output:
     logits: Tensor
@@ -254,45 +212,6 @@ def test_tied_tensors_and_structured_outputs() -> None:
     assert proof_of(Tied(), TIED, (torch.zeros(1, 5),)).proved
     torn = TIED.replace('"*.weight": [hidden]', "encoder.weight: [hidden]\n  decoder.weight: []").split("tied:")[0]
     assert proof_of(Tied(), torn, (torch.zeros(1, 5),)).failed == ("hidden",)
-
-
-class Norms(nn.Module):
-    """Computes a norm in float32 by its own words, as language models do; its weight scales a gate."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.up, self.gate, self.down = (nn.Linear(4, 64, bias=False), nn.Linear(4, 64, bias=False), nn.Linear(64, 2))
-        self.weight = nn.Parameter(torch.ones(64))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = nn.functional.silu(self.gate(x)) * self.up(x)
-        wide = h.to(torch.float32)
-        h = self.weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(h.dtype)
-        return self.down(h)
-
-
-def test_networks_that_ask_for_float32_are_proved_in_float64() -> None:
-    text = "format: 1\ntensors: {up.weight: [h], gate.weight: [h], weight: [h], down.weight: [_, h], down.bias: []}"
-    assert proof_of(Norms(), text, (torch.zeros(2, 3, 4),)).proved
-
-
-class Kept(nn.Module):
-    """Makes a table at its first call, in the precision of that call, and keeps it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 3)
-        self.table: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.table is None:
-            self.table = torch.eye(4) + 0.1
-        return self.down(self.up(x @ self.table).relu())
-
-
-def test_networks_that_keep_a_table_of_their_first_call_are_proved() -> None:
-    text = "format: 1\ntensors: {up.weight: [h], up.bias: [h], down.weight: [_, h], down.bias: []}"
-    assert proof_of(Kept(), text, (torch.zeros(2, 4),)).proved
 
 
 def test_groups_of_two_are_really_swapped() -> None:

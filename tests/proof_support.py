@@ -1,0 +1,17 @@
+"""What tests of proofs share: a spec's text resolved for a network, and its proof."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from starcli.archspec import Resolved, parse
+from starcli.proof import Proof, prove
+
+
+def resolve(network: nn.Module, text: str) -> Resolved:
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    return parse(text, "test.yaml").resolve(shapes, buffers=[name for name, _ in network.named_buffers()])
+
+
+def proof_of(network: nn.Module, text: str, example: Sequence[Tensor], seed: int = 0) -> Proof:
+    return prove(network, resolve(network, text), tuple(example), seed=seed)

@@ -1,0 +1,148 @@
+"""Evaluation of the network under proof: in what precision, and when one example stands for a batch."""
+
+import pytest
+import torch
+from proof_support import proof_of
+from torch import Tensor, nn
+
+from starcli.proof.evaluation import Subject, one_alone
+
+
+class Norms(nn.Module):
+    """Computes a norm in float32 by its own words, as language models do; its weight scales a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.gate, self.down = (nn.Linear(4, 64, bias=False), nn.Linear(4, 64, bias=False), nn.Linear(64, 2))
+        self.weight = nn.Parameter(torch.ones(64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = nn.functional.silu(self.gate(x)) * self.up(x)
+        wide = h.to(torch.float32)
+        h = self.weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)).to(h.dtype)
+        return self.down(h)
+
+
+def test_networks_that_ask_for_float32_are_proved_in_float64() -> None:
+    text = "format: 1\ntensors: {up.weight: [h], gate.weight: [h], weight: [h], down.weight: [_, h], down.bias: []}"
+    assert proof_of(Norms(), text, (torch.zeros(2, 3, 4),)).proved
+
+
+class Kept(nn.Module):
+    """Makes a table at its first call, in the precision of that call, and keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.eye(4) + 0.1
+        return self.down(self.up(x @ self.table).relu())
+
+
+def test_networks_that_keep_a_table_of_their_first_call_are_proved() -> None:
+    text = "format: 1\ntensors: {up.weight: [h], up.bias: [h], down.weight: [_, h], down.bias: []}"
+    assert proof_of(Kept(), text, (torch.zeros(2, 4),)).proved
+
+
+class Steps(nn.Module):
+    """A recurrent network over the first axis, whose second counts examples."""
+
+    def __init__(self, backwards: bool = False) -> None:
+        super().__init__()
+        self.enter, self.again, self.leave = nn.Linear(3, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.backwards = backwards
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, states = torch.zeros(x.shape[1], 6, dtype=x.dtype), []
+        for step in x.flip(0) if self.backwards else x:
+            state = torch.tanh(self.enter(step) + self.again(state))
+            states.append(self.leave(state))
+        return torch.stack(states[::-1] if self.backwards else states)
+
+
+STEPS = """
+format: 1
+tensors:
+  enter.*: [h]
+  again.weight: [h, h]
+  again.bias: [h]
+  leave.weight: [_, h]
+  leave.bias: []
+"""
+
+
+class Mixed(nn.Module):
+    """Examples of a batch that see each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x - x.mean(0))
+
+
+class Company(nn.Linear):
+    """Takes no batch of one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if len(input) == 1:
+            raise ValueError("more than one example is needed")
+        return super().forward(input)
+
+
+def alone(network: nn.Module, *batch: Tensor) -> bool:
+    subject = Subject(network, network.state_dict(), torch.float32)
+    found = one_alone(subject, batch)
+    assert found is None or all(torch.equal(a, b[-1:]) for a, b in zip(found.inputs, batch, strict=True))
+    return found is not None
+
+
+def test_an_example_is_looked_at_alone_where_the_network_does_so() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 3, generator=generator)
+    layers = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+    assert alone(layers, x)
+    assert alone(nn.Bilinear(3, 3, 2), x, x)
+    assert not alone(layers, x[:1])  # it is alone already
+    assert not alone(Mixed(), x)
+    assert not alone(Company(3, 2), x)
+    assert not alone(Steps(), torch.randn(4, 2, 3, generator=generator))
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_first_axis_that_counts_steps_is_no_batch(backwards: bool) -> None:
+    x = torch.zeros(3, 2, 3)
+    assert proof_of(Steps(backwards), STEPS, (x,)).proved
+    wrong = STEPS.replace("again.weight: [h, h]", "again.weight: [h, _]")
+    assert proof_of(Steps(backwards), wrong, (x,)).failed == ("h",)
+
+
+class Gated(nn.Module):
+    """Four examples in five use none of the hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :2] + self.down((x[:, :1] > 0.84) * self.up(x).tanh())
+
+
+GATED = "format: 1\ntensors: {up.*: [h], down.weight: [_, h], down.bias: []}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_example_that_shows_nothing_does_not_stand_for_the_others(seed: int) -> None:
+    x = torch.zeros(24, 3)
+    assert proof_of(Gated(), GATED, (x,), seed=seed).proved
+    wrong = GATED.replace("up.*: [h]", "up.weight: [h], up.bias: []")
+    assert proof_of(Gated(), wrong, (x,), seed=seed).failed == ("h",)
+
+
+def test_networks_that_take_no_batch_of_one_are_proved() -> None:
+    proof = proof_of(Company(3, 2), "format: 1\ntensors: {weight: [], bias: []}", (torch.zeros(3, 3),))
+    assert proof.proved
