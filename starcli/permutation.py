@@ -225,8 +225,9 @@ def _offsets(term: Term) -> Tensor:
     return total
 
 
-def check_tied(spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
-    """StarcliError with every pair of tied tensors that do not hold equal values."""
+def check_tied(spec: Resolved, tensors: Mapping[str, Tensor], what: str) -> None:
+    """StarcliError with every pair of tied tensors of `what` that do not hold equal values: a network that shares them
+    would take one of the two."""
     problems = [
         f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name] - tensors[names[0]]):.3g}"
         for names in spec.tied
@@ -234,7 +235,7 @@ def check_tied(spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
         if not torch.equal(tensors[name], tensors[names[0]])
     ]
     if problems:
-        raise StarcliError("tied tensors are unequal", problems)
+        raise StarcliError(f"{what} has tied tensors that are unequal", problems)
 
 
 def _largest(tensor: Tensor) -> float:

@@ -157,6 +157,6 @@ def test_wrong_tensors_are_named(resnext: Resolved) -> None:
 
 def test_tied_tensors_must_be_equal() -> None:
     spec = parse("format: 1\ntensors: {a: [g], b: [g]}\ntied: [[a, b]]").resolve({"a": (3,), "b": (3,)})
-    check_tied(spec, {"a": torch.ones(3), "b": torch.ones(3)})
-    with pytest.raises(StarcliError, match=r"b and a are tied, but differ by up to 1\b"):
-        check_tied(spec, {"a": torch.ones(3), "b": torch.zeros(3)})
+    check_tied(spec, {"a": torch.ones(3), "b": torch.ones(3)}, "the model")
+    with pytest.raises(StarcliError, match=r"the model has tied.*unequal\s.*b and a are tied, but differ by up to 1\b"):
+        check_tied(spec, {"a": torch.ones(3), "b": torch.zeros(3)}, "the model")

@@ -18,7 +18,7 @@ from starcli.archspec import Resolved
 from starcli.errors import StarcliError
 from starcli.matching.costs import Problem, Side
 from starcli.matching.search import search
-from starcli.permutation import Permutation
+from starcli.permutation import Permutation, check_tied
 from starcli.progress import SILENT, Progress
 from starcli.threads import in_threads
 
@@ -123,6 +123,7 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
     bad = [name for name in doubtful if not bool(tensors[name].isfinite().all())]
     if bad:
         raise StarcliError(f"{what} has weights that are not finite", [f"{name}: NaN or infinite" for name in bad])
+    check_tied(spec, tensors, what)
 
 
 def _match(
