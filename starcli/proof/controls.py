@@ -104,9 +104,22 @@ class Controls:
             self._passes(reference)
 
     def by_changes(self, reference: Reference) -> None:
-        """Close places that are left by what a control means, of a subject in float64."""
-        self._close_inert(reference)
-        self._close_exactly(reference)
+        """Close places that are left by what a control means, of a subject in float64: permuted at the place alone,
+        does the output change?
+
+        So are those closed whose values the output really never depends on although it uses them (a key's bias under
+        softmax, a bias before a normalisation of its channel): permuted or not, nothing changes. A group that stands at
+        a single place has no other to be held against: it only has to matter there.
+        """
+        if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
+            for place in self.flat:
+                del self.open[place]
+        for place in [place for place in self.open if place.tensor not in self.unused][:MAX_EXACT]:
+            alone = len(self.places[place.group]) == 1
+            measured = self._redrawn([place], reference) if alone else self._swapped(place, reference)
+            inert = not alone and measured <= NOTHING and self._redrawn([place], reference) <= NOTHING
+            if inert or measured > THRESHOLD:
+                del self.open[place]
 
     def _passes(self, reference: Reference) -> None:
         subject = reference.subject
@@ -220,33 +233,13 @@ class Controls:
             elif sum(float((block.view(middle) * block.view(gradient)).abs_().sum()) for block, _ in blocks) < FLAT:
                 self.flat.add(place)
 
-    def _close_inert(self, reference: Reference) -> None:
-        """Close flat places whose values the output really never depends on although it uses them (a key's bias under
-        softmax, a bias before a normalisation of its channel): permuted or not, nothing changes."""
-        if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
-            for place in self.flat:
-                del self.open[place]
-            return
-        for place in sorted(self.flat, key=str)[:MAX_EXACT]:
-            if self._redrawn([place], reference) <= NOTHING:
-                del self.open[place]
-
-    def _close_exactly(self, reference: Reference) -> None:
-        """Close what is left by what a control means: permuted at the place alone, does the output change?
-
-        A group that stands at a single place has no other to be held against: it only has to matter there.
-        """
-        for place in [place for place in self.open if place.tensor not in self.unused][:MAX_EXACT]:
-            if len(self.places[place.group]) == 1:
-                measured = self._redrawn([place], reference)
-            else:
-                tensor, swap = self.base[place.tensor], involution(self.spec, self.generator)
-                changed = tensor.clone()
-                for block, only in self._blocks(place):
-                    block.view(changed).copy_(swap.partial(block, tensor, only))
-                measured = self._measure({place.tensor: changed}, reference)
-            if measured > THRESHOLD:
-                del self.open[place]
+    def _swapped(self, place: Place, reference: Reference) -> float:
+        """The change of the output when the place alone is permuted."""
+        tensor, swap = self.base[place.tensor], involution(self.spec, self.generator)
+        changed = tensor.clone()
+        for block, only in self._blocks(place):
+            block.view(changed).copy_(swap.partial(block, tensor, only))
+        return self._measure({place.tensor: changed}, reference)
 
     def _redrawn(self, found: Iterable[Place], reference: Reference) -> float:
         """The change of the output when every value at the places is drawn anew, positive ones positive."""
