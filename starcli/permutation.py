@@ -124,7 +124,8 @@ class Permutation:
         for k in sorted((k for k in only if self._moves(block.groups[k])), key=lambda k: len(block.parents[k])):
             if block.parents[k]:
                 rows = self._coordinate(k, block.shape, block.groups, block.parents, view.dim())
-                view = view.gather(k, rows.to(tensor.device).expand(view.shape))
+                plain = view.view(torch.uint8) if view.dtype.itemsize == 1 else view  # float8 cannot be gathered
+                view = plain.gather(k, rows.to(tensor.device).expand(view.shape)).view(view.dtype)
             else:
                 view = view.index_select(k, self.index[str(block.groups[k])].to(tensor.device))
         return view

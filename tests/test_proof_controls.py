@@ -1,8 +1,10 @@
 """Negative controls: involutions, and places whose effect cannot be shown."""
 
+import pytest
 import torch
 from proof_support import proof_of, resolve
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from starcli.permutation import Permutation
 from starcli.proof.controls import involution, places
@@ -84,3 +86,64 @@ def test_a_chain_without_anything_nonlinear_is_decided() -> None:
     network = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6, bias=False), nn.Linear(6, 3))
     text = "format: 1\ntensors: {0.*: [a], 1.weight: [b, a], 2.weight: [_, b], 2.bias: []}"
     assert proof_of(network, text, (torch.zeros(4, 4),)).proved
+
+
+class Twice(nn.Module):
+    """A layer used twice, or two names of one; under a checkpoint its gradient comes in parts."""
+
+    def __init__(self, checkpointed: bool) -> None:
+        super().__init__()
+        self.enter, self.first, self.leave = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.second = self.first
+        self.checkpointed = checkpointed
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.enter(x).tanh()
+        for layer in (self.first, self.second):
+            if self.checkpointed:
+                hidden = checkpoint(lambda h, layer=layer: layer(h).tanh(), hidden, use_reentrant=True)
+            else:
+                hidden = layer(hidden).tanh()
+        return self.leave(hidden)
+
+
+TWICE = """
+format: 1
+tensors:
+  enter.*: [h]
+  first.weight: [h, h]
+  first.bias: [h]
+  second.weight: [h, h]
+  second.bias: [h]
+  leave.weight: [_, h]
+  leave.bias: []
+"""
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradients_of_layers_that_are_used_twice(checkpointed: bool) -> None:
+    # the spec does not say that the two names are one tensor
+    assert proof_of(Twice(checkpointed), TWICE, (torch.zeros(4, 4),)).proved
+    wrong = TWICE.replace(".weight: [h, h]", ".weight: [h, _]")
+    assert proof_of(Twice(checkpointed), wrong, (torch.zeros(4, 4),)).failed == ("h",)
+
+
+class Expert(nn.Module):
+    """A layer that is run only where an example asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wanted = x[:, 0] > 0.5
+        y = x[:, :2].clone()
+        if wanted.any():
+            y[wanted] = y[wanted] + self.down(self.up(x[wanted]).tanh())
+        return y
+
+
+def test_what_one_example_skips_is_tried_on_the_others() -> None:
+    text = "format: 1\ntensors: {up.*: [h], down.weight: [_, h], down.bias: []}"
+    assert all(proof_of(Expert(), text, (torch.zeros(16, 3),), seed).proved for seed in range(6))

@@ -1,5 +1,7 @@
 """Evaluation of the network under proof: in what precision, and when one example stands for a batch."""
 
+from typing import Any
+
 import pytest
 import torch
 from proof_support import proof_of
@@ -97,7 +99,7 @@ class Company(nn.Linear):
 def alone(network: nn.Module, *batch: Tensor) -> bool:
     subject = Subject(network, network.state_dict(), torch.float32)
     found = one_alone(subject, batch)
-    assert found is None or all(torch.equal(a, b[-1:]) for a, b in zip(found.inputs, batch, strict=True))
+    assert found is None or all(torch.equal(a, b[-1:]) for a, b in zip(found[1].inputs, batch, strict=True))
     return found is not None
 
 
@@ -117,8 +119,9 @@ def test_an_example_is_looked_at_alone_where_the_network_does_so() -> None:
 def test_a_first_axis_that_counts_steps_is_no_batch(backwards: bool) -> None:
     x = torch.zeros(3, 2, 3)
     assert proof_of(Steps(backwards), STEPS, (x,)).proved
-    wrong = STEPS.replace("again.weight: [h, h]", "again.weight: [h, _]")
-    assert proof_of(Steps(backwards), wrong, (x,)).failed == ("h",)
+    for wrong in ("[h, _]", "[]"):
+        spec = STEPS.replace("again.weight: [h, h]", f"again.weight: {wrong}")
+        assert proof_of(Steps(backwards), spec, (x,)).failed == ("h",)
 
 
 class Gated(nn.Module):
@@ -141,6 +144,46 @@ def test_an_example_that_shows_nothing_does_not_stand_for_the_others(seed: int) 
     assert proof_of(Gated(), GATED, (x,), seed=seed).proved
     wrong = GATED.replace("up.*: [h]", "up.weight: [h], up.bias: []")
     assert proof_of(Gated(), wrong, (x,), seed=seed).failed == ("h",)
+
+
+class Labelled(nn.Module):
+    """Each example looks up one row of two tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.shift, self.out = nn.Embedding(4, 6), nn.Embedding(4, 2), nn.Linear(6, 2)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        return self.out(self.table(labels).tanh()) + self.shift(labels)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_one_example_does_not_use_is_seen_in_the_others(seed: int) -> None:
+    # a permutation of all labels may leave that of the one example where it is
+    text = "format: 1\ntensors: {table.weight: [v, h], shift.weight: [v], out.weight: [_, h], out.bias: []}"
+    assert proof_of(Labelled(), text, (torch.arange(4).repeat(4),), seed=seed).failed == ("v",)
+
+
+class Hidden(nn.Module):
+    """Has a parameter that its state dict does not name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(3, 6), nn.Linear(6, 2)
+        self.kept = nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), requires_grad=False)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        del destination[prefix + "kept"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.up(x).tanh()) @ self.kept
+
+
+def test_copies_keep_what_no_state_dict_names() -> None:
+    network = Hidden()
+    subject = Subject(network, network.state_dict(), torch.float64)
+    assert torch.equal(subject.network.get_parameter("kept"), network.kept.double())
 
 
 def test_networks_that_take_no_batch_of_one_are_proved() -> None:

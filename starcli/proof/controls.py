@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from starcli.archspec import Block, Resolved
+from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.evaluation import Reference
 
@@ -100,7 +101,8 @@ class Controls:
         """Close places by a few forward and backward passes, of a subject in float32, for all of them together; none
         where it cannot be differentiated (in-place changes of parameters)."""
         self.flat.clear()
-        with contextlib.suppress(RuntimeError):
+        self.unused.clear()
+        with contextlib.suppress(RuntimeError, StarcliError):
             self._passes(reference)
 
     def by_changes(self, reference: Reference) -> None:
@@ -130,7 +132,7 @@ class Controls:
             swap = involution(self.spec, self.generator)
             subject.load(self._named((name, self._between(found, swap)) for name, found in chosen.items()))
             try:
-                self.unused |= chosen.keys() - self._backward(reference, chosen, swap)
+                self.unused |= self._backward(reference, chosen, swap)
             finally:
                 subject.load(self._named((name, self.base[name]) for name in chosen))
 
@@ -182,21 +184,28 @@ class Controls:
         """Close places of tensors by the gradients of a random projection of the outputs, in units of their spread.
 
         Each is looked at and forgotten as soon as it is there: all of them would be as large as the network. Returns
-        the names of tensors that the outputs depend on.
+        the names of tensors that the outputs do not depend on. RuntimeError where a gradient comes in parts (layers
+        that are used twice under a checkpoint that enters backward again), which say nothing.
         """
-        subject, reached = reference.subject, set[str]()
+        subject, before = reference.subject, dict(self.open)
+        # Of one tensor under several names the last was loaded: only its places are tried.
+        names = {id(subject.state[name]): name for name in chosen}
+        unread = set(names.values())
 
         def seen(name: str, tensor: Tensor) -> None:
+            if name not in unread:
+                self.open = before
+                raise RuntimeError(f"the gradient of {name} comes in parts")
             assert tensor.grad is not None
             gradient, tensor.grad = tensor.grad, None
-            reached.add(name)
+            unread.remove(name)
             with torch.no_grad():
                 self._close(chosen[name], gradient, tensor.detach(), swap)
 
-        tensors = [subject.state[name].requires_grad_(True) for name in chosen]
+        tensors = [subject.state[name].requires_grad_(True) for name in names.values()]
         hooks = [
             tensor.register_post_accumulate_grad_hook(functools.partial(seen, name))  # type: ignore[no-untyped-call]
-            for name, tensor in zip(chosen, tensors, strict=True)
+            for name, tensor in zip(names.values(), tensors, strict=True)
         ]
         try:
             outputs = subject.differentiable(reference.inputs)
@@ -207,7 +216,7 @@ class Controls:
                     total = total + (output * weights).sum() / (s * output.numel() ** 0.5)
             if total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]
-            return reached
+            return unread
         finally:
             for hook in hooks:
                 hook.remove()

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from starcli.errors import StarcliError
 
-ROUNDED = 1e-3
-"""Of outputs of an example alone and in a batch, in float32 and units of their spread: more is another function."""
+ROUNDED = 1e-4
+"""Of outputs that are the same but for float32, in units of their spread: more is another function."""
 
 
 class Subject:
@@ -50,10 +50,10 @@ class Subject:
         self.network.train().eval()
 
     def shared(self) -> list[tuple[str, ...]]:
-        """Sets of names that are one and the same memory."""
+        """Sets of names that are one and the same memory in the original: copies in another precision may part."""
         found: dict[tuple[int, int], list[str]] = {}
-        for name, tensor in self.state.items():
-            if tensor.numel():
+        for name, tensor in self.original.state_dict(keep_vars=True).items():
+            if isinstance(tensor, Tensor) and tensor.numel():
                 found.setdefault((tensor.data_ptr(), tensor.numel()), []).append(name)
         return [tuple(names) for names in found.values() if len(names) > 1]
 
@@ -77,12 +77,12 @@ class Subject:
 
 
 def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
-    """Memory in `dtype` for the copies of parameters by id, whose values are of no use: they are large and fresh memory
+    """Memory in `dtype` for the copies of parameters by id, whose values are replaced: they are large, and fresh memory
     is slow."""
     return {
-        id(parameter): nn.Parameter(torch.empty_like(parameter, dtype=dtype, device="cpu"), requires_grad=False)
-        for parameter in network.parameters()
-        if type(parameter) is nn.Parameter and parameter.is_floating_point()
+        id(value): nn.Parameter(torch.empty_like(value, dtype=dtype, device="cpu"), requires_grad=False)
+        for value in network.state_dict(keep_vars=True).values()
+        if type(value) is nn.Parameter and value.is_floating_point()
     }
 
 
@@ -147,12 +147,11 @@ def references(subject: Subject, inputs: Sequence[tuple[Tensor, ...]]) -> list[R
     return [Reference(subject, *each, scale) for each in zip(inputs, outputs, strict=True)]
 
 
-def one_alone(subject: Subject, batch: tuple[Tensor, ...]) -> Reference | None:
-    """Of the last example of a batch; None where the network does not treat it by itself.
+def one_alone(subject: Subject, batch: tuple[Tensor, ...]) -> tuple[Reference, Reference] | None:
+    """A batch and its last example; None where the network does not treat that one by itself.
 
     It does where its outputs are the last rows of those of the whole batch. A first axis that counts something else
-    (the steps of a recurrent network) shows, as weights are generic: the last step depends on the first. Should it
-    depend on later ones only, weights between steps do not matter at one step alone, and the controls find that.
+    (the steps of a recurrent network) shows, as weights are generic: the last step depends on the first.
     """
     try:
         joint = subject.run(batch)
@@ -164,7 +163,9 @@ def one_alone(subject: Subject, batch: tuple[Tensor, ...]) -> Reference | None:
         return None
     rows = [tensor[-1:] for tensor in joint]
     scale = spreads([tensor[:1] for tensor in joint], rows)
-    return Reference(subject, inputs, outputs, scale) if difference(outputs, rows, scale) < ROUNDED else None
+    if not difference(outputs, rows, scale) < ROUNDED:
+        return None
+    return Reference(subject, batch, joint, scale), Reference(subject, inputs, outputs, scale)
 
 
 @contextmanager
