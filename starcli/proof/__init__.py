@@ -88,11 +88,11 @@ def prove(
     """Permute all groups of `spec` at random, `draws` times, and see whether the network's outputs stay.
 
     In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
-    a random input: like one of the examples of `example_inputs` where the network treats each by itself and every place
-    of a group matters on it, else like all of them together. A difference of TOLERANCE times the output's spread over
-    inputs, or more, is a failure, and the groups at fault are found by bisection. Groups that pass must also pass the
-    negative controls (see `controls`) or are `undecided`. StarcliError where names or shapes differ or the network
-    cannot be evaluated. The network itself is left as it is.
+    a random input: like one of the examples of `example_inputs` where the network treats each by itself, every place of
+    a group matters on it and the others allow a permutation in float32 too; else like all of them together. A
+    difference of TOLERANCE times the output's spread over inputs, or more, is a failure, and the groups at fault are
+    found by bisection. Groups that pass must also pass the negative controls (see `controls`) or are `undecided`.
+    StarcliError where names or shapes differ or the network cannot be evaluated. The network itself is left as it is.
     """
     state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
     spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
