@@ -126,6 +126,8 @@ class Controls:
     def _passes(self, reference: Reference) -> None:
         subject = reference.subject
         for attempt in range(MAX_PASSES):
+            if attempt == 2:  # so many vectors halfway may have driven the network to where nothing matters
+                self.flat.clear()
             chosen = self._choose(attempt)
             if not chosen:
                 return
