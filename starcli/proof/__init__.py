@@ -153,10 +153,11 @@ class _Bench:
                 self.controls.by_derivatives(alone)
                 if not self.controls.open:
                     return alone
-        try:
-            together = references(self.subject, drawn)[0]
-        except StarcliError:
-            return None
+        else:
+            try:
+                together = references(self.subject, drawn)[0]
+            except StarcliError:
+                return None
         self.controls.by_derivatives(together)
         return together
 
