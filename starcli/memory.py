@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next layer instead of going back to the system after each; collection can wait."""
+"""Fresh memory costs more than arithmetic: what is freed is kept, large tensors go piece by piece, collection waits."""
 
 import ctypes
 import gc
@@ -6,12 +6,23 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torch import Tensor
+
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """glibc's names for what `mallopt` sets: <malloc.h>."""
 
 KEPT = 256 * 2**20
 LARGEST_FROM_HEAP = 32 * 2**20
 """glibc takes no more than this for its mmap threshold on 64 bits."""
+
+PIECE = 2**18
+"""Elements to work on at a time: what is made of them stays in the cache, and in memory that is in use already."""
+
+
+def pieces(tensor: Tensor) -> Iterator[slice]:
+    """Ranges of its first axis, each of about PIECE elements."""
+    step = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
+    return (slice(start, start + step) for start in range(0, len(tensor), step))
 
 
 def keep_freed_memory() -> bool:

@@ -4,7 +4,7 @@ For a group at the top, new[i] = old[p[i]]. For a group `u` within `h`, new[(h, 
 index of a nested group has the shape (parents..., n), and its row is the parent's new position.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from starcli.archspec import Block, Resolved, SubAxis, Term
 from starcli.errors import StarcliError
+from starcli.memory import pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +109,17 @@ class Permutation:
         return {name: self._permuted(name, tensor, None) for name, tensor in tensors.items()}
 
     def apply_(self, name: str, tensor: Tensor, out: Tensor) -> Tensor:
-        """Write the permuted tensor `name` into `out` (same shape; it must not overlap `tensor`) and return it."""
+        """Write the permuted tensor `name` into `out` (same shape, any dtype; no part of `tensor`) and return it."""
         self._check({name: tensor})
         result = self._permuted(name, tensor, out)
         return out.copy_(result) if result is not out else out
 
     def block(self, block: Block, tensor: Tensor) -> Tensor:
         """The block of `tensor`, permuted, of the shape `block.shape`; a view where nothing in it moves."""
-        return self.partial(block, tensor, range(len(block.shape)))
-
-    def partial(self, block: Block, tensor: Tensor, only: Collection[int]) -> Tensor:
-        """`block` with only the sub-axes in `only` permuted: no symmetry, but what a test of one needs."""
         view = block.view(tensor)
+        moving = [k for k, group in enumerate(block.groups) if self._moves(group)]
         # Groups before those within them, which count by the new positions of those around them.
-        for k in sorted((k for k in only if self._moves(block.groups[k])), key=lambda k: len(block.parents[k])):
+        for k in sorted(moving, key=lambda k: len(block.parents[k])):
             if block.parents[k]:
                 rows = self._coordinate(k, block.shape, block.groups, block.parents, view.dim())
                 plain = view.view(torch.uint8) if view.dtype.itemsize == 1 else view  # float8 cannot be gathered
@@ -151,12 +149,17 @@ class Permutation:
             return self._by_blocks(name, tensor, out)
         indices = [self._axis_index(name, axis, tensor.device) for axis in range(tensor.dim())]
         steps = [(axis, index) for axis, index in enumerate(indices) if index is not None]
-        for axis, index in steps[:-1]:
-            tensor = tensor.index_select(axis, index)
         if not steps:
             return tensor
-        axis, index = steps[-1]
-        return tensor.index_select(axis, index) if out is None else torch.index_select(tensor, axis, index, out=out)
+        out = torch.empty_like(tensor, memory_format=torch.contiguous_format) if out is None else out
+        if len(steps) == 1 and out.dtype == tensor.dtype:
+            return torch.index_select(tensor, *steps[0], out=out)
+        for rows in pieces(tensor):
+            part = tensor[rows] if indices[0] is None else tensor.index_select(0, indices[0][rows])
+            for axis, index in steps:
+                part = part.index_select(axis, index) if axis else part
+            out[rows] = part
+        return out
 
     def _by_blocks(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
         """A tensor with an axis that depends on another one, so that no single index an axis will do."""

@@ -92,13 +92,17 @@ def test_blocks_view_tensors_of_any_strides(resnext: Resolved) -> None:
     assert torch.equal(permutation.apply({"conv2.weight": wider[1::2]})["conv2.weight"], expected)
 
 
-def test_apply_into_a_given_tensor(resnext: Resolved) -> None:
+@pytest.mark.parametrize("piece", [1, 100, 10**6])
+def test_apply_into_a_given_tensor(resnext: Resolved, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     values = tensors(resnext)
     permutation = Permutation.random(resnext, generator(1))
-    for name, expected in permutation.apply(values).items():
-        out = torch.empty_like(values[name])
-        assert permutation.apply_(name, values[name], out) is out
-        assert torch.equal(out, expected)
+    whole = permutation.apply(values)
+    monkeypatch.setattr("starcli.memory.PIECE", piece)
+    for name, expected in whole.items():
+        for dtype in (expected.dtype, torch.float64):
+            out = torch.empty_like(values[name], dtype=dtype)
+            assert permutation.apply_(name, values[name], out) is out
+            assert torch.equal(out, expected.to(dtype))
 
 
 def test_apply_leaves_its_arguments_and_fixed_tensors(resnext: Resolved) -> None:

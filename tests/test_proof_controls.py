@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from starcli.permutation import Permutation
-from starcli.proof.controls import involution, places
+from starcli.proof.places import Swap, places
 
 
 class Auxiliary(nn.Module):
@@ -59,7 +59,8 @@ tensors:
 def test_involutions_of_all_groups_commute() -> None:
     network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
     spec = resolve(network, NESTED)
-    swap = involution(spec, torch.Generator().manual_seed(0))
+    index = Swap(spec, torch.Generator().manual_seed(0)).index
+    swap = Permutation(spec, {group: index[group].expand(spec.index_shape(group)) for group in spec.groups})
     assert swap.compose(swap).is_identity()
     assert swap.moving == {"heads", "units", "out"}
     one = {
@@ -69,6 +70,25 @@ def test_involutions_of_all_groups_commute() -> None:
     for a in one.values():
         for b in one.values():
             assert a.compose(b).moved(b.compose(a)) == 0
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10**6])
+@pytest.mark.parametrize("group", ["heads", "units", "out"])
+def test_swaps_of_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch, piece: int, group: str) -> None:
+    monkeypatch.setattr("starcli.memory.PIECE", piece)
+    network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
+    spec, base = resolve(network, NESTED), dict(network.state_dict())
+    swap = Swap(spec, torch.Generator().manual_seed(0))
+    still = Permutation.identity(spec).index
+    moved = Permutation(spec, {**still, group: swap.index[group].expand(spec.index_shape(group))}).apply(base)
+    for place in places(spec)[group]:
+        halfway, whole = torch.zeros_like(base[place.tensor]), base[place.tensor]
+        for block in spec.blocks[place.tensor]:
+            only = place.sub_axes(block)
+            swap.halfway_(block, [only], whole, halfway)
+            found = torch.cat([each for (each,) in swap.apart(block, only, whole)])
+            torch.testing.assert_close(found, block.view(whole) - block.view(moved[place.tensor]), rtol=0, atol=0)
+        torch.testing.assert_close(halfway, (whole + moved[place.tensor]) / 2)
 
 
 def test_every_part_of_every_axis_is_a_place() -> None:

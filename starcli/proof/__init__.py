@@ -13,7 +13,7 @@ from starcli.archspec import Resolved
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
-from starcli.proof.evaluation import ROUNDED, Reference, Subject, one_alone, references
+from starcli.proof.evaluation import ROUNDED, Reference, Subject, one_alone, spreads
 from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
@@ -138,7 +138,7 @@ class _Bench:
         found = self._by_derivatives(drawn)
         self.subject.become(torch.float64, self.base)
         # The spread of float32 is good enough for a unit of measure; the outputs are not.
-        self.reference = found.anew() if found else references(self.subject, drawn)[0]
+        self.reference = found.anew() if found else self._evaluated(drawn)
 
     def _by_derivatives(self, drawn: list[tuple[Tensor, ...]]) -> Reference | None:
         """The controls that derivatives decide, and what stands for the rest of the proof; None where float32 is too
@@ -147,26 +147,33 @@ class _Bench:
         One example does where the network treats it by itself, every place matters on it (all its units may be off
         there), and all examples allow what the spec says: what it leaves out may be of no use to that one.
         """
-        if found := one_alone(self.subject, drawn[0]):
-            together, alone = found
-            if self.changed_by(lively(self.spec, self.generator), together) < ROUNDED:
-                self.controls.by_derivatives(alone)
-                if not self.controls.open:
-                    return alone
-        else:
-            try:
-                together = references(self.subject, drawn)[0]
-            except StarcliError:
-                return None
+        try:
+            outputs = self.subject.run(drawn[0])
+            alone = one_alone(self.subject, drawn[0], outputs)
+            scale = alone.scale if alone else spreads(outputs, self.subject.run(drawn[1]))
+        except StarcliError:
+            return None
+        together = Reference(self.subject, drawn[0], outputs, scale)
+        if alone and self.changed_by(lively(self.spec, self.generator), together) < ROUNDED:
+            self.controls.by_derivatives(alone)
+            if not self.controls.open:
+                return alone
         self.controls.by_derivatives(together)
         return together
+
+    def _evaluated(self, drawn: Sequence[tuple[Tensor, ...]]) -> Reference:
+        """All examples of the first input, in units of what they differ by from those of the second."""
+        outputs, others = (self.subject.run(inputs) for inputs in drawn)
+        return Reference(self.subject, drawn[0], outputs, spreads(outputs, others))
 
     def changed_by(self, permutation: Permutation, reference: Reference) -> float:
         """The change of the outputs, in units of their spread, when the weights are permuted."""
         if not permutation.moving:
             return 0.0
         moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
-        self.subject.load((name, permutation.apply({name: self.base[name]})[name]) for name in moved)
+        for name in moved:
+            permutation.apply_(name, self.base[name], self.subject.state[name])
+        self.subject.forget()
         try:
             return reference.change()
         finally:

@@ -16,15 +16,14 @@ import functools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from starcli.archspec import Block, Resolved
 from starcli.errors import StarcliError
-from starcli.permutation import Permutation
-from starcli.proof.evaluation import Reference
+from starcli.proof.evaluation import Reference, Subject
+from starcli.proof.places import Place, Swap, places
 
 THRESHOLD = 1e-4
 NOTHING = 1e-9
@@ -32,49 +31,6 @@ NOTHING = 1e-9
 FLAT = 1e-5
 MAX_PASSES = 8
 MAX_EXACT = 64
-
-
-@dataclass(frozen=True)
-class Place:
-    """One part (that begins at position `start`) of one axis of a tensor, and a group that it bears."""
-
-    tensor: str
-    axis: int
-    start: int
-    group: str
-
-    def sub_axes(self, block: Block) -> tuple[int, ...]:
-        """The sub-axes of `block` that belong to the place, none if the block lies elsewhere."""
-        if block.starts[self.axis] != self.start:
-            return ()
-        return tuple(k for k, group in enumerate(block.groups) if group == self.group and block.axes[k] == self.axis)
-
-
-def places(spec: Resolved) -> dict[str, list[Place]]:
-    """Every place of every group; tied tensors are one."""
-    repeated = {name for names in spec.tied for name in names[1:]}
-    found: dict[str, list[Place]] = {group: [] for group in spec.groups}
-    for tensor, axes in spec.terms.items():
-        for axis, terms in enumerate(axes) if tensor not in repeated else ():
-            for term in terms:
-                for group in dict.fromkeys(factor.group for factor in term.factors):
-                    if group is not None:
-                        found[group].append(Place(tensor, axis, term.start, group))
-    return found
-
-
-def involution(spec: Resolved, generator: torch.Generator) -> Permutation:
-    """For every group units swapped in random pairs; of an odd number one stays. The same pairs in every parent, so
-    that it commutes with those of the groups around it."""
-    index = {}
-    for group in spec.groups:
-        shape = spec.index_shape(group)
-        order = torch.randperm(shape[-1], generator=generator)
-        partner = order.clone()
-        even = shape[-1] // 2 * 2
-        partner[0:even:2], partner[1:even:2] = order[1:even:2], order[0:even:2]
-        index[group] = torch.empty_like(order).scatter_(0, order, partner).expand(shape).contiguous()
-    return Permutation(spec, index)
 
 
 class Controls:
@@ -131,9 +87,9 @@ class Controls:
             chosen = self._choose(attempt)
             if not chosen:
                 return
-            swap = involution(self.spec, self.generator)
-            subject.load(self._named((name, self._between(found, swap)) for name, found in chosen.items()))
+            swap = Swap(self.spec, self.generator)
             try:
+                self._halfway(subject, chosen, swap)
                 self.unused |= self._backward(reference, chosen, swap)
             finally:
                 subject.load(self._named((name, self.base[name]) for name in chosen))
@@ -170,19 +126,20 @@ class Controls:
     def _is_vector(self, place: Place) -> bool:
         return sum(size > 1 for size in self.spec.shapes[place.tensor]) < 2
 
-    def _between(self, found: Sequence[Place], swap: Permutation) -> Tensor:
-        """M: a tensor averaged over the swaps of its places."""
-        result = self.base[found[0].tensor].clone()
-        for place in found:
-            for block, only in self._blocks(place):
-                block.view(result).lerp_(swap.partial(block, result, only), 0.5)
-        return result
+    def _halfway(self, subject: Subject, chosen: Mapping[str, Sequence[Place]], swap: Swap) -> None:
+        """Put M into the subject: each tensor averaged over the swaps of its places."""
+        for name, found in chosen.items():
+            for block in self.spec.blocks[name]:
+                parts = [only for place in found if (only := place.sub_axes(block))]
+                for other in self.aliases.get(name, (name,)) if parts else ():
+                    swap.halfway_(block, parts, self.base[name], subject.state[other])
+        subject.forget()
 
     def _blocks(self, place: Place) -> list[tuple[Block, tuple[int, ...]]]:
         """The blocks that the place covers, with their sub-axes that belong to it."""
         return [(block, only) for block in self.spec.blocks[place.tensor] if (only := place.sub_axes(block))]
 
-    def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[Place]], swap: Permutation) -> set[str]:
+    def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[Place]], swap: Swap) -> set[str]:
         """Close places of tensors by the gradients of a random projection of the outputs, in units of their spread.
 
         Each is looked at and forgotten as soon as it is there: all of them would be as large as the network. Returns
@@ -225,7 +182,7 @@ class Controls:
             for tensor in tensors:
                 tensor.requires_grad_(False)
 
-    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor, swap: Permutation) -> None:
+    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor, swap: Swap) -> None:
         """Close the places of one tensor where its gradient G tells the units of a pair apart; `middle` is M.
 
         The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along
@@ -235,21 +192,29 @@ class Controls:
         base = self.base[found[0].tensor]
         for place in found:
             blocks = self._blocks(place)
-            squares = 0.0
-            for block, only in blocks:
-                apart, step = (block.view(tensor) - swap.partial(block, tensor, only) for tensor in (gradient, base))
-                squares += float(apart.mul_(step).square_().sum())
-            if math.sqrt(squares / 2) > THRESHOLD:
+            if self._tells(blocks, gradient, base, swap):
                 self.open.pop(place)
             elif sum(float((block.view(middle) * block.view(gradient)).abs_().sum()) for block, _ in blocks) < FLAT:
                 self.flat.add(place)
 
+    def _tells(
+        self, blocks: Sequence[tuple[Block, tuple[int, ...]]], gradient: Tensor, base: Tensor, swap: Swap
+    ) -> bool:
+        """Whether the measure is above THRESHOLD; its terms are added up only as far as that takes."""
+        squares = 0.0
+        for block, only in blocks:
+            for apart, step in swap.apart(block, only, gradient, base):
+                squares += float(torch.linalg.vector_norm(apart.mul_(step))) ** 2
+                if squares / 2 > THRESHOLD**2:
+                    return True
+        return False
+
     def _swapped(self, place: Place, reference: Reference) -> float:
         """The change of the output when the place alone is permuted."""
-        tensor, swap = self.base[place.tensor], involution(self.spec, self.generator)
+        tensor, swap = self.base[place.tensor], Swap(self.spec, self.generator)
         changed = tensor.clone()
         for block, only in self._blocks(place):
-            block.view(changed).copy_(swap.partial(block, tensor, only))
+            block.view(changed).copy_(swap.rows(block, block.view(tensor), only))
         return self._measure({place.tensor: changed}, reference)
 
     def _redrawn(self, found: Iterable[Place], reference: Reference) -> float:

@@ -105,15 +105,15 @@ class _Calibration:
         mean, var = module.running_mean, module.running_var
         assert isinstance(mean, Tensor)
         assert isinstance(var, Tensor)
-        channels = arguments[0].transpose(0, 1).flatten(1) if arguments[0].dim() > 1 else arguments[0][:, None]
-        if channels.shape[0] != mean.shape[0]:
+        x = arguments[0] if arguments[0].dim() > 1 else arguments[0][None]
+        if x.shape[1] != mean.shape[0]:
             return
-        overall = float(channels.var(correction=0)) + 1e-6
+        variance, average = torch.var_mean(x, dim=[axis for axis in range(x.dim()) if axis != 1], correction=0)
         # No channel is blown up beyond its layer: another input may be far from its statistics.
-        spread = channels.var(dim=1, correction=0).clamp_min(overall)
+        spread = variance.clamp_min(float(variance.mean() + average.var(correction=0)) + 1e-6)
         scale = 0.7 + 0.6 * torch.rand(var.shape, generator=self.generator)
         noise = 0.3 * torch.randn(mean.shape, generator=self.generator)
-        mean.copy_(channels.mean(dim=1) + noise * spread.sqrt())
+        mean.copy_(average + noise * spread.sqrt())
         var.copy_(spread * scale)
 
 
