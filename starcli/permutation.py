@@ -152,13 +152,15 @@ class Permutation:
         if not steps:
             return tensor
         out = torch.empty_like(tensor, memory_format=torch.contiguous_format) if out is None else out
-        if len(steps) == 1 and out.dtype == tensor.dtype:
-            return torch.index_select(tensor, *steps[0], out=out)
-        for rows in pieces(tensor):
-            part = tensor[rows] if indices[0] is None else tensor.index_select(0, indices[0][rows])
-            for axis, index in steps:
-                part = part.index_select(axis, index) if axis else part
-            out[rows] = part
+        for rows in pieces(tensor) if len(steps) > 1 or out.dtype != tensor.dtype else [slice(None)]:
+            part = tensor[rows] if indices[0] is None else tensor
+            *before, (last, index) = [(axis, index if axis else index[rows]) for axis, index in steps]
+            for axis, each in before:
+                part = part.index_select(axis, each)
+            if out.dtype == tensor.dtype:
+                torch.index_select(part, last, index, out=out[rows])
+            else:
+                out[rows] = part.index_select(last, index)
         return out
 
     def _by_blocks(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
