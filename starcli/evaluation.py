@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli import distributed
+from starcli.batchnorm import Folding
 from starcli.progress import SILENT, Progress
 from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size
 
@@ -77,34 +78,45 @@ def _autocast(device: torch.device, precision: str) -> Any:
     return contextlib.nullcontext()
 
 
+def _folding(network: nn.Module, precision: str) -> Folding | None:
+    """For forward passes; bf16 weights are too coarse to take BatchNorm along."""
+    return Folding(network) if precision != "bf16" and has_batch_statistics(network) else None
+
+
 def _forward(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Any, progress: Progress
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    autocast: Any,
+    folding: Folding | None,
+    progress: Progress,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
     training = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
-        for inputs, labels in batches:
-            progress.stop_if_asked()
-            # inference mode is entered anew for each batch: a generator must not leave it on in its caller
-            with torch.inference_mode():
-                with autocast:
-                    logits = network(inputs)
-                outputs = torch.log_softmax(float64(logits), dim=1)
-            yield outputs, labels.to(outputs.device)
+        with contextlib.ExitStack() as stack:
+            for number, (inputs, labels) in enumerate(batches):
+                progress.stop_if_asked()
+                if folding and number == 0:
+                    stack.enter_context(folding.applied(inputs))
+                # inference mode is entered anew for each batch: a generator must not leave it on in its caller
+                with torch.inference_mode():
+                    with autocast:
+                        logits = network(inputs)
+                    outputs = torch.log_softmax(float64(logits), dim=1)
+                yield outputs, labels.to(outputs.device)
     finally:
         for module, mode in training:
             module.training = mode
 
 
-def _score(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Any, progress: Progress = SILENT
-) -> Scores:
+def _score(outputs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+    """From log-probabilities and labels, batch by batch."""
     losses, correct, count = [], [], 0
-    for outputs, labels in _forward(network, batches, autocast, progress):
+    for found, labels in outputs:
         # kept on the device: asking for a number here would wait for each batch
-        losses.append(torch.nn.functional.nll_loss(outputs, labels, reduction="sum"))
-        correct.append((outputs.argmax(1) == labels).sum())
+        losses.append(torch.nn.functional.nll_loss(found, labels, reduction="sum"))
+        correct.append((found.argmax(1) == labels).sum())
         count += len(labels)
     return Scores(float(torch.stack(losses).sum()) / count, int(torch.stack(correct).sum()) / count, count)
 
@@ -144,7 +156,7 @@ def evaluate(
     progress: Progress = SILENT,
 ) -> Scores:
     """Mean cross-entropy (nats, summed in float64) and accuracy of `network`, in eval mode, over `split`."""
-    return _score(network, Batches(split, batch_size, device), _autocast(device, precision), progress)
+    return _score(_outputs(network, split, batch_size, device, precision, progress))
 
 
 def log_probabilities(
@@ -157,9 +169,18 @@ def log_probabilities(
     progress: Progress = SILENT,
 ) -> Tensor:
     """Log-softmax outputs over `split` in file order: (N, classes), float64, on the CPU."""
+    return _joined(_outputs(network, split, batch_size, device, precision, progress))
+
+
+def _outputs(
+    network: nn.Module, split: "Split", batch_size: int, device: torch.device, precision: str, progress: Progress
+) -> Iterator[tuple[Tensor, Tensor]]:
     batches = Batches(split, batch_size, device)
-    outputs = [o.cpu() for o, _ in _forward(network, batches, _autocast(device, precision), progress)]
-    return torch.cat(outputs)
+    return _forward(network, batches, _autocast(device, precision), _folding(network, precision), progress)
+
+
+def _joined(outputs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.cat([found.cpu() for found, _ in outputs])
 
 
 @dataclass
@@ -196,6 +217,7 @@ class Evaluator:
         self._autocast = _autocast(workspace.device, workspace.precision)
         self._batches: dict[str, Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
+        self._folding = _folding(self.network.network, workspace.precision)
 
     def _split(self, name: str) -> Batches:
         if name not in self._batches:
@@ -253,8 +275,10 @@ class Evaluator:
 
     def scores(self) -> dict[str, Scores]:
         """Loss and accuracy of what is loaded on each of `splits`."""
-        network = self.network.network
-        return {name: _score(network, self._split(name), self._autocast, self.progress) for name in self.splits}
+        return {name: _score(self._outputs(name)) for name in self.splits}
+
+    def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        return _forward(self.network.network, self._split(split), self._autocast, self._folding, self.progress)
 
     def end_scores(self, end: End) -> Mapping[str, Scores]:
         """The scores of an end, measured once and then remembered in it."""
@@ -266,6 +290,4 @@ class Evaluator:
 
     def log_probabilities(self, split: str = "test") -> Tensor:
         """Log-softmax outputs of what is loaded over a split: (N, classes), float64, on the CPU."""
-        batches = self._split(split)
-        outputs = _forward(self.network.network, batches, self._autocast, self.progress)
-        return torch.cat([o.cpu() for o, _ in outputs])
+        return _joined(self._outputs(split))

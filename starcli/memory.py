@@ -5,8 +5,10 @@ import gc
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """glibc's names for what `mallopt` sets: <malloc.h>."""
@@ -19,7 +21,7 @@ PIECE = 2**18
 """Elements to work on at a time: what is made of them stays in the cache, and in memory that is in use already."""
 
 
-def pieces(tensor: Tensor) -> Iterator[slice]:
+def pieces(tensor: "Tensor") -> Iterator[slice]:
     """Ranges of its first axis, each of about PIECE elements."""
     step = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
     return (slice(start, start + step) for start in range(0, len(tensor), step))
