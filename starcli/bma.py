@@ -106,7 +106,7 @@ class _Predictions:
     def between(self, position: int, t: float) -> Tensor:
         evaluator = self.evaluator
         start, stop = evaluator.vector(self.star, 0), evaluator.vector(self.sources[position], 1)
-        evaluator.load_buffers(self.star)
+        evaluator.load_buffers([self.star, self.sources[position]], [1 - t, t])
         evaluator.load_between(start, stop, t)
         output = evaluator.log_probabilities(self.split)
         evaluator.progress.step()

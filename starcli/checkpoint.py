@@ -181,15 +181,17 @@ def run_id(**settings: Any) -> Sha256:
 
 
 def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor]]:
-    """`parents` and `ancestors` fields of a file made from `parents`: all generations, each ancestor once."""
+    """`parents` and `ancestors` fields of a file made from `parents`: all generations, each ancestor once.
+
+    Weights that came back (a permutation and its inverse, an alignment that moves nothing) are those of the first file
+    that had them: an ancestor never descends from itself.
+    """
     found: dict[Sha256, Ancestor] = {}
     for parent in parents:
-        for ancestor in parent.metadata.ancestors:
-            found.setdefault(ancestor.sha256, ancestor)
         metadata = parent.metadata
-        found[parent.sha256] = Ancestor(
-            sha256=parent.sha256, name=parent.name, kind=metadata.kind, parents=metadata.parents
-        )
+        itself = Ancestor(sha256=parent.sha256, name=parent.name, kind=metadata.kind, parents=metadata.parents)
+        for ancestor in (*metadata.ancestors, itself):
+            found.setdefault(ancestor.sha256, ancestor)
     return [parent.sha256 for parent in parents], [found[key] for key in sorted(found)]
 
 

@@ -1,7 +1,7 @@
 """How good a network is: losses, accuracies and predictions over a split, with BatchNorm statistics treated alike."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from starcli import distributed
 from starcli.batchnorm import Folding
 from starcli.progress import SILENT, Progress
-from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size
+from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size, statistics_names
 
 if TYPE_CHECKING:
     from starcli.data import Split
@@ -212,9 +212,10 @@ class Evaluator:
         self.splits = splits
         self.progress = progress
         self.network: FlatNetwork = workspace.network()
-        self._buffers = self.network.buffers
         self.has_statistics = has_batch_statistics(self.network.network)
         self._autocast = _autocast(workspace.device, workspace.precision)
+        self._statistics_names = statistics_names(self.network.network)
+        self._noted = False
         self._batches: dict[str, Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
         self._folding = _folding(self.network.network, workspace.precision)
@@ -238,16 +239,21 @@ class Evaluator:
         Raises StarcliError with every tensor that is missing or has another shape.
         """
         self.network.flatten(model, out=self.network.parameters)
-        self.load_buffers(model)
+        self.load_buffers([model], [1.0])
         if not own_statistics:
             self.recalibrate()
 
-    def load_buffers(self, model: Mapping[str, Tensor]) -> None:
-        """Put a model's buffers (statistics, counters, constants) into the network, and none of its parameters."""
-        with torch.no_grad():
-            for name, value in self._buffers.items():
-                if name in model:
-                    value.copy_(model[name])
+    def load_buffers(self, models: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> None:
+        """Put the models' buffers, averaged, into the network (see `FlatNetwork.load_buffers`), and no parameters.
+
+        Statistics are estimated anew afterwards; a note names other buffers in which the models differ.
+        """
+        mixed = self.network.load_buffers(models, weights)
+        others = [name for name in mixed if name not in self._statistics_names] if sum(map(bool, weights)) > 1 else []
+        if others and not self._noted:
+            self._noted = True
+            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+            self.progress.note(f"no BatchNorm statistics, averaged like weights: {', '.join(others[:3])}{more}")
 
     def vector(self, model: Mapping[str, Tensor], slot: Literal[0, 1]) -> Tensor:
         """A model's learnable parameters (P,) in one of two reused buffers; kept if already there."""
@@ -260,7 +266,7 @@ class Evaluator:
     def load_between(self, a: Tensor, b: Tensor, t: float) -> None:
         """Put (1 - t) a + t b into the network and re-estimate its statistics; a and b are vectors (P,).
 
-        Exactly a at t = 0, b at t = 1, and a at every t where a = b. The network's buffers are left as they were.
+        Exactly a at t = 0, b at t = 1, and a at every t where a = b. Other buffers are left as they were.
         """
         with torch.no_grad():
             torch.lerp(a, b, t, out=self.network.parameters)
@@ -269,9 +275,8 @@ class Evaluator:
     def recalibrate(self) -> None:
         """BatchNorm statistics of what is loaded, anew from the training split; nothing without BatchNorm."""
         if self.has_statistics:
-            recalibrate_from_(
-                self.network.network, self._split("train"), autocast=self._autocast, progress=self.progress
-            )
+            batches = self._split("train")
+            recalibrate_from_(self.network.network, batches, autocast=self._autocast, progress=self.progress)
 
     def scores(self) -> dict[str, Scores]:
         """Loss and accuracy of what is loaded on each of `splits`."""

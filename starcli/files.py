@@ -14,10 +14,12 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from starcli import streams
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -63,6 +65,19 @@ def _is_alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
+def on_disk(path: Path) -> Iterator[Path]:
+    """`path` itself; for `-` a file named `stdin`, while the block lasts, with what stdin has to say."""
+    if str(path) != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "stdin"
+        with file.open("wb") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+        yield file
+
+
+@contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what is written there replaces `path` when the block ends well.
 
@@ -105,8 +120,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
 
     own = _unshared(tensors)
     if str(path) == "-":
-        sys.stdout.buffer.write(save(own, dict(metadata)))
-        sys.stdout.buffer.flush()
+        streams.results().buffer.write(save(own, dict(metadata)))
+        streams.results().buffer.flush()
         return
     with _replacing(path) as temporary:
         try:

@@ -115,9 +115,9 @@ def _walk(evaluator: Evaluator, a: End, b: End, ts: Sequence[float]) -> Barrier:
     """Measure the path from a to b at `ts`; ends whose scores are known are not measured again."""
     first, last = evaluator.end_scores(a), evaluator.end_scores(b)
     start, stop = evaluator.vector(a.model, 0), evaluator.vector(b.model, 1)
-    evaluator.load_buffers(a.model)
     between = []
     for t in ts[1:-1]:
+        evaluator.load_buffers([a.model, b.model], [1 - t, t])
         evaluator.load_between(start, stop, t)
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)
@@ -242,8 +242,9 @@ def interpolate(
 ) -> dict[str, Tensor]:
     """sum_i weights[i] models[i], with BatchNorm statistics re-estimated, as a full state dict on the CPU.
 
-    Weights sum to 1 and may lie outside [0, 1]; for two models that is the line, (1 - t, t). Buffers that are no
-    statistics come from the first model. Raises StarcliError for weights that do not sum to 1 within 1e-6.
+    Weights sum to 1 and may lie outside [0, 1]; for two models that is the line, (1 - t, t). Other float buffers are
+    averaged like weights, integers come from the first model. Raises StarcliError for weights that do not sum to 1
+    within 1e-6.
     """
     if len(models) != len(weights) or not models:
         raise StarcliError(f"{len(models)} models and {len(weights)} weights: there must be one weight a model")
@@ -251,7 +252,7 @@ def interpolate(
         raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
     evaluator = Evaluator(workspace, progress=progress)
     _combined(evaluator, models, weights)
-    evaluator.load_buffers(models[0])
+    evaluator.load_buffers(models, weights)
     evaluator.recalibrate()
     return evaluator.network.state()
 
@@ -276,6 +277,6 @@ def perturb(
     direction *= radius / direction.norm()
     with torch.no_grad():
         network.parameters.copy_(network.flatten(model).cpu().double().add_(direction))
-    evaluator.load_buffers(model)
+    evaluator.load_buffers([model], [1.0])
     evaluator.recalibrate()
     return network.state()

@@ -166,9 +166,11 @@ def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":
     if not known:
         return None
     first, settings = known[0]
+    # models of different networks are refused by their workspace, in better words
     problems = [
         f"{line.replace(' there', f' in {parent.name}').replace(' asked for', f' in {first.name}')}"
         for parent, theirs in known[1:]
+        if parent.metadata.architecture == first.metadata.architecture
         for line in _compared("", theirs, settings)
     ]
     if problems:

@@ -28,6 +28,11 @@ class Proved:
     proof: Proof | None
     origin: str
 
+    @property
+    def movable(self) -> bool:
+        """Whether there is anything to permute."""
+        return any(group.size > 1 for group in self.resolved.groups.values())
+
     def record(self) -> SpecRecord:
         """What a checkpoint keeps of it."""
         return SpecRecord(

@@ -255,6 +255,8 @@ def text_of(given: str) -> str:
             raise StarcliError(f"{given}: records no spec")
         return to_yaml(Resolved.from_json(record.resolved))
     archspec.load(given)  # what cannot be read is an error, not shown
+    if given == "-":
+        return archspec.stdin()
     path = archspec.spec_dir() / f"{given}.yaml" if given in archspec.shipped() else Path(given)
     return path.read_text(encoding="utf-8")
 

@@ -45,6 +45,13 @@ def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
 
 
+def statistics_names(network: nn.Module) -> set[str]:
+    """Names of what `recalibrate_` sets anew."""
+    layers = {id(layer) for layer in batch_norms(network)}
+    prefixes = [name for name, module in network.named_modules(remove_duplicate=False) if id(module) in layers]
+    return {f"{prefix}.{name}".lstrip(".") for prefix in prefixes for name in ("running_mean", "running_var")}
+
+
 def has_batch_statistics(network: nn.Module) -> bool:
     """Whether any layer of the network keeps running statistics of its inputs."""
     return bool(batch_norms(network))

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from starcli.derive import derive
 from starcli.derive.algebra import merge, reduce, relate
 from starcli.derive.atoms import Atoms
+from starcli.derive.export import export
 from starcli.derive.expressions import Writer
-from starcli.derive.trace import export, follow, start
+from starcli.derive.trace import follow, start
 from starcli.derive.values import Value, along_axis, squash
 
 torch.set_num_threads(1)

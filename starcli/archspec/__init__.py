@@ -2,7 +2,7 @@
 
 from starcli.archspec.blocks import Block, Group, SubAxis, Term
 from starcli.archspec.compare import same_symmetries
-from starcli.archspec.library import load, shipped, spec_dir
+from starcli.archspec.library import load, shipped, spec_dir, stdin
 from starcli.archspec.render import render
 from starcli.archspec.resolved import Resolved
 from starcli.archspec.spec import Spec, parse
@@ -20,4 +20,5 @@ __all__ = [
     "same_symmetries",
     "shipped",
     "spec_dir",
+    "stdin",
 ]

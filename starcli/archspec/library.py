@@ -1,6 +1,7 @@
 """Where shipped specs lie, and how one is read from there or from a path."""
 
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from pathlib import Path
 
 from starcli.archspec.reading import MAX_CHARACTERS
@@ -23,7 +24,12 @@ def shipped() -> list[str]:
 
 
 def load(path: Path | str) -> Spec:
-    """The spec in a file, or the shipped one of that name (a word without a suffix that is no file here)."""
+    """The spec in a file, or the shipped one of that name (a word without a suffix that is no file here).
+
+    `-` is stdin.
+    """
+    if str(path) == "-":
+        return parse(stdin(), "stdin")
     file = Path(path)
     if isinstance(path, str) and not file.suffix and file.name == path and not file.is_file():
         return _shipped(path)
@@ -35,6 +41,15 @@ def _shipped(name: str) -> Spec:
     if name not in shipped():
         raise unknown("spec", name, shipped())
     return parse(_text(spec_dir() / f"{name}.yaml"), f"{name}.yaml")
+
+
+@cache
+def stdin() -> str:
+    """The text on stdin, which can be read only once; at most a few megabytes are ever read."""
+    try:
+        return sys.stdin.buffer.read(4 * MAX_CHARACTERS + 1).decode()
+    except UnicodeDecodeError:
+        raise StarcliError("stdin: this is no text (UTF-8)") from None
 
 
 def _text(file: Path) -> str:

@@ -12,10 +12,11 @@ import typer
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
-from starcli.cli.inputs import read_groups
+from starcli.cli.inputs import note_what_moves, read_groups
 from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.output import Column
-from starcli.cli.targets import Job, fill, stem
+from starcli.cli.targets import Job, fill, stem, to_stdout
+from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
     from starcli.alignment import Aligned
@@ -63,11 +64,14 @@ def align(
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = fill(output, names, inputs)
     files = fill(permutation, names, [*inputs, *paths]) if permutation else []
+    if to_stdout(output) and permutation and to_stdout(permutation):
+        raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
     workspace = workspace_of([first, *others], setup.choices())
     how = {"method": method, "restarts": restarts, "seed": seed}
     with common.session(output) as (watch, results):
         spec = workspace.spec.record()
+        note_what_moves(workspace, method, watch)
         works = []
         for model, path, file in zip_longest(others, paths, files):
             facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [first, model], "spec": spec}

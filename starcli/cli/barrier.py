@@ -9,7 +9,7 @@ import typer
 
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
-from starcli.cli.inputs import TWO_WAYS, need_several, read_groups
+from starcli.cli.inputs import TWO_WAYS, need_several, note_what_moves, read_groups
 from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
 from starcli.cli.output import LOSS, Column, Results
 from starcli.cli.targets import figure
@@ -97,6 +97,7 @@ def barrier(
 
         groups = given.read()
         workspace = workspace_of([model for group in groups for model in group], setup.choices())
+        note_what_moves(workspace, align, watch)
         measure = Measure(workspace, align, restarts, seed, points, cast(Any, statistics), watch)
         ask(Show(measure, results, paint, tuple(epsilon or (0.01, 0.05, 0.1, 0.2, 0.5))), *groups)
 
@@ -171,7 +172,11 @@ class Given:
         kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
         if self.aligned_sources and len(kept) != len(self.sources):
             raise StarcliError(f"{self.aligned_sources}: has {len(kept)} models for {len(self.sources)} --sources")
-        return [*groups, *(read_groups(kept) if kept else [[]])]
+        [aligned] = read_groups(kept) if kept else [[]]
+        made_from = {parent for model in aligned for parent in model.metadata.parents}
+        if others := [source.name for source in groups[1] if aligned and source.sha256 not in made_from]:
+            raise StarcliError(f"{self.aligned_sources}: no model there was made from {', '.join(others[:5])}")
+        return [*groups, aligned]
 
 
 def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:

@@ -42,7 +42,8 @@ def bma(
     """Average the predictions of models sampled between the star and its sources, against their ensemble.
 
     A sample is a random point on the line from the star to a random source; the ensemble draws the sources themselves.
-    Rows are for 2, 3, ... models, means over the repeats, on the test split.
+    Rows are for 2, 3, ... models, means over the repeats, on the test split. Every model has its BatchNorm statistics
+    re-estimated, so that one alone may differ from what eval says of its file.
     """
     from starcli.confidence import shown
     from starcli.measuring import Measure, posterior_rows
@@ -56,6 +57,6 @@ def bma(
         measure = Measure(workspace, align, restarts, seed, progress=watch)
         rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
         for row in rows:
-            found = {**row.to_json(), "alignment": measure.described(model, solutions[0])}
+            found = {**row.to_json(), "alignment": measure.described(model, solutions[0]), "statistics": "recalibrate"}
             results.add("bma", found if results.as_json else shown(found), COLUMNS)
         paint("bma_figure", rows)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from starcli import streams
 from starcli.cli.help import page
 from starcli.errors import StarcliError
 
@@ -117,7 +118,8 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
             for name, kind in bundles.items():
                 fields = [field.name for field in dataclasses.fields(kind) if field.init]
                 values[name] = kind(**{field: values.pop(field) for field in fields})
-            function(**values)
+            with streams.reserved():
+                function(**values)
 
         numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))
         run.__dict__.update(

@@ -41,10 +41,11 @@ def fuse(
     """Fuse several models into one that costs no more than one of them.
 
     As star, with the model's own loss added to that on the lines. Shows the fused model beside each source, the best of
-    them (chosen on the validation split), their ensemble and the mean of the aligned sources.
+    them (chosen on the validation split), their ensemble and the mean of the aligned sources, all with BatchNorm
+    statistics re-estimated: eval of a source's file uses its own.
     """  # fmt: skip
     with common.session(search.output) as (watch, results):
         run = Run(search, setup, training, watch, mu, objective == "normalised")
         for made in run.all("fused"):
             for row in made.compared(run.workspace, search, watch):
-                results.add("fuse", row, COLUMNS)
+                results.add("fuse", {**row, "statistics": "recalibrate"}, COLUMNS)

@@ -71,6 +71,12 @@ def spec_record(workspace: "Workspace", watch: "Bars") -> "SpecRecord | None":
         return None
 
 
+def note_what_moves(workspace: "Workspace", method: str | None, watch: "Bars") -> None:
+    """A note where models are to be aligned that have no units to be permuted."""
+    if method not in (None, "none") and not workspace.spec.movable:
+        watch.note("alignment moves nothing: the spec has no group of units (starcli spec explain says why)")
+
+
 def aligned_to_first(
     workspace: "Workspace",
     models: "Sequence[Checkpoint]",
@@ -87,6 +93,7 @@ def aligned_to_first(
     """
     from starcli.alignment import aligner, described
 
+    note_what_moves(workspace, method, watch)
     first, *others = models
     words = sorted({described(method, restarts, first, other) for other in others})
     if "none" in words and method is None:

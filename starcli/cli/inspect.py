@@ -10,6 +10,7 @@ from starcli.cli.bundles import Common
 from starcli.cli.command import command
 from starcli.cli.output import Column
 from starcli.errors import StarcliError
+from starcli.files import on_disk
 
 if TYPE_CHECKING:
     from starcli.lineage import Description
@@ -30,7 +31,7 @@ COLUMNS = (
 
 @command("starcli inspect star.safetensors --lineage")
 def inspect_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints or permutation files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations; - is stdin.")],
     common: Common,
     *,
     lineage: Annotated[bool, typer.Option("--lineage", help="Draw what each was made from, back to training.")] = False,
@@ -44,7 +45,8 @@ def inspect_(
     broken: list[str] = []
     with common.session() as (watch, results):
         for path in files:
-            found = describe(path, verify=verify)
+            with on_disk(path) as file:
+                found = describe(file, verify=verify)
             row = found.to_json()
             if results.as_json or len(files) > 1:
                 results.add("inspect", row, COLUMNS)

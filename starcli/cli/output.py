@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from starcli import streams
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -93,7 +95,7 @@ class Results:
 
     def __init__(self, *, json_lines: bool, to_stderr: bool = False, silent: bool = False) -> None:
         self._silent = silent
-        self._stream: TextIO = sys.stderr if to_stderr else sys.stdout
+        self._stream: TextIO = sys.stderr if to_stderr else streams.results()
         self.as_json = json_lines or not self._stream.isatty()
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from starcli import streams
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command, help_asked, register
 from starcli.cli.help import page
@@ -83,7 +84,7 @@ def show(
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
     from starcli.specwork import text_of
 
-    typer.echo(text_of(spec), nl=False)
+    typer.echo(text_of(spec), streams.results(), nl=False)
 
 
 @command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
@@ -136,7 +137,7 @@ def derive(
         for note in report.notes:
             watch.note(note)
         if output is not None and to_stdout(output):
-            typer.echo(report.yaml, nl=False)
+            typer.echo(report.yaml, streams.results(), nl=False)
         elif output is not None:
             write_atomically(output, report.yaml.encode())
         results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)

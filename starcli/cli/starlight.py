@@ -10,7 +10,7 @@ from starcli import distributed, files
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Setup, Training
 from starcli.cli.command import bundle
-from starcli.cli.inputs import need_several, read_groups
+from starcli.cli.inputs import need_several, note_what_moves, read_groups
 from starcli.cli.options import (
     AlignedSourcesOpt,
     AlignOpt,
@@ -191,6 +191,7 @@ class Run:
         paths = fill(search.output, [{"seed": number} for number in search.numbers], inputs)
         settings = {**self.recipe.settings(), kind: self._settings()}
         spec = self.workspace.spec.record() if search.method else None
+        note_what_moves(self.workspace, search.method, self.watch)
         parents = [*self.sources, *self.groups[2]]
         plans = [
             plan(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ from torch import nn
 from starcli.archspec import Resolved
 from starcli.derive.branches import subject
 from starcli.derive.build import Built, Frozen, build
-from starcli.derive.trace import Trace, export, follow, start
+from starcli.derive.export import export
+from starcli.derive.trace import Trace, follow, start
 from starcli.errors import StarcliError
 from starcli.memory import uncollected
 from starcli.progress import SILENT, Progress

@@ -2,6 +2,7 @@
 
 import operator
 import re
+import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import PurePath
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 
-_TORCH = PurePath(torch.__file__).parent
+_TORCH, _OURS = PurePath(torch.__file__).parent, PurePath(__file__).parents[1]
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
 
@@ -43,6 +44,13 @@ def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
 @lru_cache(maxsize=1024)
 def _torchs(file: str) -> bool:
     return PurePath(file).is_relative_to(_TORCH)
+
+
+def raised(error: BaseException) -> list[str]:
+    """`at net.py:26: if h.sum() > 0:`, the innermost line that is neither torch's nor ours, where there is one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if not _torchs(each.filename) and not PurePath(each.filename).is_relative_to(_OURS)]
+    return [f"at {PurePath(each.filename).name}:{each.lineno}: {each.line}" for each in own[-1:]]
 
 
 def where(node: fx.Node) -> str:

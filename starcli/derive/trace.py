@@ -5,7 +5,6 @@ without a rule freezes what it touches, and is reported with the line of the mod
 """
 
 import operator
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -22,7 +21,6 @@ from starcli.derive.atoms import Atoms, Labels
 from starcli.derive.call import Call, Parameter, Unknown, fixed
 from starcli.derive.rules import RULES, elementwise, is_pointwise
 from starcli.derive.values import Value, along_axis
-from starcli.errors import StarcliError
 
 BUFFERS = ("*running_mean", "*running_var")
 _CREATION = {
@@ -90,17 +88,6 @@ def start(network: nn.Module, buffers: Sequence[str] = BUFFERS) -> Trace:
         factors = [along_axis(trace.atoms.new(n), axis, len(shape)) for axis, n in enumerate(shape) if n > 1]
         trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)))
     return trace
-
-
-def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
-    """The exported program. StarcliError where torch.export cannot follow the network."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        try:
-            return torch.export.export(network, args, dict(kwargs or {}), strict=False)
-        except Exception as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise StarcliError("the network cannot be traced", [f"{type(error).__name__}: {reason.strip()}"]) from error
 
 
 def follow(trace: Trace, program: Any) -> None:

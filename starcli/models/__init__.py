@@ -84,7 +84,9 @@ def complete(
         function = external.function_of(name, trusted=trusted)
         values = {**external.derived(name, function, input_shape, num_classes), **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
-        _try(name, network, torch.zeros(2, *input_shape), num_classes)
+        if any(parameter.is_complex() for parameter in network.parameters()):
+            raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
+        _try(name, network.float(), torch.zeros(2, *input_shape), num_classes)
         return values
     function = _function(name)
     values = checked(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
@@ -167,7 +169,7 @@ def _try(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> Non
     try:
         with torch.no_grad():
             outputs = network.eval()(inputs)
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+    except Exception as error:  # a network of the user's own may raise anything
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first]) from error
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.models.arguments import Builder, image_size_of
@@ -110,6 +112,11 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
         raise StarcliError(f"architecture {name} cannot be built", [_what(error)]) from error
     if not isinstance(network, nn.Module):
         raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
+    if any(
+        isinstance(each, UninitializedParameter | UninitializedBuffer)
+        for each in chain(network.parameters(), network.buffers())
+    ):
+        raise StarcliError(f"architecture {name} has lazy layers: give each of them its sizes")
     return network
 
 

@@ -1,6 +1,6 @@
 """A network whose learnable parameters lie in one vector: a step of lerp, of an optimiser, is one operation."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +62,27 @@ class FlatNetwork:
         """The persistent tensors that are not learnable, by name, as they lie in the network (not copies)."""
         learnable = self._learnable_names()
         return {name: tensor for name, tensor in self.network.state_dict().items() if name not in learnable}
+
+    def load_buffers(self, models: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> list[str]:
+        """Put sum_i weights[i] of the models' float buffers into the network; the names of those that differ.
+
+        What is equal in all models of any weight, and what is no float (counters, masks), is the first model's.
+        """
+        mixed = []
+        for name, value in self.buffers.items():
+            first = models[0].get(name)
+            if first is None:
+                continue
+            terms = [(model.get(name, first), weight) for model, weight in zip(models, weights, strict=True) if weight]
+            if not value.is_floating_point() or all(torch.equal(first, each) for each, _ in terms):
+                value.copy_(first)
+                continue
+            total = torch.zeros(first.shape, dtype=torch.float64)
+            for each, weight in terms:
+                total.add_(each.cpu().double(), alpha=weight)
+            value.copy_(total)
+            mixed.append(name)
+        return mixed
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""

@@ -71,7 +71,7 @@ class Subject:
         """As `run`, recording what a gradient needs."""
         inputs = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
         with precision(self.dtype):
-            found = [leaf for leaf in leaves(self.network(*inputs)) if leaf.is_floating_point() and leaf.numel()]
+            found = [leaf for leaf in leaves(self._called(inputs)) if leaf.is_floating_point() and leaf.numel()]
         if not found:
             raise StarcliError("the network returns no tensor of numbers, so nothing can be proved about it")
         if not all(bool(torch.isfinite(leaf).all()) for leaf in found):
@@ -79,6 +79,16 @@ class Subject:
                 "the network's output is not finite at random weights, so nothing can be proved about it"
             )
         return found
+
+    def _called(self, inputs: Sequence[Tensor]) -> object:
+        try:
+            return self.network(*inputs)
+        except Exception as error:  # a network of the user's own may raise anything
+            reason = (str(error).splitlines() or [""])[0]
+            raise StarcliError(
+                f"the network cannot be evaluated in {self.dtype}, as a proof has to",
+                [f"{type(error).__name__}: {reason}"],
+            ) from error
 
 
 def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
