@@ -13,6 +13,7 @@ from starcli.archspec import Resolved
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
+from starcli.proof.draws import draws
 from starcli.proof.evaluation import ROUNDED, Reference, Subject, one_alone, spreads
 from starcli.proof.redraw import calibrate_, fresh_inputs, redrawn
 
@@ -82,10 +83,8 @@ class _ProofJson(BaseModel):
     reasons: dict[str, str]
 
 
-def prove(
-    network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], *, seed: int = 0, draws: int = 2
-) -> Proof:
-    """Permute all groups of `spec` at random, `draws` times, and see whether the network's outputs stay.
+def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], *, seed: int = 0) -> Proof:
+    """Permute all groups of `spec`, by permutations that generate all (see `draws`): do the network's outputs stay?
 
     In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
     a random input: like one of the examples of `example_inputs` where the network treats each by itself, every place of
@@ -98,7 +97,7 @@ def prove(
     spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
     generator = torch.Generator().manual_seed(seed)
     bench = _Bench(network, spec, state, example_inputs, generator)
-    worst, failed = bench.bisected(draws)
+    worst, failed = bench.bisected()
     reasons = {group: f"permuting it changes the output; it stands on {_some(spec.bearing[group])}" for group in failed}
     undecided = bench.undecided([group for group in spec.groups if group not in failed])
     for group, tensors in undecided.items():
@@ -135,6 +134,7 @@ class _Bench:
             if tensor.dtype != self.base[name].dtype or not torch.equal(tensor, self.base[name]):
                 self.base[name] = tensor.clone()
         self.controls = Controls(spec, self.base, generator)
+        self.draws = draws(spec, generator)
         found = self._by_derivatives(drawn)
         self.subject.become(torch.float64, self.base)
         # The spread of float32 is good enough for a unit of measure; the outputs are not.
@@ -154,7 +154,7 @@ class _Bench:
         except StarcliError:
             return None
         together = Reference(self.subject, drawn[0], outputs, scale)
-        if alone and self.changed_by(lively(self.spec, self.generator), together) < ROUNDED:
+        if alone and self.changed_by(self.draws[0], together) < ROUNDED:
             self.controls.by_derivatives(alone)
             if not self.controls.open:
                 return alone
@@ -183,15 +183,14 @@ class _Bench:
         """Groups that stand on the tensor."""
         return {group for block in self.spec.blocks.get(tensor, ()) for group in block.groups if group is not None}
 
-    def bisected(self, draws: int) -> tuple[float, set[str]]:
-        """The worst difference over `draws` permutations of all groups together, and the groups that cause it."""
+    def bisected(self) -> tuple[float, set[str]]:
+        """The worst difference over the draws, of all groups together, and the groups that cause it."""
         worst, failed = 0.0, set(self._torn())
-        for _ in range(draws):
-            permutation = lively(self.spec, self.generator)
+        for permutation in self.draws:
             found = self.changed_by(permutation, self.reference)
             worst = max(worst, found)
             if not found < TOLERANCE:
-                failed |= self._guilty(permutation, list(self.spec.groups))
+                failed |= self._guilty(permutation, [name for name in self.spec.groups if name in permutation.moving])
         return worst, failed
 
     def _torn(self) -> set[str]:
@@ -225,19 +224,10 @@ class _Bench:
         return found
 
 
-def lively(spec: Resolved, generator: torch.Generator) -> Permutation:
-    """A random permutation that leaves no group (of more than one unit, in any parent) as it is."""
-    index = {}
-    for group, drawn in Permutation.random(spec, generator).index.items():
-        still = (drawn == torch.arange(drawn.shape[-1])).all(dim=-1, keepdim=True)
-        index[group] = torch.where(still, drawn.roll(1, dims=-1), drawn)
-    return Permutation(spec, index)
-
-
 def _only(permutation: Permutation, groups: Sequence[str]) -> Permutation:
     """The permutation with all other groups at rest."""
     rest = Permutation.identity(permutation.spec).index
     return Permutation(permutation.spec, {**rest, **{group: permutation.index[group] for group in groups}})
 
 
-__all__ = ["TOLERANCE", "Proof", "Verdict", "lively", "prove"]
+__all__ = ["TOLERANCE", "Proof", "Verdict", "prove"]
