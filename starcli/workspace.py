@@ -242,6 +242,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+MISFITS = 12
+"""As many lines tell what is wrong; where all names differ, a hundred say no more."""
+
+
 def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:
     """Each checkpoint must have exactly the network's tensors, all finite, and as many classes as the data.
 
@@ -253,7 +257,9 @@ def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> 
     for checkpoint in checkpoints:
         problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.opened(), expected)]
     if problems:
-        raise StarcliError(f"the weights do not fit the network {workspace.architecture.name}", problems[:50])
+        more = [f"and {len(problems) - MISFITS} more"] if len(problems) > MISFITS else []
+        summary = f"the weights do not fit the network {workspace.architecture.name}"
+        raise StarcliError(summary, [*problems[:MISFITS], *more])
     network = models.runnable(network)
     with torch.no_grad():
         outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape))
