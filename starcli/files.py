@@ -205,19 +205,29 @@ class StateFile:
     """Where a long run of one target keeps what it needs to go on: `target.safetensors` has `target.safetensors.state`.
 
     A state carries the `run_id` of its run; a state of another run is an error unless `force`, which discards it.
+    It also carries `facts`, plain values, of which `differences` says in lines how they differ from those of now.
     """
 
-    def __init__(self, target: Path, run_id: str, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        target: Path,
+        run_id: str,
+        *,
+        force: bool = False,
+        facts: Mapping[str, Any] | None = None,
+        differences: Callable[[Mapping[str, Any]], list[str]] | None = None,
+    ) -> None:
         self.path = target.with_name(target.name + ".state")
         self.run_id = run_id
         self.force = force
+        self.facts, self.differences = facts, differences
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the state by `state`: tensors, numbers, strings and containers of them."""
         import torch
 
         buffer = io.BytesIO()
-        torch.save({"run_id": self.run_id, "state": dict(state)}, buffer)
+        torch.save({"run_id": self.run_id, "facts": json.dumps(self.facts), "state": dict(state)}, buffer)
         write_atomically(self.path, buffer.getvalue())
 
     def load(self) -> dict[str, Any] | None:
@@ -236,10 +246,15 @@ class StateFile:
         if found != self.run_id:
             if self.force:
                 return None
-            raise StarcliError(
-                f"{self.path}: belongs to a run with other settings", ["--force discards it and starts anew"]
-            )
+            problems = [*self._differences(content.get("facts")), "--force discards it and starts anew"]
+            raise StarcliError(f"{self.path}: belongs to a run with other settings", problems)
         return state
+
+    def _differences(self, facts: object) -> list[str]:
+        """None where the state does not say, or says what makes no sense."""
+        with contextlib.suppress(ValueError, TypeError):
+            return self.differences(json.loads(str(facts))) if self.differences else []
+        return []
 
     def remove(self) -> None:
         """Forget the state: the run is finished."""

@@ -135,6 +135,7 @@ def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
     other = run_here(*words[:-2], "--lr", 0.3, "-o", "2.safetensors")
     assert other.status == 1
     assert "other settings" in other.err
+    assert "lr: 0.1 there, 0.3 asked for" in other.err
     monkeypatch.setattr(Run, "_end_epoch", original)
     assert run_here(*words).status == 0
     assert (place / "2.safetensors").read_bytes() == solutions[2].read_bytes()

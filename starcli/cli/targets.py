@@ -171,7 +171,15 @@ class Job:
         """Where a long run saves what it needs to go on; nowhere when the output is stdout."""
         if to_stdout(self.path):
             return None
-        return files.StateFile(self.path, self.plan.run_id, force=self.force)
+        facts = self.plan.metadata().model_copy(update={"spec": None}).model_dump(mode="json")
+        return files.StateFile(
+            self.path, self.plan.run_id, force=self.force, facts=facts, differences=self._differences
+        )
+
+    def _differences(self, facts: Mapping[str, Any]) -> list[str]:
+        from starcli.checkpoint import Metadata
+
+        return self.plan.differences(Metadata.model_validate(facts))
 
     @contextlib.contextmanager
     def making(self) -> Iterator[bool]:
