@@ -1,4 +1,4 @@
-"""The permutations that a proof tries: they generate all, and no two small groups always move together."""
+"""The permutations that a proof tries: they generate all, and no two small groups always move alike."""
 
 import itertools
 import math
@@ -42,15 +42,19 @@ def test_draws_generate_every_permutation(size: int) -> None:
         assert generated(*moves) == math.factorial(size)
 
 
-def test_every_group_moves_twice_and_small_ones_apart() -> None:
-    spec = chain(2, 9, 3, 2, 4, 2, 1)
-    made = draws(spec, generator(0))
-    when = {name: tuple(name in each.moving for each in made) for name, group in spec.groups.items() if group.size > 1}
-    assert len(made) == 4
-    assert all(sum(each) >= 2 for each in when.values())
-    small = [when[name] for name in when if spec.groups[name].size <= SMALL]
-    assert len(set(small)) == len(small)
-    assert len(draws(chain(8, 16), generator(0))) == 2
+def test_no_two_small_groups_move_alike() -> None:
+    for sizes, count in (((8, 16), 2), ((2, 9, 3, 2, 4, 2, 1), 2), ((2,) * 4, 3), ((3,) * 7, 3), ((4,) * 24, 2)):
+        spec = chain(*sizes)
+        made = draws(spec, generator(0))
+        assert len(made) == count
+        moves = {
+            name: tuple(tuple(each.index[name].tolist()) for each in made)
+            for name, group in spec.groups.items()
+            if 1 < group.size <= SMALL
+        }
+        assert len(set(moves.values())) == len(moves)
+        for index in moves.values():
+            assert generated(*index) == math.factorial(len(index[0]))
 
 
 class Products(nn.Module):
