@@ -20,6 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from starcli import modes
+
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 EXAMPLES = 4
@@ -57,17 +59,13 @@ class Folding:
             yield
 
     def _find(self, inputs: Tensor) -> list[_Pair]:
-        modes = [(module, module.training) for module in self.network.modules()]
-        self.network.eval()
-        try:
-            with torch.no_grad():
+        with modes.kept(self.network), torch.no_grad():
+            self.network.eval()
+            try:
                 pairs = [self._pair(layer, norm) for layer, norm in _found(self.network, inputs)]
                 return pairs if self._harmless(pairs, inputs) else []
-        except Exception:  # of any kind: the network takes no such small batch, or looks into its layers
-            return []
-        finally:
-            for module, mode in modes:
-                module.training = mode
+            except Exception:  # of any kind: the network takes no such small batch, or looks into its layers
+                return []
 
     def _pair(self, layer: str, norm: str) -> _Pair:
         original = self.network.get_submodule(layer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from starcli import distributed
+from starcli import distributed, modes
 from starcli.batchnorm import Folding
 from starcli.progress import SILENT, Progress
 from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size, statistics_names
@@ -91,23 +91,18 @@ def _forward(
     progress: Progress,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
-    training = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with contextlib.ExitStack() as stack:
-            for number, (inputs, labels) in enumerate(batches):
-                progress.stop_if_asked()
-                if folding and number == 0:
-                    stack.enter_context(folding.applied(inputs))
-                # inference mode is entered anew for each batch: a generator must not leave it on in its caller
-                with torch.inference_mode():
-                    with autocast:
-                        logits = network(inputs)
-                    outputs = torch.log_softmax(float64(logits), dim=1)
-                yield outputs, labels.to(outputs.device)
-    finally:
-        for module, mode in training:
-            module.training = mode
+    with modes.kept(network), contextlib.ExitStack() as stack:
+        network.eval()
+        for number, (inputs, labels) in enumerate(batches):
+            progress.stop_if_asked()
+            if folding and number == 0:
+                stack.enter_context(folding.applied(inputs))
+            # inference mode is entered anew for each batch: a generator must not leave it on in its caller
+            with torch.inference_mode():
+                with autocast:
+                    logits = network(inputs)
+                outputs = torch.log_softmax(float64(logits), dim=1)
+            yield outputs, labels.to(outputs.device)
 
 
 def _score(outputs: Iterable[tuple[Tensor, Tensor]]) -> Scores:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from starcli import distributed
+from starcli import distributed, modes
 from starcli.errors import StarcliError
 from starcli.progress import SILENT, Progress
 
@@ -104,25 +104,23 @@ def _observe(moments: _Moments, module: nn.Module, arguments: tuple[Any, ...], o
 @contextmanager
 def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_Moments]]:
     """Within, only `layers` are in train mode and every batch adds to their moments; all is put back afterwards."""
-    training = [(module, module.training) for module in network.modules()]
     kept = [
         (layer, layer.momentum, None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone())
         for layer in layers
     ]
     moments = [_Moments() for _ in layers]
     hooks = [layer.register_forward_hook(partial(_observe, m)) for layer, m in zip(layers, moments, strict=True)]
-    network.eval()  # dropout off
-    for layer in layers:
-        layer.train()
-        layer.reset_running_stats()  # momentum 1 computes 0 * old + new: an infinite old value would stay
-        layer.momentum = 1.0
     try:
-        yield moments
+        with modes.kept(network):
+            network.eval()  # dropout off
+            for layer in layers:
+                layer.train()
+                layer.reset_running_stats()  # momentum 1 computes 0 * old + new: an infinite old value would stay
+                layer.momentum = 1.0
+            yield moments
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in training:
-            module.training = mode
         for layer, momentum, tracked in kept:
             layer.momentum = momentum
             if tracked is not None:

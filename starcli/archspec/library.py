@@ -3,6 +3,7 @@
 import sys
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from starcli.archspec.reading import MAX_CHARACTERS
 from starcli.archspec.spec import Spec, parse
@@ -46,19 +47,20 @@ def _shipped(name: str) -> Spec:
 @cache
 def stdin() -> str:
     """The text on stdin, which can be read only once; at most a few megabytes are ever read."""
-    try:
-        return sys.stdin.buffer.read(4 * MAX_CHARACTERS + 1).decode()
-    except UnicodeDecodeError:
-        raise StarcliError("stdin: this is no text (UTF-8)") from None
+    return _decoded(sys.stdin.buffer, "stdin")
 
 
 def _text(file: Path) -> str:
     """The whole file; at most a few megabytes are ever read."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(4 * MAX_CHARACTERS + 1)
-        return data.decode()
+            return _decoded(stream, str(file))
     except OSError as error:
         raise StarcliError(f"{file}: {error.strerror or error}") from None
+
+
+def _decoded(stream: BinaryIO, source: str) -> str:
+    try:
+        return stream.read(4 * MAX_CHARACTERS + 1).decode()
     except UnicodeDecodeError:
-        raise StarcliError(f"{file}: this is no text (UTF-8)") from None
+        raise StarcliError(f"{source}: this is no text (UTF-8)") from None

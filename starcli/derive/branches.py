@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from starcli import modes
+
 
 class Subject(nn.Module):
     """A network as it is traced and proved: same tensors under the same names, fixed keyword arguments, and in eval
@@ -35,16 +37,12 @@ def subject(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[s
     putting its outermost module alone into train mode gives more outputs, the same each time."""
     if not _may_read_mode(network):
         return Subject(network, kwargs, auxiliary=False) if kwargs else network
-    modes = {module: module.training for module in network.modules()}
-    try:
+    with modes.kept(network):
         plain = Subject(network, kwargs or {}, auxiliary=False)
         whole = Subject(network, kwargs or {}, auxiliary=True)
         if _has_more(plain, whole, example_inputs):
             return whole
         return plain if kwargs else network
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _may_read_mode(network: nn.Module) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from starcli import modes
 from starcli.archspec import Resolved
 from starcli.derive.branches import subject
 from starcli.derive.build import Built, Frozen, build
@@ -80,15 +81,13 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
     """The finished trace, and the module that was traced."""
     if not any(True for _ in network.parameters()):
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
-    modes = {module: module.training for module in network.modules()}
-    try:
-        target = subject(network, inputs, kwargs).train().eval()  # forgets what it computed from weights before
-        trace = start(target)
-        follow(trace, export(target, tuple(inputs)))
-    finally:
-        network.train()  # and what it computed from weights while it was traced
-        for module, mode in modes.items():
-            module.training = mode
+    with modes.kept(network):
+        try:
+            target = subject(network, inputs, kwargs).train().eval()  # forgets what it computed from weights before
+            trace = start(target)
+            follow(trace, export(target, tuple(inputs)))
+        finally:
+            network.train()  # and what it computed from weights while it was traced
     return trace, target
 
 

@@ -124,7 +124,7 @@ class _Bench:
         example: Sequence[Tensor],
         generator: torch.Generator,
     ) -> None:
-        self.spec, self.generator = spec, generator
+        self.spec = spec
         drawn = [fresh_inputs(network, example, generator) for _ in range(2)]
         # float32: statistics and derivatives need no more, and most operators are several times faster.
         self.base = redrawn(state, generator)
