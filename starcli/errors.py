@@ -1,7 +1,7 @@
 """Every error that a user can cause, and the words that help out of it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_PROBLEMS, MAX_CHARACTERS = 200, 1000
 """What of an error is kept: a hostile file can be wrong in a million places."""
@@ -28,6 +28,11 @@ def _plain(line: str) -> str:
     if len(line) > MAX_CHARACTERS:
         line = line[:MAX_CHARACTERS] + "..."
     return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """`a, b and 7 more`: of many names the first ones."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from starcli import distributed, modes
 from starcli.batchnorm import Folding
+from starcli.errors import few
 from starcli.progress import SILENT, Progress
 from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size, statistics_names
 
@@ -247,8 +248,7 @@ class Evaluator:
         others = [name for name in mixed if name not in self._statistics_names] if sum(map(bool, weights)) > 1 else []
         if others and not self._noted:
             self._noted = True
-            more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-            self.progress.note(f"no BatchNorm statistics, averaged like weights: {', '.join(others[:3])}{more}")
+            self.progress.note(f"no BatchNorm statistics, averaged like weights: {few(others, 3)}")
 
     def vector(self, model: Mapping[str, Tensor], slot: Literal[0, 1]) -> Tensor:
         """A model's learnable parameters (P,) in one of two reused buffers; kept if already there."""

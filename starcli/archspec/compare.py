@@ -5,6 +5,7 @@ from itertools import product
 
 from starcli.archspec.blocks import Block
 from starcli.archspec.resolved import Resolved
+from starcli.errors import few
 
 Slot = tuple[object, ...]
 Atom = tuple[str, tuple[int, ...]]
@@ -104,8 +105,7 @@ class _Orbits:
 
 
 def _where(slots: frozenset[Slot]) -> str:
-    places = sorted({f"{slot[0]} axis {slot[1]}" for slot in slots})
-    return ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+    return few(sorted({f"{slot[0]} axis {slot[1]}" for slot in slots}), 4)
 
 
 def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[Slot]]) -> None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from starcli.archspec import Resolved
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls
 from starcli.proof.draws import draws
@@ -109,8 +109,7 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
 
 
 def _some(names: Sequence[str]) -> str:
-    names = list(dict.fromkeys(names))
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return few(list(dict.fromkeys(names)), 6)
 
 
 class _Bench:

@@ -15,7 +15,8 @@ SMALL = 4
 
 def draws(spec: Resolved, generator: torch.Generator) -> list[Permutation]:
     """At least two permutations. Every group is moved by a random cycle through all its units in one of them, and in
-    another by a swap of two units that follow each other in that cycle (in each parent; further ones are random).
+    another by a swap of two units that follow each other in that cycle (in each parent; further ones are random; of two
+    units the swap is the cycle).
 
     A cycle and such a swap generate every permutation: a function that both leave alone at generic weights has all of
     the group's symmetries, where random permutations leave alone with probability 1/n what has one unit less to move.
@@ -29,13 +30,14 @@ def draws(spec: Resolved, generator: torch.Generator) -> list[Permutation]:
     count = 2
     while any(len(names) > sum(1 for _ in _ways(n, count)) for n, names in small.items()):
         count += 1
+    ways = {n: _ways(n, count) for n in small}
     made = [dict(Permutation.identity(spec).index) for _ in range(count)]
     for name in groups:
-        n, shape = spec.groups[name].size, spec.index_shape(name)
-        order = torch.rand(shape, generator=generator, dtype=torch.float64).argsort(dim=-1)
+        n = spec.groups[name].size
+        order = torch.rand(spec.index_shape(name), generator=generator, dtype=torch.float64).argsort(dim=-1)
         chosen: Sequence[int] = (0, 1)
         if name in small.get(n, ()):
-            chosen, own = next(itertools.islice(_ways(n, count), small[n].index(name), None))
+            chosen, own = next(ways[n])
             order = torch.tensor(own)
         for number, index in zip(chosen, _moves(order, generator, len(chosen)), strict=True):
             made[number][name] = index
