@@ -5,7 +5,7 @@ first weights, the order of the data and the augmentation that it has alone; sum
 so that the results agree up to rounding and not to the bit. Stacking is therefore asked for, and recorded.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ from starcli.errors import StarcliError
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.progress import SILENT, Progress
+from starcli.training.batched import forward_of
 from starcli.training.engine import Batch, Run, autocast
 from starcli.training.loop import Trained, augmentation_of, final_metrics, scores_of
 from starcli.training.objective import Row
@@ -55,7 +56,7 @@ class Stack:
         self.latest = self.losses
         self.examples = 0
         flat.network.train()
-        self._forward = torch.vmap(self._one)
+        self._forward: Callable[[Tensor], Tensor] | None = None
 
     def begin_epoch(self, epoch: int) -> Row:
         """Nothing to prepare."""
@@ -95,17 +96,14 @@ class Stack:
     def _logits(self, inputs: Tensor) -> Tensor:
         """(K, B, classes). StarcliError for networks that ask for a number or call what cannot be stacked."""
         try:
-            found: Tensor = self._forward(self.leaves, self.statistics, inputs)
+            if self._forward is None:
+                self._forward = forward_of(self.flat.network, self.leaves, self.statistics, inputs)
+            return self._forward(inputs).float()
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             if "vmap" not in reason and "atching rule" not in reason:
                 raise
             raise StarcliError("this network cannot be trained stacked: leave out --stacked", [reason[:200]]) from error
-        return found.float()
-
-    def _one(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
-        """Outputs of one network for its batch."""
-        return torch.func.functional_call(self.flat.network, (parameters, buffers), (inputs,))
 
     def gradients(self) -> Sequence[Tensor | None]:
         """As the backward pass left them."""

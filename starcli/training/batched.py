@@ -1,0 +1,114 @@
+"""The forward pass of K networks at once: `torch.vmap`, or a batched product for each layer where all are linear.
+
+vmap takes linear layers apart: it adds the biases, and lays out the gradients of the weights, in passes of their own. A
+step of 100 MLPs takes it 1.2 times as long (measured).
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class _Products(torch.autograd.Function):
+    """y_k = x_k W_k^T + b_k. Autograd's own gradients of the weights would not have the layout of the weights and be
+    copied, and an activation that writes into its input would make copies if that were a view."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """x (K * B, ..., in), weight (K, out, in), bias (K, out): (K * B, ..., out)."""
+        rows = x.reshape(len(weight), -1, x.shape[-1])
+        ctx.save_for_backward(rows, weight)
+        found = x.new_empty(*x.shape[:-1], weight.shape[1])
+        products = found.view(*rows.shape[:-1], -1)
+        torch.bmm(rows, weight.mT, out=products)
+        if bias is not None:
+            products += bias[:, None]
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Of x, the weights and the biases."""
+        rows, weight = ctx.saved_tensors
+        gradient = gradients[0].reshape(*rows.shape[:-1], -1)
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weight).view(*gradients[0].shape[:-1], -1) if of_x else None,
+            torch.bmm(gradient.mT, rows) if of_weight else None,
+            gradient.sum(1) if of_bias else None,
+        )
+
+
+class BatchedLinear(nn.Module):
+    """K linear layers of K networks, for inputs (K * B, ..., in), those of a network together.
+
+    weight: (K, out, in); bias: (K, out) or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight, bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        device = x.device.type
+        weight, bias = self.weight, self.bias
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+        with torch.autocast(device, enabled=False):
+            found: Tensor = _Products.apply(x, weight, bias)
+        return found
+
+
+def forward_of(
+    network: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], examples: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """What maps inputs (K, B, ...) to the outputs (K, B, ...) of K networks with `weights` and `buffers` (K, *shape).
+
+    Batched products, where these are possible and give what vmap does on `examples`. RuntimeError where vmap cannot.
+    """
+
+    def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
+        return torch.func.functional_call(network, (weights, buffers), (inputs,))
+
+    def mapped(inputs: Tensor) -> Tensor:
+        found: Tensor = torch.vmap(one)(weights, buffers, inputs)
+        return found
+
+    whole = batched(network, weights)
+    if whole is None:
+        return mapped
+
+    def together(inputs: Tensor) -> Tensor:
+        found: Tensor = whole(inputs.flatten(0, 1))
+        return found.view(*inputs.shape[:2], *found.shape[1:])
+
+    with torch.no_grad(), torch.autocast(examples.device.type, enabled=False):
+        expected = mapped(examples)
+        try:
+            found = together(examples)
+        except RuntimeError:  # the size of a batch is written into the forward pass
+            return mapped
+    same = torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    return together if same else mapped
+
+
+def batched(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module | None:
+    """`network` for examples (K * B, ...), those of each of K networks together, which reads the (K, *shape) `weights`.
+
+    None where something but linear layers holds parameters or buffers. It computes what K networks do where the others
+    of its operators treat each example by itself: that is for the caller to compare.
+    """
+    names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
+    layers = [module for module in network.modules() if type(module) is nn.Linear]
+    held: set[Tensor] = {parameter for layer in layers for parameter in layer.parameters()}
+    if held != set(names) or not set(names.values()) <= set(weights) or any(True for _ in network.buffers()):
+        return None
+
+    def stacked(parameter: Tensor | None) -> Tensor | None:
+        return None if parameter is None else weights[names[parameter]]
+
+    replaced = {id(layer): BatchedLinear(weights[names[layer.weight]], stacked(layer.bias)) for layer in layers}
+    return copy.deepcopy(network, replaced)
