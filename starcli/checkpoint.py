@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from starcli import __version__, files, tensorfile
 from starcli.errors import StarcliError
@@ -49,6 +49,15 @@ class Architecture(_Record):
     name: str = Field(max_length=200)
     arguments: dict[str, Any] = {}
     input_shape: list[int]
+    input_dtype: Literal["float32", "int64"] = "float32"
+    """int64 for tokens; left out of files and hashes where it is float32, as before there were others."""
+
+    @model_serializer(mode="wrap")
+    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = fields(self)
+        if self.input_dtype == "float32":
+            found.pop("input_dtype", None)
+        return found
 
 
 class SpecRecord(_Record):

@@ -20,7 +20,7 @@ from starcli.path import Align, Barrier, Model, barriers
 from starcli.progress import SILENT, Progress
 from starcli.registry import METHODS, resolve
 from starcli.report import TRAINED, UNALIGNED, StarReport, star_report
-from starcli.workspace import Workspace
+from starcli.workspace import Workspace, record_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Measure:
         how = {"method": self.method, "restarts": self.restarts, "seed": self.seed}
         return {
             "architecture": self.workspace.architecture.model_dump(mode="json"),
-            "data": self.workspace.data_record().model_dump(mode="json"),
+            "data": record_of(self.workspace.dataset).model_dump(mode="json"),
             "align": {**how, "spec": self.workspace.spec.resolved.sha256} if self.aligns else None,
             "points": self.points,
             "statistics": self.statistics,

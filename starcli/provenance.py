@@ -124,7 +124,7 @@ def plan(
         {**settings, **precision},
         seed,
         workspace.architecture,
-        workspace.data_record(),
+        workspace.data,
         spec or workspace.record,
         parents,
     )

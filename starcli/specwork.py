@@ -5,27 +5,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from starcli import __version__, archspec, checkpoint, models
 from starcli.archspec import Resolved
+from starcli.checkpoint import Architecture
 from starcli.data import open_data
 from starcli.derive import Derived, derive, derive_and_prove, subject
 from starcli.derive.folding import to_yaml
 from starcli.errors import StarcliError
-from starcli.models import external
-from starcli.models.arguments import checked as checked_arguments
+from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.progress import SILENT, Progress
 from starcli.proof import Proof, prove
-from starcli.registry import ARCHITECTURES, resolve
+from starcli.registry import ARCHITECTURES
 from starcli.workspace import Choices
-
-IMAGE = (3, 224, 224)
-"""Input of an architecture from a library of image classifiers, where nothing else is said."""
-
-BATCH = 2
-"""Examples in an example input: tracing must not take the batch for an axis of size 1."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +32,27 @@ class Network:
     shipped: archspec.Spec | None
 
     @classmethod
-    def of(cls, choices: Choices, given: str | None, *, shape: str | None = None, dtype: str = "float32") -> "Network":
+    def of(cls, choices: Choices, given: str | None) -> "Network":
         """The network that the flags name; without `--arch`, that of a checkpoint or of a shipped spec's name."""
-        name, arguments, recorded = choices.arch, dict(choices.arch_args), None
-        if name is None and given is not None and _is_checkpoint(given):
-            architecture = checkpoint.read_metadata(Path(given))[1].architecture
-            if architecture is None:
+        recorded = None
+        if given is not None and _is_checkpoint(given):
+            recorded = checkpoint.read_metadata(Path(given))[1].architecture
+            if recorded is None and choices.arch is None:
                 raise StarcliError(f"{given}: does not say what network it is; give --arch")
-            name, recorded = architecture.name, tuple(architecture.input_shape)
-            arguments = {**architecture.arguments, **arguments}
-        elif name is None and given in ARCHITECTURES:
-            name = given
+        if recorded is not None and choices.arch not in (None, recorded.name):
+            recorded = None
+        name = choices.arch or (recorded.name if recorded else given if given in ARCHITECTURES else None)
         if name is None:
             raise StarcliError("--arch is needed: the network that the spec is of")
-        input_shape = _input_shape(name, arguments, choices, recorded, shape)
+        arguments = {**(recorded.arguments if recorded else {}), **choices.arch_args}
+        shape = tuple(_input_shape(name, arguments, choices, recorded))
+        dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
         trusted = choices.arch is not None
-        module = models.build(name, trusted=trusted, **_fitted(name, arguments, input_shape, trusted=trusted))
+        complete = fitted(name, arguments, shape, trusted=trusted)
+        module = models.build(name, trusted=trusted, **complete)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
-        shipped = models.specification(name, _fitted(name, arguments, input_shape, trusted=trusted))
-        spec, variables = shipped or (None, {})
-        return cls(name, module, (_example(input_shape, dtype),), {**integers, **variables}, spec)
+        spec, variables = models.specification(name, complete) or (None, {})
+        return cls(name, module, (example(shape, dtype),), {**integers, **variables}, spec)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -90,49 +84,13 @@ def _is_checkpoint(given: str) -> bool:
     return given.endswith(".safetensors")
 
 
-def _input_shape(
-    name: str, arguments: Mapping[str, Any], choices: Choices, recorded: tuple[int, ...] | None, shape: str | None
-) -> tuple[int, ...]:
+def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:
     """The shape of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
-    if shape is not None:
-        return _parsed(shape)
+    if choices.input is not None:
+        return list(parsed_shape(choices.input))
     if choices.data is not None:
-        return open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape
-    if recorded is not None:
-        return recorded
-    if external.is_external(name):
-        if name.partition(":")[0] in ("torchvision", "timm"):
-            return IMAGE
-        raise StarcliError(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
-    values = checked_arguments(name, resolve(ARCHITECTURES, "architecture", name), arguments)
-    if "input_size" in values:
-        return (int(values["input_size"]),)
-    size = values.get("image_size", IMAGE[1] if name in ("resnet18", "resnet50") else 32)
-    return (int(values["in_channels"]), *((size, size) if isinstance(size, int) else tuple(size)))
-
-
-def _parsed(shape: str) -> tuple[int, ...]:
-    words = shape.split(",")
-    if len(words) < 2 or not all(word.strip().isdecimal() and int(word) > 0 for word in words):
-        raise StarcliError(f"--input {shape}: expected sizes, batch included, as in 1,3,224,224")
-    return tuple(int(word) for word in words[1:])
-
-
-def _fitted(name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...], *, trusted: bool) -> dict[str, Any]:
-    """Arguments of a registry architecture completed for its input; those of others as they are."""
-    if external.is_external(name):
-        return dict(arguments)
-    values = checked_arguments(name, resolve(ARCHITECTURES, "architecture", name), arguments)
-    classes = int(values["num_classes"])
-    return models.complete(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted)
-
-
-def _example(input_shape: tuple[int, ...], dtype: str) -> Tensor:
-    if dtype == "int64":
-        return torch.zeros(BATCH, *input_shape, dtype=torch.int64)  # the proof draws from the vocabulary
-    if dtype != "float32":
-        raise StarcliError(f"--input-dtype {dtype}: expected float32 or int64")
-    return torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+        return list(open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape)
+    return list(usual_shape(name, arguments)) if recorded is None else recorded.input_shape
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ SMALL = 4_000_000
 and two such programs on one machine slow each other a hundredfold (measured: a step of 14 ms became 1.8 s)."""
 
 
-def operations(network: nn.Module, input_shape: tuple[int, ...]) -> int:
+def operations(network: nn.Module, example: torch.Tensor) -> int:
     """Floating-point operations of a forward pass, an example: two for each weight that meets an activation.
 
-    Counted over convolutions and linear layers, in a pass over two examples.
+    Counted over convolutions and linear layers, in a pass over the examples (B, ...).
     """
     counts: list[int] = []
 
@@ -35,18 +35,18 @@ def operations(network: nn.Module, input_shape: tuple[int, ...]) -> int:
     device = next(network.parameters()).device
     try:
         with torch.no_grad():
-            network.eval()(torch.empty(2, *input_shape, device=device))
+            network.eval()(example.to(device))
     finally:
         for hook in hooks:
             hook.remove()
-    return sum(counts) // 2
+    return sum(counts) // len(example)
 
 
-def choose_threads(network: nn.Module, input_shape: tuple[int, ...], asked: int | None) -> None:
+def choose_threads(network: nn.Module, example: torch.Tensor, asked: int | None) -> None:
     """Set torch's CPU threads for this process: as asked, or one for a small network, or all that there are."""
     if asked is not None:
         torch.set_num_threads(asked)
-    elif torch.get_num_threads() > 1 and operations(network, input_shape) < SMALL:
+    elif torch.get_num_threads() > 1 and operations(network, example) < SMALL:
         torch.set_num_threads(1)
 
 

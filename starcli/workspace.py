@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from starcli import models
+from starcli.agreement import refuse_differences, refuse_misfits
 from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data import Dataset, needs_path, open_data
 from starcli.errors import StarcliError
 from starcli.memory import keep_freed_memory
 from starcli.models.flat import FlatNetwork
+from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.specs import Proved, find
 from starcli.threads import choose_threads
 
@@ -40,6 +42,16 @@ class Choices:
     device: str = "auto"
     precision: str = "fp32"
     threads: int | None = None
+    input: str | None = None
+    """Shape of an example input, batch included, of a network that has no data."""
+    input_dtype: str | None = None
+
+    @property
+    def names_data(self) -> bool:
+        """Whether anything is said of data, apart from where public ones lie."""
+        return self.download or any(
+            each is not None for each in (self.data, self.limit, self.val_fraction, self.split_seed)
+        )
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,14 +66,24 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Architecture, data and device of one command; networks are built and the spec is found when asked for."""
+    """Architecture, data and device of one command; networks are built and the spec is found when asked for.
+
+    data: what checkpoints keep of the data, where there are any. opened: the data, where the command is known to need
+        them; else they are opened when they are asked for.
+    """
 
     architecture: Architecture
-    dataset: Dataset
+    data: DataRecord | None
     device: torch.device
     precision: str
     choices: Choices
     record: SpecRecord | None = None
+    opened: Dataset | None = None
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data. StarcliError where nothing says which."""
+        return self.opened or _open(self.choices, self.data)
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded)."""
@@ -90,15 +112,15 @@ class Workspace:
         return find(
             self.architecture,
             self._build(),
-            (torch.randn(2, *self.architecture.input_shape, generator=torch.Generator().manual_seed(0)),),
+            (self.example(),),
             file=self.choices.spec,
             record=self.record,
             accept_unproved=self.choices.unproved,
         )
 
-    def data_record(self) -> DataRecord:
-        """What a checkpoint keeps of the data."""
-        return record_of(self.dataset)
+    def example(self) -> Tensor:
+        """Two inputs as the network takes them."""
+        return example(self.architecture.input_shape, self.architecture.input_dtype)
 
 
 def record_of(dataset: Dataset) -> DataRecord:
@@ -121,56 +143,84 @@ def new_workspace(choices: Choices) -> Workspace:
     if choices.arch is None:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
     dataset = _open(choices, None)
-    architecture = _chosen(choices.arch, choices, dataset)
-    workspace = Workspace(architecture, dataset, choose_device(choices.device), choices.precision, choices)
-    choose_threads(models.runnable(workspace.outline()), dataset.input_shape, choices.threads)
+    record = record_of(dataset)
+    architecture = _chosen(choices.arch, choices, record)
+    device = choose_device(choices.device)
+    workspace = Workspace(architecture, record, device, choices.precision, choices, opened=dataset)
+    choose_threads(models.runnable(workspace.outline()), workspace.example(), choices.threads)
     keep_freed_memory()
     return workspace
 
 
-def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices) -> Workspace:
-    """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported."""
+def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices, *, data: bool = True) -> Workspace:
+    """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported.
+
+    Without `data`, for what only renames or averages weights, none are opened that the command line does not name, and
+    there need not be any.
+    """
     first = checkpoints[0]
-    _refuse_differences(checkpoints)
-    _require_flags(first.metadata, choices)
-    record = first.metadata.data
-    dataset = _open(choices, record)
-    recorded = first.metadata.architecture
-    if choices.arch is not None:
-        # the same name again, as networks outside the registry need it, keeps the arguments that are recorded
-        kept = recorded.arguments if recorded is not None and recorded.name == choices.arch else {}
-        architecture = _chosen(choices.arch, choices, dataset, kept)
-    elif recorded is not None:
-        architecture = recorded
-    else:
-        raise StarcliError(f"{first.name}: does not say what network it is; give --arch and --data")
-    workspace = Workspace(
-        architecture, dataset, choose_device(choices.device), choices.precision, choices, first.metadata.spec
-    )
-    network = _refuse_misfits(workspace, checkpoints)
-    choose_threads(network, dataset.input_shape, choices.threads)
+    refuse_differences(checkpoints)
+    _require_flags(first.metadata, choices, data=data)
+    opened = _open(choices, first.metadata.data) if data or choices.names_data else None
+    record = first.metadata.data if opened is None else record_of(opened)
+    architecture = _agreed(first, choices, record, data=data)
+    if record is not None and (choices.input or architecture.input_dtype != "float32"):
+        said = f"the data {record.name} say what an input is: --input is for networks without data"
+        tokens = f"the network {architecture.name} takes tokens, the data {record.name} are none"
+        raise StarcliError(said if choices.input else tokens)
+    device = choose_device(choices.device)
+    workspace = Workspace(architecture, record, device, choices.precision, choices, first.metadata.spec, opened)
+    network = _fitting(workspace, checkpoints)
+    choose_threads(network, workspace.example(), choices.threads)
     keep_freed_memory()
     return workspace
+
+
+def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, data: bool) -> Architecture:
+    """The architecture that the command line names, or the one that the checkpoints record."""
+    recorded = first.metadata.architecture
+    if choices.arch is None:
+        if recorded is None:
+            raise StarcliError(
+                f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}"
+            )
+        return recorded
+    # the same name again, as networks outside the registry need it, keeps what is recorded
+    kept = recorded if recorded is not None and recorded.name == choices.arch else None
+    if record is not None:
+        return _chosen(choices.arch, choices, record, kept.arguments if kept else {})
+    given = {**(kept.arguments if kept else {}), **choices.arch_args}
+    if choices.input is not None:
+        shape = parsed_shape(choices.input)
+    else:
+        shape = tuple(kept.input_shape) if kept else usual_shape(choices.arch, given)
+    fields = {
+        "name": choices.arch,
+        "arguments": fitted(choices.arch, given, shape, trusted=True),
+        "input_shape": list(shape),
+        "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
+    }
+    return Architecture.model_validate(fields)
 
 
 def _chosen(
-    name: str, choices: Choices, dataset: Dataset, recorded: Mapping[str, Any] = MappingProxyType({})
+    name: str, choices: Choices, data: DataRecord, recorded: Mapping[str, Any] = MappingProxyType({})
 ) -> Architecture:
     """The architecture that the command line names, which alone may name one outside the registry.
 
     Arguments that it does not give are as `recorded`, then as the data and the defaults have them.
     """
-    shape = dataset.input_shape
+    shape = tuple(data.input_shape)
     given = {**recorded, **choices.arch_args}
-    arguments = models.complete(name, given, input_shape=shape, num_classes=dataset.num_classes, trusted=True)
+    arguments = models.complete(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
     return Architecture(name=name, arguments=arguments, input_shape=list(shape))
 
 
-def _require_flags(metadata: Metadata, choices: Choices) -> None:
+def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
     """Say at once all that a checkpoint must not or cannot tell: code to import, and where data lie."""
     record, architecture = metadata.data, metadata.architecture
     problems = []
-    if choices.data is None and record is not None and needs_path(record.name):
+    if data and choices.data is None and record is not None and needs_path(record.name):
         problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
     if choices.arch is None and architecture is not None and models.is_external(architecture.name):
         problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
@@ -182,6 +232,8 @@ def _open(choices: Choices, record: DataRecord | None) -> Dataset:
     name = choices.data or (record.name if record else None)
     if name is None:
         raise StarcliError("--data is needed: the checkpoint does not say what it was trained on")
+    if choices.data is None and needs_path(name):
+        raise StarcliError(f"--data is needed: {name} data, and no file keeps a path")
 
     def chosen(given: Any, recorded: Any) -> Any:
         return recorded if given is None and record is not None else given
@@ -204,83 +256,19 @@ def _open(choices: Choices, record: DataRecord | None) -> Dataset:
     return dataset
 
 
-def _refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
-    """All checkpoints must have the architecture, spec, data and split of the first."""
-    first, problems = checkpoints[0], []
-    for other in checkpoints[1:]:
-        for what in ("architecture", "data", "spec"):
-            mine, theirs = _settled(first.metadata, what), _settled(other.metadata, what)
-            if mine is None or theirs is None:
-                continue
-            different = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
-            if "name" in different:
-                different = ["name"]  # all else follows from it
-            problems += [
-                f"{what} {key}: {_short(theirs.get(key))} in {other.name}, {_short(mine.get(key))} in {first.name}"
-                for key in different
-            ]
-            if different:
-                break
-    if problems:
-        raise StarcliError("the checkpoints do not belong together", problems)
+def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:
+    """A network that can be run, of which each checkpoint has exactly the tensors, with as many classes as the data.
 
-
-def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:
-    """What a checkpoint says of its architecture, data or spec, arguments beside the rest; of a spec the hash."""
-    record = getattr(metadata, what)
-    if record is None:
-        return None
-    fields: dict[str, Any] = record.model_dump(mode="json", include={"sha256"} if what == "spec" else None)
-    arguments = fields.pop("arguments", {})
-    return {**fields, **arguments}
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    if isinstance(value, str) and len(value) == 64:
-        return value[:12]  # a hash
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-MISFITS = 12
-"""As many lines tell what is wrong; where all names differ, a hundred say no more."""
-
-
-def _refuse_misfits(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:
-    """Each checkpoint must have exactly the network's tensors, all finite, and as many classes as the data.
-
-    Returns a network that can be run; it takes memory only once the files are seen to hold as many weights.
+    It takes memory only once the files are seen to hold as many weights.
     """
-    network = workspace.outline()
-    expected = network.state_dict()
-    problems = []
-    for checkpoint in checkpoints:
-        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.opened(), expected)]
-    if problems:
-        more = [f"and {len(problems) - MISFITS} more"] if len(problems) > MISFITS else []
-        summary = f"the weights do not fit the network {workspace.architecture.name}"
-        raise StarcliError(summary, [*problems[:MISFITS], *more])
-    network = models.runnable(network)
-    with torch.no_grad():
-        outputs = network.eval()(torch.zeros(2, *workspace.architecture.input_shape))
-    if tuple(outputs.shape) != (2, workspace.dataset.num_classes):
-        raise StarcliError(
-            f"the network has outputs of shape {tuple(outputs.shape[1:])}, the data {workspace.dataset.name} "
-            f"has {workspace.dataset.num_classes} classes"
-        )
+    outline = workspace.outline()
+    refuse_misfits(checkpoints, outline.state_dict(), workspace.architecture.name)
+    network = models.runnable(outline)
+    if workspace.data is not None:
+        name, data = workspace.architecture.name, workspace.data
+        classes = models.tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
+        if classes != data.num_classes:
+            raise StarcliError(
+                f"the network has outputs of shape ({classes},), the data {data.name} has {data.num_classes} classes"
+            )
     return network
-
-
-def misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `tensors` from being a state of a network whose state is `expected`, one line each."""
-    problems = [f"{name}: missing" for name in expected if name not in tensors]
-    problems += [f"{name}: not in the network" for name in tensors if name not in expected]
-    for name in expected.keys() & tensors.keys():
-        found, wanted = tensors[name], expected[name]
-        if found.shape != wanted.shape:
-            problems.append(f"{name}: shape {tuple(found.shape)}, the network has {tuple(wanted.shape)}")
-        elif found.is_floating_point() != wanted.is_floating_point():
-            problems.append(f"{name}: {found.dtype}, the network has {wanted.dtype}")
-        elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
-            problems.append(f"{name}: has values that are not finite")
-    return sorted(problems)

@@ -110,6 +110,12 @@ def test_a_network_of_ones_own(place):
     assert run_here("spec", "check", "mine.yaml", *words).rows[0]["proved"]
 
 
+def test_a_type_of_inputs_that_there_is_not_is_a_wrong_word():
+    ran = run_here("spec", "derive", *MLP, "--input-dtype", "complex")
+    assert ran.status == 2
+    assert "--input-dtype" in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -117,7 +123,6 @@ def test_a_network_of_ones_own(place):
         (["derive", "--arch", "no_such_module:build", "--input", "1,3"], "no_such_module"),
         (["derive", "--arch", "torchvision:resnet19"], "resnet18"),
         (["derive", "--arch", "mine:build"], "--input"),
-        (["derive", *MLP, "--input-dtype", "complex"], "--input-dtype"),
         (["derive", *MLP, "-o", "no/where.yaml"], "mkdir"),
     ],
 )

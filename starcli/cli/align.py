@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starcli.cli.bars import Bars
-from starcli.cli.bundles import Common, Setup
+from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.inputs import note_what_moves, read_groups
 from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
@@ -41,7 +41,7 @@ def align(
     models: ModelsArg,
     output: OutputOpt,
     common: Common,
-    setup: Setup,
+    setup: NetworkSetup,
     *,
     method: MethodOpt = "weight",
     restarts: RestartsOpt = 1,
@@ -67,7 +67,7 @@ def align(
     if to_stdout(output) and permutation and to_stdout(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
-    workspace = workspace_of([first, *others], setup.choices())
+    workspace = workspace_of([first, *others], setup.choices(), data=False)
     how = {"method": method, "restarts": restarts, "seed": seed}
     with common.session(output) as (watch, results):
         spec = workspace.spec.record()

@@ -173,6 +173,37 @@ class Setup:
 
 @bundle
 @dataclasses.dataclass
+class NetworkSetup(Setup):
+    """The same for what never looks at data: an example input takes their place."""
+
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="1,3,224,224",
+            help="Shape of an input, batch included, of a network without data.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    input_dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--input-dtype",
+            metavar="TYPE",
+            help="float32, or int64 for tokens.",
+            rich_help_panel=NETWORK,
+            autocompletion=words("float32", "int64"),
+            callback=one_of("type", "float32", "int64"),
+        ),
+    ] = None
+
+    def choices(self, recipe: "Recipe | None" = None) -> "Choices":
+        """These flags."""
+        return dataclasses.replace(super().choices(recipe), input=self.input, input_dtype=self.input_dtype)
+
+
+@bundle
+@dataclasses.dataclass
 class Training:
     """The settings of a recipe as flags; None leaves them to the recipe."""
 

@@ -6,7 +6,7 @@ import glob
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperOption
@@ -141,7 +141,7 @@ def register(app: typer.Typer, function: Callable[..., None]) -> None:
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:
-    hints = inspect.get_annotations(kind, eval_str=True)
+    hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         if field.init:
             default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, Setup
+from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.options import ForceOpt, OutputOpt
 from starcli.cli.output import Column
@@ -26,15 +26,16 @@ def convert(
     model: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors file; - is stdin.")],
     output: OutputOpt,
     common: Common,
-    setup: Setup,
+    setup: NetworkSetup,
     *,
     plain: Annotated[bool, typer.Option("--plain", help="Write bare weights, for other programs.")] = False,
     force: ForceOpt = False,
 ) -> None:
     """Bring weights from elsewhere into a checkpoint, or take them out.
 
-    With --arch and --data the output says what network it is, and no later command needs to be told. With --plain, or
-    to a .pt file, it is the bare state dict. PyTorch's files are read without running any code in them.
+    With --arch and --data the output says what network it is, and no later command needs to be told; with --input in
+    place of data it can be aligned, permuted and averaged. With --plain, or to a .pt file, it is the bare state dict.
+    PyTorch's files are read without running any code in them.
     """
     from starcli.converting import is_pickled, read_any, write_plain
     from starcli.provenance import plan
@@ -44,15 +45,18 @@ def convert(
     source = read_any(model)
     plain = plain or is_pickled(path)
     known = source.metadata.architecture.name if source.metadata.architecture else None
-    if not plain and known is None and (setup.arch is None or setup.data is None):
-        raise StarcliError(f"{source.name}: does not say what network it is", ["give --arch and --data, or --plain"])
+    if not plain and known is None and (setup.arch is None or (setup.data or setup.input) is None):
+        raise StarcliError(
+            f"{source.name}: does not say what network it is",
+            ["give --arch and --data (or --input, of a network without data), or --plain"],
+        )
     with common.session(output) as (watch, results):
         if plain:
             if not to_stdout(path):
                 check_output(path, force=force)
             write_plain(path, source.tensors)
         else:
-            workspace = workspace_of([source], setup.choices())
+            workspace = workspace_of([source], setup.choices(), data=False)
             job = Job(path, plan(workspace, "model", {"convert": {"weights": source.sha256}}), watch, force=force)
             with job.making() as needed:
                 if needed:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.bundles import Common, Setup
+from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.inputs import aligned_to_first, read_groups
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
@@ -32,7 +32,7 @@ def interpolate(
     models: ModelsArg,
     output: OutputOpt,
     common: Common,
-    setup: Setup,
+    setup: NetworkSetup,
     *,
     t: Annotated[
         list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")
@@ -60,7 +60,7 @@ def interpolate(
     points = _points(len(models), t, weights, perturb, seed)
     paths = fill(output, [{"t": point.pop("t", ""), "seed": seed} for point in points], models)
     [given] = read_groups(models, distinct=False)
-    workspace = workspace_of(given, setup.choices())
+    workspace = workspace_of(given, setup.choices(), data=False)
     with common.session(output) as (watch, results):
         settings = training_settings(given[0])
         how = {} if align in (None, "none") else {"align": align, "restarts": restarts, "align_seed": seed}

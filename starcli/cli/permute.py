@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, Setup
+from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.inputs import read_groups
 from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
@@ -26,7 +26,7 @@ def permute(
     model: ModelArg,
     output: OutputOpt,
     common: Common,
-    setup: Setup,
+    setup: NetworkSetup,
     *,
     by: Annotated[
         Path | None, typer.Option("--by", metavar="FILE", help="A permutation, as align --permutation writes it.")
@@ -45,7 +45,7 @@ def permute(
         raise StarcliError("permute needs one of --by FILE and --random")
     [path] = fill(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
     [[source]] = read_groups([model])
-    workspace = workspace_of([source], setup.choices())
+    workspace = workspace_of([source], setup.choices(), data=False)
     with common.session(output) as (watch, results):
         permutation, which = chosen(workspace.spec.resolved, by, seed=seed, invert=invert)
         settings = {**training_settings(source), "permute": which}

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from starcli import streams
-from starcli.cli.bundles import Common, Setup
+from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command, help_asked, register
 from starcli.cli.help import page
 from starcli.cli.options import ForceOpt
@@ -40,10 +40,6 @@ app = typer.Typer(
 SpecArg = Annotated[
     str | None, typer.Argument(metavar="SPEC", help="A shipped spec's name, a YAML file or a checkpoint.")
 ]
-InputOpt = Annotated[
-    str | None, typer.Option("--input", metavar="1,3,224,224", help="Shape of an example input, batch included.")
-]
-DtypeOpt = Annotated[str, typer.Option("--input-dtype", help="float32, or int64 for tokens.", metavar="TYPE")]
 REPORT = (
     Column("arch", "network"),
     Column("groups", "groups", "d"),
@@ -88,9 +84,7 @@ def show(
 
 
 @command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
-def check(
-    common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32"
-) -> None:
+def check(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
 
     Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
@@ -98,7 +92,7 @@ def check(
     from starcli.specwork import Network, checked
 
     given = _named(given, setup)
-    network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
+    network = Network.of(setup.choices(), given)
     with common.session() as (_, results):
         report = checked(network, given)
         results.add("spec_check", report.row(), REPORT)
@@ -108,13 +102,11 @@ def check(
 @command("starcli spec derive --arch torchvision:resnet18 --input 1,3,224,224 -o resnet18.yaml")
 def derive(
     common: Common,
-    setup: Setup,
+    setup: NetworkSetup,
     *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout.")
     ] = None,
-    input: InputOpt = None,
-    input_dtype: DtypeOpt = "float32",
     force: ForceOpt = False,
 ) -> None:
     """Find the spec of a network by tracing it, prove it, and write it as YAML.
@@ -131,7 +123,7 @@ def derive(
     if output is not None and not to_stdout(output):
         check_place(output)
         check_output(output, force=force)
-    network = Network.of(setup.choices(), None, shape=input, dtype=input_dtype)
+    network = Network.of(setup.choices(), None)
     with common.session(output) as (watch, results):
         report = derived(network, watch)
         for note in report.notes:
@@ -147,14 +139,12 @@ def derive(
 
 
 @command("starcli spec explain --arch vit --data mnist")
-def explain(
-    common: Common, setup: Setup, *, given: SpecArg = None, input: InputOpt = None, input_dtype: DtypeOpt = "float32"
-) -> None:
+def explain(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
     from starcli.specwork import Network, explained
 
     given = _named(given, setup)
-    network = Network.of(setup.choices(), given, shape=input, dtype=input_dtype)
+    network = Network.of(setup.choices(), given)
     with common.session() as (_, results):
         groups, frozen = explained(network, given)
         for row in groups:
@@ -166,12 +156,10 @@ def explain(
 @command("starcli spec diff resnet derived.yaml --arch resnet")
 def diff(
     common: Common,
-    setup: Setup,
+    setup: NetworkSetup,
     *,
     first: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")],
     second: Annotated[str, typer.Argument(metavar="SPEC", help="Another.")],
-    input: InputOpt = None,
-    input_dtype: DtypeOpt = "float32",
 ) -> None:
     """Compare two specs of one network: do they describe the same symmetry group? Differing makes the exit status 1.
 
@@ -179,7 +167,7 @@ def diff(
     """
     from starcli.specwork import Network, differences
 
-    network = Network.of(setup.choices(), first, shape=input, dtype=input_dtype)
+    network = Network.of(setup.choices(), first)
     with common.session() as (_, results):
         rows = differences(network, first, second)
         for row in rows:
@@ -188,7 +176,7 @@ def diff(
         raise StarcliError(f"{first} and {second} differ in {len(rows)} places")
 
 
-def _named(given: str | None, setup: Setup) -> str | None:
+def _named(given: str | None, setup: NetworkSetup) -> str | None:
     """The spec that SPEC or --spec names."""
     if given is not None and setup.spec is not None:
         raise StarcliError(f"two specs, {given} and --spec {setup.spec}: one is taken; spec diff compares two")

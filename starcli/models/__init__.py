@@ -18,7 +18,7 @@ from starcli.registry import ARCHITECTURES, lookup, resolve
 # metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
 LARGEST = 2_000_000_000
 
-__all__ = ["LARGEST", "build", "complete", "is_external", "outline", "runnable", "specification"]
+__all__ = ["LARGEST", "build", "complete", "is_external", "outline", "runnable", "specification", "tried"]
 
 
 def build(
@@ -86,12 +86,12 @@ def complete(
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
             raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
-        _try(name, network.float(), torch.zeros(2, *input_shape), num_classes)
+        tried(name, network.float(), torch.zeros(2, *input_shape), num_classes)
         return values
     function = _function(name)
     values = checked(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
     _compare(name, values, input_shape, num_classes)
-    _try(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
+    tried(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
     return values
 
 
@@ -163,8 +163,11 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
-def _try(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> None:
-    """Run `network` once, in eval mode; raises StarcliError where it does not admit `inputs` or has too few outputs."""
+def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> int:
+    """Run `network` once, in eval mode: the number of its outputs.
+
+    Raises StarcliError where it does not admit `inputs` or has too few outputs.
+    """
     size = "x".join(map(str, inputs.shape[1:]))
     try:
         with torch.no_grad():
@@ -175,3 +178,4 @@ def _try(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> Non
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")
+    return outputs.shape[1]
