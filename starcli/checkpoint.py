@@ -5,7 +5,6 @@ key keeps files byte-stable.  It holds no absolute path, no time stamp, and neve
 or an address.  Files without it (foreign ones) read as a checkpoint whose architecture and data are unknown.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from starcli import __version__, files, tensorfile
 from starcli.errors import StarcliError
+from starcli.hashes import file_sha256, weights_sha256
 from starcli.memory import uncollected
 
 if TYPE_CHECKING:
@@ -29,14 +29,6 @@ MAXIMUM_ANCESTORS = 10_000
 
 Kind = Literal["model", "star", "fused", "permutation"]
 Sha256 = str
-
-DTYPES = {
-    "torch.bool": "BOOL", "torch.uint8": "U8", "torch.int8": "I8", "torch.uint16": "U16", "torch.int16": "I16",
-    "torch.uint32": "U32", "torch.int32": "I32", "torch.uint64": "U64", "torch.int64": "I64",
-    "torch.float8_e4m3fn": "F8_E4M3", "torch.float8_e5m2": "F8_E5M2", "torch.float16": "F16",
-    "torch.bfloat16": "BF16", "torch.float32": "F32", "torch.float64": "F64", "torch.complex64": "C64",
-}  # fmt: skip
-"""What the safetensors format calls torch's dtypes."""
 
 
 class _Record(BaseModel):
@@ -149,41 +141,6 @@ class Checkpoint:
         return self.metadata.weights_sha256 or weights_sha256(self.tensors)
 
 
-def weights_sha256(tensors: "Mapping[str, Tensor]") -> Sha256:
-    """SHA-256 over names, dtypes, shapes and bytes of all tensors, in sorted order of their names."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(_prelude(name, DTYPES[str(tensor.dtype)], tuple(tensor.shape)))
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> Sha256:
-    """`weights_sha256` of a file's tensors, read piece by piece and without torch."""
-    header = tensorfile.read_header(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        for name in sorted(header.tensors):
-            info = header.tensors[name]
-            digest.update(_prelude(name, info.dtype, info.shape))
-            handle.seek(header.data_begin + info.begin)
-            remaining = info.end - info.begin
-            while remaining:
-                piece = handle.read(min(remaining, 2**20))
-                if not piece:
-                    raise StarcliError(f"{path}: was cut while it was read")
-                digest.update(piece)
-                remaining -= len(piece)
-    return digest.hexdigest()
-
-
-def _prelude(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
-    return f"{name}\0{dtype}\0{shape}\0".encode()
-
-
 def run_id(**settings: Any) -> Sha256:
     """Hash of everything that decides a result: architecture, data, resolved recipe, seed, ancestors."""
     return files.hash_json(settings)
@@ -246,8 +203,11 @@ def read_metadata(path: Path) -> tuple[tensorfile.Header, Metadata]:
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
-def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> Checkpoint:
-    """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused."""
+def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused"), verify: bool = True) -> Checkpoint:
+    """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused.
+
+    With `verify`, one whose weights are not those that were recorded is, too: results are kept under that hash.
+    """
     from_stdin = str(path) == "-"
     source = "stdin" if from_stdin else str(path)
     with uncollected():
@@ -255,6 +215,13 @@ def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused")) -> C
         metadata = parse_metadata(header.metadata.get(KEY), source)
     if metadata.kind not in kinds:
         raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
+    if verify and metadata.weights_sha256:
+        found = weights_sha256(tensors) if from_stdin else file_sha256(path)
+        if found != metadata.weights_sha256:
+            raise StarcliError(
+                f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",
+                ["they were changed since; starcli convert --plain takes them out without what is no longer true"],
+            )
     if from_stdin:
         return Checkpoint(tensors, metadata, "stdin")
     return Checkpoint(tensors, metadata, path.name, path, lambda: tensorfile.read_tensors(path)[1])

@@ -20,10 +20,13 @@ WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and torch.compile put before every name."""
 
 
-def read_any(path: Path) -> Checkpoint:
-    """A checkpoint of ours, a plain safetensors file, or PyTorch's own file, which may not run any code."""
+def read_any(path: Path, *, verify: bool = True) -> Checkpoint:
+    """A checkpoint of ours, a plain safetensors file, or PyTorch's own file, which may not run any code.
+
+    `verify` as of `checkpoint.read`.
+    """
     if path.suffix.lower() not in PICKLED:
-        return checkpoint.read(path)
+        return checkpoint.read(path, verify=verify)
     return Checkpoint(_without_wrappers(_state_dict(_unpickled(path), path)), Metadata(), path.name, path)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoint import Ancestor, Metadata, Sha256, file_sha256, read_metadata
+from starcli.checkpoint import Ancestor, Metadata, Sha256, read_metadata
 from starcli.errors import StarcliError
+from starcli.hashes import file_sha256
 from starcli.tensorfile import Header
 
 MAXIMUM_DEPTH = 100

@@ -74,21 +74,38 @@ class Measure:
             "precision": self.workspace.precision,
             "device": self.workspace.device.type,
             "program": __version__,
-        }
+        } | ({"code": self.workspace.code} if self.workspace.code else {})
 
 
 class Kept:
-    """The barriers of pairs as they are kept between runs: a `Store` of `starcli.path`, by the models' hashes."""
+    """The barriers of pairs as they are kept between runs: a `Store` of `starcli.path`, by the models' hashes.
 
-    def __init__(self, measure: Measure, hashes: Sequence[str], *, aligned: bool = True) -> None:
+    `by_themselves`: the second of a pair is measured as it is aligned to the first, not taken to have the scores that
+    it has before, which are the same but for rounding.
+    """
+
+    def __init__(
+        self, measure: Measure, hashes: Sequence[str], *, aligned: bool = True, by_themselves: bool = False
+    ) -> None:
         self.hashes = hashes
         self.settings = measure.settings() | ({} if aligned else {"align": None})
+        if self.settings["align"] is not None and by_themselves:
+            self.settings["align"] |= {"ends": "aligned"}
+        self.known: dict[tuple[int, int], Barrier | None] = {}
+
+    def recall(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Read `pairs` where rank 0 keeps them, and let `get` say the same on all ranks; those that are missing."""
+        self.known = distributed.by_writer(lambda: {pair: self._read(pair) for pair in pairs})
+        return [pair for pair in pairs if self.known[pair] is None]
 
     def _key(self, pair: tuple[int, int]) -> str:
         return files.hash_json([self.settings, *(self.hashes[position] for position in pair)])
 
     def get(self, pair: tuple[int, int]) -> Barrier | None:
         """What was measured before, or None; a damaged entry counts as none."""
+        return self.known[pair] if pair in self.known else self._read(pair)
+
+    def _read(self, pair: tuple[int, int]) -> Barrier | None:
         found = files.recall("barriers", self._key(pair))
         try:
             return None if found is None else Barrier.from_json({k: v for k, v in found.items() if k != "points"})
@@ -105,10 +122,10 @@ def to_each(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -
 
     Those are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
     """
-    kept = Kept(measure, [first.sha256, *(other.sha256 for other in others)])
+    kept = Kept(measure, [first.sha256, *(other.sha256 for other in others)], by_themselves=True)
     pairs = [(0, number + 1) for number in range(len(others))]
-    # all ranks miss what the first one does: they share the alignment
-    missing = distributed.by_writer(lambda: [pair for pair in pairs if kept.get(pair) is None])
+    # what is aligned here has to be just what `barriers` misses, whatever lies in other ranks' caches
+    missing = kept.recall(pairs)
     ends = [End(first.tensors), *(End(other.tensors) for other in others)]
     if measure.aligns and missing:
         how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}

@@ -94,15 +94,18 @@ def _look_up(
     return "derived", _derived(architecture, network, example)
 
 
-def _key(architecture: Architecture, *more: str) -> str:
-    return files.hash_json([architecture.model_dump(), __version__, *more])
+def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
+    from starcli.models.external import code_of
+
+    code = code_of(architecture.name, network)
+    return files.hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
 
 
 def proof_of(
     architecture: Architecture, network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...]
 ) -> Proof:
     """The proof of `resolved` for this architecture, from the cache where it was proved before."""
-    key = _key(architecture, resolved.sha256)
+    key = _key(architecture, network, resolved.sha256)
 
     def compute() -> dict[str, object]:
         from starcli.derive import subject
@@ -119,4 +122,4 @@ def _derived(architecture: Architecture, network: "nn.Module", example: tuple["T
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return Resolved.from_json(files.cached("specs", _key(architecture), compute))
+    return Resolved.from_json(files.cached("specs", _key(architecture, network), compute))

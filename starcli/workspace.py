@@ -16,6 +16,7 @@ from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, S
 from starcli.data import Dataset, needs_path, open_data
 from starcli.errors import StarcliError
 from starcli.memory import keep_freed_memory
+from starcli.models.external import code_of
 from starcli.models.flat import FlatNetwork
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.specs import Proved, find
@@ -105,6 +106,11 @@ class Workspace:
         if models.is_external(self.architecture.name):
             return self._build()
         return models.outline(self.architecture.name, **self.architecture.arguments)
+
+    @cached_property
+    def code(self) -> str:
+        """A hash of the code of a network from outside the registry, else empty (see `external.code_of`)."""
+        return code_of(self.architecture.name, self.outline())
 
     @cached_property
     def spec(self) -> Proved:

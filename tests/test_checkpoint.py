@@ -9,6 +9,7 @@ import torch
 from starcli import checkpoint, files
 from starcli.checkpoint import Metadata
 from starcli.errors import StarcliError
+from starcli.hashes import file_sha256, weights_sha256
 
 
 def saved(path: Path, value: float = 1.0, **fields: object) -> checkpoint.Checkpoint:
@@ -29,7 +30,7 @@ def test_the_hash_is_of_the_weights_alone(tmp_path: Path) -> None:
     two = saved(tmp_path / "2", seed=2)
     other = saved(tmp_path / "3", value=2.0, seed=1)
     assert one.sha256 == two.sha256 != other.sha256
-    assert one.sha256 == checkpoint.weights_sha256(one.tensors) == checkpoint.file_sha256(tmp_path / "1")
+    assert one.sha256 == weights_sha256(one.tensors) == file_sha256(tmp_path / "1")
 
 
 def test_ancestry_keeps_all_generations_once(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_foreign_file_reads_without_metadata(tmp_path: Path) -> None:
     files.write_tensors(path, {"w": torch.zeros(2)}, {"format": "pt"})
     read = checkpoint.read(path)
     assert read.metadata == Metadata()
-    assert read.sha256 == checkpoint.weights_sha256(read.tensors)
+    assert read.sha256 == weights_sha256(read.tensors)
 
 
 BAD_METADATA = {

@@ -7,6 +7,7 @@ import torch
 from conftest import run_here
 
 from starcli import checkpoint
+from starcli.hashes import file_sha256
 
 MINE = '''
 import torch
@@ -139,7 +140,7 @@ def test_inspect_reads_stdin(solutions):
 def test_weights_that_come_back_do_not_descend_from_themselves(solutions, place):
     run_here("permute", solutions[0], "--random", "--seed", 1, "-o", "there.safetensors")
     run_here("align", solutions[0], "there.safetensors", "-o", "back.safetensors")
-    assert checkpoint.file_sha256(place / "back.safetensors") == checkpoint.file_sha256(solutions[0])
+    assert file_sha256(place / "back.safetensors") == file_sha256(solutions[0])
     run_here("interpolate", "back.safetensors", solutions[1], "--t", 0.5, "-o", "half.safetensors", "--align", "none")
     ran = run_here("inspect", "half.safetensors", "--lineage")
     assert ran.status == 0

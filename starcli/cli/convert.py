@@ -42,8 +42,8 @@ def convert(
     from starcli.workspace import workspace_of
 
     [path] = fill(output, [{"name": stem(model)}], [model], pickled=True)
-    source = read_any(model)
     plain = plain or is_pickled(path)
+    source = read_any(model, verify=not plain)
     known = source.metadata.architecture.name if source.metadata.architecture else None
     if not plain and known is None and (setup.arch is None or (setup.data or setup.input) is None):
         raise StarcliError(

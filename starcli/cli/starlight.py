@@ -279,7 +279,8 @@ class Run:
 
     def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
         """What a permuted source says of the star that it was aligned to."""
-        from starcli.checkpoint import AlignedTo, weights_sha256
+        from starcli.checkpoint import AlignedTo
+        from starcli.hashes import weights_sha256
         from starcli.measuring import inner_product
 
         if self.search.method is None:

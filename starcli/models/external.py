@@ -4,9 +4,12 @@ Such a name imports and runs code. It is followed only where the caller says tha
 checkpoint never names code.
 """
 
+import contextlib
+import hashlib
 import inspect
 import math
 import sys
+import sysconfig
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -118,6 +121,48 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     ):
         raise StarcliError(f"architecture {name} has lazy layers: give each of them its sizes")
     return network
+
+
+LIBRARIES = ("torch", "torchvision", "timm")
+"""Whose versions stand for their code."""
+
+INSTALLED = {"site-packages", "dist-packages"}
+
+
+def code_of(name: str, network: nn.Module) -> str:
+    """A hash of the code behind an architecture from outside the registry: what is kept under a name alone would
+    outlive an edit. Empty for those of the registry, whose code goes with the version of the program.
+
+    It is over the versions of `LIBRARIES`, and the sources of all modules loaded by now that belong to a package of the
+    builder or of the network's classes, or lie outside of what is installed.
+    """
+    if not is_external(name):
+        return ""
+    digest = hashlib.sha256()
+    for library in LIBRARIES:
+        digest.update(f"{library} {getattr(sys.modules.get(library), '__version__', '')}\n".encode())
+    if name.partition(":")[0] in LIBRARIES:
+        return digest.hexdigest()
+    roots = {module.partition(".")[0] for module in (name, *(type(each).__module__ for each in network.modules()))}
+    for module, source in sorted(_sources(roots - set(LIBRARIES)).items()):
+        digest.update(f"{module} {hashlib.sha256(source).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _sources(roots: set[str]) -> dict[str, bytes]:
+    """The sources of loaded modules, by name: of the packages `roots`, and of all outside of what is installed."""
+    standard = Path(sysconfig.get_paths()["stdlib"])
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file, root = getattr(module, "__file__", None), name.partition(".")[0]
+        if not isinstance(file, str) or root in (*LIBRARIES, "starcli", "__main__"):
+            continue
+        path = Path(file)
+        own = not INSTALLED & set(path.parts) and not path.is_relative_to(standard)
+        if path.suffix == ".py" and (own or root in roots):
+            with contextlib.suppress(OSError):  # an archive, or deleted since
+                found[name] = path.read_bytes()
+    return found
 
 
 def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:

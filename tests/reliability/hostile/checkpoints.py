@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 
 from starcli import archspec, checkpoint
+from starcli.hashes import weights_sha256
 from starcli.proof import Proof
 
 
@@ -179,7 +180,7 @@ def whole_checkpoint() -> bytes:
         spec=record,
         recipe={"lr": 0.1, "betas": [0.9, 0.99]},
         ancestors=[checkpoint.Ancestor(sha256="a" * 64, name="0.safetensors", kind="model")],
-        weights_sha256=checkpoint.weights_sha256(tensors),
+        weights_sha256=weights_sha256(tensors),
     )
     return save(tensors, {"starcli": metadata.to_text()})
 

@@ -1,0 +1,55 @@
+"""The hash of a model: over its weights alone, so that the same weights under another name are known."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starcli import tensorfile
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DTYPES = {
+    "torch.bool": "BOOL", "torch.uint8": "U8", "torch.int8": "I8", "torch.uint16": "U16", "torch.int16": "I16",
+    "torch.uint32": "U32", "torch.int32": "I32", "torch.uint64": "U64", "torch.int64": "I64",
+    "torch.float8_e4m3fn": "F8_E4M3", "torch.float8_e5m2": "F8_E5M2", "torch.float16": "F16",
+    "torch.bfloat16": "BF16", "torch.float32": "F32", "torch.float64": "F64", "torch.complex64": "C64",
+}  # fmt: skip
+"""What the safetensors format calls torch's dtypes."""
+
+
+def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of all tensors, in sorted order of their names."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(_prelude(name, DTYPES[str(tensor.dtype)], tuple(tensor.shape)))
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """`weights_sha256` of a file's tensors, read piece by piece and without torch."""
+    header = tensorfile.read_header(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        for name in sorted(header.tensors):
+            info = header.tensors[name]
+            digest.update(_prelude(name, info.dtype, info.shape))
+            handle.seek(header.data_begin + info.begin)
+            remaining = info.end - info.begin
+            while remaining:
+                piece = handle.read(min(remaining, 2**20))
+                if not piece:
+                    raise StarcliError(f"{path}: was cut while it was read")
+                digest.update(piece)
+                remaining -= len(piece)
+    return digest.hexdigest()
+
+
+def _prelude(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
+    return f"{name}\0{dtype}\0{shape}\0".encode()
