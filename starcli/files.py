@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from starcli import streams
+from starcli import leftovers, streams
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -44,26 +44,6 @@ def check_output(path: Path, *, force: bool = False) -> None:
         raise StarcliError(f"{path}: its directory {path.parent} does not exist")
 
 
-def _sweep(directory: Path, beginning: str) -> None:
-    """Remove what killed processes left half written under names that begin so; living ones keep theirs."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(directory):
-            if name.startswith(beginning) and name.endswith(".part"):
-                pid = name[:-5].rpartition(".")[2]
-                if pid.isdecimal() and not _is_alive(int(pid)):
-                    shutil.rmtree(directory / name, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
-
-
 @contextlib.contextmanager
 def on_disk(path: Path) -> Iterator[Path]:
     """`path` itself; for `-` a file named `stdin`, while the block lasts, with what stdin has to say."""
@@ -84,8 +64,8 @@ def _replacing(path: Path) -> Iterator[Path]:
     It lies in a directory of its own, for safetensors writes to a name of its own invention first, which a process that
     is killed leaves behind.
     """
-    place = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _sweep(path.parent, f".{path.name}.")
+    place = leftovers.in_the_making(path)
+    leftovers.sweep(path)
     try:
         place.mkdir(exist_ok=True)
         temporary = place / "new"
@@ -165,10 +145,11 @@ def make_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, *beside: Path) -> Iterator[None]:
     """Hold the output `path` for this process; a second process is told who holds it.
 
-    The kernel drops a flock when its holder dies, so none goes stale.
+    The kernel drops a flock when its holder dies, so none goes stale. What it had half written is removed, also of the
+    files `beside` it that only the holder writes.
     """
     target = path.with_name(f".{path.name}.lock")
     while True:
@@ -190,7 +171,8 @@ def lock(path: Path) -> Iterator[None]:
         handle.truncate(0)
         handle.write(f"process {os.getpid()}")
         handle.flush()
-        _sweep(path.parent, f".{path.name.partition('.')[0]}.")  # also of its state and its log
+        for each in (path, state_path(path), *beside):
+            leftovers.sweep(each)
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -199,6 +181,11 @@ def lock(path: Path) -> Iterator[None]:
 
 
 # -- states and caches -------------------------------------------------------------------------------------------------
+
+
+def state_path(target: Path) -> Path:
+    """Where the state of a run that makes `target` is."""
+    return target.with_name(target.name + ".state")
 
 
 class StateFile:
@@ -217,7 +204,7 @@ class StateFile:
         facts: Mapping[str, Any] | None = None,
         differences: Callable[[Mapping[str, Any]], list[str]] | None = None,
     ) -> None:
-        self.path = target.with_name(target.name + ".state")
+        self.path = state_path(target)
         self.run_id = run_id
         self.force = force
         self.facts, self.differences = facts, differences
@@ -226,8 +213,11 @@ class StateFile:
         """Replace the state by `state`: tensors, numbers, strings and containers of them."""
         import torch
 
+        from starcli import unpickling
+
+        packed = unpickling.pack(dict(state))
         buffer = io.BytesIO()
-        torch.save({"run_id": self.run_id, "facts": json.dumps(self.facts), "state": dict(state)}, buffer)
+        torch.save({"run_id": self.run_id, "facts": json.dumps(self.facts), "state": packed}, buffer)
         write_atomically(self.path, buffer.getvalue())
 
     def load(self) -> dict[str, Any] | None:
@@ -238,7 +228,7 @@ class StateFile:
 
         try:
             content = unpickling.load(self.path, mapped=False)
-            found, state = content["run_id"], dict(content["state"])
+            found, state = content["run_id"], dict(unpickling.unpack(content["state"]))
         except Exception as error:
             if self.force:
                 return None
@@ -255,6 +245,15 @@ class StateFile:
         with contextlib.suppress(ValueError, TypeError):
             return self.differences(json.loads(str(facts))) if self.differences else []
         return []
+
+    def recorded(self) -> Any:
+        """The facts of the state that is there, of whichever run; None where there is none, or none of ours."""
+        from starcli import unpickling
+
+        try:
+            return json.loads(unpickling.load(self.path)["facts"])
+        except Exception:  # `load` says what is wrong with it
+            return None
 
     def remove(self) -> None:
         """Forget the state: the run is finished."""

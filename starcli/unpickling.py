@@ -1,6 +1,7 @@
 """PyTorch's own files from strangers: plain data and tensors are read, code never, and no bomb unfolds."""
 
 import io
+import json
 import pickle
 import warnings
 import zipfile
@@ -9,6 +10,12 @@ from typing import Any
 
 MAXIMUM_PICKLE = 4 * 2**20
 """Bytes of pickled structure, without the tensors' own: 10,000 tensors need 1 MB; interpreting more takes seconds."""
+
+BYTES_PER_MEMBER = 256
+"""Twice of what a tensor takes of the pickle: a file of very many, each a member of its own, may have a larger one."""
+
+JSON = "starcli/json"
+"""The one key of what stands in a state for a list of plain data: its JSON, as bytes in a tensor."""
 
 
 class _Bounded(io.BufferedReader):
@@ -49,8 +56,45 @@ def load(path: Path, *, mapped: bool = True) -> Any:
 def _check_archive(path: Path) -> None:
     """PyTorch stores members as they are: one that is packed, or a large pickle, is somebody else's."""
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
+        members = archive.infolist()
+        largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
+        for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
                 raise pickle.UnpicklingError(f"{member.filename[:80]} is compressed, which PyTorch never does")
-            if member.filename.endswith(".pkl") and member.file_size > MAXIMUM_PICKLE:
-                raise pickle.UnpicklingError(f"{member.filename[:80]} is larger than {MAXIMUM_PICKLE >> 20} MB")
+            if member.filename.endswith(".pkl") and member.file_size > largest:
+                raise pickle.UnpicklingError(f"{member.filename[:80]} is larger than {largest >> 20} MB")
+
+
+def pack(value: Any) -> Any:
+    """`value` with its lists of plain data as tensors, so that the pickle of a long history remains small."""
+    if isinstance(value, dict):
+        return {key: pack(child) for key, child in value.items()}
+    if type(value) is not list:
+        return value
+    if not _is_plain(value):
+        return [pack(child) for child in value]
+    import torch
+
+    return {JSON: torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)}
+
+
+def unpack(value: Any) -> Any:
+    """What `pack` was given. ValueError or RecursionError for what it never made."""
+    if isinstance(value, list):
+        return [unpack(child) for child in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {JSON}:
+        return {key: unpack(child) for key, child in value.items()}
+    if not value[JSON].is_contiguous():  # a few bytes that pass for many
+        raise ValueError("its bytes overlap in memory")
+    return json.loads(value[JSON].numpy().tobytes())
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON gives back just this: no tuples, tensors or keys that are numbers."""
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(child) for key, child in value.items())
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)

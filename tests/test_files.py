@@ -4,11 +4,12 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from starcli import files
+from starcli import files, leftovers, unpickling
 from starcli.errors import StarcliError
 
 
@@ -120,6 +121,79 @@ def test_what_a_killed_writer_left_is_swept_whatever_its_name(tmp_path: Path) ->
             temporary.with_name(".tmpAbCdEf").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    assert [path.name for path in tmp_path.iterdir()] == [f".a.safetensors.{child}.part"]
+    [left] = tmp_path.iterdir()
+    assert left.name.endswith(f"-{child}.part")
     files.write_atomically(target, b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def _dead() -> int:
+    """The number of a process that has ended."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+def test_only_what_this_machine_left_of_just_this_file_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a shared disk another machine's processes have numbers that say nothing here."""
+    pid, names = _dead(), ("r18.a.safetensors", "r18.a.safetensors.state", "r18.a.metrics.jsonl", "r18.b.safetensors")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: pid)
+        own = [leftovers.in_the_making(tmp_path / name) for name in names]
+        patched.setattr(os, "uname", lambda: SimpleNamespace(nodename="another machine/\udcff"))
+        others = [leftovers.in_the_making(tmp_path / name) for name in names]
+    for place in (*own, *others):
+        place.mkdir()
+    with files.lock(tmp_path / names[0], tmp_path / names[2]):
+        assert {path for path in tmp_path.iterdir() if path.suffix == ".part"} == {own[3], *others}
+    files.write_atomically(tmp_path / names[3], b"new")
+    assert {path for path in tmp_path.iterdir() if path.suffix == ".part"} == set(others)
+
+
+def test_a_name_as_long_as_the_disk_nearly_allows_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 200 + ".safetensors")
+    files.write_atomically(target, b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path: Path) -> None:
+    """1.2 million numbers, as `train --stacked` keeps of 1,000 seeds in 300 epochs."""
+    numbers = [n / 7 for n in range(1000)]
+    columns = ("losses", "accuracies", "validation_loss", "validation_accuracy")
+    history = [{"epoch": epoch, **dict.fromkeys(columns, numbers)} for epoch in range(300)]
+    history[3] = {"epoch": 3, "loss": float("inf"), "held_out": [{"model": "é", "train_barrier": 0.1 + 0.2}]}
+    groups = [{"betas": (0.9, 0.99), "params": [0, 1]}]
+    kept = {"position": {"history": history}, "optimizer": {"state": {0: {"step": 1}}, "param_groups": groups}}
+    state = files.StateFile(tmp_path / "0.safetensors", "run", facts={"a": 1})
+    assert state.recorded() is None
+    state.save({**kept, "permutations": [None, {"g": torch.arange(3)}]})
+    found = state.load()
+    assert found is not None
+    [none, index] = found.pop("permutations")
+    assert found == kept
+    assert type(found["optimizer"]["param_groups"][0]["betas"]) is tuple
+    assert none is None
+    assert torch.equal(index["g"], torch.arange(3))
+    assert state.recorded() == {"a": 1}
+
+
+def test_a_state_of_very_many_tensors_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The permutations of hundreds of sources: the limit of the pickle grows with the members of the file."""
+    monkeypatch.setattr(unpickling, "MAXIMUM_PICKLE", 2**10)
+    state = files.StateFile(tmp_path / "star.safetensors", "run")
+    state.save({"permutations": [{f"layer{j}.inner": torch.arange(4) for j in range(10)} for _ in range(30)]})
+    found = state.load()
+    assert found is not None
+    assert len(found["permutations"]) == 30
+
+
+def test_json_in_a_state_that_unfolds_is_refused(tmp_path: Path) -> None:
+    state = files.StateFile(tmp_path / "0.safetensors", "run")
+    content = {unpickling.JSON: torch.zeros(1, dtype=torch.uint8).expand(10**12)}
+    torch.save({"run_id": "run", "state": {"history": content}}, state.path)
+    with pytest.raises(StarcliError, match="no state of ours"):
+        state.load()

@@ -189,7 +189,7 @@ class Job:
             yield True
             return
         with contextlib.ExitStack() as held:
-            distributed.by_writer(lambda: held.enter_context(files.lock(self.path)))
+            distributed.by_writer(lambda: held.enter_context(files.lock(self.path, Log(self.path).path)))
             self.check()  # another process may have finished it while we worked on others
             if self.metadata is not None:
                 if self.state is not None:
