@@ -5,7 +5,7 @@
 #
 # DATA is a directory with the four idx files, gzipped or not: Debian's package dataset-fashion-mnist has them in
 # /usr/share/datasets/fashion-mnist. WIDTH units in each of three hidden layers; the star takes twice the EPOCHS;
-# LIMIT takes only the first so many images of each split.
+# LIMIT trains on so many images only, as many of each class; the test images are always all of them.
 set -euo pipefail
 data=${1:?where are the images? For example /usr/share/datasets/fashion-mnist}
 out=${2:-runs/fashion-mnist} width=${3:-128} epochs=${4:-10} limit=${5:-60000}

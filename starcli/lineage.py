@@ -17,7 +17,10 @@ MAXIMUM_DEPTH = 100
 
 @dataclass(frozen=True)
 class Description:
-    """A file's header and metadata; `broken` says which hashes are wrong, `missing` which ancestors were not found."""
+    """A file's header and metadata; `broken` says which hashes are wrong, `missing` which ancestors were not found.
+
+    `verified` is None where nobody asked, and where the file records no hash that its weights could be held to.
+    """
 
     path: Path
     header: Header
@@ -67,7 +70,8 @@ def describe(path: Path, *, verify: bool = False) -> Description:
     for ancestor in metadata.ancestors:
         if ancestor.sha256 not in hashes.get(ancestor.name, ()):
             missing.append(f"{ancestor.name} ({ancestor.sha256[:12]})")
-    return Description(path, header, metadata, actual, not broken and not missing, tuple(broken), tuple(missing))
+    verified = not broken and not missing if metadata.weights_sha256 else None
+    return Description(path, header, metadata, actual, verified, tuple(broken), tuple(missing))
 
 
 def _hashes_beside(path: Path, names: Set[str]) -> dict[str, set[Sha256]]:

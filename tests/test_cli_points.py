@@ -57,6 +57,22 @@ def test_a_random_point_around_a_model(solutions):
     assert distance == pytest.approx(0.5, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "words", [("--t", 0.5, "nan"), ("--t", "-inf"), ("--weights", "inf", 0.5), ("--weights", 1e308, 1e308)]
+)
+def test_numbers_that_are_none_are_refused_before_any_work(words, solutions, place):
+    ran = run_here("interpolate", *solutions.some(0, 1), *words, "-o", "m{t}.safetensors")
+    assert (ran.status, ran.err.count("\n")) == (1, 1), ran.err
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("radius", ["nan", "inf", -1])
+def test_a_radius_that_is_none_is_refused_before_any_work(radius, solutions, place):
+    ran = run_here("interpolate", solutions[0], "--perturb", radius, "-o", "m.safetensors")
+    assert (ran.status, ran.err.count("\n")) == (1, 1), ran.err
+    assert not list(place.iterdir())
+
+
 def test_the_pipeline(solutions):
     """interpolate A B | eval -"""
     made = run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "-o", "-", "--quiet")
@@ -168,3 +184,15 @@ def test_inspect_verifies(solutions, place):
     ran = run_here("inspect", "b.safetensors", "--verify")
     assert ran.status == 1
     assert "b.safetensors" in ran.err
+
+
+def test_what_records_no_hash_is_not_verified(solutions, place):
+    run_here("convert", solutions[0], "--plain", "-o", "plain.safetensors")
+    ran = run_here("inspect", "plain.safetensors", "--verify")
+    assert ran.status == 0
+    assert ran.rows[0]["verified"] is None
+    assert "records no hash" in ran.err
+    whole = run_here("inspect", solutions[0], "--verify")
+    assert whole.rows[0]["verified"] is True
+    assert whole.err == ""
+    assert run_here("inspect", "plain.safetensors").err == ""

@@ -56,6 +56,8 @@ def inspect_(
                     results.add("inspect", {"what": what, "found": said}, columns)
             if lineage:
                 results.text(_tree(found))
+            if verify and found.verified is None:
+                watch.note(f"{path}: records no hash of its weights, which cannot be verified")
             for missing in found.missing:
                 watch.note(f"{path}: {missing} does not lie beside it and was not verified")
             broken += found.broken

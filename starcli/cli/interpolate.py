@@ -26,6 +26,9 @@ COLUMNS = (
     Column("output", "output"),
 )
 
+LARGEST = 1e38
+"""Weights are multiplied in float32, whose largest number this nearly is."""
+
 
 @command("starcli interpolate a.safetensors b.safetensors --t 0.25 0.5 0.75 -o 'mid-{t}.safetensors'")
 def interpolate(
@@ -85,6 +88,9 @@ def _points(
     """What each output is, as the settings that a checkpoint keeps: weights of the models, or radius and seed."""
     if sum(option is not None for option in (ts, weights, radius)) != 1:
         raise StarcliError("interpolate needs one of --t, --weights and --perturb")
+    for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
+        if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST]:
+            raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
     if radius is not None:
         if count != 1:
             raise StarcliError(f"--perturb takes one model, found {count}")
