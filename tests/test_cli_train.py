@@ -1,5 +1,6 @@
 """starcli train: what it writes and shows, what it skips, what it refuses, and that seeds do not disturb each other."""
 
+import contextlib
 import json
 
 import pytest
@@ -150,3 +151,37 @@ def test_a_second_process_is_told_who_writes(place):
         ran = run_here("train", *TRAIN, "-o", "x.safetensors")
     assert ran.status == 1
     assert "is being written by process" in ran.err
+
+
+def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
+    from starcli.cli.targets import Job
+    from starcli.training.stacked import Stack
+
+    (place / "whole").mkdir()
+    words = ("train", *TRAIN, "--stacked", "--checkpoint-every", 0)
+    assert run_here(*words, "--seed", 1, "-o", "1.safetensors").status == 0  # done before, and no part of the stack
+    assert run_here(*words, "--seeds", "0,2-3", "-o", "whole/{seed}.safetensors").status == 0
+    write, written = Job.write, []
+
+    def killed(job, *tensors, **facts):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(job.path.name)
+        write(job, *tensors, **facts)
+
+    monkeypatch.setattr(Job, "write", killed)
+    words = (*words, "--seeds", "0-3", "-o", "{seed}.safetensors")
+    with contextlib.suppress(KeyboardInterrupt):
+        assert run_here(*words).status != 0
+    assert {"0.safetensors.state", "2.safetensors", "3.safetensors"} <= {path.name for path in place.iterdir()}
+    monkeypatch.setattr(
+        Job, "write", lambda job, *tensors, **facts: (written.append(job.path.name), write(job, *tensors, **facts))
+    )
+    monkeypatch.setattr(Stack, "step", lambda *_: pytest.fail("trained again"))
+    ran = run_here(*words)
+    assert ran.status == 0, ran.err
+    assert written == ["2.safetensors", "3.safetensors", "0.safetensors"]
+    for number in (0, 2, 3):
+        for end in (".safetensors", ".metrics.jsonl"):
+            assert (place / f"{number}{end}").read_bytes() == (place / f"whole/{number}{end}").read_bytes()
+    assert not list(place.glob("*.state"))

@@ -1,7 +1,7 @@
 """starcli train"""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOp
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.targets import Job, fill
 from starcli.cli.values import seed_list
+from starcli.files import StateFile, hash_json
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Metadata
@@ -31,6 +32,9 @@ COLUMNS = (
     Column("test.loss", "test loss", LOSS),
     Column("test.accuracy", "accuracy", SHARE),
 )
+
+STACK = "stack"
+"""What a state of a stack keeps the run ids of its networks under."""
 
 
 @command("starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'")
@@ -111,23 +115,46 @@ class Work:
         return job.finished
 
     def _stack(self, jobs: Sequence[Job]) -> "list[Metadata]":
-        from starcli import files
         from starcli.training.stacked import train_stacked
 
         with contextlib.ExitStack() as held:
             missing = [job for job in jobs if held.enter_context(job.making())]
             self.watch.log = None  # a row of the stack is of all networks; each log is written at the end
             if missing:
-                first = missing[0]
-                key = files.hash_json([job.plan.run_id for job in missing])
-                state = files.StateFile(first.path, key, force=first.force) if first.state else None
+                stack = stack_of(jobs, missing)
+                seeds, state = [job.plan.seed or 0 for job in stack], stack_state(stack, missing)
                 trained = train_stacked(
-                    self.workspace, self.recipe, [job.plan.seed or 0 for job in missing], state=state,
-                    checkpoint_every=self.checkpoint_every, progress=self.watch,
+                    self.workspace, self.recipe, seeds, state=state, checkpoint_every=self.checkpoint_every,
+                    progress=self.watch,
                 )  # fmt: skip
-                for job, found in zip(missing, trained, strict=True):
+                works = dict(zip((job.path for job in stack), trained, strict=True))
+                # the state of all lies beside the first of them and goes when that is written: last
+                for job in (*missing[1:], missing[0]):
+                    found = works[job.path]
                     job.write(found.tensors, history=found.history, metrics=found.metrics)
         return [job.finished for job in jobs]
+
+
+def stack_of(jobs: Sequence[Job], missing: Sequence[Job]) -> Sequence[Job]:
+    """The networks to train at once: those that are missing, and those that a killed run wrote before it was killed.
+
+    Only together with these are they what its state is of, and give the same bytes.
+    """
+    recorded = StateFile(missing[0].path, "").recorded()
+    ids = recorded.get(STACK) if isinstance(recorded, Mapping) else None
+    known = {job.plan.run_id: job for job in jobs}
+    if isinstance(ids, list) and {job.plan.run_id for job in missing} <= set(map(str, ids)) <= known.keys():
+        return [known[one] for one in ids]
+    return missing
+
+
+def stack_state(stack: Sequence[Job], missing: Sequence[Job]) -> StateFile | None:
+    """The state of a stack, which says whose it is; nowhere when the output is stdout."""
+    holder = missing[0]
+    if holder.state is None:
+        return None
+    ids = [job.plan.run_id for job in stack]
+    return StateFile(holder.path, hash_json(ids), force=holder.force, facts={STACK: ids})
 
 
 def told(jobs: Sequence[Job], finished: "Iterable[Metadata]") -> Iterator[Job]:
