@@ -16,11 +16,12 @@ from starcli.archspec import Resolved
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
+from starcli.opening import record_of
 from starcli.path import Align, Barrier, Model, barriers
 from starcli.progress import SILENT, Progress
 from starcli.registry import METHODS, resolve
 from starcli.report import TRAINED, UNALIGNED, StarReport, star_report
-from starcli.workspace import Workspace, record_of
+from starcli.workspace import Workspace
 
 
 @dataclass(frozen=True)

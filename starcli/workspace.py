@@ -13,12 +13,13 @@ from torch import Tensor
 from starcli import models
 from starcli.agreement import refuse_differences, refuse_misfits
 from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
-from starcli.data import Dataset, needs_path, open_data
+from starcli.data import Dataset, needs_path
 from starcli.errors import StarcliError
 from starcli.memory import keep_freed_memory
 from starcli.models.external import code_of
 from starcli.models.flat import FlatNetwork
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
+from starcli.opening import open_agreed, open_chosen, record_of
 from starcli.specs import Proved, find
 from starcli.threads import choose_threads
 
@@ -80,11 +81,13 @@ class Workspace:
     choices: Choices
     record: SpecRecord | None = None
     opened: Dataset | None = None
+    notes: tuple[str, ...] = ()
+    """What a command should say of the data that it measures on."""
 
     @cached_property
     def dataset(self) -> Dataset:
         """The data. StarcliError where nothing says which."""
-        return self.opened or _open(self.choices, self.data)
+        return self.opened or open_chosen(self.choices, self.data)
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded)."""
@@ -129,26 +132,11 @@ class Workspace:
         return example(self.architecture.input_shape, self.architecture.input_dtype)
 
 
-def record_of(dataset: Dataset) -> DataRecord:
-    """What a checkpoint keeps of a data set: everything that identifies it, no path."""
-    return DataRecord(
-        name=dataset.name,
-        fingerprint=dataset.fingerprint,
-        num_classes=dataset.num_classes,
-        input_shape=list(dataset.input_shape),
-        mean=list(dataset.mean),
-        std=list(dataset.std),
-        val_fraction=dataset.val_fraction,
-        split_seed=dataset.split_seed,
-        limit=dataset.limit,
-    )
-
-
 def new_workspace(choices: Choices) -> Workspace:
     """The workspace of a network that does not exist yet: architecture and data come from the command line alone."""
     if choices.arch is None:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
-    dataset = _open(choices, None)
+    dataset = open_chosen(choices, None)
     record = record_of(dataset)
     architecture = _chosen(choices.arch, choices, record)
     device = choose_device(choices.device)
@@ -158,16 +146,21 @@ def new_workspace(choices: Choices) -> Workspace:
     return workspace
 
 
-def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices, *, data: bool = True) -> Workspace:
+def workspace_of(
+    checkpoints: Sequence[Checkpoint], choices: Choices, *, data: bool = True, measures: bool = False
+) -> Workspace:
     """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported.
 
     Without `data`, for what only renames or averages weights, none are opened that the command line does not name, and
-    there need not be any.
+    there need not be any. What only `measures` may do so on other data than the models were trained on.
     """
     first = checkpoints[0]
     refuse_differences(checkpoints)
     _require_flags(first.metadata, choices, data=data)
-    opened = _open(choices, first.metadata.data) if data or choices.names_data else None
+    opened: Dataset | None = None
+    notes: tuple[str, ...] = ()
+    if data or choices.names_data:
+        opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
     record = first.metadata.data if opened is None else record_of(opened)
     architecture = _agreed(first, choices, record, data=data)
     if record is not None and (choices.input or architecture.input_dtype != "float32"):
@@ -175,7 +168,7 @@ def workspace_of(checkpoints: Sequence[Checkpoint], choices: Choices, *, data: b
         tokens = f"the network {architecture.name} takes tokens, the data {record.name} are none"
         raise StarcliError(said if choices.input else tokens)
     device = choose_device(choices.device)
-    workspace = Workspace(architecture, record, device, choices.precision, choices, first.metadata.spec, opened)
+    workspace = Workspace(architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes)
     network = _fitting(workspace, checkpoints)
     choose_threads(network, workspace.example(), choices.threads)
     keep_freed_memory()
@@ -232,34 +225,6 @@ def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
         problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
     if problems:
         raise StarcliError("what the checkpoint does not settle is needed again", problems)
-
-
-def _open(choices: Choices, record: DataRecord | None) -> Dataset:
-    name = choices.data or (record.name if record else None)
-    if name is None:
-        raise StarcliError("--data is needed: the checkpoint does not say what it was trained on")
-    if choices.data is None and needs_path(name):
-        raise StarcliError(f"--data is needed: {name} data, and no file keeps a path")
-
-    def chosen(given: Any, recorded: Any) -> Any:
-        return recorded if given is None and record is not None else given
-
-    dataset = open_data(
-        name,
-        data_dir=choices.data_dir,
-        download=choices.download,
-        limit=chosen(choices.limit, record and record.limit),
-        val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
-        split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
-        # images of a folder are scaled as they were for the checkpoint
-        image_size=record.input_shape[-1] if record is not None and record.name == "folder" else None,
-    )
-    if record is not None and choices.data is None and dataset.fingerprint != record.fingerprint:
-        raise StarcliError(
-            f"{name}: not the data that the checkpoint was trained on",
-            [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"],
-        )
-    return dataset
 
 
 def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:

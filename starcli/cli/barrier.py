@@ -9,7 +9,7 @@ import typer
 
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
-from starcli.cli.inputs import TWO_WAYS, need_several, note_what_moves, read_groups
+from starcli.cli.inputs import TWO_WAYS, check_roles, need_several, note_data, note_what_moves, read_groups
 from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
 from starcli.cli.output import LOSS, Column, Results
 from starcli.cli.targets import figure
@@ -96,7 +96,8 @@ def barrier(
         from starcli.workspace import workspace_of
 
         groups = given.read()
-        workspace = workspace_of([model for group in groups for model in group], setup.choices())
+        workspace = workspace_of([model for group in groups for model in group], setup.choices(), measures=True)
+        note_data(workspace, watch)
         note_what_moves(workspace, align, watch)
         measure = Measure(workspace, align, restarts, seed, points, cast(Any, statistics), watch)
         ask(Show(measure, results, paint, tuple(epsilon or (0.01, 0.05, 0.1, 0.2, 0.5))), *groups)
@@ -240,6 +241,7 @@ def _star(
     from starcli.report import TRAINED, UNALIGNED
 
     measure, numbered = show.measure, [*sources, *held_out, star[0]]
+    check_roles(star[0], sources, held_out, measure.progress)
     if measure.method is None:
         measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
     report = of_star(measure, star[0], sources, held_out, aligned_sources)

@@ -6,7 +6,7 @@ import typer
 
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
-from starcli.cli.inputs import need_several, read_groups
+from starcli.cli.inputs import need_several, note_data, read_groups
 from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.targets import figure
@@ -52,8 +52,9 @@ def bma(
     need_several(sources)
     paint = figure(plot, [star, *sources])
     [[model], solutions] = read_groups([star], sources)
-    workspace = workspace_of([model, *solutions], setup.choices())
+    workspace = workspace_of([model, *solutions], setup.choices(), measures=True)
     with common.session() as (watch, results):
+        note_data(workspace, watch)
         measure = Measure(workspace, align, restarts, seed, progress=watch)
         rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
         for row in rows:

@@ -6,7 +6,7 @@ import typer
 
 from starcli.cli.bundles import Common, Setup
 from starcli.cli.command import command
-from starcli.cli.inputs import read_groups
+from starcli.cli.inputs import note_data, read_groups
 from starcli.cli.options import ModelsArg, one_of, words
 from starcli.cli.output import LOSS, SHARE, Column
 
@@ -50,7 +50,8 @@ def eval_(
     from starcli.workspace import workspace_of
 
     [checkpoints] = read_groups(models, distinct=False)
-    workspace = workspace_of(checkpoints, setup.choices())
+    workspace = workspace_of(checkpoints, setup.choices(), measures=True)
     with common.session() as (watch, results):
+        note_data(workspace, watch)
         for row in measured(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
             results.add("eval", row if results.as_json else shown(row), COLUMNS)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli import distributed
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Checkpoint, SpecRecord
     from starcli.cli.bars import Bars
+    from starcli.progress import Progress
     from starcli.workspace import Workspace
 
 STDIN = "-"
@@ -69,6 +70,32 @@ def spec_record(workspace: "Workspace", watch: "Bars") -> "SpecRecord | None":
             raise
         watch.note(f"no permutation spec is recorded: {error.summary}")
         return None
+
+
+def note_data(workspace: "Workspace", watch: "Bars") -> None:
+    """Notes where models are measured on other data than their own."""
+    for note in workspace.notes:
+        watch.note(note)
+
+
+def check_roles(
+    star: "Checkpoint", sources: "Sequence[Checkpoint]", held_out: "Sequence[Checkpoint]", watch: "Progress"
+) -> None:
+    """What a star records of its sources against what the command line says.
+
+    A held-out model that the star was made from is an error, a source that it was not made from a note. A model counts
+    as its parents too: an alignment only renames units.
+    """
+    if not (made_from := set(star.metadata.parents)):
+        return
+
+    def seen(model: "Checkpoint") -> bool:
+        return bool(made_from & {model.sha256, *(model.metadata.parents if model.metadata.aligned_to else ())})
+
+    if trained_on := [model.name for model in held_out if seen(model)]:
+        raise StarcliError(f"--held-out: {star.name} was made from {few(trained_on, 5)}")
+    if strangers := [model.name for model in sources if not seen(model)]:
+        watch.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 
 def note_what_moves(workspace: "Workspace", method: str | None, watch: "Bars") -> None:

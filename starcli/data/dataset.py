@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +39,17 @@ class Dataset:
     val_fraction: float
     split_seed: int
     limit: int | None
+
+    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Dataset:
+        """The same data with another mean and standard deviation taken out, as for a model that was trained so."""
+        return replace(
+            self,
+            mean=tuple(mean),
+            std=tuple(std),
+            train=self.train.normalised(mean, std),
+            validation=None if self.validation is None else self.validation.normalised(mean, std),
+            test=self.test.normalised(mean, std),
+        )
 
 
 def open_data(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor
@@ -50,6 +50,10 @@ class Split(ABC):
     @abstractmethod
     def subset(self, positions: Tensor) -> Split:
         """The part at int64 `positions`, in their order."""
+
+    @abstractmethod
+    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Split:
+        """The same inputs with another mean and standard deviation taken out."""
 
     @abstractmethod
     def batches(
@@ -106,6 +110,10 @@ class MemorySplit(Split):
         return MemorySplit(
             self._raw[positions], self._labels[positions], self._normalisation, input_shape=self.input_shape
         )
+
+    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> MemorySplit:
+        normalisation = replace(self._normalisation, mean=tuple(mean), std=tuple(std))
+        return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape)
 
     def batches(
         self,

@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,17 @@ class StreamedSplit(Split):
             self._names[positions.numpy()],
             self._labels[positions],
             self._normalisation,
+            stored_size=self._stored,
+            input_size=self._size,
+            workers=self._workers,
+        )
+
+    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> StreamedSplit:
+        return StreamedSplit(
+            self._root,
+            self._names,
+            self._labels,
+            replace(self._normalisation, mean=tuple(mean), std=tuple(std)),
             stored_size=self._stored,
             input_size=self._size,
             workers=self._workers,

@@ -1,0 +1,85 @@
+"""The data of a command: as the command line names them, as checkpoints record them, and what follows where both do."""
+
+from typing import TYPE_CHECKING, Any
+
+from starcli.checkpoint import DataRecord
+from starcli.data import Dataset, needs_path, open_data, parse_name
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.workspace import Choices
+
+
+def record_of(dataset: Dataset) -> DataRecord:
+    """What a checkpoint keeps of a data set: everything that identifies it, no path."""
+    return DataRecord(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        num_classes=dataset.num_classes,
+        input_shape=list(dataset.input_shape),
+        mean=list(dataset.mean),
+        std=list(dataset.std),
+        val_fraction=dataset.val_fraction,
+        split_seed=dataset.split_seed,
+        limit=dataset.limit,
+    )
+
+
+def open_chosen(choices: "Choices", record: DataRecord | None) -> Dataset:
+    """The data that the command line names, or those that are recorded; what it leaves open is as recorded."""
+    name = choices.data or (record.name if record else None)
+    if name is None:
+        raise StarcliError("--data is needed: the checkpoint does not say what it was trained on")
+    if choices.data is None and needs_path(name):
+        raise StarcliError(f"--data is needed: {name} data, and no file keeps a path")
+
+    def chosen(given: Any, recorded: Any) -> Any:
+        return recorded if given is None and record is not None else given
+
+    # images of a folder are scaled as they were for the checkpoint
+    scaled = record is not None and record.name == parse_name(name)[0] == "folder"
+    return open_data(
+        name,
+        data_dir=choices.data_dir,
+        download=choices.download,
+        limit=chosen(choices.limit, record and record.limit),
+        val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
+        split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
+        image_size=record.input_shape[-1] if record is not None and scaled else None,
+    )
+
+
+def open_agreed(
+    choices: "Choices", record: DataRecord | None, model: str, *, measures: bool
+) -> tuple[Dataset, tuple[str, ...]]:
+    """`open_chosen`, compared with what `model` records, and notes for those who read what is measured.
+
+    What `measures` may do so on other data, which are then normalised as the model's own were; anything else must not:
+    what it writes would be of both. A validation split must be the one that the model was trained beside, or its images
+    are among those that the model has seen.
+    """
+    dataset = open_chosen(choices, record)
+    if record is None:
+        return dataset, ()
+    if dataset.fingerprint == record.fingerprint:
+        _refuse_leaks(dataset, record, model)
+        return dataset, ()
+    what = f"{dataset.name}: not the data that {model} was trained on"
+    if choices.data is None or not measures:
+        problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
+        if choices.data is not None:
+            problems.append("eval, barrier and bma measure on other data")
+        raise StarcliError(what, problems)
+    if len(record.mean) != len(dataset.mean):
+        return dataset, (f"{what}, and normalised by themselves",)
+    return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
+
+
+def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:
+    split = {name: getattr(dataset, name) for name in ("val_fraction", "split_seed", "limit")}
+    trained = {name: getattr(record, name) for name in split}
+    if dataset.val_fraction and split != trained:
+        words = {"val_fraction": "--val-fraction", "split_seed": "--split-seed", "limit": "--limit"}
+        different = [name for name, value in split.items() if trained[name] != value]
+        problems = [f"{words[name]}: {trained[name]} there, {split[name]} here" for name in different]
+        raise StarcliError(f"the validation split would hold images that {model} was trained on", problems)
