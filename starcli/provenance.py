@@ -160,7 +160,9 @@ def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":
     """
     from starcli.training.recipe import Recipe
 
-    known = [(parent, training_settings(parent)) for parent in parents if parent.metadata.recipe]
+    # weights from elsewhere record how they came here, not how they were trained
+    found = [(parent, training_settings(parent)) for parent in parents]
+    known = [(parent, theirs) for parent, theirs in found if theirs.keys() & Recipe.model_fields.keys()]
     for _, theirs in known:
         theirs.pop("compile", None)
     if not known:

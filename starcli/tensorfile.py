@@ -133,8 +133,10 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
         return _parse_header(handle.read(length), size - 8 - length)
     except (ValueError, RecursionError) as error:  # json and utf-8 errors are ValueErrors
         reason = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        hint = ["starcli convert brings PyTorch's own files"] if source.lower().endswith(PICKLED) else []
-        raise StarcliError(f"{source}: not a whole safetensors file: {reason}", hint) from error
+        if source.lower().endswith(PICKLED):
+            summary = f"{source}: starcli convert makes a checkpoint of PyTorch's own files; commands read safetensors"
+            raise StarcliError(summary, [f"not a whole safetensors file: {reason}"]) from error
+        raise StarcliError(f"{source}: not a whole safetensors file: {reason}") from error
 
 
 def read_header(path: Path) -> Header:

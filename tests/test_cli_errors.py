@@ -83,6 +83,12 @@ def test_foreign_files_need_arch_and_data(place, solutions):
     refused(run_here("eval", "plain.safetensors", "--data", "digits"), "--arch")
 
 
+def test_a_file_of_pytorchs_is_sent_to_convert(place, solutions):
+    torch.save(load_file(solutions[0]), place / "theirs.pth")
+    ran = refused(run_here("eval", "theirs.pth", "--arch", "mlp", "--data", "digits"))
+    assert "starcli convert" in ran.err.splitlines()[0]
+
+
 def test_wrong_spec(place, solutions):
     (place / "bad.yaml").write_text("format: 1\ntensors:\n  nothing.weight: [a]\n  fc1.weight: [a]\n")
     ran = refused(run_here("align", *solutions.some(0, 1), "--spec", "bad.yaml", "-o", "b.safetensors"))
@@ -177,7 +183,7 @@ def test_wrong_kind(place, solutions):
         (["barrier", "--star", "m0", "--sources", "m1", "m2"], "--held-out"),
         (["barrier", "m0", "m1", "--sources", "m2"], "--star"),
         (["interpolate", "m0", "m1", "-o", "x"], "one of --t"),
-        (["interpolate", "m0", "m1", "--t", "0.5", "--weights", "1", "0", "-o", "x"], "one of --t"),
+        (["interpolate", "m0", "m1", "--t", "0.5", "--weights", "1", "0", "-o", "x"], "--perturb, found two"),
         (["interpolate", "m0", "m1", "m2", "--t", "0.5", "-o", "x"], "--weights"),
         (["interpolate", "m0", "m1", "--weights", "1", "-o", "x"], "1 weights for 2 models"),
         (["interpolate", "m0", "m1", "--weights", "1", "1", "-o", "x"], "sum"),
@@ -190,6 +196,12 @@ def test_wrong_kind(place, solutions):
         (["star", "--sources", "m0", "m1", "-o", "x", "--realign-every", "sometimes"], "--realign-every"),
         (["train", "--arch", "mlp", "--seeds", "0-1", "-o", "x"], "same name"),
         (["train", "--arch", "mlp", "--epochs", "1", "--warmup", "2", "-o", "x"], "warmup"),
+        (
+            ["train", "--arch", "mlp", "--optimizer", "adam", "--momentum", "0.5", "-o", "x"],
+            "--momentum: adam has none",
+        ),
+        (["train", "--arch", "mlp", "--gamma", "0.5", "-o", "x"], "--gamma: the cosine schedule has none"),
+        (["train", "--arch", "mlp", "--seeds", "7-3", "-o", "{seed}"], "7-3 runs backwards, expected 3-7"),
         (["spec", "check"], "--arch"),
         (["spec", "derive", "--arch", "mlp", "--input", "3"], "--input"),
     ],
@@ -216,6 +228,12 @@ def test_words_that_cannot_be_parsed_are_status_2(words, place):
     assert ran.status == 2
     assert ran.out == ""
     assert ran.err.startswith("starcli: ")
+
+
+def test_a_numbered_gpu_is_chosen_by_the_environment(place):
+    ran = run_here("train", "--arch", "mlp", "--device", "cuda:1", "-o", "x.safetensors")
+    assert ran.status == 2
+    assert "CUDA_VISIBLE_DEVICES=1 chooses the GPU" in ran.err
 
 
 @pytest.fixture

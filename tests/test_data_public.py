@@ -83,6 +83,8 @@ def test_mnist(tmp_path: Path, name: str, kind: str) -> None:
     write_idx(tmp_path / kind / "raw", bytes, "")
     data = open_data(name, data_dir=tmp_path)
     assert (data.name, data.num_classes, len(data.train)) == (name, 10, 20)
+    # the very directory that holds the files does as well
+    assert open_data(name, data_dir=tmp_path / kind / "raw").fingerprint == data.fingerprint
 
 
 def test_download_that_fails_and_one_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,3 +154,16 @@ def test_steps_and_constant():
     assert rates == pytest.approx([1.0] * 6 + [0.1] * 5 + [0.01] * 9)
     constant = Recipe(epochs=4, lr=0.2, schedule="constant", warmup=2)
     assert [learning_rate(constant, step, 2) for step in range(8)] == pytest.approx([0.05, 0.1, 0.15] + [0.2] * 5)
+
+
+def test_flags_that_nothing_would_read_are_errors_but_recipes_may_hold_everything():
+    whole = Recipe.model_validate(Recipe().model_dump())
+    for flags, words in (
+        ({"optimizer": "adam", "momentum": 0.5}, "--momentum: adam has none"),
+        ({"betas": [0.9, 0.99]}, "--betas: sgd has none"),
+        ({"milestones": [3]}, "--milestones: the cosine schedule has none"),
+    ):
+        with pytest.raises(StarcliError, match=words):
+            whole.override(**flags)
+    assert whole.override(optimizer="adamw", betas=[0.9, 0.99]).momentum == 0.9
+    assert whole.override(schedule="step", milestones=[3], gamma=0.5).milestones == (3,)

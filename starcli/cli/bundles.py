@@ -11,7 +11,7 @@ import typer
 from starcli import distributed, registry
 from starcli.cli import bars, boundary, output
 from starcli.cli.command import bundle
-from starcli.cli.options import names_of, one_of, words
+from starcli.cli.options import a_device, names_of, one_of, words
 from starcli.cli.values import pairs
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Setup:
             help="auto, cpu, cuda or mps.",
             rich_help_panel=GENERAL,
             autocompletion=words("auto", "cpu", "cuda", "mps"),
-            callback=one_of("device", "auto", "cpu", "cuda", "mps"),
+            callback=a_device,
         ),
     ] = "auto"
     precision: Annotated[

@@ -86,8 +86,10 @@ def _points(
     count: int, ts: list[float] | None, weights: list[float] | None, radius: float | None, seed: int
 ) -> list[dict[str, Any]]:
     """What each output is, as the settings that a checkpoint keeps: weights of the models, or radius and seed."""
-    if sum(option is not None for option in (ts, weights, radius)) != 1:
-        raise StarcliError("interpolate needs one of --t, --weights and --perturb")
+    found = sum(option is not None for option in (ts, weights, radius))
+    if found != 1:
+        count_words = ("none", "one", "two", "all three")
+        raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {count_words[found]}")
     for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
         if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST]:
             raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")

@@ -49,6 +49,15 @@ def one_of(kind: str, *known: str) -> Callable[[str | None], str | None]:
     return check
 
 
+def a_device(value: str) -> str:
+    """A callback that refuses words which are no device, and says how one of several GPUs is chosen."""
+    kind, _, number = value.partition(":")
+    if kind == "cuda" and number.isdecimal():
+        raise typer.BadParameter(f"{value}: CUDA_VISIBLE_DEVICES={number} chooses the GPU that --device cuda uses")
+    one_of("device", "auto", "cpu", "cuda", "mps")(value)
+    return value
+
+
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin.")]

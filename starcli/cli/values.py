@@ -31,8 +31,10 @@ def seed_list(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)) or (dash and int(last) < int(first)):
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
             raise StarcliError(f"--seeds {text}: expected 0-7 or 0,3,5")
+        if dash and int(last) < int(first):
+            raise StarcliError(f"--seeds {text}: {first}-{last} runs backwards, expected {last}-{first}")
         if dash and int(last) - int(first) >= 100_000:
             raise StarcliError(f"--seeds {text}: more than 100,000 seeds")
         seeds += range(int(first), int(last or first) + 1)

@@ -38,7 +38,10 @@ CIFAR100_SUMS: Mapping[str, str] = {
 
 
 def load_mnist(request: Request) -> Loaded:
-    """MNIST: 60,000 and 10,000 grey images of 28 x 28, normalised by the training part's mean and deviation."""
+    """MNIST: 60,000 and 10,000 grey images of 28 x 28, normalised by the training part's mean and deviation.
+
+    The four files lie where torchvision puts them, in MNIST/raw, or in the directory itself.
+    """
     return _load_idx("mnist", "MNIST", request)
 
 
@@ -59,7 +62,8 @@ def load_cifar100(request: Request) -> Loaded:
 
 def _load_idx(name: str, kind: str, request: Request) -> Loaded:
     root = request.data_dir or DEFAULT_DIR
-    directory = root / kind / "raw"
+    usual = root / kind / "raw"
+    directory = root if missing_files(usual) and not missing_files(root) else usual
     missing = missing_files(directory)
     if missing:
         _fetch(name, kind, root, request.download, [f"{directory / file}[.gz]" for file in missing])

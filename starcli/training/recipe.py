@@ -23,6 +23,9 @@ DEFAULT = "default"
 RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
 """The learning rate of each optimizer where neither recipe nor flag gives one."""
 
+UNREAD = {"sgd": ("betas",), "adam": ("momentum",), "adamw": ("momentum",)}
+"""Settings that an optimizer does not know; a recipe has them for others."""
+
 LARGEST_FILE = 64 * 1024
 """Bytes of a recipe file that we are willing to read."""
 
@@ -95,9 +98,18 @@ class Recipe(BaseModel):
         return RATES[self.optimizer] if self.lr is None else self.lr
 
     def override(self, **flags: Any) -> Recipe:
-        """This recipe with the flags that are not None put in; they are checked as a file is."""
+        """This recipe with the flags that are not None put in; they are checked as a file is.
+
+        A flag that the optimizer or the schedule would not read is an error.
+        """
         given = {key: value for key, value in flags.items() if value is not None}
-        return _validated(self.model_dump(exclude_unset=True) | given, "the flags")
+        changed = _validated(self.model_dump(exclude_unset=True) | given, "the flags")
+        unread = dict.fromkeys(UNREAD[changed.optimizer], changed.optimizer)
+        if changed.schedule != "step":
+            unread |= dict.fromkeys(("milestones", "gamma"), f"the {changed.schedule} schedule")
+        if problems := [f"--{key}: {unread[key]} has none" for key in given if key in unread]:
+            raise StarcliError("the flags: settings that would not be read", problems)
+        return changed
 
     def settings(self) -> dict[str, Any]:
         """What decides a run, JSON-able and complete, without what a checkpoint records elsewhere (network, data)."""
