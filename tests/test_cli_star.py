@@ -1,12 +1,14 @@
 """starcli star and fuse: what they write, inherit, log, keep and show."""
 
 import json
+import shutil
 
 import pytest
 from conftest import run_here
 from safetensors.torch import load_file
 
 from starcli.checkpoint import read_metadata
+from starcli.cli.starlight import Run
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,16 @@ def test_seeds_epochs_and_the_log(solutions, place):
     assert {"loss", "moved", "held_out"} <= set(rows[0])
     again = run_here(*words, "--epochs", 2, "--seeds", "0-1", "-o", "s{seed}.safetensors")
     assert again.out == ran.out
+
+
+def test_sources_from_elsewhere_record_no_recipe_and_a_note_says_so(solutions):
+    network = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--data", "digits", "--limit", 300)
+    for number in (0, 1):
+        run_here("convert", solutions[number], "--plain", "-o", f"plain{number}.safetensors")
+        run_here("convert", f"plain{number}.safetensors", *network, "-o", f"{number}.safetensors")
+    ran = run_here("star", "--sources", "0.safetensors", "1.safetensors", "--epochs", 1, "-o", "star.safetensors")
+    assert ran.status == 0, ran.err
+    assert "do not say how they were trained: the default recipe is used" in ran.err
 
 
 def test_measuring_held_out_models_changes_no_weight(solutions, place):
@@ -121,3 +133,70 @@ def test_a_star_on_stdout(solutions):
     assert '"type": "star"' in ran.err
     [row] = run_here("eval", "-", stdin=ran.stdout).rows
     assert row["model"] == "stdin"
+
+
+def _copied(path, target):
+    target.parent.mkdir(exist_ok=True)
+    shutil.copy(path, target)
+    return target
+
+
+def _refused(words, place, *expected):
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Run, "_search", lambda *_: pytest.fail("searched"))
+        ran = run_here("star", *words, "--epochs", 1)
+    assert ran.status == 1, ran.err
+    assert all(word in ran.err for word in expected), ran.err
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+def test_nothing_that_is_read_is_written_over(solutions, place):
+    sources = ("--sources", *solutions.some(0, 1))
+    held_out = _copied(solutions[3], place / "held" / "0.safetensors")
+    for more in (("--held-out", held_out, "--force"), ("--init", held_out, "--force")):
+        _refused((*sources, *more, "--aligned-sources", "held", "-o", "s.safetensors"), place, "is an input")
+    _refused((*sources, "--init", held_out, "-o", held_out, "--force"), place, "is an input")
+    _refused((*sources, "--init", held_out, "-o", "held/./0.safetensors", "--force"), place, "is an input")
+    own = [_copied(solutions[n], place / "own" / f"{n}.safetensors") for n in (0, 1)]
+    _refused(("--sources", *own, "--aligned-sources", "own", "-o", "s.safetensors", "--force"), place, "is an input")
+
+
+def test_where_aligned_sources_cannot_go_is_said_before_the_search(solutions, place):
+    (place / "file").write_text("")
+    sources = ("--sources", *solutions.some(0, 1))
+    _refused((*sources, "--aligned-sources", "file", "-o", "s.safetensors"), place, "file: is no directory")
+    _refused((*sources, "--aligned-sources", "file/below", "-o", "s.safetensors"), place, "file: is no directory")
+    _refused((*sources, "--aligned-sources", "kept", "-o", "-"), place, "needs the star in a file")
+    _refused((*sources, "--aligned-sources", ".", "-o", "0.safetensors"), place, "is an output")
+
+
+def test_what_lies_among_aligned_sources_is_not_written_over_unless_forced(solutions, place):
+    other = _copied(solutions[4], place / "kept" / "0.safetensors")
+    words = ("--sources", *solutions.some(0, 1), "--aligned-sources", "kept", "-o", "s.safetensors")
+    _refused(words, place, "kept/0.safetensors: exists", "--force")
+    assert run_here("star", *words, "--epochs", 1, "--force").status == 0
+    kept = {path.name: path.read_bytes() for path in (place / "kept").iterdir()}
+    assert kept.keys() == {"0.safetensors", "1.safetensors"}
+    assert kept["0.safetensors"] != solutions[4].read_bytes()
+    (place / "s.safetensors").unlink()  # as a run killed before its last write leaves it
+    other.unlink()
+    assert run_here("star", *words, "--epochs", 1).status == 0
+    assert {path.name: path.read_bytes() for path in (place / "kept").iterdir()} == kept
+    (place / "s.safetensors").unlink()
+    _refused((*words, "--seed", 5), place, "made otherwise", "aligned_by run")
+
+
+def test_sources_of_one_name_are_kept_under_several(solutions, place):
+    sources = [_copied(solutions[n], place / f"{n}" / "model.safetensors") for n in (0, 1)]
+    words = ("--sources", *sources, "--aligned-sources", "kept", "--epochs", 1)
+    assert run_here("star", *words, "-o", "s.safetensors").status == 0
+    assert {path.name for path in (place / "kept").iterdir()} == {"0-model.safetensors", "1-model.safetensors"}
+    judged = ("--star", "s.safetensors", "--sources", *sources, "--held-out", solutions[3], "--points", 3)
+    ran = run_here("barrier", *judged, "--aligned-sources", "kept", "--align", "weight")
+    assert ran.status == 0, ran.err
+    for seed in (0, 1):
+        (place / f"s{seed}").mkdir()
+    assert run_here("star", *words, "--seeds", "0-1", "-o", "s{seed}/star.safetensors").status == 0
+    kept = {str(path.relative_to(place)) for path in (place / "kept").glob("*/*")}
+    assert kept == {f"kept/{a}-star/{b}-model.safetensors" for a in (0, 1) for b in (0, 1)}

@@ -1,16 +1,17 @@
 """What `star` and `fuse` share: the same search, with and without the model's own loss."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli import distributed, files
+from starcli import distributed
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Setup, Training
 from starcli.cli.command import bundle
 from starcli.cli.inputs import need_several, note_what_moves, read_groups
+from starcli.cli.keeping import Keeper, kept_places
 from starcli.cli.options import (
     AlignedSourcesOpt,
     AlignOpt,
@@ -29,14 +30,12 @@ from starcli.cli.options import (
     SeedsOpt,
     SourcesOpt,
 )
-from starcli.cli.targets import Job, check_place, fill, stem, to_stdout
+from starcli.cli.targets import Job, fill
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from starcli.checkpoint import AlignedTo, Checkpoint
+    from starcli.checkpoint import Checkpoint
     from starcli.star import Star
     from starcli.training.recipe import Recipe
     from starcli.workspace import Workspace
@@ -73,6 +72,21 @@ class Search:
     def held_out_files(self) -> list[Path]:
         """The files of held-out models."""
         return self.held_out or []
+
+    @property
+    def inputs(self) -> list[Path]:
+        """All files that are read, none of which may be written over."""
+        return [*self.sources, *self.held_out_files, *([self.init] if self.init else [])]
+
+    def outputs(self) -> tuple[list[Path], list[list[Path]] | None]:
+        """The stars' files, and for each where its permuted sources are kept; what is wrong with the words is said."""
+        need_several(self.sources)
+        if self.eval_every and not self.held_out:
+            raise StarcliError("--eval-every needs --held-out models to measure")
+        paths = fill(self.output, [{"seed": number} for number in self.numbers], self.inputs)
+        if self.aligned_sources is None:
+            return paths, None
+        return paths, kept_places(self.aligned_sources, paths, self.sources, self.inputs)
 
     @property
     def method(self) -> str | None:
@@ -129,19 +143,22 @@ class Run:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoint import Checkpoint, read
 
-        directory = self.search.aligned_sources
-        for job in self._jobs(kind):
+        paths, places = self.search.outputs()
+        jobs = self._jobs(kind, paths)
+        keeper = self._keeper(jobs, places)
+        for job in jobs:
             with job.making() as needed:
                 if needed:
                     found = self._search(job)
-                    if directory is not None:
-                        distributed.by_writer(partial(self._keep_sources, found, directory, job))
+                    if keeper is not None:
+                        distributed.by_writer(partial(keeper.keep, found, job))
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
                     model = Checkpoint(found.tensors, job.finished, job.path.name)
                 else:
                     model = read(job.path, kinds=(kind,))
-                    if directory is not None and not all(path.exists() for path in self._kept_paths(directory, job)):
-                        self.watch.note(f"{directory}: what training's permutations were is known no more; use --force")
+                    if keeper is not None and not keeper.complete(job):
+                        place = self.search.aligned_sources
+                        self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
             yield Made(job, model, self.sources, self.alignment)
 
     @cached_property
@@ -180,15 +197,10 @@ class Run:
         method, restarts = self.search.method, self.search.restarts
         return "none" if method is None else f"{method}, {restarts} restart{'s' if restarts != 1 else ''}"
 
-    def _jobs(self, kind: str) -> list[Job]:
+    def _jobs(self, kind: str, paths: Sequence[Path]) -> list[Job]:
         from starcli.provenance import plan
 
         search = self.search
-        need_several(search.sources)
-        if search.eval_every and not search.held_out:
-            raise StarcliError("--eval-every needs --held-out models to measure")
-        inputs = [*search.sources, *search.held_out_files]
-        paths = fill(search.output, [{"seed": number} for number in search.numbers], inputs)
         settings = {**self.recipe.settings(), kind: self._settings()}
         spec = self.workspace.spec.record() if search.method else None
         note_what_moves(self.workspace, search.method, self.watch)
@@ -198,6 +210,16 @@ class Run:
             for number in search.numbers
         ]
         return [Job(p, wanted, self.watch, force=search.force) for p, wanted in zip(paths, plans, strict=True)]
+
+    def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:
+        """What keeps the permuted sources, where that is asked for; what lies in its way is an error now."""
+        if places is None:
+            return None
+        own = {job.path: each for job, each in zip(jobs, places, strict=True)}
+        keeper = Keeper(self.workspace, self.sources, self.search.method, self.search.restarts, own)
+        for job in jobs:
+            keeper.check(job, force=self.search.force)
+        return keeper
 
     @property
     def draws_per_step(self) -> int:
@@ -244,51 +266,4 @@ class Run:
             state=job.state,
             checkpoint_every=search.checkpoint_every,
             progress=self.watch,
-        )
-
-    def _kept_paths(self, directory: Path, job: Job) -> list[Path]:
-        """Where the permuted sources of a star go: DIR/<source>, or DIR/<star>/<source> where there are several."""
-        several = len(self.search.numbers) > 1
-        place = directory / stem(job.path) if several else directory
-        return [place / f"{stem(path)}.safetensors" for path in self.search.sources]
-
-    def _keep_sources(self, found: "Star", directory: Path, job: Job) -> None:
-        """Write each source as training permuted it last."""
-        from starcli import checkpoint
-        from starcli.provenance import plan, training_settings
-
-        if to_stdout(job.path):
-            raise StarcliError("--aligned-sources needs the star in a file")
-        paths = self._kept_paths(directory, job)
-        files.make_directory(paths[0].parent)
-        for number, (path, source) in enumerate(zip(paths, self.sources, strict=True)):
-            check_place(path, self.search.sources)
-            settings = {**training_settings(source), "aligned_by": {"run": job.plan.run_id}}
-            wanted = plan(
-                self.workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
-                spec=self.workspace.spec.record() if self.search.method else None,
-            )  # fmt: skip
-            aligned = found.aligned(number)
-            metadata = source.metadata
-            facts = wanted.metadata(
-                metrics=metadata.metrics,
-                statistics=metadata.statistics,
-                aligned_to=self._alignment(found, aligned, job),
-            )
-            checkpoint.write(path, aligned, facts)
-
-    def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
-        """What a permuted source says of the star that it was aligned to."""
-        from starcli.checkpoint import AlignedTo
-        from starcli.hashes import weights_sha256
-        from starcli.measuring import inner_product
-
-        if self.search.method is None:
-            return None
-        return AlignedTo(
-            reference=weights_sha256(found.tensors),
-            method=self.search.method,
-            restarts=self.search.restarts,
-            seed=job.plan.seed or 0,
-            objective=inner_product(self.workspace.spec.resolved, found.tensors, aligned),
         )

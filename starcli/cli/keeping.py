@@ -1,0 +1,125 @@
+"""The sources as a star's training permuted them: where they are kept, checked before any work, and written."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starcli import distributed, files
+from starcli.cli.targets import Job, check_place, stem, to_stdout
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from starcli.checkpoint import AlignedTo, Checkpoint
+    from starcli.provenance import Plan
+    from starcli.star import Star
+    from starcli.workspace import Workspace
+
+
+def kept_places(
+    directory: Path, stars: Sequence[Path], sources: Sequence[Path], inputs: Sequence[Path]
+) -> list[list[Path]]:
+    """For each star where each source goes: DIR/<source>, or DIR/<star>/<source> where there are several stars.
+
+    Names that occur twice are told apart by numbers. Refused before any work: a star on stdout, a place that is an
+    input or a star, a DIR that cannot be written to.
+    """
+    if any(map(to_stdout, stars)):
+        raise StarcliError("--aligned-sources needs the star in a file")
+    within = [directory / name for name in _distinct(stars)] if len(stars) > 1 else [directory]
+    places = [[each / f"{name}.safetensors" for name in _distinct(sources)] for each in within]
+    own = {path.resolve() for path in stars}
+    for folder, paths in zip(within, places, strict=True):
+        _check_directory(folder)
+        for path in paths:
+            if path.resolve() in own:
+                raise StarcliError(f"{path}: is an output, and a place of --aligned-sources too")
+            if folder.exists():
+                check_place(path, inputs)
+    return places
+
+
+def _distinct(paths: Sequence[Path]) -> list[str]:
+    names = [stem(path) for path in paths]
+    if len({name.casefold() for name in names}) < len(names):  # some disks take upper for lower case
+        return [f"{number}-{name}" for number, name in enumerate(names)]
+    return names
+
+
+def _check_directory(path: Path) -> None:
+    """A directory to write into; where it does not exist yet, one that can be made."""
+    existing = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+    if not existing.is_dir():
+        raise StarcliError(f"{existing}: is no directory to keep the aligned sources in")
+    if not os.access(existing, os.W_OK):
+        raise StarcliError(f"{existing}: may not be written to")
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Writes the permuted sources of each star; `places` are those of `kept_places`, by the star's path."""
+
+    workspace: "Workspace"
+    sources: "Sequence[Checkpoint]"
+    method: str | None
+    restarts: int
+    places: Mapping[Path, Sequence[Path]]
+
+    def check(self, job: Job, *, force: bool) -> None:
+        """What lies there already and is not just what would be written is an error, unless `force`."""
+        from starcli.provenance import standing
+
+        for path, wanted in zip(self.places[job.path], self._plans(job), strict=True):
+            distributed.by_writer(partial(standing, path, wanted, force=force))
+
+    def complete(self, job: Job) -> bool:
+        """Whether all are there."""
+        return all(path.exists() for path in self.places[job.path])
+
+    def keep(self, found: "Star", job: Job) -> None:
+        """Write each source as training permuted it last."""
+        from starcli import checkpoint
+
+        paths = self.places[job.path]
+        files.make_directory(paths[0].parent)
+        for number, (path, source, wanted) in enumerate(zip(paths, self.sources, self._plans(job), strict=True)):
+            aligned, metadata = found.aligned(number), source.metadata
+            facts = wanted.metadata(
+                metrics=metadata.metrics,
+                statistics=metadata.statistics,
+                aligned_to=self._alignment(found, aligned, job),
+            )
+            checkpoint.write(path, aligned, facts)
+
+    def _plans(self, job: Job) -> "Iterator[Plan]":
+        from starcli.provenance import plan, training_settings
+
+        for source in self.sources:
+            yield plan(
+                self.workspace,
+                source.metadata.kind,
+                {**training_settings(source), "aligned_by": {"run": job.plan.run_id}},
+                seed=source.metadata.seed,
+                parents=[source],
+                spec=self.workspace.spec.record() if self.method else None,
+            )
+
+    def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
+        """What a permuted source says of the star that it was aligned to."""
+        from starcli.checkpoint import AlignedTo
+        from starcli.hashes import weights_sha256
+        from starcli.measuring import inner_product
+
+        if self.method is None:
+            return None
+        return AlignedTo(
+            reference=weights_sha256(found.tensors),
+            method=self.method,
+            restarts=self.restarts,
+            seed=job.plan.seed or 0,
+            objective=inner_product(self.workspace.spec.resolved, found.tensors, aligned),
+        )
