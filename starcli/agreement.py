@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.checkpoint import Checkpoint, Metadata
+from starcli.checkpoint import Architecture, Checkpoint, Metadata
 from starcli.errors import StarcliError
+from starcli.models import is_external
 
 
 def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
@@ -46,6 +47,25 @@ def _short(value: Any) -> str:
     if isinstance(value, str) and len(value) == 64:
         return value[:12]  # a hash
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def unsaid_words(architecture: Architecture, said: Mapping[str, Any]) -> list[str]:
+    """What must be said again of an architecture from outside the registry: recorded arguments that are words, one line
+    each. A file comes from a stranger, and code may take a word for a path or an address.
+    """
+    if not is_external(architecture.name):
+        return []
+    words = {name: value for name, value in architecture.arguments.items() if name not in said and not _number(value)}
+    return [
+        f"--arch-arg {name}={_short(value)}, for only the command line hands words to code"
+        for name, value in words.items()
+    ]
+
+
+def _number(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_number, value))
+    return value is None or isinstance(value, int | float)
 
 
 MISFITS = 12

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from starcli import __version__, archspec, checkpoint, models
+from starcli.agreement import unsaid_words
 from starcli.archspec import Resolved
 from starcli.checkpoint import Architecture
 from starcli.data import open_data
@@ -41,6 +42,8 @@ class Network:
                 raise StarcliError(f"{given}: does not say what network it is; give --arch")
         if recorded is not None and choices.arch not in (None, recorded.name):
             recorded = None
+        if recorded is not None and (problems := unsaid_words(recorded, choices.arch_args)):
+            raise StarcliError("what the checkpoint does not settle is needed again", problems)
         name = choices.arch or (recorded.name if recorded else given if given in ARCHITECTURES else None)
         if name is None:
             raise StarcliError("--arch is needed: the network that the spec is of")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from starcli import models
-from starcli.agreement import refuse_differences, refuse_misfits
+from starcli.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data import Dataset, needs_path
 from starcli.errors import StarcliError
@@ -221,14 +221,16 @@ def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
     problems = []
     if data and choices.data is None and record is not None and needs_path(record.name):
         problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
-    if choices.arch is None and architecture is not None and models.is_external(architecture.name):
-        problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
+    if architecture is not None and choices.arch in (None, architecture.name):
+        if choices.arch is None and models.is_external(architecture.name):
+            problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
+        problems += unsaid_words(architecture, choices.arch_args)
     if problems:
         raise StarcliError("what the checkpoint does not settle is needed again", problems)
 
 
 def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:
-    """A network that can be run, of which each checkpoint has exactly the tensors, with as many classes as the data.
+    """A network that can be run, of which each checkpoint has exactly the tensors, with an output for each class.
 
     It takes memory only once the files are seen to hold as many weights.
     """
@@ -236,10 +238,6 @@ def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.n
     refuse_misfits(checkpoints, outline.state_dict(), workspace.architecture.name)
     network = models.runnable(outline)
     if workspace.data is not None:
-        name, data = workspace.architecture.name, workspace.data
-        classes = models.tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
-        if classes != data.num_classes:
-            raise StarcliError(
-                f"the network has outputs of shape ({classes},), the data {data.name} has {data.num_classes} classes"
-            )
+        inputs = torch.zeros(2, *workspace.data.input_shape)
+        models.tried(workspace.architecture.name, network, inputs, workspace.data.num_classes)
     return network

@@ -173,3 +173,23 @@ def test_a_star_is_judged_on_models_that_it_never_saw(solutions, place):
     ran = run_here(*words, "--sources", *solutions.some(0, 2), "--held-out", solutions[3])
     assert ran.status == 0
     assert "was not made from 2.safetensors" in ran.err
+
+
+def test_words_of_a_file_reach_no_code(place):
+    (place / "worded.py").write_text(
+        "from torch import nn\ndef build(path='a', width=4):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(5, width), nn.ReLU(), nn.Linear(width, 3))\n"
+    )
+    words = ("--arch", "worded:build", "--data", "a.npz")
+    said = ("--arch-arg", "path=secrets", "width=6")
+    assert run_here("train", *words, *said, "--epochs", 1, "-o", "w.safetensors").status == 0
+    for line in (["eval", "w.safetensors", *words], ["spec", "check", "w.safetensors", *words[:2]]):
+        ran = run_here(*line)
+        assert (ran.status, "--arch-arg path=secrets" in ran.err) == (1, True)
+    assert run_here("eval", "w.safetensors", *words, *said[:2]).status == 0
+
+
+def test_tolerances_below_what_bf16_can_tell_are_refused(solutions):
+    pair = ("barrier", *solutions.some(0, 1), "--all-pairs", "--align", "none", "--points", 3, "--precision", "bf16")
+    assert run_here(*pair, "--epsilon", "0.0001").status == 1
+    assert run_here(*pair, "--epsilon", "0.01").status == 0

@@ -41,6 +41,8 @@ SUMMARY = (
     Column("test.std", "±", LOSS),
     Column("test.interval", "95% of test mean", "range", optional=True),
 )
+COARSEST = 1e-3
+"""The least tolerance that losses measured in bf16 can be held against, in nats."""
 SHARES = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%"))
 MANY_PAIRS = 60
 """A table with more rows than this is of no use to people, who then see the summary alone; programs get them all."""
@@ -91,6 +93,10 @@ def barrier(
     given = Given(models or [], sources or [], held_out or [], star, aligned_sources)
     ask = given.question(all_pairs=all_pairs, align=align)
     paint = figure(plot, given.paths)
+    if setup.precision == "bf16" and epsilon and min(epsilon) < COARSEST:
+        raise StarcliError(
+            f"--epsilon {min(epsilon):g}: bf16 tells losses apart to {COARSEST:g}; --precision fp32 does better"
+        )
     with common.session() as (watch, results):
         from starcli.measuring import Measure
         from starcli.workspace import workspace_of
@@ -182,8 +188,6 @@ class Given:
 
 def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
     """From the first model to each of the others."""
-    import torch
-
     from starcli.measuring import to_each
     from starcli.report import group_of
 
@@ -197,7 +201,7 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
         show.pair(first, other, each)
     if len(others) > 1:
         pairs = [(0, number + 1) for number in range(len(others))]
-        group = group_of(pairs, found, [range(1, len(models))], torch.Generator().manual_seed(measure.seed))
+        group = group_of(pairs, found, [range(1, len(models))])
         show.group(f"{first.name} to each", group, ", ".join(sorted({measure.described(first, o) for o in others})))
     names = [f"{first.name} – {others[0].name}"] if len(others) == 1 else [f"{first.name} to {len(others)} models"]
     show.paint("barrier_figure", {names[0]: found})
@@ -205,8 +209,6 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
 
 def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
     """Every pair, and the share of stars among the models."""
-    import torch
-
     from starcli import measuring, path
     from starcli.report import group_of
 
@@ -222,8 +224,7 @@ def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
         for split in ("train", "test")
     }
     shares = {f"{epsilon:g}": path.star_share(matrices["train"], epsilon) for epsilon in show.epsilon}
-    generator = torch.Generator().manual_seed(show.measure.seed)
-    group = group_of(pairs, found, [range(len(models))], generator)
+    group = group_of(pairs, found, [range(len(models))])
     facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
     show.group("all pairs", group, show.measure.described(models[0], models[1]), star_share=shares, **facts)
     show.paint("pairs_figure", matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
