@@ -4,13 +4,15 @@ import io
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from starcli import checkpoint, files, unpickling
-from starcli.checkpoint import Checkpoint, Metadata
+from starcli.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
 from starcli.errors import StarcliError
+from starcli.hashes import DTYPES
 from starcli.tensorfile import PICKLED
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
@@ -60,6 +62,7 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
             break
         tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
         if tensors and len(tensors) == len(content):
+            _refuse_strange(tensors, path)
             _refuse_inflated(tensors, path)
             return {name: value.detach() for name, value in tensors.items()}
         inner = next((content[key] for key in CONTAINERS if isinstance(content.get(key), Mapping)), None)
@@ -68,6 +71,23 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
         content = inner
     found = ", ".join(map(str, list(content)[:8])) if isinstance(content, Mapping) else type(content).__name__
     raise StarcliError(f"{path}: no state dict in it", [f"found {found[:200]}; looked for {', '.join(CONTAINERS)}"])
+
+
+def _refuse_strange(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """What no safetensors file can hold: complex128, quantised and sparse tensors, and those without data."""
+    problems = [
+        f"{name}: {_kind(tensor)}"
+        for name, tensor in tensors.items()
+        if str(tensor.dtype) not in DTYPES or tensor.layout != torch.strided or tensor.is_meta or tensor.is_nested
+    ]
+    if problems:
+        raise StarcliError(f"{path}: tensors of kinds that a checkpoint cannot hold", problems)
+
+
+def _kind(tensor: Tensor) -> str:
+    plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
+    words = [] if plain else ["nested" if tensor.is_nested else "without data" if tensor.is_meta else "sparse"]
+    return " ".join([str(tensor.dtype).removeprefix("torch."), *words])
 
 
 def _refuse_inflated(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -89,6 +109,35 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             break
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def told_by(source: Checkpoint) -> dict[str, Any]:
+    """What a file with the weights of `source` is planned with: kind, settings, seed and parents as it has them itself.
+
+    The weights are the same, so that the source itself is no parent. The settings say which weights, and which run made
+    them.
+    """
+    metadata = source.metadata
+    named = {ancestor.sha256: ancestor for ancestor in metadata.ancestors}
+    parents = []
+    for sha256 in metadata.parents:
+        known = named.get(sha256) or Ancestor(sha256=sha256, name=sha256[:12], kind="model")
+        own = Metadata(kind=known.kind, weights_sha256=sha256, parents=known.parents, ancestors=metadata.ancestors)
+        parents.append(Checkpoint({}, own, known.name))
+    which = {"weights": source.sha256} | ({"run": metadata.run_id} if metadata.run_id else {})
+    settings = {**(metadata.recipe or {}), "convert": which}
+    return {"kind": metadata.kind, "settings": settings, "seed": metadata.seed, "parents": parents}
+
+
+def facts_of(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
+    """What remains true of these weights in a file for `architecture` and `data`: scores, of the same data alone."""
+    metadata = source.metadata
+    same = metadata.architecture == architecture and metadata.data == data
+    return {
+        "metrics": metadata.metrics if same else None,
+        "statistics": metadata.statistics,
+        "aligned_to": metadata.aligned_to,
+    }
 
 
 def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:

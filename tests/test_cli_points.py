@@ -134,6 +134,48 @@ def test_convert_out_and_back(solutions, place):
     assert run_here("convert", "plain.safetensors", *NETWORK, "-o", "y.safetensors").status == 0
 
 
+@pytest.mark.parametrize("which", ["star", "aligned", "trained"])
+def test_converting_our_own_file_keeps_what_it_says(which, star, solutions, place):
+    source = {"star": star, "aligned": star.parent / "aligned" / "0.safetensors", "trained": solutions[1]}[which]
+    assert run_here("convert", source, "-o", "x.safetensors").status == 0
+    old, new = read_metadata(source)[1], read_metadata(place / "x.safetensors")[1]
+    assert new.recipe.pop("convert") == {"weights": old.weights_sha256, "run": old.run_id}
+    assert new.run_id != old.run_id
+    assert new.model_dump(exclude={"run_id"}) == old.model_dump(exclude={"run_id"})
+    again = run_here("convert", source, "-o", "x.safetensors")
+    assert "finished already" in again.err
+    other = run_here("convert", solutions[2], "-o", "x.safetensors")
+    assert other.status == 1
+    assert "made otherwise" in other.err
+
+
+def test_scores_are_dropped_where_the_data_are_others(solutions, place):
+    assert run_here("convert", solutions[0], "--val-fraction", 0, "-o", "x.safetensors").status == 0
+    metadata = read_metadata(place / "x.safetensors")[1]
+    assert metadata.data.val_fraction == 0
+    assert metadata.metrics is None
+    assert metadata.recipe["epochs"] == 3
+
+
+STRANGE = {
+    "complex128": lambda: torch.zeros((), dtype=torch.complex128),
+    "float32 sparse": lambda: torch.eye(3).to_sparse(),
+    "float32 without data": lambda: torch.zeros(2, device="meta"),
+    "qint8": lambda: torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.filterwarnings("ignore")  # torch's own, of quantised tensors
+def test_tensors_that_no_checkpoint_can_hold_are_named(kind, solutions, place):
+    torch.save(load_file(solutions[0]) | {"bn.num_batches_tracked": STRANGE[kind]()}, place / "x.pth")
+    for words in ((*NETWORK, "-o", "x.safetensors"), ("--plain", "-o", "x.safetensors"), ("-o", "y.pt")):
+        ran = run_here("convert", "x.pth", *words)
+        assert ran.status == 1, ran.err
+        assert f"bn.num_batches_tracked: {kind}" in ran.err
+    assert [path.name for path in place.iterdir()] == ["x.pth"]
+
+
 class Evil:
     def __reduce__(self):
         return (Path("hacked").touch, ())

@@ -35,9 +35,9 @@ def convert(
 
     With --arch and --data the output says what network it is, and no later command needs to be told; with --input in
     place of data it can be aligned, permuted and averaged. With --plain, or to a .pt file, it is the bare state dict.
-    PyTorch's files are read without running any code in them.
+    What a checkpoint of ours says of itself is kept. PyTorch's files are read without running any code in them.
     """
-    from starcli.converting import is_pickled, read_any, write_plain
+    from starcli.converting import facts_of, is_pickled, read_any, told_by, write_plain
     from starcli.provenance import plan
     from starcli.workspace import workspace_of
 
@@ -57,9 +57,10 @@ def convert(
             write_plain(path, source.tensors)
         else:
             workspace = workspace_of([source], setup.choices(), data=False)
-            job = Job(path, plan(workspace, "model", {"convert": {"weights": source.sha256}}), watch, force=force)
+            job = Job(path, plan(workspace, **told_by(source)), watch, force=force)
             with job.making() as needed:
                 if needed:
-                    job.write(source.tensors)
+                    facts = facts_of(source, architecture=workspace.architecture, data=workspace.data)
+                    job.write(source.tensors, **facts)
         row = {"model": source.name, "architecture": setup.arch or known, "tensors": len(source.tensors)}
         results.add("convert", {**row, "output": str(path)}, COLUMNS)
