@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from starcli.checkpoint import Architecture, Checkpoint, Metadata
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, short
 from starcli.models import is_external
 
 
@@ -23,7 +23,7 @@ def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
             if "name" in different:
                 different = ["name"]  # all else follows from it
             problems += [
-                f"{what} {key}: {_short(theirs.get(key))} in {other.name}, {_short(mine.get(key))} in {first.name}"
+                f"{what} {key}: {short(theirs.get(key))} in {other.name}, {short(mine.get(key))} in {first.name}"
                 for key in different
             ]
             if different:
@@ -42,13 +42,6 @@ def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:
     return {**fields, **arguments}
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    if isinstance(value, str) and len(value) == 64:
-        return value[:12]  # a hash
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
 def unsaid_words(architecture: Architecture, said: Mapping[str, Any]) -> list[str]:
     """What must be said again of an architecture from outside the registry: recorded arguments that are words, one line
     each. A file comes from a stranger, and code may take a word for a path or an address.
@@ -57,7 +50,7 @@ def unsaid_words(architecture: Architecture, said: Mapping[str, Any]) -> list[st
         return []
     words = {name: value for name, value in architecture.arguments.items() if name not in said and not _number(value)}
     return [
-        f"--arch-arg {name}={_short(value)}, for only the command line hands words to code"
+        f"--arch-arg {name}={short(value)}, for only the command line hands words to code"
         for name, value in words.items()
     ]
 

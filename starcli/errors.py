@@ -35,6 +35,14 @@ def few(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def short(value: object) -> str:
+    """A value as one line of an error has room for it; of a hash the first 12 characters, of None the word nothing."""
+    text = "nothing" if value is None else str(value)
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A clause that helps with a mistyped name: '; did you mean resnet?', or the list of what there is."""
     known = sorted(known)

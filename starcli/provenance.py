@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from starcli import checkpoint
 from starcli.checkpoint import AlignedTo, Architecture, Checkpoint, DataRecord, Kind, Metadata, Sha256, SpecRecord
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:
     from starcli.training.recipe import Recipe
@@ -84,7 +84,7 @@ class Plan:
             there = ", ".join(names.get(parent, parent[:12]) for parent in found.parents) or "nothing"
             asked = ", ".join(parent.name for parent in self.parents) or "nothing"
             same = " (other weights)" if there == asked else ""
-            lines.append(f"made from: {_short(there)} there, {_short(asked)} asked for{same}")
+            lines.append(f"made from: {short(there)} there, {short(asked)} asked for{same}")
         return lines
 
 
@@ -99,13 +99,8 @@ def _compared(prefix: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) 
         if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
             lines += _compared(f"{prefix}{key} ", theirs, ours)
         elif theirs != ours:
-            lines.append(f"{prefix}{key}: {_short(theirs)} there, {_short(ours)} asked for")
+            lines.append(f"{prefix}{key}: {short(theirs)} there, {short(ours)} asked for")
     return lines
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def plan(

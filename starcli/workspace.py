@@ -23,9 +23,6 @@ from starcli.opening import open_agreed, open_chosen, record_of
 from starcli.specs import Proved, find
 from starcli.threads import choose_threads
 
-PRECISIONS = {"fp32": "32-bit floats throughout", "bf16": "bfloat16 autocast for the heavy operators"}
-DEVICES = {"auto": "cuda or mps where there is one, else cpu", "cpu": "", "cuda": "", "mps": ""}
-
 
 @dataclass(frozen=True)
 class Choices:

@@ -105,7 +105,7 @@ def convolution(call: Call) -> Result:
     transposed = "transpose" in call.name or call.arguments.get("transposed", False)
     groups = call.arguments.get("groups", 1)
     weight = _kernel(call, rank, groups)
-    if not _pointwise(call, rank):
+    if not _pointwise(call):
         x = call.positions(x, range(2, rank + 2), (*x.shape[:2], *call.shape[2:]))
     i, o = x.shape[1] // groups, call.shape[1] // groups
     split = reshaped(x, (x.shape[0], groups, i, *x.shape[2:]))
@@ -134,7 +134,7 @@ def _kernel(call: Call, rank: int, groups: int) -> Value:
     return Value((*weight.shape[:2],), tuple(factor.reshape(factor.shape[:2]) for factor in factors))
 
 
-def _pointwise(call: Call, rank: int) -> bool:
+def _pointwise(call: Call) -> bool:
     """Kernel 1, stride 1, no padding: no positions meet."""
 
     def all_are(name: str, number: int) -> bool:

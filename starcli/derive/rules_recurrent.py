@@ -30,8 +30,8 @@ def recurrent(call: Call) -> Result:
     ends: list[tuple[Value, Value]] = []
     for layer in range(call["num_layers"]):
         below = call.positions(x, [time], x.shape)
+        starts = [_state(call, state) for state in first]
         for k in range(layer * directions, (layer + 1) * directions):
-            starts = [_state(call, state, k) for state in first]
             ends.append(_cell(call, below, params[k * each : (k + 1) * each], starts))
         outputs = [hidden for hidden, _ in ends[-directions:]]
         x = joined(call, outputs, 2) if directions > 1 else outputs[0]
@@ -39,8 +39,8 @@ def recurrent(call: Call) -> Result:
     return x, *(_last(call, values, time, shape) for values, shape in kept)
 
 
-def _state(call: Call, state: Value | None, k: int) -> Value:
-    """The k-th first state (layers * directions, B, h), constant over the layers, as (B, 1, h) or (1, B, h)."""
+def _state(call: Call, state: Value | None) -> Value:
+    """A layer's first state, of states (layers * directions, B, h) that are the same for all: (B, 1, h) or (1, B, h)."""
     if state is None or any(factor.shape[0] > 1 for factor in state.factors):
         raise Unknown
     axes = [1, 0, 2] if call["batch_first"] else [0, 1, 2]
