@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import run_here
+from PIL import Image
 
 from starcli import checkpoint
 from starcli.hashes import file_sha256
@@ -161,3 +163,34 @@ def test_a_folder_of_other_sources_is_refused(solutions, star, place):
 def test_stdout_takes_one_file(solutions):
     ran = run_here("align", *solutions.some(0, 1), "-o", "-", "--permutation", "-")
     assert (ran.status, ran.stdout) == (1, b"")
+
+
+def test_more_outputs_than_classes_are_admitted_by_all_commands(place):
+    images = np.random.RandomState(0).rand(30, 5).astype(np.float32)
+    np.savez(place / "three.npz", images=images, labels=np.arange(30) % 3)
+    network = ("--arch", "mlp", "--arch-arg", "depth=1", "hidden_dim=4", "num_classes=10")
+    ran = run_here(
+        "train", *network, "--data", "three.npz", "--epochs", 1, "--seeds", "0-1", "-o", "{seed}.safetensors"
+    )
+    assert ran.status == 0, ran.err
+    models = ("0.safetensors", "1.safetensors")
+    for line in (
+        ("eval", models[0]),
+        ("barrier", *models, "--points", 3, "--align", "weight"),
+        ("star", "--sources", *models, "-o", "star.safetensors"),
+        ("bma", "--star", "star.safetensors", "--sources", *models),
+    ):
+        ran = run_here(*line, "--data", "three.npz")
+        assert ran.status == 0, ran.err
+
+
+def test_notes_on_a_folder_are_said(place):
+    for name in ("train/cat", "train/dog", "val/dog"):
+        (place / "pets" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (8, 6), (60 * number, 0, 0)).save(place / "pets" / name / f"{number}.png")
+    words = ("--arch", "mlp", "--arch-arg", "depth=1", "hidden_dim=4", "--data", "folder:pets", "--epochs", 1)
+    ran = run_here("train", *words, "-o", "x.safetensors")
+    assert "note: pets/val: 1 of 2 classes have no images to be tested on: cat/\n" in ran.err
+    assert "note: pets/train: images of 8 x 6 are resized to squares of 6 x 6\n" in ran.err
+    assert "classes have no images" in run_here("eval", "x.safetensors", "--data", "folder:pets").err

@@ -199,6 +199,66 @@ def test_modes_become_rgb(tmp_path: Path, mode: str) -> None:
         assert decode_image(path, 8).min() == 255
 
 
+GREYS = np.arange(65536, step=257, dtype=np.uint16).reshape(16, 16)  # the 16-bit ones that 8 bits hold exactly
+
+
+@pytest.mark.parametrize("order", ["=", ">", "pgm", "12"])
+def test_grey_values_of_sixteen_bits_are_scaled(tmp_path: Path, order: str) -> None:
+    path = tmp_path / "x.tif"
+    if order == "pgm":
+        path.write_bytes(b"P5 16 16 65535\n" + GREYS.astype(">u2").tobytes())
+    elif order == "12":
+        path.write_bytes(b"P5 16 16 4095\n" + (GREYS >> 4).astype(">u2").tobytes())
+    else:
+        Image.fromarray(GREYS.astype(f"{order}u2")).save(path)
+    assert np.array_equal(decode_image(path, 16), np.stack([GREYS // 257] * 3))
+    if order == "=":
+        Image.fromarray(GREYS + 100).save(path, format="PNG")  # 65535 becomes 99
+        assert decode_image(path, 16)[0].flatten().tolist() == [*range(255), 0]
+
+
+def test_grey_values_of_twelve_bits_in_a_tiff(tmp_path: Path) -> None:
+    # width, height, bits, no compression, 0 is black, offset, one sample, rows, bytes; each row holds 0 and 4095
+    fields = {256: 2, 257: 2, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 6}
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in fields.items())
+    directory = struct.pack("<H", len(fields)) + entries + bytes(4)
+    (tmp_path / "x.tif").write_bytes(b"II*\0" + struct.pack("<I", 14) + b"\x00\x0f\xff" * 2 + directory)
+    assert decode_image(tmp_path / "x.tif", 2).tolist() == [[[0, 255], [0, 255]]] * 3
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pixels_of_no_known_range_are_refused(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(GREYS.astype(kind)).save(tmp_path / "x.tif")
+    refused(lambda: decode_image(tmp_path / "x.tif", 16), "x.tif", "save it with 8 or 16")
+
+
+def test_all_broken_images_are_counted_and_the_first_named(photos: Path, tmp_path: Path) -> None:
+    for part, count in (("train", 40), ("val", 1)):
+        for number in range(count):
+            path = tmp_path / part / "cat" / f"{number:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((photos / "train/cat/00.PNG").read_bytes())
+    for number in range(0, 39, 3):
+        (tmp_path / f"train/cat/{number:02}.png").write_bytes(b"no image")
+    (tmp_path / "train/dog").mkdir()
+    (tmp_path / "train/dog/0.png").write_bytes((photos / "train/dog/00.PNG").read_bytes())
+    with pytest.raises(StarcliError) as caught:
+        open_data(f"folder:{tmp_path}")
+    assert caught.value.summary == f"{tmp_path / 'train'}: 13 images cannot be read"
+    assert str(tmp_path / "train/cat/27.png") in caught.value.problems[9]
+    assert caught.value.problems[10:] == ("and 3 more",)
+
+
+def test_notes_on_shapes_and_on_classes_that_are_not_tested(photos: Path, tmp_path: Path) -> None:
+    assert open_data(f"folder:{photos}").notes == ()
+    for name in ("train/cat", "train/dog", "val/dog"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("RGB", (20, 12)).save(tmp_path / name / "0.png")
+    unseen, squares = open_data(f"folder:{tmp_path}").notes
+    assert unseen == f"{tmp_path / 'val'}: 1 of 2 classes have no images to be tested on: cat/"
+    assert squares == f"{tmp_path / 'train'}: images of 20 x 12 are resized to squares of 12 x 12"
+
+
 def test_decoding_is_close_to_a_plain_resize(tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 300).astype(np.uint8)
     picture = Image.fromarray(np.stack([np.tile(ramp, (300, 1))] * 3, axis=2))

@@ -73,8 +73,8 @@ def spec_record(workspace: "Workspace", watch: "Bars") -> "SpecRecord | None":
 
 
 def note_data(workspace: "Workspace", watch: "Bars") -> None:
-    """Notes where models are measured on other data than their own."""
-    for note in workspace.notes:
+    """Notes where models are measured on other data than their own, or the data themselves are odd."""
+    for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
         watch.note(note)
 
 

@@ -10,7 +10,7 @@ import typer
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
-from starcli.cli.inputs import spec_record
+from starcli.cli.inputs import note_data, spec_record
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
 from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.targets import Job, fill
@@ -69,6 +69,7 @@ def train(
     paths = fill(output, [{"seed": number} for number in numbers])
     workspace = new_workspace(setup.choices(chosen))
     with common.session(output) as (watch, results):
+        note_data(workspace, watch)
         spec = spec_record(workspace, watch)
         # what changes the result beyond rounding, or is asked for, is part of the plan
         ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}

@@ -23,7 +23,8 @@ class Dataset:
 
     `name` is the kind as typed, without any path. `mean` and `std` refer to inputs scaled to [0, 1] (raw for float
     inputs). `fingerprint` is a sha256 over the whole data, whatever limit and split. `augmentation` is this data
-    set's usual one for training. `input_shape` is (C, H, W), or (D,) for vectors.
+    set's usual one for training. `input_shape` is (C, H, W), or (D,) for vectors. `notes` are for who trains or
+    measures on it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Dataset:
     val_fraction: float
     split_seed: int
     limit: int | None
+    notes: tuple[str, ...] = ()
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Dataset:
         """The same data with another mean and standard deviation taken out, as for a model that was trained so."""
@@ -90,6 +92,7 @@ def open_data(
         val_fraction=val_fraction,
         split_seed=split_seed,
         limit=limit,
+        notes=loaded.notes,
     )
 
 

@@ -1,7 +1,8 @@
 """`folder:DIR`: train/ and val/ (or test/) with one folder of images a class, the layout of ImageNet and ImageFolder.
 
-Images are resized to squares as in the paper (appendix B.1: 256 x 256 for an input of 224 x 224), decoded by workers,
-and held in memory where all of them fit (`StreamedSplit.RESIDENT_BYTES`).
+Images of any shape are resized to squares as in the paper (appendix B.1: 256 x 256 for an input of 224 x 224), decoded
+by workers as RGB, held in memory where all of them fit (`StreamedSplit.RESIDENT_BYTES`), and normalised by ImageNet's
+mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starcli.data.loading import IMAGENET_MEAN, IMAGENET_STD, Loaded, Request
 from starcli.data.partition import check_labels
 from starcli.data.splits import Normalisation
 from starcli.data.streaming import FORMATS, SUFFIXES, StreamedSplit
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 
 DEFAULT_SIZE = 224
 
@@ -52,7 +53,13 @@ def load(request: Request) -> Loaded:
         )
     labels = [np.array([label for _, _, label in part], dtype=np.int64) for part in (train, test)]
     check_labels([(str(train_dir), labels[0], len(train)), (str(test_dir), labels[1], len(test))], len(classes))
-    size = request.image_size or min(DEFAULT_SIZE, _smaller_side(train_dir / train[0][0]))
+    notes = _untested(test_dir, classes, test)
+    size = request.image_size
+    if size is None:
+        width, height = _first_size(train_dir, train)
+        size = min(DEFAULT_SIZE, width, height)
+        if width != height and size < DEFAULT_SIZE:
+            notes.append(f"{train_dir}: images of {width} x {height} are resized to squares of {size} x {size}")
     stored = size if size <= SMALL_SIZE else round(size * 8 / 7)
     normalisation = Normalisation(255.0, IMAGENET_MEAN, IMAGENET_STD)
 
@@ -75,6 +82,7 @@ def load(request: Request) -> Loaded:
         train=split(train_dir, train, labels[0]),
         test=split(test_dir, test, labels[1]),
         augmentation=("pad-crop", "flip") if stored == size else ("crop", "flip"),
+        notes=tuple(notes),
     )
 
 
@@ -128,11 +136,24 @@ def _fingerprint(classes: list[str], train: Listing, test: Listing) -> str:
     return digest.hexdigest()
 
 
-def _smaller_side(path: Path) -> int:
-    from PIL import Image, UnidentifiedImageError
+def _untested(test_dir: Path, classes: list[str], test: Listing) -> list[str]:
+    """A note where no image of some classes is measured on."""
+    absent = sorted(set(range(len(classes))) - {label for _, _, label in test})
+    if not test or not absent:
+        return []
+    names = few([f"{classes[label]}/" for label in absent], 5)
+    return [f"{test_dir}: {len(absent)} of {len(classes)} classes have no images to be tested on: {names}"]
 
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return min(image.size)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, Warning, ValueError, SyntaxError) as error:
-        raise StarcliError(f"{path}: cannot be read as an image") from error
+
+def _first_size(directory: Path, listing: Listing) -> tuple[int, int]:
+    """Width and height of the first image that can be read: broken ones are all reported when they are decoded."""
+    from PIL import Image
+
+    for name, _, _ in listing:
+        try:
+            with Image.open(directory / name, formats=FORMATS) as image:
+                return image.size
+        # pixels are bounded when they are decoded
+        except (OSError, Image.DecompressionBombError, Warning, ValueError, SyntaxError):
+            continue
+    raise StarcliError(f"{directory}: none of {len(listing)} images can be read", [f"{listing[0][0]} and all others"])

@@ -52,6 +52,8 @@ class Loaded:
     train: Split
     test: Split
     augmentation: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a user should be told of the data, though it is no error."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_request, prepare
 from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Images a worker hands over at once: small, so that the first batch comes early and little shared memory is held.
 CHUNK = 32
@@ -28,12 +32,18 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".
 # Its decoders log what is damaged, and a program without handlers shows that: what matters is raised.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
+# Of many broken images an error shows these.
+SHOWN = 10
+
+# The number of the field of a TIFF that holds the bits of each sample.
+TIFF_BITS = 258
+
 # A picture with more pixels is refused before it is decoded: 150 MB as RGB, more than any camera's.
 MAX_PIXELS = 50_000_000
 
 
 def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """The RGB image at `path`, resized to a square, as (3, size, size) uint8.
+    """The RGB image at `path`, resized to a square whatever its own shape, as (3, size, size) uint8.
 
     JPEGs are decoded at the smallest of 1, 1/2, 1/4, 1/8 of their size that is not below `size`, then resized
     bilinearly with antialiasing. Raises StarcliError with the path for what is no image, is damaged or is too large.
@@ -50,7 +60,7 @@ def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
                     raise StarcliError(
                         f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
                     )
-                rgb = image.convert("RGB")
+                rgb = _eight_bits(image, path).convert("RGB")
                 if rgb.size != (size, size):
                     rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
                 return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
@@ -62,23 +72,42 @@ def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
         raise StarcliError(f"{path}: cannot be read as an image: {words}") from error
 
 
-class _Chunks(Dataset[tuple[Tensor, str | None]]):
-    """What workers run: item i is chunk i of the decoded images, or the words of an error."""
+def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """`image`; grey values v of b > 8 bits become the nearest to 255 v / (2^b - 1), where PIL would cut them at 255."""
+    from PIL import Image as Images
+
+    if image.mode.startswith("I;16"):
+        # TIFF has 12 bits too; everywhere else they are 16
+        bits = next(iter(getattr(image, "tag_v2", {}).get(TIFF_BITS, ())), 16)
+    elif image.mode == "I" and image.format in ("PNG", "PPM"):
+        bits = 16  # PIL has scaled whatever the file's largest value was to these
+    elif image.mode in ("I", "F"):
+        raise StarcliError(f"{path}: pixels that are floats, signed or of 32 bits are not read; save it with 8 or 16")
+    else:
+        return image
+    largest = 2**bits - 1
+    values = np.asarray(image).clip(0, largest).astype(np.uint32)
+    return Images.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
+
+
+class _Chunks(Dataset[tuple[Tensor, list[str]]]):
+    """What workers run: item i is chunk i of the decoded images, and the words of what is wrong with any of them."""
 
     def __init__(self, root: str, names: NDArray[np.bytes_], positions: NDArray[np.int64], size: int) -> None:
         self.root, self.names, self.positions, self.size = root, names, positions, size
 
-    def __getitem__(self, chunk: int) -> tuple[Tensor, str | None]:
+    def __getitem__(self, chunk: int) -> tuple[Tensor, list[str]]:
         chosen = self.positions[chunk * CHUNK : (chunk + 1) * CHUNK]
         images = torch.empty(len(chosen), 3, self.size, self.size, dtype=torch.uint8)
+        problems = []
         for row, position in enumerate(chosen):
             path = Path(self.root, os.fsdecode(self.names[position]))
             try:
                 images[row] = torch.from_numpy(decode_image(path, self.size))
             except StarcliError as error:
                 # Words, not the exception: a DataLoader would wrap it into a worker's traceback.
-                return images[:0], error.summary
-        return images, None
+                problems.append(error.summary)
+        return images, problems
 
     def __len__(self) -> int:
         return -(-len(self.positions) // CHUNK)
@@ -154,7 +183,7 @@ class StreamedSplit(Split):
         """Decode all images into memory."""
         images = torch.empty(len(self), 3, self._stored, self._stored, dtype=torch.uint8)
         done = 0
-        for chunk in self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK):
+        for chunk in self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK, all_broken=True):
             images[done : done + len(chunk)] = chunk
             done += len(chunk)
         return MemorySplit(images, self._labels, self._normalisation, input_shape=(3, self._size, self._size))
@@ -186,8 +215,13 @@ class StreamedSplit(Split):
 
         return generate()
 
-    def _chunks(self, positions: NDArray[np.int64], device: torch.device, ahead: int) -> Iterator[Tensor]:
-        """The raw images at `positions`, in that order, chunk by chunk on `device`, about `ahead` prefetched."""
+    def _chunks(
+        self, positions: NDArray[np.int64], device: torch.device, ahead: int, *, all_broken: bool = False
+    ) -> Iterator[Tensor]:
+        """The raw images at `positions`, in that order, chunk by chunk on `device`, about `ahead` prefetched.
+
+        Where some cannot be read, the error names those of the first such chunk or, with `all_broken`, of all chunks.
+        """
         items = _Chunks(str(self._root), self._names, positions, self._stored)
         workers = min(len(items), self._workers if self._workers is not None else default_workers())
         loader = DataLoader(
@@ -199,10 +233,17 @@ class StreamedSplit(Split):
             pin_memory=device.type == "cuda",
             generator=Generator(),  # else the loader draws its workers' seeds from the global generator
         )
-        for images, problem in loader:
-            if problem is not None:
-                raise StarcliError(problem)
+        broken: list[str] = []
+        for images, problems in loader:
+            broken += problems
+            if broken and not all_broken:
+                break
             yield images.to(device, non_blocking=True)
+        if len(broken) == 1:
+            raise StarcliError(broken[0])
+        if broken:
+            more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
+            raise StarcliError(f"{self._root}: {len(broken)} images cannot be read", [*broken[:SHOWN], *more])
 
 
 def _regrouped(chunks: Iterator[Tensor], batch_size: int) -> Iterator[Tensor]:

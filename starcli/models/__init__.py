@@ -163,10 +163,11 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
-def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> int:
-    """Run `network` once, in eval mode: the number of its outputs.
+def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> None:
+    """Run `network` once, in eval mode: StarcliError where it does not admit `inputs` or has too few outputs.
 
-    Raises StarcliError where it does not admit `inputs` or has too few outputs.
+    More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are defined all the
+    same.
     """
     size = "x".join(map(str, inputs.shape[1:]))
     try:
@@ -178,4 +179,3 @@ def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> in
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")
-    return outputs.shape[1]
