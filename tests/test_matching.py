@@ -220,3 +220,18 @@ def test_wrong_input_is_named() -> None:
         match_weights(a, b, spec)
     with pytest.raises(ValueError, match="restarts"):
         match_weights(a, a, spec, restarts=-1)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_views_of_a_vector_are_matched_as_tensors_of_their_own(name: str) -> None:
+    spec = case(name)
+    reference, model = draw(spec, 0), draw(spec, 1)
+    vector, views, begin = torch.cat([torch.zeros(3), *(each.flatten() for each in reference.values())]), {}, 3
+    for key, each in reference.items():
+        views[key] = vector[begin : begin + each.numel()].view(each.shape)
+        begin += each.numel()
+    for names in spec.tied:
+        views |= {other: views[names[0]] for other in names[1:]}
+    one, two = match_weights(reference, model, spec, seed=1), match_weights(views, model, spec, seed=1)
+    assert one.objective == two.objective
+    assert one.permutation.moved(two.permutation) == 0

@@ -8,6 +8,7 @@ from training_support import Memory, Stopping, small
 from starcli import models
 from starcli.data import MemorySplit
 from starcli.errors import StarcliError
+from starcli.measuring import inner_product
 from starcli.permutation import Permutation
 from starcli.progress import Interrupted
 from starcli.star import Source, SourceBank, beta, constant, starlight, uniform
@@ -157,6 +158,17 @@ def test_a_star_connects_to_its_sources(mlp, mlps):
     assert sum(moved[-5:]) < moved[0]
 
 
+@pytest.mark.parametrize("kind", ["mlp", "resnet"])
+def test_sources_are_aligned_to_the_star_itself(request, kind):
+    workspace, sources = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}s")
+    star = starlight(workspace, sources, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0)
+    spec = workspace.spec.resolved
+    products = [inner_product(spec, star.tensors, star.aligned(number)) for number in range(len(sources))]
+    assert star.history[0]["objective"] == pytest.approx(sum(products) / len(products), rel=1e-5)
+    unaligned = [inner_product(spec, star.tensors, source.open()) for source in sources]
+    assert min(a - b for a, b in zip(products, unaligned, strict=True)) > 0
+
+
 def test_a_star_shares_no_draw_with_the_model_of_its_seed(mlp, mlps):
     star = starlight(mlp, mlps, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0, method=None)
     assert not torch.equal(star.tensors["fc1.weight"], mlp.network(0).state()["fc1.weight"])
@@ -265,6 +277,13 @@ def test_held_out_models_are_logged_and_change_nothing(mlp, mlps):
     found = logged.history[1]["held_out"]
     assert [row["model"] for row in found] == ["m2", "m3"]
     assert all(row["train_barrier"] >= 0 for row in found)
+
+
+def test_held_out_models_alone_are_measured_at_the_end(mlp, mlps):
+    logged = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:])
+    every = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=1)
+    assert [("held_out" in row) for row in logged.history] == [False, False, True]
+    assert logged.history[-1] == every.history[-1]
 
 
 def test_fusion_does_better_by_its_own_loss(mlp, mlps):

@@ -117,7 +117,9 @@ class Stack:
         """The stack (rows, chain size) of a model, float32 on the CPU."""
         stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32)
         for piece in self.pieces:
-            values = tensors[piece.tensor].detach().contiguous().as_strided(piece.shape, piece.strides, piece.offset)
+            plain = tensors[piece.tensor].detach().contiguous()
+            # a view of a flat vector does not begin where its memory does
+            values = plain.as_strided(piece.shape, piece.strides, plain.storage_offset() + piece.offset)
             stacked[piece.start : piece.stop].view(piece.shape).copy_(values)
         return stacked
 
