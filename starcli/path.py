@@ -28,9 +28,9 @@ POINTS = 11
 
 
 def grid(points: int) -> tuple[float, ...]:
-    """`points` even values of t from 0 to 1, both included: i / (points - 1)."""
-    if points < 2:
-        raise StarcliError(f"a path needs at least 2 points, its ends; found {points}")
+    """`points` even values of t from 0 to 1, both included: i / (points - 1); of the ends alone all barriers were 0."""
+    if points < 3:
+        raise StarcliError(f"a path needs at least 3 points, its ends and one between; found {points}")
     return tuple(i / (points - 1) for i in range(points))
 
 

@@ -1,4 +1,4 @@
-"""What many barriers say together: means, spreads, bootstrap intervals over models, and the paper's Table 1 row."""
+"""What many barriers say together: means, spreads, intervals over models, and the paper's Table 1 row."""
 
 import math
 import statistics
@@ -12,17 +12,17 @@ from starcli.errors import StarcliError
 from starcli.evaluation import End, Evaluator, Scores
 from starcli.path import POINTS, Align, Barrier, Model, Store, barriers
 
-DRAWS = 10_000
-"""Bootstrap resamples: enough that the interval's ends move by less than a hundredth of its width."""
-
 LEVEL = 0.95
+
+FEWEST_MODELS = 3
+"""Of fewer models no interval is given: two numbers say nearly nothing of how far a third may lie."""
 
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A group of numbers: `std` is the sample's (NaN for one value), `interval` a 95% bootstrap over models."""
+    """A group of numbers: `std` is the sample's (NaN for one value), `interval` a 95% one for the mean, over models."""
 
     count: int
     mean: float
@@ -36,42 +36,56 @@ class Summary:
 
 
 def summarise(
-    values: Sequence[float], pairs: Sequence[Pair], strata: Sequence[Sequence[int]], generator: torch.Generator
+    values: Sequence[float], pairs: Sequence[Pair], strata: Sequence[Sequence[int]], *, least: float = -math.inf
 ) -> Summary:
-    """Mean, spread and extremes of `values`, one a pair of models, and the mean's interval over models.
+    """Mean, spread and extremes of `values`, one a pair of models, and an interval for the mean over models.
 
-    Barriers that share a model are not independent, so models are drawn with replacement (within each of `strata`,
-    lists of model numbers; others are fixed) and a pair counts as often as the product of its models' draws: the
-    weighted mean of each resample, of which the middle 95% is the interval (Efron and Tibshirani 1993, percentile).
-    NaN where a stratum has one model only.
+    strata: lists of the models (numbers as in `pairs`) that are taken as independent draws, such as the sources and the
+    held-out models; models in none of them are fixed. least: what no value can be below (0 for a barrier), where the
+    interval is cut. Its formula is that of `interval`.
     """
     if len(values) != len(pairs) or not values:
         raise StarcliError(f"{len(values)} values for {len(pairs)} pairs of models")
     std = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
-    interval = _interval(values, pairs, strata, generator)
-    return Summary(len(values), math.fsum(values) / len(values), std, min(values), max(values), interval)
+    low, high = interval(values, pairs, strata)
+    ends = (max(low, least), high) if math.isfinite(low) else (low, high)
+    return Summary(len(values), math.fsum(values) / len(values), std, min(values), max(values), ends)
 
 
-def _interval(
-    values: Sequence[float], pairs: Sequence[Pair], strata: Sequence[Sequence[int]], generator: torch.Generator
-) -> tuple[float, float]:
-    if any(len(stratum) < 2 for stratum in strata) or not all(map(math.isfinite, values)):
+def interval(values: Sequence[float], pairs: Sequence[Pair], strata: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """mean +- t(df) * sqrt(sum_s v_s), a 95% interval for the mean that counts models and not pairs.
+
+    v_s = (n - 1) / n * sum_m (mean without the pairs of m - their average)^2   over the n models m of stratum s,
+    df = (sum_s v_s)^2 / sum_s v_s^2 / (n_s - 1).
+
+    Pairs that share a model are not independent; the models within a stratum are assumed to be (trained alike, from
+    seeds of their own), and their effects on the mean to be near normal. So each model is left out in turn with all its
+    pairs: the jackknife (Arvesen 1969, for means over pairs), whose variance is too large rather than too small (Efron
+    and Stein 1981), with the degrees of freedom of Welch and Satterthwaite. Where each value has a model of its own
+    this is Student's interval, mean +- t(n - 1) * std / sqrt(n). What is fixed (the star, the first model) stays so: of
+    other stars the interval says nothing. NaN for fewer than 3 models in a stratum, or values that are not finite.
+    """
+    if not strata or min(map(len, strata)) < FEWEST_MODELS or not all(map(math.isfinite, values)):
         return math.nan, math.nan
-    position = {model: place for place, model in enumerate(sorted({m for pair in pairs for m in pair}))}
-    drawn = torch.ones(DRAWS, len(position), dtype=torch.float64)
+    total, sums, counts = math.fsum(values), dict[int, float](), dict[int, int]()
+    for value, pair in zip(values, pairs, strict=True):
+        for model in set(pair):
+            sums[model] = sums.get(model, 0.0) + value
+            counts[model] = counts.get(model, 0) + 1
+    if max(counts.get(model, 0) for stratum in strata for model in stratum) == len(values):
+        return math.nan, math.nan  # without that model nothing is left
+    parts = []
     for stratum in strata:
-        choice = torch.randint(len(stratum), (DRAWS, len(stratum)), generator=generator)
-        counts = torch.zeros(DRAWS, len(stratum), dtype=torch.float64)
-        counts.scatter_add_(1, choice, torch.ones_like(counts))
-        for place, model in enumerate(stratum):
-            if model in position:
-                drawn[:, position[model]] = counts[:, place]
-    weights = drawn[:, [position[a] for a, _ in pairs]] * drawn[:, [position[b] for _, b in pairs]]  # (draws, pairs)
-    totals = weights.sum(dim=1)
-    # a resample of one model alone has no pair
-    means = ((weights @ torch.tensor(values, dtype=torch.float64)) / totals)[totals > 0]
-    low, high = torch.quantile(means, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()
-    return low, high
+        without = [(total - sums.get(m, 0.0)) / (len(values) - counts.get(m, 0)) for m in stratum]
+        parts.append((statistics.pvariance(without) * (len(stratum) - 1), len(stratum) - 1))
+    mean, variance = total / len(values), math.fsum(part for part, _ in parts)
+    if variance == 0:
+        return mean, mean
+    from scipy.special import stdtrit
+
+    freedom = variance**2 / math.fsum(part**2 / df for part, df in parts)
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * math.sqrt(variance)
+    return mean - half, mean + half
 
 
 @dataclass(frozen=True)
@@ -121,14 +135,23 @@ UNALIGNED = "regular-regular (unaligned)"
 SPLITS = ("train", "test")
 
 
-def group_of(
-    pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[Sequence[int]], generator: torch.Generator
-) -> Group:
+def group_of(pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[Sequence[int]]) -> Group:
     """Summarise the barriers of `pairs`; `strata` as in `summarise`."""
     train, test = (
-        summarise([getattr(b, split).loss_barrier for b in found], pairs, strata, generator) for split in SPLITS
+        summarise([getattr(b, split).loss_barrier for b in found], pairs, strata, least=0.0) for split in SPLITS
     )
     return Group(tuple(pairs), tuple(found), train, test)
+
+
+def regular_pairs(sources: int, held_out: int, partners: int | None = None) -> list[Pair]:
+    """Pairs of a source (numbered from 0) and a held-out model (from `sources` on): `partners` sources for each.
+
+    The default is as many as there are held-out models, at least 2, at most all: n of each are compared in all n^2
+    pairs, as in the paper's appendix C.2. Where there are more sources, each held-out model takes the next ones in a
+    circle, so that as many sources as possible take part, and about equally often.
+    """
+    width = min(sources, max(held_out, 2) if partners is None else partners)
+    return sorted(((place * width + i) % sources, sources + place) for place in range(held_out) for i in range(width))
 
 
 def star_report(
@@ -137,7 +160,7 @@ def star_report(
     sources: Sequence[Model],
     held_out: Sequence[Model],
     *,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
     align: Align | None = None,
     aligned_sources: Sequence[Model] = (),
     points: int = POINTS,
@@ -146,25 +169,24 @@ def star_report(
 ) -> StarReport:
     """Measure whether `star` is one: its barriers to sources and held-out models, against those of regular models.
 
-    Regular-regular pairs are each of the first `partners` sources (default: as many as there are held-out models, at
-    least 2) with each held-out model, as in the paper's appendix C.2. With `align`, the second model of each pair is
-    aligned to the first, in every group alike. `aligned_sources` are the sources as star training left them.
-    Models are numbered: sources from 0, then held-out ones; the star is -1.
+    Regular-regular pairs are each held-out model with `partners` of the sources: see `regular_pairs`. With `align`, the
+    second model of each pair is aligned to the first, in every group alike. `aligned_sources` are the sources as star
+    training left them. Models are numbered: sources from 0, then held-out ones; the star is -1.
     """
     if not sources or not held_out:
         raise StarcliError("a star report needs at least one source and one held-out model")
     count = len(sources)
     ends = [End(model) for model in (*sources, *held_out, star)]  # position -1 is the star
-    some = range(min(count, max(len(held_out), 2) if partners is None else partners))
     others = range(count, count + len(held_out))
     stores = stores or {}
 
-    def measure(name: str, pairs: list[Pair], strata: list[range], models: Sequence[End] = ends) -> Group:
+    def measure(name: str, pairs: list[Pair], strata: list[Sequence[int]], models: Sequence[End] = ends) -> Group:
         aligning = None if name in (TRAINED, UNALIGNED) else align
         found = barriers(evaluator, models, pairs, points=points, align=aligning, store=stores.get(name), title=name)
-        return group_of(pairs, found, strata, generator)
+        return group_of(pairs, found, strata)
 
-    regular = [(r, h) for r in some for h in others]
+    regular = regular_pairs(count, len(held_out), partners)
+    some = sorted({r for r, _ in regular})
     groups = {} if align is None else {UNALIGNED: measure(UNALIGNED, regular, [some, others])}
     groups["regular-regular"] = measure("regular-regular", regular, [some, others])
     groups["star-source"] = measure("star-source", [(STAR, n) for n in range(count)], [range(count)])
@@ -180,17 +202,17 @@ def star_report(
         star={split: Scores(c.loss[0], c.accuracy[0], sizes[split]) for split, c in first.items()},
         regular={
             split: summarise(
-                [getattr(b, split).loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], generator
+                [getattr(b, split).loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], least=0.0
             )
             for split in SPLITS
         },
         groups=groups,
-        differences={split: _difference(groups, split, generator) for split in SPLITS},
+        differences={split: _difference(groups, split) for split in SPLITS},
     )
 
 
-def _difference(groups: Mapping[str, Group], split: str, generator: torch.Generator) -> Summary:
-    """Regular less star barrier, paired on the held-out model; both kinds of model are resampled."""
+def _difference(groups: Mapping[str, Group], split: str) -> Summary:
+    """Regular less star barrier, paired on the held-out model; the interval counts both kinds of model."""
     regular, star = groups["regular-regular"], groups["star-held-out"]
     to_star = {h: getattr(b, split).loss_barrier for (_, h), b in zip(star.pairs, star.barriers, strict=True)}
     differences = [
@@ -201,5 +223,5 @@ def _difference(groups: Mapping[str, Group], split: str, generator: torch.Genera
         statistics.fmean(d for d, (_, pair_h) in zip(differences, regular.pairs, strict=True) if pair_h == h)
         for h in to_star
     ]
-    over_held_out = summarise(each, [(STAR, h) for h in to_star], [], generator)
-    return replace(over_held_out, interval=_interval(differences, regular.pairs, strata, generator))
+    over_held_out = summarise(each, [(STAR, h) for h in to_star], [])
+    return replace(over_held_out, interval=interval(differences, regular.pairs, strata))

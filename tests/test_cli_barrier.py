@@ -34,6 +34,13 @@ def test_a_pair(solutions):
     assert "--align weight" in ran.err
 
 
+def test_two_points_are_too_few_for_a_barrier(solutions):
+    ran = run_here("barrier", *solutions.some(0, 1), "--points", 2)
+    assert ran.status == 2
+    assert "--points" in ran.err
+    assert ran.out == ""
+
+
 def test_a_model_that_alignment_gives_back_has_no_barrier(solutions):
     [model] = solutions.some(0)
     run_here("permute", model, "--random", "-o", "shuffled.safetensors")
@@ -102,6 +109,34 @@ def test_a_star(solutions, star, place):
     [verdict] = rows["star"]
     assert {"star_loss", "regular_loss", "differences"} <= set(verdict)
     assert (place / "s.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize("method", ["weight", "none"])
+def test_aligned_sources_are_those_of_this_star(method, solutions, place):
+    sources = ("--sources", *solutions.some(0, 1))
+    for seed in (0, 1):
+        words = ("--align", method, "--seed", seed, "--epochs", 1, "--aligned-sources", f"kept{seed}")
+        assert run_here("star", *sources, *words, "-o", f"s{seed}.safetensors").status == 0
+    words = ("barrier", *sources, "--held-out", solutions[3], "--align", "none", "--points", 3, "--star")
+    assert run_here(*words, "s1.safetensors", "--aligned-sources", "kept1").status == 0
+    ran = run_here(*words, "s1.safetensors", "--aligned-sources", "kept0")
+    assert ran.status == 1
+    assert "kept0: not aligned to s1.safetensors: 0.safetensors, 1.safetensors" in ran.err
+
+
+def test_a_summary_says_all_alignments_that_occur(solutions, star):
+    run_here("align", *solutions.some(0, 1), "-o", "b.safetensors")
+    models = (solutions[0], "b.safetensors", solutions[2])
+    *rows, summary = run_here("barrier", *models, "--all-pairs", "--align", "none", "--points", 3).rows
+    assert [row["alignment"] for row in rows] == ["recorded", "none", "none"]
+    assert summary["alignment"] == "none, recorded"
+    sources = ("--star", star, "--sources", star.parent / "aligned" / "0.safetensors", solutions[1])
+    words = ("barrier", *sources, "--held-out", solutions[3], "--align", "none", "--points", 3)
+    groups = {row["group"]: row["alignment"] for row in run_here(*words).rows if row["type"] == "summary"}
+    assert groups == {"regular-regular": "none", "star-source": "none, recorded", "star-held-out": "none"}
+    assert run_here(*words).rows[-1]["alignment"] == "none, recorded"
+    found = run_here("bma", *sources, "--align", "none", "--samples", 2, "--repeats", 1).rows
+    assert {row["alignment"] for row in found} == {"none, recorded"}
 
 
 def test_measured_pairs_are_kept(solutions, monkeypatch):

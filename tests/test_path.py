@@ -28,7 +28,7 @@ from starcli.path import (
 )
 from starcli.permutation import Permutation
 from starcli.progress import Interrupted, Progress
-from starcli.report import STAR, TRAINED, UNALIGNED, star_report, summarise
+from starcli.report import TRAINED, UNALIGNED, star_report
 from starcli.workspace import Choices, Workspace, new_workspace
 
 Model = Mapping[str, Tensor]
@@ -90,9 +90,9 @@ def test_ends_never_rise_whatever_the_rounding() -> None:
         assert (found[0], found[-1]) == (0.0, 0.0)
 
 
-def test_a_grid_needs_two_points() -> None:
-    with pytest.raises(StarcliError, match="at least 2 points"):
-        grid(1)
+def test_a_grid_has_a_point_between_its_ends() -> None:
+    with pytest.raises(StarcliError, match="at least 3 points"):
+        grid(2)  # whose barrier is 0 whatever the models
 
 
 @pytest.mark.parametrize("arch", ["resnet", "mlp"])
@@ -256,42 +256,7 @@ def test_perturbations_lie_on_the_sphere(workspace: Workspace, models: list[Mode
         perturb(workspace, models[0], -1.0, torch.Generator())
 
 
-# -- summaries ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_summary_is_the_plain_statistics() -> None:
-    found = summarise([1.0, 2.0, 6.0], [(STAR, 0), (STAR, 1), (STAR, 2)], [range(3)], torch.Generator())
-    assert (found.count, found.mean, found.min, found.max) == (3, 3.0, 1.0, 6.0)
-    assert found.std == pytest.approx(math.sqrt(7))
-    low, high = found.interval
-    assert 1.0 <= low < 3.0 < high <= 6.0
-
-
-def test_intervals_are_the_exact_bootstrap_of_three_models() -> None:
-    """27 equally likely resamples of three values: their percentiles by enumeration."""
-    values = [0.0, 1.0, 10.0]
-    means = sorted((a + b + c) / 3 for a in values for b in values for c in values)
-    found = summarise(values, [(STAR, i) for i in range(3)], [range(3)], torch.Generator().manual_seed(0))
-    assert found.interval[0] == pytest.approx(means[0], abs=1e-9)  # 1 of 27 is above 2.5%
-    assert found.interval[1] == pytest.approx(means[-1], abs=1e-9)
-
-
-def test_pairs_that_share_a_model_move_together() -> None:
-    """One odd model among five spoils all its pairs: independent pairs would give far too narrow an interval."""
-    pairs = all_pairs(5)
-    values = [10.0 if 0 in pair else 0.0 for pair in pairs]
-    wide = summarise(values, pairs, [range(5)], torch.Generator().manual_seed(0)).interval
-    narrow = summarise(values, [(STAR, i) for i in range(10)], [range(10)], torch.Generator().manual_seed(0)).interval
-    assert wide[1] - wide[0] > narrow[1] - narrow[0]
-    assert wide[0] == 0.0  # the odd model is left out of a third of all resamples
-
-
-def test_one_model_has_no_interval() -> None:
-    found = summarise([2.0], [(STAR, 0)], [[0]], torch.Generator())
-    assert math.isnan(found.std)
-    assert math.isnan(found.interval[0])
-    with pytest.raises(StarcliError):
-        summarise([], [], [], torch.Generator())
+# -- star reports ------------------------------------------------------------------------------------------------------
 
 
 def test_a_star_report_measures_every_group(workspace: Workspace, models: list[Model]) -> None:
@@ -311,7 +276,6 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
         points=3,
         align=align,
         aligned_sources=sources,
-        generator=torch.Generator().manual_seed(0),
     )
     assert list(found.groups) == [UNALIGNED, "regular-regular", "star-source", TRAINED, "star-held-out"]
     assert found.groups[UNALIGNED].pairs == found.groups["regular-regular"].pairs
@@ -335,7 +299,7 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
 
 def test_a_star_report_needs_both_kinds(evaluator: Evaluator, models: list[Model]) -> None:
     with pytest.raises(StarcliError, match="at least one source"):
-        star_report(evaluator, models[0], models[1:3], [], generator=torch.Generator())
+        star_report(evaluator, models[0], models[1:3], [])
 
 
 def test_curves_with_nan_have_no_maximum() -> None:

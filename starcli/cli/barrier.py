@@ -1,7 +1,8 @@
 """starcli barrier"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -13,7 +14,7 @@ from starcli.cli.inputs import TWO_WAYS, check_roles, need_several, note_data, n
 from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
 from starcli.cli.output import LOSS, Column, Results
 from starcli.cli.targets import figure
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Checkpoint
@@ -89,6 +90,13 @@ def barrier(
     A and B: their line. A and several B: from A to each. --all-pairs: every pair, and the share of models that are
     stars. --star, --sources and --held-out: is it a star? (the paper's Table 1). Models are taken as they are unless
     --align is given. The barrier is the largest rise of the loss above the line between its ends.
+
+    Rows of --star: regular-regular pairs each of H held-out models with max(H, 2) of the sources, the next ones for
+    each, all of them where there are no more; star-source and star-held-out pair the star with each model.
+
+    The 95% interval of a mean counts models, not pairs, since pairs that share a model are not independent: mean ±
+    t(df) × standard error, by leaving out each model in turn (for one pair a model that is Student's), cut at 0. It
+    takes models as independent and near normal, and the star or first model as fixed; below 3 models there is none.
     """
     given = Given(models or [], sources or [], held_out or [], star, aligned_sources)
     ask = given.question(all_pairs=all_pairs, align=align)
@@ -125,6 +133,10 @@ class Show:
         alignment = more.pop("alignment", None) or self.measure.described(a, b)
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
         self.results.add("barrier", {**row, **found.to_json()}, columns)
+
+    def said(self, pairs: "Iterable[tuple[Checkpoint, Checkpoint]]") -> str:
+        """The alignments that `pairs` rest on: all that occur."""
+        return ", ".join(sorted({self.measure.described(a, b) for a, b in pairs}))
 
     def group(self, name: str, group: "Group", alignment: str, **more: Any) -> None:
         """The summary of a group of pairs."""
@@ -183,7 +195,18 @@ class Given:
         made_from = {parent for model in aligned for parent in model.metadata.parents}
         if others := [source.name for source in groups[1] if aligned and source.sha256 not in made_from]:
             raise StarcliError(f"{self.aligned_sources}: no model there was made from {', '.join(others[:5])}")
+        [star] = groups[0]
+        if strangers := [model.name for model in aligned if not _aligned_by(star, model)]:
+            raise StarcliError(f"{self.aligned_sources}: not aligned to {star.name}: {few(strangers, 5)}")
         return [*groups, aligned]
+
+
+def _aligned_by(star: "Checkpoint", source: "Checkpoint") -> bool:
+    """Whether a source says that it was aligned to `star`, or kept by its search where that aligned nothing."""
+    if source.metadata.aligned_to is not None:
+        return source.metadata.aligned_to.reference == star.sha256
+    search = (source.metadata.recipe or {}).get("aligned_by")
+    return isinstance(search, Mapping) and search.get("run") == star.metadata.run_id
 
 
 def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
@@ -202,7 +225,7 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
     if len(others) > 1:
         pairs = [(0, number + 1) for number in range(len(others))]
         group = group_of(pairs, found, [range(1, len(models))])
-        show.group(f"{first.name} to each", group, ", ".join(sorted({measure.described(first, o) for o in others})))
+        show.group(f"{first.name} to each", group, show.said((first, other) for other in others))
     names = [f"{first.name} – {others[0].name}"] if len(others) == 1 else [f"{first.name} to {len(others)} models"]
     show.paint("barrier_figure", {names[0]: found})
 
@@ -226,7 +249,8 @@ def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
     shares = {f"{epsilon:g}": path.star_share(matrices["train"], epsilon) for epsilon in show.epsilon}
     group = group_of(pairs, found, [range(len(models))])
     facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
-    show.group("all pairs", group, show.measure.described(models[0], models[1]), star_share=shares, **facts)
+    alignment = show.said((models[i], models[j]) for i, j in pairs)
+    show.group("all pairs", group, alignment, star_share=shares, **facts)
     show.paint("pairs_figure", matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
 
 
@@ -246,15 +270,16 @@ def _star(
     if measure.method is None:
         measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
     report = of_star(measure, star[0], sources, held_out, aligned_sources)
-    usual = measure.described(*numbered[:2])
+    own = {TRAINED: "training's own", UNALIGNED: "none"}
+    pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
+    words, usual = {name: show.said(some) for name, some in pairs.items()}, show.said(chain(*pairs.values()))
     for name, group in report.groups.items():
         models = [*aligned_sources, star[0]] if name == TRAINED else numbered
-        own = {TRAINED: "training's own", UNALIGNED: "none"}.get(name)
         for (i, j), each in zip(group.pairs, group.barriers, strict=True):
-            alignment = own or measure.described(models[i], models[j])
-            show.pair(models[i], models[j], each, (), group=name, alignment=alignment)
-        # in a table the group's name says it, and the alignment of all others can be said once
-        show.group(name, group, own if own and show.results.as_json else usual)
+            show.pair(models[i], models[j], each, (), group=name, alignment=own.get(name))
+        # in a table the group's name says what is its own, and one alignment of all others can be said once
+        once = name in own and not show.results.as_json and set(words.values()) == {usual}
+        show.group(name, group, usual if once else {**words, **own}[name])
     facts = report.to_json()
     facts.pop("groups")
     show.results.add("star", {"star": star[0].name, **facts, "alignment": usual}, ())

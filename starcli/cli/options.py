@@ -100,7 +100,7 @@ AlignOpt = Annotated[
 RestartsOpt = Annotated[
     int, typer.Option("--restarts", min=0, help="Rounds of the search: more match better, 0 is one plain descent.")
 ]
-PointsOpt = Annotated[int, typer.Option("--points", min=2, help="Points on the line, both ends included.")]
+PointsOpt = Annotated[int, typer.Option("--points", min=3, help="Points on the line, both ends included; at least 3.")]
 StatisticsOpt = Annotated[
     str,
     typer.Option(
