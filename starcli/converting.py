@@ -2,9 +2,9 @@
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from starcli.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, M
 from starcli.errors import StarcliError
 from starcli.hashes import DTYPES
 from starcli.tensorfile import PICKLED
+
+T = TypeVar("T")
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "weights")
 """Keys under which training scripts keep the weights beside optimizer and epoch, in the order tried."""
@@ -109,6 +111,30 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             break
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors
+
+
+def named_as_fits(
+    source: Checkpoint, fit: Callable[[Checkpoint], T], note: Callable[[str], None]
+) -> tuple[Checkpoint, T]:
+    """`source` with the names that its network has, and what `fit`, which raises StarcliError for others, makes of it.
+
+    Lightning and other trainers hold the network as a part of a module of their own, so that all names begin alike
+    (`model.`), but so may the network's own: only the network can tell. Where neither fits, the nearer is reported.
+    """
+    owner = next(iter(source.tensors), "").partition(".")[0] + "."
+    if source.metadata.architecture is not None or not all(name.startswith(owner) for name in source.tensors):
+        return source, fit(source)
+    bare = {name.removeprefix(owner): value for name, value in source.tensors.items()}
+    inner = Checkpoint(_without_wrappers(bare), source.metadata, source.name, source.path)
+    try:
+        fitted = fit(inner)
+    except StarcliError as error:
+        try:
+            return source, fit(source)
+        except StarcliError as outer:
+            raise min(outer, error, key=lambda each: len(each.problems)) from None
+    note(f"{source.name}: all names begin with {owner}, which is left out")
+    return inner, fitted
 
 
 def told_by(source: Checkpoint) -> dict[str, Any]:

@@ -122,6 +122,34 @@ def test_convert_from_pytorch(wrap, solutions, place):
     assert read_metadata(place / "x.safetensors")[1].architecture.arguments["hidden_dim"] == 12
 
 
+def test_convert_from_lightning(solutions, place):
+    tensors = load_file(solutions[0])
+    wrapped = {f"model._orig_mod.{name}": tensor for name, tensor in tensors.items()}
+    beside = {"epoch": 3, "pytorch-lightning_version": "2.5.0", "callbacks": {}, "hyper_parameters": {"lr": 0.1}}
+    torch.save({**beside, "state_dict": wrapped}, place / "x.ckpt")
+    ran = run_here("convert", "x.ckpt", *NETWORK, "-o", "x.safetensors")
+    assert (ran.status, ran.err) == (0, "note: x.ckpt: all names begin with model., which is left out\n")
+    found = load_file("x.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    narrow = (*NETWORK[:4], "hidden_dim=9", "--data", "digits")
+    ran = run_here("convert", "x.ckpt", *narrow, "-o", "y.safetensors")
+    assert (ran.status, "model." in ran.err, "fc1.bias" in ran.err) == (1, False, True)
+
+
+def test_convert_of_a_network_whose_own_names_begin_alike(place):
+    (place / "owned.py").write_text(
+        "from torch import nn\n\nclass Owned(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n\n"
+        "    def forward(self, x):\n        return self.model(x)\n"
+    )
+    weights = {"model.1.weight": torch.randn(10, 64), "model.1.bias": torch.randn(10)}
+    torch.save({"state_dict": weights}, place / "x.ckpt")
+    ran = run_here("convert", "x.ckpt", "--arch", "owned:Owned", "--data", "digits", "-o", "x.safetensors")
+    assert (ran.status, ran.err) == (0, "")
+    assert load_file("x.safetensors").keys() == weights.keys()
+
+
 def test_convert_out_and_back(solutions, place):
     assert run_here("convert", solutions[0], "--plain", "-o", "plain.safetensors").status == 0
     assert run_here("convert", solutions[0], "-o", "x.pth").status == 0

@@ -1,5 +1,6 @@
 """starcli convert"""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +36,10 @@ def convert(
 
     With --arch and --data the output says what network it is, and no later command needs to be told; with --input in
     place of data it can be aligned, permuted and averaged. With --plain, or to a .pt file, it is the bare state dict.
-    What a checkpoint of ours says of itself is kept. PyTorch's files are read without running any code in them.
+    A prefix that a trainer has put before all names, as Lightning does, is left out. What a checkpoint of ours says of
+    itself is kept. PyTorch's files are read without running any code in them.
     """
-    from starcli.converting import facts_of, is_pickled, read_any, told_by, write_plain
+    from starcli.converting import facts_of, is_pickled, named_as_fits, read_any, told_by, write_plain
     from starcli.provenance import plan
     from starcli.workspace import workspace_of
 
@@ -56,7 +58,8 @@ def convert(
                 check_output(path, force=force)
             write_plain(path, source.tensors)
         else:
-            workspace = workspace_of([source], setup.choices(), data=False)
+            open_for = partial(workspace_of, choices=setup.choices(), data=False)
+            source, workspace = named_as_fits(source, lambda each: open_for([each]), watch.note)
             job = Job(path, plan(workspace, **told_by(source)), watch, force=force)
             with job.making() as needed:
                 if needed:
