@@ -1,6 +1,6 @@
 """Aligning one checkpoint to another: the permutation that brings it nearest, and the same function under new names."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -149,3 +149,11 @@ def described(method: str | None, restarts: int, reference: Checkpoint, model: C
     if recorded[0] is not None and recorded[1] is not None and recorded[0].reference == recorded[1].reference:
         return "recorded (both to a third model)"
     return "none"
+
+
+def left_by(star: Checkpoint, source: Checkpoint) -> bool:
+    """Whether a source says that it was aligned to `star`, or kept by its search where that aligned nothing."""
+    if source.metadata.aligned_to is not None:
+        return source.metadata.aligned_to.reference == star.sha256
+    search = (source.metadata.recipe or {}).get("aligned_by")
+    return isinstance(search, Mapping) and search.get("run") == star.metadata.run_id

@@ -1,6 +1,6 @@
 """starcli barrier"""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -185,6 +185,8 @@ class Given:
 
     def read(self) -> "list[list[Checkpoint]]":
         """The models, in the groups that the question wants."""
+        from starcli.alignment import left_by
+
         if self.star is None:
             return read_groups(self.models, distinct=False)
         groups = read_groups([self.star], self.sources, self.held_out)
@@ -196,17 +198,9 @@ class Given:
         if others := [source.name for source in groups[1] if aligned and source.sha256 not in made_from]:
             raise StarcliError(f"{self.aligned_sources}: no model there was made from {', '.join(others[:5])}")
         [star] = groups[0]
-        if strangers := [model.name for model in aligned if not _aligned_by(star, model)]:
+        if strangers := [model.name for model in aligned if not left_by(star, model)]:
             raise StarcliError(f"{self.aligned_sources}: not aligned to {star.name}: {few(strangers, 5)}")
         return [*groups, aligned]
-
-
-def _aligned_by(star: "Checkpoint", source: "Checkpoint") -> bool:
-    """Whether a source says that it was aligned to `star`, or kept by its search where that aligned nothing."""
-    if source.metadata.aligned_to is not None:
-        return source.metadata.aligned_to.reference == star.sha256
-    search = (source.metadata.recipe or {}).get("aligned_by")
-    return isinstance(search, Mapping) and search.get("run") == star.metadata.run_id
 
 
 def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:

@@ -57,7 +57,8 @@ def bma(
         note_data(workspace, watch)
         measure = Measure(workspace, align, restarts, seed, progress=watch)
         rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
+        alignment = ", ".join(sorted({measure.described(model, solution) for solution in solutions}))
         for row in rows:
-            found = {**row.to_json(), "alignment": measure.described(model, solutions[0]), "statistics": "recalibrate"}
+            found = {**row.to_json(), "alignment": alignment, "statistics": "recalibrate"}
             results.add("bma", found if results.as_json else shown(found), COLUMNS)
         paint("bma_figure", rows)
