@@ -92,6 +92,10 @@ class _Moments:
     def unbiased_variance(self) -> Tensor:
         return self.m2 / max(self.count - 1, 1)
 
+    def on_cpu(self) -> "_Moments":
+        """For other ranks, each of which has a GPU of its own: a tensor comes to them on the device that it left."""
+        return _Moments(self.count, self.mean.cpu(), self.m2.cpu())
+
 
 def _observe(moments: _Moments, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
     """A forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
@@ -148,7 +152,8 @@ def recalibrate_from_(
             if inputs.shape[0] == 1:
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
             network(inputs)
-    first, *others = distributed.everyones(all_moments) if shared else [all_moments]
+    together = shared and distributed.size() > 1
+    first, *others = distributed.everyones([each.on_cpu() for each in all_moments]) if together else [all_moments]
     for layer, moments, *more in zip(layers, first, *others, strict=True):
         for each in more:
             moments.merge(each)

@@ -1,6 +1,8 @@
 """Evaluation against plain float64 oracles, and BatchNorm statistics against the moments of all activations at once."""
 
 import math
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from starcli import distributed
 from starcli.data import MemorySplit, Normalisation
 from starcli.errors import StarcliError
 from starcli.evaluation import (
@@ -20,6 +23,7 @@ from starcli.evaluation import (
     statistics_batch_size,
 )
 from starcli.progress import Interrupted, Progress
+from starcli.statistics import recalibrate_from_
 from starcli.workspace import Choices, Workspace, new_workspace
 
 CPU = torch.device("cpu")
@@ -114,6 +118,37 @@ def test_twice_is_the_same_bit_for_bit() -> None:
     first = {name: b.clone() for name, b in network.named_buffers()}
     recalibrate_(network, split_of(37), batch_size=10, device=CPU)
     assert all(torch.equal(b, first[name]) for name, b in network.named_buffers())
+
+
+class OnGpu(torch.Tensor):
+    """As on a GPU of this rank's: what is made of it lies there too, until it is moved."""
+
+    def cpu(self) -> Tensor:
+        return self.as_subclass(Tensor)
+
+
+def test_ranks_give_each_other_their_moments_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pickled on a GPU of its own, another rank's would come back there."""
+    alone, shared = Net(), Net()
+    recalibrate_(alone, split_of(38), batch_size=10, device=CPU)
+    for layer in shared.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean, layer.running_var = (
+                each.as_subclass(OnGpu) for each in (layer.running_mean, layer.running_var)
+            )
+
+    def twice(moments: list[Any]) -> list[list[Any]]:
+        assert moments
+        assert all(type(tensor) is Tensor for each in moments for tensor in (each.mean, each.m2))
+        return [moments, moments]
+
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    monkeypatch.setattr(distributed, "everyones", twice)
+    batches = list(split_of(38).batches(10))
+    recalibrate_from_(shared, batches, autocast=nullcontext(), shared=True)
+    torch.testing.assert_close(shared.last.running_mean.cpu(), alone.last.running_mean)
+    factor = (38 - 1) / (38 - 0.5)  # of the same sample twice: the unbiased variance has one more example less
+    torch.testing.assert_close(shared.last.running_var.cpu(), alone.last.running_var * factor, rtol=1e-2, atol=0)
 
 
 def test_a_single_example_is_an_error_and_no_batch_norm_is_nothing() -> None:

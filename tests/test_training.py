@@ -1,5 +1,7 @@
 """Training: the loop against a plain PyTorch loop, and runs that were stopped against runs that were not."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -13,7 +15,7 @@ from starcli.training.loop import train
 from starcli.training.optimizer import build_optimizer
 from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generator, substream
+from starcli.training.seeds import generator, put_back, seed_globally, substream
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -162,6 +164,49 @@ def test_dropout_is_drawn_by_counter():
     whole = train(workspace, recipe, 1)
     torch.rand(5)
     assert same(whole.tensors, stopped_run(workspace, recipe, 1, [2, 2]).tensors)
+
+
+class FakeDevice:
+    """The module of a device with a global generator of its own."""
+
+    def __init__(self):
+        self.state = torch.tensor([7], dtype=torch.uint8)
+        self.seeds = []
+
+    def get_rng_state(self, device):
+        return self.state.clone()
+
+    def set_rng_state(self, state, device):
+        self.state = state
+
+    def manual_seed(self, seed):
+        self.seeds.append(seed)
+        self.state = torch.tensor([seed % 256], dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("kind", ["mps", "cuda"])
+def test_dropout_on_a_device_is_seeded_and_its_generator_put_back(kind, monkeypatch):
+    fake, device = FakeDevice(), torch.device(kind)
+    for name in ("get_rng_state", "set_rng_state", "manual_seed"):
+        monkeypatch.setattr(torch.get_device_module(kind), name, getattr(fake, name))
+    before = torch.get_rng_state()
+    with put_back(device):
+        seed_globally(device, 3)
+        first = torch.rand(2)
+        assert fake.state.item() == 3
+        seed_globally(device, 3)
+        assert torch.equal(torch.rand(2), first)
+    assert fake.seeds == [3, 3]
+    assert fake.state.item() == 7
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_each_step_seeds_the_generators_of_its_device(mlp, monkeypatch):
+    seen = []
+    monkeypatch.setattr("starcli.training.engine.put_back", lambda device: seen.append(device) or nullcontext())
+    monkeypatch.setattr("starcli.training.engine.seed_globally", lambda *place: seen.append(place))
+    train(mlp, RECIPE.override(epochs=1), 2)
+    assert seen == [mlp.device, *((mlp.device, substream(2, "dropout", 0, step)) for step in range(5))]
 
 
 def test_validation_is_logged_and_scored():

@@ -24,7 +24,7 @@ from starcli.training.optimizer import build_optimizer
 from starcli.training.pieces import Exchange, Piece, own
 from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generator, substream
+from starcli.training.seeds import generator, put_back, seed_globally, substream
 
 SAVE_INTERVAL = 1.0
 """Seconds: an epoch that ends sooner after the last save is not saved, the flush would cost more than the epoch."""
@@ -101,16 +101,16 @@ class Run:
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
         self.saved_at = time.monotonic()
-        self.exchange = Exchange(objective.parts, objective.buffers()) if distributed.size() > 1 else None
+        self.exchange: Exchange | None = None
 
     def run(self) -> list[Row]:
         """All epochs; returns their rows. Raises `Interrupted` once the state is saved, where a stop is asked for."""
         self._resume()
+        if distributed.size() > 1:
+            self.exchange = Exchange(self.objective.parts, self.objective.buffers())
         self.progress.start(self.task, self.recipe.epochs * self.position.steps)
         self.progress.step(self.position.epoch * self.position.steps + self.position.step)
-        devices = [self.device] if self.device.type == "cuda" else []
-        # dropout draws from the global generator and admits no other: it is seeded at each step, and put back after
-        with torch.random.fork_rng(devices=devices):
+        with put_back(self.device):  # each step seeds it for dropout
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
         self.progress.finish()
@@ -181,12 +181,16 @@ class Run:
         objective.clear()
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), dtype=torch.int64, device=self.device)
         for inputs, labels, piece in batch:
-            self._seed_dropout(substream(self.seed, "dropout", position.epoch, position.step, *_number(piece)))
-            found = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
-            loss, correct = loss + piece.weight * found[0], correct + (found[1] if piece.weight else 0)
+            seed = substream(self.seed, "dropout", position.epoch, position.step, *_number(piece))
+            seed_globally(self.device, seed)
+            mean, hits = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
+            loss, correct = loss + piece.weight * mean, correct + (hits if piece.weight else 0)
         stop = bool(self.progress.stop_signal)
         if self.exchange is not None:
-            loss, correct, stop = self.exchange(objective.gradients(), loss, correct, self.progress.stop_signal)
+            share = sum(piece.weight for _, _, piece in batch)
+            found = self.exchange(objective.gradients(), loss, correct, self.progress.stop_signal, share)
+            objective.take(found.gradients)
+            loss, correct, stop = found.loss, found.correct, found.stop
         if self.recipe.clip > 0:
             objective.clip(self.recipe.clip)
         for part, gradient in zip(objective.parts, objective.gradients(), strict=True):
@@ -199,11 +203,6 @@ class Run:
         self.optimizer.step()
         self.progress.step(1)
         return stop or (self.exchange is None and bool(self.progress.stop_signal))
-
-    def _seed_dropout(self, seed: int) -> None:
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
 
     def _check(self) -> None:
         """Look at the losses since the last look: the first that is not finite ends the run."""

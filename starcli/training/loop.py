@@ -73,6 +73,11 @@ class Plain:
         """As the backward pass left them."""
         return [parameter.grad for parameter in self.parameters]
 
+    def take(self, gradients: Sequence[Tensor | None]) -> None:
+        """In the place of what the backward pass left."""
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+
     def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         """Add `factor` times the gradient at what the network holds; the mean loss and the correct predictions."""
         with autocast(self.workspace.device, self.workspace.precision):

@@ -28,6 +28,9 @@ class Objective(Protocol):
     def gradients(self) -> Sequence[Tensor | None]:
         """The gradient by each part; None for one that the loss does not depend on."""
 
+    def take(self, gradients: Sequence[Tensor | None]) -> None:
+        """Put `gradients`, which other ranks had a part in, in the place of the step's own."""
+
     def begin_epoch(self, epoch: int) -> Row:
         """Get ready for an epoch (a resumed one included); what is returned goes into the epoch's row."""
 

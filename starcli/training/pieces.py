@@ -1,12 +1,15 @@
 """How a batch is cut into pieces, each with its own draws, and which of them this rank computes.
 
-One process with P pieces a step and R ranks with P / R pieces each do the same: the gradient of a batch is the mean of
-its pieces' gradients, each by its share of the examples.
+One process with P pieces a step and R ranks with P / R pieces each take the same steps: the gradient of a batch is the
+mean of its pieces' gradients, each by its share of the examples, and BatchNorm normalises a piece by itself. Running
+statistics, which no step of training reads, are not the same: one process moves them P times a step, piece after piece;
+each rank moves those of the step before P / R times, and all take the ranks' mean, each by its share of the examples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from starcli import distributed
@@ -57,11 +60,21 @@ def pieces_per_step(asked: int | None, batch_size: int) -> int:
     return count
 
 
+@dataclass(frozen=True)
+class Summed:
+    """What a step gives over all ranks: gradients (None: no rank has one), loss, correct predictions, a stop signal."""
+
+    gradients: Sequence[Tensor | None]
+    loss: Tensor
+    correct: Tensor
+    stop: bool
+
+
 class Exchange:
     """Sums over the ranks what a step gives: gradients, loss and correct predictions, means of buffers, a stop signal.
 
     All of it is one vector, so that a step costs one all-reduce. Afterwards every rank holds the same numbers: what
-    rank 0 saves is the state of all.
+    rank 0 saves is the state of all. Made where all ranks hold the same buffers.
     """
 
     TAIL = 3
@@ -70,8 +83,11 @@ class Exchange:
     def __init__(self, parts: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
         device = parts[0].device if parts[0].device.type in ("cpu", "cuda") else "cpu"  # gloo and nccl know no other
         self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self.before = [buffer.clone() for buffer in self.buffers]
         tensors = [*parts, *self.buffers]
-        self.vector = tensors[0].new_zeros(sum(tensor.numel() for tensor in tensors) + self.TAIL, device=device)
+        # at the end the TAIL, and for each gradient whether this rank has one
+        size = sum(tensor.numel() for tensor in tensors) + self.TAIL + len(parts)
+        self.vector = tensors[0].new_zeros(size, device=device)
         self.views, offset = [], 0
         for tensor in tensors:
             # in the memory order of the tensor, which may be channels last
@@ -80,23 +96,37 @@ class Exchange:
         self.tail = self.vector[offset:]
 
     def __call__(
-        self, gradients: Sequence[Tensor | None], loss: Tensor, correct: Tensor, stop: int
-    ) -> tuple[Tensor, Tensor, bool]:
-        """Sum gradients and average buffers in place; the sums of loss and correct, and whether to stop."""
-        ranks = distributed.size()
-        tensors = [*gradients, *self.buffers]
-        for view, tensor in zip(self.views, tensors, strict=True):
-            if tensor is not None:
-                view.copy_(tensor)
-        self.tail.copy_(self.tail.new_tensor([float(loss), float(correct), float(stop)]))
+        self, gradients: Sequence[Tensor | None], loss: Tensor, correct: Tensor, stop: int, share: float
+    ) -> Summed:
+        """Sum gradients, loss and correct; average the buffers in place, each rank's by its `share` of the batch.
+
+        A gradient that some ranks lack is the others' sum, as that of several pieces in one process is.
+        """
+        for view, gradient in zip(self.views, gradients, strict=False):
+            view.zero_() if gradient is None else view.copy_(gradient)
+        views = self.views[len(gradients) :]
+        for view, buffer, before in zip(views, self.buffers, self.before, strict=True):
+            # changes, not values: the mean of equal values would move them by rounding, or make infinite ones NaN
+            view.copy_(torch.where(buffer == before, 0, buffer - before) * share) if share else view.zero_()
+        present = [float(gradient is not None) for gradient in gradients]
+        self.tail.copy_(self.tail.new_tensor([float(loss), float(correct), float(stop), *present]))
         distributed.sum_(self.vector)
-        for gradient, view in zip(gradients, self.views, strict=False):
-            if gradient is not None:
-                gradient.copy_(view)
-        for buffer, view in zip(self.buffers, self.views[len(gradients) :], strict=True):
-            buffer.copy_(view / ranks)
-        loss_sum, correct_sum, stops = self.tail.clone().to(loss.device)
-        return loss_sum, correct_sum.long(), bool(stops)
+        for view, buffer, before in zip(views, self.buffers, self.before, strict=True):
+            before.add_(view.to(before.device))
+            buffer.copy_(before)
+        loss_sum, correct_sum, stops = self.tail[: self.TAIL].clone().to(loss.device)
+        found = [
+            self._summed(gradient, view, ranks, loss.device)
+            for gradient, view, ranks in zip(gradients, self.views, self.tail[self.TAIL :].tolist(), strict=False)
+        ]
+        return Summed(found, loss_sum, correct_sum.long(), bool(stops))
+
+    @staticmethod
+    def _summed(gradient: Tensor | None, view: Tensor, ranks: float, device: torch.device) -> Tensor | None:
+        """The sum in `view`, in the memory of this rank's own gradient where it has one."""
+        if gradient is not None:
+            return gradient.copy_(view)
+        return view.clone().to(device) if ranks else None
 
     @property
     def bytes(self) -> int:

@@ -4,6 +4,7 @@ Nothing random then needs to be carried from step to step: the permutation of ep
 come out the same whether a run reached them at once, after an interruption, or beside other runs.
 """
 
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 
 import torch
@@ -18,3 +19,19 @@ def substream(seed: int, *place: int | str) -> int:
 def generator(seed: int, *place: int | str) -> torch.Generator:
     """A CPU generator at `substream(seed, *place)`."""
     return torch.Generator().manual_seed(substream(seed, *place))
+
+
+def put_back(device: torch.device) -> AbstractContextManager[None]:
+    """Afterwards the global generators of the CPU and of `device` are as they are now.
+
+    Dropout draws from them, and admits no other.
+    """
+    devices = [] if device.type == "cpu" else [device]
+    return torch.random.fork_rng(devices=devices, device_type=device.type)
+
+
+def seed_globally(device: torch.device, seed: int) -> None:
+    """Seed the global generators of the CPU and of `device`: cuda and mps have their own."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

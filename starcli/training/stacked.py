@@ -109,6 +109,11 @@ class Stack:
         """As the backward pass left them."""
         return [leaf.grad for leaf in self.leaves.values()]
 
+    def take(self, gradients: Sequence[Tensor | None]) -> None:
+        """In the place of what the backward pass left."""
+        for leaf, gradient in zip(self.leaves.values(), gradients, strict=True):
+            leaf.grad = gradient
+
     def clip(self, largest: float) -> None:
         """Each network's gradient by its own norm."""
         gradients = [gradient for gradient in self.gradients() if gradient is not None]

@@ -192,7 +192,7 @@ def main() -> None:
     exchange = Exchange(parts, list(network.buffers.values()))
     gradients: list[Tensor | None] = [torch.randn_like(part) for part in parts]
     zero = torch.zeros(())
-    pack = median(lambda: exchange(gradients, zero, zero, 0), rounds)
+    pack = median(lambda: exchange(gradients, zero, zero, 0, 1.0), rounds)
     bandwidth, latency = links(exchange.vector.numel(), 5 * rounds)
     here = Machine(
         "This machine: one core a rank, gloo over the loopback (measured)",
