@@ -6,7 +6,7 @@ The network's own parameters hold the point on the line, the star is a vector ap
 times the gradient at the point.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from starcli.path import barrier
 from starcli.permutation import Permutation
 from starcli.progress import Progress
 from starcli.star.sampling import Sampling
-from starcli.star.sources import Source, SourceBank
+from starcli.star.sources import Source, SourceBank, fixed_in_training
 from starcli.training.loop import Plain
 from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
@@ -51,7 +51,10 @@ class HeldOut:
 
 
 class OnLines(Plain):
-    """The objective of Starlight. The network's own parameters are the point on the line; the star is apart."""
+    """The objective of Starlight. The network's own parameters are the point on the line; the star is apart.
+
+    What is `fixed_in_training` goes along the line, as in `barrier`; the star keeps that of `bank.flat`.
+    """
 
     def __init__(
         self,
@@ -67,6 +70,8 @@ class OnLines(Plain):
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
         self.vector = bank.flat.parameters.clone()
         self.parts = list(bank.flat.views(self.vector).values())
+        self.point = fixed_in_training(bank.flat, workspace.dataset.train)
+        self.fixed = {name: tensor.clone() for name, tensor in self.point.items()}
         self.aligned_epoch = -1
         self.draw_generator = torch.Generator()
         self._evaluator: Evaluator | None = None
@@ -99,14 +104,34 @@ class OnLines(Plain):
         source, t = self.draw(epoch, step, number)
         vector = self.bank.vector(source, self._following(epoch, step, number))
         torch.lerp(self.vector, vector, t, out=self.flat.parameters)
+        if self.fixed:
+            for name, other in self.bank.fixed(source, self.fixed).items():
+                own = self.fixed[name]
+                # what is equal stays: infinite entries of a mask would become NaN
+                self.point[name].copy_(torch.where(own == other, own, torch.lerp(own, other.to(own.dtype), t)))
         # the only place where the chain rule's factor (1 - t) enters
         loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
         loss = scale * loss
         if settings.mu > 0:
-            self.flat.parameters.copy_(self.vector)
+            self._put_star()
             own_loss, _ = self.accumulate(inputs, labels, weight * scale * settings.mu)
             loss = loss + scale * settings.mu * own_loss
         return loss, correct
+
+    def _put_star(self) -> None:
+        """The star itself into the network, but for running statistics."""
+        self.flat.parameters.copy_(self.vector)
+        for name, own in self.fixed.items():
+            self.point[name].copy_(own)
+
+    def fix(self, model: Mapping[str, Tensor]) -> None:
+        """Let the star have what training leaves as it is from `model`."""
+        for name, own in self.fixed.items():
+            own.copy_(model[name])
+
+    def buffers(self) -> Sequence[Tensor]:
+        """Running statistics and the like, without what each step sets by its t."""
+        return [tensor for name, tensor in self.flat.buffers.items() if name not in self.fixed]
 
     def _following(self, epoch: int, step: int, number: int) -> int:
         """The source that this process draws next."""
@@ -135,7 +160,7 @@ class OnLines(Plain):
     def finish(self) -> None:
         """Put the star itself into the network, with its own BatchNorm statistics."""
         self.bank.close()
-        self.flat.parameters.copy_(self.vector)
+        self._put_star()
         split = self.workspace.dataset.train
         recalibrate_(
             self.flat.network,
@@ -164,7 +189,7 @@ class OnLines(Plain):
 
     def _named(self) -> dict[str, Tensor]:
         """The star as a state dict; buffers are there for completeness, matching does not look at them."""
-        named = self.flat.buffers | self.flat.views(self.vector)
+        named = self.flat.buffers | self.fixed | self.flat.views(self.vector)
         for tied in self.flat.tied:
             named |= {name: named[tied[0]] for name in tied[1:] if tied[0] in named}
         return {name: tensor.detach().cpu() for name, tensor in named.items()}

@@ -5,7 +5,7 @@ for the epoch; otherwise the next one is made in a thread while the current step
 however many sources there are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli import distributed
+from starcli import distributed, modes
 from starcli.archspec import Resolved
 from starcli.checkpoint import Checkpoint
+from starcli.data import Split
 from starcli.matching import match_many
 from starcli.models.flat import FlatNetwork
 from starcli.permutation import Permutation
 from starcli.progress import Progress
 from starcli.registry import METHODS, lookup
-from starcli.training.seeds import substream
+from starcli.statistics import statistics_names
+from starcli.training.seeds import put_back, substream
 
 KEPT_BYTES = 256 * 2**20
 """Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
+
+EXAMPLES = 8
+"""As many tell what a forward pass in training changes."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,27 @@ class _Opened(Sequence[Mapping[str, Tensor]]):
         return self.sources[number].open()
 
 
+def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
+    """What steps leave as it is and solutions may differ in all the same, as it lies in the network: by name.
+
+    Frozen parameters, and float buffers that neither are BatchNorm's statistics nor change in a forward pass, as those
+    of spectral norms do. Most networks have none.
+    """
+    before, statistics = {name: tensor.clone() for name, tensor in flat.buffers.items()}, statistics_names(flat.network)
+    found = {n: t for n, t in flat.buffers.items() if t.is_floating_point() and n not in statistics}
+    if not found:
+        return {}
+    device = flat.parameters.device
+    inputs, _ = next(iter(split.batches(min(EXAMPLES, len(split)), device=device, channels_last=True)))
+    with modes.kept(flat.network), put_back(device), torch.no_grad():
+        flat.network.train()
+        flat.network(inputs)
+        found = {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}
+        for name, tensor in flat.buffers.items():
+            tensor.copy_(before[name])
+    return found
+
+
 class SourceBank:
     """Sources and their permutations (None: as in the file), and the vector (P,) of each in the layout of `flat`."""
 
@@ -84,6 +110,7 @@ class SourceBank:
         size = flat.parameters.numel()
         self.keeps = len(sources) * size * flat.parameters.element_size() <= KEPT_BYTES
         self._kept: dict[int, Tensor] = {}
+        self._fixed: dict[int, dict[str, Tensor]] = {}
         self._slots = [torch.empty(size, dtype=flat.parameters.dtype) for _ in range(0 if self.keeps else 2)]
         self._next: tuple[int, Future[Tensor]] | None = None
         self._thread = ThreadPoolExecutor(1) if not self.keeps else None
@@ -123,11 +150,25 @@ class SourceBank:
         self._finish()
         self.permutations = tuple(permutations)
         self._kept.clear()
+        self._fixed.clear()
 
     def aligned(self, number: int) -> dict[str, Tensor]:
         """The full state dict of a source under its present permutation."""
         permutation, tensors = self.permutations[number], self.sources[number].open()
         return dict(tensors) if permutation is None else permutation.apply(tensors)
+
+    def fixed(self, number: int, names: Collection[str]) -> dict[str, Tensor]:
+        """`names`, which are `fixed_in_training`, of source `number`, permuted: on the network's device."""
+        if number in self._fixed:
+            return self._fixed[number]
+        permutation, tensors = self.permutations[number], self.sources[number].open()
+        found = {name: tensors[name] for name in names}
+        if permutation is not None:
+            found = {name: permutation.apply_(name, t, torch.empty_like(t)) for name, t in found.items()}
+        found = {name: tensor.to(self.flat.parameters.device) for name, tensor in found.items()}
+        if self.keeps:
+            self._fixed[number] = found
+        return found
 
     def vector(self, number: int, following: int | None = None) -> Tensor:
         """The parameters of source `number`, permuted: (P,) on the network's device, valid until the call after next.

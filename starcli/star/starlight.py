@@ -68,12 +68,16 @@ def starlight(
 ) -> Star:
     """Find a star of `sources`, beginning from weights drawn from `seed` (or `init`); Algorithm 1 of the paper.
 
+    What training leaves as it is (frozen parameters, float buffers that are no statistics) goes along the lines too;
+    the star itself has it from its first source, or from `init`.
+
     mu: weight of the star's own loss in the objective; fusion is mu = 1. normalised: divide the objective by 1 + mu.
     sampling: how t is drawn: a name of the registry, or a function of a generator.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     method: how they are aligned; None: never. restarts: searches of the first alignment, which has none to begin from.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (default: one each).
-    held_out, eval_every: models to which the barrier is logged every so many epochs; training never selects by it.
+    held_out, eval_every: models to which the barrier is logged every so many epochs, by default after the last one;
+        training never selects by it.
 
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
     data with model 0. Saving, resuming and errors are those of `train`.
@@ -87,8 +91,10 @@ def starlight(
         flat.load(init, finite=True)
     bank = SourceBank(sources, flat)
     warn_of_outliers(workspace, sources, progress)
-    watched = HeldOut(held_out if eval_every else (), eval_every or 1)
+    watched = HeldOut(held_out, eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
+    if init is None:
+        objective.fix(sources[0].open())
     run = Run(
         objective,
         workspace.dataset.train,
