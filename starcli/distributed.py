@@ -76,6 +76,11 @@ def launched() -> int:
     return int(count) if count.isdecimal() else 1
 
 
+def crowded() -> bool:
+    """Whether ranks share this machine and the launcher says no number of threads: with all cores each, they crawl."""
+    return "OMP_NUM_THREADS" not in os.environ and int(os.environ.get("LOCAL_WORLD_SIZE", launched())) > 1
+
+
 def alone() -> contextlib.AbstractContextManager[None]:
     """Within it this rank works as a single process does: it writes, and waits for no other."""
     return _within(_World())
@@ -107,8 +112,6 @@ def group() -> Iterator[None]:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    if "OMP_NUM_THREADS" not in os.environ and int(os.environ.get("LOCAL_WORLD_SIZE", launched())) > 1:
-        torch.set_num_threads(1)  # ranks that each take all cores crawl
     try:
         store, own, count = next(rendezvous("env://"))
         _store = meet(store, own, count)

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from starcli import distributed
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -43,10 +45,13 @@ def operations(network: nn.Module, example: torch.Tensor) -> int:
 
 
 def choose_threads(network: nn.Module, example: torch.Tensor, asked: int | None) -> None:
-    """Set torch's CPU threads for this process: as asked, or one for a small network, or all that there are."""
+    """Set torch's CPU threads for this process: as asked, or one where that is best, or all that there are.
+
+    One is best for a small network, and for each of several ranks on a machine where nothing says how many.
+    """
     if asked is not None:
         torch.set_num_threads(asked)
-    elif torch.get_num_threads() > 1 and operations(network, example) < SMALL:
+    elif torch.get_num_threads() > 1 and (distributed.crowded() or operations(network, example) < SMALL):
         torch.set_num_threads(1)
 
 

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
+from starcli import distributed
+from starcli.distributed import Lost
 from starcli.threads import choose_threads, in_threads, operations
 
 
@@ -23,6 +26,45 @@ def test_a_small_network_gets_one_thread_and_a_wish_is_granted() -> None:
     assert torch.get_num_threads() == 1
     choose_threads(network, torch.zeros(2, 8), 2)
     assert torch.get_num_threads() == 2
+
+
+LARGE = nn.Sequential(nn.Linear(1500, 1500))
+"""More than 4 million operations an example."""
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize(
+    ("environment", "asked", "expected"),
+    [
+        ({}, None, 3),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, None, 1),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, 2, 2),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}, None, 3),
+        ({"WORLD_SIZE": "2", "OMP_NUM_THREADS": "3"}, None, 3),
+        ({"WORLD_SIZE": "2", "OMP_NUM_THREADS": "3"}, 2, 2),
+    ],
+    ids=str,
+)
+def test_ranks_of_one_machine_get_one_thread_where_nothing_says_how_many(
+    environment: dict[str, str], asked: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the ranks meet before or after the choice."""
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def nobody(_: str) -> None:
+        raise RuntimeError("nobody here")
+
+    # not by its name: the package has a function of that name too
+    monkeypatch.setattr(sys.modules["torch.distributed.rendezvous"], "rendezvous", nobody)
+    torch.set_num_threads(3)
+    choose_threads(LARGE, torch.zeros(2, 1500), asked)
+    assert torch.get_num_threads() == expected
+    with pytest.raises(Lost, match="nobody here") if environment else nullcontext(), distributed.group():
+        pass
+    assert torch.get_num_threads() == expected
 
 
 @pytest.mark.usefixtures("threads")
