@@ -1,7 +1,9 @@
-"""BatchNorm statistics anew: the exact mean and variance of a network's activations over a whole data set.
+"""BatchNorm statistics anew: mean and variance of a network's activations over a whole data set.
 
 An averaged network needs them, because the statistics of its parents are those of other activations ("variance
-collapse"). A running average with momentum 0.1 sees the last batches only; here every batch counts by its size.
+collapse"). A running average with momentum 0.1 sees the last batches only; here every batch counts by its size, and is
+pooled in float64. Within a batch torch sums in float32: with channels innermost its CPU kernel errs by 1e-5 of a
+deviation in the mean, by 5e-4 of a variance over a million values, and losses by 1e-6 (measured against float64).
 """
 
 from collections.abc import Iterable, Iterator

@@ -121,8 +121,8 @@ class Made:
 
         aligned = [source.tensors for source in self.sources]
         if search.method is not None:
-            how = {"method": search.method, "restarts": search.restarts, "progress": watch}
-            found = align_all(workspace.spec, self.model, self.sources, **how)  # type: ignore[arg-type]
+            how = {"method": search.method, "restarts": search.restarts, "seed": self.job.finished.seed}
+            found = align_all(workspace.spec, self.model, self.sources, progress=watch, **how)  # type: ignore[arg-type]
             aligned = [each.tensors for each in found]
         for row in fusion_rows(workspace, self.model, self.sources, aligned, progress=watch):
             yield {**row, "output": str(self.job.path), "seed": self.job.finished.seed}
