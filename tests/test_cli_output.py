@@ -64,12 +64,14 @@ def test_a_table(terminal):
 
 
 def test_what_does_not_fit_is_left_out(terminal):
-    terminal(60)
-    text = shown([ROW])
-    assert "95%" not in text
-    assert "extra words" not in text
+    terminal(30)
+    text = re.sub("\x1b\\[[0-9;]*m", "", shown([ROW]))
+    table, _, below = text.partition("left out for width: ")
+    assert "95%" not in table
+    assert "extra words" not in table
+    assert " ".join(below.split()).startswith("extra words, 95%;")
     assert "0.123" in text
-    assert max(map(len, re.sub("\x1b\\[[0-9;]*m", "", text).splitlines())) <= 60
+    assert max(map(len, text.splitlines())) <= 30
 
 
 def test_what_differs_is_a_column(terminal):
@@ -157,3 +159,84 @@ def test_no_bar_where_stderr_is_no_terminal(monkeypatch, clock):
 
 def test_quiet_is_quiet(monkeypatch, clock):
     assert drawn(monkeypatch, clock, quiet=True) == ("", "")
+
+
+# -- what fits ---------------------------------------------------------------------------------------------------------
+
+
+MEASURED = (
+    Column("name", "posterior"),
+    Column("accuracy", "accuracy", ".2%"),
+    Column("accuracy_std", "±", ".2%", optional=1),
+    Column("nll", "loss", ".4f"),
+    Column("nll_std", "±", ".4f", optional=2),
+    Column("auroc", "AUROC", ".3f"),
+    Column("aurc", "AURC", ".4f", optional=3),
+)
+METRICS = {"accuracy": 0.5, "accuracy_std": 0.1, "nll": 1.0, "nll_std": 0.1, "auroc": 0.9, "aurc": 0.1}
+
+
+def plain(terminal, width, rows, columns=MEASURED):
+    terminal(width)
+    with Results(json_lines=False) as results:
+        for row in rows:
+            results.add("thing", row, columns)
+    return re.sub("\x1b\\[[0-9;]*m", "", sys.stdout.getvalue())
+
+
+@pytest.mark.parametrize("width", range(24, 100, 4))
+def test_no_word_of_the_first_column_is_broken_and_nothing_goes_unsaid(terminal, width):
+    text = plain(terminal, width, [{"name": "ensemble", **METRICS}, {"name": "aligned_mean", **METRICS}])
+    assert max(map(len, text.splitlines())) <= width
+    for word in ("posterior", "ensemble", "aligned_mean"):
+        assert re.search(rf"^ {word} ", text, re.MULTILINE), text
+    table, _, below = text.partition("left out for width: ")
+    below = " ".join(below.split())
+    for heading in ("accuracy", "loss", "AUROC", "AURC"):
+        assert (heading in table.splitlines()[1]) != (re.search(rf"(^|, ){heading}[,;]", below) is not None), text
+    assert table.splitlines()[1].count("±") + below.count("±") == 2
+    assert not below or below.endswith("--json has all")
+
+
+def test_what_goes_first_is_what_matters_least(terminal):
+    rows = [{"name": "ensemble", **METRICS}]
+    headings = [plain(terminal, width, rows).splitlines()[1].split() for width in (80, 54, 48, 40)]
+    assert headings[0] == ["posterior", "accuracy", "±", "loss", "±", "AUROC", "AURC"]
+    assert headings[1] == ["posterior", "accuracy", "±", "loss", "±", "AUROC"]
+    assert headings[2] == ["posterior", "accuracy", "±", "loss", "AUROC"]
+    assert headings[3] == ["posterior", "accuracy", "loss", "AUROC"]
+    below = " ".join(plain(terminal, 48, rows).split())
+    assert below.endswith("left out for width: ± of loss, AURC; --json has all")
+
+
+def test_long_names_go_on_in_a_second_line_before_a_column_goes(terminal):
+    text = plain(terminal, 72, [{"name": "regular-regular (unaligned)", **METRICS}])
+    assert "AURC" in text.splitlines()[1]
+    assert re.search(r"^ regular-regular +50", text, re.MULTILINE)
+    assert re.search(r"^ \(unaligned\) *$", text, re.MULTILINE)
+
+
+def test_words_among_numbers_are_said_below(terminal):
+    undecided = {**METRICS, "auroc": "not decided", "aurc": "not decided"}
+    text = plain(terminal, 80, [{"name": "a", **undecided}, {"name": "b", **undecided}])
+    assert "AUROC, AURC: not decided" in text
+    assert "AUROC" not in text.splitlines()[1]
+    text = plain(terminal, 80, [{"name": "a", **undecided}, {"name": "b", **METRICS}])
+    assert "AUROC, AURC: – is not decided" in text
+    assert "0.900" in text
+
+
+def test_curves_of_a_table_share_one_scale(terminal):
+    columns = (Column("name", "name"), Column("curve", "curve", "spark"))
+    curves = {"high": [0.0, 0.7, 0.0], "low": [0.0, 0.2, 0.0], "none": None}
+    text = plain(terminal, 80, [{"name": name, "curve": curve} for name, curve in curves.items()], columns)
+    assert "▁█▁" in text
+    assert "▁▃▁" in text
+
+
+def test_an_interval_without_ends_is_a_dash(terminal):
+    columns = (Column("name", "name"), Column("range", "range", "range"))
+    rows = [{"name": "a", "range": [float("nan"), float("nan")]}, {"name": "b", "range": [0.0, 1.0]}]
+    text = plain(terminal, 80, rows, columns)
+    assert "– to –" not in text
+    assert "0.0000 to 1.0000" in text

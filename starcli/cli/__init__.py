@@ -6,6 +6,7 @@ options.py    every option, declared once
 inputs.py     from words to checkpoints and a workspace
 targets.py    from words to files to write: templates, what exists already, locks
 output.py     results: a table for people, JSON lines for programs
+tables.py     columns, and which of them fit into the terminal
 bars.py       progress and notes on stderr
 
 Nothing here imports torch, numpy or pydantic before a command runs: `--help` and completion answer at once.

@@ -27,10 +27,10 @@ COLUMNS = (
     Column("b", "b", "name"),
     Column("alignment", "alignment", common=True),
     Column("train.loss_barrier", "train barrier", LOSS),
-    Column("train.accuracy_barrier", "accuracy", ".2%", optional=True),
+    Column("train.accuracy_barrier", "accuracy", ".2%", optional=2),
     Column("test.loss_barrier", "test barrier", LOSS),
-    Column("test.accuracy_barrier", "accuracy", ".2%", optional=True),
-    Column("train.loss", "train loss", "spark"),
+    Column("test.accuracy_barrier", "accuracy", ".2%", optional=2),
+    Column("train.loss", "train loss", "spark", optional=1),
 )
 SUMMARY = (
     Column("group", "barriers"),
@@ -40,7 +40,7 @@ SUMMARY = (
     Column("train.std", "±", LOSS),
     Column("test.mean", "test", LOSS),
     Column("test.std", "±", LOSS),
-    Column("test.interval", "95% of test mean", "range", optional=True),
+    Column("test.interval", "95% of test mean", "range", optional=1),
 )
 COARSEST = 1e-3
 """The least tolerance that losses measured in bf16 can be held against, in nats."""

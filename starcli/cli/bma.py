@@ -15,13 +15,13 @@ COLUMNS = (
     Column("posterior", "posterior"),
     Column("samples", "samples", "d"),
     Column("accuracy", "accuracy", SHARE),
-    Column("accuracy_std", "±", SHARE, optional=True),
+    Column("accuracy_std", "±", SHARE, optional=1),
     Column("nll", "loss", LOSS),
-    Column("nll_std", "±", LOSS, optional=True),
-    Column("brier", "Brier", LOSS),
+    Column("nll_std", "±", LOSS, optional=2),
+    Column("brier", "Brier", LOSS, optional=3),
     Column("ece", "ECE", LOSS),
     Column("auroc_max_prob", "AUROC", ".3f"),
-    Column("aurc", "AURC", LOSS),
+    Column("aurc", "AURC", LOSS, optional=4),
 )
 
 
@@ -43,7 +43,8 @@ def bma(
 
     A sample is a random point on the line from the star to a random source; the ensemble draws the sources themselves.
     Rows are for 2, 3, ... models, means over the repeats, on the test split. Every model has its BatchNorm statistics
-    re-estimated, so that one alone may differ from what eval says of its file.
+    re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
+    errors AUROC and AURC are not decided.
     """
     from starcli.confidence import shown
     from starcli.measuring import Measure, posterior_rows

@@ -17,10 +17,10 @@ COLUMNS = (
     Column("accuracy", "accuracy", SHARE),
     Column("errors", "errors", "d"),
     Column("nll", "loss", LOSS),
-    Column("brier", "Brier", LOSS),
+    Column("brier", "Brier", LOSS, optional=1),
     Column("ece", "ECE", LOSS),
     Column("auroc_max_prob", "AUROC", ".3f"),
-    Column("aurc", "AURC", LOSS),
+    Column("aurc", "AURC", LOSS, optional=2),
 )
 
 
@@ -43,7 +43,8 @@ def eval_(
 ) -> None:
     """Measure models: accuracy, loss, calibration, and how well their confidence tells right from wrong.
 
-    The loss is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the confidence.
+    The loss (`nll` in JSON) is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the
+    confidence, and are not decided below 30 errors.
     """
     from starcli.comparing import measured
     from starcli.confidence import shown

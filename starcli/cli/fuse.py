@@ -16,7 +16,7 @@ COLUMNS = (
     Column("split", "split"),
     Column("accuracy", "accuracy", SHARE),
     Column("loss", "loss", LOSS),
-    Column("selected_on", "chosen on", optional=True),
+    Column("selected_on", "chosen on", optional=1),
 )
 
 
