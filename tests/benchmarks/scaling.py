@@ -147,7 +147,7 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         "## What is sent", "",
         f"A step is one all-reduce of {exchange.bytes:,} bytes ({exchange.bytes / MB:.1f} MB): "
         f"{network.parameters.numel():,} gradients,",
-        "the running statistics, and three numbers (loss, correct predictions, stop signal). On a ring every rank",
+        "which of them there are, the running statistics, loss, correct predictions, stop signal. On a ring each rank",
         "sends 2 (R - 1) / R times that. An epoch sends in addition what the alignment found, 8 bytes a permuted",
         "unit and source.",
         "A run that ranks share is written by rank 0 alone. `torchrun` takes `--star` for an option of its own that it",
