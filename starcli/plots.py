@@ -99,10 +99,19 @@ def _styles(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
     return found
 
 
+MOST_LINES = 30
+"""More pairs than this have no lines of their own beneath their mean: they would be a second band."""
+
+
 def _band(axes: "Axes", x: Any, values: Any, style: tuple[str, str, str], label: str) -> None:
-    """The mean over rows of `values` (curves, points) with a band of one standard deviation."""
+    """The mean over rows of `values` (curves, points), a band of one standard deviation, and a thin line each."""
     colour, marker, dash = style
     mean = values.mean(axis=0)
+    if 1 < len(values) <= MOST_LINES:
+        from matplotlib.collections import LineCollection
+
+        lines = [np.column_stack([x, curve]) for curve in values]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=0.4, zorder=1.5))
     axes.plot(x, mean, color=colour, marker=marker, linestyle=dash, markeredgewidth=0, label=label)
     if len(values) > 1:
         spread = values.std(axis=0, ddof=1)
@@ -114,6 +123,7 @@ def barrier_figure(
 ) -> bytes:
     """Loss and accuracy along paths: one mean curve with a one-sigma band for each group of barriers.
 
+    Beneath the mean of up to 30 pairs each has a thin line of its own.
     One row a split, loss (nats) on the left and accuracy (%) on the right, as in the paper's figure 2: at t = 0 lies
     the first model of each pair (the star), at t = 1 the second. kind: png, svg or pdf.
     """
@@ -141,7 +151,9 @@ def barrier_figure(
             one.set_xlabel("t, from the first model to the second")
         handles, labels = axes[0][0].get_legend_handles_labels()
         columns = min(len(labels), 2 if len(labels) > 3 else 3)
-        title = "mean and one standard deviation" if any(len(found) > 1 for found in groups.values()) else None
+        sizes = [len(found) for found in groups.values()]
+        thin = ", thin: each pair" if any(1 < size <= MOST_LINES for size in sizes) else ""
+        title = f"mean and one standard deviation{thin}" if max(sizes) > 1 else None
         figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title, title_fontsize=8)
 
     return _draw(len(splits), 2, (8.0, 2.5 * len(splits) + 0.7), paint, kind)

@@ -58,6 +58,24 @@ def test_every_group_is_in_the_legend() -> None:
     assert set(labels) == {"regular-regular (2 pairs)", "star-held-out (1 pair)", "mine (1 pair)"}
 
 
+@pytest.mark.parametrize(("pairs", "lines"), [(1, 0), (3, 3), (30, 30), (31, 0)])
+def test_each_pair_has_a_thin_line(pairs: int, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+
+    drawn: list[int] = []
+    original = Axes.add_collection
+
+    def spy(self: Axes, collection: object, *args: object, **kwargs: object) -> object:
+        if isinstance(collection, LineCollection):
+            drawn.append(len(collection.get_segments()))
+        return original(self, collection, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Axes, "add_collection", spy)
+    barrier_figure({"mine": [curve(0.1 * (1 + i)) for i in range(pairs)]}, "svg", splits=("train",))
+    assert drawn == ([lines, lines] if lines else [])
+
+
 def test_matplotlib_keeps_its_settings() -> None:
     import matplotlib
 
