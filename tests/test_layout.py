@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,13 @@ print("HEAVY", sorted(set(sys.modules) & {HEAVY!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.skipif(not (REPOSITORY / "pyproject.toml").exists(), reason="run outside a clone")
+def test_what_needs_posix_declares_it() -> None:
+    """Locks are flocks, from a module that there is on no other system."""
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert "Operating System :: POSIX" in declared
 
 
 @pytest.mark.skipif(not (REPOSITORY / "README.md").exists(), reason="run outside a clone")
