@@ -13,6 +13,7 @@ from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
 from starcli.path import interpolate
 from starcli.progress import SILENT, Progress
+from starcli.provenance import stamp
 from starcli.workspace import Workspace
 
 Model = Mapping[str, Tensor]
@@ -36,7 +37,8 @@ def measured(
         evaluator.load(model.tensors, own_statistics=not recalibrate)
         found = confidence(evaluator.log_probabilities(split), labels)
         progress.step()
-        yield {"model": model.name, "split": split, **found.to_json(), "decided": found.decided}
+        row = {"model": model.name, "split": split, **found.to_json(), "decided": found.decided}
+        yield {**row, **stamp(workspace, [model])}
     progress.finish()
 
 
@@ -72,23 +74,26 @@ def fusion_rows(
         progress.step()
         return {split: evaluator.log_probabilities(split) for split in splits}
 
-    def rows(kind: str, name: str, found: Mapping[str, Tensor], **more: Any) -> Iterator[dict[str, Any]]:
+    def rows(
+        kind: str, name: str, models: Sequence[Checkpoint], found: Mapping[str, Tensor], **more: Any
+    ) -> Iterator[dict[str, Any]]:
+        origin = stamp(workspace, models)
         for split in splits:
             scores = confidence(found[split], labels[split])
             figures = {"accuracy": scores.accuracy, "loss": scores.nll}
-            yield {"model": kind, "name": name, "split": split, **figures, **more}
+            yield {"model": kind, "name": name, "split": split, **figures, **more, **origin}
 
-    yield from rows("fused", fused.name, outputs(fused.tensors))
+    yield from rows("fused", fused.name, [fused], outputs(fused.tensors))
     of_sources = [outputs(source.tensors) for source in sources]
     for source, found in zip(sources, of_sources, strict=True):
-        yield from rows("source", source.name, found)
+        yield from rows("source", source.name, [source], found)
     losses = [confidence(found[selection], labels[selection]).nll for found in of_sources]
     best = losses.index(min(losses))
-    yield from rows("best_source", sources[best].name, of_sources[best], selected_on=selection)
+    yield from rows("best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection)
     ensemble = {split: _last(averages(found[split] for found in of_sources)) for split in splits}
-    yield from rows("ensemble", f"{len(sources)} sources", ensemble)
+    yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
     mean = interpolate(workspace, aligned, [1 / len(aligned)] * len(aligned))
-    yield from rows("aligned_mean", f"{len(sources)} sources", outputs(mean))
+    yield from rows("aligned_mean", f"{len(sources)} sources", sources, outputs(mean))
     progress.finish()
 
 

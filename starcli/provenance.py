@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from starcli import checkpoint
+from starcli import __version__, checkpoint
 from starcli.checkpoint import AlignedTo, Architecture, Checkpoint, DataRecord, Kind, Metadata, Sha256, SpecRecord
 from starcli.errors import StarcliError, short
 
@@ -174,3 +174,20 @@ def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":
         raise StarcliError("the models were trained by different recipes; --recipe decides", problems[:20])
     fields = {key: value for key, value in settings.items() if key in Recipe.model_fields}
     return Recipe.model_validate(fields)
+
+
+SHORT = 12
+"""Characters of a hash in results: as `inspect` shows them, enough to tell any models apart."""
+
+
+def stamp(workspace: "Workspace", models: Sequence[Checkpoint]) -> dict[str, Any]:
+    """What a result rests on, the same on every machine: `weights` of the files, `data` and `program`.
+
+    The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
+    """
+    dataset = workspace.dataset
+    return {
+        "weights": [model.sha256[:SHORT] for model in models],
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint[:SHORT]},
+        "program": __version__,
+    }

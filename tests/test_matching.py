@@ -231,7 +231,7 @@ def test_views_of_a_vector_are_matched_as_tensors_of_their_own(name: str) -> Non
         views[key] = vector[begin : begin + each.numel()].view(each.shape)
         begin += each.numel()
     for names in spec.tied:
-        views |= {other: views[names[0]] for other in names[1:]}
+        views |= dict.fromkeys(names[1:], views[names[0]])
     one, two = match_weights(reference, model, spec, seed=1), match_weights(views, model, spec, seed=1)
     assert one.objective == two.objective
     assert one.permutation.moved(two.permutation) == 0

@@ -152,7 +152,7 @@ InitOpt = Annotated[
 ]
 EvalEveryOpt = Annotated[
     int | None,
-    typer.Option("--eval-every", metavar="K", min=1, help="Log the barrier to the held-out models every K epochs."),
+    typer.Option("--eval-every", metavar="K", min=1, help="Log the barrier to the held-out models every K epochs too."),
 ]
 TracebackOpt = Annotated[
     bool,

@@ -240,7 +240,7 @@ class Run:
             "mu": self.mu,
             "normalised": self.normalised,
             # measuring changes nothing but the log, which is part of what a run leaves
-            "held_out": [model.sha256 for model in self.groups[1]] if search.eval_every else [],
+            "held_out": [model.sha256 for model in self.groups[1]],
             "eval_every": search.eval_every,
         }
 

@@ -40,7 +40,7 @@ def recurrent(call: Call) -> Result:
 
 
 def _state(call: Call, state: Value | None) -> Value:
-    """A layer's first state, of states (layers * directions, B, h) that are the same for all: (B, 1, h) or (1, B, h)."""
+    """A layer's first state, of states (layers * directions, B, h) the same for all: (B, 1, h) or (1, B, h)."""
     if state is None or any(factor.shape[0] > 1 for factor in state.factors):
         raise Unknown
     axes = [1, 0, 2] if call["batch_first"] else [0, 1, 2]

@@ -70,11 +70,12 @@ def _stale(directory: Path) -> list[str]:
 
 def _classes(directory: Path) -> list[str]:
     draws = np.random.default_rng(0)
-    np.savez(directory / "two.npz", x=draws.integers(0, 255, (40, 1, 8, 8), dtype=np.uint8), y=np.arange(40) % 2)
+    images = draws.integers(0, 255, (48, 1, 8, 8), dtype=np.uint8)
+    np.savez(directory / "twelve.npz", images=images, labels=np.arange(48) % 12)
     found = []
     for words in (("eval", "0.safetensors"), ("barrier", "0.safetensors", "1.safetensors")):
-        ended = command([*words, "--data", "two.npz", "--threads", "1"], directory)
-        found += one_line(ended, 1, "2 classes")
+        ended = command([*words, "--data", "twelve.npz", "--threads", "1"], directory)
+        found += one_line(ended, 1, "expected 12 logits")
     return found
 
 
