@@ -3,9 +3,11 @@
 import pytest
 from conftest import run_here
 
+from starcli import __version__
 from starcli.evaluation import Evaluator
 
 KEYS = {"schema", "type", "a", "b", "points", "alignment", "statistics", "t", "train", "test"}
+KEYS |= {"weights", "data", "program"}
 CURVE = {"loss", "accuracy", "loss_barrier", "accuracy_barrier", "loss_max", "t_max"}
 
 
@@ -59,6 +61,28 @@ def test_alignment_here_equals_alignment_before(solutions):
     assert ran.err == ""
     assert here["train"] == before["train"]
     assert here["test"] == before["test"]
+
+
+def hashes(*paths):
+    from starcli.hashes import file_sha256
+
+    return [file_sha256(path)[:12] for path in paths]
+
+
+def test_results_say_what_they_rest_on(solutions, star):
+    three = solutions.some(0, 1, 2)
+    *rows, summary = run_here("barrier", *three, "--align", "none", "--points", 3).rows
+    assert [row["weights"] for row in rows] == [hashes(three[0], other) for other in three[1:]]
+    assert summary["weights"] == hashes(*three)
+    [evaluated] = run_here("eval", solutions[0]).rows
+    averaged = run_here("bma", "--star", star, "--sources", *three, "--samples", 2, "--repeats", 1).rows
+    used = {row["posterior"]: row["weights"] for row in averaged}
+    assert evaluated["weights"] == hashes(solutions[0])
+    assert used == {"star": hashes(star, *three), "ensemble": hashes(*three), "single": hashes(*three)}
+    everything = [*rows, summary, evaluated, *averaged]
+    assert {row["program"] for row in everything} == {__version__}
+    assert {row["data"]["name"] for row in everything} == {"digits"}
+    assert {len(row["data"]["fingerprint"]) for row in everything} == {12}
 
 
 def test_pipe(solutions):

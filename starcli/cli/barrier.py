@@ -91,20 +91,17 @@ def barrier(
     stars. --star, --sources and --held-out: is it a star? (the paper's Table 1). Models are taken as they are unless
     --align is given. The barrier is the largest rise of the loss above the line between its ends.
 
-    Rows of --star: regular-regular pairs each of H held-out models with max(H, 2) of the sources, the next ones for
-    each, all of them where there are no more; star-source and star-held-out pair the star with each model.
+    Rows of --star: regular-regular pairs each of H held-out models with max(H, 2) sources, the next ones for each (all
+    where there are no more); star-source and star-held-out pair the star with each model.
 
-    The 95% interval of a mean counts models, not pairs, since pairs that share a model are not independent: mean ±
-    t(df) × standard error, by leaving out each model in turn (for one pair a model that is Student's), cut at 0. It
-    takes models as independent and near normal, and the star or first model as fixed; below 3 models there is none.
+    The 95% interval of a mean counts models, not pairs: mean ± t(df) × standard error by leaving out each model in
+    turn, cut at 0, for independent, near normal models and a fixed star or first model; below 3 models there is none.
     """
     given = Given(models or [], sources or [], held_out or [], star, aligned_sources)
     ask = given.question(all_pairs=all_pairs, align=align)
     paint = figure(plot, given.paths)
-    if setup.precision == "bf16" and epsilon and min(epsilon) < COARSEST:
-        raise StarcliError(
-            f"--epsilon {min(epsilon):g}: bf16 tells losses apart to {COARSEST:g}; --precision fp32 does better"
-        )
+    if setup.precision == "bf16" and min(epsilon or [1.0]) < COARSEST:
+        raise StarcliError(f"--epsilon {min(epsilon or []):g}: bf16 tells losses apart to {COARSEST:g}; fp32 is finer")
     with common.session() as (watch, results):
         from starcli.measuring import Measure
         from starcli.workspace import workspace_of
@@ -132,16 +129,23 @@ class Show:
         """One row for the path from a to b."""
         alignment = more.pop("alignment", None) or self.measure.described(a, b)
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
-        self.results.add("barrier", {**row, **found.to_json()}, columns)
+        self.results.add("barrier", {**row, **found.to_json(), **self.stamp([a, b])}, columns)
+
+    def stamp(self, models: "Sequence[Checkpoint]") -> dict[str, Any]:
+        """What a result rests on."""
+        from starcli.provenance import stamp
+
+        return stamp(self.measure.workspace, models)
 
     def said(self, pairs: "Iterable[tuple[Checkpoint, Checkpoint]]") -> str:
         """The alignments that `pairs` rest on: all that occur."""
         return ", ".join(sorted({self.measure.described(a, b) for a, b in pairs}))
 
-    def group(self, name: str, group: "Group", alignment: str, **more: Any) -> None:
-        """The summary of a group of pairs."""
+    def group(self, name: str, group: "Group", models: "Sequence[Checkpoint]", alignment: str, **more: Any) -> None:
+        """The summary of a group of pairs of `models`."""
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_json(), **more}
-        self.results.add("summary", row, SUMMARY)
+        taking_part = sorted({number for pair in group.pairs for number in pair})
+        self.results.add("summary", {**row, **self.stamp([models[i] for i in taking_part])}, SUMMARY)
         for epsilon, share in {} if self.results.as_json else more.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARES)
 
@@ -219,7 +223,7 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
     if len(others) > 1:
         pairs = [(0, number + 1) for number in range(len(others))]
         group = group_of(pairs, found, [range(1, len(models))])
-        show.group(f"{first.name} to each", group, show.said((first, other) for other in others))
+        show.group(f"{first.name} to each", group, models, show.said((first, other) for other in others))
     names = [f"{first.name} – {others[0].name}"] if len(others) == 1 else [f"{first.name} to {len(others)} models"]
     show.paint("barrier_figure", {names[0]: found})
 
@@ -244,7 +248,7 @@ def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
     group = group_of(pairs, found, [range(len(models))])
     facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
     alignment = show.said((models[i], models[j]) for i, j in pairs)
-    show.group("all pairs", group, alignment, star_share=shares, **facts)
+    show.group("all pairs", group, models, alignment, star_share=shares, **facts)
     show.paint("pairs_figure", matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
 
 
@@ -273,10 +277,10 @@ def _star(
             show.pair(models[i], models[j], each, (), group=name, alignment=own.get(name))
         # in a table the group's name says what is its own, and one alignment of all others can be said once
         once = name in own and not show.results.as_json and set(words.values()) == {usual}
-        show.group(name, group, usual if once else {**words, **own}[name])
+        show.group(name, group, models, usual if once else {**words, **own}[name])
     facts = report.to_json()
     facts.pop("groups")
-    show.results.add("star", {"star": star[0].name, **facts, "alignment": usual}, ())
+    show.results.add("star", {"star": star[0].name, **facts, "alignment": usual, **show.stamp(star)}, ())
     if not show.results.as_json:
         _losses(show.results, facts)
     # beside unaligned pairs all other curves would look flat
@@ -286,10 +290,8 @@ def _star(
 
 def _losses(results: Results, facts: dict[str, Any]) -> None:
     """For people: the losses of star and regular models, and what the star gains."""
-    means = {
-        name: {split: facts[name][split]["mean"] for split in ("train", "test")}
-        for name in ("regular_loss", "differences")
-    }
+    names = ("regular_loss", "differences")
+    means = {name: {split: facts[name][split]["mean"] for split in ("train", "test")} for name in names}
     results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, LOSSES)
     results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, LOSSES)
     results.add("losses", {"model": "barrier: regular less star", **means["differences"]}, LOSSES)
