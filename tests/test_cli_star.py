@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from conftest import run_here
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 from starcli.checkpoint import read_metadata
 from starcli.cli.starlight import Run
+from starcli.hashes import file_sha256
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +112,12 @@ def test_fuse(solutions, place):
     chosen = next(row for row in validation if row["model"] == "best_source")
     assert (chosen["name"], chosen["selected_on"]) == (best["name"], "validation")
     assert all({"model", "split", "accuracy", "loss"} <= set(row) for row in ran.rows)
+    used = {row["model"]: row["weights"] for row in ran.rows}
+    assert len(used["ensemble"]) == 2
+    assert used["aligned_mean"] == used["ensemble"]
+    assert used["best_source"][0] in used["ensemble"]
+    assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
+    assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
     assert run_here(*words).out == ran.out
 
 

@@ -141,11 +141,11 @@ class Show:
         """The alignments that `pairs` rest on: all that occur."""
         return ", ".join(sorted({self.measure.described(a, b) for a, b in pairs}))
 
-    def group(self, name: str, group: "Group", models: "Sequence[Checkpoint]", alignment: str, **more: Any) -> None:
-        """The summary of a group of pairs of `models`."""
+    def group(self, name: str, group: "Group", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any) -> None:
+        """The summary of a group of pairs, which number the models."""
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_json(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
-        self.results.add("summary", {**row, **self.stamp([models[i] for i in taking_part])}, SUMMARY)
+        self.results.add("summary", {**row, **self.stamp([numbered[i] for i in taking_part])}, SUMMARY)
         for epsilon, share in {} if self.results.as_json else more.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARES)
 
