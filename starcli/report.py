@@ -171,7 +171,8 @@ def star_report(
 
     Regular-regular pairs are each held-out model with `partners` of the sources: see `regular_pairs`. With `align`, the
     second model of each pair is aligned to the first, in every group alike. `aligned_sources` are the sources as star
-    training left them. Models are numbered: sources from 0, then held-out ones; the star is -1.
+    training left them. Models are numbered: sources from 0, then held-out ones; the star is -1. Nothing here is drawn:
+    `generator` is taken for callers that have one.
     """
     if not sources or not held_out:
         raise StarcliError("a star report needs at least one source and one held-out model")
