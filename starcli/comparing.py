@@ -13,7 +13,7 @@ from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
 from starcli.path import interpolate
 from starcli.progress import SILENT, Progress
-from starcli.provenance import stamp
+from starcli.provenance import stamps
 from starcli.workspace import Workspace
 
 Model = Mapping[str, Tensor]
@@ -28,7 +28,7 @@ def measured(
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
     """A row of metrics for each model over a split, with its stored BatchNorm statistics or re-estimated ones."""
-    labels = _labels(workspace, split)
+    labels, stamp = _labels(workspace, split), stamps(workspace)
     evaluator = Evaluator(workspace, progress=progress)
     progress.start("measuring", len(models))
     for model in models:
@@ -38,7 +38,7 @@ def measured(
         found = confidence(evaluator.log_probabilities(split), labels)
         progress.step()
         row = {"model": model.name, "split": split, **found.to_json(), "decided": found.decided}
-        yield {**row, **stamp(workspace, [model])}
+        yield {**row, **stamp([model])}
     progress.finish()
 
 
@@ -66,7 +66,7 @@ def fusion_rows(
     selection = "train" if workspace.dataset.validation is None else "validation"
     splits = [name for name in ("train", "validation", "test") if getattr(workspace.dataset, name) is not None]
     labels = {split: _labels(workspace, split) for split in splits}
-    evaluator = Evaluator(workspace, progress=progress)
+    evaluator, stamp = Evaluator(workspace, progress=progress), stamps(workspace)
     progress.start("comparing", len(sources) + 2)
 
     def outputs(model: Model) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ def fusion_rows(
     def rows(
         kind: str, name: str, models: Sequence[Checkpoint], found: Mapping[str, Tensor], **more: Any
     ) -> Iterator[dict[str, Any]]:
-        origin = stamp(workspace, models)
+        origin = stamp(models)
         for split in splits:
             scores = confidence(found[split], labels[split])
             figures = {"accuracy": scores.accuracy, "loss": scores.nll}

@@ -1,6 +1,6 @@
 """What a file is made from and by which settings: decided before the work, written with it, compared afterwards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -180,14 +180,25 @@ SHORT = 12
 """Characters of a hash in results: as `inspect` shows them, enough to tell any models apart."""
 
 
-def stamp(workspace: "Workspace", models: Sequence[Checkpoint]) -> dict[str, Any]:
-    """What a result rests on, the same on every machine: `weights` of the files, `data` and `program`.
+Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
+
+
+def stamps(workspace: "Workspace") -> Stamp:
+    """What says of a result what it rests on, the same on every machine: `weights` of the files, `data` and `program`.
 
     The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
     """
+    # a foreign file is hashed whole, which is too long for each of many pairs; the model is kept, and so its id
+    known: dict[int, tuple[Checkpoint, str]] = {}
     dataset = workspace.dataset
-    return {
-        "weights": [model.sha256[:SHORT] for model in models],
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint[:SHORT]},
-        "program": __version__,
-    }
+
+    def short(model: Checkpoint) -> str:
+        if id(model) not in known:
+            known[id(model)] = (model, model.sha256[:SHORT])
+        return known[id(model)][1]
+
+    def stamp(models: Sequence[Checkpoint]) -> dict[str, Any]:
+        data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:SHORT]}
+        return {"weights": [short(model) for model in models], "data": data, "program": __version__}
+
+    return stamp

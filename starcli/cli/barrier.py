@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starcli.checkpoint import Checkpoint
     from starcli.measuring import Measure
     from starcli.path import Barrier
+    from starcli.provenance import Stamp
     from starcli.report import Group
 
 COLUMNS = (
@@ -104,6 +105,7 @@ def barrier(
         raise StarcliError(f"--epsilon {min(epsilon or []):g}: bf16 tells losses apart to {COARSEST:g}; fp32 is finer")
     with common.session() as (watch, results):
         from starcli.measuring import Measure
+        from starcli.provenance import stamps
         from starcli.workspace import workspace_of
 
         groups = given.read()
@@ -111,7 +113,8 @@ def barrier(
         note_data(workspace, watch)
         note_what_moves(workspace, align, watch)
         measure = Measure(workspace, align, restarts, seed, points, cast(Any, statistics), watch)
-        ask(Show(measure, results, paint, tuple(epsilon or (0.01, 0.05, 0.1, 0.2, 0.5))), *groups)
+        tolerances = tuple(epsilon or (0.01, 0.05, 0.1, 0.2, 0.5))
+        ask(Show(measure, results, paint, tolerances, stamps(workspace)), *groups)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class Show:
     results: Results
     paint: Callable[..., None]
     epsilon: tuple[float, ...]
+    stamp: "Stamp"
 
     def pair(
         self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = COLUMNS, **more: Any
@@ -130,12 +134,6 @@ class Show:
         alignment = more.pop("alignment", None) or self.measure.described(a, b)
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
         self.results.add("barrier", {**row, **found.to_json(), **self.stamp([a, b])}, columns)
-
-    def stamp(self, models: "Sequence[Checkpoint]") -> dict[str, Any]:
-        """What a result rests on."""
-        from starcli.provenance import stamp
-
-        return stamp(self.measure.workspace, models)
 
     def said(self, pairs: "Iterable[tuple[Checkpoint, Checkpoint]]") -> str:
         """The alignments that `pairs` rest on: all that occur."""

@@ -48,7 +48,7 @@ def bma(
     """
     from starcli.confidence import shown
     from starcli.measuring import Measure, posterior_rows
-    from starcli.provenance import stamp
+    from starcli.provenance import stamps
     from starcli.workspace import workspace_of
 
     need_several(sources)
@@ -60,9 +60,10 @@ def bma(
         measure = Measure(workspace, align, restarts, seed, progress=watch)
         rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
         alignment = ", ".join(sorted({measure.described(model, solution) for solution in solutions}))
+        stamp = stamps(workspace)
         for row in rows:
             # a row rests on what its posterior is made from
-            origin = stamp(workspace, [model, *solutions] if row.posterior == "star" else solutions)
+            origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {**row.to_json(), "alignment": alignment, "statistics": "recalibrate", **origin}
             results.add("bma", found if results.as_json else shown(found), COLUMNS)
         paint("bma_figure", rows)
