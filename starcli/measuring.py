@@ -161,7 +161,6 @@ def of_star(
         star.tensors,
         [source.tensors for source in sources],
         [model.tensors for model in held_out],
-        generator=torch.Generator().manual_seed(measure.seed),
         align=measure.align(),
         aligned_sources=[source.tensors for source in aligned_sources],
         points=measure.points,

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
-
 from starcli.errors import StarcliError
 from starcli.evaluation import End, Evaluator, Scores
 from starcli.path import POINTS, Align, Barrier, Model, Store, barriers
@@ -160,7 +158,6 @@ def star_report(
     sources: Sequence[Model],
     held_out: Sequence[Model],
     *,
-    generator: torch.Generator | None = None,
     align: Align | None = None,
     aligned_sources: Sequence[Model] = (),
     points: int = POINTS,
@@ -171,8 +168,7 @@ def star_report(
 
     Regular-regular pairs are each held-out model with `partners` of the sources: see `regular_pairs`. With `align`, the
     second model of each pair is aligned to the first, in every group alike. `aligned_sources` are the sources as star
-    training left them. Models are numbered: sources from 0, then held-out ones; the star is -1. Nothing here is drawn:
-    `generator` is taken for callers that have one.
+    training left them. Models are numbered: sources from 0, then held-out ones; the star is -1.
     """
     if not sources or not held_out:
         raise StarcliError("a star report needs at least one source and one held-out model")
