@@ -145,8 +145,8 @@ def make_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *beside: Path) -> Iterator[None]:
-    """Hold the output `path` for this process; a second process is told who holds it.
+def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the output `path` for this process; a second process is told who holds it, or made to `wait`.
 
     The kernel drops a flock when its holder dies, so none goes stale. What it had half written is removed, also of the
     files `beside` it that only the holder writes.
@@ -158,7 +158,7 @@ def lock(path: Path, *beside: Path) -> Iterator[None]:
         except OSError as error:
             refuse(path, error, "lock")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
             handle.seek(0)
             holder = handle.read().strip() or "another process"

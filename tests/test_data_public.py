@@ -5,6 +5,8 @@ import hashlib
 import pickle
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,26 @@ def test_download_that_fails_and_one_that_works(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", works)
     assert len(open_data("mnist", data_dir=tmp_path, download=True).test) == 10
+
+
+def test_several_that_ask_for_a_download_do_it_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision
+
+    inside = []
+
+    def works(root: Path, download: bool) -> None:
+        inside.append(1)
+        assert len(inside) == 1
+        time.sleep(0.05)
+        write_idx(root / "MNIST/raw", gzip.compress, ".gz")
+        inside.pop()
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", works)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(open_data, "mnist", data_dir=tmp_path, download=True) for _ in range(2)]
+    assert [len(each.result().test) for each in asked] == [10, 10]
 
 
 def test_what_is_imported() -> None:
