@@ -8,6 +8,7 @@ or an address.  Files without it (foreign ones) read as a checkpoint whose archi
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,7 @@ MAXIMUM_DEPTH = 32
 MAXIMUM_ANCESTORS = 10_000
 
 Kind = Literal["model", "star", "fused", "permutation"]
+MODELS: tuple[Kind, ...] = ("model", "star", "fused")
 Sha256 = str
 
 
@@ -135,7 +137,7 @@ class Checkpoint:
         """
         return self.tensors if self.reopen is None else self.reopen()
 
-    @property
+    @cached_property
     def sha256(self) -> Sha256:
         """Hash of the weights: recorded, or computed for a foreign file."""
         return self.metadata.weights_sha256 or weights_sha256(self.tensors)
@@ -203,7 +205,7 @@ def read_metadata(path: Path) -> tuple[tensorfile.Header, Metadata]:
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
-def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused"), verify: bool = True) -> Checkpoint:
+def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> Checkpoint:
     """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused.
 
     With `verify`, one whose weights are not those that were recorded is, too: results are kept under that hash.
@@ -220,16 +222,14 @@ def read(path: Path, *, kinds: Sequence[Kind] = ("model", "star", "fused"), veri
         if found != metadata.weights_sha256:
             raise StarcliError(
                 f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",
-                ["they were changed since; starcli convert --plain takes them out without what is no longer true"],
+                ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
             )
     if from_stdin:
         return Checkpoint(tensors, metadata, "stdin")
     return Checkpoint(tensors, metadata, path.name, path, lambda: tensorfile.read_tensors(path)[1])
 
 
-def read_all(
-    paths: Sequence[Path], *, kinds: Sequence[Kind] = ("model", "star", "fused"), distinct: bool = True
-) -> list[Checkpoint]:
+def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = MODELS, distinct: bool = True) -> list[Checkpoint]:
     """Read several checkpoints, reporting all that cannot be read; `distinct` refuses the same weights twice."""
     checkpoints, problems = [], []
     for path in paths:

@@ -82,4 +82,5 @@ def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:
         words = {"val_fraction": "--val-fraction", "split_seed": "--split-seed", "limit": "--limit"}
         different = [name for name, value in split.items() if trained[name] != value]
         problems = [f"{words[name]}: {trained[name]} there, {split[name]} here" for name in different]
+        problems.append("--val-fraction 0 does without a validation split")
         raise StarcliError(f"the validation split would hold images that {model} was trained on", problems)

@@ -188,17 +188,10 @@ def stamps(workspace: "Workspace") -> Stamp:
 
     The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
     """
-    # a foreign file is hashed whole, which is too long for each of many pairs; the model is kept, and so its id
-    known: dict[int, tuple[Checkpoint, str]] = {}
     dataset = workspace.dataset
-
-    def short(model: Checkpoint) -> str:
-        if id(model) not in known:
-            known[id(model)] = (model, model.sha256[:SHORT])
-        return known[id(model)][1]
 
     def stamp(models: Sequence[Checkpoint]) -> dict[str, Any]:
         data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:SHORT]}
-        return {"weights": [short(model) for model in models], "data": data, "program": __version__}
+        return {"weights": [model.sha256[:SHORT] for model in models], "data": data, "program": __version__}
 
     return stamp

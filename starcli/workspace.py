@@ -84,7 +84,7 @@ class Workspace:
     @cached_property
     def dataset(self) -> Dataset:
         """The data. StarcliError where nothing says which."""
-        return self.opened or open_chosen(self.choices, self.data)
+        return self.opened or open_agreed(self.choices, self.data, "the model", measures=False)[0]
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded)."""
@@ -160,10 +160,10 @@ def workspace_of(
         opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
     record = first.metadata.data if opened is None else record_of(opened)
     architecture = _agreed(first, choices, record, data=data)
-    if record is not None and (choices.input or architecture.input_dtype != "float32"):
-        said = f"the data {record.name} say what an input is: --input is for networks without data"
-        tokens = f"the network {architecture.name} takes tokens, the data {record.name} are none"
-        raise StarcliError(said if choices.input else tokens)
+    if record is not None and (choices.input or choices.input_dtype):
+        raise StarcliError(f"the data {record.name} say what an input is: --input is for networks without data")
+    if record is not None and architecture.input_dtype != "float32":
+        raise StarcliError(f"the network {architecture.name} takes tokens, the data {record.name} are none")
     device = choose_device(choices.device)
     workspace = Workspace(architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes)
     network = _fitting(workspace, checkpoints)
@@ -180,6 +180,8 @@ def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, d
             raise StarcliError(
                 f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}"
             )
+        if choices.input or choices.input_dtype:
+            raise StarcliError(f"{first.name} says what an input is: --input goes with --arch, to say otherwise")
         return recorded
     # the same name again, as networks outside the registry need it, keeps what is recorded
     kept = recorded if recorded is not None and recorded.name == choices.arch else None
@@ -234,7 +236,9 @@ def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.n
     outline = workspace.outline()
     refuse_misfits(checkpoints, outline.state_dict(), workspace.architecture.name)
     network = models.runnable(outline)
-    if workspace.data is not None:
-        inputs = torch.zeros(2, *workspace.data.input_shape)
-        models.tried(workspace.architecture.name, network, inputs, workspace.data.num_classes)
+    name, data = workspace.architecture.name, workspace.data
+    if data is None:
+        models.tried(name, network, workspace.example())
+    else:
+        models.tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
     return network

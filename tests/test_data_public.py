@@ -107,6 +107,12 @@ def test_download_that_fails_and_one_that_works(tmp_path: Path, monkeypatch: pyt
     assert len(open_data("mnist", data_dir=tmp_path, download=True).test) == 10
 
 
+def test_files_of_one_name_are_taken_only_from_a_directory_that_is_called_so(tmp_path: Path) -> None:
+    write_idx(tmp_path / "fashion-mnist", gzip.compress, ".gz")
+    assert open_data("fashion-mnist", data_dir=tmp_path / "fashion-mnist").name == "fashion-mnist"
+    refused(lambda: open_data("mnist", data_dir=tmp_path / "fashion-mnist"), "mnist is not in")
+
+
 def test_several_that_ask_for_a_download_do_it_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

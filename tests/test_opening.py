@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_here, run_process
+from data_support import write_idx
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -142,10 +143,35 @@ def test_networks_of_tokens_are_aligned_permuted_and_averaged(place):
         outputs.append(network(tokens))
     torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
     assert not torch.equal(*(load_file(name)["words.weight"] for name in ("0.safetensors", "p.safetensors")))
+    for wrong in (["--input", "1,6"], ["--input", "1,6", "--input-dtype", "float32"]):
+        ran = run_here("permute", "0.safetensors", "--random", *TOKENS[:2], *wrong, "-o", "x.safetensors")
+        assert (ran.status, "does not admit inputs of 6" in ran.err) == (1, True)
     ran = run_here("eval", "p.safetensors", *TOKENS[:2])
     assert (ran.status, "--data is needed" in ran.err) == (1, True)
     ran = run_here("align", "p.safetensors", "0.safetensors", *TOKENS[:2], "--data", "digits", "-o", "x.safetensors")
     assert ran.status == 1
+
+
+def test_inputs_are_said_of_networks_without_data_alone(two, place):
+    ran = run_here("permute", two[0], "--random", "--input", "1,5", "-o", "x.safetensors")
+    assert (ran.status, "--input" in ran.err) == (1, True)
+    ran = run_here("permute", two[0], "--random", "--input-dtype", "int64", "--arch", "mlp", "-o", "x.safetensors")
+    assert (ran.status, "--input" in ran.err) == (1, True)
+    assert not (place / "x.safetensors").exists()
+
+
+def test_statistics_are_taken_from_the_recorded_data_or_none(place):
+    for name in ("one", "two"):
+        write_idx(place / name / "MNIST" / "raw", bytes, "")
+    labels = place / "two" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + bytes([1 - min(1, labels.read_bytes()[-1])]))
+    words = ("--arch", "resnet", "--arch-arg", "width=2", "stages=2", "--data", "mnist", "--epochs", 1)
+    ran = run_here("train", *words, "--data-dir", "one", "--seeds", "0-1", "-o", "{seed}.safetensors")
+    assert ran.status == 0, ran.err
+    line = ("interpolate", "0.safetensors", "1.safetensors", "--t", "0.5", "-o", "m.safetensors")
+    ran = run_here(*line, "--data-dir", "two")
+    assert (ran.status, "not the data" in ran.err) == (1, True)
+    assert run_here(*line, "--data-dir", "one").status == 0
 
 
 def test_an_edit_of_a_network_is_not_hidden_by_what_was_kept(place):
@@ -170,7 +196,8 @@ def test_a_star_is_judged_on_models_that_it_never_saw(solutions, place):
     assert run_here("align", solutions[0], solutions[1], "-o", "aligned.safetensors").status == 0
     seen = run_here(*words, "--sources", *solutions.some(0, 2), "--held-out", solutions[3], "aligned.safetensors")
     assert (seen.status, "--held-out: star.safetensors was made from aligned" in seen.err) == (1, True)
-    ran = run_here(*words, "--sources", *solutions.some(0, 2), "--held-out", solutions[3])
+    assert run_here("align", solutions[0], solutions[3], "-o", "moved.safetensors").status == 0
+    ran = run_here(*words, "--sources", *solutions.some(0, 2), "--held-out", "moved.safetensors")
     assert ran.status == 0
     assert "was not made from 2.safetensors" in ran.err
 

@@ -98,7 +98,14 @@ class Fixed(Centred):
         return self.layer(x.reshape(BATCH, 64))
 
 
-@pytest.mark.parametrize("make", [Centred, Fixed])
+class Asking(Centred):
+    """A layer is asked for its size."""
+
+    def forward(self, x):
+        return self.layer(x.reshape(-1, self.layer.in_features))
+
+
+@pytest.mark.parametrize("make", [Centred, Fixed, Asking])
 def test_vmap_is_taken_where_examples_are_not_on_their_own(make):
     network, inputs = make(), torch.randn(COUNT, BATCH, 1, 8, 8)
     weights = {name: torch.stack([each.detach()] * COUNT) for name, each in network.named_parameters()}

@@ -35,9 +35,9 @@ def convert(
     """Bring weights from elsewhere into a checkpoint, or take them out.
 
     With --arch and --data the output says what network it is, and no later command needs to be told; with --input in
-    place of data it can be aligned, permuted and averaged. With --plain, or to a .pt file, it is the bare state dict.
-    A prefix that a trainer has put before all names, as Lightning does, is left out. What a checkpoint of ours says of
-    itself is kept. PyTorch's files are read without running any code in them.
+    place of data it can be aligned and permuted, and averaged where there is no BatchNorm. A prefix that a trainer has
+    put before all names, as Lightning does, is then left out. With --plain, or to a .pt file, it is the bare state dict
+    as it is. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running code in them.
     """
     from starcli.converting import facts_of, is_pickled, named_as_fits, read_any, told_by, write_plain
     from starcli.provenance import plan

@@ -83,14 +83,16 @@ def check_roles(
 ) -> None:
     """What a star records of its sources against what the command line says.
 
-    A held-out model that the star was made from is an error, a source that it was not made from a note. A model counts
-    as its parents too: an alignment only renames units.
+    A held-out model that the star was made from is an error, a source that it was not made from a note. An aligned
+    model counts as the one that was aligned: only units are renamed.
     """
     if not (made_from := set(star.metadata.parents)):
         return
 
     def seen(model: "Checkpoint") -> bool:
-        return bool(made_from & {model.sha256, *(model.metadata.parents if model.metadata.aligned_to else ())})
+        aligned = model.metadata.aligned_to
+        before = set(model.metadata.parents) - {aligned.reference} if aligned else set()
+        return bool(made_from & {model.sha256, *before})
 
     if trained_on := [model.name for model in held_out if seen(model)]:
         raise StarcliError(f"--held-out: {star.name} was made from {few(trained_on, 5)}")

@@ -152,7 +152,12 @@ InitOpt = Annotated[
 ]
 EvalEveryOpt = Annotated[
     int | None,
-    typer.Option("--eval-every", metavar="K", min=1, help="Log the barrier to the held-out models every K epochs too."),
+    typer.Option(
+        "--eval-every",
+        metavar="K",
+        min=1,
+        help="Log the held-out models' barriers every K epochs (default: the last).",
+    ),
 ]
 TracebackOpt = Annotated[
     bool,

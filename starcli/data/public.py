@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,7 +65,9 @@ def load_cifar100(request: Request) -> Loaded:
 def _load_idx(name: str, kind: str, request: Request) -> Loaded:
     root = request.data_dir or DEFAULT_DIR
     usual = root / kind / "raw"
-    directory = root if missing_files(usual) and not missing_files(root) else usual
+    # the files of the two data sets have the same names: only a directory that is called so may hold them itself
+    called_so = kind.lower() in {re.sub(r"[^a-z]", "", part.lower()) for part in root.resolve().parts[-2:]}
+    directory = root if called_so and missing_files(usual) and not missing_files(root) else usual
     missing = missing_files(directory)
     if missing:
         _fetch(name, kind, root, request.download, [f"{directory / file}[.gz]" for file in missing])

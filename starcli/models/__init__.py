@@ -163,8 +163,10 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
-def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> None:
+def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
     """Run `network` once, in eval mode: StarcliError where it does not admit `inputs` or has too few outputs.
+
+    Without `num_classes` it may give out anything.
 
     More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are defined all the
     same.
@@ -176,6 +178,8 @@ def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int) -> No
     except Exception as error:  # a network of the user's own may raise anything
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first]) from error
+    if num_classes is None:
+        return
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")

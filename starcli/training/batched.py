@@ -89,7 +89,7 @@ def forward_of(
         expected = mapped(examples)
         try:
             found = together(examples)
-        except RuntimeError:  # the size of a batch is written into the forward pass
+        except Exception:  # it asks for the size of a batch, or of a layer: what it does by itself, vmap does as well
             return mapped
     same = torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
     return together if same else mapped
