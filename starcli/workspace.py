@@ -110,7 +110,8 @@ class Workspace:
     @cached_property
     def code(self) -> str:
         """A hash of the code of a network from outside the registry, else empty (see `external.code_of`)."""
-        return code_of(self.architecture.name, self.outline())
+        name = self.architecture.name
+        return code_of(name, self._build()) if models.is_external(name) else ""
 
     @cached_property
     def spec(self) -> Proved:

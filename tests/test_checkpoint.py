@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from starcli import checkpoint, files
 from starcli.checkpoint import Metadata
 from starcli.errors import StarcliError
 from starcli.hashes import file_sha256, weights_sha256
+from starcli.provenance import stamps
 
 
 def saved(path: Path, value: float = 1.0, **fields: object) -> checkpoint.Checkpoint:
@@ -94,3 +96,12 @@ def test_a_file_opened_anew_has_the_same_tensors_and_one_in_memory_has_its_own(t
     assert found.opened()["w"].data_ptr() != found.tensors["w"].data_ptr()
     other = checkpoint.Checkpoint({"w": torch.zeros(3)}, found.metadata, found.name, found.path)  # an aligned one
     assert not other.opened()["w"].any()
+
+
+def test_a_foreign_file_is_hashed_once_for_all_its_results(monkeypatch):
+    hashed = []
+    monkeypatch.setattr(checkpoint, "weights_sha256", lambda tensors: hashed.append(tensors) or "0123456789abcdef")
+    model = checkpoint.Checkpoint({}, Metadata(), "foreign")
+    stamp = stamps(SimpleNamespace(dataset=SimpleNamespace(name="digits", fingerprint="f" * 64)))
+    assert [stamp([model, model])["weights"] for _ in range(3)] == [["0123456789ab"] * 2] * 3
+    assert len(hashed) == 1

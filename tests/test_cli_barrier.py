@@ -198,22 +198,3 @@ def test_figures(kind, solutions, place):
     assert run_here("barrier", *solutions.some(0, 1), "--plot", f"f.{kind}").status == 0
     head = {"png": b"\x89PNG", "pdf": b"%PDF"}[kind]
     assert (place / f"f.{kind}").read_bytes().startswith(head)
-
-
-def test_a_foreign_file_is_hashed_once_for_all_its_results():
-    from types import SimpleNamespace
-
-    from starcli.provenance import stamps
-
-    class Foreign:
-        hashed = 0
-
-        @property
-        def sha256(self):
-            self.hashed += 1
-            return "0123456789abcdef"
-
-    model = Foreign()
-    stamp = stamps(SimpleNamespace(dataset=SimpleNamespace(name="digits", fingerprint="f" * 64)))
-    assert [stamp([model, model])["weights"] for _ in range(3)] == [["0123456789ab"] * 2] * 3
-    assert model.hashed == 1
