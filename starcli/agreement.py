@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from starcli.checkpoint import Architecture, Checkpoint, Metadata
-from starcli.errors import StarcliError, short
+from starcli.errors import StarcliError, first_of, short
 from starcli.models import is_external
 
 
@@ -71,8 +71,7 @@ def refuse_misfits(checkpoints: Sequence[Checkpoint], expected: Mapping[str, Ten
     for checkpoint in checkpoints:
         problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.opened(), expected)]
     if problems:
-        more = [f"and {len(problems) - MISFITS} more"] if len(problems) > MISFITS else []
-        raise StarcliError(f"the weights do not fit the network {network}", [*problems[:MISFITS], *more])
+        raise StarcliError(f"the weights do not fit the network {network}", first_of(problems, MISFITS))
 
 
 def misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

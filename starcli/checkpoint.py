@@ -218,7 +218,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> 
     if metadata.kind not in kinds:
         raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
     if verify and metadata.weights_sha256:
-        found = weights_sha256(tensors) if from_stdin else file_sha256(path)
+        found = weights_sha256(tensors) if from_stdin else file_sha256(path, header)
         if found != metadata.weights_sha256:
             raise StarcliError(
                 f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",

@@ -17,9 +17,8 @@ class StarcliError(Exception):
 
     def __init__(self, summary: str, problems: Iterable[str] = ()) -> None:
         lines = tuple(problems)
-        more = (f"and {len(lines) - MAX_PROBLEMS} more",) if len(lines) > MAX_PROBLEMS else ()
         self.summary = _plain(summary)
-        self.problems = tuple(map(_plain, lines[:MAX_PROBLEMS])) + more
+        self.problems = tuple(map(_plain, first_of(lines, MAX_PROBLEMS)))
         super().__init__("\n".join([self.summary, *(f"  {problem}" for problem in self.problems)]))
 
 
@@ -28,6 +27,11 @@ def _plain(line: str) -> str:
     if len(line) > MAX_CHARACTERS:
         line = line[:MAX_CHARACTERS] + "..."
     return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def first_of(lines: Sequence[str], most: int) -> list[str]:
+    """Of many lines the first ones, and one that says how many more there are."""
+    return [*lines[:most], *([f"and {len(lines) - most} more"] if len(lines) > most else [])]
 
 
 def few(names: Sequence[str], most: int) -> str:

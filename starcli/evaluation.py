@@ -72,7 +72,7 @@ class Batches:
         self._kept = kept
 
 
-def _autocast(device: torch.device, precision: str) -> Any:
+def autocast(device: torch.device, precision: str) -> Any:
     """bf16 convolutions and products where asked for; weights, losses and statistics stay float32 or float64."""
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -139,7 +139,7 @@ def recalibrate_(
         first, last = (min(number * count // size * batch_size, len(split)) for number in (rank, rank + 1))
         split = split.subset(torch.arange(first, last))
     batches = Batches(split, batch_size, device)
-    recalibrate_from_(network, batches, autocast=_autocast(device, precision), progress=progress, shared=True)
+    recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
 
 
 def evaluate(
@@ -172,7 +172,7 @@ def _outputs(
     network: nn.Module, split: "Split", batch_size: int, device: torch.device, precision: str, progress: Progress
 ) -> Iterator[tuple[Tensor, Tensor]]:
     batches = Batches(split, batch_size, device)
-    return _forward(network, batches, _autocast(device, precision), _folding(network, precision), progress)
+    return _forward(network, batches, autocast(device, precision), _folding(network, precision), progress)
 
 
 def _joined(outputs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -209,7 +209,7 @@ class Evaluator:
         self.progress = progress
         self.network: FlatNetwork = workspace.network()
         self.has_statistics = has_batch_statistics(self.network.network)
-        self._autocast = _autocast(workspace.device, workspace.precision)
+        self._autocast = autocast(workspace.device, workspace.precision)
         self._statistics_names = statistics_names(self.network.network)
         self._noted = False
         self._batches: dict[str, Batches] = {}

@@ -32,9 +32,9 @@ def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
     return digest.hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """`weights_sha256` of a file's tensors, read piece by piece and without torch."""
-    header = tensorfile.read_header(path)
+def file_sha256(path: Path, header: tensorfile.Header | None = None) -> str:
+    """`weights_sha256` of a file's tensors, read piece by piece and without torch; its `header`, if it is known."""
+    header = header or tensorfile.read_header(path)
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         for name in sorted(header.tensors):

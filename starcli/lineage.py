@@ -62,7 +62,7 @@ def describe(path: Path, *, verify: bool = False) -> Description:
     _check_ancestry(path, metadata)
     if not verify:
         return Description(path, header, metadata, metadata.weights_sha256, None)
-    actual = file_sha256(path)
+    actual = file_sha256(path, header)
     broken, missing = [], []
     if metadata.weights_sha256 and actual != metadata.weights_sha256:
         broken.append(f"{path.name}: {actual[:12]}, recorded {metadata.weights_sha256[:12]}")

@@ -4,7 +4,7 @@ What was measured is kept in the cache under the hashes of the weights, the data
 repeated command goes on with what is missing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,10 @@ class Measure:
     def described(self, reference: Checkpoint, model: Checkpoint) -> str:
         """How a result says what alignment it rests on."""
         return described(self.method, self.restarts, reference, model)
+
+    def alignments(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> str:
+        """The alignments that `pairs` rest on: all that occur."""
+        return ", ".join(sorted({self.described(a, b) for a, b in pairs}))
 
     def evaluator(self) -> Evaluator:
         """The network that everything is measured in."""

@@ -1,6 +1,6 @@
 """starcli barrier"""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -135,10 +135,6 @@ class Show:
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
         self.results.add("barrier", {**row, **found.to_json(), **self.stamp([a, b])}, columns)
 
-    def said(self, pairs: "Iterable[tuple[Checkpoint, Checkpoint]]") -> str:
-        """The alignments that `pairs` rest on: all that occur."""
-        return ", ".join(sorted({self.measure.described(a, b) for a, b in pairs}))
-
     def group(self, name: str, group: "Group", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any) -> None:
         """The summary of a group of pairs, which number the models."""
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_json(), **more}
@@ -198,7 +194,7 @@ class Given:
         [aligned] = read_groups(kept) if kept else [[]]
         made_from = {parent for model in aligned for parent in model.metadata.parents}
         if others := [source.name for source in groups[1] if aligned and source.sha256 not in made_from]:
-            raise StarcliError(f"{self.aligned_sources}: no model there was made from {', '.join(others[:5])}")
+            raise StarcliError(f"{self.aligned_sources}: no model there was made from {few(others, 5)}")
         [star] = groups[0]
         if strangers := [model.name for model in aligned if not left_by(star, model)]:
             raise StarcliError(f"{self.aligned_sources}: not aligned to {star.name}: {few(strangers, 5)}")
@@ -221,7 +217,7 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
     if len(others) > 1:
         pairs = [(0, number + 1) for number in range(len(others))]
         group = group_of(pairs, found, [range(1, len(models))])
-        show.group(f"{first.name} to each", group, models, show.said((first, other) for other in others))
+        show.group(f"{first.name} to each", group, models, measure.alignments((first, other) for other in others))
     names = [f"{first.name} – {others[0].name}"] if len(others) == 1 else [f"{first.name} to {len(others)} models"]
     show.paint("barrier_figure", {names[0]: found})
 
@@ -245,7 +241,7 @@ def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
     shares = {f"{epsilon:g}": path.star_share(matrices["train"], epsilon) for epsilon in show.epsilon}
     group = group_of(pairs, found, [range(len(models))])
     facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
-    alignment = show.said((models[i], models[j]) for i, j in pairs)
+    alignment = show.measure.alignments((models[i], models[j]) for i, j in pairs)
     show.group("all pairs", group, models, alignment, star_share=shares, **facts)
     show.paint("pairs_figure", matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
 
@@ -268,7 +264,10 @@ def _star(
     report = of_star(measure, star[0], sources, held_out, aligned_sources)
     own = {TRAINED: "training's own", UNALIGNED: "none"}
     pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
-    words, usual = {name: show.said(some) for name, some in pairs.items()}, show.said(chain(*pairs.values()))
+    words, usual = (
+        {name: measure.alignments(some) for name, some in pairs.items()},
+        measure.alignments(chain(*pairs.values())),
+    )
     for name, group in report.groups.items():
         models = [*aligned_sources, star[0]] if name == TRAINED else numbered
         for (i, j), each in zip(group.pairs, group.barriers, strict=True):

@@ -59,7 +59,7 @@ def bma(
         note_data(workspace, watch)
         measure = Measure(workspace, align, restarts, seed, progress=watch)
         rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
-        alignment = ", ".join(sorted({measure.described(model, solution) for solution in solutions}))
+        alignment = measure.alignments((model, solution) for solution in solutions)
         stamp = stamps(workspace)
         for row in rows:
             # a row rests on what its posterior is made from

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_request, prepare
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,22 +158,18 @@ class StreamedSplit(Split):
         return len(self) * 3 * self._stored**2
 
     def subset(self, positions: Tensor) -> StreamedSplit:
-        return StreamedSplit(
-            self._root,
-            self._names[positions.numpy()],
-            self._labels[positions],
-            self._normalisation,
-            stored_size=self._stored,
-            input_size=self._size,
-            workers=self._workers,
-        )
+        return self._changed(self._names[positions.numpy()], self._labels[positions], self._normalisation)
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> StreamedSplit:
+        normalisation = replace(self._normalisation, mean=tuple(mean), std=tuple(std))
+        return self._changed(self._names, self._labels, normalisation)
+
+    def _changed(self, names: NDArray[np.bytes_], labels: Tensor, normalisation: Normalisation) -> StreamedSplit:
         return StreamedSplit(
             self._root,
-            self._names,
-            self._labels,
-            replace(self._normalisation, mean=tuple(mean), std=tuple(std)),
+            names,
+            labels,
+            normalisation,
             stored_size=self._stored,
             input_size=self._size,
             workers=self._workers,
@@ -242,8 +238,7 @@ class StreamedSplit(Split):
         if len(broken) == 1:
             raise StarcliError(broken[0])
         if broken:
-            more = [f"and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []
-            raise StarcliError(f"{self._root}: {len(broken)} images cannot be read", [*broken[:SHOWN], *more])
+            raise StarcliError(f"{self._root}: {len(broken)} images cannot be read", first_of(broken, SHOWN))
 
 
 def _regrouped(chunks: Iterator[Tensor], batch_size: int) -> Iterator[Tensor]:

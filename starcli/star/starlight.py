@@ -76,8 +76,7 @@ def starlight(
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     method: how they are aligned; None: never. restarts: searches of the first alignment, which has none to begin from.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (default: one each).
-    held_out, eval_every: models to which the barrier is logged every so many epochs, by default after the last one;
-        training never selects by it.
+    held_out, eval_every: barriers to these are logged every so many epochs (None: after the last) and select nothing.
 
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
     data with model 0. Saving, resuming and errors are those of `train`.
@@ -86,15 +85,10 @@ def starlight(
         len(sources), recipe, mu, normalised, sampling, realign_every, method, restarts, draws_per_step, eval_every
     )
     own_seed = substream(seed, "star")
-    flat = workspace.network(own_seed)
-    if init is not None:
-        flat.load(init, finite=True)
-    bank = SourceBank(sources, flat)
-    warn_of_outliers(workspace, sources, progress)
+    bank = _bank(workspace, sources, own_seed, init, progress)
     watched = HeldOut(held_out, eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
-    if init is None:
-        objective.fix(sources[0].open())
+    objective.fix(sources[0].open() if init is None else init)
     run = Run(
         objective,
         workspace.dataset.train,
@@ -110,8 +104,19 @@ def starlight(
     history = run.run()
     with run.saving_when_stopped():
         objective.finish()
-        metrics = final_metrics(flat, workspace, progress)
-    return Star(flat.state(), metrics, history, bank.permutations, bank.aligned)
+        metrics = final_metrics(bank.flat, workspace, progress)
+    return Star(bank.flat.state(), metrics, history, bank.permutations, bank.aligned)
+
+
+def _bank(
+    workspace: "Workspace", sources: Sequence[Source], seed: int, init: Mapping[str, Tensor] | None, progress: Progress
+) -> SourceBank:
+    """The sources, with the network as the star begins; a note names those that are no solutions."""
+    flat = workspace.network(seed)
+    if init is not None:
+        flat.load(init, finite=True)
+    warn_of_outliers(workspace, sources, progress)
+    return SourceBank(sources, flat)
 
 
 def _checked(

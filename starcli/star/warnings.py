@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from starcli import distributed
 from starcli.errors import StarcliError
+from starcli.evaluation import autocast
 from starcli.progress import Progress
 from starcli.star.sources import Source
-from starcli.training.engine import autocast
 
 if TYPE_CHECKING:
     from starcli.workspace import Workspace

@@ -7,7 +7,7 @@ What is optimised, and how a batch gives its gradient, is an `Objective`. Everyt
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,11 +57,6 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
     """Batches an epoch; a last batch of a single example is left out: BatchNorm knows no variance of one."""
     whole, rest = divmod(examples, batch_size)
     return whole + (rest > 1 or (rest == 1 and whole == 0))
-
-
-def autocast(device: torch.device, precision: str) -> Any:
-    """The context of a forward pass: bfloat16 autocast where asked for."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def _number(piece: Piece) -> tuple[int, ...]:

@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 
 from starcli import distributed
 from starcli.data import Dataset, Split
-from starcli.evaluation import Scores, evaluate, statistics_batch_size
+from starcli.evaluation import Scores, autocast, evaluate, statistics_batch_size
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.progress import SILENT, Progress
 from starcli.training.compiling import CompiledForward
-from starcli.training.engine import Run, autocast, steps_per_epoch
+from starcli.training.engine import Run, steps_per_epoch
 from starcli.training.objective import Row
 from starcli.training.pieces import cut, pieces_per_step
 from starcli.training.recipe import Recipe
