@@ -63,10 +63,29 @@ def read(text: str, source: str) -> Value:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source
+        if (line := _line_too_deep(hidden)) is not None:  # the parser looks ahead, and has a limit of its own
+            raise StarcliError(f"{source}:{line}: nested deeper than {MAX_DEPTH}") from None
         words = str(getattr(error, "problem", None) or "characters that YAML does not allow").translate(_SHOW)
         # "*.weight" without quotes is an alias to YAML, and libyaml's words for it help nobody.
-        hint = "; a name that begins with `*` stands in quotes" if "alphabetic" in words else ""
+        hint = "; a name that begins with `*` stands in quotes" if mark and _is_alias(hidden, mark) else ""
         raise StarcliError(f"{place}: {words}{hint}") from None
+
+
+def _line_too_deep(text: str) -> int | None:
+    """Line (from 1) of the first bracket or brace that opens beyond MAX_DEPTH, in YAML that cannot be parsed."""
+    depth = 0
+    for line, words in enumerate(text.split("\n"), start=1):
+        for sign in words:
+            depth += (sign in "[{") - (sign in "]}")
+            if depth > MAX_DEPTH:
+                return line
+    return None
+
+
+def _is_alias(text: str, mark: Any) -> bool:
+    """Whether `mark` stands at or just behind a `*`, by which YAML begins an alias."""
+    line = (text.split("\n")[mark.line : mark.line + 1] or [""])[0]
+    return "*" in line[max(mark.column - 1, 0) : mark.column + 1]
 
 
 class _Reader:
