@@ -8,7 +8,7 @@ from torch import Tensor
 
 from starcli.checkpoint import Architecture, Checkpoint, Metadata
 from starcli.errors import StarcliError, first_of, short
-from starcli.models import is_external
+from starcli.models.external import is_external
 
 
 def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:

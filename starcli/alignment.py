@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from starcli import distributed
 from starcli.checkpoint import AlignedTo, Checkpoint
-from starcli.matching import Match, distances, wave_sizes
+from starcli.matching.search import wave_sizes
+from starcli.matching.weight import Match, distances
 from starcli.permutation import Permutation
-from starcli.progress import SILENT, Progress
 from starcli.registry import METHODS, resolve
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Progress
 from starcli.specs import Proved
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from starcli.confidence import FEWEST_ERRORS, Confidence, confidence
-from starcli.distributed import own_share, share_out
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
+from starcli.runtime.distributed import own_share, share_out
 
 Model = Mapping[str, Tensor]
 Posterior = Literal["star", "ensemble", "single"]

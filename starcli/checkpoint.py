@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from starcli import __version__, files, tensorfile
 from starcli.errors import StarcliError
 from starcli.hashes import file_sha256, weights_sha256
-from starcli.memory import uncollected
+from starcli.runtime.memory import uncollected
 
 if TYPE_CHECKING:
     from torch import Tensor

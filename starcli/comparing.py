@@ -12,8 +12,8 @@ from starcli.confidence import confidence
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
 from starcli.path import interpolate
-from starcli.progress import SILENT, Progress
 from starcli.provenance import stamps
+from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace import Workspace
 
 Model = Mapping[str, Tensor]

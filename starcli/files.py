@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from starcli import leftovers, streams
+from starcli import leftovers
 from starcli.errors import StarcliError
+from starcli.runtime import stdout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,8 +101,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
 
     own = _unshared(tensors)
     if str(path) == "-":
-        streams.results().buffer.write(save(own, dict(metadata)))
-        streams.results().buffer.flush()
+        stdout.results().buffer.write(save(own, dict(metadata)))
+        stdout.results().buffer.flush()
         return
     with _replacing(path) as temporary:
         try:

@@ -10,17 +10,18 @@ from typing import Any
 
 import torch
 
-from starcli import __version__, distributed, files
+from starcli import __version__, files
 from starcli.alignment import align_all, described
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
 from starcli.opening import record_of
 from starcli.path import Align, Barrier, Model, barriers
-from starcli.progress import SILENT, Progress
 from starcli.registry import METHODS, resolve
 from starcli.report import TRAINED, UNALIGNED, StarReport, star_report
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace import Workspace
 
 

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoint import DataRecord
-from starcli.data import Dataset, needs_path, open_data, parse_name
+from starcli.data import needs_path, parse_name
+from starcli.data.dataset import Dataset, open_data
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:

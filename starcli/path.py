@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
-from starcli.distributed import own_share, share_out
 from starcli.errors import StarcliError
 from starcli.evaluation import End, Evaluator, Scores
-from starcli.progress import SILENT, Progress
+from starcli.runtime.distributed import own_share, share_out
+from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from starcli.workspace import Workspace

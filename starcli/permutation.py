@@ -11,9 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from starcli.archspec import Block, Resolved, SubAxis, Term
+from starcli.archspec.blocks import Block, SubAxis, Term
+from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError
-from starcli.memory import pieces
+from starcli.runtime.memory import pieces
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from starcli import checkpoint
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 

@@ -69,13 +69,15 @@ SCHEDULES: Mapping[str, Entry] = {
 }
 
 METHODS: Mapping[str, Entry] = {
-    "weight": Entry("starcli.matching:match_weights", "weight matching: maximise the inner product of the weights"),
+    "weight": Entry(
+        "starcli.matching.weight:match_weights", "weight matching: maximise the inner product of the weights"
+    ),
 }
 
 SAMPLINGS: Mapping[str, Entry] = {
-    "uniform": Entry("starcli.star:uniform", "t from Unif[0, 1]"),
-    "beta": Entry("starcli.star:beta", "t from Beta(2, 2)"),
-    "constant": Entry("starcli.star:constant", "t = 0.5"),
+    "uniform": Entry("starcli.star.sampling:uniform", "t from Unif[0, 1]"),
+    "beta": Entry("starcli.star.sampling:beta", "t from Beta(2, 2)"),
+    "constant": Entry("starcli.star.sampling:constant", "t = 0.5"),
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli import __version__, archspec, files
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.proof import Proof, prove
@@ -108,7 +108,7 @@ def proof_of(
     key = _key(architecture, network, resolved.sha256)
 
     def compute() -> dict[str, object]:
-        from starcli.derive import subject
+        from starcli.derive.branches import subject
 
         # with the auxiliary heads that eval mode leaves out, as they were traced
         return prove(subject(network, example), resolved, example).to_json()
@@ -118,7 +118,7 @@ def proof_of(
 
 def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
     def compute() -> dict[str, object]:
-        from starcli.derive import derive_and_prove
+        from starcli.derive.main import derive_and_prove
 
         return derive_and_prove(network, example).resolved.to_json()
 

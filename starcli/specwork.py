@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 from starcli import __version__, archspec, checkpoint, models
 from starcli.agreement import unsaid_words
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.checkpoint import Architecture
-from starcli.data import open_data
-from starcli.derive import Derived, derive, derive_and_prove, subject
+from starcli.data.dataset import open_data
+from starcli.derive.branches import subject
 from starcli.derive.folding import to_yaml
+from starcli.derive.main import Derived, derive, derive_and_prove
 from starcli.errors import StarcliError
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
-from starcli.progress import SILENT, Progress
 from starcli.proof import Proof, prove
 from starcli.registry import ARCHITECTURES
+from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace import Choices
 
 

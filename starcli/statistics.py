@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from starcli import distributed, modes
+from starcli import modes
 from starcli.errors import StarcliError
-from starcli.progress import SILENT, Progress
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Progress
 
 PIXELS_PER_BATCH = 2**17
 """Input pixels in a batch: 128 images of 32 x 32. On CPUs the activations of such a batch still fit the caches; four

@@ -13,15 +13,16 @@ from torch import Tensor
 from starcli import models
 from starcli.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
-from starcli.data import Dataset, needs_path
+from starcli.data import needs_path
+from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError
-from starcli.memory import keep_freed_memory
 from starcli.models.external import code_of
 from starcli.models.flat import FlatNetwork
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.opening import open_agreed, open_chosen, record_of
+from starcli.runtime.memory import keep_freed_memory
+from starcli.runtime.threads import choose_threads
 from starcli.specs import Proved, find
-from starcli.threads import choose_threads
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from starcli.data import Dataset, MemorySplit
+from starcli.data.dataset import Dataset
+from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
 
 RNG = np.random.RandomState(0)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from starcli.archspec import Resolved, parse
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 from starcli.permutation import Permutation
 
 MLP = """

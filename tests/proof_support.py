@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from starcli.archspec import Resolved, parse
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 from starcli.proof import Proof, prove
 
 

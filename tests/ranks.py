@@ -20,6 +20,7 @@ from conftest import run_here
 
 from starcli.errors import StarcliError
 from starcli.matching.search import Detour
+from starcli.runtime import distributed
 from starcli.training.engine import Run
 from starcli.training.loop import Plain
 
@@ -68,6 +69,7 @@ def main() -> None:
             ran = run_here(*words)
         found.append([ran.status, ran.out, ran.err, notes[1:]])
     Path(f"{out}.{os.environ['RANK']}.json").write_text(json.dumps(found))
+    distributed.end(0)  # as the program itself ends: a thread of gloo's may abort an interpreter that is taken down
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from starcli.archspec import Resolved
 from starcli.archspec.blocks import Group
 from starcli.archspec.checking import make
 from starcli.archspec.grammar import Concat, Fixed, Interleave, Node, Product, Ref, size, symbols
 from starcli.archspec.parsing import parse_axis
+from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError
 
 GROUPS = {

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import given, settings
 from spec_support import specs
 
-from starcli.archspec import Resolved, parse, same_symmetries
 from starcli.archspec.blocks import Group
 from starcli.archspec.checking import make
+from starcli.archspec.compare import same_symmetries
 from starcli.archspec.grammar import Concat, Interleave, Node, Product, Ref, children
 from starcli.archspec.parsing import parse_axis
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 
 SHAPES = {"a": (6, 2), "b": (6,), "c": (4, 12)}
 BASE = "tensors: {a: [h], b: [h], c: [k, (h 2)]}"

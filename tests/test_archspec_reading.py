@@ -10,8 +10,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcli.archspec import Resolved, load, parse, render
+from starcli.archspec.library import load
 from starcli.archspec.reading import read
+from starcli.archspec.render import render
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
 
 

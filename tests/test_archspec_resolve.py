@@ -7,7 +7,10 @@ import torch
 from hypothesis import given, settings
 from spec_support import specs
 
-from starcli.archspec import Resolved, load, parse, render, shipped
+from starcli.archspec.library import load, shipped
+from starcli.archspec.render import render
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
 
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from starcli import models
-from starcli.archspec import Resolved, shipped
+from starcli.archspec.library import shipped
+from starcli.archspec.resolved import Resolved
 from starcli.proof import prove
 from starcli.registry import ARCHITECTURES
 

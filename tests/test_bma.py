@@ -11,7 +11,7 @@ from starcli.bma import METRICS, Row, averages, bma
 from starcli.confidence import confidence
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
-from starcli.progress import Interrupted, Progress
+from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace import Choices, Workspace, new_workspace
 
 Model = Mapping[str, Tensor]

@@ -7,7 +7,7 @@ import torch
 from conftest import run_here
 from safetensors.torch import load_file
 
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.checkpoint import SpecRecord, read, read_metadata, write
 
 KEYS = {

@@ -9,7 +9,7 @@ from conftest import TRAIN, run_here, run_process, start_process
 
 from starcli.cli import signals
 from starcli.cli.bars import Bars
-from starcli.progress import Progress
+from starcli.runtime.progress import Progress
 
 LONG = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--epochs", "250", "--limit", "100", "--seed", "1")
 

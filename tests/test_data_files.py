@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from starcli.data import open_data
 from starcli.data.arrays import read_npz, read_safetensors
+from starcli.data.dataset import open_data
 from starcli.data.idx import read_idx
 from starcli.errors import StarcliError
 

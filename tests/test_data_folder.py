@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from starcli.data import MemorySplit, StreamedSplit, open_data
-from starcli.data.streaming import CHUNK, decode_image, default_workers
+from starcli.data.dataset import open_data
+from starcli.data.splits import MemorySplit
+from starcli.data.streaming import CHUNK, StreamedSplit, decode_image, default_workers
 from starcli.errors import StarcliError
 
 SIZE = 12

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from data_support import RNG, raw, refused, write_idx
 
-from starcli.data import open_data, public
+from starcli.data import public
+from starcli.data.dataset import open_data
 
 
 class _Stale:
@@ -137,7 +138,7 @@ def test_several_that_ask_for_a_download_do_it_one_after_the_other(
 def test_what_is_imported() -> None:
     code = (
         "import sys, starcli.data, starcli.data.augment as a; assert 'torch' not in sys.modules; list(a.AUGMENTATIONS);"
-        "starcli.data.open_data('digits');"
+        "starcli.data.dataset.open_data('digits');"
         "assert not {'torchvision', 'PIL', 'matplotlib', 'sklearn'} & {*sys.modules}, 'too much'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from starcli.data import MemorySplit, Normalisation, needs_path, open_data, parse_name
+from starcli.data import needs_path, parse_name
 from starcli.data import splits as splits_module
+from starcli.data.dataset import open_data
 from starcli.data.partition import held_out_fifth
+from starcli.data.splits import MemorySplit, Normalisation
 from starcli.errors import StarcliError
 
 NORMALISATION = Normalisation(255.0, (0.5, 0.25, 0.125), (0.5, 0.3, 0.2))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from starcli.derive import derive, subject
+from starcli.derive.branches import subject
+from starcli.derive.main import derive
 from starcli.errors import StarcliError
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from starcli.derive import derive
 from starcli.derive.algebra import merge, reduce, relate
 from starcli.derive.atoms import Atoms
 from starcli.derive.export import export
 from starcli.derive.expressions import Writer
+from starcli.derive.main import derive
 from starcli.derive.trace import follow, start
 from starcli.derive.values import Value, along_axis, squash
 

@@ -6,9 +6,10 @@ import torch
 from test_archspecs_shipped import CASES, resolve, shrunk
 
 from starcli import models
-from starcli.archspec import parse, same_symmetries
-from starcli.derive import derive, to_yaml
-from starcli.derive.folding import fold
+from starcli.archspec.compare import same_symmetries
+from starcli.archspec.spec import parse
+from starcli.derive.folding import fold, to_yaml
+from starcli.derive.main import derive
 
 torch.set_num_threads(1)
 

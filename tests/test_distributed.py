@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import TRAIN, run_here
 
-from starcli import distributed
 from starcli.checkpoint import read
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
 from starcli.training.pieces import cut, own, pieces_per_step
 
 HERE = Path(__file__).parent

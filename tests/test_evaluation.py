@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from starcli import distributed
-from starcli.data import MemorySplit, Normalisation
+from starcli.data.splits import MemorySplit, Normalisation
 from starcli.errors import StarcliError
 from starcli.evaluation import (
     Evaluator,
@@ -22,7 +21,8 @@ from starcli.evaluation import (
     recalibrate_,
     statistics_batch_size,
 )
-from starcli.progress import Interrupted, Progress
+from starcli.runtime import distributed
+from starcli.runtime.progress import Interrupted, Progress
 from starcli.statistics import recalibrate_from_
 from starcli.workspace import Choices, Workspace, new_workspace
 

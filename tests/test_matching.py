@@ -7,9 +7,10 @@ import pytest
 import torch
 from matching_support import CASES, case, draw, inner_product, shuffled
 
-from starcli.archspec import parse
+from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
-from starcli.matching import costs, distances, match_many, match_weights
+from starcli.matching import costs
+from starcli.matching.weight import distances, match_many, match_weights
 from starcli.permutation import Permutation
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from matching_support import CASES, case, draw
 
-from starcli.matching import match_weights, wave_sizes
 from starcli.matching.costs import Problem
-from starcli.matching.search import HEAVIEST, LIGHTEST, Detour, End, waves
+from starcli.matching.search import HEAVIEST, LIGHTEST, Detour, End, wave_sizes, waves
+from starcli.matching.weight import match_weights
 from starcli.permutation import Permutation
-from starcli.progress import Interrupted, Progress
+from starcli.runtime.progress import Interrupted, Progress
 
 
 def test_restarts_are_never_worse_and_often_better() -> None:

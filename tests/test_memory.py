@@ -5,7 +5,7 @@ import resource
 
 import torch
 
-from starcli.memory import keep_freed_memory
+from starcli.runtime.memory import keep_freed_memory
 
 
 def faults() -> int:

@@ -27,8 +27,8 @@ from starcli.path import (
     star_share,
 )
 from starcli.permutation import Permutation
-from starcli.progress import Interrupted, Progress
 from starcli.report import TRAINED, UNALIGNED, star_report
+from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace import Choices, Workspace, new_workspace
 
 Model = Mapping[str, Tensor]

@@ -8,7 +8,7 @@ import sys
 WORK = """
 import json, torch
 torch.set_num_threads(1)
-from starcli import distributed
+from starcli.runtime import distributed
 from starcli.bma import bma
 from starcli.evaluation import Evaluator
 from starcli.path import all_pairs, barriers

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec_support import applied, specs
 
-from starcli.archspec import Resolved, parse
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation, check_tied
 
@@ -97,7 +98,7 @@ def test_apply_into_a_given_tensor(resnext: Resolved, monkeypatch: pytest.Monkey
     values = tensors(resnext)
     permutation = Permutation.random(resnext, generator(1))
     whole = permutation.apply(values)
-    monkeypatch.setattr("starcli.memory.PIECE", piece)
+    monkeypatch.setattr("starcli.runtime.memory.PIECE", piece)
     for name, expected in whole.items():
         for dtype in (expected.dtype, torch.float64):
             out = torch.empty_like(values[name], dtype=dtype)

@@ -75,7 +75,7 @@ def test_involutions_of_all_groups_commute() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 10**6])
 @pytest.mark.parametrize("group", ["heads", "units", "out"])
 def test_swaps_of_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch, piece: int, group: str) -> None:
-    monkeypatch.setattr("starcli.memory.PIECE", piece)
+    monkeypatch.setattr("starcli.runtime.memory.PIECE", piece)
     network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
     spec, base = resolve(network, NESTED), dict(network.state_dict())
     swap = Swap(spec, torch.Generator().manual_seed(0))

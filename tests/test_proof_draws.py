@@ -8,7 +8,7 @@ import torch
 from proof_support import proof_of, resolve
 from torch import Tensor, nn
 
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.proof.draws import SMALL, draws
 
 

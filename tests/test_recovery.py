@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli import models
-from starcli.archspec import Resolved
-from starcli.matching import distances, match_weights
+from starcli.archspec.resolved import Resolved
+from starcli.matching.weight import distances, match_weights
 from starcli.permutation import Permutation
 from starcli.registry import ARCHITECTURES
 

@@ -6,14 +6,16 @@ from torch.nn.functional import cross_entropy
 from training_support import Memory, Stopping, small
 
 from starcli import models
-from starcli.data import MemorySplit
+from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
 from starcli.measuring import inner_product
 from starcli.permutation import Permutation
-from starcli.progress import Interrupted
-from starcli.star import Source, SourceBank, beta, constant, starlight, uniform
+from starcli.runtime.progress import Interrupted
 from starcli.star import sources as sources_module
 from starcli.star.objective import HeldOut, OnLines, Settings
+from starcli.star.sampling import beta, constant, uniform
+from starcli.star.sources import Source, SourceBank
+from starcli.star.starlight import starlight
 from starcli.star.warnings import first_losses, outliers
 from starcli.training.loop import train
 from starcli.training.pieces import cut

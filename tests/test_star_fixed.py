@@ -12,9 +12,9 @@ from training_support import Small, small
 from starcli import models
 from starcli.models.flat import FlatNetwork
 from starcli.permutation import Permutation
-from starcli.star import Source, starlight
 from starcli.star import sources as sources_module
-from starcli.star.sources import fixed_in_training
+from starcli.star.sources import Source, fixed_in_training
+from starcli.star.starlight import starlight
 from starcli.training.loop import train
 from starcli.training.seeds import generator
 

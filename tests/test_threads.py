@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from starcli import distributed
-from starcli.distributed import Lost
-from starcli.threads import choose_threads, in_threads, operations
+from starcli.runtime import distributed
+from starcli.runtime.distributed import Lost
+from starcli.runtime.threads import choose_threads, in_threads, operations
 
 
 def test_operations_are_two_for_each_weight_and_activation() -> None:
@@ -101,8 +101,8 @@ def test_the_first_error_of_a_thread_ends_all():
 
 AT_WORK = """
 import os, signal, threading, time, torch
-from starcli import distributed
-from starcli.threads import in_threads
+from starcli.runtime import distributed
+from starcli.runtime.threads import in_threads
 torch.set_num_threads(2)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may ignore it
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()

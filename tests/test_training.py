@@ -9,7 +9,7 @@ from training_support import Memory, Stopping, small
 
 from starcli import models
 from starcli.errors import StarcliError
-from starcli.progress import Interrupted
+from starcli.runtime.progress import Interrupted
 from starcli.training.engine import steps_per_epoch
 from starcli.training.loop import train
 from starcli.training.optimizer import build_optimizer

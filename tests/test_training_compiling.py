@@ -8,7 +8,7 @@ from torch import nn
 from training_support import small
 
 from starcli.errors import StarcliError
-from starcli.progress import Progress
+from starcli.runtime.progress import Progress
 from starcli.training import compiling
 from starcli.training.compiling import CompiledForward
 from starcli.training.recipe import Recipe

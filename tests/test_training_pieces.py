@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from training_support import Small, Stopping, small
 
-from starcli import distributed
 from starcli.models.flat import FlatNetwork
+from starcli.runtime import distributed
 from starcli.training.engine import Run
 from starcli.training.loop import Plain
 from starcli.training.pieces import Exchange, cut

@@ -5,7 +5,7 @@ import torch
 from training_support import Memory, Stopping, small
 
 from starcli.errors import StarcliError
-from starcli.progress import Interrupted
+from starcli.runtime.progress import Interrupted
 from starcli.training.loop import train
 from starcli.training.recipe import Recipe
 from starcli.training.stacked import train_stacked

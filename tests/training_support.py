@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from starcli import models
-from starcli.archspec import Resolved
-from starcli.data import Dataset, open_data
+from starcli.archspec.resolved import Resolved
+from starcli.data.dataset import Dataset, open_data
 from starcli.models.flat import FlatNetwork
-from starcli.progress import Progress
+from starcli.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

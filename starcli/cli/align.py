@@ -56,9 +56,9 @@ def align(
     The output records what it was aligned to, so that barrier and the others know. Several models need a {name} in
     the output.
     """
-    from starcli import distributed
-    from starcli.matching import wave_sizes
+    from starcli.matching.search import wave_sizes
     from starcli.provenance import plan, training_settings
+    from starcli.runtime import distributed
     from starcli.workspace import workspace_of
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli import signals
-from starcli.progress import Progress
+from starcli.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import rich.progress

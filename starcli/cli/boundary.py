@@ -10,10 +10,10 @@ from typing import TextIO, TypeVar
 
 import typer
 
-from starcli import distributed
 from starcli.cli import signals
 from starcli.errors import StarcliError, suggestion
-from starcli.progress import Interrupted
+from starcli.runtime import distributed
+from starcli.runtime.progress import Interrupted
 
 T = TypeVar("T")
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli import distributed, registry
+from starcli import registry
 from starcli.cli import bars, boundary, output
 from starcli.cli.command import bundle
 from starcli.cli.options import a_device, names_of, one_of, words
 from starcli.cli.values import pairs
+from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.training.recipe import Recipe

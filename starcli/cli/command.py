@@ -11,9 +11,9 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from starcli import streams
 from starcli.cli.help import page
 from starcli.errors import StarcliError
+from starcli.runtime import stdout
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -118,7 +118,7 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
             for name, kind in bundles.items():
                 fields = [field.name for field in dataclasses.fields(kind) if field.init]
                 values[name] = kind(**{field: values.pop(field) for field in fields})
-            with streams.reserved():
+            with stdout.reserved():
                 function(**values)
 
         numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))

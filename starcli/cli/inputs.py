@@ -5,13 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli import distributed
 from starcli.errors import StarcliError, few
+from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Checkpoint, SpecRecord
     from starcli.cli.bars import Bars
-    from starcli.progress import Progress
+    from starcli.runtime.progress import Progress
     from starcli.workspace import Workspace
 
 STDIN = "-"

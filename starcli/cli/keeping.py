@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli import distributed, files
+from starcli import files
 from starcli.cli.targets import Job, check_place, stem, to_stdout
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from starcli.checkpoint import AlignedTo, Checkpoint
     from starcli.provenance import Plan
-    from starcli.star import Star
+    from starcli.star.starlight import Star
     from starcli.workspace import Workspace
 
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli import distributed
-from starcli.cli import (
+from starcli.cli import (  # fmt: skip
     align,
     barrier,
     bma,
@@ -22,10 +21,11 @@ from starcli.cli import (
     spec,
     star,
     train,
-)  # fmt: skip
+)
 from starcli.cli.command import help_asked, register
 from starcli.cli.help import page
 from starcli.cli.options import TracebackOpt
+from starcli.runtime import distributed
 
 
 class Group(TyperGroup):

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from starcli import streams
 from starcli.cli import tables
 from starcli.cli.tables import LOSS, SHARE, Column
+from starcli.runtime import stdout
 
 SCHEMA = 1
 """Version of the JSON objects: keys may come, none is renamed."""
@@ -38,7 +38,7 @@ class Results:
 
     def __init__(self, *, json_lines: bool, to_stderr: bool = False, silent: bool = False) -> None:
         self._silent = silent
-        self._stream: TextIO = sys.stderr if to_stderr else streams.results()
+        self._stream: TextIO = sys.stderr if to_stderr else stdout.results()
         self.as_json = json_lines or not self._stream.isatty()
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from starcli.progress import Progress
+from starcli.runtime.progress import Progress
 
 
 class Leave(BaseException):

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli import streams
 from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command, help_asked, register
 from starcli.cli.help import page
 from starcli.cli.options import ForceOpt
 from starcli.cli.output import Column
 from starcli.errors import StarcliError
+from starcli.runtime import stdout
 
 
 class Group(TyperGroup):
@@ -80,7 +80,7 @@ def show(
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
     from starcli.specwork import text_of
 
-    typer.echo(text_of(spec), streams.results(), nl=False)
+    typer.echo(text_of(spec), stdout.results(), nl=False)
 
 
 @command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
@@ -129,7 +129,7 @@ def derive(
         for note in report.notes:
             watch.note(note)
         if output is not None and to_stdout(output):
-            typer.echo(report.yaml, streams.results(), nl=False)
+            typer.echo(report.yaml, stdout.results(), nl=False)
         elif output is not None:
             write_atomically(output, report.yaml.encode())
         results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)

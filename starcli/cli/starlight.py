@@ -6,7 +6,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli import distributed
 from starcli.cli.bars import Bars
 from starcli.cli.bundles import Setup, Training
 from starcli.cli.command import bundle
@@ -33,10 +32,11 @@ from starcli.cli.options import (
 from starcli.cli.targets import Job, fill
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Checkpoint
-    from starcli.star import Star
+    from starcli.star.starlight import Star
     from starcli.training.recipe import Recipe
     from starcli.workspace import Workspace
 
@@ -245,7 +245,8 @@ class Run:
         }
 
     def _search(self, job: Job) -> "Star":
-        from starcli.star import Source, starlight
+        from starcli.star.sources import Source
+        from starcli.star.starlight import starlight
 
         search = self.search
         return starlight(

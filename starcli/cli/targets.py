@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli import distributed, files
+from starcli import files
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
 from starcli.tensorfile import PICKLED
 
 if TYPE_CHECKING:

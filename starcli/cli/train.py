@@ -59,8 +59,8 @@ def train(
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
-    from starcli import distributed
     from starcli.provenance import plan
+    from starcli.runtime import distributed
     from starcli.training.recipe import DEFAULT, load
     from starcli.workspace import new_workspace
 
@@ -93,13 +93,13 @@ class Work:
 
     def each(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """One after the other; ranks deal several out and share a single one."""
-        from starcli import distributed
+        from starcli.runtime import distributed
 
         return told(jobs, distributed.deal(jobs, self._one) if len(jobs) > 1 else map(self._one, jobs))
 
     def stacked(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """All at once; each rank its part of them."""
-        from starcli import distributed
+        from starcli.runtime import distributed
 
         return told(jobs, distributed.share_out_together(jobs, self._stack))
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from starcli.archspec import Group, Resolved
+from starcli.archspec.blocks import Group
 from starcli.archspec.grammar import Fixed, Node, canonical, symbols
+from starcli.archspec.resolved import Resolved
 from starcli.derive.atoms import Labels, unique
 from starcli.derive.call import Parameter
 from starcli.derive.colours import close, ordered

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from starcli.archspec import Resolved, parse, render
-from starcli.archspec.render import write
+from starcli.archspec.render import render, write
+from starcli.archspec.resolved import Resolved
+from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
 
 _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})(?![0-9])")

@@ -7,15 +7,15 @@ from typing import Any
 from torch import nn
 
 from starcli import modes
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.derive.branches import subject
 from starcli.derive.build import Built, Frozen, build
 from starcli.derive.export import export
 from starcli.derive.trace import Trace, follow, start
 from starcli.errors import StarcliError
-from starcli.memory import uncollected
-from starcli.progress import SILENT, Progress
 from starcli.proof import Proof, prove
+from starcli.runtime.memory import uncollected
+from starcli.runtime.progress import SILENT, Progress
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.matching.assignment import Indices
 from starcli.matching.layout import Family, Layout, layout
 from starcli.matching.nested import Product, Term

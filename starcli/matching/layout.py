@@ -8,7 +8,8 @@ from math import prod
 
 import numpy as np
 
-from starcli.archspec import Block, Resolved
+from starcli.archspec.blocks import Block
+from starcli.archspec.resolved import Resolved
 from starcli.matching.stacks import Chain, Place, Stack, Stacked, places_of, stack_of
 
 

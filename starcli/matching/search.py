@@ -22,12 +22,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from starcli import distributed
 from starcli.matching.assignment import Indices
 from starcli.matching.costs import Costs, Problem
 from starcli.matching.descent import Descent
-from starcli.progress import SILENT, Progress
-from starcli.threads import in_threads
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.threads import in_threads
 
 COARSE_SWEEPS = 8
 """Costs in 8 bits need not agree between neighbours: descents on them could go round in circles."""

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.archspec import Block
+from starcli.archspec.blocks import Block
 from starcli.matching.assignment import Indices
 
 

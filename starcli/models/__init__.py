@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.archspec import Spec, load, spec_dir
+from starcli.archspec.library import load, spec_dir
+from starcli.archspec.spec import Spec
 from starcli.errors import StarcliError
 from starcli.models import external
 from starcli.models.arguments import Builder, checked, image_size_of, names

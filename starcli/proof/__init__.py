@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError, few
 from starcli.permutation import Permutation
 from starcli.proof.controls import Controls

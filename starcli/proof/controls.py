@@ -20,7 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from starcli.archspec import Block, Resolved
+from starcli.archspec.blocks import Block
+from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError
 from starcli.proof.evaluation import Reference, Subject
 from starcli.proof.places import Place, Swap, places

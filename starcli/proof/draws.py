@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from starcli.archspec import Resolved
+from starcli.archspec.resolved import Resolved
 from starcli.permutation import Permutation
 
 SMALL = 4

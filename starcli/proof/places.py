@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from starcli.archspec import Block, Resolved
-from starcli.memory import pieces
+from starcli.archspec.blocks import Block
+from starcli.archspec.resolved import Resolved
+from starcli.runtime.memory import pieces
 
 
 @dataclass(frozen=True)

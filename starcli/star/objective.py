@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from starcli import distributed, registry
+from starcli import registry
 from starcli.evaluation import Evaluator, recalibrate_, statistics_batch_size
 from starcli.path import barrier
 from starcli.permutation import Permutation
-from starcli.progress import Progress
+from starcli.runtime import distributed
+from starcli.runtime.progress import Progress
 from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank, fixed_in_training
 from starcli.training.loop import Plain

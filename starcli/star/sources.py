@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli import distributed, modes
-from starcli.archspec import Resolved
+from starcli import modes
+from starcli.archspec.resolved import Resolved
 from starcli.checkpoint import Checkpoint
-from starcli.data import Split
-from starcli.matching import match_many
+from starcli.data.splits import Split
+from starcli.matching.weight import match_many
 from starcli.models.flat import FlatNetwork
 from starcli.permutation import Permutation
-from starcli.progress import Progress
 from starcli.registry import METHODS, lookup
+from starcli.runtime import distributed
+from starcli.runtime.progress import Progress
 from starcli.statistics import statistics_names
 from starcli.training.seeds import put_back, substream
 

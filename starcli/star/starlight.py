@@ -16,7 +16,7 @@ from starcli import registry
 from starcli.errors import StarcliError
 from starcli.files import StateFile
 from starcli.permutation import Permutation
-from starcli.progress import SILENT, Progress
+from starcli.runtime.progress import SILENT, Progress
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from starcli import distributed
 from starcli.errors import StarcliError
 from starcli.evaluation import autocast
-from starcli.progress import Progress
+from starcli.runtime import distributed
+from starcli.runtime.progress import Progress
 from starcli.star.sources import Source
 
 if TYPE_CHECKING:

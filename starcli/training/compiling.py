@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.progress import Progress
+from starcli.runtime.progress import Progress
 
 REPEATS = 3
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli import distributed
-from starcli.data import Split
+from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.files import StateFile
-from starcli.progress import SILENT, Interrupted, Progress
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Interrupted, Progress
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.pieces import Exchange, Piece, own

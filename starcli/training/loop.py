@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from starcli import distributed
-from starcli.data import Dataset, Split
+from starcli.data.dataset import Dataset
+from starcli.data.splits import Split
 from starcli.evaluation import Scores, autocast, evaluate, statistics_batch_size
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
-from starcli.progress import SILENT, Progress
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Progress
 from starcli.training.compiling import CompiledForward
 from starcli.training.engine import Run, steps_per_epoch
 from starcli.training.objective import Row

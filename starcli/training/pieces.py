@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from starcli import distributed
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
 
 
 @dataclass(frozen=True)

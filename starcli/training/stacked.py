@@ -16,7 +16,7 @@ from starcli.errors import StarcliError
 from starcli.evaluation import autocast
 from starcli.files import StateFile
 from starcli.models.flat import FlatNetwork
-from starcli.progress import SILENT, Progress
+from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batched import forward_of
 from starcli.training.engine import Batch, Run
 from starcli.training.loop import Trained, augmentation_of, final_metrics, scores_of

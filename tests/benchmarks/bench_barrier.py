@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from starcli import models
-from starcli.data import MemorySplit, Normalisation
+from starcli.data.splits import MemorySplit, Normalisation
 from starcli.evaluation import Evaluator
-from starcli.memory import keep_freed_memory
 from starcli.models.flat import FlatNetwork
 from starcli.path import barrier, grid
+from starcli.runtime.memory import keep_freed_memory
 
 CPU = torch.device("cpu")
 BARE_BATCHES = (32, 64, 128, 256)

@@ -18,7 +18,7 @@ from PIL import Image
 from rows import Row, parser, save, show
 from torchvision.models import get_model
 
-from starcli.data import open_data
+from starcli.data.dataset import open_data
 
 CLASSES, SIDES = 10, (500, 375)
 

@@ -31,12 +31,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from starcli import models
-from starcli.archspec import Resolved
-from starcli.data import open_data
+from starcli.archspec.resolved import Resolved
+from starcli.data.dataset import open_data
 from starcli.matching import layout as layouts
-from starcli.matching import match_weights
 from starcli.matching.costs import State
 from starcli.matching.nested import Term, best
+from starcli.matching.weight import match_weights
 from starcli.permutation import Permutation
 
 NETWORKS: Mapping[str, tuple[str, dict[str, Any], int]] = {

@@ -20,7 +20,7 @@ from torch import Tensor
 from training_support import small
 
 from starcli.evaluation import Evaluator
-from starcli.matching import match_weights
+from starcli.matching.weight import match_weights
 from starcli.path import barrier
 from starcli.permutation import Permutation
 from starcli.training.loop import train

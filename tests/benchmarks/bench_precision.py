@@ -17,7 +17,7 @@ from rows import Row, parser, save, show
 from training_support import Small, small
 
 from starcli.evaluation import Evaluator
-from starcli.matching import match_weights
+from starcli.matching.weight import match_weights
 from starcli.path import barrier
 from starcli.training.loop import train
 from starcli.training.recipe import Recipe

@@ -19,9 +19,9 @@ from training_support import Stopping
 
 from starcli import models
 from starcli.models.flat import FlatNetwork
-from starcli.star import Source, SourceBank, uniform
 from starcli.star.objective import HeldOut, OnLines, Settings
-from starcli.star.sources import Realignment
+from starcli.star.sampling import uniform
+from starcli.star.sources import Realignment, Source, SourceBank
 from starcli.training.engine import Run
 from starcli.training.recipe import Recipe
 

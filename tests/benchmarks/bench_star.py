@@ -21,11 +21,14 @@ from rows import Row, compare, parser, save, show
 from training_support import Small, Stopping, small
 
 from starcli import models
-from starcli.data import Dataset, MemorySplit, Normalisation
-from starcli.memory import keep_freed_memory
-from starcli.progress import Progress
-from starcli.star import Source, SourceBank, starlight, uniform
+from starcli.data.dataset import Dataset
+from starcli.data.splits import MemorySplit, Normalisation
+from starcli.runtime.memory import keep_freed_memory
+from starcli.runtime.progress import Progress
 from starcli.star.objective import HeldOut, OnLines, Settings
+from starcli.star.sampling import uniform
+from starcli.star.sources import Source, SourceBank
+from starcli.star.starlight import starlight
 from starcli.training.engine import Run
 from starcli.training.loop import Plain, train
 from starcli.training.pieces import cut

@@ -23,8 +23,9 @@ from rows import Row, compare, parser, save, seconds, show
 from training_support import Small, small
 
 from starcli import models
-from starcli.data import Dataset, MemorySplit, Normalisation
-from starcli.memory import keep_freed_memory
+from starcli.data.dataset import Dataset
+from starcli.data.splits import MemorySplit, Normalisation
+from starcli.runtime.memory import keep_freed_memory
 from starcli.training.engine import Run
 from starcli.training.loop import Plain, train
 from starcli.training.recipe import Recipe

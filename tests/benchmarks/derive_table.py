@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from starcli.derive import Derived, derive, derive_and_prove, subject
+from starcli.derive.branches import subject
+from starcli.derive.main import Derived, derive, derive_and_prove
 from starcli.errors import StarcliError
 from starcli.proof import prove
 

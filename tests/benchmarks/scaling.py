@@ -20,9 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from starcli import distributed, models
+from starcli import models
 from starcli.matching.search import WAVES, wave_sizes
 from starcli.models.flat import FlatNetwork
+from starcli.runtime import distributed
 from starcli.training.pieces import Exchange
 
 IMAGES, RANKS, BATCH, SOURCES = 1_281_167, (1, 8, 64, 512), 32, 50

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-from starcli import distributed
+from starcli.runtime import distributed
 
 from .trial import main
 

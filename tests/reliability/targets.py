@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 
 from starcli import archspec, checkpoint, converting, tensorfile
-from starcli.archspec import Resolved
 from starcli.archspec.parsing import GrammarError, parse_axis
+from starcli.archspec.resolved import Resolved
 from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError

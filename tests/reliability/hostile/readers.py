@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from starcli import archspec, checkpoint, files, lineage, permuting
-from starcli.archspec import Resolved
-from starcli.data import open_data
+from starcli.archspec.resolved import Resolved
+from starcli.data.dataset import open_data
 from starcli.proof import Proof
 
 SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from starcli import distributed
+from starcli.runtime import distributed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

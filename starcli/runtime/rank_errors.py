@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.progress import Interrupted
+from starcli.runtime.progress import Interrupted
 
 BUG = 70
 """Exit status for what is nobody's fault but ours."""

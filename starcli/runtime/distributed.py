@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starcli.elsewhere import error_of, words
 from starcli.errors import StarcliError
-from starcli.meeting import meet
-from starcli.progress import Interrupted
+from starcli.runtime.progress import Interrupted
+from starcli.runtime.rank_errors import error_of, words
+from starcli.runtime.rendezvous import meet
 
 if TYPE_CHECKING:
     from torch import Tensor
