@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from starcli import __version__, files, tensorfile
+from starcli import __version__
 from starcli.errors import StarcliError
+from starcli.files import safetensors
+from starcli.files.cache import hash_json
+from starcli.files.write import write_tensors
 from starcli.hashes import file_sha256, weights_sha256
 from starcli.runtime.memory import uncollected
 
@@ -145,7 +148,7 @@ class Checkpoint:
 
 def run_id(**settings: Any) -> Sha256:
     """Hash of everything that decides a result: architecture, data, resolved recipe, seed, ancestors."""
-    return files.hash_json(settings)
+    return hash_json(settings)
 
 
 def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor]]:
@@ -183,7 +186,7 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
     if text is None:
         return Metadata()
     try:
-        content = tensorfile.strict_json(text)
+        content = safetensors.strict_json(text)
         _check_depth(content)
         if isinstance(content, dict) and type(content.get("format")) is int and content["format"] > FORMAT:
             raise StarcliError(
@@ -198,10 +201,10 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
         raise StarcliError(f"{source}: its metadata is not readable: {str(error)[:120]}") from error
 
 
-def read_metadata(path: Path) -> tuple[tensorfile.Header, Metadata]:
+def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
     with uncollected():
-        header = tensorfile.read_header(path)
+        header = safetensors.read_header(path)
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
@@ -213,7 +216,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> 
     from_stdin = str(path) == "-"
     source = "stdin" if from_stdin else str(path)
     with uncollected():
-        header, tensors = tensorfile.read_tensors(path)
+        header, tensors = safetensors.read_tensors(path)
         metadata = parse_metadata(header.metadata.get(KEY), source)
     if metadata.kind not in kinds:
         raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
@@ -226,7 +229,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> 
             )
     if from_stdin:
         return Checkpoint(tensors, metadata, "stdin")
-    return Checkpoint(tensors, metadata, path.name, path, lambda: tensorfile.read_tensors(path)[1])
+    return Checkpoint(tensors, metadata, path.name, path, lambda: safetensors.read_tensors(path)[1])
 
 
 def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = MODELS, distinct: bool = True) -> list[Checkpoint]:
@@ -262,5 +265,5 @@ def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
 def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: Metadata) -> Metadata:
     """Write tensors and metadata, with the hash of the weights filled in; returns what was stored."""
     stored = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors), "program": __version__})
-    files.write_tensors(path, tensors, {KEY: stored.to_text()})
+    write_tensors(path, tensors, {KEY: stored.to_text()})
     return stored

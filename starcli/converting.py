@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from starcli import checkpoint, files, unpickling
+from starcli import checkpoint
 from starcli.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
 from starcli.errors import StarcliError
+from starcli.files import pickles
+from starcli.files.safetensors import PICKLED
+from starcli.files.write import refuse, write_atomically, write_tensors
 from starcli.hashes import DTYPES
-from starcli.tensorfile import PICKLED
 
 T = TypeVar("T")
 
@@ -36,9 +38,9 @@ def read_any(path: Path, *, verify: bool = True) -> Checkpoint:
 
 def _unpickled(path: Path) -> object:
     try:
-        return unpickling.load(path)
+        return pickles.load(path)
     except OSError as error:
-        files.refuse(path, error, "read")
+        refuse(path, error, "read")
     except pickle.UnpicklingError as error:
         raise StarcliError(
             f"{path}: holds more than tensors, or is no file of PyTorch; it is not loaded, since it could run code",
@@ -171,9 +173,9 @@ def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:
     if path.suffix.lower() in PICKLED:
         buffer = io.BytesIO()
         torch.save({name: tensor.detach().clone() for name, tensor in tensors.items()}, buffer)
-        files.write_atomically(path, buffer.getvalue())
+        write_atomically(path, buffer.getvalue())
     else:
-        files.write_tensors(path, tensors, {})
+        write_tensors(path, tensors, {})
 
 
 def is_pickled(path: Path) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli import tensorfile
 from starcli.errors import StarcliError
+from starcli.files import safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +32,9 @@ def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
     return digest.hexdigest()
 
 
-def file_sha256(path: Path, header: tensorfile.Header | None = None) -> str:
+def file_sha256(path: Path, header: safetensors.Header | None = None) -> str:
     """`weights_sha256` of a file's tensors, read piece by piece and without torch; its `header`, if it is known."""
-    header = header or tensorfile.read_header(path)
+    header = header or safetensors.read_header(path)
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         for name in sorted(header.tensors):

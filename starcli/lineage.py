@@ -8,8 +8,8 @@ from typing import Any
 
 from starcli.checkpoint import Ancestor, Metadata, Sha256, read_metadata
 from starcli.errors import StarcliError
+from starcli.files.safetensors import Header
 from starcli.hashes import file_sha256
-from starcli.tensorfile import Header
 
 MAXIMUM_DEPTH = 100
 """Generations that are followed: a file whose ancestors go in a circle was not written by us."""

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from starcli import __version__, files
+from starcli import __version__
 from starcli.alignment import align_all, described
 from starcli.archspec.resolved import Resolved
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
+from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.opening import record_of
 from starcli.path import Align, Barrier, Model, barriers
 from starcli.registry import METHODS, resolve
@@ -105,14 +106,14 @@ class Kept:
         return [pair for pair in pairs if self.known[pair] is None]
 
     def _key(self, pair: tuple[int, int]) -> str:
-        return files.hash_json([self.settings, *(self.hashes[position] for position in pair)])
+        return hash_json([self.settings, *(self.hashes[position] for position in pair)])
 
     def get(self, pair: tuple[int, int]) -> Barrier | None:
         """What was measured before, or None; a damaged entry counts as none."""
         return self.known[pair] if pair in self.known else self._read(pair)
 
     def _read(self, pair: tuple[int, int]) -> Barrier | None:
-        found = files.recall("barriers", self._key(pair))
+        found = recall("barriers", self._key(pair))
         try:
             return None if found is None else Barrier.from_json({k: v for k, v in found.items() if k != "points"})
         except (AttributeError, KeyError, TypeError):
@@ -120,7 +121,7 @@ class Kept:
 
     def put(self, pair: tuple[int, int], value: Barrier) -> None:
         """Keep a measurement."""
-        files.remember("barriers", self._key(pair), value.to_json())
+        remember("barriers", self._key(pair), value.to_json())
 
 
 def to_each(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -> list[Barrier]:
@@ -178,11 +179,11 @@ def posterior_rows(
 ) -> list[Row]:
     """Bayesian model averages over the star domain of `sources`, over their ensemble, and single models."""
     weights = [star.sha256, *(source.sha256 for source in sources)]
-    key = files.hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
-    found = distributed.by_writer(lambda: files.recall("bma", key))
+    key = hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
+    found = distributed.by_writer(lambda: recall("bma", key))
     if found is None:
         found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, key)]
-        files.remember("bma", key, found)
+        remember("bma", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
         {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found
@@ -196,7 +197,7 @@ def _posterior(
     """Measured anew, but for the repeats that a run which was stopped has kept."""
 
     def keep(name: str, compute: Callable[[], Any]) -> Any:
-        return files.cached("bma", files.hash_json([key, name]), compute)
+        return cached("bma", hash_json([key, name]), compute)
 
     models = [source.tensors for source in sources]
     if measure.aligns:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli import __version__, archspec, files
+from starcli import __version__, archspec
 from starcli.archspec.resolved import Resolved
 from starcli.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
+from starcli.files.cache import cached, hash_json
 from starcli.proof import Proof, prove
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
     from starcli.models.external import code_of
 
     code = code_of(architecture.name, network)
-    return files.hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
+    return hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
 
 
 def proof_of(
@@ -113,7 +114,7 @@ def proof_of(
         # with the auxiliary heads that eval mode leaves out, as they were traced
         return prove(subject(network, example), resolved, example).to_json()
 
-    return Proof.from_json(files.cached("proofs", key, compute))
+    return Proof.from_json(cached("proofs", key, compute))
 
 
 def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
@@ -122,4 +123,4 @@ def _derived(architecture: Architecture, network: "nn.Module", example: tuple["T
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return Resolved.from_json(files.cached("specs", _key(architecture, network), compute))
+    return Resolved.from_json(cached("specs", _key(architecture, network), compute))

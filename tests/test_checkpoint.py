@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from starcli import checkpoint, files
+from starcli import checkpoint
 from starcli.checkpoint import Metadata
 from starcli.errors import StarcliError
+from starcli.files.write import write_tensors
 from starcli.hashes import file_sha256, weights_sha256
 from starcli.provenance import stamps
 
@@ -47,7 +48,7 @@ def test_ancestry_keeps_all_generations_once(tmp_path: Path) -> None:
 
 def test_a_foreign_file_reads_without_metadata(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
-    files.write_tensors(path, {"w": torch.zeros(2)}, {"format": "pt"})
+    write_tensors(path, {"w": torch.zeros(2)}, {"format": "pt"})
     read = checkpoint.read(path)
     assert read.metadata == Metadata()
     assert read.sha256 == weights_sha256(read.tensors)
@@ -68,7 +69,7 @@ BAD_METADATA = {
 def test_bad_metadata_is_one_clear_error(name: str, tmp_path: Path) -> None:
     text, message = BAD_METADATA[name]
     path = tmp_path / "bad.safetensors"
-    files.write_tensors(path, {"w": torch.zeros(2)}, {"starcli": text})
+    write_tensors(path, {"w": torch.zeros(2)}, {"starcli": text})
     with pytest.raises(StarcliError, match=message):
         checkpoint.read(path)
 

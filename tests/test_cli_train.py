@@ -145,16 +145,16 @@ def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
 
 
 def test_a_second_process_is_told_who_writes(place):
-    from starcli import files
+    from starcli.files.lock import lock
 
-    with files.lock(place / "x.safetensors"):
+    with lock(place / "x.safetensors"):
         ran = run_here("train", *TRAIN, "-o", "x.safetensors")
     assert ran.status == 1
     assert "is being written by process" in ran.err
 
 
 def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
-    from starcli.cli.targets import Job
+    from starcli.cli.job import Job
     from starcli.training.stacked import Stack
 
     (place / "whole").mkdir()

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.command import _repeated, expanded
-from starcli.cli.targets import fill, stem
+from starcli.cli.outputs import fill
 from starcli.cli.values import epochs_between, pairs, seed_list
 from starcli.errors import StarcliError
+from starcli.files.names import stem
 
 
 class Option:

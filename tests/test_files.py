@@ -9,8 +9,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from starcli import files, leftovers, unpickling
 from starcli.errors import StarcliError
+from starcli.files import leftovers, pickles
+from starcli.files.cache import cached
+from starcli.files.lock import lock
+from starcli.files.state import StateFile
+from starcli.files.write import _replacing, check_output, write_atomically, write_tensors
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StarcliError, match="No space left"):
-        files.write_atomically(target, b"new")
+        write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
@@ -30,18 +34,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
 def test_checks_before_work(tmp_path: Path) -> None:
     existing = tmp_path / "there"
     existing.write_bytes(b"")
-    files.check_output(existing, force=True)
-    files.check_output(tmp_path / "new")
+    check_output(existing, force=True)
+    check_output(tmp_path / "new")
     with pytest.raises(StarcliError, match="--force"):
-        files.check_output(existing)
+        check_output(existing)
     with pytest.raises(StarcliError, match="is a directory"):
-        files.check_output(tmp_path)
+        check_output(tmp_path)
     with pytest.raises(StarcliError, match="does not exist"):
-        files.check_output(tmp_path / "nowhere" / "a")
+        check_output(tmp_path / "nowhere" / "a")
 
 
 def _hold(path: Path, ready: "multiprocessing.synchronize.Event") -> None:
-    with files.lock(path):
+    with lock(path):
         ready.set()
         signal.pause()
 
@@ -53,18 +57,18 @@ def test_the_second_process_is_told_who_holds_the_output_and_a_killed_holder_fre
     holder = context.Process(target=_hold, args=(path, ready))
     holder.start()
     assert ready.wait(60)
-    with pytest.raises(StarcliError, match=f"process {holder.pid}"), files.lock(path):
+    with pytest.raises(StarcliError, match=f"process {holder.pid}"), lock(path):
         pass
     holder.kill()
     holder.join()
-    with files.lock(path):
+    with lock(path):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_state_survives_and_belongs_to_one_run(tmp_path: Path) -> None:
     target = tmp_path / "star.safetensors"
-    state = files.StateFile(target, "run")
+    state = StateFile(target, "run")
     assert state.load() is None
     state.save({"step": 3, "vector": torch.arange(4.0), "nested": {"list": [1, "a", None]}})
     loaded = state.load()
@@ -73,8 +77,8 @@ def test_state_survives_and_belongs_to_one_run(tmp_path: Path) -> None:
     assert torch.equal(loaded["vector"], torch.arange(4.0))
     assert state.path.suffix != ".safetensors"
     with pytest.raises(StarcliError, match="other settings"):
-        files.StateFile(target, "another").load()
-    assert files.StateFile(target, "another", force=True).load() is None
+        StateFile(target, "another").load()
+    assert StateFile(target, "another", force=True).load() is None
     state.path.write_bytes(state.path.read_bytes()[:100])
     with pytest.raises(StarcliError, match="no state of ours"):
         state.load()
@@ -90,20 +94,20 @@ def test_cache_computes_once_and_survives_a_read_only_home(tmp_path: Path, monke
         return {"a": 1}
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert files.cached("kind", "key", compute) == {"a": 1}
-    assert files.cached("kind", "key", compute) == {"a": 1}
+    assert cached("kind", "key", compute) == {"a": 1}
+    assert cached("kind", "key", compute) == {"a": 1}
     assert len(calls) == 1
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert files.cached("kind", "key", compute) == {"a": 1}
+    assert cached("kind", "key", compute) == {"a": 1}
     assert len(calls) == 2
 
 
 def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) -> None:
-    from starcli.tensorfile import read_tensors
+    from starcli.files.safetensors import read_tensors
 
     base = torch.arange(12.0)
     path = tmp_path / "a.safetensors"
-    files.write_tensors(path, {"a": base, "b": base, "c": base[2:5], "d": base.view(3, 4).t()}, {"k": "v"})
+    write_tensors(path, {"a": base, "b": base, "c": base[2:5], "d": base.view(3, 4).t()}, {"k": "v"})
     header, tensors = read_tensors(path)
     assert header.metadata == {"k": "v"}
     assert torch.equal(tensors["a"], base)
@@ -117,13 +121,13 @@ def test_what_a_killed_writer_left_is_swept_whatever_its_name(tmp_path: Path) ->
     target = tmp_path / "a.safetensors"
     child = os.fork()
     if child == 0:
-        with files._replacing(target) as temporary:
+        with _replacing(target) as temporary:
             temporary.with_name(".tmpAbCdEf").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     [left] = tmp_path.iterdir()
     assert left.name.endswith(f"-{child}.part")
-    files.write_atomically(target, b"new")
+    write_atomically(target, b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
@@ -148,15 +152,15 @@ def test_only_what_this_machine_left_of_just_this_file_is_swept(
         others = [leftovers.in_the_making(tmp_path / name) for name in names]
     for place in (*own, *others):
         place.mkdir()
-    with files.lock(tmp_path / names[0], tmp_path / names[2]):
+    with lock(tmp_path / names[0], tmp_path / names[2]):
         assert {path for path in tmp_path.iterdir() if path.suffix == ".part"} == {own[3], *others}
-    files.write_atomically(tmp_path / names[3], b"new")
+    write_atomically(tmp_path / names[3], b"new")
     assert {path for path in tmp_path.iterdir() if path.suffix == ".part"} == set(others)
 
 
 def test_a_name_as_long_as_the_disk_nearly_allows_can_be_written(tmp_path: Path) -> None:
     target = tmp_path / ("n" * 200 + ".safetensors")
-    files.write_atomically(target, b"new")
+    write_atomically(target, b"new")
     assert target.read_bytes() == b"new"
 
 
@@ -168,7 +172,7 @@ def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path:
     history[3] = {"epoch": 3, "loss": float("inf"), "held_out": [{"model": "é", "train_barrier": 0.1 + 0.2}]}
     groups = [{"betas": (0.9, 0.99), "params": [0, 1]}]
     kept = {"position": {"history": history}, "optimizer": {"state": {0: {"step": 1}}, "param_groups": groups}}
-    state = files.StateFile(tmp_path / "0.safetensors", "run", facts={"a": 1})
+    state = StateFile(tmp_path / "0.safetensors", "run", facts={"a": 1})
     assert state.recorded() is None
     state.save({**kept, "permutations": [None, {"g": torch.arange(3)}]})
     found = state.load()
@@ -183,8 +187,8 @@ def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path:
 
 def test_a_state_of_very_many_tensors_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The permutations of hundreds of sources: the limit of the pickle grows with the members of the file."""
-    monkeypatch.setattr(unpickling, "MAXIMUM_PICKLE", 2**10)
-    state = files.StateFile(tmp_path / "star.safetensors", "run")
+    monkeypatch.setattr(pickles, "MAXIMUM_PICKLE", 2**10)
+    state = StateFile(tmp_path / "star.safetensors", "run")
     state.save({"permutations": [{f"layer{j}.inner": torch.arange(4) for j in range(10)} for _ in range(30)]})
     found = state.load()
     assert found is not None
@@ -192,8 +196,8 @@ def test_a_state_of_very_many_tensors_is_read_again(tmp_path: Path, monkeypatch:
 
 
 def test_json_in_a_state_that_unfolds_is_refused(tmp_path: Path) -> None:
-    state = files.StateFile(tmp_path / "0.safetensors", "run")
-    content = {unpickling.JSON: torch.zeros(1, dtype=torch.uint8).expand(10**12)}
+    state = StateFile(tmp_path / "0.safetensors", "run")
+    content = {pickles.JSON: torch.zeros(1, dtype=torch.uint8).expand(10**12)}
     torch.save({"run_id": "run", "state": {"history": content}}, state.path)
     with pytest.raises(StarcliError, match="no state of ours"):
         state.load()

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcli import files, tensorfile
 from starcli.errors import StarcliError
+from starcli.files import safetensors
+from starcli.files.write import write_tensors
 
 
 def forged(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
@@ -57,18 +58,18 @@ def test_forged_files_are_refused_in_one_error(name: str, tmp_path: Path) -> Non
     path = tmp_path / "forged.safetensors"
     path.write_bytes(FORGERIES[name])
     with pytest.raises(StarcliError, match="not a whole safetensors file"):
-        tensorfile.read_tensors(path)
+        safetensors.read_tensors(path)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
     whole = tmp_path / "whole.safetensors"
-    files.write_tensors(whole, {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.int64)}, {"starcli": "{}"})
+    write_tensors(whole, {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.int64)}, {"starcli": "{}"})
     content = whole.read_bytes()
     cut = tmp_path / "cut.safetensors"
     for length in range(len(content)):
         cut.write_bytes(content[:length])
         with pytest.raises(StarcliError):
-            tensorfile.read_tensors(cut)
+            safetensors.read_tensors(cut)
 
 
 @given(st.binary(max_size=200))
@@ -77,11 +78,11 @@ def test_any_bytes_read_or_are_refused(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp("any") / "x"
     path.write_bytes(forged(content, FOUR))
     with contextlib.suppress(StarcliError):
-        tensorfile.read_tensors(path)
+        safetensors.read_tensors(path)
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StarcliError, match="No such file"):
-        tensorfile.read_header(tmp_path / "nothing")
+        safetensors.read_header(tmp_path / "nothing")
     with pytest.raises(StarcliError, match="not a regular file"):
-        tensorfile.read_header(tmp_path)
+        safetensors.read_header(tmp_path)

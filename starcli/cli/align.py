@@ -13,10 +13,12 @@ from starcli.cli.bars import Bars
 from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.inputs import note_what_moves, read_groups
+from starcli.cli.job import Job
 from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.output import Column
-from starcli.cli.targets import Job, fill, stem, to_stdout
+from starcli.cli.outputs import fill
 from starcli.errors import StarcliError
+from starcli.files.names import stem, to_stdout
 
 if TYPE_CHECKING:
     from starcli.alignment import Aligned

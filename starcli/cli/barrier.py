@@ -13,7 +13,7 @@ from starcli.cli.command import command
 from starcli.cli.inputs import TWO_WAYS, check_roles, need_several, note_data, note_what_moves, read_groups
 from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
 from starcli.cli.output import LOSS, Column, Results
-from starcli.cli.targets import figure
+from starcli.cli.outputs import figure
 from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:

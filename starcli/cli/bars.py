@@ -12,7 +12,7 @@ from starcli.runtime.progress import Progress
 if TYPE_CHECKING:
     import rich.progress
 
-    from starcli.cli.targets import Log
+    from starcli.files.metrics_log import MetricsLog
 
 PATIENCE = 1.0
 """Seconds before a bar appears: what is over by then needs none."""
@@ -21,7 +21,7 @@ PATIENCE = 1.0
 class Bars(Progress):
     """Draws the running task, prints notes above it, and hands rows to the log of the file being made."""
 
-    def __init__(self, *, quiet: bool = False, log: "Log | None" = None) -> None:
+    def __init__(self, *, quiet: bool = False, log: "MetricsLog | None" = None) -> None:
         self.quiet, self.log = quiet, log
         self.stop_signal = 0
         self._task, self._total, self._done, self._since = "", 0, 0, 0.0

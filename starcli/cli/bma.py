@@ -9,7 +9,7 @@ from starcli.cli.command import command
 from starcli.cli.inputs import need_several, note_data, read_groups
 from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
 from starcli.cli.output import LOSS, SHARE, Column
-from starcli.cli.targets import figure
+from starcli.cli.outputs import figure
 
 COLUMNS = (
     Column("posterior", "posterior"),

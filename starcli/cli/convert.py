@@ -8,11 +8,13 @@ import typer
 
 from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
+from starcli.cli.job import Job
 from starcli.cli.options import ForceOpt, OutputOpt
 from starcli.cli.output import Column
-from starcli.cli.targets import Job, fill, stem, to_stdout
+from starcli.cli.outputs import fill
 from starcli.errors import StarcliError
-from starcli.files import check_output
+from starcli.files.names import stem, to_stdout
+from starcli.files.write import check_output
 
 COLUMNS = (
     Column("model", "model"),

@@ -10,7 +10,7 @@ from starcli.cli.bundles import Common
 from starcli.cli.command import command
 from starcli.cli.output import Column
 from starcli.errors import StarcliError
-from starcli.files import on_disk
+from starcli.files.names import on_disk
 
 if TYPE_CHECKING:
     from starcli.lineage import Description

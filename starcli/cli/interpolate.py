@@ -8,9 +8,10 @@ import typer
 from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.inputs import aligned_to_first, read_groups
+from starcli.cli.job import Job
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.output import Column
-from starcli.cli.targets import Job, fill
+from starcli.cli.outputs import fill
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:

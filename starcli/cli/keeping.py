@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli import files
-from starcli.cli.targets import Job, check_place, stem, to_stdout
+from starcli.cli.job import Job
+from starcli.cli.outputs import check_place
 from starcli.errors import StarcliError
+from starcli.files.names import stem, to_stdout
+from starcli.files.write import make_directory
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ class Keeper:
         from starcli import checkpoint
 
         paths = self.places[job.path]
-        files.make_directory(paths[0].parent)
+        make_directory(paths[0].parent)
         for number, (path, source, wanted) in enumerate(zip(paths, self.sources, self._plans(job), strict=True)):
             aligned, metadata = found.aligned(number), source.metadata
             facts = wanted.metadata(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli.cli import (  # fmt: skip
+from starcli.cli import (
     align,
     barrier,
     bma,

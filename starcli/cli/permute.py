@@ -8,10 +8,12 @@ import typer
 from starcli.cli.bundles import Common, NetworkSetup
 from starcli.cli.command import command
 from starcli.cli.inputs import read_groups
+from starcli.cli.job import Job
 from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.output import Column
-from starcli.cli.targets import Job, fill, stem
+from starcli.cli.outputs import fill
 from starcli.errors import StarcliError
+from starcli.files.names import stem
 
 COLUMNS = (
     Column("model", "model"),

@@ -114,8 +114,9 @@ def derive(
     What the tracing does not understand stays fixed, and the report says where and why. The architecture may come from
     the registry, torchvision, timm, or a module of yours as package.module:function.
     """
-    from starcli.cli.targets import check_place, to_stdout
-    from starcli.files import check_output, write_atomically
+    from starcli.cli.outputs import check_place
+    from starcli.files.names import to_stdout
+    from starcli.files.write import check_output, write_atomically
     from starcli.specwork import Network, derived
 
     if setup.spec is not None:

@@ -10,6 +10,7 @@ from starcli.cli.bars import Bars
 from starcli.cli.bundles import Setup, Training
 from starcli.cli.command import bundle
 from starcli.cli.inputs import need_several, note_what_moves, read_groups
+from starcli.cli.job import Job
 from starcli.cli.keeping import Keeper, kept_places
 from starcli.cli.options import (
     AlignedSourcesOpt,
@@ -29,7 +30,7 @@ from starcli.cli.options import (
     SeedsOpt,
     SourcesOpt,
 )
-from starcli.cli.targets import Job, fill
+from starcli.cli.outputs import fill
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
 from starcli.runtime import distributed

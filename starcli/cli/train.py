@@ -11,11 +11,13 @@ from starcli.cli.bars import Bars
 from starcli.cli.bundles import Common, Setup, Training
 from starcli.cli.command import command
 from starcli.cli.inputs import note_data, spec_record
+from starcli.cli.job import Job
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
 from starcli.cli.output import LOSS, SHARE, Column
-from starcli.cli.targets import Job, fill
+from starcli.cli.outputs import fill
 from starcli.cli.values import seed_list
-from starcli.files import StateFile, hash_json
+from starcli.files.cache import hash_json
+from starcli.files.state import StateFile
 
 if TYPE_CHECKING:
     from starcli.checkpoint import Metadata

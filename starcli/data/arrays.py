@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_unpacked
 from starcli.data.partition import held_out_fifth
 from starcli.errors import StarcliError
-from starcli.tensorfile import read_tensors
+from starcli.files.safetensors import read_tensors
 
 # The first layout whose keys are all there is taken: training and test pairs, or one pair.
 LAYOUTS = (

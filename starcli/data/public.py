@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli import files
 from starcli.data.idx import missing_files, read_parts
 from starcli.data.loading import IMAGENET_MEAN, IMAGENET_STD, Loaded, Part, Request, assemble
 from starcli.data.splits import Normalisation
 from starcli.errors import StarcliError
+from starcli.files.lock import lock
+from starcli.files.write import make_directory
 
 DEFAULT_DIR = Path("data")
 
@@ -122,9 +123,9 @@ def _fetch(name: str, kind: str, root: Path, download: bool, missing: list[str])
         )
     import torchvision
 
-    files.make_directory(root)
+    make_directory(root)
     try:
-        with files.lock(root / kind, wait=True):  # several ranks ask for it: one fetches, the others find it there
+        with lock(root / kind, wait=True):  # several ranks ask for it: one fetches, the others find it there
             getattr(torchvision.datasets, kind)(root, download=True)
     except (OSError, RuntimeError, ValueError) as error:  # no network, no mirror that answers, a wrong sum, a full disk
         raise StarcliError(f"{name} could not be downloaded into {root}", [str(error).replace("\n", " ")]) from error

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from starcli import registry
 from starcli.errors import StarcliError
-from starcli.files import StateFile
+from starcli.files.state import StateFile
 from starcli.permutation import Permutation
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.objective import HeldOut, OnLines, Settings

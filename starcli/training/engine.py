@@ -16,7 +16,7 @@ from torch import Tensor
 
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
-from starcli.files import StateFile
+from starcli.files.state import StateFile
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
 from starcli.training.objective import Objective, Row

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.evaluation import Scores, autocast, evaluate, statistics_batch_size
-from starcli.files import StateFile
+from starcli.files.state import StateFile
 from starcli.models.flat import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from starcli import checkpoint
-from starcli.tensorfile import BYTES_PER_ELEMENT
+from starcli.files.safetensors import BYTES_PER_ELEMENT
 from starcli.training.recipe import Recipe
 
 from .targets import ENOUGH, Feeder, Target

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from starcli import archspec, checkpoint, converting, tensorfile
+from starcli import archspec, checkpoint, converting
 from starcli.archspec.parsing import GrammarError, parse_axis
 from starcli.archspec.resolved import Resolved
 from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
+from starcli.files import safetensors
 from starcli.training import recipe
 
 from .costs import Costs
@@ -151,7 +152,7 @@ AXES = (b"(a.{l} 4) + _ | g.{0:l}", b"(head (qk + qk + vo))")
 def targets() -> Iterator[Target]:
     """All readers of files."""
     whole = checkpoints.whole_checkpoint()
-    header = tensorfile._header_of(io.BytesIO(whole), len(whole), "x")
+    header = safetensors._header_of(io.BytesIO(whole), len(whole), "x")
     small = checkpoints.forged({"a": checkpoints.entry()}, bytes(4))
     scans = arrays.idx(3, (10, 4, 4), bytes(160))
     state = {"run_id": "a run", "state": {"x": torch.zeros(2), "y": [1]}}

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import torch
 
-from starcli import archspec, checkpoint, files, lineage, permuting
+from starcli import archspec, checkpoint, lineage, permuting
 from starcli.archspec.resolved import Resolved
 from starcli.data.dataset import open_data
+from starcli.files.state import StateFile
 from starcli.proof import Proof
 
 SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")
@@ -38,7 +39,7 @@ def read_permutation(path: Path) -> None:
 
 
 def read_state(path: Path) -> None:
-    files.StateFile(path.with_name(path.name.removesuffix(".state")), "a run").load()
+    StateFile(path.with_name(path.name.removesuffix(".state")), "a run").load()
 
 
 def read_data(path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
-from starcli.files import refuse
+from starcli.files.write import refuse
 
 if TYPE_CHECKING:
     from torch import Tensor

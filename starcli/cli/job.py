@@ -1,0 +1,100 @@
+"""One file in the making: skipped where it is finished, locked while it is made, resumed where it was stopped."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starcli.files.lock import lock
+from starcli.files.state import StateFile
+from starcli.runtime import distributed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from starcli.checkpoint import Metadata
+    from starcli.cli.bars import Bars
+    from starcli.provenance import Plan
+from starcli.files.metrics_log import MetricsLog
+from starcli.files.names import to_stdout
+
+
+class Job:
+    """One file in the making: locked while it is made, skipped where it is finished, its state kept beside it.
+
+    `metadata` is that of the finished file once there is one, found or just written.
+    """
+
+    def __init__(self, path: Path, plan: "Plan", watch: "Bars", *, force: bool = False) -> None:
+        self.path, self.plan, self.watch, self.force = path, plan, watch, force
+        self.metadata: Metadata | None = None
+        self.check()
+
+    def check(self) -> None:
+        """Look whether the file is there already; one that was made otherwise is an error."""
+        from starcli.provenance import standing
+
+        if not to_stdout(self.path):
+            look = partial(standing, self.path, self.plan, force=self.force)
+            self.metadata = distributed.by_writer(look)  # what one rank finds holds for all
+
+    @property
+    def finished(self) -> "Metadata":
+        """The metadata of the file that is there now."""
+        assert self.metadata is not None
+        return self.metadata
+
+    @property
+    def state(self) -> StateFile | None:
+        """Where a long run saves what it needs to go on; nowhere when the output is stdout."""
+        if to_stdout(self.path):
+            return None
+        facts = self.plan.metadata().model_copy(update={"spec": None}).model_dump(mode="json")
+        return StateFile(self.path, self.plan.run_id, force=self.force, facts=facts, differences=self._differences)
+
+    def _differences(self, facts: Mapping[str, Any]) -> list[str]:
+        from starcli.checkpoint import Metadata
+
+        return self.plan.differences(Metadata.model_validate(facts))
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[bool]:
+        """Hold the output; True where it is still to be made, False (and a note) where it is finished."""
+        self.watch.leave_if_asked()
+        if self.metadata is None and to_stdout(self.path):
+            yield True
+            return
+        with contextlib.ExitStack() as held:
+            distributed.by_writer(lambda: held.enter_context(lock(self.path, MetricsLog(self.path).path)))
+            self.check()  # another process may have finished it while we worked on others
+            if self.metadata is not None:
+                if self.state is not None:
+                    self.state.remove()  # of a process killed between its last two steps
+                self.watch.note(f"{self.path}: finished already with these settings; --force makes it anew")
+                yield False
+                return
+            self.watch.log = MetricsLog(self.path) if distributed.is_writer() else None
+            try:
+                yield True
+            finally:
+                self.watch.log = None
+
+    def write(
+        self, tensors: "Mapping[str, Tensor]", *, history: Sequence[Mapping[str, Any]] = (), **facts: Any
+    ) -> None:
+        """Write the finished file with `facts` for its metadata, its whole log, and forget the state."""
+        self.metadata = distributed.by_writer(lambda: self._write(tensors, history, facts))
+
+    def _write(
+        self, tensors: "Mapping[str, Tensor]", history: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
+    ) -> "Metadata":
+        from starcli import checkpoint
+
+        if history and not to_stdout(self.path):
+            MetricsLog(self.path).replace(history)
+        stored = checkpoint.write(self.path, tensors, self.plan.metadata(**facts))
+        if self.state is not None:
+            self.state.remove()
+        # as it will be read: results made from it are then the same when the line is typed again
+        return checkpoint.parse_metadata(stored.to_text(), str(self.path))

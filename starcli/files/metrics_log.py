@@ -1,0 +1,44 @@
+"""The log of a run beside its checkpoint: one JSON line an epoch."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from starcli.files.names import stem
+from starcli.files.write import append_line, write_atomically
+
+
+class MetricsLog:
+    """The rows of a run as JSON lines beside its checkpoint: `ckpts/0.metrics.jsonl` for `ckpts/0.safetensors`.
+
+    Rows that a killed run logged after its last saved state are dropped when the run goes on, so that the file is that
+    of an uninterrupted run.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.path = checkpoint.with_name(stem(checkpoint) + ".metrics.jsonl")
+        self._begun = False
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        """Add a row; the first one of this process first removes what was logged at or after its epoch."""
+        if not self._begun:
+            self._begun = True
+            self._write([old for old in self._rows() if old.get("epoch", 0) < row.get("epoch", 0)])
+        append_line(self.path, row)
+
+    def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Make the log exactly these rows: all of a finished run."""
+        self._write(rows)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        with contextlib.suppress(OSError, ValueError):  # a last line that was cut off, and what is no log of ours
+            for text in self.path.read_text(encoding="utf-8").splitlines():
+                rows.append(dict(json.loads(text)))
+        return rows
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+        write_atomically(self.path, text.encode())

@@ -1,0 +1,91 @@
+"""The state of a long run beside its target: saved as it goes, loaded when the same line is typed again."""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from starcli.errors import StarcliError
+from starcli.files.write import refuse, write_atomically
+
+
+def state_path(target: Path) -> Path:
+    """Where the state of a run that makes `target` is."""
+    return target.with_name(target.name + ".state")
+
+
+class StateFile:
+    """Where a long run of one target keeps what it needs to go on: `target.safetensors` has `target.safetensors.state`.
+
+    A state carries the `run_id` of its run; a state of another run is an error unless `force`, which discards it.
+    It also carries `facts`, plain values, of which `differences` says in lines how they differ from those of now.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        run_id: str,
+        *,
+        force: bool = False,
+        facts: Mapping[str, Any] | None = None,
+        differences: Callable[[Mapping[str, Any]], list[str]] | None = None,
+    ) -> None:
+        self.path = state_path(target)
+        self.run_id = run_id
+        self.force = force
+        self.facts, self.differences = facts, differences
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the state by `state`: tensors, numbers, strings and containers of them."""
+        import torch
+
+        from starcli.files import pickles
+
+        packed = pickles.pack(dict(state))
+        buffer = io.BytesIO()
+        torch.save({"run_id": self.run_id, "facts": json.dumps(self.facts), "state": packed}, buffer)
+        write_atomically(self.path, buffer.getvalue())
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved, or None; nothing but plain data is ever unpickled."""
+        if not self.path.exists():
+            return None
+        from starcli.files import pickles
+
+        try:
+            content = pickles.load(self.path, mapped=False)
+            found, state = content["run_id"], dict(pickles.unpack(content["state"]))
+        except Exception as error:
+            if self.force:
+                return None
+            raise StarcliError(f"{self.path}: is no state of ours; delete it or use --force to start anew") from error
+        if found != self.run_id:
+            if self.force:
+                return None
+            problems = [*self._differences(content.get("facts")), "--force discards it and starts anew"]
+            raise StarcliError(f"{self.path}: belongs to a run with other settings", problems)
+        return state
+
+    def _differences(self, facts: object) -> list[str]:
+        """None where the state does not say, or says what makes no sense."""
+        with contextlib.suppress(ValueError, TypeError):
+            return self.differences(json.loads(str(facts))) if self.differences else []
+        return []
+
+    def recorded(self) -> Any:
+        """The facts of the state that is there, of whichever run; None where there is none, or none of ours."""
+        from starcli.files import pickles
+
+        try:
+            return json.loads(pickles.load(self.path)["facts"])
+        except Exception:  # `load` says what is wrong with it
+            return None
+
+    def remove(self) -> None:
+        """Forget the state: the run is finished."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            refuse(self.path, error, "remove")

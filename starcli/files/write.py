@@ -1,0 +1,121 @@
+"""Writing files: whole or not at all.
+
+Every write goes to a file in a hidden directory beside the target, is flushed to the disk and renamed, so that a reader
+sees the old file or the new one and never a part. No temporary name ends in `.safetensors`, so that globs do not catch
+it. Nothing else in the package opens a file to write.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from starcli.errors import StarcliError
+from starcli.files import leftovers
+from starcli.runtime import stdout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def refuse(path: Path, error: OSError, deed: str) -> NoReturn:
+    """Say in one line what the system did not let us do with `path`."""
+    raise StarcliError(f"{path}: cannot {deed}: {error.strerror or error}") from error
+
+
+def check_output(path: Path, *, force: bool = False) -> None:
+    """Refuse, before any work is done, a target that exists (unless `force`) or whose directory does not."""
+    if path.is_dir():
+        raise StarcliError(f"{path}: is a directory, not a file to write")
+    if path.exists() and not force:
+        raise StarcliError(f"{path}: exists; --force overwrites it")
+    if not path.parent.is_dir():
+        raise StarcliError(f"{path}: its directory {path.parent} does not exist")
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; what is written there replaces `path` when the block ends well.
+
+    It lies in a directory of its own, for safetensors writes to a name of its own invention first, which a process that
+    is killed leaves behind.
+    """
+    place = leftovers.in_the_making(path)
+    leftovers.sweep(path)
+    try:
+        place.mkdir(exist_ok=True)
+        temporary = place / "new"
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        yield temporary
+        temporary.chmod(mode)  # safetensors makes its files readable by nobody else, against the user's umask
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the rename itself must survive a power cut
+        finally:
+            os.close(directory)
+    except OSError as error:
+        refuse(path, error, "write")
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all; an older file there is replaced."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, or with path `-` put its bytes on stdout; each tensor is stored under its own name."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save, save_file
+
+    own = _unshared(tensors)
+    if str(path) == "-":
+        stdout.results().buffer.write(save(own, dict(metadata)))
+        stdout.results().buffer.flush()
+        return
+    with _replacing(path) as temporary:
+        try:
+            save_file(own, temporary, dict(metadata))
+        except SafetensorError as error:  # the Rust side wraps what the system said
+            raise OSError(str(error)) from error
+
+
+def _unshared(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+    """Contiguous CPU tensors of which no two share memory: tied weights are written under every name they have."""
+    seen: set[int] = set()
+    own = {}
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        storage = plain.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != plain.numel() * plain.element_size():
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        own[name] = plain
+    return own
+
+
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one JSON line to a log beside a checkpoint."""
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row, sort_keys=True) + "\n")
+    except OSError as error:
+        refuse(path, error, "write")
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory that the user named as an output, with its parents."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(path, error, "create")
