@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.checkpoint import Architecture, Checkpoint, Metadata
+from starcli.checkpoints.checkpoint import Architecture, Checkpoint, Metadata
 from starcli.errors import StarcliError, first_of, short
 from starcli.models.external import is_external
 

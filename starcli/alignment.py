@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from starcli.checkpoint import AlignedTo, Checkpoint
+from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
 from starcli.matching.search import wave_sizes
 from starcli.matching.weight import Match, distances
 from starcli.permutation import Permutation

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from starcli.bma import averages
-from starcli.checkpoint import Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.confidence import confidence
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator

@@ -14,7 +14,7 @@ from starcli import __version__
 from starcli.alignment import align_all, described
 from starcli.archspec.resolved import Resolved
 from starcli.bma import METRICS, Row, bma
-from starcli.checkpoint import Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.opening import record_of

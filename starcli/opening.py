@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from starcli.checkpoint import DataRecord
+from starcli.checkpoints.checkpoint import DataRecord
 from starcli.data import needs_path, parse_name
 from starcli.data.dataset import Dataset, open_data
 from starcli.errors import StarcliError

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from starcli import checkpoint
 from starcli.archspec.resolved import Resolved
+from starcli.checkpoints import checkpoint
 from starcli.errors import StarcliError
 from starcli.permutation import Permutation
 

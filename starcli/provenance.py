@@ -6,8 +6,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from starcli import __version__, checkpoint
-from starcli.checkpoint import AlignedTo, Architecture, Checkpoint, DataRecord, Kind, Metadata, Sha256, SpecRecord
+from starcli import __version__
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import (
+    AlignedTo,
+    Architecture,
+    Checkpoint,
+    DataRecord,
+    Kind,
+    Metadata,
+    Sha256,
+    SpecRecord,
+)
 from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from starcli import __version__, archspec
 from starcli.archspec.resolved import Resolved
-from starcli.checkpoint import Architecture, SpecRecord
+from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
 from starcli.proof import Proof, prove

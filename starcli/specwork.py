@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from starcli import __version__, archspec, checkpoint, models
+from starcli import __version__, archspec, models
 from starcli.agreement import unsaid_words
 from starcli.archspec.resolved import Resolved
-from starcli.checkpoint import Architecture
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
 from starcli.derive.branches import subject
 from starcli.derive.folding import to_yaml

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from starcli import models
 from starcli.agreement import refuse_differences, refuse_misfits, unsaid_words
-from starcli.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
+from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data import needs_path
 from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError

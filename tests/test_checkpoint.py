@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from starcli import checkpoint
-from starcli.checkpoint import Metadata
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import Metadata
+from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError
 from starcli.files.write import write_tensors
-from starcli.hashes import file_sha256, weights_sha256
 from starcli.provenance import stamps
 
 

@@ -64,7 +64,7 @@ def test_alignment_here_equals_alignment_before(solutions):
 
 
 def hashes(*paths):
-    from starcli.hashes import file_sha256
+    from starcli.checkpoints.hashes import file_sha256
 
     return [file_sha256(path)[:12] for path in paths]
 

@@ -8,7 +8,7 @@ import torch
 from conftest import run_here
 from safetensors.torch import load_file, save_file
 
-from starcli.checkpoint import read_metadata
+from starcli.checkpoints.checkpoint import read_metadata
 from starcli.cli import eval as eval_module
 from starcli.cli import train as train_module
 

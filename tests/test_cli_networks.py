@@ -8,8 +8,8 @@ import torch
 from conftest import run_here
 from PIL import Image
 
-from starcli import checkpoint
-from starcli.hashes import file_sha256
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.hashes import file_sha256
 
 MINE = '''
 import torch

@@ -8,7 +8,7 @@ import torch
 from conftest import run_here
 from safetensors.torch import load_file
 
-from starcli.checkpoint import read_metadata
+from starcli.checkpoints.checkpoint import read_metadata
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 from conftest import run_here
 from safetensors.torch import load_file
 
-from starcli.checkpoint import read_metadata
+from starcli.checkpoints.checkpoint import read_metadata
+from starcli.checkpoints.hashes import file_sha256
 from starcli.cli.starlight import Run
-from starcli.hashes import file_sha256
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from conftest import TRAIN, run_here
 from safetensors.torch import load_file
 
-from starcli.checkpoint import read_metadata
+from starcli.checkpoints.checkpoint import read_metadata
 
 KEYS = {"schema", "type", "output", "seed", "arch", "data", "train", "validation", "test"}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TRAIN, run_here
 
-from starcli.checkpoint import read
+from starcli.checkpoints.checkpoint import read
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
 from starcli.training.pieces import cut, own, pieces_per_step

@@ -10,7 +10,7 @@ from data_support import write_idx
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from starcli.checkpoint import read
+from starcli.checkpoints.checkpoint import read
 
 SMALL = ("--arch", "mlp", "--arch-arg", "hidden_dim=4", "--epochs", 1)
 

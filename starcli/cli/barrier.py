@@ -17,7 +17,7 @@ from starcli.cli.outputs import figure
 from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:
-    from starcli.checkpoint import Checkpoint
+    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.measuring import Measure
     from starcli.path import Barrier
     from starcli.provenance import Stamp

@@ -41,7 +41,7 @@ def convert(
     put before all names, as Lightning does, is then left out. With --plain, or to a .pt file, it is the bare state dict
     as it is. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running code in them.
     """
-    from starcli.converting import facts_of, is_pickled, named_as_fits, read_any, told_by, write_plain
+    from starcli.checkpoints.convert import facts_of, is_pickled, named_as_fits, read_any, told_by, write_plain
     from starcli.provenance import plan
     from starcli.workspace import workspace_of
 

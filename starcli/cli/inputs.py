@@ -9,7 +9,7 @@ from starcli.errors import StarcliError, few
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.checkpoint import Checkpoint, SpecRecord
+    from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
     from starcli.cli.bars import Bars
     from starcli.runtime.progress import Progress
     from starcli.workspace import Workspace
@@ -25,7 +25,7 @@ def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Ch
     `distinct` refuses the same weights under two names as well: a set of solutions has no repeats. What compares
     models admits them: an alignment may have found that two models are one.
     """
-    from starcli.checkpoint import read_all
+    from starcli.checkpoints.checkpoint import read_all
 
     refuse_repeats([path for group in groups for path in group])
     if distributed.launched() > 1 and any(str(path) == STDIN for group in groups for path in group):

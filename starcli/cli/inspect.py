@@ -13,7 +13,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import on_disk
 
 if TYPE_CHECKING:
-    from starcli.lineage import Description
+    from starcli.checkpoints.lineage import Description
 
 COLUMNS = (
     Column("file", "file"),
@@ -40,7 +40,7 @@ def inspect_(
     ] = False,
 ) -> None:
     """Say what a checkpoint is, how it was made and from what. Needs no torch, reads no weights unless to verify."""
-    from starcli.lineage import describe
+    from starcli.checkpoints.lineage import describe
 
     broken: list[str] = []
     with common.session() as (watch, results):

@@ -13,7 +13,7 @@ from starcli.runtime import distributed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from starcli.checkpoint import Metadata
+    from starcli.checkpoints.checkpoint import Metadata
     from starcli.cli.bars import Bars
     from starcli.provenance import Plan
 from starcli.files.metrics_log import MetricsLog
@@ -54,7 +54,7 @@ class Job:
         return StateFile(self.path, self.plan.run_id, force=self.force, facts=facts, differences=self._differences)
 
     def _differences(self, facts: Mapping[str, Any]) -> list[str]:
-        from starcli.checkpoint import Metadata
+        from starcli.checkpoints.checkpoint import Metadata
 
         return self.plan.differences(Metadata.model_validate(facts))
 
@@ -89,7 +89,7 @@ class Job:
     def _write(
         self, tensors: "Mapping[str, Tensor]", history: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
     ) -> "Metadata":
-        from starcli import checkpoint
+        from starcli.checkpoints import checkpoint
 
         if history and not to_stdout(self.path):
             MetricsLog(self.path).replace(history)

@@ -17,7 +17,7 @@ from starcli.runtime import distributed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from starcli.checkpoint import AlignedTo, Checkpoint
+    from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
     from starcli.provenance import Plan
     from starcli.star.starlight import Star
     from starcli.workspace import Workspace
@@ -85,7 +85,7 @@ class Keeper:
 
     def keep(self, found: "Star", job: Job) -> None:
         """Write each source as training permuted it last."""
-        from starcli import checkpoint
+        from starcli.checkpoints import checkpoint
 
         paths = self.places[job.path]
         make_directory(paths[0].parent)
@@ -113,8 +113,8 @@ class Keeper:
 
     def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
         """What a permuted source says of the star that it was aligned to."""
-        from starcli.checkpoint import AlignedTo
-        from starcli.hashes import weights_sha256
+        from starcli.checkpoints.checkpoint import AlignedTo
+        from starcli.checkpoints.hashes import weights_sha256
         from starcli.measuring import inner_product
 
         if self.method is None:

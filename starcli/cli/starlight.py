@@ -36,7 +36,7 @@ from starcli.errors import StarcliError
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.checkpoint import Checkpoint
+    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.star.starlight import Star
     from starcli.training.recipe import Recipe
     from starcli.workspace import Workspace
@@ -142,7 +142,7 @@ class Run:
 
     def all(self, kind: Any) -> Iterator[Made]:
         """Make the files that are not there yet, in the order of the seeds."""
-        from starcli.checkpoint import Checkpoint, read
+        from starcli.checkpoints.checkpoint import Checkpoint, read
 
         paths, places = self.search.outputs()
         jobs = self._jobs(kind, paths)

@@ -20,7 +20,7 @@ from starcli.files.cache import hash_json
 from starcli.files.state import StateFile
 
 if TYPE_CHECKING:
-    from starcli.checkpoint import Metadata
+    from starcli.checkpoints.checkpoint import Metadata
     from starcli.training.recipe import Recipe
     from starcli.workspace import Workspace
 

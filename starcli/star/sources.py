@@ -15,7 +15,7 @@ from torch import Tensor
 
 from starcli import modes
 from starcli.archspec.resolved import Resolved
-from starcli.checkpoint import Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.matching.weight import match_many
 from starcli.models.flat import FlatNetwork

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from starcli import checkpoint
+from starcli.checkpoints import checkpoint
 from starcli.files.safetensors import BYTES_PER_ELEMENT
 from starcli.training.recipe import Recipe
 

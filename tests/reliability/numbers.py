@@ -55,7 +55,7 @@ def _no_solution(directory: Path) -> list[str]:
 
 def _stale(directory: Path) -> list[str]:
     """A network with BatchNorm whose statistics are those of other weights."""
-    from starcli import checkpoint
+    from starcli.checkpoints import checkpoint
 
     command(["train", *NARROW, *SHORT, "-o", "bn.safetensors"], directory)
     found = checkpoint.read(directory / "bn.safetensors")

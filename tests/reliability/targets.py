@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from starcli import archspec, checkpoint, converting
+from starcli import archspec
 from starcli.archspec.parsing import GrammarError, parse_axis
 from starcli.archspec.resolved import Resolved
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.convert import read_any
 from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
@@ -103,7 +105,7 @@ def _header(path: Path) -> None:
 def _pickle(path: Path) -> None:
     """A pickle in a sound archive, so that no sum fails before it is read."""
     path.write_bytes(pickles.torch_zip(path.read_bytes()))
-    converting.read_any(path)
+    read_any(path)
 
 
 def _recipe(path: Path) -> None:
@@ -166,7 +168,7 @@ def targets() -> Iterator[Target]:
     yield Target("axis expression", list(AXES), _axis)
     yield Target("recipe", [RECIPE], _recipe, ".yaml")
     yield Target("permutation", [_permutation_file()], readers.read_permutation, ".safetensors")
-    yield Target("PyTorch file", [pickled, _legacy(weights)], converting.read_any, ".pt")
+    yield Target("PyTorch file", [pickled, _legacy(weights)], read_any, ".pt")
     yield Target("pickle", [pickles.member(pickled, "data.pkl")], _pickle, ".pt")
     yield Target("state", [pickles.saved(state)], readers.read_state, ".state")
     yield Target("npz", [_npz(packed=False), _npz(packed=True)], readers.read_data, ".npz")

@@ -62,7 +62,7 @@ def quiet_import() -> None:
     import PIL.Image
     import pydantic  # noqa: F401
 
-    from starcli import converting, data, lineage, permuting, specs, workspace  # noqa: F401
+    from starcli.checkpoints import lineage  # noqa: F401
     from starcli.training import recipe  # noqa: F401
 
     PIL.Image.init()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from starcli import converting
+from starcli.checkpoints.convert import read_any
 from starcli.training import recipe
 
 from .arrays import IDX, archives, idx_directory
@@ -54,7 +54,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield "archspec", Case(name, _file("x.yaml", content), read_spec, True)
     for name in payloads(Path()):
         harmless = name.startswith("tuples")
-        yield "PyTorch file", Case(name, _marked("x.pt", name, payloads), converting.read_any, harmless)
+        yield "PyTorch file", Case(name, _marked("x.pt", name, payloads), read_any, harmless)
         yield "state", Case(name, _marked("x.safetensors.state", name, payloads), read_state)
     for name in archives(Path()):
         yield "npz", Case(name, _marked("x.npz", name, archives), read_data)

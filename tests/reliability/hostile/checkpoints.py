@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from starcli import archspec, checkpoint
-from starcli.hashes import weights_sha256
+from starcli import archspec
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.hashes import weights_sha256
 from starcli.proof import Proof
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import torch
 
-from starcli import archspec, checkpoint, lineage, permuting
+from starcli import archspec, permuting
 from starcli.archspec.resolved import Resolved
+from starcli.checkpoints import checkpoint, lineage
 from starcli.data.dataset import open_data
 from starcli.files.state import StateFile
 from starcli.proof import Proof

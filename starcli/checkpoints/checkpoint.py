@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from starcli import __version__
+from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.write import write_tensors
-from starcli.hashes import file_sha256, weights_sha256
 from starcli.runtime.memory import uncollected
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoint import Ancestor, Metadata, Sha256, read_metadata
+from starcli.checkpoints.checkpoint import Ancestor, Metadata, Sha256, read_metadata
+from starcli.checkpoints.hashes import file_sha256
 from starcli.errors import StarcliError
 from starcli.files.safetensors import Header
-from starcli.hashes import file_sha256
 
 MAXIMUM_DEPTH = 100
 """Generations that are followed: a file whose ancestors go in a circle was not written by us."""

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from starcli import checkpoint
-from starcli.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
+from starcli.checkpoints.hashes import DTYPES
 from starcli.errors import StarcliError
 from starcli.files import pickles
 from starcli.files.safetensors import PICKLED
 from starcli.files.write import refuse, write_atomically, write_tensors
-from starcli.hashes import DTYPES
 
 T = TypeVar("T")
 
