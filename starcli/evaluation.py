@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from starcli import modes
 from starcli.batchnorm import Folding
 from starcli.errors import few
+from starcli.models import modes
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size, statistics_names
 
 if TYPE_CHECKING:
     from starcli.data.splits import Split
-    from starcli.models.flat import FlatNetwork
+    from starcli.models.flat_network import FlatNetwork
     from starcli.workspace import Workspace
 
 __all__ = [

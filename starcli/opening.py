@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import DataRecord
-from starcli.data import needs_path, parse_name
 from starcli.data.dataset import Dataset, open_data
+from starcli.data.names import needs_path, parse_name
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:

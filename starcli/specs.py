@@ -79,7 +79,7 @@ def _look_up(
     file: Path | None,
     record: SpecRecord | None,
 ) -> tuple[str, Resolved]:
-    from starcli.models import specification
+    from starcli.models.build import specification
 
     if file is not None:
         variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from starcli import __version__, archspec, models
+from starcli import __version__, archspec
 from starcli.agreement import unsaid_words
 from starcli.archspec.resolved import Resolved
 from starcli.checkpoints import checkpoint
@@ -17,6 +17,7 @@ from starcli.derive.branches import subject
 from starcli.derive.folding import to_yaml
 from starcli.derive.main import Derived, derive, derive_and_prove
 from starcli.errors import StarcliError
+from starcli.models.build import build_network, specification
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.proof import Proof, prove
 from starcli.registry import ARCHITECTURES
@@ -54,9 +55,9 @@ class Network:
         dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
         trusted = choices.arch is not None
         complete = fitted(name, arguments, shape, trusted=trusted)
-        module = models.build(name, trusted=trusted, **complete)
+        module = build_network(name, trusted=trusted, **complete)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
-        spec, variables = models.specification(name, complete) or (None, {})
+        spec, variables = specification(name, complete) or (None, {})
         return cls(name, module, (example(shape, dtype),), {**integers, **variables}, spec)
 
     @property

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from starcli import modes
 from starcli.errors import StarcliError
+from starcli.models import modes
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli import models
 from starcli.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
-from starcli.data import needs_path
 from starcli.data.dataset import Dataset
+from starcli.data.names import needs_path
 from starcli.errors import StarcliError
-from starcli.models.external import code_of
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network, complete_arguments, outline_of, runnable, tried
+from starcli.models.external import code_of, is_external
+from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.opening import open_agreed, open_chosen, record_of
 from starcli.runtime.memory import keep_freed_memory
@@ -95,7 +95,7 @@ class Workspace:
         return FlatNetwork(self._build(generator), memory_format=layout).to(self.device)
 
     def _build(self, generator: torch.Generator | None = None) -> torch.nn.Module:
-        return models.build(
+        return build_network(
             self.architecture.name,
             generator=generator,
             trusted=self.choices.arch is not None,
@@ -104,15 +104,15 @@ class Workspace:
 
     def outline(self) -> torch.nn.Module:
         """The network for its names and shapes alone: on the meta device where the architecture is ours."""
-        if models.is_external(self.architecture.name):
+        if is_external(self.architecture.name):
             return self._build()
-        return models.outline(self.architecture.name, **self.architecture.arguments)
+        return outline_of(self.architecture.name, **self.architecture.arguments)
 
     @cached_property
     def code(self) -> str:
         """A hash of the code of a network from outside the registry, else empty (see `external.code_of`)."""
         name = self.architecture.name
-        return code_of(name, self._build()) if models.is_external(name) else ""
+        return code_of(name, self._build()) if is_external(name) else ""
 
     @cached_property
     def spec(self) -> Proved:
@@ -140,7 +140,7 @@ def new_workspace(choices: Choices) -> Workspace:
     architecture = _chosen(choices.arch, choices, record)
     device = choose_device(choices.device)
     workspace = Workspace(architecture, record, device, choices.precision, choices, opened=dataset)
-    choose_threads(models.runnable(workspace.outline()), workspace.example(), choices.threads)
+    choose_threads(runnable(workspace.outline()), workspace.example(), choices.threads)
     keep_freed_memory()
     return workspace
 
@@ -212,7 +212,7 @@ def _chosen(
     """
     shape = tuple(data.input_shape)
     given = {**recorded, **choices.arch_args}
-    arguments = models.complete(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
+    arguments = complete_arguments(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
     return Architecture(name=name, arguments=arguments, input_shape=list(shape))
 
 
@@ -223,7 +223,7 @@ def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
     if data and choices.data is None and record is not None and needs_path(record.name):
         problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
     if architecture is not None and choices.arch in (None, architecture.name):
-        if choices.arch is None and models.is_external(architecture.name):
+        if choices.arch is None and is_external(architecture.name):
             problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
         problems += unsaid_words(architecture, choices.arch_args)
     if problems:
@@ -237,10 +237,10 @@ def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.n
     """
     outline = workspace.outline()
     refuse_misfits(checkpoints, outline.state_dict(), workspace.architecture.name)
-    network = models.runnable(outline)
+    network = runnable(outline)
     name, data = workspace.architecture.name, workspace.data
     if data is None:
-        models.tried(name, network, workspace.example())
+        tried(name, network, workspace.example())
     else:
-        models.tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
+        tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
     return network

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from starcli import models
 from starcli.archspec.library import shipped
 from starcli.archspec.resolved import Resolved
+from starcli.models.build import build_network, complete_arguments, outline_of, specification
 from starcli.proof import prove
 from starcli.registry import ARCHITECTURES
 
@@ -115,7 +115,7 @@ FULL: dict[str, tuple[str, dict[str, Any], float]] = {
 
 
 def resolve(name: str, arguments: dict[str, Any], network: nn.Module) -> Resolved:
-    found = models.specification(name, arguments)
+    found = specification(name, arguments)
     assert found is not None
     spec, variables = found
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
@@ -147,7 +147,7 @@ def shrunk(network: nn.Module, by: int) -> nn.Module:
 def test_every_archspec_is_tried() -> None:
     tried = set()
     for case in CASES.values():
-        found = models.specification(case.name, case.arguments)
+        found = specification(case.name, case.arguments)
         assert found is not None
         tried.add(found[0].source)
     assert len(tried) == len(shipped())
@@ -157,8 +157,8 @@ def test_every_archspec_is_tried() -> None:
 @pytest.mark.parametrize("label", CASES)
 def test_proved_and_counted(label: str) -> None:
     case = CASES[label]
-    arguments = models.complete(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
-    network = models.build(case.name, **arguments)
+    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    network = build_network(case.name, **arguments)
     if case.shrink > 1:
         network = shrunk(network, case.shrink)
     resolved = resolve(case.name, arguments, network)
@@ -173,7 +173,7 @@ def test_proved_and_counted(label: str) -> None:
 @pytest.mark.parametrize("label", FULL)
 def test_counted_at_published_sizes(label: str) -> None:
     name, arguments, count = FULL[label]
-    resolved = resolve(name, arguments, models.outline(name, **arguments))
+    resolved = resolve(name, arguments, outline_of(name, **arguments))
     assert resolved.log10_symmetries() == pytest.approx(count, rel=1e-9)
     # all but the biases of the last layer has an axis that moves
     assert resolved.movable() > 0.99
@@ -197,8 +197,8 @@ class Small:
     @classmethod
     def of(cls, label: str) -> "Small":
         case = CASES[label]
-        arguments = models.complete(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
-        network = models.build(case.name, **arguments)
+        arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+        network = build_network(case.name, **arguments)
         network = shrunk(network, case.shrink) if case.shrink > 1 else network
         example = torch.randn(2, *case.input_shape, generator=torch.Generator().manual_seed(1))
         return cls(network, resolve(case.name, arguments, network), example)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from starcli import models
 from starcli.batchnorm import Folding
+from starcli.models.build import build_network, complete_arguments
 
 
 def generic(network: nn.Module) -> nn.Module:
@@ -84,8 +84,8 @@ def test_weights_and_statistics_of_the_moment_are_folded() -> None:
 
 @pytest.mark.parametrize("name", ["resnet", "resnet18-cifar", "vgg11-bn"])
 def test_our_networks_with_their_norms_folded(name: str) -> None:
-    arguments = models.complete(name, {}, input_shape=(3, 32, 32), num_classes=10)
-    network = models.build(name, generator=torch.Generator().manual_seed(0), **arguments).eval()
+    arguments = complete_arguments(name, {}, input_shape=(3, 32, 32), num_classes=10)
+    network = build_network(name, generator=torch.Generator().manual_seed(0), **arguments).eval()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = network(x)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from starcli.data import needs_path, parse_name
 from starcli.data import splits as splits_module
 from starcli.data.dataset import open_data
+from starcli.data.names import needs_path, parse_name
 from starcli.data.partition import held_out_fifth
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.errors import StarcliError

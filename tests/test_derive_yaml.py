@@ -5,11 +5,11 @@ import pytest
 import torch
 from test_archspecs_shipped import CASES, resolve, shrunk
 
-from starcli import models
 from starcli.archspec.compare import same_symmetries
 from starcli.archspec.spec import parse
 from starcli.derive.folding import fold, to_yaml
 from starcli.derive.main import derive
+from starcli.models.build import build_network, complete_arguments
 
 torch.set_num_threads(1)
 
@@ -45,8 +45,8 @@ def test_yaml_reads_back_as_the_same(make):
 @pytest.mark.parametrize("label", CASES)
 def test_hand_written_and_derived_specs_describe_the_same_symmetries(label):
     case = CASES[label]
-    arguments = models.complete(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
-    network = models.build(case.name, **arguments)
+    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    network = build_network(case.name, **arguments)
     network = shrunk(network, case.shrink) if case.shrink > 1 else network
     derived = derive(network, (torch.rand(2, *case.input_shape),)).resolved
     assert same_symmetries(resolve(case.name, arguments, network), derived) == []

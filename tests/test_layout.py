@@ -50,13 +50,13 @@ def test_only_the_command_line_knows_its_framework(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=name_of)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").rglob("*.py")), ids=name_of)
 def test_commands_are_light_and_do_not_import_each_other(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert not {name.split(".")[0] for name in top_level(tree)} & HEAVY
-    commands = {p.stem for p in (PACKAGE / "cli").glob("*.py") if "@command(" in p.read_text()}
+    commands = {p.stem for p in (PACKAGE / "cli").rglob("*.py") if "@command(" in p.read_text()}
     if path.stem in commands:
-        others = {f"starcli.cli.{command}" for command in commands - {path.stem}}
+        others = {f"starcli.cli.commands.{command}" for command in commands - {path.stem}}
         assert not others & set(imports(tree))
 
 

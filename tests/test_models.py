@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from starcli import models
 from starcli.errors import StarcliError
+from starcli.models.build import build_network, complete_arguments, outline_of, specification
 from starcli.models.initialise import drawing_from
 from starcli.registry import ACTIVATIONS, ARCHITECTURES
 
@@ -67,7 +67,7 @@ def reference_tensor(key: str, shape: list[int]) -> torch.Tensor:
 @pytest.mark.parametrize("entry", REFERENCE)
 def test_published_networks_are_reproduced(entry: str) -> None:
     reference = REFERENCE[entry]
-    network = models.build(OURS.get(entry, entry), **reference["args"]).double().eval()
+    network = build_network(OURS.get(entry, entry), **reference["args"]).double().eval()
     state = network.state_dict()
     assert [[key, list(tensor.shape)] for key, tensor in state.items()] == reference["keys"]
     network.load_state_dict({key: reference_tensor(key, shape) for key, shape in reference["keys"]})
@@ -85,10 +85,10 @@ def test_every_registered_architecture_is_tried() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_complete_then_build(name: str) -> None:
     arguments, shape = SMALL[name]
-    complete = models.complete(name, arguments, input_shape=shape, num_classes=7)
+    complete = complete_arguments(name, arguments, input_shape=shape, num_classes=7)
     assert json.loads(json.dumps(complete)) == complete
-    assert models.complete(name, complete, input_shape=shape, num_classes=7) == complete
-    network = models.build(name, **complete)
+    assert complete_arguments(name, complete, input_shape=shape, num_classes=7) == complete
+    network = build_network(name, **complete)
     assert network(torch.randn(2, *shape)).shape == (2, 7)
     assert all(p.dtype is torch.float32 and p.requires_grad for p in network.parameters())
 
@@ -97,10 +97,10 @@ def test_complete_then_build(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SMALL.keys() - {"resnet50"}))
 def test_initial_weights_come_from_the_generator_alone(name: str) -> None:
     arguments, shape = SMALL[name]
-    complete = models.complete(name, arguments, input_shape=shape, num_classes=7)
+    complete = complete_arguments(name, arguments, input_shape=shape, num_classes=7)
     before = torch.get_rng_state()
     first, second, other = (
-        models.build(name, generator=torch.Generator().manual_seed(seed), **complete) for seed in (3, 3, 4)
+        build_network(name, generator=torch.Generator().manual_seed(seed), **complete) for seed in (3, 3, 4)
     )
     assert torch.equal(torch.get_rng_state(), before)
     pairs = list(zip(first.parameters(), second.parameters(), other.parameters(), strict=True))
@@ -114,18 +114,18 @@ def test_torchvision_keeps_its_own_initialisation() -> None:
     generator = torch.Generator().manual_seed(5)
     with drawing_from(torch.Generator().manual_seed(5)):
         expected = torchvision.models.resnet18(weights=None, num_classes=3)
-    network = models.build("resnet18", generator=generator, num_classes=3)
+    network = build_network("resnet18", generator=generator, num_classes=3)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), expected.parameters(), strict=True))
 
 
 def test_a_generator_moves_on_and_threads_do_not_mix() -> None:
     generator = torch.Generator().manual_seed(0)
-    one, two = (models.build("mlp", generator=generator) for _ in range(2))
+    one, two = (build_network("mlp", generator=generator) for _ in range(2))
     assert not torch.equal(one.fc1.weight, two.fc1.weight)
     found: dict[int, torch.Tensor] = {}
 
     def draw(seed: int) -> None:
-        found[seed] = models.build("mlp", generator=torch.Generator().manual_seed(seed), depth=20).fc2.weight
+        found[seed] = build_network("mlp", generator=torch.Generator().manual_seed(seed), depth=20).fc2.weight
 
     threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -133,13 +133,13 @@ def test_a_generator_moves_on_and_threads_do_not_mix() -> None:
     for thread in threads:
         thread.join()
     for seed, weight in found.items():
-        alone = models.build("mlp", generator=torch.Generator().manual_seed(seed), depth=20)
+        alone = build_network("mlp", generator=torch.Generator().manual_seed(seed), depth=20)
         assert torch.equal(alone.fc2.weight, weight)
 
 
 def test_the_mlp_keeps_its_three_conventions_of_normalisation() -> None:
     def norms(**arguments: object) -> list[str]:
-        network = models.build("mlp", depth=3, **arguments)
+        network = build_network("mlp", depth=3, **arguments)
         return [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm1d)]
 
     assert norms() == ["hidden_layers.0.1", "hidden_layers.1.1"]
@@ -149,8 +149,8 @@ def test_the_mlp_keeps_its_three_conventions_of_normalisation() -> None:
 
 def test_a_linear_mlp_is_linear() -> None:
     arguments = {"activation": "identity", "bias": False, "hidden_dim": 4}
-    values = models.complete("mlp", arguments, input_shape=(2,), num_classes=2)
-    network = models.build("mlp", **values)
+    values = complete_arguments("mlp", arguments, input_shape=(2,), num_classes=2)
+    network = build_network("mlp", **values)
     a, b = torch.randn(2, 5, 2)
     assert torch.allclose(network(a + 3 * b), network(a) + 3 * network(b), atol=1e-6)
 
@@ -159,8 +159,8 @@ def test_a_linear_mlp_is_linear() -> None:
 @pytest.mark.parametrize("name", ["mlp", "vgg11-bn", "resnet18-cifar", "resnet", "wrn", "densenet40-12", "vit"])
 def test_activations_by_name(name: str, activation: str) -> None:
     small, shape = SMALL[name]
-    arguments = models.complete(name, {**small, "activation": activation}, input_shape=shape, num_classes=3)
-    network = models.build(name, **arguments)
+    arguments = complete_arguments(name, {**small, "activation": activation}, input_shape=shape, num_classes=3)
+    network = build_network(name, **arguments)
     expected = type(getattr(nn, ACTIVATIONS[activation].target.split(":")[1])())
     kinds = {type(getattr(nn, entry.target.split(":")[1])()) for entry in ACTIVATIONS.values()} - {nn.Identity}
     used = {type(module) for module in network.modules()} & kinds
@@ -169,8 +169,8 @@ def test_activations_by_name(name: str, activation: str) -> None:
 
 
 def test_the_quickstarts_network_has_20_thousand_parameters() -> None:
-    arguments = models.complete("resnet", {}, input_shape=(1, 8, 8), num_classes=10)
-    count = sum(p.numel() for p in models.outline("resnet", **arguments).parameters())
+    arguments = complete_arguments("resnet", {}, input_shape=(1, 8, 8), num_classes=10)
+    count = sum(p.numel() for p in outline_of("resnet", **arguments).parameters())
     assert 19_000 < count < 21_000
 
 
@@ -199,7 +199,7 @@ def test_the_quickstarts_network_has_20_thousand_parameters() -> None:
 )
 def test_wrong_arguments_are_named(name: str, arguments: dict[str, object], words: list[str]) -> None:
     with pytest.raises(StarcliError) as caught:
-        models.build(name, **arguments)
+        build_network(name, **arguments)
     for word in words:
         assert word in str(caught.value)
 
@@ -219,13 +219,13 @@ def test_data_that_do_not_fit(
     name: str, arguments: dict[str, object], shape: tuple[int, ...], words: list[str]
 ) -> None:
     with pytest.raises(StarcliError) as caught:
-        models.complete(name, arguments, input_shape=shape, num_classes=7)
+        complete_arguments(name, arguments, input_shape=shape, num_classes=7)
     for word in words:
         assert word in str(caught.value)
 
 
 def test_more_classes_than_the_data_have_are_allowed() -> None:
-    assert models.complete("mlp", {"num_classes": 9}, input_shape=(5,), num_classes=7)["num_classes"] == 9
+    assert complete_arguments("mlp", {"num_classes": 9}, input_shape=(5,), num_classes=7)["num_classes"] == 9
 
 
 def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,11 +238,11 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
         "def broken():\n    raise KeyError('gone')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    arguments = models.complete("own_models:net", {"width": 6}, input_shape=(1, 9, 9), num_classes=5, trusted=True)
+    arguments = complete_arguments("own_models:net", {"width": 6}, input_shape=(1, 9, 9), num_classes=5, trusted=True)
     assert arguments == {"in_chans": 1, "num_classes": 5, "width": 6}
-    network = models.build("own_models:net", trusted=True, **arguments)
+    network = build_network("own_models:net", trusted=True, **arguments)
     assert network(torch.zeros(2, 1, 9, 9)).shape == (2, 5)
-    assert models.specification("own_models:net", arguments) is None
+    assert specification("own_models:net", arguments) is None
     for name, given, word in (
         ("own_models:nett", {}, "did you mean net?"),
         ("own_models:text", {}, "made a str"),
@@ -255,29 +255,31 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
         if name.startswith("timm") and __import__("importlib.util").util.find_spec("timm"):
             continue
         with pytest.raises(StarcliError, match=word.replace("?", r"\?")):
-            models.build(name, trusted=True, **given)
+            build_network(name, trusted=True, **given)
 
 
 def test_torchvision_by_name() -> None:
-    arguments = models.complete("torchvision:squeezenet1_1", {}, input_shape=(3, 64, 64), num_classes=4, trusted=True)
+    arguments = complete_arguments(
+        "torchvision:squeezenet1_1", {}, input_shape=(3, 64, 64), num_classes=4, trusted=True
+    )
     assert arguments == {"num_classes": 4}
-    assert models.build("torchvision:squeezenet1_1", trusted=True, **arguments)(torch.zeros(1, 3, 64, 64)).shape == (
+    assert build_network("torchvision:squeezenet1_1", trusted=True, **arguments)(torch.zeros(1, 3, 64, 64)).shape == (
         1,
         4,
     )
     with pytest.raises(StarcliError, match="does not admit inputs of 1x28x28"):
-        models.complete("torchvision:squeezenet1_1", {}, input_shape=(1, 28, 28), num_classes=4, trusted=True)
+        complete_arguments("torchvision:squeezenet1_1", {}, input_shape=(1, 28, 28), num_classes=4, trusted=True)
 
 
 def test_outlines_import_no_compiler_and_run_once_they_have_values() -> None:
     """torchvision's own networks import it by themselves."""
-    lines = ["import sys, torch; from starcli import models"]
+    lines = ["import sys, torch; from starcli.models import build"]
     for name, (arguments, shape) in SMALL.items():
         if name in ("resnet18", "resnet50"):
             continue
         inputs = {"mlp": "input_size=64"}.get(name, f"in_channels={shape[0]}")
         given = f"{name!r}, **{arguments}, {inputs}" + (f", image_size={list(shape[1:])}" if name[:3] == "vgg" else "")
-        lines.append(f"network = models.runnable(models.outline({given}))")
+        lines.append(f"network = build.runnable(build.outline_of({given}))")
         lines.append("assert not any(tensor.is_meta for tensor in network.state_dict().values())")
         lines.append(f"network.eval()(torch.zeros{(2, *shape)})" if name != "vit" else "")
     lines.append("assert not {'sympy', 'torch._dynamo'} & set(sys.modules)")

@@ -5,15 +5,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from starcli import models
 from starcli.errors import StarcliError
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network
+from starcli.models.flat_network import FlatNetwork
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def network(seed: int = 0) -> nn.Module:
-    return models.build("resnet", generator=torch.Generator().manual_seed(seed), width=4, in_channels=1, num_classes=3)
+    return build_network("resnet", generator=torch.Generator().manual_seed(seed), width=4, in_channels=1, num_classes=3)
 
 
 def batch() -> tuple[Tensor, Tensor]:

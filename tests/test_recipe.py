@@ -11,25 +11,25 @@ from hypothesis import strategies as st
 
 from starcli.errors import StarcliError
 from starcli.registry import ARCHITECTURES, DATASETS
-from starcli.training.recipe import Recipe, load, shipped
+from starcli.training.recipe import Recipe, load, shipped_recipes
 from starcli.training.schedule import learning_rate
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_load_and_name_what_exists(name):
     recipe = load(name)
     assert recipe.arch is None or recipe.arch in ARCHITECTURES
     assert recipe.data is None or recipe.data in DATASETS
-    assert shipped()[name]
+    assert shipped_recipes()[name]
     assert Recipe(**recipe.settings()).settings() == recipe.settings()
 
 
-@pytest.mark.parametrize("name", [name for name in shipped() if load(name).arch])
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load(name).arch])
 def test_shipped_arguments_fit_their_architecture(name):
-    from starcli.models import outline
+    from starcli.models.build import outline_of
 
     recipe = load(name)
-    outline(recipe.arch, **recipe.arch_args)
+    outline_of(recipe.arch, **recipe.arch_args)
 
 
 def test_the_default_recipe_is_what_the_fields_say():
@@ -54,7 +54,7 @@ def test_published_facts():
 
 
 def test_listing_needs_no_torch():
-    code = "import sys; from starcli.training.recipe import load, shipped; load(list(shipped())[0])"
+    code = "import sys; from starcli.training.recipe import load, shipped_recipes; load(list(shipped_recipes())[0])"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 

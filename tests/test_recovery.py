@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from starcli import models
 from starcli.archspec.resolved import Resolved
 from starcli.matching.weight import distances, match_weights
+from starcli.models.build import build_network, complete_arguments, specification
 from starcli.permutation import Permutation
 from starcli.registry import ARCHITECTURES
 
@@ -57,8 +57,8 @@ CASES = {
 
 def trained(name: str, case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Resolved]:
     """The state of the network of `case` before and after it learned, and its spec."""
-    arguments = models.complete(name, case.arguments or {}, input_shape=case.shape, num_classes=CLASSES)
-    network = models.build(name, generator=torch.Generator().manual_seed(1), **arguments)
+    arguments = complete_arguments(name, case.arguments or {}, input_shape=case.shape, num_classes=CLASSES)
+    network = build_network(name, generator=torch.Generator().manual_seed(1), **arguments)
     first = copied(network)
     generator = torch.Generator().manual_seed(2)
     patterns = torch.randn(CLASSES, *case.shape, generator=generator)
@@ -69,7 +69,7 @@ def trained(name: str, case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]
         optimizer.zero_grad()
         cross_entropy(network(patterns[labels] + noise), labels).backward()
         optimizer.step()
-    found = models.specification(name, arguments)
+    found = specification(name, arguments)
     assert found is not None
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     return first, copied(network), found[0].resolve(shapes, found[1], [key for key, _ in network.named_buffers()])

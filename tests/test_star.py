@@ -5,10 +5,10 @@ import torch
 from torch.nn.functional import cross_entropy
 from training_support import Memory, Stopping, small
 
-from starcli import models
 from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
 from starcli.measuring import inner_product
+from starcli.models.build import build_network
 from starcli.permutation import Permutation
 from starcli.runtime.progress import Interrupted
 from starcli.star import sources as sources_module
@@ -120,7 +120,7 @@ def test_at_t_0_a_star_is_plain_training(resnet, resnets):
     """To the bit, from the same first weights and in the same order of the data."""
     star = starlight(resnet, resnets, RECIPE, 3, sampling=lambda _: 0.0, method=None)
     plain = train(resnet, RECIPE, substream(3, "star"))
-    learnable = [name for name, _ in models.build("resnet", **resnet.arguments).named_parameters()]
+    learnable = [name for name, _ in build_network("resnet", **resnet.arguments).named_parameters()]
     assert all(torch.equal(star.tensors[name], plain.tensors[name]) for name in learnable)
     assert [row["loss"] for row in star.history] == [row["loss"] for row in plain.history]
 

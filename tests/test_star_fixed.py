@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from training_support import Small, small
 
-from starcli import models
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network
+from starcli.models.flat_network import FlatNetwork
 from starcli.permutation import Permutation
 from starcli.star import sources as sources_module
 from starcli.star.sources import Source, fixed_in_training
@@ -24,7 +24,7 @@ class Frozen(Small):
     """Networks whose first layer stays as it was drawn."""
 
     def network(self, seed=None):
-        network = models.build(self.name, generator=torch.Generator().manual_seed(seed or 0), **self.arguments)
+        network = build_network(self.name, generator=torch.Generator().manual_seed(seed or 0), **self.arguments)
         network.fc1.requires_grad_(False)
         return FlatNetwork(network)
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from training_support import Memory, Stopping, small
 
-from starcli import models
 from starcli.errors import StarcliError
+from starcli.models.build import build_network
 from starcli.runtime.progress import Interrupted
 from starcli.training.engine import steps_per_epoch
 from starcli.training.loop import train
@@ -37,7 +37,7 @@ def same(first, second):
 
 def by_hand(workspace, recipe, seed):
     """The textbook loop: torch's optimiser over separate parameters, the same order of the data."""
-    network = models.build(workspace.name, generator=torch.Generator().manual_seed(seed), **workspace.arguments)
+    network = build_network(workspace.name, generator=torch.Generator().manual_seed(seed), **workspace.arguments)
     options = {"lr": recipe.rate, "weight_decay": recipe.weight_decay, "foreach": False}
     if recipe.optimizer == "sgd":
         options |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from training_support import Small, Stopping, small
 
-from starcli.models.flat import FlatNetwork
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.training.engine import Run
 from starcli.training.loop import Plain

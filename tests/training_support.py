@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from starcli import models
 from starcli.archspec.resolved import Resolved
 from starcli.data.dataset import Dataset, open_data
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network, complete_arguments, specification
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import Progress
 
 
@@ -33,12 +33,12 @@ class Small:
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return FlatNetwork(models.build(self.name, generator=generator, **self.arguments))
+        return FlatNetwork(build_network(self.name, generator=generator, **self.arguments))
 
     @cached_property
     def spec(self) -> Spec:
-        network = models.build(self.name, **self.arguments)
-        found = models.specification(self.name, self.arguments)
+        network = build_network(self.name, **self.arguments)
+        found = specification(self.name, self.arguments)
         assert found is not None
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         return Spec(found[0].resolve(shapes, found[1], [name for name, _ in network.named_buffers()]))
@@ -47,7 +47,7 @@ class Small:
 def small(name: str = "mlp", *, limit: int = 200, val_fraction: float = 0.0, **arguments: Any) -> Small:
     """A workspace on `limit` digits."""
     dataset = open_data("digits", limit=limit, val_fraction=val_fraction)
-    complete = models.complete(name, arguments, input_shape=dataset.input_shape, num_classes=dataset.num_classes)
+    complete = complete_arguments(name, arguments, input_shape=dataset.input_shape, num_classes=dataset.num_classes)
     return Small(name, complete, dataset)
 
 

@@ -27,9 +27,9 @@ def names_of(table: Mapping[str, registry.Entry], *more: str) -> Callable[[str],
 
 def recipe_names(incomplete: str) -> list[tuple[str, str]]:
     """Completion of shipped recipes."""
-    from starcli.recipes import shipped
+    from starcli.recipes.shipped import shipped_recipes
 
-    return [(name, text) for name, text in shipped().items() if name.startswith(incomplete)]
+    return [(name, text) for name, text in shipped_recipes().items() if name.startswith(incomplete)]
 
 
 def words(*known: str) -> Callable[[str], list[str]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from starcli.data import parse_name
 from starcli.data.loading import Loaded, Request
+from starcli.data.names import parse_name
 from starcli.data.partition import balanced_prefix, split_indices
 from starcli.data.splits import Split
 from starcli.data.streaming import StreamedSplit

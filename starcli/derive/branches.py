@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from starcli import modes
+from starcli.models import modes
 
 
 class Subject(nn.Module):

@@ -6,13 +6,13 @@ from typing import Any
 
 from torch import nn
 
-from starcli import modes
 from starcli.archspec.resolved import Resolved
 from starcli.derive.branches import subject
 from starcli.derive.build import Built, Frozen, build
 from starcli.derive.export import export
 from starcli.derive.trace import Trace, follow, start
 from starcli.errors import StarcliError
+from starcli.models import modes
 from starcli.proof import Proof, prove
 from starcli.runtime.memory import uncollected
 from starcli.runtime.progress import SILENT, Progress

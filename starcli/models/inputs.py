@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli import models
 from starcli.errors import StarcliError
 from starcli.models import external
 from starcli.models.arguments import checked
+from starcli.models.build import complete_arguments
 from starcli.registry import ARCHITECTURES, resolve
 
 IMAGE = (3, 224, 224)
@@ -52,7 +52,7 @@ def fitted(name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...]
     if external.is_external(name):
         return dict(arguments)
     classes = int(_checked(name, arguments)["num_classes"])
-    return models.complete(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted)
+    return complete_arguments(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted)
 
 
 def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli import modes
 from starcli.archspec.resolved import Resolved
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.matching.weight import match_many
-from starcli.models.flat import FlatNetwork
+from starcli.models import modes
+from starcli.models.flat_network import FlatNetwork
 from starcli.permutation import Permutation
 from starcli.registry import METHODS, lookup
 from starcli.runtime import distributed

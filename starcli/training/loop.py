@@ -13,7 +13,7 @@ from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.evaluation import Scores, autocast, evaluate, statistics_batch_size
 from starcli.files.state import StateFile
-from starcli.models.flat import FlatNetwork
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.compiling import CompiledForward

@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from starcli import registry
 from starcli.archspec.reading import Map, Sequence, Value, read
 from starcli.errors import StarcliError, suggestion, unknown
-from starcli.recipes import directory, shipped
+from starcli.recipes.shipped import recipe_directory, shipped_recipes
 
-__all__ = ["Recipe", "load", "shipped"]
+__all__ = ["Recipe", "load", "shipped_recipes"]
 
 DEFAULT = "default"
 """The recipe of a run that names none."""
@@ -132,9 +132,9 @@ def _validated(content: dict[str, Any], source: str) -> Recipe:
 
 def load(name: str | Path = DEFAULT) -> Recipe:
     """A recipe by shipped name (`paper/resnet18-cifar10`) or from a file (`my.yaml`)."""
-    names = shipped()
+    names = shipped_recipes()
     if str(name) in names:
-        path = directory() / f"{name}.yaml"
+        path = recipe_directory() / f"{name}.yaml"
     elif str(name).endswith((".yaml", ".yml")) or Path(name).is_file():
         path = Path(name)
     else:

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from starcli.errors import StarcliError
 from starcli.evaluation import autocast
 from starcli.files.state import StateFile
-from starcli.models.flat import FlatNetwork
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batched import forward_of
 from starcli.training.engine import Batch, Run

@@ -24,10 +24,10 @@ from rows import Row, parser, save, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from starcli import models
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.evaluation import Evaluator
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network
+from starcli.models.flat_network import FlatNetwork
 from starcli.path import barrier, grid
 from starcli.runtime.memory import keep_freed_memory
 
@@ -40,7 +40,7 @@ SHAPE, CLASSES, WIDTH, LOOP_BATCH = (3, 32, 32), 10, 16, 128
 
 def build(seed: int | None = None) -> nn.Module:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return models.build("resnet", generator=generator, width=WIDTH, in_channels=3, num_classes=CLASSES)
+    return build_network("resnet", generator=generator, width=WIDTH, in_channels=3, num_classes=CLASSES)
 
 
 def split_of(count: int, seed: int) -> MemorySplit:

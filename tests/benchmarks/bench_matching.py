@@ -30,13 +30,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
-from starcli import models
 from starcli.archspec.resolved import Resolved
 from starcli.data.dataset import open_data
 from starcli.matching import layout as layouts
 from starcli.matching.costs import State
 from starcli.matching.nested import Term, best
 from starcli.matching.weight import match_weights
+from starcli.models.build import build_network, complete_arguments, specification
 from starcli.permutation import Permutation
 
 NETWORKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
@@ -74,17 +74,17 @@ def train(network: nn.Module, side: int, steps: int, seed: int) -> Tensors:
 def pair(name: str, steps: int, folder: Path | None) -> tuple[Resolved, Tensors, Tensors, Tensors, list[nn.Module]]:
     """The spec, the two models, the reference one step later, and the modules."""
     architecture, given, side = NETWORKS[name]
-    arguments = models.complete(architecture, given, input_shape=(3, side, side), num_classes=10)
+    arguments = complete_arguments(architecture, given, input_shape=(3, side, side), num_classes=10)
     found, networks = [], []
     for seed in (0, 1):
-        network = models.build(architecture, generator=torch.Generator().manual_seed(seed), **arguments)
+        network = build_network(architecture, generator=torch.Generator().manual_seed(seed), **arguments)
         if folder:
             network.load_state_dict(torch.load(folder / f"{name}-{seed}.pt", weights_only=True))
         networks.append(network)
         found.append(train(network, side, 0 if folder else steps, seed))
     later = train(networks[0], side, 1, 2)
     networks[0].load_state_dict(found[0])
-    written = models.specification(architecture, arguments)
+    written = specification(architecture, arguments)
     assert written is not None
     spec, variables = written
     shapes = {key: tuple(tensor.shape) for key, tensor in found[0].items()}

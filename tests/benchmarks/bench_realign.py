@@ -17,8 +17,8 @@ from bench_star import random_workspace
 from rows import Row, parser, save, seconds, show
 from training_support import Stopping
 
-from starcli import models
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network, complete_arguments
+from starcli.models.flat_network import FlatNetwork
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.sampling import uniform
 from starcli.star.sources import Realignment, Source, SourceBank
@@ -30,8 +30,8 @@ IMAGES, BATCH, SOURCES = 50_000, 128, 50
 
 def step_seconds(architecture: str, repeats: int) -> list[float]:
     """Seconds of plain steps: forward, backward, SGD; channels last."""
-    arguments = models.complete(architecture, {}, input_shape=(3, 32, 32), num_classes=10)
-    flat = FlatNetwork(models.build(architecture, generator=torch.Generator().manual_seed(0), **arguments))
+    arguments = complete_arguments(architecture, {}, input_shape=(3, 32, 32), num_classes=10)
+    flat = FlatNetwork(build_network(architecture, generator=torch.Generator().manual_seed(0), **arguments))
     optimizer = torch.optim.SGD([flat.parameters], lr=0.01, momentum=0.9, fused=True)
     inputs = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))

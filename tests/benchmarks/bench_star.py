@@ -20,9 +20,9 @@ from bench_matching import train as train_briefly
 from rows import Row, compare, parser, save, show
 from training_support import Small, Stopping, small
 
-from starcli import models
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
+from starcli.models.build import complete_arguments
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.progress import Progress
 from starcli.star.objective import HeldOut, OnLines, Settings
@@ -57,7 +57,7 @@ def random_workspace(name: str, shape: tuple[int, ...], examples: int, arguments
         name="random", num_classes=10, input_shape=shape, mean=(0.0,), std=(1.0,), fingerprint="", augmentation=(),
         train=split(examples), validation=None, test=split(2), val_fraction=0.0, split_seed=0, limit=None,
     )  # fmt: skip
-    return Small(name, models.complete(name, arguments, input_shape=shape, num_classes=10), dataset)
+    return Small(name, complete_arguments(name, arguments, input_shape=shape, num_classes=10), dataset)
 
 
 def steps(label: str, rounds: int) -> Row:

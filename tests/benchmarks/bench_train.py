@@ -22,9 +22,9 @@ import torch
 from rows import Row, compare, parser, save, seconds, show
 from training_support import Small, small
 
-from starcli import models
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
+from starcli.models.build import build_network, complete_arguments
 from starcli.runtime.memory import keep_freed_memory
 from starcli.training.engine import Run
 from starcli.training.loop import Plain, train
@@ -50,7 +50,7 @@ def our_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, pr
         name="random", num_classes=10, input_shape=(3, 32, 32), mean=MEAN, std=STD, fingerprint="", test=split,
         train=split, validation=None, augmentation=AUGMENTATION, val_fraction=0.0, split_seed=0, limit=None,
     )  # fmt: skip
-    complete = models.complete(name, arguments, input_shape=(3, 32, 32), num_classes=10)
+    complete = complete_arguments(name, arguments, input_shape=(3, 32, 32), num_classes=10)
     workspace = Small(name, complete, dataset, precision=precision)
 
     def work() -> None:
@@ -85,7 +85,7 @@ def plain_epoch(name: str, arguments: dict[str, Any], recipe: Recipe, count: int
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
             return transform(Image.fromarray(arrays[index])), int(labels[index])
 
-    network = models.build(name, **models.complete(name, arguments, input_shape=(3, 32, 32), num_classes=10))
+    network = build_network(name, **complete_arguments(name, arguments, input_shape=(3, 32, 32), num_classes=10))
     optimizer = torch.optim.SGD(
         network.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )

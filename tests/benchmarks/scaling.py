@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from starcli import models
 from starcli.matching.search import WAVES, wave_sizes
-from starcli.models.flat import FlatNetwork
+from starcli.models.build import build_network
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.training.pieces import Exchange
 
@@ -188,7 +188,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rounds = 1 if options.quick else 5
     network = FlatNetwork(
-        models.build("torchvision:resnet50", trusted=True, num_classes=1000), memory_format=torch.channels_last
+        build_network("torchvision:resnet50", trusted=True, num_classes=1000), memory_format=torch.channels_last
     )
     parts = list(network.views(network.parameters).values())
     exchange = Exchange(parts, list(network.buffers.values()))

@@ -47,7 +47,7 @@ def import_all() -> None:
 
     from starcli import bma, comparing, evaluation, measuring, plots, provenance, report  # noqa: F401
     from starcli.data import arrays, digits  # noqa: F401
-    from starcli.models import densenet, flat, mlp, resnet  # noqa: F401
+    from starcli.models import densenet, mlp, resnet  # noqa: F401
     from starcli.star.starlight import starlight  # noqa: F401
     from starcli.training import loop  # noqa: F401
 

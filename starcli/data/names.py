@@ -1,0 +1,35 @@
+"""Names of data sets as people type them: their kind, and what comes after it. Needs no torch."""
+
+from starcli.errors import StarcliError, unknown
+from starcli.registry import DATASETS
+
+ARRAY_SUFFIXES = (".npz", ".safetensors")
+
+
+def needs_path(name: str) -> bool:
+    """Whether the data of this kind lives at a path that a checkpoint does not keep, so that `--data` is needed again.
+
+    `name` is what a user typed or the name in a checkpoint: "idx" and "idx:DIR" alike.
+    """
+    return name.partition(":")[0] in ("idx", "folder", "arrays") or name.endswith(ARRAY_SUFFIXES)
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Kind and the rest of a data set's name as typed: ("idx", "DIR"), ("arrays", "x.npz"), ("digits", "").
+
+    The rest is a path, for `gaussians` its parameters, for all others empty. An unknown kind, a missing path and a path
+    where none belongs are errors.
+    """
+    kind, colon, rest = name.partition(":")
+    if kind not in DATASETS:
+        if name.endswith(ARRAY_SUFFIXES):
+            return "arrays", name
+        hint = ["a folder of images is folder:DIR, MNIST-format files are idx:DIR"] if "/" in name else []
+        error = unknown("data set", kind, DATASETS)
+        raise StarcliError(error.summary, hint)
+    if needs_path(kind) and not rest:
+        what = "FILE.npz or FILE.safetensors" if kind == "arrays" else f"{kind}:DIR"
+        raise StarcliError(f"data set {kind!r} lives at a path: say --data {what}")
+    if colon and not needs_path(kind) and kind != "gaussians":
+        raise StarcliError(f"data set {kind!r} takes nothing after its name, found {rest!r}")
+    return kind, rest

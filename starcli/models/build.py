@@ -1,0 +1,195 @@
+"""Networks by name: `build("resnet", width=8)` makes what `--arch resnet --arch-arg width=8` names."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from starcli.archspec.library import load, spec_dir
+from starcli.archspec.spec import Spec
+from starcli.errors import StarcliError
+from starcli.models import external
+from starcli.models.arguments import Builder, checked, image_size_of, names
+from starcli.models.external import is_external
+from starcli.models.initialise import initialised, outlined
+from starcli.registry import ARCHITECTURES, lookup, resolve
+
+# metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
+LARGEST = 2_000_000_000
+
+__all__ = [
+    "LARGEST",
+    "build_network",
+    "complete_arguments",
+    "is_external",
+    "outline_of",
+    "runnable",
+    "specification",
+    "tried",
+]
+
+
+def build_network(
+    name: str, /, *, generator: torch.Generator | None = None, trusted: bool = False, **arguments: Any
+) -> nn.Module:
+    """The network of architecture `name`, on the CPU, float32, in train mode.
+
+    generator: source of the initial weights, drawn as each layer's author drew them; None means a generator seeded
+        with 0, so that the same call makes the same network. The global generator is left as it was.
+    trusted: allow names outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which
+        import code; only for names from the command line.
+    arguments: those of the architecture's function; what is left out has its default.
+
+    Raises StarcliError for an unknown name or argument, a wrong type, sizes that do not fit together, or more than
+    `LARGEST` parameters.
+    """
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
+    if is_external(name):
+        function = external.function_of(name, trusted=trusted)
+        return initialised(lambda: external.build_external(name, function, arguments), generator)
+    function = _function(name)
+    values = checked(name, function, arguments)
+    _outline(name, function, values)
+    return initialised(lambda: function(**values), generator)
+
+
+def outline_of(name: str, /, **arguments: Any) -> nn.Module:
+    """A registry architecture on the meta device: all names and shapes, no memory. Errors as of `build`."""
+    function = _function(name)
+    return _outline(name, function, checked(name, function, arguments))
+
+
+def runnable(network: nn.Module) -> nn.Module:
+    """`network` itself where it has values; an outline becomes a network of zeros on the CPU.
+
+    To run an outline where it is would import torch's compiler: 1.7 s at every start of a command (measured). The same
+    goes for `to_empty`.
+    """
+    for module in network.modules():
+        tensors = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, tensor in tensors:
+            if tensor.is_meta:
+                zeros = torch.zeros(tensor.shape, dtype=tensor.dtype)
+                setattr(module, name, nn.Parameter(zeros) if isinstance(tensor, nn.Parameter) else zeros)
+    return network
+
+
+def complete_arguments(
+    name: str,
+    arguments: Mapping[str, Any],
+    *,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    trusted: bool = False,
+) -> dict[str, Any]:
+    """All arguments of an architecture for data of `input_shape` (C, H, W) or (D,), as JSON values.
+
+    What data decide (channels, image or input size, classes) is filled in where the architecture has such an
+    argument; everything else has the value given or its default. The network is then tried on one batch of that shape.
+    Raises StarcliError where given arguments contradict the data, or the network does not admit such inputs.
+    """
+    if is_external(name):
+        function = external.function_of(name, trusted=trusted)
+        values = {**external.derived(name, function, input_shape, num_classes), **arguments}
+        network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
+        if any(parameter.is_complex() for parameter in network.parameters()):
+            raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
+        tried(name, network.float(), torch.zeros(2, *input_shape), num_classes)
+        return values
+    function = _function(name)
+    values = checked(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
+    _compare(name, values, input_shape, num_classes)
+    tried(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
+    return values
+
+
+def specification(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
+    """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
+    if is_external(name):
+        return None
+    values = checked(name, _function(name), arguments)
+    file, variables = _specification(name, values)
+    # by path: a file in the working directory that is called `mlp` must not take its place
+    return load(spec_dir() / f"{file}.yaml"), variables
+
+
+def _specification(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    match name:
+        case "mlp":
+            return "mlp", {"depth": values["depth"]}
+        case "resnet":
+            return {2: "resnet-2", 3: "resnet", 4: "resnet18-cifar"}[values["stages"]], {}
+        case "wrn":
+            # a first stage as wide as the stem has no shortcut convolution: one residual stream less
+            return ("wrn" if values["widen_factor"] > 1 else "wrn-1"), {}
+        case "densenet40-12":
+            return "densenet40-12", {"layers": (values["depth"] - 4) // 3}
+        case "vit":
+            return "vit", {"heads": values["heads"]}
+        case _:
+            return name, {}
+
+
+def _function(name: str) -> Builder:
+    lookup(ARCHITECTURES, "architecture", name)
+    function: Builder = resolve(ARCHITECTURES, "architecture", name)
+    return function
+
+
+def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Module:
+    network = outlined(lambda: function(**values))
+    size = sum(parameter.numel() for parameter in network.parameters())
+    if size > LARGEST:
+        raise StarcliError(f"architecture {name}: {size:,} parameters, more than the {LARGEST:,} that are allowed")
+    return network
+
+
+def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
+    known = names(function)
+    values: dict[str, Any] = {"num_classes": num_classes}
+    if "in_channels" in known:
+        if len(input_shape) != 3:
+            raise StarcliError(
+                f"architecture {name} needs images (channels, height, width), not inputs of shape {input_shape}",
+                ["mlp takes inputs of any shape"],
+            )
+        values["in_channels"] = input_shape[0]
+        values["image_size"] = image_size_of(*input_shape[1:])
+    values["input_size"] = math.prod(input_shape)
+    return {key: value for key, value in values.items() if key in known}
+
+
+def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int) -> None:
+    expected = _derived(name, _function(name), input_shape, num_classes)
+    problems = [
+        f"{key}: {values[key]} given, {value} in the data"
+        for key, value in expected.items()
+        # more classes than the data have is a common choice (a head kept from elsewhere), fewer cannot work
+        if (values[key] < value if key == "num_classes" else values[key] != value)
+    ]
+    if problems:
+        raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
+
+
+def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
+    """Run `network` once, in eval mode: StarcliError where it does not admit `inputs` or has too few outputs.
+
+    Without `num_classes` it may give out anything.
+
+    More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are defined all the
+    same.
+    """
+    size = "x".join(map(str, inputs.shape[1:]))
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(inputs)
+    except Exception as error:  # a network of the user's own may raise anything
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first]) from error
+    if num_classes is None:
+        return
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:
+        found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")
