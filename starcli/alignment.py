@@ -10,11 +10,11 @@ from torch import Tensor
 from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
 from starcli.matching.search import wave_sizes
 from starcli.matching.weight import Match, distances
-from starcli.permutation import Permutation
 from starcli.registry import METHODS, resolve
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.specs import Proved
+from starcli.symmetry.find import Proved
+from starcli.symmetry.permutation import Permutation
 
 
 @dataclass(frozen=True)

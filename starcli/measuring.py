@@ -12,7 +12,6 @@ import torch
 
 from starcli import __version__
 from starcli.alignment import align_all, described
-from starcli.archspec.resolved import Resolved
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
@@ -23,6 +22,7 @@ from starcli.registry import METHODS, resolve
 from starcli.report import TRAINED, UNALIGNED, StarReport, star_report
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.archspec.resolved import Resolved
 from starcli.workspace import Workspace
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from starcli.archspec.resolved import Resolved
 from starcli.checkpoints import checkpoint
 from starcli.errors import StarcliError
-from starcli.permutation import Permutation
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
 
 
 def read_permutation(path: Path, spec: Resolved) -> tuple[Permutation, checkpoint.Sha256]:

@@ -7,21 +7,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from starcli import __version__, archspec
+from starcli import __version__
 from starcli.agreement import unsaid_words
-from starcli.archspec.resolved import Resolved
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
-from starcli.derive.branches import subject
-from starcli.derive.folding import to_yaml
-from starcli.derive.main import Derived, derive, derive_and_prove
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, specification
+from starcli.models.build import build_network
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
-from starcli.proof import Proof, prove
 from starcli.registry import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import Spec
+from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
+from starcli.symmetry.derive.to_yaml import to_yaml
+from starcli.symmetry.proof.prove import Proof, prove
+from starcli.symmetry.shipped import shipped_spec
 from starcli.workspace import Choices
 
 
@@ -33,7 +37,7 @@ class Network:
     module: nn.Module
     example: tuple[Tensor, ...]
     variables: Mapping[str, int]
-    shipped: archspec.Spec | None
+    shipped: Spec | None
 
     @classmethod
     def of(cls, choices: Choices, given: str | None) -> "Network":
@@ -57,7 +61,7 @@ class Network:
         complete = fitted(name, arguments, shape, trusted=trusted)
         module = build_network(name, trusted=trusted, **complete)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
-        spec, variables = specification(name, complete) or (None, {})
+        spec, variables = shipped_spec(name, complete) or (None, {})
         return cls(name, module, (example(shape, dtype),), {**integers, **variables}, spec)
 
     @property
@@ -81,7 +85,7 @@ class Network:
             resolved = Resolved.from_json(record.resolved)
             resolved.check(self.shapes)
             return resolved
-        spec = self.shipped if given is None else archspec.load(given)
+        spec = self.shipped if given is None else load_spec(given)
         assert spec is not None
         return spec.resolve(self.shapes, self.variables, self.buffers)
 
@@ -208,7 +212,7 @@ def _traced(network: Network) -> Derived | None:
 
 def listed() -> list[dict[str, Any]]:
     """The shipped specs and the architectures of the same name."""
-    return [{"name": name, "architectures": name if name in ARCHITECTURES else None} for name in archspec.shipped()]
+    return [{"name": name, "architectures": name if name in ARCHITECTURES else None} for name in shipped_specs()]
 
 
 def text_of(given: str) -> str:
@@ -218,13 +222,13 @@ def text_of(given: str) -> str:
         if record is None:
             raise StarcliError(f"{given}: records no spec")
         return to_yaml(Resolved.from_json(record.resolved))
-    archspec.load(given)  # what cannot be read is an error, not shown
+    load_spec(given)  # what cannot be read is an error, not shown
     if given == "-":
-        return archspec.stdin()
-    path = archspec.spec_dir() / f"{given}.yaml" if given in archspec.shipped() else Path(given)
+        return spec_from_stdin()
+    path = spec_dir() / f"{given}.yaml" if given in shipped_specs() else Path(given)
     return path.read_text(encoding="utf-8")
 
 
 def differences(network: Network, first: str, second: str) -> list[str]:
     """In what the symmetries that two specs of the network describe differ; names of groups do not count."""
-    return archspec.same_symmetries(network.resolve(first), network.resolve(second))
+    return same_symmetries(network.resolve(first), network.resolve(second))

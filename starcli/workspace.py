@@ -22,7 +22,7 @@ from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
 from starcli.opening import open_agreed, open_chosen, record_of
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
-from starcli.specs import Proved, find
+from starcli.symmetry.find import Proved, find_spec
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Workspace:
     @cached_property
     def spec(self) -> Proved:
         """The permutation spec, proved unless the user waived it."""
-        return find(
+        return find_spec(
             self.architecture,
             self._build(),
             (self.example(),),

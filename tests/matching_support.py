@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from starcli.archspec.resolved import Resolved
-from starcli.archspec.spec import parse
-from starcli.permutation import Permutation
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.permutation import Permutation
 
 MLP = """
 format: 1

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from starcli.archspec.resolved import Resolved
-from starcli.archspec.spec import parse
-from starcli.proof import Proof, prove
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.proof.prove import Proof, prove
 
 
 def resolve(network: nn.Module, text: str) -> Resolved:

@@ -7,19 +7,28 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from starcli.archspec.blocks import Group
-from starcli.archspec.checking import make
-from starcli.archspec.grammar import Concat, Fixed, Interleave, Node, Product, Ref, size, symbols
-from starcli.archspec.parsing import parse_axis
-from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError
+from starcli.symmetry.archspec.blocks import UnitGroup
+from starcli.symmetry.archspec.expression import (
+    Concat,
+    Fixed,
+    Interleave,
+    Node,
+    Product,
+    Ref,
+    size_of_expression,
+    symbols,
+)
+from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import make
 
 GROUPS = {
-    "g": Group("g", 3),
-    "f": Group("f", 2),
-    "u": Group("u", 3, "g"),
-    "v": Group("v", 2, "g"),
-    "w": Group("w", 2, "u"),
+    "g": UnitGroup("g", 3),
+    "f": UnitGroup("f", 2),
+    "u": UnitGroup("u", 3, "g"),
+    "v": UnitGroup("v", 2, "g"),
+    "w": UnitGroup("w", 2, "u"),
 }
 SIZES = {name: group.size for name, group in GROUPS.items()}
 TOP = ("g", "f")
@@ -45,7 +54,7 @@ def trees(draw: st.DrawFn, inside: tuple[str, ...] = (), depth: int = 0) -> Node
         return Concat(tuple(draw(trees(inside, depth + 1)) for _ in range(draw(st.integers(2, 3)))))
     if kind == "interleave":
         part = draw(trees(inside, depth + 1))
-        n = size(part, SIZES) or 1
+        n = size_of_expression(part, SIZES) or 1
         return Interleave((part, draw(st.sampled_from([part, Fixed(n), Fixed(max(1, n - 1))]))))
     first = draw(st.sampled_from([name for name in names if name not in inside]))
     factors: list[Node] = [Ref(first), draw(trees((*inside, first), depth + 1))]
@@ -68,7 +77,7 @@ def specs(draw: st.DrawFn) -> Resolved:
     for name in {parent for child in used for parent in _around(child)} - used:
         axes[f"p.{name}"] = (Product((*(Ref(parent) for parent in _around(name)), Ref(name))),)
         used.add(name)
-    shapes = {name: tuple(size(node, SIZES) or 0 for node in nodes) for name, nodes in axes.items()}
+    shapes = {name: tuple(size_of_expression(node, SIZES) or 0 for node in nodes) for name, nodes in axes.items()}
     try:
         return make({name: GROUPS[name] for name in used}, axes, shapes, frozenset(), ())
     except StarcliError:

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from spec_support import specs
 
-from starcli.archspec.blocks import Group
-from starcli.archspec.checking import make
-from starcli.archspec.compare import same_symmetries
-from starcli.archspec.grammar import Concat, Interleave, Node, Product, Ref, children
-from starcli.archspec.parsing import parse_axis
-from starcli.archspec.resolved import Resolved
-from starcli.archspec.spec import parse
+from starcli.symmetry.archspec.blocks import UnitGroup
+from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.expression import Concat, Interleave, Node, Product, Ref, children
+from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.validate import make
 
 SHAPES = {"a": (6, 2), "b": (6,), "c": (4, 12)}
 BASE = "tensors: {a: [h], b: [h], c: [k, (h 2)]}"
@@ -37,7 +37,7 @@ def renamed(node: Node) -> Node:
 @given(specs())
 def test_names_do_not_matter(spec: Resolved) -> None:
     other = make(
-        {f"z.{n}": Group(f"z.{n}", g.size, g.within and f"z.{g.within}") for n, g in spec.groups.items()},
+        {f"z.{n}": UnitGroup(f"z.{n}", g.size, g.within and f"z.{g.within}") for n, g in spec.groups.items()},
         {name: tuple(renamed(parse_axis(axis)) for axis in axes) for name, axes in spec.axes.items()},
         spec.shapes,
         spec.buffers,

@@ -7,10 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec_support import SIZES, addresses, trees
 
-from starcli.archspec.blocks import terms
-from starcli.archspec.grammar import Concat, Fixed, Hole, Interleave, Node, Product, Ref, canonical, size, symbols, text
-from starcli.archspec.parsing import GrammarError, parse_axis
-from starcli.archspec.patterns import Pattern, expand, fill
+from starcli.symmetry.archspec.blocks import terms
+from starcli.symmetry.archspec.expression import (
+    Concat,
+    Fixed,
+    Hole,
+    Interleave,
+    Node,
+    Product,
+    Ref,
+    canonical,
+    size_of_expression,
+    symbols,
+    text,
+)
+from starcli.symmetry.archspec.names import Pattern, expand, fill
+from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 
 
 @pytest.mark.parametrize(
@@ -38,7 +50,7 @@ def test_canonical_expressions_read_back_as_themselves(tree: Node) -> None:
     again = canonical(parse_axis(written), SIZES)
     assert again == once
     assert text(again) == written
-    assert size(once, SIZES) == size(tree, SIZES)
+    assert size_of_expression(once, SIZES) == size_of_expression(tree, SIZES)
 
 
 @settings(max_examples=200, deadline=None)

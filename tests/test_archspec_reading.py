@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcli.archspec.library import load
-from starcli.archspec.reading import read
-from starcli.archspec.render import render
-from starcli.archspec.resolved import Resolved
-from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
+from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.render import render
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.yaml_values import read_yaml
 
 
 def refused(text: str) -> str:
@@ -98,7 +98,7 @@ def test_rendered_specs_are_plain_yaml_for_others_too() -> None:
 @given(st.text(alphabet="ab1:{}[],-\n '\"*&!|>+()_%", max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(StarcliError):
-        read(text, "x")
+        read_yaml(text, "x")
     with contextlib.suppress(StarcliError):
         parse(text)
 
@@ -107,12 +107,12 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "good.yaml").write_text("format: 1\ntensors: {a: [g]}\n")
     with pytest.raises(StarcliError, match="no text"):
-        load(tmp_path / "binary.yaml")
+        load_spec(tmp_path / "binary.yaml")
     with pytest.raises(StarcliError, match="No such file"):
-        load(tmp_path / "none.yaml")
+        load_spec(tmp_path / "none.yaml")
     with pytest.raises(StarcliError, match="directory"):
-        load(tmp_path)
-    assert load(str(tmp_path / "good.yaml")).tensors[0].pattern == "a"
+        load_spec(tmp_path)
+    assert load_spec(str(tmp_path / "good.yaml")).tensors[0].pattern == "a"
 
 
 GOOD: dict[str, Any] = {

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from spec_support import specs
 
-from starcli.archspec.library import load, shipped
-from starcli.archspec.render import render
-from starcli.archspec.resolved import Resolved
-from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
+from starcli.symmetry.archspec.library import load_spec, shipped_specs
+from starcli.symmetry.archspec.render import render
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
 
 
 def resolve(body: str, shapes: dict[str, tuple[int, ...]], **variables: int) -> Resolved:
@@ -202,8 +202,8 @@ def test_check_names_all_differences() -> None:
 
 
 def test_shipped_specs_are_found_and_read() -> None:
-    assert {"mlp", "resnet", "vit"} <= set(shipped())
-    for name in shipped():
-        assert load(name).tensors
+    assert {"mlp", "resnet", "vit"} <= set(shipped_specs())
+    for name in shipped_specs():
+        assert load_spec(name).tensors
     with pytest.raises(StarcliError, match="unknown spec 'resnt'; did you mean resnet"):
-        load("resnt")
+        load_spec("resnt")

@@ -14,11 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from starcli.archspec.library import shipped
-from starcli.archspec.resolved import Resolved
-from starcli.models.build import build_network, complete_arguments, outline_of, specification
-from starcli.proof import prove
+from starcli.models.build import build_network, complete_arguments, outline_of
 from starcli.registry import ARCHITECTURES
+from starcli.symmetry.archspec.library import shipped_specs
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.proof.prove import prove
+from starcli.symmetry.shipped import shipped_spec
 
 
 def fact(n: int) -> float:
@@ -115,7 +116,7 @@ FULL: dict[str, tuple[str, dict[str, Any], float]] = {
 
 
 def resolve(name: str, arguments: dict[str, Any], network: nn.Module) -> Resolved:
-    found = specification(name, arguments)
+    found = shipped_spec(name, arguments)
     assert found is not None
     spec, variables = found
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
@@ -147,10 +148,10 @@ def shrunk(network: nn.Module, by: int) -> nn.Module:
 def test_every_archspec_is_tried() -> None:
     tried = set()
     for case in CASES.values():
-        found = specification(case.name, case.arguments)
+        found = shipped_spec(case.name, case.arguments)
         assert found is not None
         tried.add(found[0].source)
-    assert len(tried) == len(shipped())
+    assert len(tried) == len(shipped_specs())
     assert {case.name for case in CASES.values()} == set(ARCHITECTURES)
 
 

@@ -7,8 +7,8 @@ import torch
 from conftest import run_here
 from safetensors.torch import load_file
 
-from starcli.archspec.resolved import Resolved
 from starcli.checkpoints.checkpoint import SpecRecord, read, read_metadata, write
+from starcli.symmetry.archspec.resolved import Resolved
 
 KEYS = {
     "schema", "type", "reference", "model", "output", "method", "restarts", "distance_before", "distance_after",

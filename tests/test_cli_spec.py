@@ -5,7 +5,8 @@ import json
 import pytest
 from conftest import run_here
 
-from starcli import archspec
+from starcli.symmetry.archspec.library import shipped_specs, spec_dir
+from starcli.symmetry.archspec.spec import parse
 
 KEYS = {
     "arch", "groups", "tensors", "parameters", "log10_symmetries", "movable", "frozen", "worst_difference", "proved",
@@ -22,11 +23,11 @@ def place(tmp_path, monkeypatch):
 
 def test_list_and_show():
     names = [row["name"] for row in run_here("spec", "list").rows]
-    assert names == archspec.shipped()
+    assert names == shipped_specs()
     for name in ("mlp", "vit"):
         ran = run_here("spec", "show", name)
         assert ran.status == 0
-        assert ran.out == (archspec.spec_dir() / f"{name}.yaml").read_text()
+        assert ran.out == (spec_dir() / f"{name}.yaml").read_text()
 
 
 def test_show_of_a_checkpoint_reads_back(solutions, place):
@@ -71,7 +72,7 @@ def test_derive_check_diff(place):
 
 def test_derive_to_stdout():
     ran = run_here("spec", "derive", *MLP, "-o", "-")
-    archspec.parse(ran.out)
+    parse(ran.out)
     assert json.loads(ran.err)["type"] == "spec_derive"
 
 

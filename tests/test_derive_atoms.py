@@ -5,8 +5,8 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from starcli.derive.algebra import relate
-from starcli.derive.atoms import Atoms, components, distinct, distinct_rows, unique
+from starcli.symmetry.derive.algebra import relate
+from starcli.symmetry.derive.atoms import Atoms, components, distinct, distinct_rows, unique
 
 
 def cases():

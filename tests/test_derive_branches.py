@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from starcli.derive.branches import subject
-from starcli.derive.main import derive
 from starcli.errors import StarcliError
+from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.derive import derive
 
 
 class Plain(nn.Module):

@@ -17,7 +17,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models import convnext, efficientnet, regnet, resnet, swin_transformer
 
-from starcli.derive.main import derive, derive_and_prove
+from starcli.symmetry.derive.derive import derive, derive_and_prove
 
 torch.set_num_threads(1)
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from starcli.derive.main import derive, derive_and_prove
-from starcli.permutation import Permutation
+from starcli.symmetry.derive.derive import derive, derive_and_prove
+from starcli.symmetry.permutation import Permutation
 
 torch.set_num_threads(1)
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from starcli.derive.algebra import merge, reduce, relate
-from starcli.derive.atoms import Atoms
-from starcli.derive.export import export
-from starcli.derive.expressions import Writer
-from starcli.derive.main import derive
-from starcli.derive.trace import follow, start
-from starcli.derive.values import Value, along_axis, squash
+from starcli.symmetry.derive.algebra import merge, reduce, relate
+from starcli.symmetry.derive.atoms import Atoms
+from starcli.symmetry.derive.derive import derive
+from starcli.symmetry.derive.export import export
+from starcli.symmetry.derive.expressions import Writer
+from starcli.symmetry.derive.trace import follow, start
+from starcli.symmetry.derive.values import Value, along_axis, squash
 
 torch.set_num_threads(1)
 
@@ -136,7 +136,7 @@ def test_squash_finds_the_axes_that_matter():
     ],
 )
 def test_expressions(expected, table):
-    from starcli.archspec.grammar import text
+    from starcli.symmetry.archspec.expression import text
 
     names = ["g", "h", "k"]
     writer = Writer(dict(enumerate(names)), {0: 3, 1: 2, 2: 3})

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from starcli.derive.main import derive, derive_and_prove
+from starcli.symmetry.derive.derive import derive, derive_and_prove
 
 torch.set_num_threads(1)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from test_archspecs_shipped import CASES, resolve, shrunk
 
-from starcli.archspec.compare import same_symmetries
-from starcli.archspec.spec import parse
-from starcli.derive.folding import fold, to_yaml
-from starcli.derive.main import derive
 from starcli.models.build import build_network, complete_arguments
+from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.derive.derive import derive
+from starcli.symmetry.derive.to_yaml import fold, to_yaml
 
 torch.set_num_threads(1)
 

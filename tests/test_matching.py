@@ -7,11 +7,11 @@ import pytest
 import torch
 from matching_support import CASES, case, draw, inner_product, shuffled
 
-from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
 from starcli.matching import costs
 from starcli.matching.weight import distances, match_many, match_weights
-from starcli.permutation import Permutation
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.permutation import Permutation
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,8 +10,8 @@ from matching_support import CASES, case, draw
 from starcli.matching.costs import Problem
 from starcli.matching.search import HEAVIEST, LIGHTEST, Detour, End, wave_sizes, waves
 from starcli.matching.weight import match_weights
-from starcli.permutation import Permutation
 from starcli.runtime.progress import Interrupted, Progress
+from starcli.symmetry.permutation import Permutation
 
 
 def test_restarts_are_never_worse_and_often_better() -> None:

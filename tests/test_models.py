@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments, outline_of, specification
+from starcli.models.build import build_network, complete_arguments, outline_of
 from starcli.models.initialise import drawing_from
 from starcli.registry import ACTIVATIONS, ARCHITECTURES
+from starcli.symmetry.shipped import shipped_spec
 
 REFERENCE = json.loads(gzip.decompress((Path(__file__).parent / "data" / "architectures.json.gz").read_bytes()))
 
@@ -242,7 +243,7 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
     assert arguments == {"in_chans": 1, "num_classes": 5, "width": 6}
     network = build_network("own_models:net", trusted=True, **arguments)
     assert network(torch.zeros(2, 1, 9, 9)).shape == (2, 5)
-    assert specification("own_models:net", arguments) is None
+    assert shipped_spec("own_models:net", arguments) is None
     for name, given, word in (
         ("own_models:nett", {}, "did you mean net?"),
         ("own_models:text", {}, "made a str"),

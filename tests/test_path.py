@@ -26,9 +26,9 @@ from starcli.path import (
     rises,
     star_share,
 )
-from starcli.permutation import Permutation
 from starcli.report import TRAINED, UNALIGNED, star_report
 from starcli.runtime.progress import Interrupted, Progress
+from starcli.symmetry.permutation import Permutation
 from starcli.workspace import Choices, Workspace, new_workspace
 
 Model = Mapping[str, Tensor]

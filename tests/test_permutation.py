@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spec_support import applied, specs
 
-from starcli.archspec.resolved import Resolved
-from starcli.archspec.spec import parse
 from starcli.errors import StarcliError
-from starcli.permutation import Permutation, check_tied
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.permutation import Permutation, check_tied
 
 SEEDS = st.integers(0, 2**31)
 RESNEXT = """

@@ -9,7 +9,7 @@ from proof_support import proof_of, resolve
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.proof import Proof, prove
+from starcli.symmetry.proof.prove import Proof, prove
 
 
 class ConvNet(nn.Module):

@@ -6,8 +6,8 @@ from proof_support import proof_of, resolve
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from starcli.permutation import Permutation
-from starcli.proof.places import Swap, places
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.proof.places import Swap, places
 
 
 class Auxiliary(nn.Module):

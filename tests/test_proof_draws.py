@@ -8,8 +8,8 @@ import torch
 from proof_support import proof_of, resolve
 from torch import Tensor, nn
 
-from starcli.archspec.resolved import Resolved
-from starcli.proof.draws import SMALL, draws
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.proof.draws import SMALL, draws
 
 
 def generator(seed: int) -> torch.Generator:

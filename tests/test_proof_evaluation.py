@@ -7,7 +7,7 @@ import torch
 from proof_support import proof_of
 from torch import Tensor, nn
 
-from starcli.proof.evaluation import Subject, one_alone
+from starcli.symmetry.proof.evaluation import Subject, one_alone
 
 
 class Norms(nn.Module):

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from starcli.archspec.resolved import Resolved
 from starcli.matching.weight import distances, match_weights
-from starcli.models.build import build_network, complete_arguments, specification
-from starcli.permutation import Permutation
+from starcli.models.build import build_network, complete_arguments
 from starcli.registry import ARCHITECTURES
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.shipped import shipped_spec
 
 CLASSES = 10
 IMAGES, SCANS = (3, 32, 32), (1, 8, 8)
@@ -69,7 +70,7 @@ def trained(name: str, case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]
         optimizer.zero_grad()
         cross_entropy(network(patterns[labels] + noise), labels).backward()
         optimizer.step()
-    found = specification(name, arguments)
+    found = shipped_spec(name, arguments)
     assert found is not None
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     return first, copied(network), found[0].resolve(shapes, found[1], [key for key, _ in network.named_buffers()])

@@ -9,7 +9,6 @@ from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
 from starcli.measuring import inner_product
 from starcli.models.build import build_network
-from starcli.permutation import Permutation
 from starcli.runtime.progress import Interrupted
 from starcli.star import sources as sources_module
 from starcli.star.objective import HeldOut, OnLines, Settings
@@ -17,6 +16,7 @@ from starcli.star.sampling import beta, constant, uniform
 from starcli.star.sources import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.warnings import first_losses, outliers
+from starcli.symmetry.permutation import Permutation
 from starcli.training.loop import train
 from starcli.training.pieces import cut
 from starcli.training.recipe import Recipe

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from starcli.archspec.resolved import Resolved
 from starcli.data.dataset import Dataset, open_data
-from starcli.models.build import build_network, complete_arguments, specification
+from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import Progress
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.shipped import shipped_spec
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Small:
     @cached_property
     def spec(self) -> Spec:
         network = build_network(self.name, **self.arguments)
-        found = specification(self.name, self.arguments)
+        found = shipped_spec(self.name, self.arguments)
         assert found is not None
         shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         return Spec(found[0].resolve(shapes, found[1], [name for name, _ in network.named_buffers()]))

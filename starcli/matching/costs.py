@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.archspec.resolved import Resolved
 from starcli.matching.assignment import Indices
 from starcli.matching.layout import Family, Layout, layout
 from starcli.matching.nested import Product, Term
 from starcli.matching.stacks import Stack
+from starcli.symmetry.archspec.resolved import Resolved
 
 WIDENED = 1 << 15
 """Elements that are widened to float64 at once: few enough for the cache."""

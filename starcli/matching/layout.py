@@ -8,9 +8,9 @@ from math import prod
 
 import numpy as np
 
-from starcli.archspec.blocks import Block
-from starcli.archspec.resolved import Resolved
 from starcli.matching.stacks import Chain, Place, Stack, Stacked, places_of, stack_of
+from starcli.symmetry.archspec.blocks import Block
+from starcli.symmetry.archspec.resolved import Resolved
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.archspec.blocks import Block
 from starcli.matching.assignment import Indices
+from starcli.symmetry.archspec.blocks import Block
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.archspec.resolved import Resolved
 from starcli.errors import StarcliError
 from starcli.matching.costs import Problem, Side
 from starcli.matching.search import search
-from starcli.permutation import Permutation, check_tied
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation, check_tied
 
 
 @dataclass(frozen=True)

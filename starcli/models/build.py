@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.archspec.library import load, spec_dir
-from starcli.archspec.spec import Spec
 from starcli.errors import StarcliError
 from starcli.models import external
 from starcli.models.arguments import Builder, checked, image_size_of, names
@@ -23,10 +21,8 @@ __all__ = [
     "LARGEST",
     "build_network",
     "complete_arguments",
-    "is_external",
     "outline_of",
     "runnable",
-    "specification",
     "tried",
 ]
 
@@ -49,7 +45,7 @@ def build_network(
     if is_external(name):
         function = external.function_of(name, trusted=trusted)
         return initialised(lambda: external.build_external(name, function, arguments), generator)
-    function = _function(name)
+    function = builder_of(name)
     values = checked(name, function, arguments)
     _outline(name, function, values)
     return initialised(lambda: function(**values), generator)
@@ -57,7 +53,7 @@ def build_network(
 
 def outline_of(name: str, /, **arguments: Any) -> nn.Module:
     """A registry architecture on the meta device: all names and shapes, no memory. Errors as of `build`."""
-    function = _function(name)
+    function = builder_of(name)
     return _outline(name, function, checked(name, function, arguments))
 
 
@@ -98,41 +94,15 @@ def complete_arguments(
             raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
         tried(name, network.float(), torch.zeros(2, *input_shape), num_classes)
         return values
-    function = _function(name)
+    function = builder_of(name)
     values = checked(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
     _compare(name, values, input_shape, num_classes)
     tried(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
     return values
 
 
-def specification(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
-    """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
-    if is_external(name):
-        return None
-    values = checked(name, _function(name), arguments)
-    file, variables = _specification(name, values)
-    # by path: a file in the working directory that is called `mlp` must not take its place
-    return load(spec_dir() / f"{file}.yaml"), variables
-
-
-def _specification(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
-    match name:
-        case "mlp":
-            return "mlp", {"depth": values["depth"]}
-        case "resnet":
-            return {2: "resnet-2", 3: "resnet", 4: "resnet18-cifar"}[values["stages"]], {}
-        case "wrn":
-            # a first stage as wide as the stem has no shortcut convolution: one residual stream less
-            return ("wrn" if values["widen_factor"] > 1 else "wrn-1"), {}
-        case "densenet40-12":
-            return "densenet40-12", {"layers": (values["depth"] - 4) // 3}
-        case "vit":
-            return "vit", {"heads": values["heads"]}
-        case _:
-            return name, {}
-
-
-def _function(name: str) -> Builder:
+def builder_of(name: str) -> Builder:
+    """The function that builds a registry architecture; an unknown name is an error."""
     lookup(ARCHITECTURES, "architecture", name)
     function: Builder = resolve(ARCHITECTURES, "architecture", name)
     return function
@@ -162,7 +132,7 @@ def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_cla
 
 
 def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int) -> None:
-    expected = _derived(name, _function(name), input_shape, num_classes)
+    expected = _derived(name, builder_of(name), input_shape, num_classes)
     problems = [
         f"{key}: {values[key]} given, {value} in the data"
         for key, value in expected.items()

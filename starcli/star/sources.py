@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.archspec.resolved import Resolved
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.matching.weight import match_many
 from starcli.models import modes
 from starcli.models.flat_network import FlatNetwork
-from starcli.permutation import Permutation
 from starcli.registry import METHODS, lookup
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.statistics import statistics_names
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import put_back, substream
 
 KEPT_BYTES = 256 * 2**20

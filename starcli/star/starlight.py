@@ -15,12 +15,12 @@ from torch import Tensor
 from starcli import registry
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
-from starcli.permutation import Permutation
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank
 from starcli.star.warnings import warn_of_outliers
+from starcli.symmetry.permutation import Permutation
 from starcli.training.engine import Run
 from starcli.training.loop import augmentation_of, final_metrics
 from starcli.training.objective import Row

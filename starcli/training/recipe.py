@@ -11,9 +11,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from starcli import registry
-from starcli.archspec.reading import Map, Sequence, Value, read
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.recipes.shipped import recipe_directory, shipped_recipes
+from starcli.symmetry.archspec.yaml_values import Map, Sequence, Value, read_yaml
 
 __all__ = ["Recipe", "load", "shipped_recipes"]
 
@@ -153,7 +153,7 @@ def _mapping(path: Path) -> dict[str, Any]:
         raise StarcliError(f"{path}: is not text in UTF-8") from error
     if len(text) > LARGEST_FILE:
         raise StarcliError(f"{path}: larger than {LARGEST_FILE // 1024} KiB, which no recipe is")
-    value = read(text, str(path))
+    value = read_yaml(text, str(path))
     if not isinstance(value, Map):
         raise StarcliError(f"{path}: a recipe is a map, one `setting: value` a line")
     return {key.text: _plain(item) for key, item in value.items}

@@ -30,14 +30,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
-from starcli.archspec.resolved import Resolved
 from starcli.data.dataset import open_data
 from starcli.matching import layout as layouts
 from starcli.matching.costs import State
 from starcli.matching.nested import Term, best
 from starcli.matching.weight import match_weights
-from starcli.models.build import build_network, complete_arguments, specification
-from starcli.permutation import Permutation
+from starcli.models.build import build_network, complete_arguments
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.shipped import shipped_spec
 
 NETWORKS: Mapping[str, tuple[str, dict[str, Any], int]] = {
     "resnet18-cifar": ("resnet18-cifar", {}, 32),
@@ -84,7 +85,7 @@ def pair(name: str, steps: int, folder: Path | None) -> tuple[Resolved, Tensors,
         found.append(train(network, side, 0 if folder else steps, seed))
     later = train(networks[0], side, 1, 2)
     networks[0].load_state_dict(found[0])
-    written = specification(architecture, arguments)
+    written = shipped_spec(architecture, arguments)
     assert written is not None
     spec, variables = written
     shapes = {key: tuple(tensor.shape) for key, tensor in found[0].items()}

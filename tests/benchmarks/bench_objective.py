@@ -22,7 +22,7 @@ from training_support import small
 from starcli.evaluation import Evaluator
 from starcli.matching.weight import match_weights
 from starcli.path import barrier
-from starcli.permutation import Permutation
+from starcli.symmetry.permutation import Permutation
 from starcli.training.loop import train
 from starcli.training.recipe import Recipe
 

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from starcli.derive.branches import subject
-from starcli.derive.main import Derived, derive, derive_and_prove
 from starcli.errors import StarcliError
-from starcli.proof import prove
+from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
+from starcli.symmetry.proof.prove import prove
 
 HEADER = (
     "| model | input | parameters | groups | log10 symmetries | movable | worst difference "

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from starcli import archspec
-from starcli.archspec.parsing import GrammarError, parse_axis
-from starcli.archspec.resolved import Resolved
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.convert import read_any
 from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
 from starcli.files import safetensors
+from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
 from starcli.training import recipe
 
 from .costs import Costs
@@ -86,7 +86,7 @@ def _metadata(content: bytes) -> None:
 
 
 def _spec(content: bytes) -> None:
-    _ = archspec.parse(content.decode("utf-8", "replace"), "x").resolve(readers.SHAPES, {"depth": 3}).blocks
+    _ = parse(content.decode("utf-8", "replace"), "x").resolve(readers.SHAPES, {"depth": 3}).blocks
 
 
 def _axis(content: bytes) -> None:
@@ -124,7 +124,7 @@ def _image(path: Path) -> None:
 
 
 def _permutation_file() -> bytes:
-    spec = archspec.parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
+    spec = parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
     record = checkpoint.SpecRecord(resolved=spec.to_json(), sha256=spec.sha256)
     metadata = checkpoint.Metadata(kind="permutation", spec=record)
     return save({"a": torch.arange(4), "b": torch.arange(6)}, {"starcli": metadata.to_text()})

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from starcli import archspec
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
-from starcli.proof import Proof
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.proof.prove import Proof
 
 
 def forged(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
@@ -35,7 +35,7 @@ def with_metadata(content: Any) -> bytes:
 
 def spec_json(**changes: Any) -> dict[str, Any]:
     """The metadata of a file whose recorded spec has these fields changed."""
-    plain = archspec.parse("format: 1\ntensors:\n  w: [a]\n").resolve({"w": (1,)}).to_json()
+    plain = parse("format: 1\ntensors:\n  w: [a]\n").resolve({"w": (1,)}).to_json()
     return {"spec": {"resolved": {**plain, **changes}, "sha256": "0"}}
 
 
@@ -171,7 +171,7 @@ HARMLESS = {"metadata of 7 MB", "ancestors that point anywhere", "hashes that ar
 
 def whole_checkpoint() -> bytes:
     """A small file of ours, for cutting and mutating."""
-    spec = archspec.parse("format: 1\ntensors:\n  w: [a, b]\n  b: [a]\n").resolve({"w": (2, 3), "b": (2,)})
+    spec = parse("format: 1\ntensors:\n  w: [a, b]\n  b: [a]\n").resolve({"w": (2, 3), "b": (2,)})
     record = checkpoint.SpecRecord(
         resolved=spec.to_json(), sha256=spec.sha256, proof=Proof(0.0, {"a": "proved", "b": "proved"}).to_json()
     )

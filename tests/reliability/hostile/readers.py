@@ -4,12 +4,14 @@ from pathlib import Path
 
 import torch
 
-from starcli import archspec, permuting
-from starcli.archspec.resolved import Resolved
+from starcli import permuting
 from starcli.checkpoints import checkpoint, lineage
 from starcli.data.dataset import open_data
 from starcli.files.state import StateFile
-from starcli.proof import Proof
+from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.proof.prove import Proof
 
 SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")
           for kind, shape in (("weight", (16, 16)), ("bias", (16,)))}  # fmt: skip
@@ -30,11 +32,11 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_spec(path: Path) -> None:
-    _ = archspec.load(path).resolve(SHAPES, {"depth": 20}).blocks
+    _ = load_spec(path).resolve(SHAPES, {"depth": 20}).blocks
 
 
 def read_permutation(path: Path) -> None:
-    spec = archspec.parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
+    spec = parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
     permutation, _ = permuting.read_permutation(path, spec)
     permutation.inverse().apply({"w": torch.zeros(4, 6)})
 

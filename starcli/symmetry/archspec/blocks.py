@@ -1,0 +1,160 @@
+"""Axis expressions as strided blocks: views of a tensor, each axis of which belongs to one group or to none."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from starcli.symmetry.archspec.expression import Concat, Fixed, Interleave, Node, Product, Ref, size_of_expression
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MAX_BLOCKS = 20_000
+
+
+class NestingError(Exception):
+    """A nested group whose parent is not borne exactly once where the group stands."""
+
+
+@dataclass(frozen=True)
+class UnitGroup:
+    """Units that may be permuted among themselves, once for each combination of units of the groups around it."""
+
+    name: str
+    size: int
+    within: str | None = None
+
+
+@dataclass(frozen=True)
+class SubAxis:
+    """A factor of a term: `size` positions, `step` apart along the tensor axis, of one group or none."""
+
+    size: int
+    step: int
+    group: str | None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One dense part of an axis: positions start + sum_k step_k i_k, factors in memory order."""
+
+    start: int
+    factors: tuple[SubAxis, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A strided view of a tensor in which every sub-axis belongs to one group or none; blocks of a tensor partition it.
+
+    `view(tensor)` has the shape `shape`; sub-axis k runs along tensor axis `axes[k]` in steps of `steps[k]`, and the
+    block begins at position `starts[axis]` of each tensor axis. Every tensor axis has at least one sub-axis.
+    """
+
+    tensor: str
+    shape: tuple[int, ...]
+    groups: tuple[str | None, ...]
+    parents: tuple[tuple[int, ...], ...]
+    """For each sub-axis the positions, in `shape`, of the sub-axes that bear its parents, outermost first."""
+    axes: tuple[int, ...]
+    steps: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    def view(self, tensor: "Tensor") -> "Tensor":
+        """The block of `tensor`, of any strides: no copy, and writing to it writes to the tensor."""
+        strides = tensor.stride()
+        offset = sum(start * stride for start, stride in zip(self.starts, strides, strict=True))
+        steps = [step * strides[axis] for step, axis in zip(self.steps, self.axes, strict=True)]
+        return tensor.as_strided(self.shape, steps, tensor.storage_offset() + offset)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the block is its whole tensor with one sub-axis an axis, so that `view` returns it as it is."""
+        ends = all(start == 0 for start in self.starts) and all(step == 1 for step in self.steps)
+        return ends and len(self.axes) == len(self.starts)
+
+
+def terms(node: Node, sizes: Mapping[str, int]) -> tuple[Term, ...]:
+    """The dense parts of an axis whose sizes are all known, in the order of the expression."""
+    found = list(itertools.islice(_terms(node, sizes), MAX_BLOCKS + 1))
+    if len(found) > MAX_BLOCKS:
+        raise NestingError(f"an axis falls into more than {MAX_BLOCKS} parts")
+    return tuple(found)
+
+
+def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) -> Iterator[Term]:
+    match node:
+        case Fixed(n):
+            yield Term(start, (SubAxis(n, step, None),))
+        case Ref(name):
+            yield Term(start, (SubAxis(sizes[name], step, name),))
+        case Concat(parts):
+            for part in parts:
+                yield from _terms(part, sizes, start, step)
+                start += step * _size(part, sizes)
+        case Interleave(parts):
+            for i, part in enumerate(parts):
+                yield from _terms(part, sizes, start + i * step, step * len(parts))
+        case Product(factors):
+            yield from _product(factors, sizes, start, step)
+
+
+def _product(factors: tuple[Node, ...], sizes: Mapping[str, int], start: int, step: int) -> Iterator[Term]:
+    """The first factor's terms, each with every term of the product of the others."""
+    if len(factors) == 1:
+        yield from _terms(factors[0], sizes, start, step)
+        return
+    inner = prod(_size(factor, sizes) for factor in factors[1:])
+    for outer in _terms(factors[0], sizes, start, step * inner):
+        for rest in _product(factors[1:], sizes, outer.start, step):
+            yield Term(rest.start, outer.factors + rest.factors)
+
+
+def _size(node: Node, sizes: Mapping[str, int]) -> int:
+    n = size_of_expression(node, sizes)
+    if n is None:
+        raise AssertionError("terms are made of solved expressions only")
+    return n
+
+
+def blocks(tensor: str, axes: tuple[tuple[Term, ...], ...], groups: Mapping[str, UnitGroup]) -> tuple[Block, ...]:
+    """All blocks of a tensor, from the terms of its axes. Raises NestingError."""
+    if prod(len(axis) for axis in axes) > MAX_BLOCKS:
+        raise NestingError(f"more than {MAX_BLOCKS} blocks")
+    return tuple(_block(tensor, combination, groups) for combination in itertools.product(*axes))
+
+
+def _block(tensor: str, combination: tuple[Term, ...], groups: Mapping[str, UnitGroup]) -> Block:
+    factors = [(axis, factor) for axis, term in enumerate(combination) for factor in term.factors]
+    names = tuple(factor.group for _, factor in factors)
+    axes = tuple(axis for axis, _ in factors)
+    return Block(
+        tensor=tensor,
+        shape=tuple(factor.size for _, factor in factors),
+        groups=names,
+        parents=tuple(_parents(k, names, axes, groups) for k in range(len(factors))),
+        axes=axes,
+        steps=tuple(factor.step for _, factor in factors),
+        starts=tuple(term.start for term in combination),
+    )
+
+
+def _parents(
+    k: int, names: tuple[str | None, ...], axes: tuple[int, ...], groups: Mapping[str, UnitGroup]
+) -> tuple[int, ...]:
+    """Sub-axes that bear the parents of sub-axis k: on its own axis if one does, else on the only other that does."""
+    name = names[k]
+    parent = groups[name].within if name is not None else None
+    if parent is None:
+        return ()
+    bearing = [i for i, other in enumerate(names) if other == parent]
+    own = [i for i in bearing if axes[i] == axes[k]]
+    found = own or bearing
+    if len(found) != 1:
+        where = f"axis {axes[k]}" if own else "the other axes"
+        count = f"{len(found)} times" if found else "nowhere"
+        raise NestingError(
+            f"axis {axes[k]}: {name} lies within {parent}, which stands {count} on {where} here, not once"
+        )
+    return (*_parents(found[0], names, axes, groups), found[0])

@@ -1,0 +1,128 @@
+"""Whether two resolved specs describe the same group of symmetries, whatever their groups are called."""
+
+from collections import defaultdict
+from itertools import product
+
+from starcli.errors import few
+from starcli.symmetry.archspec.blocks import Block
+from starcli.symmetry.archspec.resolved import Resolved
+
+Slot = tuple[object, ...]
+Atom = tuple[str, tuple[int, ...]]
+"""One unit: its group, then its index, those of the groups around it first."""
+
+
+def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
+    """Readable differences between the symmetries that two specs describe; none where they are the same.
+
+    An *atom* is one unit of one group (in one combination of units around it); its *slots* are all positions (tensor,
+    axis, position) that it moves, together with the parent's position where that lies on another axis. Two specs are
+    the same if they have the same atoms, by slots, each with the same others beside it and the same one around it.
+    Groups of one unit move nothing and do not count.
+    """
+    problems = [f"{name}: only in the first" for name in first.shapes if name not in second.shapes]
+    problems += [f"{name}: only in the second" for name in second.shapes if name not in first.shapes]
+    problems += [
+        f"{name}: shape {shape} in the first, {second.shapes[name]} in the second"
+        for name, shape in first.shapes.items()
+        if second.shapes.get(name, shape) != shape
+    ]
+    if problems:
+        return problems
+    one, two = _Orbits(first), _Orbits(second)
+    found = one.differences(two, "first", "second")
+    # The other way round only what is not told yet: a group of the second without any counterpart.
+    return found + two.differences(one, "second", "first")
+
+
+class _Orbits:
+    """Atoms of a spec by their slots, and which of them are exchanged with each other."""
+
+    def __init__(self, spec: Resolved) -> None:
+        self.spec = spec
+        slots: dict[Atom, set[Slot]] = defaultdict(set)
+        for blocks in spec.blocks.values():
+            for block in blocks:
+                for k, group in enumerate(block.groups):
+                    if group is not None and spec.groups[group].size > 1:
+                        _collect(block, k, group, slots)
+        self.key = {atom: frozenset(found) for atom, found in slots.items()}
+        self.atom = {key: atom for atom, key in self.key.items()}
+
+    def around(self, atom: Atom) -> frozenset[Slot] | None:
+        """The slots of the nearest atom around it, passing over groups of one unit."""
+        group, index = atom
+        parent = self.spec.groups[group].within
+        while parent is not None:
+            index = index[:-1]
+            if self.spec.groups[parent].size > 1:
+                return self.key[parent, index]
+            parent = self.spec.groups[parent].within
+        return None
+
+    def differences(self, other: "_Orbits", here: str, there: str) -> list[str]:
+        """One line for each group of this spec that the other does not have."""
+        found = []
+        for group in self.spec.groups:
+            atoms = [atom for atom in self.key if atom[0] == group]
+            reason = self._difference(atoms, other)
+            if reason:
+                bearing = ", ".join(self.spec.bearing[group][:4])
+                found.append(
+                    f"group {group} ({self.spec.groups[group].size}) of the {here}, on {bearing}: {there}: {reason}"
+                )
+        return found
+
+    def _difference(self, atoms: list[Atom], other: "_Orbits") -> str:
+        """Why the other spec does not have these atoms of one group as they are here; nothing if it has."""
+        missing = [atom for atom in atoms if self.key[atom] not in other.atom]
+        if missing:
+            return self._nearest(missing[0], other)
+        images = {atom: other.atom[self.key[atom]] for atom in atoms}
+        if any(self.around(atom) != other.around(image) for atom, image in images.items()):
+            return "lies within another group"
+        orbits: dict[tuple[int, ...], set[tuple[str, tuple[int, ...]]]] = defaultdict(set)
+        for (_, index), (name, image) in images.items():
+            orbits[index[:-1]].add((name, image[:-1]))
+        split = next((sorted({name for name, _ in found}) for found in orbits.values() if len(found) > 1), None)
+        if split:
+            return f"split into {', '.join(split[:4])}"
+        name, image = next(iter(images.values()), ("", ()))
+        if images and other.spec.groups[name].size != self.spec.groups[atoms[0][0]].size:
+            return f"part of {name} ({other.spec.groups[name].size})"
+        return ""
+
+    def _nearest(self, atom: Atom, other: "_Orbits") -> str:
+        """Which positions of the atom the other spec moves otherwise, and where one of its atoms differs."""
+        mine = self.key[atom]
+        best = max(other.key.items(), key=lambda item: len(item[1] & mine), default=None)
+        if best is None or not best[1] & mine:
+            return f"nothing moves {_where(mine)}"
+        (name, _), theirs = best
+        parts = [f"{name} does not move {_where(mine - theirs)}"] if mine - theirs else []
+        parts += [f"{name} also moves {_where(theirs - mine)}"] if theirs - mine else []
+        return ", ".join(parts)
+
+
+def _where(slots: frozenset[Slot]) -> str:
+    return few(sorted({f"{slot[0]} axis {slot[1]}" for slot in slots}), 4)
+
+
+def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[Slot]]) -> None:
+    """Add the slots of all atoms of `group` on sub-axis k."""
+    parents = block.parents[k]
+    elsewhere = [i for i in parents if block.axes[i] != block.axes[k]]
+    beside = [i for i in range(len(block.shape)) if block.axes[i] == block.axes[k] and i != k and i not in parents]
+    bearing = (*parents, k)
+    for index in product(*(range(block.shape[i]) for i in bearing)):
+        at = dict(zip(bearing, index, strict=True))
+        condition = tuple(
+            (block.axes[i], block.starts[block.axes[i]] + block.steps[i] * at[i])
+            for i in elsewhere
+            if block.shape[i] > 1
+        )
+        start = block.starts[block.axes[k]]
+        start += sum(block.steps[i] * at[i] for i in bearing if block.axes[i] == block.axes[k])
+        for rest in product(*(range(block.shape[i]) for i in beside)):
+            position = start + sum(block.steps[i] * j for i, j in zip(beside, rest, strict=True))
+            slots[group, index].add((block.tensor, block.axes[k], position, *condition))

@@ -1,0 +1,171 @@
+"""The expression of one tensor axis: tree -> canonical tree -> text. Knows no tensors and no files.
+
+    axis    := part ('|' part)*            in turns, a0 b0 a1 b1 ...; the first may be one longer than the last
+    part    := factor ('+' factor)*        concatenation
+    factor  := '_' | INT | group | '(' axis axis* ')'     fixed, fixed of that size, group, product in memory order
+
+A group's name may hold templates in braces (see `patterns`): `inner.{b}`, `h.{l-1}`, `g.{0:l}`; a factor that is
+nothing but braces, `{heads}`, is an integer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A run of positions that nothing permutes."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Hole:
+    """`_`: fixed, of a size that the tensor tells. `key` is unique once the expression belongs to a tensor."""
+
+    key: str = "_"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """All units of one group, in order. The name may hold templates until it is expanded; `at` is its place."""
+
+    name: str
+    at: int = 0
+
+
+@dataclass(frozen=True)
+class Product:
+    """Factors in memory order, the first outermost."""
+
+    factors: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Parts one behind the other; none at all is an axis of length 0."""
+
+    parts: tuple["Node", ...]
+
+
+@dataclass(frozen=True)
+class Interleave:
+    """Parts taken in turns, a0 b0 a1 b1 ...: of equal length, or the first ones longer by one (see `turns`)."""
+
+    parts: tuple["Node", ...]
+
+
+Node = Fixed | Hole | Ref | Product | Concat | Interleave
+
+
+def product(factors: tuple[Node, ...]) -> Node:
+    """The product in canonical form: flat, without factors of size 1, adjacent fixed factors as one."""
+    flat: list[Node] = []
+    for factor in (inner for f in factors for inner in (f.factors if isinstance(f, Product) else (f,))):
+        if isinstance(factor, Fixed) and flat and isinstance(flat[-1], Fixed):
+            flat[-1] = Fixed(flat[-1].size * factor.size)
+        elif factor != Fixed(1):
+            flat.append(factor)
+    return flat[0] if len(flat) == 1 else Product(tuple(flat)) if flat else Fixed(1)
+
+
+def concat(parts: tuple[Node, ...]) -> Node:
+    """The concatenation in canonical form: flat, adjacent fixed parts as one."""
+    flat: list[Node] = []
+    for part in (inner for p in parts for inner in (p.parts if isinstance(p, Concat) else (p,))):
+        if isinstance(part, Fixed) and flat and isinstance(flat[-1], Fixed):
+            flat[-1] = Fixed(flat[-1].size + part.size)
+        else:
+            flat.append(part)
+    return flat[0] if len(flat) == 1 else Concat(tuple(flat))
+
+
+def interleave(parts: tuple[Node, ...]) -> Node:
+    """The interleaving in canonical form: of fixed parts alone it is fixed."""
+    if all(isinstance(part, Fixed) for part in parts):
+        return Fixed(sum(part.size for part in parts if isinstance(part, Fixed)))
+    return parts[0] if len(parts) == 1 else Interleave(parts)
+
+
+def turns(total: int, parts: int) -> list[int]:
+    """The lengths of interleaved parts that number `total`: a channel shuffle cut in the middle leaves a0 b0 a1."""
+    return [(total + parts - 1 - i) // parts for i in range(parts)]
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly below."""
+    match node:
+        case Product(inner) | Concat(inner) | Interleave(inner):
+            return inner
+    return ()
+
+
+def symbols(node: Node) -> list[str]:
+    """Names of groups and holes below `node`, in order, repeated as often as they stand there."""
+    match node:
+        case Ref(name):
+            return [name]
+        case Hole(key):
+            return [key]
+    return [name for child in children(node) for name in symbols(child)]
+
+
+def references(node: Node) -> list[tuple[str, int]]:
+    """Names of groups below `node` as written, with their places in the text."""
+    if isinstance(node, Ref):
+        return [(node.name, node.at)]
+    return [found for child in children(node) for found in references(child)]
+
+
+def size_of_expression(node: Node, sizes: Mapping[str, int]) -> int | None:
+    """Number of positions, or None while a size below is unknown."""
+    match node:
+        case Fixed(n):
+            return n
+        case Ref(symbol) | Hole(symbol):
+            return sizes.get(symbol)
+    total = 1 if isinstance(node, Product) else 0
+    for child in children(node):
+        length = size_of_expression(child, sizes)
+        if length is None:
+            return None
+        total = total * length if isinstance(node, Product) else total + length
+    return total
+
+
+def canonical(node: Node, sizes: Mapping[str, int]) -> Node:
+    """The canonical tree of an expanded one: holes become integers of their size."""
+    match node:
+        case Hole(key):
+            return Fixed(sizes[key])
+        case Ref(name):
+            return Ref(name)
+        case Product(inner):
+            return product(tuple(canonical(child, sizes) for child in inner))
+        case Concat(inner):
+            return concat(tuple(canonical(child, sizes) for child in inner))
+        case Interleave(inner):
+            return interleave(tuple(canonical(child, sizes) for child in inner))
+    return node
+
+
+def text(node: Node) -> str:
+    """The expression that parses to `node`."""
+    match node:
+        case Fixed(n):
+            return str(n)
+        case Hole():
+            return "_"
+        case Ref(name):
+            return name
+        case Product(inner):
+            return "(" + " ".join(_inside(child, (Concat, Interleave)) for child in inner) + ")"
+        case Concat(inner):
+            return " + ".join(_inside(child, (Concat, Interleave)) for child in inner)
+        case Interleave(inner):
+            return " | ".join(_inside(child, (Interleave,)) for child in inner)
+
+
+def _inside(node: Node, wrapped: tuple[type, ...]) -> str:
+    """The expression of `node`, in parentheses where it would otherwise be read as something else."""
+    return f"({text(node)})" if isinstance(node, wrapped) else text(node)

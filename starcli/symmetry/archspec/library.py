@@ -1,0 +1,66 @@
+"""Where shipped specs lie, and how one is read from there or from a path."""
+
+import sys
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+from starcli.errors import StarcliError, unknown
+from starcli.symmetry.archspec.spec import Spec, parse
+from starcli.symmetry.archspec.yaml_values import MAX_CHARACTERS
+
+
+def spec_dir() -> Path:
+    """The directory of shipped specs: in the package of a wheel, beside it in a clone, sdist or editable install."""
+    package = Path(__file__).resolve().parents[2]
+    for directory in (package / "archspecs", package.parent / "archspecs"):
+        if directory.is_dir():
+            return directory
+    raise StarcliError("the shipped specs (archspecs/) are missing from this installation")
+
+
+def shipped_specs() -> list[str]:
+    """Names of the shipped specs, sorted."""
+    return sorted(path.stem for path in spec_dir().glob("*.yaml"))
+
+
+def load_spec(path: Path | str) -> Spec:
+    """The spec in a file, or the shipped one of that name (a word without a suffix that is no file here).
+
+    `-` is stdin.
+    """
+    if str(path) == "-":
+        return parse(spec_from_stdin(), "stdin")
+    file = Path(path)
+    if isinstance(path, str) and not file.suffix and file.name == path and not file.is_file():
+        return _shipped(path)
+    return parse(_text(file), str(path))
+
+
+@lru_cache(maxsize=64)
+def _shipped(name: str) -> Spec:
+    if name not in shipped_specs():
+        raise unknown("spec", name, shipped_specs())
+    return parse(_text(spec_dir() / f"{name}.yaml"), f"{name}.yaml")
+
+
+@cache
+def spec_from_stdin() -> str:
+    """The text on stdin, which can be read only once; at most a few megabytes are ever read."""
+    return _decoded(sys.stdin.buffer, "stdin")
+
+
+def _text(file: Path) -> str:
+    """The whole file; at most a few megabytes are ever read."""
+    try:
+        with file.open("rb") as stream:
+            return _decoded(stream, str(file))
+    except OSError as error:
+        raise StarcliError(f"{file}: {error.strerror or error}") from None
+
+
+def _decoded(stream: BinaryIO, source: str) -> str:
+    try:
+        return stream.read(4 * MAX_CHARACTERS + 1).decode()
+    except UnicodeDecodeError:
+        raise StarcliError(f"{source}: this is no text (UTF-8)") from None

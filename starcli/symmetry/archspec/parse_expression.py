@@ -1,0 +1,136 @@
+"""The expression of one tensor axis: text -> tree, in linear time. `grammar` says what may stand there."""
+
+import re
+from collections.abc import Iterator
+
+from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave, Node, Product, Ref
+
+MAX_LENGTH = 20_000
+MAX_DEPTH = 32
+NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+
+
+class GrammarError(Exception):
+    """A place in one expression that cannot be read; whoever knows file and line turns it into a StarcliError."""
+
+    def __init__(self, message: str, text: str, at: int) -> None:
+        super().__init__(message)
+        self.message, self.text, self.at = message, text, at
+
+    def lines(self, place: str) -> list[str]:
+        """Three lines: where and what, the expression, and a caret under the offending place."""
+        start = max(0, self.at - 60)
+        shown = self.text[start : start + 120].replace("\n", " ").replace("\t", " ")
+        return [f"{place}: {self.message}", f"    {shown}", "    " + " " * (self.at - start) + "^"]
+
+
+def parse_axis(text: str) -> Node:
+    """The tree of one axis expression, names still as written. Raises GrammarError."""
+    if len(text) > MAX_LENGTH:
+        raise GrammarError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read", text, 0)
+    return _Parser(text).whole()
+
+
+class _Parser:
+    """Recursive descent over the tokens of one expression; each token is looked at once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = list(_tokens(text))
+        self.here = 0
+
+    def whole(self) -> Node:
+        node = self.axis(0)
+        if self.peek() is not None:
+            word = self.peek()
+            raise self.error(
+                "nothing opened this ')'" if word == ")" else f"{word!r} after the end; a product stands in (...)"
+            )
+        return node
+
+    def peek(self) -> str | None:
+        return self.tokens[self.here][0] if self.here < len(self.tokens) else None
+
+    def error(self, message: str) -> GrammarError:
+        at = self.tokens[self.here][1] if self.here < len(self.tokens) else len(self.text)
+        return GrammarError(message, self.text, at)
+
+    def axis(self, depth: int) -> Node:
+        return self.chain("|", depth)
+
+    def chain(self, operator: str, depth: int) -> Node:
+        items = [self.operand(operator, depth)]
+        while self.peek() == operator:
+            self.here += 1
+            items.append(self.operand(operator, depth))
+        if len(items) == 1:
+            return items[0]
+        return Interleave(tuple(items)) if operator == "|" else Concat(tuple(items))
+
+    def operand(self, operator: str, depth: int) -> Node:
+        return self.chain("+", depth) if operator == "|" else self.factor(depth)
+
+    def factor(self, depth: int) -> Node:
+        token = self.peek()
+        if token is None:
+            raise self.error("something is missing here: a group, an integer, `_` or (...)")
+        if token in (")", "|", "+"):
+            raise self.error(f"unexpected {token!r}; a group, an integer, `_` or (...) stands here")
+        at = self.tokens[self.here][1]
+        if token == "(":
+            return self.product(depth + 1)
+        self.here += 1
+        if token == "_":
+            return Hole()
+        if token.isdecimal() and token.isascii():
+            return Fixed(self.integer(token, at))
+        return Ref(token, at)
+
+    def integer(self, token: str, at: int) -> int:
+        if len(token) > 12 or int(token) < 1:
+            raise GrammarError("a size is a positive integer of at most 12 digits", self.text, at)
+        return int(token)
+
+    def product(self, depth: int) -> Node:
+        if depth > MAX_DEPTH:
+            raise self.error(f"parentheses deeper than {MAX_DEPTH}")
+        opened = self.tokens[self.here][1]
+        self.here += 1
+        factors = []
+        while self.peek() != ")":
+            if self.peek() is None:
+                raise GrammarError("this '(' is never closed", self.text, opened)
+            factors.append(self.axis(depth))
+        self.here += 1
+        if not factors:
+            raise GrammarError("an empty product", self.text, opened)
+        return factors[0] if len(factors) == 1 else Product(tuple(factors))
+
+
+def _tokens(text: str) -> Iterator[tuple[str, int]]:
+    """Words and signs with their places; a brace belongs to its word up to the closing one, whatever stands inside."""
+    here = 0
+    while here < len(text):
+        if text[here].isspace():
+            here += 1
+        elif text[here] in "()|+":
+            yield text[here], here
+            here += 1
+        else:
+            end = here
+            while end < len(text) and not text[end].isspace() and text[end] not in "()|+":
+                end = _word_step(text, end)
+            yield text[here:end], here
+            here = end
+
+
+def _word_step(text: str, here: int) -> int:
+    """The place after the character, or after the whole {...}, that begins at `here`."""
+    if text[here] == "{":
+        close = text.find("}", here)
+        if close < 0:
+            raise GrammarError("this '{' is never closed", text, here)
+        return close + 1
+    if NAME.fullmatch(text[here]) is None:
+        raise GrammarError(f"{text[here]!r} has no meaning here", text, here)
+    return here + 1

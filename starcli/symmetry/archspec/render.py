@@ -1,0 +1,90 @@
+"""A resolved spec as YAML that a person can read, and that `parse` and `resolve` turn back into the same."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.solve_sizes import Equation, solve
+from starcli.symmetry.archspec.spec import DEFAULT_BUFFERS
+
+_PLAIN = re.compile(r"[A-Za-z_(][A-Za-z0-9_.()+| \-]*")
+_RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
+
+
+def render(resolved: Resolved) -> str:
+    """YAML with a line a tensor; trailing fixed axes are left out, other fixed ones are `_`, sizes stand where needed.
+
+    `parse(render(r)).resolve(r.shapes, buffers=r.buffers) == r`.
+    """
+    told = _unsolvable(resolved)
+    groups = {
+        name: ({"size": str(group.size)} if name in told else {}) | ({"within": group.within} if group.within else {})
+        for name, group in resolved.groups.items()
+    }
+    tensors = {
+        name: [_short(axis) for axis in _moving(axes)] for name, axes in resolved.axes.items() if resolved.shapes[name]
+    }
+    listed = {name: fields for name, fields in groups.items() if fields}
+    return write(listed, tensors, resolved.tied, _patterns(resolved.buffers))
+
+
+def _unsolvable(resolved: Resolved) -> set[str]:
+    """Groups whose sizes the tensors alone do not tell."""
+    equations = [
+        Equation(parse_axis(axis), n, "")
+        for name, axes in resolved.axes.items()
+        for axis, n in zip(axes, resolved.shapes[name], strict=True)
+    ]
+    sizes: dict[str, int] = {}
+    solve(equations, sizes)
+    return resolved.groups.keys() - sizes.keys()
+
+
+def write(
+    groups: Mapping[str, Mapping[str, str]],
+    tensors: Mapping[str, Sequence[str]],
+    tied: Sequence[Sequence[str]] = (),
+    buffers: Sequence[str] | None = None,
+) -> str:
+    """YAML of these lines (names and expressions may hold templates), quoted where YAML asks for it."""
+    lines = ["format: 1"]
+    if groups:
+        lines.append("groups:")
+        lines += [
+            f"  {quoted(name)}: {{{', '.join(f'{key}: {quoted(value)}' for key, value in fields.items())}}}"
+            for name, fields in groups.items()
+        ]
+    lines.append("tensors:" if tensors else "tensors: {}")
+    lines += [f"  {quoted(name)}: [{', '.join(map(quoted, axes))}]" for name, axes in tensors.items()]
+    if buffers is not None:
+        lines.append(f"buffers: [{', '.join(map(quoted, buffers))}]")
+    if tied:
+        lines.append("tied:")
+        lines += [f"  - [{', '.join(map(quoted, names))}]" for names in tied]
+    return "\n".join(lines) + "\n"
+
+
+def quoted(word: str) -> str:
+    """`word` as it stands, or in double quotes where YAML would read it otherwise."""
+    if _PLAIN.fullmatch(word) and word == word.strip() and word.lower() not in _RESERVED:
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+
+
+def _short(axis: str) -> str:
+    return "_" if axis.isdecimal() else axis
+
+
+def _moving(axes: tuple[str, ...]) -> tuple[str, ...]:
+    """The axes without trailing fixed ones."""
+    length = max((i + 1 for i, axis in enumerate(axes) if not axis.isdecimal()), default=0)
+    return axes[:length]
+
+
+def _patterns(buffers: Collection[str]) -> list[str] | None:
+    """Patterns for buffers that the default ones do not match: the names themselves."""
+    ends = tuple(pattern.removeprefix("*") for pattern in DEFAULT_BUFFERS)
+    others = sorted(name for name in buffers if not name.endswith(ends))
+    return [*DEFAULT_BUFFERS, *others] if others else None

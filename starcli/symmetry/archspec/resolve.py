@@ -1,0 +1,249 @@
+"""From a spec as written and the shapes of one network to a `Resolved`: match names, expand templates, solve sizes."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+from starcli.errors import StarcliError, suggestion
+from starcli.symmetry.archspec.blocks import UnitGroup
+from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
+from starcli.symmetry.archspec.names import Bindings, Pattern, expand, fill
+from starcli.symmetry.archspec.parse_expression import GrammarError
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
+from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
+from starcli.symmetry.archspec.validate import make
+
+MAX_PATTERNS = 2_000
+MAX_TRIES = 500_000
+"""Patterns held against names, in one section."""
+MAX_PARTS = 100_000
+"""Names of groups in all axes of one network together: a DenseNet of 200 layers has 25,000."""
+MAX_SUGGESTIONS = 20
+Line = TypeVar("Line", GroupLine, TensorLine)
+
+
+def resolve_spec(
+    spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int], buffers: Collection[str]
+) -> Resolved:
+    """See `Spec.resolve`."""
+    return _Resolver(spec, {name: tuple(shape) for name, shape in shapes.items()}, variables).resolved(buffers)
+
+
+class _Lines:
+    """Lines of one section by what their patterns match. A literal beats a pattern; two of a kind are a problem."""
+
+    def __init__(self, lines: Sequence[Line], variables: Mapping[str, int], source: str, problems: list[str]) -> None:
+        self.literal: dict[str, tuple[Pattern, GroupLine | TensorLine]] = {}
+        self.patterns: dict[int, list[tuple[Pattern, GroupLine | TensorLine]]] = defaultdict(list)
+        self.used: set[str] = set()
+        self.source, self.tries = source, 0
+        if sum("{" in line.pattern or "*" in line.pattern for line in lines) > MAX_PATTERNS:
+            raise StarcliError(f"{source}: more than {MAX_PATTERNS} lines with patterns in one section")
+        for line in lines:
+            try:
+                pattern = Pattern(line.pattern, variables)
+            except GrammarError as error:
+                problems += error.lines(f"{source}:{line.line}")
+                continue
+            if not pattern.is_literal:
+                self.patterns[len(pattern.segments)].append((pattern, line))
+            elif pattern.literal in self.literal:
+                first = self.literal[pattern.literal][1]
+                problems.append(f"{source}:{line.line}: {pattern.literal} has a line already, line {first.line}")
+            else:
+                self.literal[pattern.literal] = (pattern, line)
+
+    def matching(self, name: str) -> list[tuple[GroupLine | TensorLine, Bindings]]:
+        """The lines that name `name`, each with what its wildcards stand for."""
+        if name in self.literal:
+            self.used.add(name)
+            return [(self.literal[name][1], {})]
+        candidates = self.patterns.get(name.count(".") + 1, ())
+        self.tries += len(candidates)
+        if self.tries > MAX_TRIES:
+            raise StarcliError(f"{self.source}: too many patterns for so many names")
+        return [(line, found) for pattern, line in candidates if (found := pattern.match(name)) is not None]
+
+    def unused(self) -> list[tuple[str, int]]:
+        """Literal names, with their lines, that matched nothing."""
+        return [(name, line.line) for name, (_, line) in self.literal.items() if name not in self.used]
+
+
+class _Resolver:
+    """One resolution; collects problems until a step cannot go on without what failed."""
+
+    def __init__(self, spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int]) -> None:
+        self.spec, self.shapes, self.variables = spec, shapes, variables
+        self.problems: list[str] = []
+        self.sizes: dict[str, int] = {}
+        self.within: dict[str, str] = {}
+        self.parts = 0
+
+    def resolved(self, buffers: Collection[str]) -> Resolved:
+        axes = self.expanded()
+        self.read_groups(axes)
+        equations = [
+            Equation(node, self.shapes[name][axis], f"{name} axis {axis}, `{shortened(text(node))}`")
+            for name, nodes in axes.items()
+            for axis, node in enumerate(nodes)
+        ]
+        self.problems += solve(equations, self.sizes)
+        if not self.problems:
+            self.unsolved(axes)
+        known, tied = self.buffer_names(buffers), self.tied_names()
+        self.give_up()
+        used = {symbol for nodes in axes.values() for node in nodes for symbol in symbols(node)}
+        groups = {
+            name: UnitGroup(name, self.sizes[name], self.within.get(name))
+            for name in sorted(used)
+            if not name.startswith("_ ")
+        }
+        trees = {name: tuple(canonical(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
+        try:
+            return make(groups, trees, self.shapes, known, tied)
+        except StarcliError as error:
+            self.problems += error.problems
+            raise self.failure() from None
+
+    def failure(self) -> StarcliError:
+        return StarcliError(f"{self.spec.source} does not fit the network", self.problems)
+
+    def give_up(self) -> None:
+        if self.problems:
+            raise self.failure()
+
+    def place(self, line: int) -> str:
+        return f"{self.spec.source}:{line}"
+
+    def expanded(self) -> dict[str, tuple[Node, ...]]:
+        """The tree of every axis of every tensor, templates filled in."""
+        lines = _Lines(self.spec.tensors, self.variables, self.spec.source, self.problems)
+        axes = {name: self.tensor_axes(name, shape, lines) for name, shape in self.shapes.items()}
+        for number, (name, line) in enumerate(lines.unused()):
+            self.problems.append(f"{self.place(line)}: there is no tensor {name}{_nearest(name, self.shapes, number)}")
+        return axes
+
+    def tensor_axes(self, name: str, shape: tuple[int, ...], lines: _Lines) -> tuple[Node, ...]:
+        fixed: tuple[Node, ...] = tuple(Fixed(n) for n in shape)
+        found = lines.matching(name)
+        if not shape:
+            return fixed
+        if len(found) != 1:
+            where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
+            problem = (
+                f"{self.spec.source}: {where} both name it" if found else f"no line of {self.spec.source} names it"
+            )
+            self.problems.append(f"{name}: {problem}")
+            return fixed
+        line, bindings = found[0]
+        written = line.axes if isinstance(line, TensorLine) else ()
+        if len(written) > len(shape):
+            self.problems.append(
+                f"{self.place(line.line)}: {len(written)} axes, {name} has {len(shape)}: shape {shape}"
+            )
+            return fixed
+        given = [self.expand(axis, f"{name} {i}", bindings, name) for i, axis in enumerate(written)]
+        nodes = tuple(Fixed(shape[i]) if node is None else node for i, node in enumerate(given))
+        return nodes + fixed[len(written) :]
+
+    def expand(self, axis: Axis, hole: str, bindings: Bindings, name: str) -> Node | None:
+        try:
+            node = expand(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
+        except GrammarError as error:
+            self.problems += error.lines(f"{self.place(axis.line)}: for {name}")
+            return None
+        self.parts += len(symbols(node))
+        if self.parts > MAX_PARTS:
+            raise StarcliError(f"{self.spec.source}: the axes hold more than {MAX_PARTS} names of groups")
+        return node
+
+    def read_groups(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
+        """Sizes and parents that the section `groups` tells, of every group that an axis bears."""
+        lines = _Lines(self.spec.groups, self.variables, self.spec.source, self.problems)
+        used = dict.fromkeys(symbol for nodes in axes.values() for node in nodes for symbol in symbols(node))
+        for name in used:
+            if not name.startswith("_ "):
+                self.read_group(name, lines)
+        for number, (name, line) in enumerate(lines.unused()):
+            self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used, number)}")
+
+    def read_group(self, name: str, lines: _Lines) -> None:
+        found = lines.matching(name)
+        if len(found) > 1:
+            where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
+            self.problems.append(f"group {name}: {self.spec.source}: {where} both name it")
+        for line, bindings in found[:1]:
+            if not isinstance(line, GroupLine):
+                continue
+            if line.size is not None:
+                size = self.expand(line.size, "", bindings, f"group {name}")
+                if isinstance(size, Fixed):
+                    self.sizes[name] = size.size
+                elif size is not None:
+                    self.problems.append(f"{self.place(line.size.line)}: the size of group {name} is an integer")
+            if line.within is not None:
+                self.read_parent(name, line.within, bindings)
+
+    def read_parent(self, name: str, within: Axis, bindings: Bindings) -> None:
+        try:
+            self.within[name] = fill(within.text, {**self.variables, **bindings})
+        except GrammarError as error:
+            self.problems += error.lines(f"{self.place(within.line)}: for group {name}")
+
+    def unsolved(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
+        """Problems for the symbols whose size no tensor tells, up to MAX_SUGGESTIONS of them."""
+        unknown: dict[str, list[str]] = {}
+        for name, nodes in axes.items():
+            for i, node in enumerate(nodes):
+                missing = dict.fromkeys(symbol for symbol in symbols(node) if symbol not in self.sizes)
+                place = f"{name} axis {i}, `{shortened(text(node))}` = {self.shapes[name][i]}" if missing else ""
+                for symbol in missing:
+                    unknown.setdefault(symbol, []).append(place)
+        for symbol, places in list(unknown.items())[:MAX_SUGGESTIONS]:
+            if symbol.startswith("_ "):
+                self.problems.append(f"the size of `_` cannot be solved: {places[0]}; write it as an integer")
+            else:
+                where = "; ".join(places[:3])
+                self.problems.append(f"the size of group {symbol} cannot be solved: {where}; say it under `groups`")
+        if len(unknown) > MAX_SUGGESTIONS:
+            self.problems.append(f"and {len(unknown) - MAX_SUGGESTIONS} more sizes cannot be solved")
+
+    def buffer_names(self, buffers: Collection[str]) -> frozenset[str]:
+        """Tensors that the spec's patterns name (there `*` also stands for dots), or that the network calls buffers."""
+        patterns = [pattern.text for pattern in self.spec.buffers]
+        if len(patterns) > MAX_PATTERNS or len(patterns) * len(self.shapes) > MAX_TRIES:
+            raise StarcliError(f"{self.spec.source}: {len(patterns)} patterns of buffers are too many")
+        return frozenset(
+            name for name in self.shapes if name in buffers or any(_glob(pattern, name) for pattern in patterns)
+        )
+
+    def tied_names(self) -> tuple[tuple[str, ...], ...]:
+        for name in (name for names in self.spec.tied for name in names if name.text not in self.shapes):
+            self.problems.append(f"{self.place(name.line)}: there is no tensor {name.text}")
+        return tuple(tuple(name.text for name in names) for names in self.spec.tied)
+
+
+def _nearest(name: str, known: Collection[str], number: int) -> str:
+    """A mistyped name's nearest ones; nothing where none is near, since a list of all tensors helps nobody."""
+    if number >= MAX_SUGGESTIONS:  # each is a search through all names
+        return ""
+    words = suggestion(name, known)
+    return words if words.startswith("; did you mean") else ""
+
+
+def _glob(pattern: str, name: str) -> bool:
+    """Whether `name` is `pattern`, each `*` any characters: the earliest place for each part, so linear in the name."""
+    first, *others = pattern.split("*")
+    if not others:
+        return name == pattern
+    last = others.pop()
+    if not name.startswith(first) or not name.endswith(last) or len(name) < len(first) + len(last):
+        return False
+    here, end = len(first), len(name) - len(last)
+    for part in others:
+        found = name.find(part, here, end)
+        if found < 0:
+            return False
+        here = found + len(part)
+    return True

@@ -1,0 +1,169 @@
+"""A spec as written: lines of groups and tensors, with patterns; `resolve` checks it against one network's tensors."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from starcli.errors import StarcliError, suggestion
+from starcli.symmetry.archspec.expression import Node, references
+from starcli.symmetry.archspec.names import check_template
+from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.yaml_values import Map, Scalar, Sequence, Value, read_yaml
+
+DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
+SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis expression as written, and its tree with templates."""
+
+    text: str
+    node: Node
+    line: int
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    """What is said of groups whose names match `pattern`: a size (an integer, perhaps in braces), the group around."""
+
+    pattern: str
+    size: Axis | None
+    within: Axis | None
+    line: int
+
+
+@dataclass(frozen=True)
+class TensorLine:
+    """The axes of the tensors whose names match `pattern`; trailing axes that nothing permutes are left out."""
+
+    pattern: str
+    axes: tuple[Axis, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An archspec as parsed: it knows no tensors yet."""
+
+    source: str
+    groups: tuple[GroupLine, ...]
+    tensors: tuple[TensorLine, ...]
+    buffers: tuple[Scalar, ...]
+    tied: tuple[tuple[Scalar, ...], ...]
+
+    def resolve(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        variables: Mapping[str, int] | None = None,
+        buffers: Collection[str] = (),
+    ) -> Resolved:
+        """Check against the tensors of a network (name -> shape) and solve all sizes.
+
+        `variables` are architecture arguments that patterns may compute with (`h.{depth-1}`); `buffers` names tensors
+        that the network knows to be buffers, besides those that the spec's own patterns match. StarcliError lists
+        every tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
+        """
+        from starcli.symmetry.archspec.resolve import resolve_spec
+
+        return resolve_spec(self, shapes, variables or {}, buffers)
+
+
+def parse(text: str, source: str = "<spec>") -> Spec:
+    """YAML text -> Spec. StarcliError with `source`, line, expression and a caret for all that cannot be read."""
+    document = read_yaml(text, source)
+    return _Builder(source).spec(document)
+
+
+class _Builder:
+    """Collects all problems of one document before it gives up."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: list[str] = []
+
+    def say(self, line: int, message: str) -> None:
+        self.problems.append(f"{self.source}:{line}: {message}")
+
+    def spec(self, document: Value) -> Spec:
+        sections = {key.text: value for key, value in self.map(document, "a spec")}
+        for key, _ in self.map(document, "a spec"):
+            if key.text not in SECTIONS:
+                self.say(key.line, f"unknown section {key.text!r}{suggestion(key.text, SECTIONS)}")
+        self.format(sections.get("format"), document.line)
+        if "tensors" not in sections:
+            self.say(document.line, "the section 'tensors' is missing")
+        spec = Spec(
+            source=self.source,
+            groups=tuple(self.group(key, value) for key, value in self.map(sections.get("groups"), "groups")),
+            tensors=tuple(self.tensor(key, value) for key, value in self.map(sections.get("tensors"), "tensors")),
+            buffers=self.names(sections["buffers"]) if "buffers" in sections else _defaults(),
+            tied=tuple(self.tied(each) for each in self.items(sections.get("tied"), "tied")),
+        )
+        if self.problems:
+            raise StarcliError(f"{self.source} cannot be read", self.problems)
+        return spec
+
+    def format(self, value: Value | None, line: int) -> None:
+        if value is None:
+            self.say(line, "the section 'format' is missing; this program reads `format: 1`")
+        elif not isinstance(value, Scalar) or value.text != "1":
+            self.say(value.line, "this program reads `format: 1`")
+
+    def map(self, value: Value | None, what: str) -> tuple[tuple[Scalar, Value], ...]:
+        if value is None or (isinstance(value, Scalar) and value.text == ""):
+            return ()
+        if isinstance(value, Map):
+            return value.items
+        self.say(value.line, f"{what}: a map `name: ...` stands here")
+        return ()
+
+    def items(self, value: Value | None, what: str) -> tuple[Value, ...]:
+        if value is None or (isinstance(value, Scalar) and value.text == ""):
+            return ()
+        if isinstance(value, Sequence):
+            return value.items
+        self.say(value.line, f"{what}: a list `[...]` stands here")
+        return ()
+
+    def names(self, value: Value) -> tuple[Scalar, ...]:
+        found = self.items(value, "a list of names")
+        for each in found:
+            if not isinstance(each, Scalar):
+                self.say(each.line, "a name stands here")
+        return tuple(each for each in found if isinstance(each, Scalar))
+
+    def tied(self, value: Value) -> tuple[Scalar, ...]:
+        names = self.names(value)
+        if len(names) < 2:
+            self.say(value.line, "a tied set names at least two tensors")
+        return names
+
+    def group(self, key: Scalar, value: Value) -> GroupLine:
+        fields = {field.text: (field, each) for field, each in self.map(value, f"group {key.text}")}
+        for name, (field, _) in fields.items():
+            if name not in ("size", "within"):
+                self.say(field.line, f"group {key.text}: unknown key {name!r}; there is size, within")
+        found = {name: self.axis(each) for name, (_, each) in fields.items() if name in ("size", "within")}
+        return GroupLine(key.text, found.get("size"), found.get("within"), key.line)
+
+    def tensor(self, key: Scalar, value: Value) -> TensorLine:
+        axes = [self.axis(each) for each in self.items(value, key.text)]
+        return TensorLine(key.text, tuple(axis for axis in axes if axis is not None), key.line)
+
+    def axis(self, value: Value) -> Axis | None:
+        if not isinstance(value, Scalar):
+            self.say(value.line, "an expression stands here, such as `group`, `_` or `(group 49)`")
+            return None
+        try:
+            node = parse_axis(value.text)
+            for name, at in references(node):
+                check_template(name, at, value.text)
+            return Axis(value.text, node, value.line)
+        except GrammarError as error:
+            self.problems += error.lines(f"{self.source}:{value.line}")
+            return None
+
+
+def _defaults() -> tuple[Scalar, ...]:
+    return tuple(Scalar(pattern, 0) for pattern in DEFAULT_BUFFERS)

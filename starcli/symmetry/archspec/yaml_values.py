@@ -1,0 +1,147 @@
+"""YAML text -> plain values with their lines, without any of YAML's dangers.
+
+Only maps, lists and scalars are read, and every scalar is a string: no aliases, anchors or tags, no repeated keys, no
+deep nesting, no large files. Braces inside a word (`inner.{b}`) are templates of ours; YAML would take them for a map,
+so they are hidden from it (sign for sign, so that lines and columns stay true) and put back afterwards.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from starcli.errors import StarcliError
+
+MAX_CHARACTERS = 4 * 2**20
+MAX_EVENTS = 200_000
+MAX_DEPTH = 6
+_TEMPLATE = re.compile(r"\{[A-Za-z0-9_+\-]{1,200}(?::[A-Za-z0-9_+\-]{1,200})?\}")
+_HIDE = str.maketrans("{:}", "\ue000\ue001\ue002")
+_SHOW = str.maketrans("\ue000\ue001\ue002", "{:}")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A word or a quoted string, and its line (from 1)."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A list and the line where it begins."""
+
+    items: tuple["Value", ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map, in order, and the line where it begins; no key stands twice."""
+
+    items: tuple[tuple[Scalar, "Value"], ...]
+    line: int
+
+
+Value = Scalar | Sequence | Map
+
+
+def read_yaml(text: str, source: str) -> Value:
+    """The one document in `text`. StarcliError with `source` and the line where it is not plain YAML."""
+    if len(text) > MAX_CHARACTERS:
+        raise StarcliError(f"{source}: {len(text)} characters; a spec has at most {MAX_CHARACTERS}")
+    if any(sign in text for sign in "\ue000\ue001\ue002"):
+        raise StarcliError(f"{source}: private-use characters are not allowed")
+    hidden = _TEMPLATE.sub(lambda found: found.group().translate(_HIDE), text)
+    try:
+        reader = _Reader(yaml.parse(hidden, Loader=_LOADER), source)
+        return reader.document()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source}:{mark.line + 1}" if mark else source
+        if (line := _line_too_deep(hidden)) is not None:  # the parser looks ahead, and has a limit of its own
+            raise StarcliError(f"{source}:{line}: nested deeper than {MAX_DEPTH}") from None
+        words = str(getattr(error, "problem", None) or "characters that YAML does not allow").translate(_SHOW)
+        # "*.weight" without quotes is an alias to YAML, and libyaml's words for it help nobody.
+        hint = "; a name that begins with `*` stands in quotes" if mark and _is_alias(hidden, mark) else ""
+        raise StarcliError(f"{place}: {words}{hint}") from None
+
+
+def _line_too_deep(text: str) -> int | None:
+    """Line (from 1) of the first bracket or brace that opens beyond MAX_DEPTH, in YAML that cannot be parsed."""
+    depth = 0
+    for line, words in enumerate(text.split("\n"), start=1):
+        for sign in words:
+            depth += (sign in "[{") - (sign in "]}")
+            if depth > MAX_DEPTH:
+                return line
+    return None
+
+
+def _is_alias(text: str, mark: Any) -> bool:
+    """Whether `mark` stands at or just behind a `*`, by which YAML begins an alias."""
+    line = (text.split("\n")[mark.line : mark.line + 1] or [""])[0]
+    return "*" in line[max(mark.column - 1, 0) : mark.column + 1]
+
+
+class _Reader:
+    """Builds values from YAML's events; recursion is bounded by MAX_DEPTH."""
+
+    def __init__(self, events: Iterator[Any], source: str) -> None:
+        self.events, self.source, self.count = events, source, 0
+
+    def next(self) -> Any:
+        self.count += 1
+        event = next(self.events)
+        if self.count > MAX_EVENTS:
+            raise self.error(event, f"more than {MAX_EVENTS} entries")
+        if isinstance(event, yaml.AliasEvent):
+            raise self.error(event, "aliases are not allowed; a name that begins with `*` stands in quotes")
+        if getattr(event, "anchor", None) is not None:
+            raise self.error(event, "anchors are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise self.error(event, "tags are not allowed")
+        return event
+
+    def error(self, event: Any, message: str) -> StarcliError:
+        return StarcliError(f"{self.source}:{event.start_mark.line + 1}: {message}")
+
+    def document(self) -> Value:
+        self.next()
+        event = self.next()
+        if isinstance(event, yaml.StreamEndEvent):
+            raise StarcliError(f"{self.source}: nothing is in it")
+        value = self.value(self.next(), 0)
+        self.next()
+        event = self.next()
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise self.error(event, "a second document; a spec is one")
+        return value
+
+    def value(self, event: Any, depth: int) -> Value:
+        if depth > MAX_DEPTH:
+            raise self.error(event, f"nested deeper than {MAX_DEPTH}")
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.ScalarEvent):
+            return Scalar(event.value.translate(_SHOW), line)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items = []
+            while not isinstance(event := self.next(), yaml.SequenceEndEvent):
+                items.append(self.value(event, depth + 1))
+            return Sequence(tuple(items), line)
+        return self.map(line, depth)
+
+    def map(self, line: int, depth: int) -> Map:
+        pairs: dict[str, tuple[Scalar, Value]] = {}
+        while not isinstance(event := self.next(), yaml.MappingEndEvent):
+            key = self.value(event, depth + 1)
+            if not isinstance(key, Scalar):
+                raise self.error(event, "a key is a name")
+            if key.text in pairs:
+                raise self.error(event, f"the key {key.text!r} stands twice, first in line {pairs[key.text][0].line}")
+            pairs[key.text] = (key, self.value(self.next(), depth + 1))
+        return Map(tuple(pairs.values()), line)

@@ -1,0 +1,199 @@
+"""How factors meet: the three laws behind every operator's rule.
+
+relate: two factors on the same positions (elementwise).   merge: the factors of several tensors, broadcast.
+reduce: what remains when axes are summed over, a bundle of the atoms in each sum.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from starcli.symmetry.derive.atoms import Atoms, Labels, distinct, distinct_rows, unique, upwards
+from starcli.symmetry.derive.values import Value, along_axis, varies
+
+
+def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
+    """Make the atoms of two factors that act on the same positions move together.
+
+    - Equal partitions are united.  - Where one determines the other, the finer atoms get the coarser as parents.
+    - Where neither does, but every connected component is a complete product (heads of queries and units of a shared
+      value), the components become a parent of both.  - Anything else is pinned.
+
+    Returns which factor tells more: "same", "first", "second" or "both".
+    """
+    f, g = atoms.find(f), atoms.find(g)
+    if f.shape == g.shape and upwards(f) and upwards(g):
+        atoms.union(f, g)
+        return "same"
+    a, b, i, j = _pairs(f, g)
+    if len(a) == len(i) and len(b) == len(i):
+        atoms.union(a[i], b[j])
+        return "same"
+    if len(a) == len(i):
+        atoms.place(a[i], b[j])
+        return "first"
+    if len(b) == len(i):
+        atoms.place(b[j], a[i])
+        return "second"
+    if len(i) < len(a) * len(b) and not (atoms.is_fixed(a).all() and atoms.is_fixed(b).all()):
+        _components(atoms, a, b, i, j, where)
+    return "both"
+
+
+def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
+    """Distinct labels a of f, b of g (which are broadcast), and the distinct pairs (a[i], b[j]) that occur."""
+    a, i = distinct(f)
+    b, j = distinct(g)
+    code = unique(i * len(b) + j)
+    return a, b, code // len(b), code % len(b)
+
+
+def _components(atoms: Atoms, a: Labels, b: Labels, i: Labels, j: Labels, where: str) -> None:
+    """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all.
+
+    The pairs come in order of i. In complete products all a's that meet one b have the same first b.
+    """
+    first = j[np.searchsorted(i, np.arange(len(a)))]
+    component = np.empty(len(b), dtype=np.int64)
+    component[j] = first[i]
+    met = np.bincount(first, minlength=len(b)) * np.bincount(component, minlength=len(b))
+    if met.sum() != len(i) or not np.array_equal(component[j], first[i]):
+        reason = f"units meet that neither determine each other nor form a product, {where}"
+        atoms.pin(a, reason)
+        atoms.pin(b, reason)
+        return
+    for k in unique(first):
+        above = [atoms.bundles(labels[of == k][None]) for labels, of in ((a, first), (b, component))]
+        atoms.union(above[0], above[1])
+
+
+def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: str) -> Value:
+    """The factors of an elementwise function of `values`, which broadcast to `shape`."""
+    shape = tuple(shape)
+    kept: list[Labels] = []
+    for value in values:
+        for factor in value.padded(len(shape)).factors:
+            _meet(atoms, kept, factor, where)
+            again = atoms.occurrences(factor)
+            if again is not None:
+                _meet(atoms, kept, again, where)
+    return Value.of(shape, kept)
+
+
+def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
+    """Relate `factor` to all of `kept` that act on one of its axes, and keep the finer of each two."""
+    redundant = False
+    axes, fixed = set(varies(factor)), bool(atoms.is_fixed(factor).all())
+    for other in list(kept):
+        if axes.isdisjoint(varies(other)):
+            continue
+        if fixed and atoms.is_fixed(other).all():
+            finer, joined = _join(atoms, factor, other)
+        else:
+            finer, joined = relate(atoms, factor, other, where), None
+            fixed = bool(atoms.is_fixed(factor).all())
+        redundant = redundant or finer in ("second", "same")
+        if finer == "first" or joined is not None:
+            kept[:] = [each for each in kept if each is not other]
+        if joined is not None:
+            factor, axes = joined, set(varies(joined))
+    if not redundant:
+        kept.append(factor)
+
+
+def _join(atoms: Atoms, f: Labels, g: Labels) -> tuple[str, Labels | None]:
+    """Two fixed factors, one of which acts on all axes of the other, are one: each pair of labels is a position."""
+    inside = set(varies(f)) <= set(varies(g)) or set(varies(g)) <= set(varies(f))
+    # every position has its own label in a factor that counts upwards, as fresh ones do
+    if all(n >= m for n, m in zip(f.shape, g.shape, strict=True)) and upwards(f):
+        return "first", None
+    if f.size < g.size and all(n <= m for n, m in zip(f.shape, g.shape, strict=True)) and upwards(g):
+        return "second", None
+    a, i = distinct(f)
+    b, j = distinct(g)
+    both = i * len(b) + j
+    if len(b) == 1 or len(a) == both.size:
+        return "first", None
+    code, index = distinct(both)
+    if len(code) == len(b):
+        return "second", None
+    if len(code) == len(a):
+        return "first", None
+    if not inside:
+        return "both", None
+    return "both", atoms.new(len(code), fixed="positions of the input")[index]
+
+
+def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = True) -> Value:
+    """The value summed over `axes` (kept with size 1): each factor leaves a bundle for each sum.
+
+    A factor that varies along no other axis leaves one bundle for all, which is constant; with `whole` its members
+    still get it as a parent (the two halves of an axis that are normalised apart are two sets).
+    """
+    axes = tuple(axes)
+    left: list[Labels] = []
+    for factor in value.factors:
+        inside = [axis for axis in varies(factor) if axis in axes]
+        if not inside:
+            left.append(factor)
+            continue
+        outside = [axis for axis in range(factor.ndim) if axis not in inside]
+        if factor.size == np.prod([factor.shape[axis] for axis in inside]) and not whole:
+            continue
+        rows = factor.transpose(outside + inside).reshape(int(np.prod([factor.shape[axis] for axis in outside])), -1)
+        left.append(_bundled(atoms, rows).reshape([1 if axis in inside else n for axis, n in enumerate(factor.shape)]))
+    shape = [1 if axis in axes else n for axis, n in enumerate(value.shape)]
+    return Value.of(shape, left)
+
+
+def _bundled(atoms: Atoms, rows: Labels) -> Labels:
+    """Bundles of rows; rows of fixed atoms alone give fixed positions without a parent each."""
+    if not atoms.is_fixed(rows).all():
+        return atoms.bundles(rows)
+    kinds, index = distinct_rows(np.sort(rows, axis=1))
+    return atoms.new(len(kinds), fixed="positions of the input")[index]
+
+
+def contract(atoms: Atoms, values: Sequence[Value], axes: Iterable[int], where: str, *, whole: bool = True) -> Value:
+    """sum over `axes` of the product of `values`, which all live in one space (see `Value.aligned`)."""
+    shape = np.broadcast_shapes(*(value.shape for value in values))
+    return reduce(atoms, merge(atoms, values, shape, where), axes, whole=whole)
+
+
+def pin(atoms: Atoms, value: Value, reason: str, axes: Iterable[int] | None = None) -> None:
+    """Fix what varies along `axes` (all by default)."""
+    wanted = set(range(len(value.shape)) if axes is None else axes)
+    for factor in value.factors:
+        if wanted & set(varies(factor)):
+            atoms.pin(factor, reason)
+
+
+def positions(atoms: Atoms, value: Value, axes: Iterable[int], shape: Sequence[int], reason: str) -> Value:
+    """The value after an operator that mixes positions along `axes` (a window, a resampling) and gives `shape`.
+
+    What may move along those axes is pinned; the result has fixed positions there, and still differs along other axes
+    wherever the value did.
+    """
+    axes = set(axes)
+    pin(atoms, value, reason, axes)
+    factors = [left for factor in value.factors if (left := _apart(atoms, factor, axes)) is not None]
+    for axis in sorted(axes):
+        if shape[axis] > 1:
+            factors.append(along_axis(atoms.new(shape[axis], fixed="positions of the input"), axis, len(shape)))
+    return Value.of(shape, factors)
+
+
+def _apart(atoms: Atoms, factor: Labels, axes: set[int]) -> Labels | None:
+    """What a pinned factor tells along other axes than those (space folded into channels): None for nothing."""
+    inside = [axis for axis in varies(factor) if axis in axes]
+    outside = [axis for axis in varies(factor) if axis not in axes]
+    if not inside:
+        return factor
+    if not outside:
+        return None
+    rows = np.moveaxis(factor, outside, range(len(outside)))
+    lengths = rows.shape[: len(outside)]
+    # in order: a shifted row is another one
+    kinds, index = distinct_rows(rows.reshape(int(np.prod(lengths)), -1))
+    labels = atoms.new(len(kinds), fixed="positions of the input")[index.reshape(lengths)]
+    return labels.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])

@@ -1,0 +1,224 @@
+"""From a finished trace to a resolved spec: groups, names, expressions, and why each fixed axis is fixed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from starcli.symmetry.archspec.blocks import UnitGroup
+from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.derive.atoms import Labels, unique
+from starcli.symmetry.derive.call import Parameter
+from starcli.symmetry.derive.colours import close, ordered
+from starcli.symmetry.derive.expressions import MAX_TURNS, Table, Writer
+from starcli.symmetry.derive.trace import Trace
+from starcli.symmetry.derive.units import Refused, Units, units
+from starcli.symmetry.derive.values import varies
+
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\-]")
+UNLIKE = "its units differ from each other"
+MAX_ATTEMPTS = 200
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A tensor axis with positions that nothing moves, and why."""
+
+    tensor: str
+    axis: int
+    reason: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"tensor": self.tensor, "axis": self.axis, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A spec, why the rest is fixed, and which atoms each group stands for."""
+
+    resolved: Resolved
+    frozen: tuple[Frozen, ...]
+    atoms: Mapping[str, Labels]
+
+
+def build_spec(trace: Trace, network: nn.Module) -> Built:
+    """The spec of everything the trace found to be exchangeable. What cannot be written is fixed, and says so."""
+    for _, labels in trace.unread():
+        trace.atoms.pin(labels, "the traced function does not read it")
+    for _ in range(MAX_ATTEMPTS):
+        where, colours = close(trace.atoms, trace.parameters)
+        try:
+            found = units(trace.atoms, where, colours)
+            return _written(trace, network, found)
+        except Refused as refused:
+            for part in refused.parts:
+                trace.atoms.place(part, np.repeat(trace.atoms.new(1, fixed=refused.reason), len(part)))
+            if not refused.parts:
+                trace.atoms.pin(refused.labels, refused.reason)
+    raise AssertionError("every attempt fixes at least one class of atoms")
+
+
+def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
+    """Raises Refused for an axis that the grammar cannot express."""
+    names = _names(trace, found)
+    writer = Writer(names, found.size)
+    known: dict[bytes, Node] = {}
+    axes = {name: _axes(trace, found, writer, parameter, known) for name, parameter in trace.parameters.items()}
+    tensors = network.state_dict(keep_vars=True)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    nodes: dict[str, tuple[Node, ...]] = {
+        name: axes[trace.same[name]] if name in trace.same else tuple(Fixed(n) for n in shape)
+        for name, shape in shapes.items()
+    }
+    used = {symbol for each in nodes.values() for node in each for symbol in symbols(node)}
+    for group in sorted(found.size, key=lambda g: -len(found.closure(g))):
+        if names[group] not in used:
+            # above units that are told by other means, but itself on no axis: nothing could be permuted by it
+            raise Refused(found.colours.nodes[found.members[group]], "it stands on no axis of its own")
+    groups = {
+        names[group]: UnitGroup(names[group], size, None if (parent := found.within[group]) is None else names[parent])
+        for group, size in found.size.items()
+    }
+    ties: dict[str, list[str]] = {}
+    for name in shapes:
+        if name in trace.same:
+            ties.setdefault(trace.same[name], []).append(name)
+    buffers = frozenset(name for name, _ in network.named_buffers(remove_duplicate=False) if name in shapes)
+    resolved = Resolved.make(
+        groups, nodes, shapes, buffers, tuple(tuple(each) for each in ties.values() if len(each) > 1)
+    )
+    members = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}
+    return Built(resolved, _frozen(trace, nodes), members)
+
+
+def _axes(
+    trace: Trace, found: Units, writer: Writer, parameter: Parameter, known: dict[bytes, Node]
+) -> tuple[Node, ...]:
+    """The expression of every axis of one tensor. `known` are those of axes that depend on no other: the same units in
+    the same order stand on the tensors of a normalisation and on the next layer's weight."""
+    shape = parameter.value.shape
+    keys = [_units_of(trace, parameter, axis) for axis in range(len(shape))]
+    tables = [None if key in known else _table(trace, found, parameter, axis) for axis, key in enumerate(keys)]
+    nodes = []
+    for axis, (key, table) in enumerate(zip(keys, tables, strict=True)):
+        node = known[key] if table is None and key is not None else writer.axis(table or {}, shape[axis])
+        if node is None:
+            raise _unwritable(
+                found, table or {}, f"an order of units that no expression has, on axis {axis} of {parameter.name}"
+            )
+        nodes.append(node if table is None else canonical(node, {}))
+        if key is not None:
+            known[key] = nodes[-1]
+    return tuple(nodes)
+
+
+def _units_of(trace: Trace, parameter: Parameter, axis: int) -> bytes | None:
+    """The atoms along the axis of a parameter in use; None where they depend on another axis too."""
+    labels = parameter.labels(axis)
+    if labels is None or parameter.first_use is None or labels.size > labels.shape[axis]:
+        return None
+    return trace.atoms.find(labels).tobytes()
+
+
+def _unwritable(found: Units, table: Table, reason: str) -> Refused:
+    """What to give up for an axis whose order of units cannot be written. One group in shuffled order is cut into
+    parts that stand in order, taken in turns or one behind the other; otherwise all groups of the axis are fixed."""
+    for group, index in table.items():
+        order = np.array(list(dict.fromkeys(index[index >= 0].tolist())))
+        parts = _in_order(order)
+        if len(order) == found.size[group] and parts:
+            members = found.members[group]
+            own = found.coordinates[group][group]
+            labels = found.colours.nodes[members]
+            return Refused(labels, reason, [labels[np.isin(own, part)] for part in parts])
+    moving = [found.colours.nodes[found.members[group]] for group, index in table.items() if (index >= 0).any()]
+    return Refused(np.concatenate(moving), reason)
+
+
+def _in_order(order: Labels) -> list[Labels]:
+    """The fewest parts, taken in turns or contiguous, in which a permutation of 0 ... n-1 counts upwards; or none."""
+    breaks = np.flatnonzero(np.diff(order) != 1) + 1
+    ways = [np.split(order, breaks)] + [[order[k::turns] for k in range(turns)] for turns in range(2, MAX_TURNS + 1)]
+    fitting = [
+        way for way in ways if 1 < len(way) <= len(order) // 2 and all((np.diff(part) == 1).all() for part in way)
+    ]
+    return min(fitting, key=len, default=[])
+
+
+def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table:
+    """Coordinates along one axis. Where they depend on another axis too (a grouped convolution), the groups that the
+    other axis bears are left out there, and the rest must be the same everywhere."""
+    labels = parameter.labels(axis)
+    if labels is None or parameter.first_use is None:
+        return {}
+    others = [i for i in varies(labels) if i != axis]
+    rows = np.moveaxis(labels, axis, -1).reshape(-1, labels.shape[axis])
+    if not others:
+        return found.table(trace.atoms, rows[0])
+    rows = rows[np.append(True, (rows[1:] != rows[:-1]).any(axis=1))]  # all rows of one set of channels are the same
+    whole = {group: index.reshape(rows.shape) for group, index in found.table(trace.atoms, rows.reshape(-1)).items()}
+    table: dict[int, Labels] = {}
+    for group, index in whole.items():
+        if (index == index[:, :1]).all() and len(unique(index)) == found.size[group]:
+            continue  # constant along this axis: borne by the other
+        if not (index == index[0]).all():
+            raise Refused(
+                found.colours.nodes[found.members[group]], f"axes of {parameter.name} that depend on each other"
+            )
+        table[group] = index[0]
+    return table
+
+
+def _names(trace: Trace, found: Units) -> dict[int, str]:
+    """Each group is named after the module whose tensor bears it first; sets of units get `.group` or `.head`."""
+    edges: list[tuple[int, str, int]] = []
+    place = 0
+    for name, axis in ordered(trace.parameters):
+        edges.append((place, name, len(trace.parameters[name].value.shape)))
+        labels = trace.parameters[name].labels(axis)
+        place += 0 if labels is None else labels.size
+    starts = np.array([start for start, _, _ in edges])
+    around = {parent for parent in found.within.values() if parent is not None}
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for group in sorted(found.size, key=lambda g: (found.rank[g], g not in around, found.size[g])):
+        _, tensor, rank = edges[int(np.searchsorted(starts, found.rank[group], side="right")) - 1]
+        base = _FORBIDDEN.sub("-", tensor.rpartition(".")[0] or tensor)
+        base = f"units.{base}" if base.isdecimal() else base  # an expression would read a number as a size
+        if group in around:
+            base += ".group" if rank > 2 else ".head"
+        elif found.within[group] is not None:
+            base += ".unit"
+        name, k = base, 2
+        while name in taken:
+            name, k = f"{base}_{k}", k + 1
+        taken.add(name)
+        names[group] = name
+    return names
+
+
+def _frozen(trace: Trace, nodes: Mapping[str, tuple[Node, ...]]) -> tuple[Frozen, ...]:
+    """The fixed axes of parameters, with the first reason that was given for one of their positions."""
+    found = []
+    for name, parameter in trace.parameters.items():
+        for axis, n in enumerate(parameter.value.shape):
+            labels = parameter.labels(axis)
+            if labels is None or n == 1 or name not in nodes or not isinstance(nodes[name][axis], Fixed):
+                continue
+            fixed = trace.atoms.is_fixed(labels).reshape(-1)
+            first = labels.reshape(-1)[np.flatnonzero(fixed)[:1]]
+            reason = trace.atoms.reason(int(first[0])) if len(first) else ""
+            found.append(Frozen(name, axis, reason or _above(trace, labels) or UNLIKE))
+    return tuple(found)
+
+
+def _above(trace: Trace, labels: Labels) -> str:
+    """The reason of a fixed parent of the first position."""
+    child, parent = trace.atoms.edges()
+    root = trace.atoms.find(labels.reshape(-1)[:1])
+    parents = parent[child == root[0]]
+    fixed = parents[trace.atoms.is_fixed(parents)] if len(parents) else parents
+    return trace.atoms.reason(int(fixed[0])) if len(fixed) else ""

@@ -1,0 +1,145 @@
+"""One operator of a traced graph, as its rule sees it; and the table of rules."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from starcli.symmetry.derive import algebra
+from starcli.symmetry.derive.atoms import Atoms, Labels
+from starcli.symmetry.derive.values import Value, along_axis
+
+Result = Value | tuple[Value, ...]
+
+
+class Unknown(Exception):
+    """Raised by a rule that does not cover this use of its operator; the driver pins what it touches."""
+
+
+@dataclass
+class Parameter:
+    """A parameter (or running statistic) of the network. Its value may be replaced at its first use, never later."""
+
+    name: str
+    value: Value
+    first_use: int | None = None
+
+    def labels(self, axis: int) -> Labels | None:
+        """The factor that tells positions along `axis`, with as many axes as the tensor; None for a single position."""
+        found = [factor for factor in self.value.factors if factor.shape[axis] > 1]
+        # a grouped convolution's second axis is told by a factor over both axes, its first by one of its own
+        return min(found, key=lambda factor: sum(n > 1 for n in factor.shape), default=None)
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operator with its arguments by schema name: a `Value`, a tensor that is constant, or a plain Python value."""
+
+    atoms: Atoms
+    name: str
+    """The operator's ATen name, without a trailing underscore."""
+    target: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+    many: bool
+    """Whether the operator gives a tuple."""
+    where: str
+    """Operator, file and line of the model's own source, for reasons."""
+    step: int = 0
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """Arguments that are parameters, by schema name."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.shapes[0]
+
+    def result(self, values: Sequence[Value]) -> Result:
+        """As many values as the operator gives."""
+        return tuple(values) if self.many else values[0]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def value(self, name: str) -> Value:
+        """The tensor argument `name` as a value."""
+        found = self.optional(name)
+        if found is None:
+            raise Unknown
+        return found
+
+    def optional(self, name: str) -> Value | None:
+        """The same, or None where the operator was called without it."""
+        return self.as_value(self.arguments.get(name))
+
+    def as_value(self, argument: Any) -> Value | None:
+        if isinstance(argument, torch.Tensor):
+            return constant(self.atoms, argument)
+        return argument if isinstance(argument, Value) else None
+
+    def values(self) -> list[Value]:
+        """All tensor arguments, those in lists too."""
+        flat = [each for argument in self.arguments.values() for each in _flat(argument)]
+        return [value for each in flat if (value := self.as_value(each)) is not None]
+
+    def merge(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
+        return algebra.merge(self.atoms, values, self.shape if shape is None else shape, self.where)
+
+    def picked(self, factor: Labels) -> Labels:
+        """A factor from which an operator picked positions. A unit that is picked alone is like no other, yet its value
+        no longer varies with a label: it is pinned."""
+        if factor.size and (factor == factor.flat[0]).all():
+            self.atoms.pin(factor.reshape(-1)[:1], f"one unit is picked, {self.where}")
+        return factor
+
+    def contract(self, values: Sequence[Value], axes: Iterable[int], *, whole: bool = True) -> Value:
+        return algebra.contract(self.atoms, values, axes, self.where, whole=whole)
+
+    def pin(self, value: Value, axes: Iterable[int] | None = None, reason: str | None = None) -> None:
+        algebra.pin(self.atoms, value, self.where if reason is None else f"{reason}, {self.where}", axes)
+
+    def positions(self, value: Value, axes: Iterable[int], shape: Sequence[int] | None = None) -> Value:
+        reason = f"positions mixed by {self.where}"
+        return algebra.positions(self.atoms, value, axes, self.shape if shape is None else shape, reason)
+
+
+def _flat(argument: Any) -> list[Any]:
+    return [each for inner in argument for each in _flat(inner)] if isinstance(argument, list | tuple) else [argument]
+
+
+def constant(atoms: Atoms, tensor: torch.Tensor) -> Value:
+    """A constant: every axis along which it varies has fixed positions."""
+    data = tensor.detach().cpu().to(torch.float64 if tensor.is_floating_point() else torch.int64).numpy()
+    axes = [
+        axis
+        for axis, n in enumerate(data.shape)
+        if n > 1 and not np.array_equal(np.broadcast_to(data.take([0], axis), data.shape), data)
+    ]
+    return fixed(atoms, data.shape, axes, "a constant that differs along this axis")
+
+
+def fixed(atoms: Atoms, shape: Sequence[int], axes: Iterable[int], reason: str) -> Value:
+    """A value of fixed positions along `axes`."""
+    factors = [along_axis(atoms.new(shape[axis], fixed=reason), axis, len(shape)) for axis in axes if shape[axis] > 1]
+    return Value.of(shape, factors)
+
+
+Rule = Callable[[Call], Result]
+RULES: dict[str, Rule] = {}
+"""ATen name without a trailing underscore -> rule."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule for these operators."""
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            if name in RULES:
+                raise ValueError(f"two rules for {name}")
+            RULES[name] = function
+        return function
+
+    return register

@@ -1,0 +1,97 @@
+"""derive: a network and example inputs -> its permutation spec. derive_and_prove: what the proof rejects is fixed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from starcli.errors import StarcliError
+from starcli.models import modes
+from starcli.runtime.memory import uncollected
+from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.build import Built, Frozen, build_spec
+from starcli.symmetry.derive.export import export
+from starcli.symmetry.derive.trace import Trace, follow, start
+from starcli.symmetry.proof.prove import Proof, prove
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A derived spec, and what became of the rest."""
+
+    resolved: Resolved
+    frozen: tuple[Frozen, ...]
+    """Axes of parameters on which nothing moves, each with its reason."""
+    notes: tuple[str, ...]
+    """Operators without a rule, with the line of the model's own source."""
+    proof: Proof | None = None
+    """Of `resolved`; None where none was asked for."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Groups that tracing proposed and the proof refused, hence fixed: name -> what the proof said."""
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Groups of `resolved` that the proof could neither confirm nor refuse."""
+        return self.proof.undecided if self.proof else ()
+
+
+def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Derived:
+    """The symmetry group of `network`, found by tracing it once in eval mode on `example_inputs`; not proved.
+
+    Use a batch of two or more examples. The network is left as it is. StarcliError where torch.export cannot follow it.
+    """
+    with uncollected():
+        trace, target = _traced(network, example_inputs, kwargs)
+        return _derived(trace, build_spec(trace, target))
+
+
+def derive_and_prove(
+    network: nn.Module,
+    example_inputs: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Derived:
+    """The same, proved (see `prove`): groups that the proof rejects are fixed, and what is left proved again.
+
+    Groups that it cannot decide stay, and `undecided` names them.
+    """
+    progress.start("derive and prove", 0)
+    rejected: dict[str, str] = {}
+    with uncollected():
+        trace, target = _traced(network, example_inputs, kwargs)
+        built = build_spec(trace, target)
+    while True:
+        proof = prove(target, built.resolved, tuple(example_inputs), seed=seed)
+        progress.step()
+        if not proof.failed:
+            progress.finish()
+            return _derived(trace, built, proof, rejected)
+        for group in proof.failed:
+            rejected[group] = proof.reasons.get(group, "permuting it changes the output")
+            trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
+        built = build_spec(trace, target)
+
+
+def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[Trace, nn.Module]:
+    """The finished trace, and the module that was traced."""
+    if not any(True for _ in network.parameters()):
+        raise StarcliError("the network has no parameters, so it has no symmetries to find")
+    with modes.kept(network):
+        try:
+            target = subject(network, inputs, kwargs).train().eval()  # forgets what it computed from weights before
+            trace = start(target)
+            follow(trace, export(target, tuple(inputs)))
+        finally:
+            network.train()  # and what it computed from weights while it was traced
+    return trace, target
+
+
+def _derived(
+    trace: Trace, built: Built, proof: Proof | None = None, rejected: Mapping[str, str] | None = None
+) -> Derived:
+    return Derived(built.resolved, built.frozen, tuple(trace.notes), proof, dict(rejected or {}))

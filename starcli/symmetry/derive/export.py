@@ -1,0 +1,42 @@
+"""A network as a graph of ATen operators, by torch.export."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from starcli.errors import StarcliError
+from starcli.symmetry.derive import nodes
+
+
+def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
+    """The exported program. StarcliError where torch.export cannot follow the network."""
+    with _quiet(), torch.no_grad():
+        try:
+            return torch.export.export(network, args, dict(kwargs or {}), strict=False)
+        except Exception as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            problems = [f"{type(error).__name__}: {reason.strip()}", *nodes.raised(error)]
+            problems.append(
+                "commands that align nothing, and --align none, do without; or a spec written by hand, --spec"
+            )
+            raise StarcliError("the network cannot be traced", problems) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch says at length, in three ways, what the exception that it raises says as well."""
+    disabled = logging.root.manager.disable
+    nowhere = io.StringIO()
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

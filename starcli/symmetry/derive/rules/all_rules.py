@@ -1,0 +1,14 @@
+"""All rules: a file that registers some is imported here, and only here."""
+
+from starcli.symmetry.derive.call import RULES
+from starcli.symmetry.derive.rules import (  # noqa: F401  importing registers rules
+    contraction,
+    elementwise,
+    index,
+    normalise,
+    recurrent,
+    reduce,
+    shape,
+)
+
+__all__ = ["RULES"]

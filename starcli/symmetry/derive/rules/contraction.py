@@ -1,0 +1,147 @@
+"""Operators that multiply and sum: linear, convolution, matrix products, einsum, attention.
+
+All put their operands into one space, merge them as an elementwise product would, and sum over the contracted axes.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from starcli.symmetry.derive.algebra import reduce
+from starcli.symmetry.derive.call import Call, Result, Unknown, fixed, rule
+from starcli.symmetry.derive.rules.shape import reshaped
+from starcli.symmetry.derive.values import Value, varies
+
+
+@rule("linear")
+def linear(call: Call) -> Result:
+    """(..., k), (n, k), (n,) -> (..., n); in the space (..., n, k)."""
+    x, weight, bias = call.value("input"), call.value("weight"), call.optional("bias")
+    n = len(x.shape)
+    product = call.contract(
+        [x.aligned([*range(n - 1), n], n + 1), weight.aligned([n - 1, n], n + 1)], [n], whole=False
+    ).dropped([n])
+    return product if bias is None else call.merge([product, bias])
+
+
+def matrix_product(call: Call, a: Value, b: Value, *, whole: bool = True) -> Value:
+    """(..., m, k) @ (..., k, n), in the space (..., m, n, k); vectors get an axis that is dropped again."""
+    left, right = len(a.shape) == 1, len(b.shape) == 1
+    a = reshaped(a, (1, *a.shape)) if left else a
+    b = reshaped(b, (*b.shape, 1)) if right else b
+    n = max(len(a.shape), len(b.shape))
+    a, b = a.padded(n), b.padded(n)
+    batch = list(range(n - 2))
+    values = [a.aligned([*batch, n - 2, n], n + 1), b.aligned([*batch, n, n - 1], n + 1)]
+    product = call.contract(values, [n], whole=whole).dropped([n])
+    return product.dropped([axis for axis, gone in ((n - 2, left), (n - 1, right)) if gone])
+
+
+@rule("matmul", "bmm", "mm", "mv", "dot")
+def matmul(call: Call) -> Result:
+    second = next(name for name in ("other", "mat2", "vec", "tensor") if name in call.arguments)
+    whole = not {"self", second} & set(call.parameters)
+    return matrix_product(call, call.value("self"), call.value(second), whole=whole)
+
+
+@rule("addmm", "baddbmm", "addmv", "addbmm")
+def addmm(call: Call) -> Result:
+    names = [name for name in ("mat1", "mat2", "batch1", "batch2", "mat", "vec") if name in call.arguments]
+    if call.name == "addbmm":
+        raise Unknown
+    product = matrix_product(call, *(call.value(name) for name in names), whole=not set(names) & set(call.parameters))
+    return call.merge([call.value("self"), product])
+
+
+@rule("einsum")
+def einsum(call: Call) -> Result:
+    """All operands in the space of all letters; the letters that the result lacks are summed over."""
+    operands = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
+    left, arrow, right = call["equation"].replace(" ", "").partition("->")
+    terms = left.split(",")
+    if "." in left or not arrow or any(len(set(term)) < len(term) for term in terms):
+        raise Unknown
+    letters = right + "".join(sorted(set("".join(terms)) - set(right)))
+    space = [
+        operand.aligned([letters.index(c) for c in term], len(letters))
+        for operand, term in zip(operands, terms, strict=True)
+    ]
+    summed = range(len(right), len(letters))
+    return call.contract(space, summed).dropped(summed)
+
+
+@rule("scaled_dot_product_attention")
+def attention(call: Call) -> Result:
+    """softmax(q k^T + mask) v."""
+    query, key, value, mask = call.value("query"), call.value("key"), call.value("value"), call.optional("attn_mask")
+    if call.arguments.get("enable_gqa"):
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = (_repeated(each, len(each.shape) - 3, repeats) for each in (key, value))
+    n = len(key.shape)
+    flipped = key.aligned([*range(n - 2), n - 1, n - 2], n)
+    scores = matrix_product(call, query, flipped)
+    if mask is not None:
+        scores = call.merge([scores, mask], scores.shape)
+    if call.arguments.get("is_causal"):
+        scores = call.merge(
+            [scores, fixed(call.atoms, scores.shape, (n - 2, n - 1), f"causal mask, {call.where}")], scores.shape
+        )
+    reduce(call.atoms, scores, [len(scores.shape) - 1])
+    return matrix_product(call, scores, value)
+
+
+def _repeated(value: Value, axis: int, repeats: int) -> Value:
+    shape = [n * repeats if i == axis else n for i, n in enumerate(value.shape)]
+    return Value.of(shape, (f.repeat(repeats, axis) if f.shape[axis] > 1 else f for f in value.factors))
+
+
+@rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def convolution(call: Call) -> Result:
+    """x (B, G i, S...), w (G o, i, k...) or, transposed, (G i, o, k...): in the space (B, G, o, i, S...)."""
+    x, bias = call.value("input"), call.optional("bias")
+    rank = len(call.shape) - 2
+    if rank < 1 or len(call["weight"].shape) != rank + 2:
+        raise Unknown
+    transposed = "transpose" in call.name or call.arguments.get("transposed", False)
+    groups = call.arguments.get("groups", 1)
+    weight = _kernel(call, rank, groups)
+    if not _pointwise(call):
+        x = call.positions(x, range(2, rank + 2), (*x.shape[:2], *call.shape[2:]))
+    i, o = x.shape[1] // groups, call.shape[1] // groups
+    split = reshaped(x, (x.shape[0], groups, i, *x.shape[2:]))
+    places = [1, 3, 2] if transposed else [1, 2, 3]
+    kernel = reshaped(weight, (groups, i, o) if transposed else (groups, o, i)).aligned(places, rank + 4)
+    product = call.contract(
+        [split.aligned([0, 1, 3, *range(4, rank + 4)], rank + 4), kernel], [3], whole=groups > 1
+    ).dropped([3])
+    product = reshaped(product, call.shape)
+    return product if bias is None else call.merge([product, bias.aligned([1], rank + 2)])
+
+
+def _kernel(call: Call, rank: int, groups: int) -> Value:
+    """The weight without its kernel axes, which are fixed. At its first use in a grouped convolution its second axis
+    gets atoms of its own in every group: it depends on axis 0 as well."""
+    weight = call.value("weight")
+    call.pin(weight, range(2, rank + 2), "positions of a kernel")
+    parameter = call.parameters.get("weight")
+    if groups > 1 and parameter is not None and parameter.first_use == call.step and weight.shape[1] > 1:
+        rows, columns = weight.shape[0] // groups, weight.shape[1]
+        inner = call.atoms.new(groups * columns).reshape(groups, columns).repeat(rows, 0)
+        kept = [factor for factor in weight.factors if factor.shape[1] == 1]
+        parameter.value = Value(weight.shape, (*kept, inner.reshape(*inner.shape, *[1] * rank)))
+        weight = parameter.value
+    factors = [factor for factor in weight.factors if not any(axis > 1 for axis in varies(factor))]
+    return Value((*weight.shape[:2],), tuple(factor.reshape(factor.shape[:2]) for factor in factors))
+
+
+def _pointwise(call: Call) -> bool:
+    """Kernel 1, stride 1, no padding: no positions meet."""
+
+    def all_are(name: str, number: int) -> bool:
+        found = call.arguments.get(name, number)
+        return bool(np.all(np.asarray(found) == number)) if not isinstance(found, str) else found == "valid"
+
+    kernel: Sequence[int] = call["weight"].shape[2:]
+    return (
+        all(n == 1 for n in kernel) and all_are("stride", 1) and all_are("padding", 0) and all_are("output_padding", 0)
+    )

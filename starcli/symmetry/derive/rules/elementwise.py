@@ -1,0 +1,102 @@
+"""Operators that act on every position alone, where broadcast operands meet (ATen tags them pointwise)."""
+
+import torch
+
+from starcli.symmetry.derive.call import Call, Result, rule
+from starcli.symmetry.derive.rules.shape import along_one_axis
+from starcli.symmetry.derive.values import Value
+
+
+@rule(
+    "alias",
+    "clone",
+    "contiguous",
+    "detach",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "lift_fresh_copy",
+    "lift_fresh",
+    "copy",
+    "relu6",
+    "mish",
+    "hardswish",
+    "hardsigmoid",
+    "hardtanh",
+    "gelu",
+    "silu",
+    "log_sigmoid",
+    "selu",
+    "celu",
+    "elu",
+    "leaky_relu",
+    "rrelu",
+    "softplus",
+    "softshrink",
+    "hardshrink",
+    "threshold",
+    "where",
+    "masked_fill",
+    "clamp",
+    "expand_copy",
+    "nan_to_num",
+    "positive",
+    "square",
+    "fill",
+    "zero",
+    "bernoulli",
+    "rsub",
+    "float_power",
+    "true_divide",
+    "divide",
+    "multiply",
+    "subtract",
+    "fix",
+    "logical_and",
+    "logical_or",
+    "logical_not",
+    "isnan",
+    "_assert_tensor_metadata",
+    "conj",
+    "resolve_conj",
+    "resolve_neg",
+    "conj_physical",
+    "one_minus",
+)
+def elementwise(call: Call) -> Result:
+    return call.merge(call.values())
+
+
+@rule("to", "_to_copy", "type_as")
+def converted(call: Call) -> Result:
+    """Another tensor, where one is given, tells the type and nothing else."""
+    return call.value("self")
+
+
+def is_pointwise(target: object) -> bool:
+    """Whether ATen itself says so."""
+    return isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags
+
+
+@rule("prelu")
+def prelu(call: Call) -> Result:
+    """A slope a channel, on axis 1."""
+    x, weight = call.value("self"), call.value("weight")
+    return call.merge([x, weight.aligned([1 if len(x.shape) > 1 else 0], len(x.shape)) if weight.shape else weight])
+
+
+@rule("glu")
+def glu(call: Call) -> Result:
+    """The first half of the axis times a gate made of the second."""
+    value, axis = call.value("self"), call.arguments.get("dim", -1)
+    halves = []
+    for k in range(2):
+        factors = [
+            f.take(range(k * f.shape[axis] // 2, (k + 1) * f.shape[axis] // 2), axis) if f.shape[axis] > 1 else f
+            for f in value.factors
+        ]
+        halves.append(Value.of(call.shape, factors))
+    return call.merge(halves)
+
+
+__all__ = ["along_one_axis", "elementwise", "glu", "is_pointwise", "prelu"]

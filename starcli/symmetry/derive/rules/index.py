@@ -1,0 +1,75 @@
+"""Look-ups: embeddings and indexing by tensors."""
+
+import numpy as np
+import torch
+
+from starcli.symmetry.derive.atoms import Labels
+from starcli.symmetry.derive.call import Call, Result, Unknown, rule
+from starcli.symmetry.derive.rules.shape import run
+from starcli.symmetry.derive.values import Value
+
+
+@rule("embedding")
+def embedding(call: Call) -> Result:
+    """(v, d) at indices (...) -> (..., d): which row is asked for comes from outside, so the rows are fixed."""
+    weight, indices = call.value("weight"), call.value("indices")
+    call.pin(weight, [0], "rows of a look-up")
+    n = len(call.shape)
+    rows = indices.aligned(range(n - 1), n)
+    columns = Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
+    return call.merge([rows, columns.aligned([n - 1], n)])
+
+
+@rule("index")
+def index(call: Call) -> Result:
+    """By constant tensors: run on the labels. By traced ones: the indexed axes are pinned."""
+    value, indices = call.value("self"), call["indices"]
+    axes = [axis for axis, each in enumerate(indices) if each is not None]
+    if not any(isinstance(each, Value) for each in indices):
+        factors = []
+        for factor in value.factors:
+            spelled = [value.shape[axis] if axis in axes else n for axis, n in enumerate(factor.shape)]
+            if any(factor.shape[axis] > 1 for axis in axes):
+                factors.append(call.picked(run(call, np.broadcast_to(factor, spelled))[0]))
+            else:
+                factors.append(_passed_by(call, factor, axes))
+        return Value.of(call.shape, factors)
+    if axes != list(range(axes[0], axes[-1] + 1)):
+        raise Unknown
+    call.pin(value, axes, "rows of a look-up")
+    places = [call.as_value(indices[axis]) for axis in axes]
+    width = max(len(place.shape) for place in places if place is not None)
+    here = axes[0]
+    spread = [
+        place.padded(width).aligned(range(here, here + width), len(call.shape)) for place in places if place is not None
+    ]
+    kept = [
+        factor.reshape([*factor.shape[:here], *[1] * width, *factor.shape[axes[-1] + 1 :]])
+        for factor in value.factors
+        if all(factor.shape[axis] == 1 for axis in axes)
+    ]
+    return call.merge([*spread, Value.of(call.shape, kept)])
+
+
+def _passed_by(call: Call, factor: Labels, axes: list[int]) -> Labels:
+    """A factor that does not depend on the indexed axes: the same look-up at position 0 of each."""
+    indices = [
+        None if each is None else torch.zeros_like(each) if each.dtype != torch.bool else each
+        for each in call["indices"]
+    ]
+    if any(each is not None and each.dtype == torch.bool for each in indices):
+        spelled = [call.value("self").shape[axis] if axis in axes else n for axis, n in enumerate(factor.shape)]
+        return run(call, np.broadcast_to(factor, spelled))[0]
+    result: torch.Tensor = torch.ops.aten.index.Tensor(torch.from_numpy(np.array(factor)), indices)
+    return result.numpy()
+
+
+@rule("gather", "take_along_dim")
+def gather(call: Call) -> Result:
+    """Along one axis, by indices of the same rank: that axis is pinned, the others meet the indices'."""
+    value, indices, axis = call.value("self"), call.value("index"), call["dim"] % len(call.shape)
+    call.pin(value, [axis], "positions of a look-up")
+    if any(n != m for i, (n, m) in enumerate(zip(value.shape, call.shape, strict=True)) if i != axis):
+        raise Unknown
+    kept = [factor for factor in value.factors if factor.shape[axis] == 1]
+    return call.merge([indices, Value.of(call.shape, kept)])

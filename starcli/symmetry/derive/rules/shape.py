@@ -1,0 +1,228 @@
+"""Operators that only move positions about: they are run on the label arrays themselves."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from starcli.symmetry.derive.atoms import Labels, unique
+from starcli.symmetry.derive.call import Call, Result, Unknown, fixed, rule
+from starcli.symmetry.derive.values import Value, along_axis, varies
+
+
+def reshaped(value: Value, shape: Sequence[int]) -> Value:
+    """The value viewed in another shape; only the axes that a factor needs are spelled out."""
+    pieces = _chunks(value.shape, tuple(shape))
+    return Value.of(shape, (_reshape(factor, value.shape, pieces) for factor in value.factors))
+
+
+def _chunks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, tuple[int, ...]]]:
+    """The finest runs of old axes that become runs of new axes: [(old axes, sizes of the new ones)]."""
+    found: list[tuple[range, tuple[int, ...]]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start, first = i, j
+        a = b = 1
+        while True:
+            if i < len(old) and (a <= b or j >= len(new)):
+                a, i = a * old[i], i + 1
+            elif j < len(new):
+                b, j = b * new[j], j + 1
+            if a == b and (i > start or j > first):
+                break
+            if i >= len(old) and j >= len(new):
+                raise Unknown
+        found.append((range(start, i), new[first:j]))
+    return found
+
+
+def _reshape(factor: Labels, old: tuple[int, ...], pieces: list[tuple[range, tuple[int, ...]]]) -> Labels:
+    spelled: list[int] = []
+    target: list[int] = []
+    for axes, sizes in pieces:
+        needed = any(factor.shape[axis] > 1 for axis in axes)
+        spelled += [old[axis] if needed else 1 for axis in axes]
+        target += sizes if needed else [1] * len(sizes)
+    return np.broadcast_to(factor, spelled).reshape(target)
+
+
+def run(call: Call, labels: Labels) -> list[Labels]:
+    """The operator itself on one label array."""
+    result = call.target(torch.from_numpy(np.array(labels)), *call.args[1:], **call.kwargs)
+    return [each.numpy() for each in result] if isinstance(result, list | tuple) else [result.numpy()]
+
+
+@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+def reshape(call: Call) -> Result:
+    return reshaped(call.value("self"), call.shape)
+
+
+@rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "matrix_H", "adjoint")
+def permute(call: Call) -> Result:
+    return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
+
+
+@rule("expand", "expand_as", "broadcast_to")
+def expand(call: Call) -> Result:
+    return Value.of(call.shape, call.value("self").padded(len(call.shape)).factors)
+
+
+@rule(
+    "slice",
+    "narrow",
+    "chunk",
+    "split",
+    "split_with_sizes",
+    "tensor_split",
+    "index_select",
+    "repeat_interleave",
+    "unsafe_chunk",
+    "unsafe_split",
+)
+def along_one_axis(call: Call) -> Result:
+    """Along `dim` only; a factor that does not depend on it stays."""
+    value, axis = call.value("self"), call.arguments.get("dim", 0)
+    if axis is None or any(isinstance(each, Value) for each in (*call.args[1:], *call.kwargs.values())):
+        raise Unknown
+    kept: list[list[Labels]] = [[] for _ in call.shapes]
+    for factor in value.factors:
+        varies_here = factor.shape[axis] > 1
+        moved = [call.picked(each) for each in run(call, factor)] if varies_here else [factor] * len(call.shapes)
+        for factors, each in zip(kept, moved, strict=True):
+            factors.append(each)
+    return call.result([Value.of(shape, factors) for shape, factors in zip(call.shapes, kept, strict=True)])
+
+
+@rule("select")
+def select(call: Call) -> Result:
+    axis = call["dim"]
+    factors = (
+        call.picked(run(call, factor)[0]) if factor.shape[axis] > 1 else factor.squeeze(axis)
+        for factor in call.value("self").factors
+    )
+    return Value.of(call.shape, factors)
+
+
+@rule("unbind")
+def unbind(call: Call) -> Result:
+    value, axis = call.value("self"), call["dim"]
+    return tuple(
+        Value.of(shape, (_unbound(call, factor, k, axis) for factor in value.factors))
+        for k, shape in enumerate(call.shapes)
+    )
+
+
+def _unbound(call: Call, factor: Labels, k: int, axis: int) -> Labels:
+    return call.picked(factor.take([k], axis)).squeeze(axis) if factor.shape[axis] > 1 else factor.squeeze(axis)
+
+
+@rule("roll", "flip", "repeat", "tile")
+def tile(call: Call) -> Result:
+    if call.arguments.get("dims") in ([], ()) and call.name == "roll":
+        raise Unknown
+    return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
+
+
+@rule(
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "rot90", "diagonal", "tril", "triu"
+)
+def everywhere(call: Call) -> Result:
+    """Run on the whole array. A triangle keeps labels and adds that its two axes are told apart."""
+    value = call.value("self")
+    if call.target in (torch.ops.aten.tril.default, torch.ops.aten.triu.default):
+        n = len(call.shape)
+        return call.merge([value, fixed(call.atoms, call.shape, (n - 2, n - 1), call.where)])
+    return Value.of(call.shape, (run(call, np.broadcast_to(factor, value.shape))[0] for factor in value.factors))
+
+
+@rule("cat", "concat", "concatenate")
+def cat(call: Call) -> Result:
+    parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None and value.shape != (0,)]
+    return joined(call, parts, call.arguments.get("dim", 0) % len(call.shape))
+
+
+@rule("stack")
+def stack(call: Call) -> Result:
+    axis = call.arguments.get("dim", 0) % len(call.shape)
+    parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
+    shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
+    return joined(call, [reshaped(part, shape) for part in parts], axis)
+
+
+def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
+    """Concatenation. Factors along `axis` are laid end to end; the others meet as in an elementwise operator."""
+    # a factor that another one determines would be laid beside one that tells more
+    parts = [call.merge([part], part.shape) if len(part.along(axis)) > 1 else part for part in parts]
+    along = [part.along(axis) for part in parts]
+    depth = max(1, max(len(factors) for factors in along))
+    factors = [_laid(call, parts, [each[k] if k < len(each) else None for each in along], axis) for k in range(depth)]
+    if _repeats(call, factors, parts, axis):
+        numbers = call.atoms.new(len(parts), fixed=f"parts told apart, {call.where}")
+        labels = np.repeat(numbers, [part.shape[axis] for part in parts])
+        factors.append(along_axis(labels, axis, len(call.shape)))
+    rest = [
+        Value.of(
+            [1 if i == axis else n for i, n in enumerate(part.shape)],
+            (factor for factor in part.factors if factor.shape[axis] == 1),
+        )
+        for part in parts
+    ]
+    return call.merge([Value.of(call.shape, factors), *rest])
+
+
+def _laid(call: Call, parts: Sequence[Value], factors: Sequence[Labels | None], axis: int) -> Labels:
+    """One factor a part, end to end; a part without one is constant, hence one fixed atom."""
+    needed = {axis}.union(*(varies(factor) for factor in factors if factor is not None))
+    pieces = []
+    for part, factor in zip(parts, factors, strict=True):
+        shape = [n if i in needed else 1 for i, n in enumerate(part.shape)]
+        if factor is None:
+            factor = call.atoms.new(1, fixed=f"a part that is constant along the axis, {call.where}").reshape(
+                [1] * len(shape)
+            )
+        pieces.append(np.broadcast_to(factor, shape))
+    return np.concatenate(pieces, axis)
+
+
+def _repeats(call: Call, factors: Sequence[Labels], parts: Sequence[Value], axis: int) -> bool:
+    """Whether two parts share labels in every factor, so that only their place tells them apart."""
+    cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
+    for factor in factors:
+        pieces = [unique(call.atoms.find(piece)) for piece in np.split(factor, cuts, axis)]
+        everything = np.concatenate(pieces)
+        if len(unique(everything)) == len(everything):
+            return False
+    return len(parts) > 1
+
+
+@rule("constant_pad_nd", "pad")
+def pad(call: Call) -> Result:
+    """Zeros around: where an axis grows, its new positions are one fixed atom (one a set, where several sets of units
+    are padded alike). Other modes mix positions."""
+    value, amounts = call.value("self"), call["pad"]
+    grown = {len(value.shape) - 1 - i // 2 for i, amount in enumerate(amounts) if amount}
+    if call.arguments.get("mode", "constant") != "constant":
+        return call.positions(value, grown)
+    factors = [factor for factor in value.factors if not grown & set(varies(factor))]
+    for axis in sorted(grown):
+        inner = value.along(axis) or (fixed(call.atoms, value.shape, (axis,), call.where).factors)
+        factors += [_padded(call, factor, value, amounts, grown) for factor in inner]
+    return Value.of(call.shape, factors)
+
+
+def _padded(call: Call, factor: Labels, value: Value, amounts: Sequence[int], grown: set[int]) -> Labels:
+    lengths = [n if axis in varies(factor) else 1 for axis, n in enumerate(value.shape)]
+    around = [
+        amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0
+        for i, amount in enumerate(amounts)
+    ]
+    reason = f"padding, {call.where}"
+    labels = torch.from_numpy(np.array(np.broadcast_to(factor, lengths)))
+    outside = torch.constant_pad_nd(torch.zeros_like(labels), around, 1).numpy() > 0
+    padded = torch.constant_pad_nd(labels, around, int(call.atoms.new(1, fixed=reason)[0])).numpy()
+    if set(varies(factor)) <= grown or call.atoms.is_fixed(factor).all():
+        return padded
+    # units beside which zeros stand in every set of them (a one beside the values of each head): those go with the set
+    rest = [1 if axis in grown else n for axis, n in enumerate(padded.shape)]
+    return np.where(outside, call.atoms.new(math.prod(rest)).reshape(rest), padded)

@@ -1,0 +1,132 @@
+"""From colours to groups: every movable atom gets coordinates, its index in each group that moves it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from starcli.symmetry.derive.atoms import Atoms, Labels, distinct_rows, unique
+from starcli.symmetry.derive.colours import Colours, Occurrences, movable, parents_by_class
+
+
+class Refused(Exception):
+    """A structure that the grammar of specs has no words for: `labels` must be fixed, or, where `parts` of them are
+    given, those must be told apart."""
+
+    def __init__(self, labels: Labels, reason: str, parts: Sequence[Labels] = ()) -> None:
+        super().__init__(reason)
+        self.labels, self.reason, self.parts = labels, reason, parts
+
+
+@dataclass
+class Units:
+    """Groups and coordinates. Groups are known by the class of their atoms."""
+
+    colours: Colours
+    size: dict[int, int] = field(default_factory=dict)
+    within: dict[int, int | None] = field(default_factory=dict)
+    rank: dict[int, int] = field(default_factory=dict)
+    """The first place at which a unit of the group stands."""
+    members: dict[int, Labels] = field(default_factory=dict)
+    """Class -> positions in `colours.nodes`, for classes that move."""
+    coordinates: dict[int, dict[int, Labels]] = field(default_factory=dict)
+    """Class -> group -> the index of every member."""
+
+    def closure(self, group: int) -> frozenset[int]:
+        """The group and all around it."""
+        parent = self.within[group]
+        return frozenset([group]) if parent is None else self.closure(parent) | {group}
+
+    def table(self, atoms: Atoms, labels: Labels) -> dict[int, Labels]:
+        """Labels (n,) -> group -> (n,) indices, -1 where the group does not move the position."""
+        roots = atoms.find(labels)
+        nodes = np.searchsorted(self.colours.nodes, roots)
+        classes = self.colours.colour[nodes]
+        found: dict[int, Labels] = {}
+        for kind in unique(classes):
+            if int(kind) not in self.coordinates:
+                continue
+            here = np.flatnonzero(classes == kind)
+            at = np.searchsorted(self.members[int(kind)], nodes[here])
+            for group, index in self.coordinates[int(kind)].items():
+                found.setdefault(group, np.full(len(labels), -1, dtype=np.int64))[here] = index[at]
+        return found
+
+
+def units(atoms: Atoms, where: Occurrences, colours: Colours) -> Units:
+    """Raises Refused."""
+    moves = movable(colours, atoms)
+    node_moves = moves[colours.colour]
+    keep = node_moves[colours.child] & node_moves[colours.parent]
+    above = parents_by_class(colours, colours.child[keep], colours.parent[keep])
+    order = np.argsort(colours.colour, kind="stable")
+    order = order[node_moves[order]]
+    cuts = np.flatnonzero(np.diff(colours.colour[order])) + 1
+    result = Units(colours)
+    result.members = {int(colours.colour[each[0]]): np.sort(each) for each in np.split(order, cuts) if len(each)}
+    ranks = _ranks(where, colours)
+    for kind in result.members:
+        _place(result, kind, above, ranks, ())
+    return result
+
+
+def _ranks(where: Occurrences, colours: Colours) -> Labels:
+    """The first place of every node or of anything below it."""
+    rank = np.full(len(colours.nodes), np.iinfo(np.int64).max)
+    np.minimum.at(rank, np.searchsorted(colours.nodes, where.atoms), where.rank)
+    while True:
+        before = rank.copy()
+        np.minimum.at(rank, colours.parent, rank[colours.child])
+        if np.array_equal(before, rank):
+            return rank
+
+
+def _place(
+    result: Units, kind: int, above: dict[int, list[Labels | None]], ranks: Labels, path: tuple[int, ...]
+) -> dict[int, Labels]:
+    """Coordinates of a class: those of all its parents, and its own where several atoms share all of them."""
+    if kind in result.coordinates:
+        return result.coordinates[kind]
+    members = result.members[kind]
+    colours = result.colours
+    if kind in path:
+        raise Refused(colours.nodes[members], "units that stand above each other in a circle")
+    found: dict[int, Labels] = {}
+    for parents in above.get(kind, []):
+        if parents is None:
+            raise Refused(colours.nodes[members], "units that stand in several sets of one kind")
+        outer = int(colours.colour[parents[0]])
+        inherited = _place(result, outer, above, ranks, (*path, kind))
+        at = np.searchsorted(result.members[outer], parents)
+        for group, index in inherited.items():
+            if not np.array_equal(found.setdefault(group, index[at]), index[at]):
+                raise Refused(colours.nodes[members], "units that stand below two units of one group")
+    own, size = _index(found, ranks[members])
+    if size > 1:
+        result.size[kind], result.rank[kind] = size, int(ranks[members].min())
+        result.within[kind] = _innermost(result, found, colours.nodes[members])
+        found = {**found, kind: own}
+    result.coordinates[kind] = found
+    return found
+
+
+def _index(found: dict[int, Labels], ranks: Labels) -> tuple[Labels, int]:
+    """The place of every member among those with the same coordinates, by rank; and how many those are."""
+    if not found:
+        return np.argsort(np.argsort(ranks, kind="stable"), kind="stable"), len(ranks)
+    _, bucket = distinct_rows(np.stack(list(found.values()), axis=1))
+    count = np.bincount(bucket)
+    order = np.lexsort((ranks, bucket))
+    own = np.empty(len(ranks), dtype=np.int64)
+    own[order] = np.arange(len(ranks)) - np.repeat(np.cumsum(count) - count, count)
+    return own, int(count.max())
+
+
+def _innermost(result: Units, found: dict[int, Labels], labels: Labels) -> int | None:
+    """The group within which all of `found` lies. Raises Refused where there is no single one."""
+    if not found:
+        return None
+    for group in found:
+        if result.closure(group) == frozenset(found):
+            return group
+    raise Refused(labels, "units within two groups at once, neither within the other")

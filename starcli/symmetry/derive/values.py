@@ -1,0 +1,80 @@
+"""What a traced tensor is known to depend on: factors, arrays of atom labels broadcastable to its shape.
+
+Two positions whose labels agree in every factor hold equal values; an axis along which no factor varies is one along
+which the tensor is constant. Positions of images, tokens and batches are fixed atoms.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from starcli.symmetry.derive.atoms import Labels
+
+
+@dataclass(frozen=True)
+class Value:
+    """A traced tensor: its shape, and factors with as many axes, each of size 1 or the tensor's."""
+
+    shape: tuple[int, ...]
+    factors: tuple[Labels, ...] = ()
+
+    @classmethod
+    def of(cls, shape: Iterable[int], factors: Iterable[Labels]) -> "Value":
+        """With every factor reduced to the axes along which it varies; constant factors and repetitions are dropped."""
+        kept: list[Labels] = []
+        for factor in map(squash, factors):
+            if factor.size > 1 and not any(np.array_equal(factor, other) for other in kept):
+                kept.append(factor)
+        return cls(tuple(shape), tuple(kept))
+
+    def along(self, axis: int) -> tuple[Labels, ...]:
+        """The factors that vary along `axis`."""
+        return tuple(factor for factor in self.factors if factor.shape[axis] > 1)
+
+    def aligned(self, axes: Sequence[int], ndim: int) -> "Value":
+        """The value in a space of `ndim` axes: its axis i becomes axes[i], the others have size 1."""
+        order = np.argsort(axes)
+        shape = [1] * ndim
+        for i, axis in enumerate(axes):
+            shape[axis] = self.shape[i]
+
+        def move(factor: Labels) -> Labels:
+            place = [1] * ndim
+            for i, axis in enumerate(axes):
+                place[axis] = factor.shape[i]
+            return factor.transpose(order).reshape(place)
+
+        return Value(tuple(shape), tuple(move(factor) for factor in self.factors))
+
+    def padded(self, ndim: int) -> "Value":
+        """With leading axes of size 1, as broadcasting does."""
+        missing = ndim - len(self.shape)
+        return self.aligned(range(missing, ndim), ndim) if missing > 0 else self
+
+    def dropped(self, axes: Iterable[int]) -> "Value":
+        """Without `axes`, along which no factor may vary."""
+        gone = tuple(axes)
+        shape = tuple(n for axis, n in enumerate(self.shape) if axis not in gone)
+        return Value(shape, tuple(factor.squeeze(gone) for factor in self.factors))
+
+
+def varies(factor: Labels) -> tuple[int, ...]:
+    """The axes along which the factor has more than one label."""
+    return tuple(axis for axis, n in enumerate(factor.shape) if n > 1)
+
+
+def squash(factor: Labels) -> Labels:
+    """The factor with size 1 along every axis on which it does not depend."""
+    for axis in varies(factor):
+        if factor.size and factor.item(0) != factor[tuple(-1 if i == axis else 0 for i in range(factor.ndim))]:
+            continue
+        first = factor.take([0], axis)
+        if np.array_equal(np.broadcast_to(first, factor.shape), factor):
+            factor = first
+    return factor
+
+
+def along_axis(labels: Labels, axis: int, ndim: int) -> Labels:
+    """(n,) -> a factor that varies along one axis of `ndim`."""
+    return labels.reshape([len(labels) if i == axis else 1 for i in range(ndim)])

@@ -1,0 +1,125 @@
+"""Where the permutation spec of a network comes from, and that it is proved before anything trusts it.
+
+Looked up in this order: the file that `--spec` names, the checkpoints' own record, the archspec that is shipped with
+the architecture, one derived by tracing the network.  Proofs and derivations are cached under the hash of what they
+speak of.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starcli import __version__
+from starcli.checkpoints.checkpoint import Architecture, SpecRecord
+from starcli.errors import StarcliError
+from starcli.files.cache import cached, hash_json
+from starcli.models.external import code_of
+from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.proof.prove import Proof, prove
+from starcli.symmetry.shipped import shipped_spec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Proved:
+    """A resolved spec, what the proof said of it (None where it was not asked for) and where it was found."""
+
+    resolved: Resolved
+    proof: Proof | None
+    origin: str
+
+    @property
+    def movable(self) -> bool:
+        """Whether there is anything to permute."""
+        return any(group.size > 1 for group in self.resolved.groups.values())
+
+    def record(self) -> SpecRecord:
+        """What a checkpoint keeps of it."""
+        return SpecRecord(
+            resolved=self.resolved.to_json(),
+            sha256=self.resolved.sha256,
+            proof=None if self.proof is None else self.proof.record(),
+        )
+
+
+def find_spec(
+    architecture: Architecture,
+    network: "nn.Module",
+    example: tuple["Tensor", ...],
+    *,
+    file: Path | None = None,
+    record: SpecRecord | None = None,
+    accept_unproved: bool = False,
+) -> Proved:
+    """The spec of `network`, proved on `example` inputs; one that the proof rejects is an error that names the groups.
+
+    `accept_unproved` skips the proof and takes the spec at its word. What a checkpoint says of a proof is not believed:
+    files come from strangers, and a proof is made once on each machine and then cached.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    buffers = [name for name, _ in network.named_buffers()]
+    origin, resolved = _look_up(architecture, network, example, shapes, buffers, file, record)
+    if accept_unproved:
+        return Proved(resolved, None, origin)
+    proof = proof_of(architecture, network, resolved, example)
+    if not proof.proved:
+        problems = [f"{group}: permuting it changes the function" for group in proof.failed]
+        problems += [f"{group}: the proof could not decide" for group in proof.undecided]
+        raise StarcliError(f"the spec ({origin}) does not hold; --unproved uses it all the same", problems)
+    return Proved(resolved, proof, origin)
+
+
+def _look_up(
+    architecture: Architecture,
+    network: "nn.Module",
+    example: tuple["Tensor", ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    buffers: Sequence[str],
+    file: Path | None,
+    record: SpecRecord | None,
+) -> tuple[str, Resolved]:
+    if file is not None:
+        variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
+        return file.name, load_spec(file).resolve(shapes, variables, buffers)
+    if record is not None:
+        resolved = Resolved.from_json(record.resolved)
+        resolved.check(shapes)
+        return "recorded", resolved
+    shipped = shipped_spec(architecture.name, architecture.arguments)
+    if shipped is not None:
+        spec, variables = shipped
+        return "shipped", spec.resolve(shapes, variables, buffers)
+    return "derived", _derived(architecture, network, example)
+
+
+def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
+    code = code_of(architecture.name, network)
+    return hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
+
+
+def proof_of(
+    architecture: Architecture, network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...]
+) -> Proof:
+    """The proof of `resolved` for this architecture, from the cache where it was proved before."""
+    key = _key(architecture, network, resolved.sha256)
+
+    def compute() -> dict[str, object]:
+        from starcli.symmetry.derive.branches import subject  # brings in torch.export, which takes a second
+
+        # with the auxiliary heads that eval mode leaves out, as they were traced
+        return prove(subject(network, example), resolved, example).to_json()
+
+    return Proof.from_json(cached("proofs", key, compute))
+
+
+def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
+    def compute() -> dict[str, object]:
+        from starcli.symmetry.derive.derive import derive_and_prove
+
+        return derive_and_prove(network, example).resolved.to_json()
+
+    return Resolved.from_json(cached("specs", _key(architecture, network), compute))

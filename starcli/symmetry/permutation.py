@@ -1,0 +1,249 @@
+"""Permutations of the units of every group of a spec: made, inverted, composed and applied to tensors, exactly.
+
+For a group at the top, new[i] = old[p[i]]. For a group `u` within `h`, new[(h, u)] = old[(p_h[h], p_u[h, u])]: the
+index of a nested group has the shape (parents..., n), and its row is the parent's new position.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError
+from starcli.runtime.memory import pieces
+from starcli.symmetry.archspec.blocks import Block, SubAxis, Term
+from starcli.symmetry.archspec.resolved import Resolved
+
+
+@dataclass(frozen=True, eq=False)
+class Permutation:
+    """One permutation for each group of `spec`; `index` maps the group's name to int64 (parents..., n), on the CPU."""
+
+    spec: Resolved
+    index: Mapping[str, Tensor]
+
+    @classmethod
+    def identity(cls, spec: Resolved) -> "Permutation":
+        """The permutation that moves nothing."""
+        shapes = {group: spec.index_shape(group) for group in spec.groups}
+        return cls(spec, {group: torch.arange(shape[-1]).expand(shape).clone() for group, shape in shapes.items()})
+
+    @classmethod
+    def random(cls, spec: Resolved, generator: torch.Generator) -> "Permutation":
+        """Uniform over all permutations of the spec."""
+        # float64: ties, which would favour the order that stands, are then out of reach.
+        draws = {
+            group: torch.rand(spec.index_shape(group), generator=generator, dtype=torch.float64)
+            for group in spec.groups
+        }
+        return cls(spec, {group: draw.argsort(dim=-1) for group, draw in draws.items()})
+
+    @classmethod
+    def from_tensors(cls, spec: Resolved, tensors: Mapping[str, Tensor]) -> "Permutation":
+        """From the tensors of a file. StarcliError lists every group that is missing, unknown or no permutation."""
+        problems = [f"group {name}: missing" for name in spec.groups if name not in tensors]
+        problems += [f"group {name}: the spec does not know it" for name in tensors if name not in spec.groups]
+        for name in (name for name in spec.groups if name in tensors):
+            index, shape = tensors[name], spec.index_shape(name)
+            if index.dtype != torch.int64 or tuple(index.shape) != shape:
+                problems.append(f"group {name}: {index.dtype} {tuple(index.shape)}, not torch.int64 {shape}")
+            elif not torch.equal(index.sort(dim=-1).values, torch.arange(shape[-1]).expand(shape)):
+                problems.append(f"group {name}: some unit stands twice or is out of range: this is no permutation")
+        if problems:
+            raise StarcliError("these tensors are no permutation of the spec's groups", problems)
+        return cls(spec, {name: tensors[name].contiguous() for name in spec.groups})
+
+    def sources(self, group: str) -> tuple[Tensor, ...]:
+        """For each group around `group` the old position of every new one, each of the shape (parents...)."""
+        shape = self.spec.index_shape(group)[:-1]
+        found = (self.index[name] for name in self.spec.ancestors(group))
+        return tuple(index.reshape(*index.shape, *[1] * (len(shape) - index.dim())).expand(shape) for index in found)
+
+    def inverse(self) -> "Permutation":
+        """The permutation that undoes this one: q_h = p_h^-1, and q_u[h] = p_u[q_h[h]]^-1."""
+        made: dict[str, Tensor] = {}
+        for group in self.spec.groups:
+            rows = self.index[group][Permutation(self.spec, made).sources(group)]
+            made[group] = rows.argsort(dim=-1)
+        return Permutation(self.spec, made)
+
+    def compose(self, then: "Permutation") -> "Permutation":
+        """This one first, `then` after it: c_h[i] = p_h[r_h[i]], and c_u[h, i] = p_u[r_h[h], r_u[h, i]]."""
+        if then.spec != self.spec:
+            raise StarcliError("the two permutations belong to different specs")
+        made = {
+            group: self.index[group][then.sources(group)].gather(-1, then.index[group]) for group in self.spec.groups
+        }
+        return Permutation(self.spec, made)
+
+    def is_identity(self) -> bool:
+        """Whether nothing moves."""
+        return not self.moving
+
+    def moved(self, other: "Permutation | None" = None) -> int:
+        """Number of units (of a nested group: in all parents) that stand elsewhere than in `other`, or at first."""
+        start = Permutation.identity(self.spec) if other is None else other
+        return sum(int((index != start.index[group]).sum()) for group, index in self.index.items())
+
+    @cached_property
+    def moving(self) -> frozenset[str]:
+        """The groups whose index is not the identity."""
+        return frozenset(
+            name
+            for name, index in self.index.items()
+            if not torch.equal(index, torch.arange(index.shape[-1]).expand_as(index))
+        )
+
+    @cached_property
+    def _axis_indices(self) -> dict[tuple[str, torch.device], Tensor | None]:
+        """By axis expression: the old position of every new one, None where it is the identity."""
+        return {}
+
+    def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The permuted tensors, new ones; those that no moving group touches are returned as they are.
+
+        Any subset of the spec's tensors will do. StarcliError names tensors that are unknown or of another shape.
+        """
+        self._check(tensors)
+        return {name: self._permuted(name, tensor, None) for name, tensor in tensors.items()}
+
+    def apply_(self, name: str, tensor: Tensor, out: Tensor) -> Tensor:
+        """Write the permuted tensor `name` into `out` (same shape, any dtype; no part of `tensor`) and return it."""
+        self._check({name: tensor})
+        result = self._permuted(name, tensor, out)
+        return out.copy_(result) if result is not out else out
+
+    def block(self, block: Block, tensor: Tensor) -> Tensor:
+        """The block of `tensor`, permuted, of the shape `block.shape`; a view where nothing in it moves."""
+        view = block.view(tensor)
+        moving = [k for k, group in enumerate(block.groups) if self._moves(group)]
+        # Groups before those within them, which count by the new positions of those around them.
+        for k in sorted(moving, key=lambda k: len(block.parents[k])):
+            if block.parents[k]:
+                rows = self._coordinate(k, block.shape, block.groups, block.parents, view.dim())
+                plain = view.view(torch.uint8) if view.dtype.itemsize == 1 else view  # float8 cannot be gathered
+                view = plain.gather(k, rows.to(tensor.device).expand(view.shape)).view(view.dtype)
+            else:
+                view = view.index_select(k, self.index[str(block.groups[k])].to(tensor.device))
+        return view
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        shapes = self.spec.shapes
+        problems = [f"{name}: the spec does not know it" for name in tensors if name not in shapes]
+        problems += [
+            f"{name}: shape {tuple(tensor.shape)}, the spec has {shapes[name]}"
+            for name, tensor in tensors.items()
+            if name in shapes and tuple(tensor.shape) != shapes[name]
+        ]
+        if problems:
+            raise StarcliError("the tensors do not fit the spec of the permutation", problems)
+
+    def _moves(self, group: str | None) -> bool:
+        return group is not None and group in self.moving
+
+    def _permuted(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
+        if name not in self.spec.blocks:
+            return tensor
+        if name in self.spec.dependent:
+            return self._by_blocks(name, tensor, out)
+        indices = [self._axis_index(name, axis, tensor.device) for axis in range(tensor.dim())]
+        steps = [(axis, index) for axis, index in enumerate(indices) if index is not None]
+        if not steps:
+            return tensor
+        out = torch.empty_like(tensor, memory_format=torch.contiguous_format) if out is None else out
+        for rows in pieces(tensor) if len(steps) > 1 or out.dtype != tensor.dtype else [slice(None)]:
+            part = tensor[rows] if indices[0] is None else tensor
+            *before, (last, index) = [(axis, index if axis else index[rows]) for axis, index in steps]
+            for axis, each in before:
+                part = part.index_select(axis, each)
+            if out.dtype == tensor.dtype:
+                torch.index_select(part, last, index, out=out[rows])
+            else:
+                out[rows] = part.index_select(last, index)
+        return out
+
+    def _by_blocks(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
+        """A tensor with an axis that depends on another one, so that no single index an axis will do."""
+        blocks = self.spec.blocks[name]
+        if not any(self._moves(group) for block in blocks for group in block.groups):
+            return tensor
+        result = torch.empty_like(tensor) if out is None else out
+        for block in blocks:
+            block.view(result).copy_(self.block(block, tensor))
+        return result
+
+    def _axis_index(self, name: str, axis: int, device: torch.device) -> Tensor | None:
+        key = (self.spec.axes[name][axis], device)
+        if key not in self._axis_indices:
+            index = self._positions(self.spec.terms[name][axis], self.spec.shapes[name][axis])
+            self._axis_indices[key] = None if index is None else index.to(device)
+        return self._axis_indices[key]
+
+    def _positions(self, terms: Iterable[Term], length: int) -> Tensor | None:
+        """The old position of every new one along an axis; None where nothing moves."""
+        result = torch.arange(length)
+        moves = False
+        for term in terms:
+            if any(self._moves(factor.group) for factor in term.factors):
+                moves = True
+                result[_offsets(term).reshape(-1)] = self._term_sources(term).reshape(-1)
+        return result if moves else None
+
+    def _term_sources(self, term: Term) -> Tensor:
+        """Old positions along the axis, of the shape of the term's factors."""
+        shape = tuple(factor.size for factor in term.factors)
+        names = tuple(factor.group for factor in term.factors)
+        parents = tuple(self._parents(term.factors, name) for name in names)
+        total = torch.full(shape, term.start)
+        for k, factor in enumerate(term.factors):
+            total = total + factor.step * self._coordinate(k, shape, names, parents, len(shape))
+        return total
+
+    def _parents(self, factors: tuple[SubAxis, ...], group: str | None) -> tuple[int, ...]:
+        """Factors of this very term that bear the groups around `group`, outermost first."""
+        around = () if group is None else self.spec.ancestors(group)
+        return tuple(next(i for i, factor in enumerate(factors) if factor.group == name) for name in around)
+
+    def _coordinate(
+        self,
+        k: int,
+        shape: tuple[int, ...],
+        groups: tuple[str | None, ...],
+        parents: tuple[tuple[int, ...], ...],
+        dims: int,
+    ) -> Tensor:
+        """Old coordinate along sub-axis k for every new position, with size 1 along all sub-axes that do not matter."""
+        group = groups[k]
+        if group is None or not self._moves(group):
+            return torch.arange(shape[k]).reshape([shape[k] if d == k else 1 for d in range(dims)])
+        bearing = (*parents[k], k)
+        order = sorted(range(len(bearing)), key=bearing.__getitem__)
+        index = self.index[group].permute(order)
+        return index.reshape([shape[d] if d in bearing else 1 for d in range(dims)])
+
+
+def _offsets(term: Term) -> Tensor:
+    """Positions along the axis of every combination of the term's factors, of their shape."""
+    total = torch.tensor(term.start)
+    for factor in term.factors:
+        total = total.unsqueeze(-1) + factor.step * torch.arange(factor.size)
+    return total
+
+
+def check_tied(spec: Resolved, tensors: Mapping[str, Tensor], what: str) -> None:
+    """StarcliError with every pair of tied tensors of `what` that do not hold equal values: a network that shares them
+    would take one of the two."""
+    problems = [
+        f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name] - tensors[names[0]]):.3g}"
+        for names in spec.tied
+        for name in names[1:]
+        if not torch.equal(tensors[name], tensors[names[0]])
+    ]
+    if problems:
+        raise StarcliError(f"{what} has tied tensors that are unequal", problems)
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().max())

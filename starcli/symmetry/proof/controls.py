@@ -1,0 +1,237 @@
+"""Negative controls: that every place where a group stands matters, so that the proof could have failed there.
+
+A *place* is one part of one axis of one tensor T that bears the group. Let p be an involution at that place alone, M a
+tensor that p leaves as it is, and f the output as a function of this tensor. If permuting the place alone changed
+nothing, f(M + D) = f(M + pD) for every D, whatever values all other tensors have: the gradient G at M would be the same
+in both units of each pair that p swaps. So a difference G - pG above THRESHOLD (along pT - T, with random signs, in
+units of the output's spread, of a random projection of the output) shows that the place matters.
+
+One backward pass gives it for many places at once, as long as other places of the same group stay generic: involutions
+of different places commute, so M is T averaged over all of those that are tried in it. The few places that remain are
+measured by what they mean: permute there alone and compare.
+"""
+
+import contextlib
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError
+from starcli.symmetry.archspec.blocks import Block
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.proof.evaluation import Reference, Subject
+from starcli.symmetry.proof.places import Place, Swap, places
+
+THRESHOLD = 1e-4
+NOTHING = 1e-9
+# Of a float32 derivative that is zero but for rounding.
+FLAT = 1e-5
+MAX_PASSES = 8
+MAX_EXACT = 64
+
+
+class Controls:
+    """The controls of one proof: in the end `open` holds the places that could not be shown to matter."""
+
+    def __init__(self, spec: Resolved, base: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        self.spec, self.base, self.generator = spec, base, generator
+        self.places = places(spec)
+        self.open: dict[Place, None] = {
+            place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
+        }
+        # Tensors that the outputs do not depend on even formally: eval mode leaves out their branch.
+        self.unused: set[str] = set()
+        self.flat: set[Place] = set()
+        self.aliases = {name: names for names in spec.tied for name in names}
+
+    def only(self, groups: Iterable[str]) -> None:
+        """Forget the places of all other groups."""
+        wanted = set(groups)
+        self.open = {place: None for place in self.open if place.group in wanted}
+        self.flat &= set(self.open)
+
+    def by_derivatives(self, reference: Reference) -> None:
+        """Close places by a few forward and backward passes, of a subject in float32, for all of them together; none
+        where it cannot be differentiated (in-place changes of parameters)."""
+        self.flat.clear()
+        self.unused.clear()
+        with contextlib.suppress(RuntimeError, StarcliError):
+            self._passes(reference)
+
+    def by_changes(self, reference: Reference) -> None:
+        """Close places that are left by what a control means, of a subject in float64: permuted at the place alone,
+        does the output change?
+
+        So are those closed whose values the output really never depends on although it uses them (a key's bias under
+        softmax, a bias before a normalisation of its channel): permuted or not, nothing changes. A group that stands at
+        a single place has no other to be held against: it only has to matter there.
+        """
+        if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
+            for place in self.flat:
+                del self.open[place]
+        for place in [place for place in self.open if place.tensor not in self.unused][:MAX_EXACT]:
+            alone = len(self.places[place.group]) == 1
+            measured = self._redrawn([place], reference) if alone else self._swapped(place, reference)
+            inert = not alone and measured <= NOTHING and self._redrawn([place], reference) <= NOTHING
+            if inert or measured > THRESHOLD:
+                del self.open[place]
+
+    def _passes(self, reference: Reference) -> None:
+        subject = reference.subject
+        for attempt in range(MAX_PASSES):
+            if attempt == 2:  # so many vectors halfway may have driven the network to where nothing matters
+                self.flat.clear()
+            chosen = self._choose(attempt)
+            if not chosen:
+                return
+            swap = Swap(self.spec, self.generator)
+            try:
+                self._halfway(subject, chosen, swap)
+                self.unused |= self._backward(reference, chosen, swap)
+            finally:
+                subject.load(self._named((name, self.base[name]) for name in chosen))
+
+    def _named(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """Each tensor with every name it has."""
+        return ((other, tensor) for name, tensor in tensors for other in self.aliases.get(name, (name,)))
+
+    def _choose(self, attempt: int) -> dict[str, list[Place]]:
+        """Open places to try together, by tensor: of each group about half, fewer where that led nowhere.
+
+        All vectors go first (those of a normalisation), then matrices by their first axis, so that what makes a unit is
+        tried apart from what reads it: where nothing nonlinear is between the two, each may hide the other.
+        """
+        candidates = [
+            place
+            for place in self.open
+            if len(self.places[place.group]) > 1 and place not in self.flat and place.tensor not in self.unused
+        ]
+        order = torch.randperm(len(candidates), generator=self.generator).tolist()
+        left = {group: math.ceil(len(found) / 2 / (1 + attempt // 3)) for group, found in self.places.items()}
+        if attempt < 2:
+            order.sort(key=lambda k: (not self._is_vector(candidates[k]), candidates[k].axis))
+            for group, found in self.places.items():
+                vectors = sum(map(self._is_vector, found))
+                left[group] = max(left[group], vectors) if vectors < len(found) else left[group]
+        chosen: dict[str, list[Place]] = defaultdict(list)
+        for place in (candidates[k] for k in order):
+            if left[place.group]:
+                left[place.group] -= 1
+                chosen[place.tensor].append(place)
+        return chosen
+
+    def _is_vector(self, place: Place) -> bool:
+        return sum(size > 1 for size in self.spec.shapes[place.tensor]) < 2
+
+    def _halfway(self, subject: Subject, chosen: Mapping[str, Sequence[Place]], swap: Swap) -> None:
+        """Put M into the subject: each tensor averaged over the swaps of its places."""
+        for name, found in chosen.items():
+            for block in self.spec.blocks[name]:
+                parts = [only for place in found if (only := place.sub_axes(block))]
+                for other in self.aliases.get(name, (name,)) if parts else ():
+                    swap.halfway_(block, parts, self.base[name], subject.state[other])
+        subject.forget()
+
+    def _blocks(self, place: Place) -> list[tuple[Block, tuple[int, ...]]]:
+        """The blocks that the place covers, with their sub-axes that belong to it."""
+        return [(block, only) for block in self.spec.blocks[place.tensor] if (only := place.sub_axes(block))]
+
+    def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[Place]], swap: Swap) -> set[str]:
+        """Close places of tensors by the gradients of a random projection of the outputs, in units of their spread.
+
+        Each is looked at and forgotten as soon as it is there: all of them would be as large as the network. Returns
+        the names of tensors that the outputs do not depend on. RuntimeError where a gradient comes in parts (layers
+        that are used twice under a checkpoint that enters backward again), which say nothing.
+        """
+        subject, before = reference.subject, dict(self.open)
+        # Of one tensor under several names the last was loaded: only its places are tried.
+        names = {id(subject.state[name]): name for name in chosen}
+        unread = set(names.values())
+
+        def seen(name: str, tensor: Tensor) -> None:
+            if name not in unread:
+                self.open = before
+                raise RuntimeError(f"the gradient of {name} comes in parts")
+            assert tensor.grad is not None
+            gradient, tensor.grad = tensor.grad, None
+            unread.remove(name)
+            with torch.no_grad():
+                self._close(chosen[name], gradient, tensor.detach(), swap)
+
+        tensors = [subject.state[name].requires_grad_(True) for name in names.values()]
+        hooks = [
+            tensor.register_post_accumulate_grad_hook(functools.partial(seen, name))  # type: ignore[no-untyped-call]
+            for name, tensor in zip(names.values(), tensors, strict=True)
+        ]
+        try:
+            outputs = subject.differentiable(reference.inputs)
+            total = torch.zeros((), dtype=subject.dtype)
+            for output, s in zip(outputs, reference.scale, strict=True):
+                if output.requires_grad:
+                    weights = torch.randn(output.shape, generator=self.generator, dtype=subject.dtype)
+                    total = total + (output * weights).sum() / (s * output.numel() ** 0.5)
+            if total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]
+            return unread
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for tensor in tensors:
+                tensor.requires_grad_(False)
+
+    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor, swap: Swap) -> None:
+        """Close the places of one tensor where its gradient G tells the units of a pair apart; `middle` is M.
+
+        The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along
+        T - pT with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without any
+        effect.
+        """
+        base = self.base[found[0].tensor]
+        for place in found:
+            blocks = self._blocks(place)
+            if self._tells(blocks, gradient, base, swap):
+                self.open.pop(place)
+            elif sum(float((block.view(middle) * block.view(gradient)).abs_().sum()) for block, _ in blocks) < FLAT:
+                self.flat.add(place)
+
+    def _tells(
+        self, blocks: Sequence[tuple[Block, tuple[int, ...]]], gradient: Tensor, base: Tensor, swap: Swap
+    ) -> bool:
+        """Whether the measure is above THRESHOLD; its terms are added up only as far as that takes."""
+        squares = 0.0
+        for block, only in blocks:
+            for apart, step in swap.apart(block, only, gradient, base):
+                squares += float(torch.linalg.vector_norm(apart.mul_(step))) ** 2
+                if squares / 2 > THRESHOLD**2:
+                    return True
+        return False
+
+    def _swapped(self, place: Place, reference: Reference) -> float:
+        """The change of the output when the place alone is permuted."""
+        tensor, swap = self.base[place.tensor], Swap(self.spec, self.generator)
+        changed = tensor.clone()
+        for block, only in self._blocks(place):
+            block.view(changed).copy_(swap.rows(block, block.view(tensor), only))
+        return self._measure({place.tensor: changed}, reference)
+
+    def _redrawn(self, found: Iterable[Place], reference: Reference) -> float:
+        """The change of the output when every value at the places is drawn anew, positive ones positive."""
+        changed: dict[str, Tensor] = {}
+        for place in sorted(found, key=str):
+            tensor = changed.setdefault(place.tensor, self.base[place.tensor].clone())
+            for block, _ in self._blocks(place):
+                view = block.view(tensor)
+                view.mul_(0.5 + torch.rand(view.shape, generator=self.generator))
+        return self._measure(changed, reference)
+
+    def _measure(self, tensors: Mapping[str, Tensor], reference: Reference) -> float:
+        """The change of the output when `tensors` take the place of the generic ones."""
+        reference.subject.load(self._named(tensors.items()))
+        try:
+            return reference.change()
+        finally:
+            reference.subject.load(self._named((name, self.base[name]) for name in tensors))

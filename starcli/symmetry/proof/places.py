@@ -1,0 +1,85 @@
+"""Places where the groups of a spec stand, and involutions of units at some of them."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from starcli.runtime.memory import pieces
+from starcli.symmetry.archspec.blocks import Block
+from starcli.symmetry.archspec.resolved import Resolved
+
+
+@dataclass(frozen=True)
+class Place:
+    """One part (that begins at position `start`) of one axis of a tensor, and a group that it bears."""
+
+    tensor: str
+    axis: int
+    start: int
+    group: str
+
+    def sub_axes(self, block: Block) -> tuple[int, ...]:
+        """The sub-axes of `block` that belong to the place, none if the block lies elsewhere."""
+        if block.starts[self.axis] != self.start:
+            return ()
+        return tuple(k for k, group in enumerate(block.groups) if group == self.group and block.axes[k] == self.axis)
+
+
+def places(spec: Resolved) -> dict[str, list[Place]]:
+    """Every place of every group; tied tensors are one."""
+    repeated = {name for names in spec.tied for name in names[1:]}
+    found: dict[str, list[Place]] = {group: [] for group in spec.groups}
+    for tensor, axes in spec.terms.items():
+        for axis, terms in enumerate(axes) if tensor not in repeated else ():
+            for term in terms:
+                for group in dict.fromkeys(factor.group for factor in term.factors):
+                    if group is not None:
+                        found[group].append(Place(tensor, axis, term.start, group))
+    return found
+
+
+class Swap:
+    """For every group units that are swapped in random pairs; of an odd number one stays.
+
+    The pairs are the same in every parent, so that swaps of a group commute with those of the groups around it.
+    """
+
+    def __init__(self, spec: Resolved, generator: torch.Generator) -> None:
+        self.index = {name: _partners(group.size, generator) for name, group in spec.groups.items()}
+        """For each group the partner of every unit, (n,)."""
+
+    def rows(self, block: Block, view: Tensor, only: Collection[int], rows: slice = slice(None)) -> Tensor:
+        """Some rows of pV, where V = `view` has the sub-axes of `block` and p swaps along those in `only`."""
+        found = view.index_select(0, self._along(block, 0)[rows]) if 0 in only else view[rows]
+        for k in only:
+            found = found.index_select(k, self._along(block, k)) if k else found
+        return found
+
+    def apart(self, block: Block, only: Collection[int], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """V - pV of the block of each tensor, piece by piece."""
+        views = [block.view(tensor) for tensor in tensors]
+        for rows in pieces(views[0]):
+            yield tuple(view[rows] - self.rows(block, view, only, rows) for view in views)
+
+    def halfway_(self, block: Block, parts: Sequence[Collection[int]], base: Tensor, out: Tensor) -> None:
+        """Write the block of `base`, averaged over the swaps along each of `parts`, into that of `out`."""
+        source, target = block.view(base), block.view(out)
+        for rows in pieces(source):
+            found = source[rows]
+            for only in sorted(parts, key=lambda only: 0 not in only):  # what crosses rows comes first
+                other = self.rows(block, source, only, rows) if 0 in only else self.rows(block, found, only)
+                found = found.lerp(other, 0.5)
+            target[rows] = found
+
+    def _along(self, block: Block, k: int) -> Tensor:
+        return self.index[str(block.groups[k])]
+
+
+def _partners(size: int, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(size, generator=generator)
+    partner = order.clone()
+    even = size // 2 * 2
+    partner[0:even:2], partner[1:even:2] = order[1:even:2], order[0:even:2]
+    return torch.empty_like(order).scatter_(0, order, partner)

@@ -1,0 +1,232 @@
+"""Whether a spec's permutations leave a network's function alone: shown at generic weights, not assumed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError, few
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.proof.controls import Controls
+from starcli.symmetry.proof.draws import draws
+from starcli.symmetry.proof.evaluation import ROUNDED, Reference, Subject, one_alone, spreads
+from starcli.symmetry.proof.redraw import calibrate_, fresh_inputs, redrawn
+
+TOLERANCE = 1e-9
+Verdict = Literal["proved", "failed", "undecided"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a proof found: the verdict on each group, and the largest difference with all groups permuted together."""
+
+    worst_difference: float
+    """In units of the output's spread over inputs; infinite (null in JSON) where not even the shape stayed, NaN (left
+    out of JSON) where it was not kept."""
+    verdicts: Mapping[str, Verdict]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """For each group that is not proved, why, with the names of tensors."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether every group is."""
+        return all(verdict == "proved" for verdict in self.verdicts.values())
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Groups whose permutation changes the function."""
+        return tuple(group for group, verdict in self.verdicts.items() if verdict == "failed")
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Groups with a tensor that might as well have been left out."""
+        return tuple(group for group, verdict in self.verdicts.items() if verdict == "undecided")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them back."""
+        finite = self.worst_difference != float("inf")
+        return {"worst_difference": self.worst_difference if finite else None, **self.record()}
+
+    def record(self) -> dict[str, Any]:
+        """What a checkpoint keeps: no worst difference, whose last digits change with the number of threads, so that
+        the same line writes the same bytes wherever the proof was made."""
+        return {"proved": self.proved, "verdicts": dict(self.verdicts), "reasons": dict(self.reasons)}
+
+    @classmethod
+    def from_json(cls, value: object) -> "Proof":
+        """The inverse of `to_json`; StarcliError where the input, which may come from anywhere, is no such record."""
+        try:
+            read = _ProofJson.model_validate(value)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
+            raise StarcliError("this is no record of a proof", problems) from None
+        kept = "worst_difference" in read.model_fields_set
+        worst = math.nan if not kept else math.inf if read.worst_difference is None else read.worst_difference
+        proof = cls(worst, read.verdicts, read.reasons)
+        if proof.proved != read.proved:
+            raise StarcliError("this is no record of a proof", ["`proved` contradicts the verdicts"])
+        return proof
+
+
+class _ProofJson(BaseModel):
+    """The JSON form of a proof."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    proved: bool
+    worst_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    verdicts: dict[str, Verdict]
+    reasons: dict[str, str]
+
+
+def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], *, seed: int = 0) -> Proof:
+    """Permute all groups of `spec`, by permutations that generate all (see `draws`): do the network's outputs stay?
+
+    In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
+    a random input: like one of the examples of `example_inputs` where the network treats each by itself, every place of
+    a group matters on it and the others allow a permutation in float32 too; else like all of them together. A
+    difference of TOLERANCE times the output's spread over inputs, or more, is a failure, and the groups at fault are
+    found by bisection. Groups that pass must also pass the negative controls (see `controls`) or are `undecided`.
+    StarcliError where names or shapes differ or the network cannot be evaluated. The network itself is left as it is.
+    """
+    state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
+    spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
+    generator = torch.Generator().manual_seed(seed)
+    bench = _Bench(network, spec, state, example_inputs, generator)
+    worst, failed = bench.bisected()
+    reasons = {group: f"permuting it changes the output; it stands on {_some(spec.bearing[group])}" for group in failed}
+    undecided = bench.undecided([group for group in spec.groups if group not in failed])
+    for group, tensors in undecided.items():
+        reasons[group] = f"leaving it out of {_some(tensors)} does not change the output"
+    verdicts: dict[str, Verdict] = {
+        group: "failed" if group in failed else "undecided" if group in undecided else "proved" for group in spec.groups
+    }
+    return Proof(worst, verdicts, {group: reasons[group] for group in spec.groups if group in reasons})
+
+
+def _some(names: Sequence[str]) -> str:
+    return few(list(dict.fromkeys(names)), 6)
+
+
+class _Bench:
+    """The network at its generic weights, the outputs there, and how far they vary."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: Resolved,
+        state: Mapping[str, Tensor],
+        example: Sequence[Tensor],
+        generator: torch.Generator,
+    ) -> None:
+        self.spec = spec
+        drawn = [fresh_inputs(network, example, generator) for _ in range(2)]
+        # float32: statistics and derivatives need no more, and most operators are several times faster.
+        self.base = redrawn(state, generator)
+        self.subject = Subject(network, self.base, torch.float32)
+        calibrate_(self.subject.network, self.subject.run, drawn, generator.initial_seed())
+        for name, tensor in self.subject.state.items():
+            if tensor.dtype != self.base[name].dtype or not torch.equal(tensor, self.base[name]):
+                self.base[name] = tensor.clone()
+        self.controls = Controls(spec, self.base, generator)
+        self.draws = draws(spec, generator)
+        found = self._by_derivatives(drawn)
+        self.subject.become(torch.float64, self.base)
+        # The spread of float32 is good enough for a unit of measure; the outputs are not.
+        self.reference = found.anew() if found else self._evaluated(drawn)
+
+    def _by_derivatives(self, drawn: list[tuple[Tensor, ...]]) -> Reference | None:
+        """The controls that derivatives decide, and what stands for the rest of the proof; None where float32 is too
+        small a range.
+
+        One example does where the network treats it by itself, every place matters on it (all its units may be off
+        there), and all examples allow what the spec says: what it leaves out may be of no use to that one.
+        """
+        try:
+            outputs = self.subject.run(drawn[0])
+            alone = one_alone(self.subject, drawn[0], outputs)
+            scale = alone.scale if alone else spreads(outputs, self.subject.run(drawn[1]))
+        except StarcliError:
+            return None
+        together = Reference(self.subject, drawn[0], outputs, scale)
+        if alone and self.changed_by(self.draws[0], together) < ROUNDED:
+            self.controls.by_derivatives(alone)
+            if not self.controls.open:
+                return alone
+        self.controls.by_derivatives(together)
+        return together
+
+    def _evaluated(self, drawn: Sequence[tuple[Tensor, ...]]) -> Reference:
+        """All examples of the first input, in units of what they differ by from those of the second."""
+        outputs, others = (self.subject.run(inputs) for inputs in drawn)
+        return Reference(self.subject, drawn[0], outputs, spreads(outputs, others))
+
+    def changed_by(self, permutation: Permutation, reference: Reference) -> float:
+        """The change of the outputs, in units of their spread, when the weights are permuted."""
+        if not permutation.moving:
+            return 0.0
+        moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
+        for name in moved:
+            permutation.apply_(name, self.base[name], self.subject.state[name])
+        self.subject.forget()
+        try:
+            return reference.change()
+        finally:
+            self.subject.load((name, self.base[name]) for name in moved)
+
+    def groups_of(self, tensor: str) -> set[str]:
+        """Groups that stand on the tensor."""
+        return {group for block in self.spec.blocks.get(tensor, ()) for group in block.groups if group is not None}
+
+    def bisected(self) -> tuple[float, set[str]]:
+        """The worst difference over the draws, of all groups together, and the groups that cause it."""
+        worst, failed = 0.0, set(self._torn())
+        for permutation in self.draws:
+            found = self.changed_by(permutation, self.reference)
+            worst = max(worst, found)
+            if not found < TOLERANCE:
+                failed |= self._guilty(permutation, [name for name in self.spec.groups if name in permutation.moving])
+        return worst, failed
+
+    def _torn(self) -> set[str]:
+        """Groups on tensors that share memory but not axes: one of them would be permuted, the other not."""
+        return {
+            group
+            for names in self.subject.shared()
+            for name in names[1:]
+            if self.spec.axes[name] != self.spec.axes[names[0]]
+            for group in self.groups_of(name) | self.groups_of(names[0])
+        }
+
+    def _guilty(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
+        """Groups of a set known to change the output that do so in the smallest sets; halves that pass are innocent."""
+        if len(groups) == 1:
+            return set(groups)
+        middle = len(groups) // 2
+        guilty: set[str] = set()
+        for half in (groups[:middle], groups[middle:]):
+            if not self.changed_by(_only(permutation, half), self.reference) < TOLERANCE:
+                guilty |= self._guilty(permutation, half)
+        return guilty or set(groups)
+
+    def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
+        """For each of `groups` with places that could not be shown to matter: the tensors of these places."""
+        self.controls.only(groups)
+        self.controls.by_changes(self.reference)
+        found: dict[str, list[str]] = {}
+        for place in self.controls.open:
+            found.setdefault(place.group, []).append(place.tensor)
+        return found
+
+
+def _only(permutation: Permutation, groups: Sequence[str]) -> Permutation:
+    """The permutation with all other groups at rest."""
+    rest = Permutation.identity(permutation.spec).index
+    return Permutation(permutation.spec, {**rest, **{group: permutation.index[group] for group in groups}})
+
+
+__all__ = ["TOLERANCE", "Proof", "Verdict", "prove"]

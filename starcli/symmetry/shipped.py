@@ -1,0 +1,37 @@
+"""Which shipped archspec belongs to an architecture."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starcli.models.arguments import checked
+from starcli.models.build import builder_of
+from starcli.models.external import is_external
+from starcli.symmetry.archspec.library import load_spec, spec_dir
+from starcli.symmetry.archspec.spec import Spec
+
+
+def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
+    """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
+    if is_external(name):
+        return None
+    values = checked(name, builder_of(name), arguments)
+    file, variables = _file_of(name, values)
+    # by path: a file in the working directory that is called `mlp` must not take its place
+    return load_spec(spec_dir() / f"{file}.yaml"), variables
+
+
+def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    match name:
+        case "mlp":
+            return "mlp", {"depth": values["depth"]}
+        case "resnet":
+            return {2: "resnet-2", 3: "resnet", 4: "resnet18-cifar"}[values["stages"]], {}
+        case "wrn":
+            # a first stage as wide as the stem has no shortcut convolution: one residual stream less
+            return ("wrn" if values["widen_factor"] > 1 else "wrn-1"), {}
+        case "densenet40-12":
+            return "densenet40-12", {"layers": (values["depth"] - 4) // 3}
+        case "vit":
+            return "vit", {"heads": values["heads"]}
+        case _:
+            return name, {}
