@@ -12,9 +12,9 @@ from starcli.confidence import confidence
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
 from starcli.path import interpolate
-from starcli.provenance import stamps
 from starcli.runtime.progress import SILENT, Progress
-from starcli.workspace import Workspace
+from starcli.workspace.stamp import stamps
+from starcli.workspace.workspace import Workspace
 
 Model = Mapping[str, Tensor]
 

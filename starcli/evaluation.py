@@ -18,7 +18,7 @@ from starcli.statistics import float64, has_batch_statistics, recalibrate_from_,
 if TYPE_CHECKING:
     from starcli.data.splits import Split
     from starcli.models.flat_network import FlatNetwork
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 __all__ = [
     "Evaluator",

@@ -11,19 +11,19 @@ from typing import Any
 import torch
 
 from starcli import __version__
-from starcli.alignment import align_all, described
+from starcli.alignment.align import align_all, described
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation import End, Evaluator, Statistics
 from starcli.files.cache import cached, hash_json, recall, remember
-from starcli.opening import record_of
 from starcli.path import Align, Barrier, Model, barriers
 from starcli.registry import METHODS, resolve
 from starcli.report import TRAINED, UNALIGNED, StarReport, star_report
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.workspace import Workspace
+from starcli.workspace.data import record_of
+from starcli.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from starcli.runtime.distributed import own_share, share_out
 from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 Model = Mapping[str, Tensor]
 Align = Callable[[Model, Model], Model]

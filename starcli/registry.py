@@ -70,7 +70,8 @@ SCHEDULES: Mapping[str, Entry] = {
 
 METHODS: Mapping[str, Entry] = {
     "weight": Entry(
-        "starcli.matching.weight:match_weights", "weight matching: maximise the inner product of the weights"
+        "starcli.alignment.matching.weight_matching:match_weights",
+        "weight matching: maximise the inner product of the weights",
     ),
 }
 

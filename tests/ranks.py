@@ -18,8 +18,8 @@ from unittest import mock
 
 from conftest import run_here
 
+from starcli.alignment.matching.search import Detour
 from starcli.errors import StarcliError
-from starcli.matching.search import Detour
 from starcli.runtime import distributed
 from starcli.training.engine import Run
 from starcli.training.loop import Plain

@@ -12,7 +12,8 @@ from starcli.confidence import confidence
 from starcli.errors import StarcliError
 from starcli.evaluation import Evaluator
 from starcli.runtime.progress import Interrupted, Progress
-from starcli.workspace import Choices, Workspace, new_workspace
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, new_workspace
 
 Model = Mapping[str, Tensor]
 

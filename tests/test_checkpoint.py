@@ -12,7 +12,7 @@ from starcli.checkpoints.checkpoint import Metadata
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError
 from starcli.files.write import write_tensors
-from starcli.provenance import stamps
+from starcli.workspace.stamp import stamps
 
 
 def saved(path: Path, value: float = 1.0, **fields: object) -> checkpoint.Checkpoint:

@@ -24,7 +24,8 @@ from starcli.evaluation import (
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.statistics import recalibrate_from_
-from starcli.workspace import Choices, Workspace, new_workspace
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, new_workspace
 
 CPU = torch.device("cpu")
 

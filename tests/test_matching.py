@@ -7,9 +7,9 @@ import pytest
 import torch
 from matching_support import CASES, case, draw, inner_product, shuffled
 
+from starcli.alignment.matching import costs
+from starcli.alignment.matching.weight_matching import distances, match_many, match_weights
 from starcli.errors import StarcliError
-from starcli.matching import costs
-from starcli.matching.weight import distances, match_many, match_weights
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.permutation import Permutation
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from starcli.matching.assignment import LARGE, SMALL, Transport, _optimal, _sparse, assign
+from starcli.alignment.matching.linear_assignment import LARGE, SMALL, Transport, _optimal, _sparse, assign
 
 
 def value(gains: NDArray[np.float64], order: NDArray[np.int64]) -> float:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from matching_support import CASES, case, draw
 
-from starcli.matching.costs import Problem
-from starcli.matching.search import HEAVIEST, LIGHTEST, Detour, End, wave_sizes, waves
-from starcli.matching.weight import match_weights
+from starcli.alignment.matching.costs import Problem
+from starcli.alignment.matching.search import HEAVIEST, LIGHTEST, Detour, End, wave_sizes, waves
+from starcli.alignment.matching.weight_matching import match_weights
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.symmetry.permutation import Permutation
 

@@ -29,7 +29,8 @@ from starcli.path import (
 from starcli.report import TRAINED, UNALIGNED, star_report
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.symmetry.permutation import Permutation
-from starcli.workspace import Choices, Workspace, new_workspace
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, new_workspace
 
 Model = Mapping[str, Tensor]
 

@@ -12,7 +12,8 @@ from starcli.runtime import distributed
 from starcli.bma import bma
 from starcli.evaluation import Evaluator
 from starcli.path import all_pairs, barriers
-from starcli.workspace import Choices, new_workspace
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import new_workspace
 
 workspace = new_workspace(Choices(arch="mlp", data="digits", limit=100, device="cpu"))
 models = [workspace.network(seed=seed).state() for seed in range(3)]

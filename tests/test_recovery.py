@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from starcli.matching.weight import distances, match_weights
+from starcli.alignment.matching.weight_matching import distances, match_weights
 from starcli.models.build import build_network, complete_arguments
 from starcli.registry import ARCHITECTURES
 from starcli.symmetry.archspec.resolved import Resolved

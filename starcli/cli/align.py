@@ -21,7 +21,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
 
 if TYPE_CHECKING:
-    from starcli.alignment import Aligned
+    from starcli.alignment.align import Aligned
 
 COLUMNS = (
     Column("model", "model", "name"),
@@ -58,10 +58,10 @@ def align(
     The output records what it was aligned to, so that barrier and the others know. Several models need a {name} in
     the output.
     """
-    from starcli.matching.search import wave_sizes
-    from starcli.provenance import plan, training_settings
+    from starcli.alignment.matching.search import wave_sizes
     from starcli.runtime import distributed
-    from starcli.workspace import workspace_of
+    from starcli.workspace.plan import plan_of, training_settings
+    from starcli.workspace.workspace import workspace_of
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = fill(output, names, inputs)
@@ -77,8 +77,8 @@ def align(
         works = []
         for model, path, file in zip_longest(others, paths, files):
             facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [first, model], "spec": spec}
-            wanted = plan(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
-            permuting = plan(workspace, "permutation", {"align": how}, **facts)
+            wanted = plan_of(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
+            permuting = plan_of(workspace, "permutation", {"align": how}, **facts)
             index = Job(file, permuting, watch, force=force) if file else None
             job = Job(path, wanted, watch, force=force)
             works.append(_Work(workspace.spec, first, model, how, watch, job, index))
@@ -105,10 +105,10 @@ class _Work:
 
     @cached_property
     def found(self) -> "Aligned":
-        from starcli import alignment
+        from starcli.alignment.align import align
 
         began = time.monotonic()
-        found = alignment.align(self.spec, self.reference, self.model, progress=self.watch, **self.how)
+        found = align(self.spec, self.reference, self.model, progress=self.watch, **self.how)
         self.seconds = time.monotonic() - began
         return found
 

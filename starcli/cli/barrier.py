@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.measuring import Measure
     from starcli.path import Barrier
-    from starcli.provenance import Stamp
     from starcli.report import Group
+    from starcli.workspace.stamp import Stamp
 
 COLUMNS = (
     Column("a", "a", "name"),
@@ -105,8 +105,8 @@ def barrier(
         raise StarcliError(f"--epsilon {min(epsilon or []):g}: bf16 tells losses apart to {COARSEST:g}; fp32 is finer")
     with common.session() as (watch, results):
         from starcli.measuring import Measure
-        from starcli.provenance import stamps
-        from starcli.workspace import workspace_of
+        from starcli.workspace.stamp import stamps
+        from starcli.workspace.workspace import workspace_of
 
         groups = given.read()
         workspace = workspace_of([model for group in groups for model in group], setup.choices(), measures=True)
@@ -183,7 +183,7 @@ class Given:
 
     def read(self) -> "list[list[Checkpoint]]":
         """The models, in the groups that the question wants."""
-        from starcli.alignment import left_by
+        from starcli.alignment.align import left_by
 
         if self.star is None:
             return read_groups(self.models, distinct=False)

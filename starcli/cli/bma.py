@@ -48,8 +48,8 @@ def bma(
     """
     from starcli.confidence import shown
     from starcli.measuring import Measure, posterior_rows
-    from starcli.provenance import stamps
-    from starcli.workspace import workspace_of
+    from starcli.workspace.stamp import stamps
+    from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
     paint = figure(plot, [star, *sources])

@@ -17,7 +17,7 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.training.recipe import Recipe
-    from starcli.workspace import Choices
+    from starcli.workspace.choices import Choices
 
 NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
 """Headings of the help page for options that come in bundles."""
@@ -157,7 +157,7 @@ class Setup:
 
     def choices(self, recipe: "Recipe | None" = None) -> "Choices":
         """These flags, with what a recipe says of a new network and its data behind them."""
-        from starcli.workspace import Choices
+        from starcli.workspace.choices import Choices
 
         arguments = pairs(self.arch_arg or [])
         arch, data, val_fraction = self.arch, self.data, self.val_fraction

@@ -42,8 +42,8 @@ def convert(
     as it is. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running code in them.
     """
     from starcli.checkpoints.convert import facts_of, is_pickled, named_as_fits, read_any, told_by, write_plain
-    from starcli.provenance import plan
-    from starcli.workspace import workspace_of
+    from starcli.workspace.plan import plan_of
+    from starcli.workspace.workspace import workspace_of
 
     [path] = fill(output, [{"name": stem(model)}], [model], pickled=True)
     plain = plain or is_pickled(path)
@@ -62,7 +62,7 @@ def convert(
         else:
             open_for = partial(workspace_of, choices=setup.choices(), data=False)
             source, workspace = named_as_fits(source, lambda each: open_for([each]), watch.note)
-            job = Job(path, plan(workspace, **told_by(source)), watch, force=force)
+            job = Job(path, plan_of(workspace, **told_by(source)), watch, force=force)
             with job.making() as needed:
                 if needed:
                     facts = facts_of(source, architecture=workspace.architecture, data=workspace.data)

@@ -48,7 +48,7 @@ def eval_(
     """
     from starcli.comparing import measured
     from starcli.confidence import shown
-    from starcli.workspace import workspace_of
+    from starcli.workspace.workspace import workspace_of
 
     [checkpoints] = read_groups(models, distinct=False)
     workspace = workspace_of(checkpoints, setup.choices(), measures=True)

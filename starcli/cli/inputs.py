@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
     from starcli.cli.bars import Bars
     from starcli.runtime.progress import Progress
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 STDIN = "-"
 
@@ -120,7 +120,7 @@ def aligned_to_first(
     With a method, all but the first are aligned to it; without, the files are taken as they are, and a note says so
     where they were never aligned.
     """
-    from starcli.alignment import aligner, described
+    from starcli.alignment.align import aligner, described
 
     note_what_moves(workspace, method, watch)
     first, *others = models

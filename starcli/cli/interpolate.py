@@ -17,7 +17,7 @@ from starcli.errors import StarcliError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 COLUMNS = (
     Column("models", "models", "name"),
@@ -58,8 +58,8 @@ def interpolate(
     BatchNorm statistics are re-estimated for each point. Models are taken as they are unless --align brings the others
     to the first. Several t need a {t} in the output.
     """
-    from starcli.provenance import plan, training_settings
-    from starcli.workspace import workspace_of
+    from starcli.workspace.plan import plan_of, training_settings
+    from starcli.workspace.workspace import workspace_of
 
     points = _points(len(models), t, weights, perturb, seed)
     paths = fill(output, [{"t": point.pop("t", ""), "seed": seed} for point in points], models)
@@ -71,7 +71,9 @@ def interpolate(
         spec = workspace.spec.record() if how else None
         works = []
         for point, path in zip(points, paths, strict=True):
-            wanted = plan(workspace, "model", {**settings, "interpolate": {**point, **how}}, parents=given, spec=spec)
+            wanted = plan_of(
+                workspace, "model", {**settings, "interpolate": {**point, **how}}, parents=given, spec=spec
+            )
             works.append((point, Job(path, wanted, watch, force=force)))
         present, alignment = aligned_to_first(workspace, given, align, restarts=restarts, seed=seed, watch=watch)
         make = _maker(workspace, lambda: [model.tensors for model in present()], progress=watch)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from starcli.checkpoints.checkpoint import Metadata
     from starcli.cli.bars import Bars
-    from starcli.provenance import Plan
+    from starcli.workspace.plan import Plan
 from starcli.files.metrics_log import MetricsLog
 from starcli.files.names import to_stdout
 
@@ -33,7 +33,7 @@ class Job:
 
     def check(self) -> None:
         """Look whether the file is there already; one that was made otherwise is an error."""
-        from starcli.provenance import standing
+        from starcli.workspace.plan import standing
 
         if not to_stdout(self.path):
             look = partial(standing, self.path, self.plan, force=self.force)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
-    from starcli.provenance import Plan
     from starcli.star.starlight import Star
-    from starcli.workspace import Workspace
+    from starcli.workspace.plan import Plan
+    from starcli.workspace.workspace import Workspace
 
 
 def kept_places(
@@ -74,7 +74,7 @@ class Keeper:
 
     def check(self, job: Job, *, force: bool) -> None:
         """What lies there already and is not just what would be written is an error, unless `force`."""
-        from starcli.provenance import standing
+        from starcli.workspace.plan import standing
 
         for path, wanted in zip(self.places[job.path], self._plans(job), strict=True):
             distributed.by_writer(partial(standing, path, wanted, force=force))
@@ -99,10 +99,10 @@ class Keeper:
             checkpoint.write(path, aligned, facts)
 
     def _plans(self, job: Job) -> "Iterator[Plan]":
-        from starcli.provenance import plan, training_settings
+        from starcli.workspace.plan import plan_of, training_settings
 
         for source in self.sources:
-            yield plan(
+            yield plan_of(
                 self.workspace,
                 source.metadata.kind,
                 {**training_settings(source), "aligned_by": {"run": job.plan.run_id}},

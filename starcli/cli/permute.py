@@ -39,9 +39,9 @@ def permute(
     force: ForceOpt = False,
 ) -> None:
     """Rename the units of a model by a permutation: other weights, the same function."""
-    from starcli.permuting import chosen
-    from starcli.provenance import plan, training_settings
-    from starcli.workspace import workspace_of
+    from starcli.alignment.permutation_file import chosen
+    from starcli.workspace.plan import plan_of, training_settings
+    from starcli.workspace.workspace import workspace_of
 
     if (by is None) != random:
         raise StarcliError("permute needs one of --by FILE and --random")
@@ -51,7 +51,7 @@ def permute(
     with common.session(output) as (watch, results):
         permutation, which = chosen(workspace.spec.resolved, by, seed=seed, invert=invert)
         settings = {**training_settings(source), "permute": which}
-        wanted = plan(
+        wanted = plan_of(
             workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
             spec=workspace.spec.record(),
         )  # fmt: skip

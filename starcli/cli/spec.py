@@ -66,10 +66,10 @@ DIFFERENCES = (Column("difference", "difference"),)
 @command("starcli spec list")
 def list_(common: Common) -> None:
     """List the specs that come with the program."""
-    from starcli.specwork import listed
+    from starcli.workspace.spec_report import list_rows
 
     with common.session() as (_, results):
-        for row in listed():
+        for row in list_rows():
             results.add("spec_list", row, LISTED)
 
 
@@ -78,7 +78,7 @@ def show(
     common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")]
 ) -> None:
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
-    from starcli.specwork import text_of
+    from starcli.workspace.spec_report import text_of
 
     typer.echo(text_of(spec), stdout.results(), nl=False)
 
@@ -89,12 +89,12 @@ def check(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None
 
     Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
     """
-    from starcli.specwork import Network, checked
+    from starcli.workspace.spec_report import SpecNetwork, check_report
 
     given = _named(given, setup)
-    network = Network.of(setup.choices(), given)
+    network = SpecNetwork.of(setup.choices(), given)
     with common.session() as (_, results):
-        report = checked(network, given)
+        report = check_report(network, given)
         results.add("spec_check", report.row(), REPORT)
     _refuse_unproved(report.row(), report.reasons)
 
@@ -117,16 +117,16 @@ def derive(
     from starcli.cli.outputs import check_place
     from starcli.files.names import to_stdout
     from starcli.files.write import check_output, write_atomically
-    from starcli.specwork import Network, derived
+    from starcli.workspace.spec_report import SpecNetwork, derive_report
 
     if setup.spec is not None:
         raise StarcliError("--spec: derive finds a spec and takes none; spec check proves one, spec diff compares two")
     if output is not None and not to_stdout(output):
         check_place(output)
         check_output(output, force=force)
-    network = Network.of(setup.choices(), None)
+    network = SpecNetwork.of(setup.choices(), None)
     with common.session(output) as (watch, results):
-        report = derived(network, watch)
+        report = derive_report(network, watch)
         for note in report.notes:
             watch.note(note)
         if output is not None and to_stdout(output):
@@ -142,12 +142,12 @@ def derive(
 @command("starcli spec explain --arch vit --data mnist")
 def explain(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
-    from starcli.specwork import Network, explained
+    from starcli.workspace.spec_report import SpecNetwork, explain_rows
 
     given = _named(given, setup)
-    network = Network.of(setup.choices(), given)
+    network = SpecNetwork.of(setup.choices(), given)
     with common.session() as (_, results):
-        groups, frozen = explained(network, given)
+        groups, frozen = explain_rows(network, given)
         for row in groups:
             results.add("group", row, GROUPS)
         for row in frozen:
@@ -166,11 +166,11 @@ def diff(
 
     Names of groups do not count, only what they do.
     """
-    from starcli.specwork import Network, differences
+    from starcli.workspace.spec_report import SpecNetwork, spec_differences
 
-    network = Network.of(setup.choices(), first)
+    network = SpecNetwork.of(setup.choices(), first)
     with common.session() as (_, results):
-        rows = differences(network, first, second)
+        rows = spec_differences(network, first, second)
         for row in rows:
             results.add("difference", {"first": first, "second": second, "difference": row}, DIFFERENCES)
     if rows:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.star.starlight import Star
     from starcli.training.recipe import Recipe
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 
 @bundle
@@ -117,7 +117,7 @@ class Made:
 
     def compared(self, workspace: "Workspace", search: Search, watch: Bars) -> "Iterator[dict[str, Any]]":
         """The fused model beside its sources: rows of DESIGN section 4, `fuse`."""
-        from starcli.alignment import align_all
+        from starcli.alignment.align import align_all
         from starcli.comparing import fusion_rows
 
         aligned = [source.tensors for source in self.sources]
@@ -176,15 +176,15 @@ class Run:
     @cached_property
     def workspace(self) -> "Workspace":
         """What all models share."""
-        from starcli.workspace import workspace_of
+        from starcli.workspace.workspace import workspace_of
 
         return workspace_of([model for group in self.groups for model in group], self.setup.choices())
 
     @cached_property
     def recipe(self) -> "Recipe":
         """The sources' own recipe unless one is named; flags win."""
-        from starcli.provenance import inherited_recipe
         from starcli.training.recipe import DEFAULT, load
+        from starcli.workspace.plan import inherited_recipe
 
         base = load(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)
         if base is None:
@@ -199,7 +199,7 @@ class Run:
         return "none" if method is None else f"{method}, {restarts} restart{'s' if restarts != 1 else ''}"
 
     def _jobs(self, kind: str, paths: Sequence[Path]) -> list[Job]:
-        from starcli.provenance import plan
+        from starcli.workspace.plan import plan_of
 
         search = self.search
         settings = {**self.recipe.settings(), kind: self._settings()}
@@ -207,7 +207,7 @@ class Run:
         note_what_moves(self.workspace, search.method, self.watch)
         parents = [*self.sources, *self.groups[2]]
         plans = [
-            plan(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]
+            plan_of(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]
             for number in search.numbers
         ]
         return [Job(p, wanted, self.watch, force=search.force) for p, wanted in zip(paths, plans, strict=True)]

@@ -22,7 +22,7 @@ from starcli.files.state import StateFile
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Metadata
     from starcli.training.recipe import Recipe
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 COLUMNS = (
     Column("output", "checkpoint", "name"),
@@ -61,10 +61,10 @@ def train(
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
-    from starcli.provenance import plan
     from starcli.runtime import distributed
     from starcli.training.recipe import DEFAULT, load
-    from starcli.workspace import new_workspace
+    from starcli.workspace.plan import plan_of
+    from starcli.workspace.workspace import new_workspace
 
     chosen = training.over(load(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
@@ -77,7 +77,7 @@ def train(
         ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}
         how = {"train": {"stacked": True} if stacked else ranks} if stacked or ranks else {}
         settings = {**chosen.settings(), **how}
-        plans = [plan(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
+        plans = [plan_of(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
         jobs = [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]
         work = Work(workspace, chosen, checkpoint_every, watch)
         for job in work.stacked(jobs) if stacked else work.each(jobs):

@@ -27,7 +27,7 @@ from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
 
 if TYPE_CHECKING:
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

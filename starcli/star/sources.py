@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from starcli.alignment.matching.weight_matching import match_many
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
-from starcli.matching.weight import match_many
 from starcli.models import modes
 from starcli.models.flat_network import FlatNetwork
 from starcli.registry import METHODS, lookup

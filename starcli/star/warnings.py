@@ -14,7 +14,7 @@ from starcli.runtime.progress import Progress
 from starcli.star.sources import Source
 
 if TYPE_CHECKING:
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 
 EXAMPLES = 128

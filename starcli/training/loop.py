@@ -23,7 +23,7 @@ from starcli.training.pieces import cut, pieces_per_step
 from starcli.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from starcli.training.recipe import Recipe
 from starcli.training.seeds import generator, substream
 
 if TYPE_CHECKING:
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 
 class Stack:

@@ -9,7 +9,7 @@ With one thread, processor time; with more, the clock on the wall.
 
 - plain: coordinate descent in float32 with scipy, each cost one product per block, all groups in every sweep.
 - 0 restarts: one descent from the identity, the same search as plain, made fast.
-- default: detours first, see `starcli.matching.search`.
+- default: detours first, see `starcli.alignment.matching.search`.
 - 5 restarts: further rounds of them.
 - rebasin 0.0.47, where it can be imported: its own groups, so that the gain counts what it finds; it may break the
   function.
@@ -30,11 +30,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
+from starcli.alignment.matching.costs import State
+from starcli.alignment.matching.families import layout
+from starcli.alignment.matching.nested import Term, best
+from starcli.alignment.matching.weight_matching import match_weights
 from starcli.data.dataset import open_data
-from starcli.matching import layout as layouts
-from starcli.matching.costs import State
-from starcli.matching.nested import Term, best
-from starcli.matching.weight import match_weights
 from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
@@ -99,7 +99,7 @@ def inner_product(a: Tensors, b: Mapping[str, Tensor], spec: Resolved) -> float:
 
 def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
     """Coordinate descent as everyone writes it: all groups, all blocks, scipy on the whole matrix."""
-    made = layouts.layout(spec)
+    made = layout(spec)
     state = State(made, {key: index.numpy() for key, index in Permutation.identity(spec).index.items()})
     generator = np.random.default_rng(seed)
     for _ in range(100):
@@ -165,7 +165,7 @@ class Timed:
 def bench(name: str, repeats: int, steps: int, folder: Path | None) -> list[Row]:
     spec, a, b, later, networks = pair(name, steps, folder)
     before = inner_product(a, b, spec)
-    layouts.layout(spec)
+    layout(spec)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def run(call: Callable[[int], Any], gain: Callable[[Any], float], times: int = repeats) -> Timed:

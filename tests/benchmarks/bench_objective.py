@@ -19,8 +19,8 @@ from rows import Row, parser, save, show
 from torch import Tensor
 from training_support import small
 
+from starcli.alignment.matching.weight_matching import match_weights
 from starcli.evaluation import Evaluator
-from starcli.matching.weight import match_weights
 from starcli.path import barrier
 from starcli.symmetry.permutation import Permutation
 from starcli.training.loop import train

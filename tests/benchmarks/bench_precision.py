@@ -16,8 +16,8 @@ import torch
 from rows import Row, parser, save, show
 from training_support import Small, small
 
+from starcli.alignment.matching.weight_matching import match_weights
 from starcli.evaluation import Evaluator
-from starcli.matching.weight import match_weights
 from starcli.path import barrier
 from starcli.training.loop import train
 from starcli.training.recipe import Recipe

@@ -45,7 +45,7 @@ def import_all() -> None:
     """Import what the commands use, once, so that a fork of this process is a started program."""
     trial.quiet_import()
 
-    from starcli import bma, comparing, evaluation, measuring, plots, provenance, report  # noqa: F401
+    from starcli import bma, comparing, evaluation, measuring, plots, report  # noqa: F401
     from starcli.data import arrays, digits  # noqa: F401
     from starcli.models import densenet, mlp, resnet  # noqa: F401
     from starcli.star.starlight import starlight  # noqa: F401

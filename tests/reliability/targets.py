@@ -167,7 +167,7 @@ def targets() -> Iterator[Target]:
     yield Target("archspec", [ARCHSPEC], _spec)
     yield Target("axis expression", list(AXES), _axis)
     yield Target("recipe", [RECIPE], _recipe, ".yaml")
-    yield Target("permutation", [_permutation_file()], readers.read_permutation, ".safetensors")
+    yield Target("permutation", [_permutation_file()], readers.read_permutation_file, ".safetensors")
     yield Target("PyTorch file", [pickled, _legacy(weights)], read_any, ".pt")
     yield Target("pickle", [pickles.member(pickled, "data.pkl")], _pickle, ".pt")
     yield Target("state", [pickles.saved(state)], readers.read_state, ".state")

@@ -12,7 +12,7 @@ from .checkpoints import HARMLESS, SAFETENSORS
 from .images import IMAGES, image_directory
 from .permutations import PERMUTATIONS
 from .pickles import payloads
-from .readers import read_checkpoint, read_data, read_permutation, read_spec, read_state
+from .readers import read_checkpoint, read_data, read_permutation_file, read_spec, read_state
 from .texts import SPECS, YAML
 
 Content = Callable[[], bytes]
@@ -64,4 +64,4 @@ def cases() -> Iterator[tuple[str, Case]]:
         made = lambda directory, content=content: image_directory(directory, content())  # noqa: E731
         yield "images", Case(name, made, read_data, name == "a PNG that unfolds")
     for name, content in PERMUTATIONS.items():
-        yield "permutation", Case(name, _file("p.safetensors", content), read_permutation)
+        yield "permutation", Case(name, _file("p.safetensors", content), read_permutation_file)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from starcli import permuting
+from starcli.alignment.permutation_file import read_permutation
 from starcli.checkpoints import checkpoint, lineage
 from starcli.data.dataset import open_data
 from starcli.files.state import StateFile
@@ -35,9 +35,9 @@ def read_spec(path: Path) -> None:
     _ = load_spec(path).resolve(SHAPES, {"depth": 20}).blocks
 
 
-def read_permutation(path: Path) -> None:
+def read_permutation_file(path: Path) -> None:
     spec = parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
-    permutation, _ = permuting.read_permutation(path, spec)
+    permutation, _ = read_permutation(path, spec)
     permutation.inverse().apply({"w": torch.zeros(4, 6)})
 
 

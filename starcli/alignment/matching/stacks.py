@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.matching.assignment import Indices
+from starcli.alignment.matching.linear_assignment import Indices
 from starcli.symmetry.archspec.blocks import Block
 
 

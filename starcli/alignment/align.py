@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from starcli.alignment.matching.search import wave_sizes
+from starcli.alignment.matching.weight_matching import Match, distances
 from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
-from starcli.matching.search import wave_sizes
-from starcli.matching.weight import Match, distances
 from starcli.registry import METHODS, resolve
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starcli.matching.assignment import EPS, Floats, Indices, assign
-from starcli.matching.costs import Costs, Problem, State
-from starcli.matching.layout import Family
-from starcli.matching.nested import Term, best
+from starcli.alignment.matching.costs import Costs, Problem, State
+from starcli.alignment.matching.families import Family
+from starcli.alignment.matching.linear_assignment import EPS, Floats, Indices, assign
+from starcli.alignment.matching.nested import Term, best
 
 ROUNDING = 16 * EPS
 """Of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""

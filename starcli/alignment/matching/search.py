@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from starcli.matching.assignment import Indices
-from starcli.matching.costs import Costs, Problem
-from starcli.matching.descent import Descent
+from starcli.alignment.matching.costs import Costs, Problem
+from starcli.alignment.matching.descent import Descent
+from starcli.alignment.matching.linear_assignment import Indices
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads

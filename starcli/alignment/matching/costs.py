@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.matching.assignment import Indices
-from starcli.matching.layout import Family, Layout, layout
-from starcli.matching.nested import Product, Term
-from starcli.matching.stacks import Stack
+from starcli.alignment.matching.families import Family, Layout, layout
+from starcli.alignment.matching.linear_assignment import Indices
+from starcli.alignment.matching.nested import Product, Term
+from starcli.alignment.matching.stacks import Stack
 from starcli.symmetry.archspec.resolved import Resolved
 
 WIDENED = 1 << 15

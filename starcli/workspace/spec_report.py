@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from starcli import __version__
-from starcli.agreement import unsaid_words
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
@@ -26,11 +25,12 @@ from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
-from starcli.workspace import Choices
+from starcli.workspace.agreement import unsaid_words
+from starcli.workspace.choices import Choices
 
 
 @dataclass(frozen=True)
-class Network:
+class SpecNetwork:
     """A built network with an example input, and the variables that patterns of its spec may use."""
 
     name: str
@@ -40,7 +40,7 @@ class Network:
     shipped: Spec | None
 
     @classmethod
-    def of(cls, choices: Choices, given: str | None) -> "Network":
+    def of(cls, choices: Choices, given: str | None) -> "SpecNetwork":
         """The network that the flags name; without `--arch`, that of a checkpoint or of a shipped spec's name."""
         recorded = None
         if given is not None and _is_checkpoint(given):
@@ -104,10 +104,10 @@ def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, reco
 
 
 @dataclass(frozen=True)
-class Report:
+class SpecReport:
     """What is known of a spec: the numbers of DESIGN section 4, and the YAML of a derived one."""
 
-    network: Network
+    network: SpecNetwork
     resolved: Resolved
     proof: Proof
     frozen: tuple[Mapping[str, Any], ...]
@@ -148,24 +148,24 @@ class Report:
         return "".join(f"# {' '.join(line.split())}\n" for line in lines) + to_yaml(self.resolved)
 
 
-def checked(network: Network, given: str | None) -> Report:
+def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
     """The spec that `given` names, checked against the network's tensors and proved."""
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
-    return Report(network, resolved, proof, tuple(_fixed(resolved)))
+    return SpecReport(network, resolved, proof, tuple(_fixed(resolved)))
 
 
-def _proof(network: Network, resolved: Resolved) -> Proof:
+def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:
     """With the auxiliary heads that eval mode leaves out, as tracing follows them."""
     return prove(subject(network.module, network.example), resolved, network.example)
 
 
-def derived(network: Network, progress: Progress = SILENT) -> Report:
+def derive_report(network: SpecNetwork, progress: Progress = SILENT) -> SpecReport:
     """The spec that tracing finds, proved."""
     found = derive_and_prove(network.module, network.example, progress=progress)
     assert found.proof is not None
     frozen = tuple(each.to_json() for each in found.frozen)
-    return Report(network, found.resolved, found.proof, frozen, found.notes, found.rejected)
+    return SpecReport(network, found.resolved, found.proof, frozen, found.notes, found.rejected)
 
 
 def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = None) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
     ]
 
 
-def explained(network: Network, given: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def explain_rows(network: SpecNetwork, given: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A row for each group, and one for each fixed axis: tracing says why it is fixed, where it finds it so too."""
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
@@ -203,14 +203,14 @@ def explained(network: Network, given: str | None) -> tuple[list[dict[str, Any]]
     return groups, _fixed(resolved, reasons)
 
 
-def _traced(network: Network) -> Derived | None:
+def _traced(network: SpecNetwork) -> Derived | None:
     try:
         return derive(network.module, network.example)
     except StarcliError:
         return None  # a network that cannot be traced still has the spec that was written for it
 
 
-def listed() -> list[dict[str, Any]]:
+def list_rows() -> list[dict[str, Any]]:
     """The shipped specs and the architectures of the same name."""
     return [{"name": name, "architectures": name if name in ARCHITECTURES else None} for name in shipped_specs()]
 
@@ -229,6 +229,6 @@ def text_of(given: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def differences(network: Network, first: str, second: str) -> list[str]:
+def spec_differences(network: SpecNetwork, first: str, second: str) -> list[str]:
     """In what the symmetries that two specs of the network describe differ; names of groups do not count."""
     return same_symmetries(network.resolve(first), network.resolve(second))

@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from starcli.matching.stacks import Chain, Place, Stack, Stacked, places_of, stack_of
+from starcli.alignment.matching.stacks import Chain, Place, Stack, Stacked, places_of, stack_of
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 

@@ -1,16 +1,14 @@
-"""What every command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
+"""What one command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from starcli.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data.dataset import Dataset
 from starcli.data.names import needs_path
@@ -19,49 +17,13 @@ from starcli.models.build import build_network, complete_arguments, outline_of, 
 from starcli.models.external import code_of, is_external
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
-from starcli.opening import open_agreed, open_chosen, record_of
+from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the command line says; None leaves it to the checkpoints' metadata."""
-
-    arch: str | None = None
-    arch_args: Mapping[str, Any] = field(default_factory=dict)
-    spec: Path | None = None
-    unproved: bool = False
-    data: str | None = None
-    data_dir: Path | None = None
-    download: bool = False
-    limit: int | None = None
-    val_fraction: float | None = None
-    split_seed: int | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    threads: int | None = None
-    input: str | None = None
-    """Shape of an example input, batch included, of a network that has no data."""
-    input_dtype: str | None = None
-
-    @property
-    def names_data(self) -> bool:
-        """Whether anything is said of data, apart from where public ones lie."""
-        return self.download or any(
-            each is not None for each in (self.data, self.limit, self.val_fraction, self.split_seed)
-        )
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `mps` stands for here; one that is not there is an error."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    if not available.get(name, False):
-        raise StarcliError(f"--device {name}: there is none here; use auto or cpu")
-    return torch.device(name)
+from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
+from starcli.workspace.choices import Choices
+from starcli.workspace.data import open_agreed, open_named, record_of
 
 
 @dataclass(frozen=True)
@@ -135,7 +97,7 @@ def new_workspace(choices: Choices) -> Workspace:
     """The workspace of a network that does not exist yet: architecture and data come from the command line alone."""
     if choices.arch is None:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
-    dataset = open_chosen(choices, None)
+    dataset = open_named(choices, None)
     record = record_of(dataset)
     architecture = _chosen(choices.arch, choices, record)
     device = choose_device(choices.device)

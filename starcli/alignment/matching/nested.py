@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.matching.assignment import Floats, Indices, assign
-from starcli.matching.stacks import Chain
+from starcli.alignment.matching.linear_assignment import Floats, Indices, assign
+from starcli.alignment.matching.stacks import Chain
 
 ROUNDS = 8
 Found = dict[str, Indices]

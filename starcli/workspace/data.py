@@ -8,7 +8,7 @@ from starcli.data.names import needs_path, parse_name
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
-    from starcli.workspace import Choices
+    from starcli.workspace.choices import Choices
 
 
 def record_of(dataset: Dataset) -> DataRecord:
@@ -26,7 +26,7 @@ def record_of(dataset: Dataset) -> DataRecord:
     )
 
 
-def open_chosen(choices: "Choices", record: DataRecord | None) -> Dataset:
+def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
     """The data that the command line names, or those that are recorded; what it leaves open is as recorded."""
     name = choices.data or (record.name if record else None)
     if name is None:
@@ -59,7 +59,7 @@ def open_agreed(
     what it writes would be of both. A validation split must be the one that the model was trained beside, or its images
     are among those that the model has seen.
     """
-    dataset = open_chosen(choices, record)
+    dataset = open_named(choices, record)
     if record is None:
         return dataset, ()
     if dataset.fingerprint == record.fingerprint:

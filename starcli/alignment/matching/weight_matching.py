@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from starcli.alignment.matching.costs import Problem, Side
+from starcli.alignment.matching.search import search
 from starcli.errors import StarcliError
-from starcli.matching.costs import Problem, Side
-from starcli.matching.search import search
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.archspec.resolved import Resolved

@@ -1,12 +1,11 @@
 """What a file is made from and by which settings: decided before the work, written with it, compared afterwards."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from starcli import __version__
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import (
     AlignedTo,
@@ -22,7 +21,7 @@ from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:
     from starcli.training.recipe import Recipe
-    from starcli.workspace import Workspace
+    from starcli.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _compared(prefix: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) 
     return lines
 
 
-def plan(
+def plan_of(
     workspace: "Workspace",
     kind: Kind,
     settings: Mapping[str, Any],
@@ -184,24 +183,3 @@ def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":
         raise StarcliError("the models were trained by different recipes; --recipe decides", problems[:20])
     fields = {key: value for key, value in settings.items() if key in Recipe.model_fields}
     return Recipe.model_validate(fields)
-
-
-SHORT = 12
-"""Characters of a hash in results: as `inspect` shows them, enough to tell any models apart."""
-
-
-Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
-
-
-def stamps(workspace: "Workspace") -> Stamp:
-    """What says of a result what it rests on, the same on every machine: `weights` of the files, `data` and `program`.
-
-    The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
-    """
-    dataset = workspace.dataset
-
-    def stamp(models: Sequence[Checkpoint]) -> dict[str, Any]:
-        data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:SHORT]}
-        return {"weights": [model.sha256[:SHORT] for model in models], "data": data, "program": __version__}
-
-    return stamp

@@ -1,0 +1,35 @@
+"""What the command line, or a caller of the library, says of network, data and device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says; None leaves it to the checkpoints' metadata."""
+
+    arch: str | None = None
+    arch_args: Mapping[str, Any] = field(default_factory=dict)
+    spec: Path | None = None
+    unproved: bool = False
+    data: str | None = None
+    data_dir: Path | None = None
+    download: bool = False
+    limit: int | None = None
+    val_fraction: float | None = None
+    split_seed: int | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+    input: str | None = None
+    """Shape of an example input, batch included, of a network that has no data."""
+    input_dtype: str | None = None
+
+    @property
+    def names_data(self) -> bool:
+        """Whether anything is said of data, apart from where public ones lie."""
+        return self.download or any(
+            each is not None for each in (self.data, self.limit, self.val_fraction, self.split_seed)
+        )
