@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from starcli.confidence import FEWEST_ERRORS, Confidence, confidence
 from starcli.errors import StarcliError
-from starcli.evaluation import Evaluator
+from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, confidence
+from starcli.evaluation.evaluator import Evaluator
 from starcli.runtime.distributed import own_share, share_out
 
 Model = Mapping[str, Tensor]

@@ -14,7 +14,7 @@ from starcli import __version__
 from starcli.alignment.align import align_all, described
 from starcli.bma import METRICS, Row, bma
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.evaluation import End, Evaluator, Statistics
+from starcli.evaluation.evaluator import Evaluator, PathEnd, Statistics
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.path import Align, Barrier, Model, barriers
 from starcli.registry import METHODS, resolve
@@ -133,20 +133,20 @@ def to_each(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -
     pairs = [(0, number + 1) for number in range(len(others))]
     # what is aligned here has to be just what `barriers` misses, whatever lies in other ranks' caches
     missing = kept.recall(pairs)
-    ends = [End(first.tensors), *(End(other.tensors) for other in others)]
+    ends = [PathEnd(first.tensors), *(PathEnd(other.tensors) for other in others)]
     if measure.aligns and missing:
         how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
         models = [others[number - 1] for _, number in missing]
         found = align_all(measure.workspace.spec, first, models, progress=measure.progress, **how)
         for (_, number), aligned in zip(missing, found, strict=True):
-            ends[number] = End(aligned.tensors)
+            ends[number] = PathEnd(aligned.tensors)
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept)
 
 
 def all_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[tuple[int, int]]) -> list[Barrier]:
     """The paths of `pairs` of models; with a method, the second of each is aligned to the first."""
     kept = Kept(measure, [model.sha256 for model in models])
-    ends = [End(model.tensors) for model in models]
+    ends = [PathEnd(model.tensors) for model in models]
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, align=measure.align(), store=kept)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation import End, Evaluator, Scores
+from starcli.evaluation.evaluator import Evaluator, PathEnd, Scores
 from starcli.runtime.distributed import own_share, share_out
 from starcli.runtime.progress import SILENT, Progress
 
@@ -111,7 +111,7 @@ class Barrier:
         return cls(tuple(value["t"]), *curves)
 
 
-def _walk(evaluator: Evaluator, a: End, b: End, ts: Sequence[float]) -> Barrier:
+def _walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> Barrier:
     """Measure the path from a to b at `ts`; ends whose scores are known are not measured again."""
     first, last = evaluator.end_scores(a), evaluator.end_scores(b)
     start, stop = evaluator.vector(a.model, 0), evaluator.vector(b.model, 1)
@@ -125,11 +125,11 @@ def _walk(evaluator: Evaluator, a: End, b: End, ts: Sequence[float]) -> Barrier:
     return Barrier(tuple(ts), Curve.of(ts, [s["train"] for s in scores]), Curve.of(ts, [s["test"] for s in scores]))
 
 
-def _as_end(model: Model | End) -> End:
-    return model if isinstance(model, End) else End(model)
+def _as_end(model: Model | PathEnd) -> PathEnd:
+    return model if isinstance(model, PathEnd) else PathEnd(model)
 
 
-def barrier(evaluator: Evaluator, a: Model | End, b: Model | End, *, points: int = POINTS) -> Barrier:
+def barrier(evaluator: Evaluator, a: Model | PathEnd, b: Model | PathEnd, *, points: int = POINTS) -> Barrier:
     """The path from `a` to `b` at `points` even values of t, the models as they are (nothing is aligned).
 
     Pass an `End` where a model is the end of more than one path: its scores are measured once and kept in it.
@@ -163,7 +163,7 @@ class PairStore:
 
 def barriers(
     evaluator: Evaluator,
-    models: Sequence[Model | End],
+    models: Sequence[Model | PathEnd],
     pairs: Sequence[tuple[int, int]],
     *,
     points: int = POINTS,
@@ -186,7 +186,7 @@ def barriers(
     def measure(pair: tuple[int, int]) -> Barrier:
         a, b = (ends[position] for position in pair)
         if align is not None:
-            b = End(align(a.model, b.model), b.scores)
+            b = PathEnd(align(a.model, b.model), b.scores)
         measured = _walk(evaluator, a, b, ts)
         keep.put(pair, measured)
         return measured

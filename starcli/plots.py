@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from torch import Tensor
 
-from starcli.confidence import RANKING
 from starcli.errors import StarcliError, suggestion
+from starcli.evaluation.confidence import RANKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.evaluation import End, Evaluator, Scores
+from starcli.evaluation.evaluator import Evaluator, PathEnd, Scores
 from starcli.path import POINTS, Align, Barrier, Model, Store, barriers
 
 LEVEL = 0.95
@@ -173,11 +173,11 @@ def star_report(
     if not sources or not held_out:
         raise StarcliError("a star report needs at least one source and one held-out model")
     count = len(sources)
-    ends = [End(model) for model in (*sources, *held_out, star)]  # position -1 is the star
+    ends = [PathEnd(model) for model in (*sources, *held_out, star)]  # position -1 is the star
     others = range(count, count + len(held_out))
     stores = stores or {}
 
-    def measure(name: str, pairs: list[Pair], strata: list[Sequence[int]], models: Sequence[End] = ends) -> Group:
+    def measure(name: str, pairs: list[Pair], strata: list[Sequence[int]], models: Sequence[PathEnd] = ends) -> Group:
         aligning = None if name in (TRAINED, UNALIGNED) else align
         found = barriers(evaluator, models, pairs, points=points, align=aligning, store=stores.get(name), title=name)
         return group_of(pairs, found, strata)
@@ -188,7 +188,7 @@ def star_report(
     groups["regular-regular"] = measure("regular-regular", regular, [some, others])
     groups["star-source"] = measure("star-source", [(STAR, n) for n in range(count)], [range(count)])
     if aligned_sources:
-        trained = [End(model) for model in aligned_sources]
+        trained = [PathEnd(model) for model in aligned_sources]
         pairs = [(STAR, n) for n in range(len(trained))]
         groups[TRAINED] = measure(TRAINED, pairs, [range(len(trained))], [*trained, ends[STAR]])
     groups["star-held-out"] = measure("star-held-out", [(STAR, h) for h in others], [others])

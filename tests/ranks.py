@@ -21,15 +21,15 @@ from conftest import run_here
 from starcli.alignment.matching.search import Detour
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
-from starcli.training.engine import Run
-from starcli.training.loop import Plain
+from starcli.training.run import TrainingRun
+from starcli.training.train import Plain
 
 
 @contextlib.contextmanager
 def trouble(word: str, notes: list[float]) -> Iterator[None]:
     """Within it this rank fails as `word` says; `notes` gets the step from which each run goes, and
     the weight of each detour of matching."""
-    step, resume, go = Plain.step, Run._resume, Detour.go
+    step, resume, go = Plain.step, TrainingRun._resume, Detour.go
 
     def failing(self: Plain, *arguments: Any) -> Any:
         notes[0] += 1
@@ -42,7 +42,7 @@ def trouble(word: str, notes: list[float]) -> Iterator[None]:
                 os.kill(os.getpid(), signal.SIGKILL)
         return step(self, *arguments)
 
-    def resuming(self: Run) -> None:
+    def resuming(self: TrainingRun) -> None:
         resume(self)
         notes.append(self.position.epoch * self.position.steps + self.position.step)
 
@@ -52,7 +52,7 @@ def trouble(word: str, notes: list[float]) -> Iterator[None]:
 
     with (
         mock.patch.object(Plain, "step", failing),
-        mock.patch.object(Run, "_resume", resuming),
+        mock.patch.object(TrainingRun, "_resume", resuming),
         mock.patch.object(Detour, "go", going),
     ):
         yield

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from starcli.batchnorm import Folding
+from starcli.evaluation.batchnorm_folding import Folding
 from starcli.models.build import build_network, complete_arguments
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from starcli.bma import METRICS, Row, averages, bma
-from starcli.confidence import confidence
 from starcli.errors import StarcliError
-from starcli.evaluation import Evaluator
+from starcli.evaluation.confidence import confidence
+from starcli.evaluation.evaluator import Evaluator
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace

@@ -4,7 +4,7 @@ import pytest
 from conftest import run_here
 
 from starcli import __version__
-from starcli.evaluation import Evaluator
+from starcli.evaluation.evaluator import Evaluator
 
 KEYS = {"schema", "type", "a", "b", "points", "alignment", "statistics", "t", "train", "test"}
 KEYS |= {"weights", "data", "program"}

@@ -114,9 +114,9 @@ def test_resnet_on_the_digits_by_default(place):
 
 
 def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
-    from starcli.training.engine import Run
+    from starcli.training.run import TrainingRun
 
-    original, calls = Run._end_epoch, []
+    original, calls = TrainingRun._end_epoch, []
 
     def stop_after_one(self):
         original(self)
@@ -125,7 +125,7 @@ def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
             self.progress.stop_signal = 2  # as the handler of a signal does
 
     words = ("train", *TRAIN, "--val-fraction", 0.2, "--seed", 2, "-o", "2.safetensors")
-    monkeypatch.setattr(Run, "_end_epoch", stop_after_one)
+    monkeypatch.setattr(TrainingRun, "_end_epoch", stop_after_one)
     ran = run_here(*words)
     assert ran.status == 130
     assert "interrupted" in ran.err
@@ -137,7 +137,7 @@ def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
     assert other.status == 1
     assert "other settings" in other.err
     assert "lr: 0.1 there, 0.3 asked for" in other.err
-    monkeypatch.setattr(Run, "_end_epoch", original)
+    monkeypatch.setattr(TrainingRun, "_end_epoch", original)
     assert run_here(*words).status == 0
     assert (place / "2.safetensors").read_bytes() == solutions[2].read_bytes()
     assert (place / "2.metrics.jsonl").read_bytes() == (solutions.directory / "2.metrics.jsonl").read_bytes()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from starcli.confidence import aurc, auroc, calibration_error, confidence, entropy, shown
+from starcli.evaluation.confidence import aurc, auroc, calibration_error, confidence, entropy, shown
 
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40)
 

@@ -13,7 +13,7 @@ from conftest import TRAIN, run_here
 from starcli.checkpoints.checkpoint import read
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
-from starcli.training.pieces import cut, own, pieces_per_step
+from starcli.training.batch_pieces import cut, own, pieces_per_step
 
 HERE = Path(__file__).parent
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.errors import StarcliError
-from starcli.evaluation import (
+from starcli.evaluation.batchnorm_statistics import recalibrate_from_
+from starcli.evaluation.evaluator import (
     Evaluator,
     Scores,
     evaluate,
@@ -23,7 +24,6 @@ from starcli.evaluation import (
 )
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted, Progress
-from starcli.statistics import recalibrate_from_
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation import Evaluator, Scores
+from starcli.evaluation.evaluator import Evaluator, Scores
 from starcli.path import (
     Barrier,
     Curve,

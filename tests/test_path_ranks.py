@@ -10,7 +10,7 @@ import json, torch
 torch.set_num_threads(1)
 from starcli.runtime import distributed
 from starcli.bma import bma
-from starcli.evaluation import Evaluator
+from starcli.evaluation.evaluator import Evaluator
 from starcli.path import all_pairs, barriers
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import new_workspace

@@ -8,7 +8,7 @@ import pytest
 
 from starcli.bma import METRICS, Row
 from starcli.errors import StarcliError
-from starcli.evaluation import Scores
+from starcli.evaluation.evaluator import Scores
 from starcli.path import Barrier, Curve, all_pairs, grid, matrix
 from starcli.plots import barrier_figure, bma_figure, check_format, pairs_figure, sparkline
 

@@ -17,10 +17,10 @@ from starcli.star.sources import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.warnings import first_losses, outliers
 from starcli.symmetry.permutation import Permutation
-from starcli.training.loop import train
-from starcli.training.pieces import cut
+from starcli.training.batch_pieces import cut
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import generator, substream
+from starcli.training.train import train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -36,7 +36,7 @@ def resnet():
 
 
 def solutions(workspace, epochs, seeds):
-    return [train(workspace, RECIPE.override(epochs=epochs, lr=0.1), seed) for seed in seeds]
+    return [train_network(workspace, RECIPE.override(epochs=epochs, lr=0.1), seed) for seed in seeds]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_the_gradient_is_autograds(mlp, mlps, changes):
 def test_at_t_0_a_star_is_plain_training(resnet, resnets):
     """To the bit, from the same first weights and in the same order of the data."""
     star = starlight(resnet, resnets, RECIPE, 3, sampling=lambda _: 0.0, method=None)
-    plain = train(resnet, RECIPE, substream(3, "star"))
+    plain = train_network(resnet, RECIPE, substream(3, "star"))
     learnable = [name for name, _ in build_network("resnet", **resnet.arguments).named_parameters()]
     assert all(torch.equal(star.tensors[name], plain.tensors[name]) for name in learnable)
     assert [row["loss"] for row in star.history] == [row["loss"] for row in plain.history]
@@ -142,7 +142,7 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
 
 
 def test_a_star_connects_to_its_sources(mlp, mlps):
-    from starcli.evaluation import evaluate
+    from starcli.evaluation.evaluator import evaluate
 
     star = starlight(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
     flat = mlp.network()
@@ -258,7 +258,7 @@ def test_seeds_do_not_touch_each_other(mlp, mlps):
 
 
 def test_statistics_are_the_stars_own(resnet, resnets):
-    from starcli.evaluation import recalibrate_, statistics_batch_size
+    from starcli.evaluation.evaluator import recalibrate_, statistics_batch_size
 
     star = starlight(resnet, resnets, RECIPE, 0)
     flat, split = resnet.network(), resnet.dataset.train
@@ -313,7 +313,7 @@ def test_what_counts_as_an_outlier():
 
 
 def test_first_losses_are_losses(mlp, mlps, monkeypatch):
-    from starcli.evaluation import evaluate
+    from starcli.evaluation.evaluator import evaluate
 
     monkeypatch.setattr("starcli.star.warnings.EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()

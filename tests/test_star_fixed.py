@@ -15,8 +15,8 @@ from starcli.star import sources as sources_module
 from starcli.star.sources import Source, fixed_in_training
 from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
-from starcli.training.loop import train
 from starcli.training.seeds import generator
+from starcli.training.train import train_network
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def frozen():
 
 @pytest.fixture(scope="module")
 def sources(frozen):
-    trained = [train(frozen, RECIPE.override(epochs=6, lr=0.1), seed) for seed in range(3)]
+    trained = [train_network(frozen, RECIPE.override(epochs=6, lr=0.1), seed) for seed in range(3)]
     return [Source(f"f{number}", lambda m=m: m.tensors) for number, m in enumerate(trained)]
 
 

@@ -10,12 +10,12 @@ from training_support import Memory, Stopping, small
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.runtime.progress import Interrupted
-from starcli.training.engine import steps_per_epoch
-from starcli.training.loop import train
 from starcli.training.optimizer import build_optimizer
 from starcli.training.recipe import Recipe
+from starcli.training.run import steps_per_epoch
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, put_back, seed_globally, substream
+from starcli.training.train import train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -74,7 +74,7 @@ def by_hand(workspace, recipe, seed):
 )
 def test_the_loop_is_the_textbook_loop(mlp, changes):
     recipe = RECIPE.override(**changes)
-    trained = train(mlp, recipe, 3)
+    trained = train_network(mlp, recipe, 3)
     expected, losses = by_hand(mlp, recipe, 3)
     for name, tensor in expected.items():
         torch.testing.assert_close(trained.tensors[name], tensor, rtol=1e-4, atol=1e-5)
@@ -84,7 +84,7 @@ def test_the_loop_is_the_textbook_loop(mlp, changes):
 
 def test_running_statistics_are_those_of_training(resnet):
     recipe = RECIPE.override(epochs=2)
-    trained = train(resnet, recipe, 1)
+    trained = train_network(resnet, recipe, 1)
     expected, _ = by_hand(resnet, recipe, 1)
     for name, tensor in expected.items():
         torch.testing.assert_close(trained.tensors[name], tensor, rtol=1e-3, atol=1e-4)
@@ -92,7 +92,7 @@ def test_running_statistics_are_those_of_training(resnet):
 
 
 def test_training_solves_the_digits(mlp):
-    trained = train(mlp, RECIPE.override(epochs=20, lr=0.1), 0)
+    trained = train_network(mlp, RECIPE.override(epochs=20, lr=0.1), 0)
     assert trained.metrics["train"]["accuracy"] == 1.0
     assert trained.metrics["test"]["accuracy"] > 0.75
     assert [row["epoch"] for row in trained.history] == list(range(1, 21))
@@ -103,9 +103,9 @@ def stopped_run(workspace, recipe, seed, pauses, **options):
     state = Memory()
     for pause in pauses:
         with pytest.raises(Interrupted) as caught:
-            train(workspace, recipe, seed, state=state, progress=Stopping(pause), **options)
+            train_network(workspace, recipe, seed, state=state, progress=Stopping(pause), **options)
         assert caught.value.signal == 2
-    return train(workspace, recipe, seed, state=state, **options)
+    return train_network(workspace, recipe, seed, state=state, **options)
 
 
 @pytest.mark.parametrize("pauses", [[1], [5], [2, 3, 1], [3], [9]], ids=str)
@@ -114,7 +114,7 @@ def test_a_stopped_run_ends_as_if_never_stopped(mlp, resnet, kind, pauses):
     recipe = RECIPE.override(augmentation=("pad-crop",)) if kind == "resnet" else RECIPE
     recipe = recipe.override(optimizer="adam", lr=0.01) if kind == "adam" else recipe
     workspace = resnet if kind == "resnet" else mlp
-    whole, pieces = train(workspace, recipe, 5), stopped_run(workspace, recipe, 5, pauses)
+    whole, pieces = train_network(workspace, recipe, 5), stopped_run(workspace, recipe, 5, pauses)
     assert same(whole.tensors, pieces.tensors)
     assert list(whole.history) == list(pieces.history)
     assert whole.metrics == pieces.metrics
@@ -127,41 +127,41 @@ def test_a_run_cut_off_at_any_save_goes_on_from_it(mlp):
             if self.saves in (2, 5, 6, 11):
                 raise KeyboardInterrupt
 
-    whole, state = train(mlp, RECIPE, 0), Dying()
+    whole, state = train_network(mlp, RECIPE, 0), Dying()
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            train(mlp, RECIPE, 0, state=state, checkpoint_every=0)
-    assert same(whole.tensors, train(mlp, RECIPE, 0, state=state, checkpoint_every=0).tensors)
+            train_network(mlp, RECIPE, 0, state=state, checkpoint_every=0)
+    assert same(whole.tensors, train_network(mlp, RECIPE, 0, state=state, checkpoint_every=0).tensors)
     assert state.saves > 11
 
 
 def test_a_finished_state_gives_the_result_at_once(mlp):
     state, watcher = Memory(), Stopping()
-    first = train(mlp, RECIPE, 0, state=state, checkpoint_every=0)
-    second = train(mlp, RECIPE, 0, state=state, progress=watcher)
+    first = train_network(mlp, RECIPE, 0, state=state, checkpoint_every=0)
+    second = train_network(mlp, RECIPE, 0, state=state, progress=watcher)
     assert same(first.tensors, second.tensors)
     assert watcher.resumed >= 3 * 5 - 1
 
 
 def test_seeds_do_not_touch_each_other_nor_the_global_generator(mlp):
-    alone = train(mlp, RECIPE, 7)
+    alone = train_network(mlp, RECIPE, 7)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    train(mlp, RECIPE, 6)
+    train_network(mlp, RECIPE, 6)
     torch.rand(3)
-    beside = train(mlp, RECIPE, 7)
+    beside = train_network(mlp, RECIPE, 7)
     torch.rand(3)
     assert same(alone.tensors, beside.tensors)
     torch.set_rng_state(before)
-    train(mlp, RECIPE, 6)
+    train_network(mlp, RECIPE, 6)
     assert torch.equal(before, torch.get_rng_state())
-    assert not same(alone.tensors, train(mlp, RECIPE, 8).tensors)
+    assert not same(alone.tensors, train_network(mlp, RECIPE, 8).tensors)
 
 
 def test_dropout_is_drawn_by_counter():
     workspace = small("wrn", limit=60, depth=10, width=2, dropout=0.4)
     recipe = RECIPE.override(epochs=2, batch_size=20)
-    whole = train(workspace, recipe, 1)
+    whole = train_network(workspace, recipe, 1)
     torch.rand(5)
     assert same(whole.tensors, stopped_run(workspace, recipe, 1, [2, 2]).tensors)
 
@@ -203,15 +203,15 @@ def test_dropout_on_a_device_is_seeded_and_its_generator_put_back(kind, monkeypa
 
 def test_each_step_seeds_the_generators_of_its_device(mlp, monkeypatch):
     seen = []
-    monkeypatch.setattr("starcli.training.engine.put_back", lambda device: seen.append(device) or nullcontext())
-    monkeypatch.setattr("starcli.training.engine.seed_globally", lambda *place: seen.append(place))
-    train(mlp, RECIPE.override(epochs=1), 2)
+    monkeypatch.setattr("starcli.training.run.put_back", lambda device: seen.append(device) or nullcontext())
+    monkeypatch.setattr("starcli.training.run.seed_globally", lambda *place: seen.append(place))
+    train_network(mlp, RECIPE.override(epochs=1), 2)
     assert seen == [mlp.device, *((mlp.device, substream(2, "dropout", 0, step)) for step in range(5))]
 
 
 def test_validation_is_logged_and_scored():
     workspace = small("mlp", val_fraction=0.2, hidden_dim=8)
-    trained = train(workspace, RECIPE, 0)
+    trained = train_network(workspace, RECIPE, 0)
     assert set(trained.metrics) == {"train", "validation", "test"}
     assert trained.history[-1]["validation_accuracy"] == trained.metrics["validation"]["accuracy"]
 
@@ -219,14 +219,14 @@ def test_validation_is_logged_and_scored():
 def test_a_loss_that_explodes_names_the_step(mlp):
     watcher = Stopping()
     with pytest.raises(StarcliError, match=r"step \d+ \(epoch \d+\)"):
-        train(mlp, RECIPE.override(lr=1e30), 0, progress=watcher)
+        train_network(mlp, RECIPE.override(lr=1e30), 0, progress=watcher)
 
 
 def test_a_signal_during_the_final_scores_loses_nothing(mlp):
     state = Memory()
     with pytest.raises(Interrupted):
-        train(mlp, RECIPE, 0, state=state, progress=Stopping(3 * 5))
-    assert same(train(mlp, RECIPE, 0).tensors, train(mlp, RECIPE, 0, state=state).tensors)
+        train_network(mlp, RECIPE, 0, state=state, progress=Stopping(3 * 5))
+    assert same(train_network(mlp, RECIPE, 0).tensors, train_network(mlp, RECIPE, 0, state=state).tensors)
 
 
 @pytest.mark.parametrize(("examples", "size", "steps"), [(10, 5, 2), (11, 5, 2), (12, 5, 3), (1, 5, 1), (4, 5, 1)])
@@ -236,15 +236,15 @@ def test_a_last_batch_of_one_is_left_out(examples, size, steps):
 
 def test_a_last_batch_of_one_breaks_no_batch_norm():
     workspace = small("resnet", limit=41, width=2, stages=2)
-    trained = train(workspace, RECIPE.override(epochs=2, batch_size=20), 0)
+    trained = train_network(workspace, RECIPE.override(epochs=2, batch_size=20), 0)
     assert trained.history[-1]["epoch"] == 2
 
 
 def test_bf16_stays_near(mlp):
     from dataclasses import replace
 
-    half = train(replace(mlp, precision="bf16"), RECIPE, 0)
-    full = train(mlp, RECIPE, 0)
+    half = train_network(replace(mlp, precision="bf16"), RECIPE, 0)
+    full = train_network(mlp, RECIPE, 0)
     assert half.metrics["train"]["loss"] == pytest.approx(full.metrics["train"]["loss"], rel=0.05)
     assert half.tensors["fc1.weight"].dtype == torch.float32
 

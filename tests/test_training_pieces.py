@@ -10,11 +10,11 @@ from training_support import Small, Stopping, small
 
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
-from starcli.training.engine import Run
-from starcli.training.loop import Plain
-from starcli.training.pieces import Exchange, cut
+from starcli.training.batch_pieces import Exchange, cut
 from starcli.training.recipe import Recipe
+from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator
+from starcli.training.train import Plain
 
 
 def exchanged(monkeypatch, ranks):
@@ -118,7 +118,7 @@ def test_a_rank_without_a_gradient_takes_the_others_step(monkeypatch, others):
     workspace = Workspace(base.name, base.arguments, base.dataset)
     recipe = Recipe(epochs=1, batch_size=20, lr=0.5, momentum=0.0, weight_decay=0.1, schedule="constant")
     flat = workspace.network()
-    run = Run(Plain(workspace, flat, recipe), workspace.dataset.train, recipe, 0, pieces=2, progress=Stopping())
+    run = TrainingRun(Plain(workspace, flat, recipe), workspace.dataset.train, recipe, 0, pieces=2, progress=Stopping())
     monkeypatch.setattr(distributed, "_world", distributed._World(0, 2))
     monkeypatch.setattr(distributed, "largest", lambda value: value)
     before = flat.network.skipped.weight.clone()

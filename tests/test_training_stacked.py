@@ -6,9 +6,9 @@ from training_support import Memory, Stopping, small
 
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Interrupted
-from starcli.training.loop import train
 from starcli.training.recipe import Recipe
 from starcli.training.stacked import train_stacked
+from starcli.training.train import train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 SEEDS = (3, 1, 4)
@@ -33,7 +33,7 @@ def mlp():
 def test_each_seed_is_trained_as_alone(workspace, changes):
     where, recipe = small(**{"name": "mlp"} | workspace), RECIPE.override(**changes)
     for seed, stacked in zip(SEEDS, train_stacked(where, recipe, SEEDS), strict=True):
-        alone = train(where, recipe, seed)
+        alone = train_network(where, recipe, seed)
         assert stacked.tensors.keys() == alone.tensors.keys()
         for name, tensor in alone.tensors.items():
             torch.testing.assert_close(stacked.tensors[name], tensor, rtol=1e-3, atol=2e-4)

@@ -46,7 +46,7 @@ def bma(
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
     errors AUROC and AURC are not decided.
     """
-    from starcli.confidence import shown
+    from starcli.evaluation.confidence import shown
     from starcli.measuring import Measure, posterior_rows
     from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of

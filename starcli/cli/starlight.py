@@ -118,7 +118,7 @@ class Made:
     def compared(self, workspace: "Workspace", search: Search, watch: Bars) -> "Iterator[dict[str, Any]]":
         """The fused model beside its sources: rows of DESIGN section 4, `fuse`."""
         from starcli.alignment.align import align_all
-        from starcli.comparing import fusion_rows
+        from starcli.star.fusion_report import fusion_rows
 
         aligned = [source.tensors for source in self.sources]
         if search.method is not None:
@@ -225,7 +225,7 @@ class Run:
     @property
     def draws_per_step(self) -> int:
         """As asked, else one for each rank: a star of two ranks is one that a process with two draws finds."""
-        from starcli.training.pieces import pieces_per_step
+        from starcli.training.batch_pieces import pieces_per_step
 
         return pieces_per_step(self.search.draws_per_step, self.recipe.batch_size)
 

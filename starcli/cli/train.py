@@ -106,12 +106,12 @@ class Work:
         return told(jobs, distributed.share_out_together(jobs, self._stack))
 
     def _one(self, job: Job) -> "Metadata":
-        from starcli.training.loop import train
+        from starcli.training.train import train_network
 
         with job.making() as needed:
             if needed:
                 seed, every = job.plan.seed or 0, self.checkpoint_every
-                found = train(
+                found = train_network(
                     self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every, progress=self.watch
                 )
                 job.write(found.tensors, history=found.history, metrics=found.metrics)

@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from starcli import registry
-from starcli.evaluation import Evaluator, recalibrate_, statistics_batch_size
+from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
 from starcli.path import barrier
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank, fixed_in_training
 from starcli.symmetry.permutation import Permutation
-from starcli.training.loop import Plain
 from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
+from starcli.training.train import Plain
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

@@ -16,12 +16,12 @@ from torch import Tensor
 from starcli.alignment.matching.weight_matching import match_many
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
+from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.models import modes
 from starcli.models.flat_network import FlatNetwork
 from starcli.registry import METHODS, lookup
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
-from starcli.statistics import statistics_names
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import put_back, substream

@@ -21,12 +21,12 @@ from starcli.star.sampling import Sampling
 from starcli.star.sources import Source, SourceBank
 from starcli.star.warnings import warn_of_outliers
 from starcli.symmetry.permutation import Permutation
-from starcli.training.engine import Run
-from starcli.training.loop import augmentation_of, final_metrics
+from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
-from starcli.training.pieces import pieces_per_step
 from starcli.training.recipe import Recipe
+from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream
+from starcli.training.train import augmentation_of, final_metrics
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -89,7 +89,7 @@ def starlight(
     watched = HeldOut(held_out, eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
     objective.fix(sources[0].open() if init is None else init)
-    run = Run(
+    run = TrainingRun(
         objective,
         workspace.dataset.train,
         recipe,

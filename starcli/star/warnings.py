@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.evaluation import autocast
+from starcli.evaluation.evaluator import autocast
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.sources import Source

@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.evaluation import autocast
+from starcli.evaluation.evaluator import autocast
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
+from starcli.training.batch_pieces import cut
 from starcli.training.batched import forward_of
-from starcli.training.engine import Batch, Run
-from starcli.training.loop import Trained, augmentation_of, final_metrics, scores_of
 from starcli.training.objective import Row
-from starcli.training.pieces import cut
 from starcli.training.recipe import Recipe
+from starcli.training.run import Batch, TrainingRun
 from starcli.training.seeds import generator, substream
+from starcli.training.train import Trained, augmentation_of, final_metrics, scores_of
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -177,7 +177,7 @@ class Stack:
         self.losses, self.correct, self.examples = state["losses"], state["accuracies"], state["examples"]
 
 
-class StackedRun(Run):
+class StackedRun(TrainingRun):
     """A run whose batches are those of all seeds: inputs (K, B, ...)."""
 
     seeds: Sequence[int] = ()

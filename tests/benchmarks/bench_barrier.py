@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from starcli.data.splits import MemorySplit, Normalisation
-from starcli.evaluation import Evaluator
+from starcli.evaluation.evaluator import Evaluator
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.path import barrier, grid

@@ -20,11 +20,11 @@ from torch import Tensor
 from training_support import small
 
 from starcli.alignment.matching.weight_matching import match_weights
-from starcli.evaluation import Evaluator
+from starcli.evaluation.evaluator import Evaluator
 from starcli.path import barrier
 from starcli.symmetry.permutation import Permutation
-from starcli.training.loop import train
 from starcli.training.recipe import Recipe
+from starcli.training.train import train_network
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"depth": 2, "hidden_dim": 256},
@@ -39,7 +39,7 @@ def compared(name: str, arguments: dict[str, Any], models: int, epochs: int) -> 
     """Mean barrier and mean gain of each search over all pairs."""
     workspace = small(name, limit=None, **arguments)
     spec = workspace.spec.resolved
-    found = [train(workspace, Recipe(epochs=epochs), seed).tensors for seed in range(models)]  # type: ignore[arg-type]
+    found = [train_network(workspace, Recipe(epochs=epochs), seed).tensors for seed in range(models)]  # type: ignore[arg-type]
     evaluator = Evaluator(workspace)  # type: ignore[arg-type]
     pairs = [(a, b) for a in range(models) for b in range(a + 1, models)]
     barriers: dict[str, list[float]] = {}

@@ -17,10 +17,10 @@ from rows import Row, parser, save, show
 from training_support import Small, small
 
 from starcli.alignment.matching.weight_matching import match_weights
-from starcli.evaluation import Evaluator
+from starcli.evaluation.evaluator import Evaluator
 from starcli.path import barrier
-from starcli.training.loop import train
 from starcli.training.recipe import Recipe
+from starcli.training.train import train_network
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {},
@@ -37,7 +37,7 @@ def differences(name: str, arguments: dict[str, Any], epochs: int, limit: int) -
     workspaces = {p: small(name, limit=limit, **arguments) for p in ("fp32", "bf16")}
     workspaces["bf16"] = Small(name, workspaces["fp32"].arguments, workspaces["fp32"].dataset, precision="bf16")
     recipe = Recipe(epochs=epochs)
-    a, b = (train(workspaces["fp32"], recipe, seed).tensors for seed in (0, 1))  # type: ignore[arg-type]
+    a, b = (train_network(workspaces["fp32"], recipe, seed).tensors for seed in (0, 1))  # type: ignore[arg-type]
     match = match_weights(a, b, workspaces["fp32"].spec.resolved, seed=0)
     paths = {
         p: barrier(Evaluator(workspace), a, match.permutation.apply(b), points=POINTS)  # type: ignore[arg-type]

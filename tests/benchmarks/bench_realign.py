@@ -22,8 +22,8 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.sampling import uniform
 from starcli.star.sources import Realignment, Source, SourceBank
-from starcli.training.engine import Run
 from starcli.training.recipe import Recipe
+from starcli.training.run import TrainingRun
 
 IMAGES, BATCH, SOURCES = 50_000, 128, 50
 
@@ -64,7 +64,7 @@ def alignments(name: str, sources: int, epochs: int, steps: int) -> tuple[list[t
     recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
     settings = Settings(0.0, False, uniform, 1, "weight", 1, 1)
     objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
-    Run(objective, workspace.dataset.train, recipe, 0).run()
+    TrainingRun(objective, workspace.dataset.train, recipe, 0).run()
     bank.close()
     return bank.alignments, sources * sum(group.size for group in workspace.spec.resolved.groups.values())
 

@@ -29,10 +29,10 @@ from starcli.star.objective import HeldOut, OnLines, Settings
 from starcli.star.sampling import uniform
 from starcli.star.sources import Source, SourceBank
 from starcli.star.starlight import starlight
-from starcli.training.engine import Run
-from starcli.training.loop import Plain, train
-from starcli.training.pieces import cut
+from starcli.training.batch_pieces import cut
 from starcli.training.recipe import Recipe
+from starcli.training.run import TrainingRun
+from starcli.training.train import Plain, train_network
 
 NETWORKS: dict[str, tuple[str, tuple[int, ...], int, dict[str, Any]]] = {
     "mlp 784-512-10": ("mlp", (1, 28, 28), 128, {"hidden_dim": 512, "batch_norm": "none"}),
@@ -74,7 +74,7 @@ def steps(label: str, rounds: int) -> Row:
     [piece] = cut(batch_size, 1)
 
     def stepper(objective: Plain) -> Callable[[], object]:
-        run = Run(objective, workspace.dataset.train, recipe, 0)
+        run = TrainingRun(objective, workspace.dataset.train, recipe, 0)
         objective.begin_epoch(0)
 
         def step() -> None:
@@ -111,7 +111,7 @@ def whole(
     ours, theirs = Epochs(), Epochs()
     times = compare(
         lambda: starlight(workspace, sources, recipe, 0, progress=ours),  # type: ignore[arg-type]
-        lambda: train(workspace, recipe, 0, progress=theirs),  # type: ignore[arg-type]
+        lambda: train_network(workspace, recipe, 0, progress=theirs),  # type: ignore[arg-type]
         repeats,
         time.process_time,
     )
@@ -128,7 +128,7 @@ def on_digits(sources: int, epochs: int, repeats: int) -> Row:
     """Epochs of 12 steps: alignment at the beginning of each tells."""
     workspace = small("resnet", limit=None)
     recipe = Recipe(epochs=epochs)
-    states = [train(workspace, recipe.override(epochs=2), seed).tensors for seed in range(sources)]  # type: ignore[arg-type]
+    states = [train_network(workspace, recipe.override(epochs=2), seed).tensors for seed in range(sources)]  # type: ignore[arg-type]
     return whole(workspace, states, recipe, repeats, "1,437 digits, small resnet")[0]
 
 

@@ -26,10 +26,10 @@ from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import build_network, complete_arguments
 from starcli.runtime.memory import keep_freed_memory
-from starcli.training.engine import Run
-from starcli.training.loop import Plain, train
 from starcli.training.recipe import Recipe
+from starcli.training.run import TrainingRun
 from starcli.training.stacked import train_stacked
+from starcli.training.train import Plain, train_network
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUGMENTATION = ("pad-crop", "flip")
@@ -55,7 +55,7 @@ def our_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, pr
 
     def work() -> None:
         objective = Plain(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
-        Run(objective, split, recipe, 0, augmentation=AUGMENTATION).run()
+        TrainingRun(objective, split, recipe, 0, augmentation=AUGMENTATION).run()
 
     return work
 
@@ -135,7 +135,7 @@ def stacked(seeds: int, epochs: int, hidden: int, repeats: int) -> Row:
     workspace, recipe = small("mlp", limit=None, hidden_dim=hidden), Recipe(epochs=epochs)
     times = compare(
         lambda: train_stacked(workspace, recipe, range(seeds)),  # type: ignore[arg-type]
-        lambda: [train(workspace, recipe, seed) for seed in range(seeds)],  # type: ignore[arg-type]
+        lambda: [train_network(workspace, recipe, seed) for seed in range(seeds)],  # type: ignore[arg-type]
         repeats,
         time.perf_counter,
     )

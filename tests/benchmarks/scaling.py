@@ -4,7 +4,7 @@
 
 Sizes are those of the very objects that training makes. Times of this machine are measured (medians of CPU seconds, one
 thread; two processes for the all-reduce); those of a GPU cluster are assumptions and can be set. The model is the usual
-one of a ring all-reduce that does not overlap with the backward pass, as in `starcli.training.pieces.Exchange`.
+one of a ring all-reduce that does not overlap with the backward pass, as in `starcli.training.batch_pieces.Exchange`.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from starcli.alignment.matching.search import WAVES, wave_sizes
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
-from starcli.training.pieces import Exchange
+from starcli.training.batch_pieces import Exchange
 
 IMAGES, RANKS, BATCH, SOURCES = 1_281_167, (1, 8, 64, 512), 32, 50
 MB = 1e6

@@ -41,16 +41,19 @@ def memory() -> str | None:
     return "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 
+USED = (
+    "bma", "measuring", "plots", "report", "data.arrays", "data.digits", "evaluation.rows", "models.densenet",
+    "models.mlp", "models.resnet", "star.starlight", "training.train",
+)  # fmt: skip
+"""What the commands import when they run."""
+
+
 def import_all() -> None:
     """Import what the commands use, once, so that a fork of this process is a started program."""
     trial.quiet_import()
 
-    from starcli import bma, comparing, evaluation, measuring, plots, report  # noqa: F401
-    from starcli.data import arrays, digits  # noqa: F401
-    from starcli.models import densenet, mlp, resnet  # noqa: F401
-    from starcli.star.starlight import starlight  # noqa: F401
-    from starcli.training import loop  # noqa: F401
-
+    for name in USED:
+        importlib.import_module(f"starcli.{name}")
     _build_commands()
     gc.freeze()  # else the first collection in each fork copies all of this memory
 

@@ -11,16 +11,16 @@ from torch.nn.functional import cross_entropy
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
-from starcli.evaluation import Scores, autocast, evaluate, statistics_batch_size
+from starcli.evaluation.evaluator import Scores, autocast, evaluate, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.training.batch_pieces import cut, pieces_per_step
 from starcli.training.compiling import CompiledForward
-from starcli.training.engine import Run, steps_per_epoch
 from starcli.training.objective import Row
-from starcli.training.pieces import cut, pieces_per_step
 from starcli.training.recipe import Recipe
+from starcli.training.run import TrainingRun, steps_per_epoch
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -114,7 +114,7 @@ class Plain:
                 buffer.copy_(state["buffers"][name])
 
 
-def train(
+def train_network(
     workspace: "Workspace",
     recipe: Recipe,
     seed: int,
@@ -133,7 +133,7 @@ def train(
     """
     flat = workspace.network(seed)
     objective = Plain(workspace, flat, recipe, progress)
-    run = Run(
+    run = TrainingRun(
         objective,
         workspace.dataset.train,
         recipe,

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from starcli.batchnorm import Folding
 from starcli.errors import few
+from starcli.evaluation.batchnorm_folding import Folding
+from starcli.evaluation.batchnorm_statistics import (
+    float64,
+    has_batch_statistics,
+    recalibrate_from_,
+    statistics_batch_size,
+    statistics_names,
+)
 from starcli.models import modes
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.statistics import float64, has_batch_statistics, recalibrate_from_, statistics_batch_size, statistics_names
 
 if TYPE_CHECKING:
     from starcli.data.splits import Split
@@ -181,7 +187,7 @@ def _joined(outputs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 @dataclass
-class End:
+class PathEnd:
     """A model (memory-mapped tensors will do) as the end of several paths, and its scores once they are known."""
 
     model: Mapping[str, Tensor]
@@ -281,7 +287,7 @@ class Evaluator:
     def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         return _forward(self.network.network, self._split(split), self._autocast, self._folding, self.progress)
 
-    def end_scores(self, end: End) -> Mapping[str, Scores]:
+    def end_scores(self, end: PathEnd) -> Mapping[str, Scores]:
         """The scores of an end, measured once and then remembered in it."""
         if end.scores is None:
             self.load(end.model, own_statistics=self.statistics == "own-ends")

@@ -17,7 +17,7 @@ from starcli.runtime import distributed
 
 
 @dataclass(frozen=True)
-class Piece:
+class BatchPiece:
     """Examples `start` to `stop` of a batch, its `number` among the pieces, and its `weight` in the batch's mean."""
 
     number: int
@@ -26,7 +26,7 @@ class Piece:
     weight: float
 
 
-def cut(length: int, count: int) -> list[Piece]:
+def cut(length: int, count: int) -> list[BatchPiece]:
     """A batch of `length` as `count` pieces whose sizes differ by one at most, the larger ones first.
 
     A short batch has fewer pieces, so that none is of a single example: BatchNorm knows no variance of one.
@@ -34,19 +34,19 @@ def cut(length: int, count: int) -> list[Piece]:
     count = min(count, max(1, length // 2))
     size, more = divmod(length, count)
     ends = [size * number + min(number, more) for number in range(count + 1)]
-    return [Piece(number, ends[number], ends[number + 1], _share(ends, number)) for number in range(count)]
+    return [BatchPiece(number, ends[number], ends[number + 1], _share(ends, number)) for number in range(count)]
 
 
 def _share(ends: Sequence[int], number: int) -> float:
     return (ends[number + 1] - ends[number]) / ends[-1]
 
 
-def own(length: int, count: int) -> list[Piece]:
+def own(length: int, count: int) -> list[BatchPiece]:
     """This rank's pieces of a batch: one run of numbers. A rank that is left without one does the first for nothing."""
     pieces, each = cut(length, count), count // distributed.size()
     first = distributed.rank() * each
     mine = pieces[first : first + each]
-    return mine or [Piece(0, pieces[0].start, pieces[0].stop, 0.0)]
+    return mine or [BatchPiece(0, pieces[0].start, pieces[0].stop, 0.0)]
 
 
 def pieces_per_step(asked: int | None, batch_size: int) -> int:

@@ -19,9 +19,9 @@ from starcli.errors import StarcliError
 from starcli.files.state import StateFile
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
+from starcli.training.batch_pieces import BatchPiece, Exchange, own
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
-from starcli.training.pieces import Exchange, Piece, own
 from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, put_back, seed_globally, substream
@@ -34,7 +34,7 @@ HOW_TO_GO_ON = "type the same line again to go on"
 CHECK_EVERY = 50
 """Steps between looks at the loss on a device that computes ahead; on a CPU each step is looked at."""
 
-Batch = Sequence[tuple[Tensor, Tensor, Piece]]
+Batch = Sequence[tuple[Tensor, Tensor, BatchPiece]]
 """A process's pieces of a batch: inputs and labels of each."""
 
 
@@ -59,12 +59,12 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
     return whole + (rest > 1 or (rest == 1 and whole == 0))
 
 
-def _number(piece: Piece) -> tuple[int, ...]:
+def _number(piece: BatchPiece) -> tuple[int, ...]:
     """Where its draws come from, beside epoch and step: a batch's first piece draws as a whole batch does."""
     return (piece.number,) if piece.number else ()
 
 
-class Run:
+class TrainingRun:
     """One run of `objective` over `split` by `recipe`; `run()` does it, from the start or from the saved state."""
 
     def __init__(
@@ -152,7 +152,7 @@ class Run:
             yield batch
 
     def _reader(
-        self, order: Tensor, steps: range, pieces: Sequence[Piece]
+        self, order: Tensor, steps: range, pieces: Sequence[BatchPiece]
     ) -> tuple[Iterator[tuple[Tensor, Tensor]], torch.Generator]:
         """The examples of `pieces`, all of one size, of each step; and the generator that augments them."""
         starts = [step * self.recipe.batch_size for step in steps]

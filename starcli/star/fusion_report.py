@@ -1,4 +1,4 @@
-"""What models are worth beside each other: files as they are, and a fused model beside what it was made from."""
+"""A fused model beside what it was made from: sources, the best of them, their ensemble, their aligned mean."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,46 +8,15 @@ from torch import Tensor
 
 from starcli.bma import averages
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.confidence import confidence
-from starcli.errors import StarcliError
-from starcli.evaluation import Evaluator
+from starcli.evaluation.confidence import confidence
+from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.rows import labels_of
 from starcli.path import interpolate
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.stamp import stamps
 from starcli.workspace.workspace import Workspace
 
 Model = Mapping[str, Tensor]
-
-
-def measured(
-    workspace: Workspace,
-    models: Sequence[Checkpoint],
-    *,
-    split: str = "test",
-    recalibrate: bool = False,
-    progress: Progress = SILENT,
-) -> Iterator[dict[str, Any]]:
-    """A row of metrics for each model over a split, with its stored BatchNorm statistics or re-estimated ones."""
-    labels, stamp = _labels(workspace, split), stamps(workspace)
-    evaluator = Evaluator(workspace, progress=progress)
-    progress.start("measuring", len(models))
-    for model in models:
-        if model.metadata.statistics == "stale" and evaluator.has_statistics and not recalibrate:
-            progress.note(f"{model.name}: its BatchNorm statistics are not of these weights; --recalibrate mends that")
-        evaluator.load(model.tensors, own_statistics=not recalibrate)
-        found = confidence(evaluator.log_probabilities(split), labels)
-        progress.step()
-        row = {"model": model.name, "split": split, **found.to_json(), "decided": found.decided}
-        yield {**row, **stamp([model])}
-    progress.finish()
-
-
-def _labels(workspace: Workspace, split: str) -> Tensor:
-    chosen = getattr(workspace.dataset, split)
-    if chosen is None:
-        raise StarcliError(f"there is no {split} split", ["--val-fraction holds back a share of the training data"])
-    labels: Tensor = chosen.labels
-    return labels.cpu()
 
 
 def fusion_rows(
@@ -65,7 +34,7 @@ def fusion_rows(
     """
     selection = "train" if workspace.dataset.validation is None else "validation"
     splits = [name for name in ("train", "validation", "test") if getattr(workspace.dataset, name) is not None]
-    labels = {split: _labels(workspace, split) for split in splits}
+    labels = {split: labels_of(workspace, split) for split in splits}
     evaluator, stamp = Evaluator(workspace, progress=progress), stamps(workspace)
     progress.start("comparing", len(sources) + 2)
 
