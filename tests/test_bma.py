@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from starcli.bma import METRICS, Row, averages, bma
+from starcli.averaging.bma import METRICS, PosteriorRow, average_models, averages
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator
@@ -64,13 +64,13 @@ def test_what_underflows_keeps_its_logarithm() -> None:
 
 
 @pytest.fixture(scope="module")
-def measured(workspace: Workspace, models: list[Model]) -> tuple[Counting, list[Row]]:
+def measured(workspace: Workspace, models: list[Model]) -> tuple[Counting, list[PosteriorRow]]:
     evaluator = Counting(workspace)
-    rows = bma(evaluator, models[0], models[1:], generator=seeded(), samples=5, repeats=4)
+    rows = average_models(evaluator, models[0], models[1:], generator=seeded(), samples=5, repeats=4)
     return evaluator, rows
 
 
-def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Row]]) -> None:
+def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[PosteriorRow]]) -> None:
     _, rows = measured
     found = [(row.posterior, row.samples) for row in rows]
     assert found == [
@@ -85,7 +85,7 @@ def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Row]]
     assert rows[1].repeats == 4
 
 
-def test_every_member_is_computed_once(measured: tuple[Counting, list[Row]]) -> None:
+def test_every_member_is_computed_once(measured: tuple[Counting, list[PosteriorRow]]) -> None:
     evaluator, _ = measured
     assert evaluator.predicted == 3 + 4 * 5
     assert len(set(evaluator.ts)) == 20  # each repeat draws anew
@@ -93,7 +93,7 @@ def test_every_member_is_computed_once(measured: tuple[Counting, list[Row]]) -> 
 
 
 def test_the_full_ensemble_is_that_of_all_sources(
-    workspace: Workspace, models: list[Model], measured: tuple[Counting, list[Row]]
+    workspace: Workspace, models: list[Model], measured: tuple[Counting, list[PosteriorRow]]
 ) -> None:
     evaluator = Evaluator(workspace)
     outputs = []
@@ -112,7 +112,7 @@ def test_the_full_ensemble_is_that_of_all_sources(
 
 def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
     first, same, other = (
-        bma(Evaluator(workspace), models[0], models[1:], generator=seeded(seed), samples=2, repeats=1)
+        average_models(Evaluator(workspace), models[0], models[1:], generator=seeded(seed), samples=2, repeats=1)
         for seed in (0, 0, 1)
     )
     assert [row.mean for row in first] == [row.mean for row in same]
@@ -121,8 +121,8 @@ def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
 
 
 def test_few_errors_decide_nothing() -> None:
-    def row(errors: float) -> Row:
-        return Row("star", 2, 1, dict.fromkeys(METRICS, errors), {})
+    def row(errors: float) -> PosteriorRow:
+        return PosteriorRow("star", 2, 1, dict.fromkeys(METRICS, errors), {})
 
     assert not row(29.5).decided
     assert row(30).decided
@@ -130,7 +130,7 @@ def test_few_errors_decide_nothing() -> None:
 
 def test_too_little_to_average_is_an_error(workspace: Workspace, models: list[Model]) -> None:
     with pytest.raises(StarcliError) as caught:
-        bma(Evaluator(workspace), models[0], models[1:2], generator=seeded(), samples=1, repeats=0)
+        average_models(Evaluator(workspace), models[0], models[1:2], generator=seeded(), samples=1, repeats=0)
     assert len(caught.value.problems) == 3
 
 
@@ -138,4 +138,4 @@ def test_a_signal_stops_it(workspace: Workspace, models: list[Model]) -> None:
     watcher = Progress()
     watcher.stop_signal = 2
     with pytest.raises(Interrupted):
-        bma(Counting(workspace, watcher), models[0], models[1:], generator=seeded())
+        average_models(Counting(workspace, watcher), models[0], models[1:], generator=seeded())

@@ -9,24 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from starcli.barriers.line import Barrier, Curve, accuracy_barrier, grid, loss_barrier, measure_line, rises
+from starcli.barriers.pairs import barriers, matrix, pairs_of, star_share
+from starcli.barriers.points import interpolate_models, perturb_model
+from starcli.barriers.star_report import TRAINED, UNALIGNED, star_report
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Scores
-from starcli.path import (
-    Barrier,
-    Curve,
-    accuracy_barrier,
-    all_pairs,
-    barrier,
-    barriers,
-    grid,
-    interpolate,
-    loss_barrier,
-    matrix,
-    perturb,
-    rises,
-    star_share,
-)
-from starcli.report import TRAINED, UNALIGNED, star_report
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.choices import Choices
@@ -100,7 +88,7 @@ def test_a_grid_has_a_point_between_its_ends() -> None:
 def test_a_model_against_itself_rises_nowhere(arch: str) -> None:
     workspace = new_workspace(Choices(arch=arch, data="digits", limit=120, device="cpu"))
     model = workspace.network(seed=3).state()
-    found = barrier(Evaluator(workspace), model, dict(model))
+    found = measure_line(Evaluator(workspace), model, dict(model))
     for curve in (found.train, found.test):
         assert rises(found.t, curve.loss) == (0.0,) * 11
         assert rises(found.t, curve.accuracy) == (0.0,) * 11
@@ -109,9 +97,9 @@ def test_a_model_against_itself_rises_nowhere(arch: str) -> None:
 def test_a_path_is_its_points_measured_one_by_one(
     workspace: Workspace, evaluator: Evaluator, models: list[Model]
 ) -> None:
-    found = barrier(evaluator, models[0], models[1], points=5)
+    found = measure_line(evaluator, models[0], models[1], points=5)
     for position, t in enumerate(found.t):
-        point = interpolate(workspace, models[:2], [1 - t, t])
+        point = interpolate_models(workspace, models[:2], [1 - t, t])
         evaluator.load(point)
         scores = evaluator.scores()
         assert scores["train"].loss == found.train.loss[position]
@@ -121,16 +109,16 @@ def test_a_path_is_its_points_measured_one_by_one(
 
 
 def test_own_ends_change_the_ends_only(workspace: Workspace, evaluator: Evaluator, models: list[Model]) -> None:
-    found = barrier(evaluator, models[0], models[1], points=3)
-    own = barrier(Evaluator(workspace, statistics="own-ends"), models[0], models[1], points=3)
+    found = measure_line(evaluator, models[0], models[1], points=3)
+    own = measure_line(Evaluator(workspace, statistics="own-ends"), models[0], models[1], points=3)
     assert own.train.loss[1] == found.train.loss[1]
     assert own.train.loss[0] != found.train.loss[0]
     assert own.train.loss[2] != found.train.loss[2]
 
 
 def test_backwards_is_the_mirror_image(evaluator: Evaluator, models: list[Model]) -> None:
-    there = barrier(evaluator, models[0], models[1], points=5)
-    back = barrier(evaluator, models[1], models[0], points=5)
+    there = measure_line(evaluator, models[0], models[1], points=5)
+    back = measure_line(evaluator, models[1], models[0], points=5)
     assert there.train.loss == pytest.approx(back.train.loss[::-1], rel=1e-5)
     assert there.train.loss_barrier == pytest.approx(back.train.loss_barrier, abs=1e-5)
 
@@ -138,12 +126,12 @@ def test_backwards_is_the_mirror_image(evaluator: Evaluator, models: list[Model]
 def test_ends_are_measured_once_and_progress_counts_it(workspace: Workspace, models: list[Model]) -> None:
     watcher = Watcher()
     counting = Counting(workspace, progress=watcher)
-    pairs = all_pairs(4)
+    pairs = pairs_of(4)
     found = barriers(counting, models[:4], pairs, points=4)
     assert counting.measured == 4 + 6 * 2
     assert watcher.totals == [counting.measured]
     assert watcher.steps == counting.measured
-    alone = barrier(Evaluator(workspace), models[1], models[3], points=4)
+    alone = measure_line(Evaluator(workspace), models[1], models[3], points=4)
     assert found[pairs.index((1, 3))] == alone  # bit for bit, whatever ran before
 
 
@@ -178,7 +166,7 @@ class Kept:
 
 def test_what_is_kept_is_not_measured_again(workspace: Workspace, models: list[Model]) -> None:
     store = Kept()
-    pairs = all_pairs(3)
+    pairs = pairs_of(3)
     first = barriers(Evaluator(workspace), models[:3], pairs, points=3, store=store)
     del store.found[1, 2]
     counting = Counting(workspace)
@@ -192,17 +180,17 @@ def test_a_signal_stops_a_path(workspace: Workspace, models: list[Model]) -> Non
     watcher = Watcher()
     watcher.stop_signal = 15
     with pytest.raises(Interrupted) as stopped:
-        barrier(Evaluator(workspace, progress=watcher), models[0], models[1])
+        measure_line(Evaluator(workspace, progress=watcher), models[0], models[1])
     assert stopped.value.signal == 15
 
 
 def test_a_model_that_does_not_fit_is_an_error(evaluator: Evaluator, models: list[Model]) -> None:
     with pytest.raises(StarcliError, match="do not fit"):
-        barrier(evaluator, models[0], {"fc.weight": torch.zeros(1)})
+        measure_line(evaluator, models[0], {"fc.weight": torch.zeros(1)})
 
 
 def test_stars_are_below_epsilon_to_all_others() -> None:
-    pairs = all_pairs(3)
+    pairs = pairs_of(3)
     assert pairs == [(0, 1), (0, 2), (1, 2)]
     found = matrix(3, pairs, [0.1, 0.2, 0.5])
     assert found.tolist() == [[0.0, 0.1, 0.2], [0.1, 0.0, 0.5], [0.2, 0.5, 0.0]]
@@ -214,11 +202,11 @@ def test_stars_are_below_epsilon_to_all_others() -> None:
 
 def test_interpolation_at_the_ends_and_beyond(workspace: Workspace, models: list[Model]) -> None:
     learnable = {slot.name for slot in workspace.network().layout}
-    zero = interpolate(workspace, models[:2], [1, 0])
+    zero = interpolate_models(workspace, models[:2], [1, 0])
     assert all(torch.equal(zero[name], models[0][name]) for name in learnable)
     assert zero.keys() == models[0].keys()
-    beyond = interpolate(workspace, models[:2], [-0.5, 1.5])
-    thirds = interpolate(workspace, models[:3], [1 / 3] * 3)
+    beyond = interpolate_models(workspace, models[:2], [-0.5, 1.5])
+    thirds = interpolate_models(workspace, models[:3], [1 / 3] * 3)
     for name in learnable:
         a, b, c = (model[name].double() for model in models[:3])
         torch.testing.assert_close(beyond[name].double(), -0.5 * a + 1.5 * b, rtol=1e-5, atol=1e-6)
@@ -227,7 +215,7 @@ def test_interpolation_at_the_ends_and_beyond(workspace: Workspace, models: list
 
 def test_interpolation_keeps_integers_and_re_estimates_statistics(workspace: Workspace, models: list[Model]) -> None:
     first = {name: t if t.is_floating_point() else torch.full_like(t, 11) for name, t in models[0].items()}
-    found = interpolate(workspace, [first, models[1]], [0.5, 0.5])
+    found = interpolate_models(workspace, [first, models[1]], [0.5, 0.5])
     integers = [name for name, tensor in found.items() if not tensor.is_floating_point()]
     assert integers
     assert all(found[name].dtype == torch.int64 and found[name] == 11 for name in integers)
@@ -239,14 +227,14 @@ def test_interpolation_keeps_integers_and_re_estimates_statistics(workspace: Wor
 @pytest.mark.parametrize("weights", [[0.5, 0.6], [1.0], [math.nan, 1.0]])
 def test_wrong_weights_are_errors(workspace: Workspace, models: list[Model], weights: list[float]) -> None:
     with pytest.raises(StarcliError):
-        interpolate(workspace, models[:2], weights)
+        interpolate_models(workspace, models[:2], weights)
 
 
 def test_perturbations_lie_on_the_sphere(workspace: Workspace, models: list[Model]) -> None:
     network = workspace.network()
     centre = network.flatten(models[0]).double()
     points = [
-        network.flatten(perturb(workspace, models[0], 4.0, torch.Generator().manual_seed(seed))).double()
+        network.flatten(perturb_model(workspace, models[0], 4.0, torch.Generator().manual_seed(seed))).double()
         for seed in (0, 0, 1)
     ]
     assert torch.equal(points[0], points[1])
@@ -254,7 +242,7 @@ def test_perturbations_lie_on_the_sphere(workspace: Workspace, models: list[Mode
     for point in points:
         assert float((point - centre).norm()) == pytest.approx(4.0, rel=1e-5)
     with pytest.raises(StarcliError, match="radius"):
-        perturb(workspace, models[0], -1.0, torch.Generator())
+        perturb_model(workspace, models[0], -1.0, torch.Generator())
 
 
 # -- star reports ------------------------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ import sys
 WORK = """
 import json, torch
 torch.set_num_threads(1)
-from starcli.runtime import distributed
-from starcli.bma import bma
+from starcli.averaging.bma import average_models
+from starcli.barriers.pairs import barriers, pairs_of
 from starcli.evaluation.evaluator import Evaluator
-from starcli.path import all_pairs, barriers
+from starcli.runtime import distributed
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import new_workspace
 
@@ -29,8 +29,8 @@ class Counting(Evaluator):
 
 with distributed.group():
     evaluator = Counting(workspace)
-    found = barriers(evaluator, models, all_pairs(3), points=4)
-    rows = bma(
+    found = barriers(evaluator, models, pairs_of(3), points=4)
+    rows = average_models(
         Evaluator(workspace), models[0], models[1:], generator=torch.Generator().manual_seed(0), samples=3, repeats=2
     )
     counts = distributed.share_out(range(distributed.size()), lambda _: evaluator.measured)

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from starcli.bma import METRICS, Row
+from starcli.averaging.bma import METRICS, PosteriorRow
+from starcli.barriers.line import Barrier, Curve, grid
+from starcli.barriers.pairs import matrix, pairs_of
+from starcli.cli.framework.sparkline import sparkline
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Scores
-from starcli.path import Barrier, Curve, all_pairs, grid, matrix
-from starcli.plots import barrier_figure, bma_figure, check_format, pairs_figure, sparkline
+from starcli.plots.barrier_figure import barrier_figure
+from starcli.plots.bma_figure import bma_figure
+from starcli.plots.pairs_figure import pairs_figure
+from starcli.plots.style import check_format
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -24,13 +29,13 @@ def curve(height: float) -> Barrier:
 GROUPS = {"regular-regular": [curve(0.9), curve(1.1)], "star-held-out": [curve(0.4)], "mine": [curve(0.2)]}
 
 
-def rows(errors: float) -> list[Row]:
+def rows(errors: float) -> list[PosteriorRow]:
     mean = {**dict.fromkeys(METRICS, 0.5), "errors": errors}
     nothing = dict.fromkeys(METRICS, math.nan)  # one repeat
     return [
-        Row("single", 1, 3, mean, dict.fromkeys(METRICS, 0.1)),
-        *(Row("star", k, 1, mean, nothing) for k in (2, 3)),
-        Row("ensemble", 2, 1, mean, nothing),
+        PosteriorRow("single", 1, 3, mean, dict.fromkeys(METRICS, 0.1)),
+        *(PosteriorRow("star", k, 1, mean, nothing) for k in (2, 3)),
+        PosteriorRow("ensemble", 2, 1, mean, nothing),
     ]
 
 
@@ -85,7 +90,7 @@ def test_matplotlib_keeps_its_settings() -> None:
 
 
 def test_pairs_and_averages_are_drawn() -> None:
-    pairs = all_pairs(3)
+    pairs = pairs_of(3)
     found = matrix(3, pairs, [0.1, math.nan, 0.5])
     assert pairs_figure(found, ["a", "b", "c"], "png").startswith(MAGIC["png"])
     assert pairs_figure(matrix(2, [], []), ["a", "b"], "svg").startswith(MAGIC["svg"])

@@ -6,9 +6,10 @@ from collections import Counter
 import pytest
 import torch
 
+from starcli.barriers.intervals import interval, summarise
+from starcli.barriers.pairs import pairs_of
+from starcli.barriers.star_report import STAR, regular_pairs
 from starcli.errors import StarcliError
-from starcli.path import all_pairs
-from starcli.report import STAR, interval, regular_pairs, summarise
 
 
 def to_the_star(count: int) -> list[tuple[int, int]]:
@@ -34,7 +35,7 @@ def test_of_fewer_than_three_models_there_is_no_interval(count: int) -> None:
 
 def test_pairs_that_share_a_model_move_together() -> None:
     """One odd model among five spoils all its pairs: independent pairs would give far too narrow an interval."""
-    pairs = all_pairs(5)
+    pairs = pairs_of(5)
     values = [10.0 if 0 in pair else 0.0 for pair in pairs]
     wide, narrow = interval(values, pairs, [range(5)]), interval(values, to_the_star(10), [range(10)])
     assert wide[1] - wide[0] > narrow[1] - narrow[0]
@@ -46,7 +47,7 @@ def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
     circle = regular_pairs(5, 3)
     designs = [
         (to_the_star(4), [range(4)]),
-        (all_pairs(6), [range(6)]),
+        (pairs_of(6), [range(6)]),
         (crossed, [range(3), range(3, 6)]),
         (circle, [range(5), range(5, 8)]),
     ]

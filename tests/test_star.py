@@ -5,17 +5,17 @@ import torch
 from torch.nn.functional import cross_entropy
 from training_support import Memory, Stopping, small
 
+from starcli.alignment.objective import inner_product
 from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
-from starcli.measuring import inner_product
 from starcli.models.build import build_network
 from starcli.runtime.progress import Interrupted
-from starcli.star import sources as sources_module
-from starcli.star.objective import HeldOut, OnLines, Settings
+from starcli.star import source_bank as sources_module
+from starcli.star.check_sources import first_losses, outliers
 from starcli.star.sampling import beta, constant, uniform
-from starcli.star.sources import Source, SourceBank
+from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
-from starcli.star.warnings import first_losses, outliers
+from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
 from starcli.symmetry.permutation import Permutation
 from starcli.training.batch_pieces import cut
 from starcli.training.recipe import Recipe
@@ -58,7 +58,7 @@ def objective_of(workspace, models, **changes):
     settings = {"mu": 0.0, "normalised": False, "sampling": uniform, "realign_every": 1, "method": None}
     settings |= {"restarts": 1, "draws_per_step": 1} | changes
     bank = SourceBank(models, workspace.network(9))
-    return OnLines(workspace, bank, RECIPE, 0, Settings(**settings), HeldOut((), 1), Stopping())
+    return OnLines(workspace, bank, RECIPE, 0, StarSettings(**settings), HeldOut((), 1), Stopping())
 
 
 def pieces_of(inputs, labels, count):
@@ -315,7 +315,7 @@ def test_what_counts_as_an_outlier():
 def test_first_losses_are_losses(mlp, mlps, monkeypatch):
     from starcli.evaluation.evaluator import evaluate
 
-    monkeypatch.setattr("starcli.star.warnings.EXAMPLES", len(mlp.dataset.train))
+    monkeypatch.setattr("starcli.star.check_sources.EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()
     flat.load(mlps[0].open())
     expected = evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
@@ -331,7 +331,7 @@ def test_first_losses_look_everywhere(mlp, mlps, monkeypatch):
         return batches(self, *arguments, **options)
 
     monkeypatch.setattr(MemorySplit, "batches", noting)
-    monkeypatch.setattr("starcli.star.warnings.EXAMPLES", 32)
+    monkeypatch.setattr("starcli.star.check_sources.EXAMPLES", 32)
     first_losses(mlp, mlps[:1])
     assert len(set(asked)) == 32
     assert max(asked) > len(mlp.dataset.train) * 3 / 4

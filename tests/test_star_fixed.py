@@ -11,8 +11,8 @@ from training_support import Small, small
 
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
-from starcli.star import sources as sources_module
-from starcli.star.sources import Source, fixed_in_training
+from starcli.star import source_bank as sources_module
+from starcli.star.source_bank import Source, fixed_in_training
 from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator

@@ -17,10 +17,10 @@ from starcli.cli.outputs import figure
 from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:
+    from starcli.barriers.intervals import BarrierGroup
+    from starcli.barriers.line import Barrier
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.measuring import Measure
-    from starcli.path import Barrier
-    from starcli.report import Group
+    from starcli.evaluation.measure import Measure
     from starcli.workspace.stamp import Stamp
 
 COLUMNS = (
@@ -104,7 +104,7 @@ def barrier(
     if setup.precision == "bf16" and min(epsilon or [1.0]) < COARSEST:
         raise StarcliError(f"--epsilon {min(epsilon or []):g}: bf16 tells losses apart to {COARSEST:g}; fp32 is finer")
     with common.session() as (watch, results):
-        from starcli.measuring import Measure
+        from starcli.evaluation.measure import Measure
         from starcli.workspace.stamp import stamps
         from starcli.workspace.workspace import workspace_of
 
@@ -135,7 +135,9 @@ class Show:
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
         self.results.add("barrier", {**row, **found.to_json(), **self.stamp([a, b])}, columns)
 
-    def group(self, name: str, group: "Group", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any) -> None:
+    def group(
+        self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
+    ) -> None:
         """The summary of a group of pairs, which number the models."""
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_json(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
@@ -203,15 +205,16 @@ class Given:
 
 def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
     """From the first model to each of the others."""
-    from starcli.measuring import to_each
-    from starcli.report import group_of
+    from starcli.barriers.cached import cached_lines
+    from starcli.barriers.intervals import group_of
+    from starcli.plots.barrier_figure import barrier_figure
 
     first, *others = models
     measure = show.measure
     if measure.method is None and any(measure.described(first, other) == "none" for other in others):
         name = next(other.name for other in others if measure.described(first, other) == "none")
         measure.progress.note(f"{name} was never aligned to {first.name}: {TWO_WAYS}")
-    found = to_each(measure, first, others)
+    found = cached_lines(measure, first, others)
     for other, each in zip(others, found, strict=True):
         show.pair(first, other, each)
     if len(others) > 1:
@@ -219,31 +222,33 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
         group = group_of(pairs, found, [range(1, len(models))])
         show.group(f"{first.name} to each", group, models, measure.alignments((first, other) for other in others))
     names = [f"{first.name} – {others[0].name}"] if len(others) == 1 else [f"{first.name} to {len(others)} models"]
-    show.paint("barrier_figure", {names[0]: found})
+    show.paint(barrier_figure, {names[0]: found})
 
 
 def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
     """Every pair, and the share of stars among the models."""
-    from starcli import measuring, path
-    from starcli.report import group_of
+    from starcli.barriers.cached import cached_pairs
+    from starcli.barriers.intervals import group_of
+    from starcli.barriers.pairs import matrix, pairs_of, star_share
+    from starcli.plots.pairs_figure import pairs_figure
 
-    pairs = path.all_pairs(len(models))
-    found = measuring.all_pairs(show.measure, models, pairs)
+    pairs = pairs_of(len(models))
+    found = cached_pairs(show.measure, models, pairs)
     columns = COLUMNS if len(pairs) <= MANY_PAIRS else ()
     if not columns and not show.results.as_json:
         show.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --json has each")
     for (i, j), each in zip(pairs, found, strict=True):
         show.pair(models[i], models[j], each, columns)
     matrices = {
-        split: path.matrix(len(models), pairs, [getattr(each, split).loss_barrier for each in found])
+        split: matrix(len(models), pairs, [getattr(each, split).loss_barrier for each in found])
         for split in ("train", "test")
     }
-    shares = {f"{epsilon:g}": path.star_share(matrices["train"], epsilon) for epsilon in show.epsilon}
+    shares = {f"{epsilon:g}": star_share(matrices["train"], epsilon) for epsilon in show.epsilon}
     group = group_of(pairs, found, [range(len(models))])
     facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
     alignment = show.measure.alignments((models[i], models[j]) for i, j in pairs)
     show.group("all pairs", group, models, alignment, star_share=shares, **facts)
-    show.paint("pairs_figure", matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
+    show.paint(pairs_figure, matrices["train"], [model.name.removesuffix(".safetensors") for model in models])
 
 
 def _star(
@@ -254,14 +259,15 @@ def _star(
     aligned_sources: "Sequence[Checkpoint]",
 ) -> None:
     """Whether a model is a star."""
-    from starcli.measuring import of_star
-    from starcli.report import TRAINED, UNALIGNED
+    from starcli.barriers.cached import cached_star_report
+    from starcli.barriers.star_report import TRAINED, UNALIGNED
+    from starcli.plots.barrier_figure import barrier_figure
 
     measure, numbered = show.measure, [*sources, *held_out, star[0]]
     check_roles(star[0], sources, held_out, measure.progress)
     if measure.method is None:
         measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
-    report = of_star(measure, star[0], sources, held_out, aligned_sources)
+    report = cached_star_report(measure, star[0], sources, held_out, aligned_sources)
     own = {TRAINED: "training's own", UNALIGNED: "none"}
     pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
     words, usual = (
@@ -282,7 +288,7 @@ def _star(
         _losses(show.results, facts)
     # beside unaligned pairs all other curves would look flat
     drawn = {name: group.barriers for name, group in report.groups.items() if name != UNALIGNED}
-    show.paint("barrier_figure", drawn)
+    show.paint(barrier_figure, drawn)
 
 
 def _losses(results: Results, facts: dict[str, Any]) -> None:

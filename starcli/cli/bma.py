@@ -46,8 +46,10 @@ def bma(
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
     errors AUROC and AURC are not decided.
     """
+    from starcli.averaging.cached import posterior_rows
     from starcli.evaluation.confidence import shown
-    from starcli.measuring import Measure, posterior_rows
+    from starcli.evaluation.measure import Measure
+    from starcli.plots.bma_figure import bma_figure
     from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of
 
@@ -66,4 +68,4 @@ def bma(
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {**row.to_json(), "alignment": alignment, "statistics": "recalibrate", **origin}
             results.add("bma", found if results.as_json else shown(found), COLUMNS)
-        paint("bma_figure", rows)
+        paint(bma_figure, rows)

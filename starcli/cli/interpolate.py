@@ -118,12 +118,12 @@ def _maker(
     """A function that makes the model of a point."""
     import torch
 
-    from starcli import path
+    from starcli.barriers.points import interpolate_models, perturb_model
 
     def make(point: Mapping[str, Any]) -> "dict[str, Tensor]":
         if "radius" in point:
             generator = torch.Generator().manual_seed(point["seed"])
-            return path.perturb(workspace, models()[0], point["radius"], generator, **settings)
-        return path.interpolate(workspace, models(), point["weights"], **settings)
+            return perturb_model(workspace, models()[0], point["radius"], generator, **settings)
+        return interpolate_models(workspace, models(), point["weights"], **settings)
 
     return make

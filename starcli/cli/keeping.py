@@ -113,9 +113,9 @@ class Keeper:
 
     def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
         """What a permuted source says of the star that it was aligned to."""
+        from starcli.alignment.objective import inner_product
         from starcli.checkpoints.checkpoint import AlignedTo
         from starcli.checkpoints.hashes import weights_sha256
-        from starcli.measuring import inner_product
 
         if self.method is None:
             return None

@@ -69,20 +69,19 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
 
 
 def figure(path: Path | None, inputs: Sequence[Path] = ()) -> Callable[..., None]:
-    """A function that draws with one of `starcli.plots` and writes `path`; without a path it does nothing.
+    """A function that draws with a function of `starcli.plots` and writes `path`; without a path it does nothing.
 
     Where and of what type the figure is to be is checked now, before any work.
     """
     if path is None:
         return lambda *_, **__: None
     check_place(path, inputs)
-    from starcli import plots
+    from starcli.plots.style import check_format
 
-    kind = plots.check_format(path)
+    kind = check_format(path)
 
-    def draw(name: str, *what: Any, **settings: Any) -> None:
-        if not distributed.is_writer():
-            return
-        write_atomically(path, getattr(plots, name)(*what, kind, **settings))
+    def draw(draw_figure: Callable[..., bytes], *what: Any) -> None:
+        if distributed.is_writer():
+            write_atomically(path, draw_figure(*what, kind))
 
     return draw

@@ -246,7 +246,7 @@ class Run:
         }
 
     def _search(self, job: Job) -> "Star":
-        from starcli.star.sources import Source
+        from starcli.star.source_bank import Source
         from starcli.star.starlight import starlight
 
         search = self.search

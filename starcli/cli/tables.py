@@ -94,7 +94,7 @@ class Column:
 
 def _curves(values: Sequence[Any]) -> list[str]:
     """Curves as blocks, all between the lowest and the highest value of any, so that rows can be compared."""
-    from starcli.plots import sparkline
+    from starcli.cli.framework.sparkline import sparkline
 
     curves = [[math.nan if point is None else point for point in value or ()] for value in values]
     finite = [point for curve in curves for point in curve if math.isfinite(point)]

@@ -41,6 +41,9 @@ KEPT_BYTES = 256 * 2**20
 
 Statistics = Literal["recalibrate", "own-ends"]
 
+Model = Mapping[str, Tensor]
+"""A state dict: the tensors of a network by name."""
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -6,17 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.bma import averages
+from starcli.averaging.bma import averages
+from starcli.barriers.points import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.confidence import confidence
-from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.rows import labels_of
-from starcli.path import interpolate
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.stamp import stamps
 from starcli.workspace.workspace import Workspace
-
-Model = Mapping[str, Tensor]
 
 
 def fusion_rows(
@@ -61,7 +59,7 @@ def fusion_rows(
     yield from rows("best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection)
     ensemble = {split: _last(averages(found[split] for found in of_sources)) for split in splits}
     yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
-    mean = interpolate(workspace, aligned, [1 / len(aligned)] * len(aligned))
+    mean = interpolate_models(workspace, aligned, [1 / len(aligned)] * len(aligned))
     yield from rows("aligned_mean", f"{len(sources)} sources", sources, outputs(mean))
     progress.finish()
 

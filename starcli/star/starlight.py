@@ -16,10 +16,10 @@ from starcli import registry
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
 from starcli.runtime.progress import SILENT, Progress
-from starcli.star.objective import HeldOut, OnLines, Settings
+from starcli.star.check_sources import warn_of_outliers
 from starcli.star.sampling import Sampling
-from starcli.star.sources import Source, SourceBank
-from starcli.star.warnings import warn_of_outliers
+from starcli.star.source_bank import Source, SourceBank
+from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
 from starcli.symmetry.permutation import Permutation
 from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
@@ -130,7 +130,7 @@ def _checked(
     restarts: int,
     draws_per_step: int | None,
     eval_every: int | None,
-) -> Settings:
+) -> StarSettings:
     problems = []
     if sources < 2:
         problems.append(f"a star connects at least 2 source models, found {sources}")
@@ -151,4 +151,4 @@ def _checked(
         registry.lookup(registry.METHODS, "method", method)
     assert callable(sampling)
     draws = pieces_per_step(draws_per_step, recipe.batch_size)
-    return Settings(mu, normalised, sampling, realign_every, method, restarts, draws)
+    return StarSettings(mu, normalised, sampling, realign_every, method, restarts, draws)

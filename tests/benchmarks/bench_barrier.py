@@ -24,11 +24,11 @@ from rows import Row, parser, save, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from starcli.barriers.line import grid, measure_line
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.evaluation.evaluator import Evaluator
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
-from starcli.path import barrier, grid
 from starcli.runtime.memory import keep_freed_memory
 
 CPU = torch.device("cpu")
@@ -107,7 +107,7 @@ def contestants(images: int, points: int) -> tuple[dict[str, Callable[[], Any]],
     results: dict[str, Any] = {}
 
     def ours(precision: str) -> None:
-        results[precision] = barrier(evaluators[precision], a, b, points=points)
+        results[precision] = measure_line(evaluators[precision], a, b, points=points)
 
     def loop() -> None:
         results["loop"] = published_loop(a, b, *loaders, points)

@@ -17,8 +17,8 @@ from rows import Row, parser, save, show
 from training_support import Small, small
 
 from starcli.alignment.matching.weight_matching import match_weights
+from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator
-from starcli.path import barrier
 from starcli.training.recipe import Recipe
 from starcli.training.train import train_network
 
@@ -40,7 +40,7 @@ def differences(name: str, arguments: dict[str, Any], epochs: int, limit: int) -
     a, b = (train_network(workspaces["fp32"], recipe, seed).tensors for seed in (0, 1))  # type: ignore[arg-type]
     match = match_weights(a, b, workspaces["fp32"].spec.resolved, seed=0)
     paths = {
-        p: barrier(Evaluator(workspace), a, match.permutation.apply(b), points=POINTS)  # type: ignore[arg-type]
+        p: measure_line(Evaluator(workspace), a, match.permutation.apply(b), points=POINTS)  # type: ignore[arg-type]
         for p, workspace in workspaces.items()
     }
     shares, barriers = [], []

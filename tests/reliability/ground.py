@@ -42,8 +42,8 @@ def memory() -> str | None:
 
 
 USED = (
-    "bma", "measuring", "plots", "report", "data.arrays", "data.digits", "evaluation.rows", "models.densenet",
-    "models.mlp", "models.resnet", "star.starlight", "training.train",
+    "averaging.cached", "barriers.cached", "data.arrays", "data.digits", "evaluation.rows", "models.densenet",
+    "models.mlp", "models.resnet", "plots.bma_figure", "star.fusion_report", "star.starlight", "training.train",
 )  # fmt: skip
 """What the commands import when they run."""
 

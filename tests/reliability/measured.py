@@ -66,7 +66,8 @@ def entries(cache: Path) -> dict[str, int]:
 
 def counting(note: Path) -> None:
     """Write to `note` how many paths and predictions this process measures."""
-    from starcli import bma, path
+    from starcli.averaging import bma
+    from starcli.barriers import pairs
 
     counts = [0]
     note.write_text("0")
@@ -81,5 +82,5 @@ def counting(note: Path) -> None:
 
         setattr(module, name, counted)
 
-    count(path, "_walk")
+    count(pairs, "walk")
     count(bma, "_repeat")

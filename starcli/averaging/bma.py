@@ -15,10 +15,9 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, confidence
-from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.runtime.distributed import own_share, share_out
 
-Model = Mapping[str, Tensor]
 Posterior = Literal["star", "ensemble", "single"]
 
 METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
@@ -28,7 +27,7 @@ KEPT_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
-class Row:
+class PosteriorRow:
     """The metrics of one posterior at one number of samples: mean and standard deviation over `repeats` draws.
 
     For "single" the mean and deviation are over the sources. `decided` is false where there are fewer than 30 test
@@ -52,11 +51,11 @@ class Row:
         return {**names, "decided": self.decided, **self.mean, **spread}
 
 
-def _row(posterior: Posterior, samples: int, found: Sequence[Confidence]) -> Row:
+def _row(posterior: Posterior, samples: int, found: Sequence[Confidence]) -> PosteriorRow:
     columns = {name: [float(asdict(one)[name]) for one in found] for name in METRICS}
     mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}
     std = {name: _deviation(values) for name, values in columns.items()}
-    return Row(posterior, samples, len(found), mean, std)
+    return PosteriorRow(posterior, samples, len(found), mean, std)
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -113,7 +112,7 @@ class _Predictions:
         return output
 
 
-def bma(
+def average_models(
     evaluator: Evaluator,
     star: Model,
     sources: Sequence[Model],
@@ -123,7 +122,7 @@ def bma(
     repeats: int = 3,
     split: str = "test",
     keep: Keep = keep_nothing,
-) -> list[Row]:
+) -> list[PosteriorRow]:
     """Rows for single models, then for 2, 3, ..., `samples` members of the star domain and of the ensemble.
 
     `sources` are as they are to be used: aligned to the star by the caller. The ensemble draws them without

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from starcli import registry
+from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
-from starcli.path import barrier
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.sampling import Sampling
-from starcli.star.sources import Source, SourceBank, fixed_in_training
+from starcli.star.source_bank import Source, SourceBank, fixed_in_training
 from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class StarSettings:
     """What a star run has beside its recipe; the arguments of `starlight`."""
 
     mu: float
@@ -63,7 +63,7 @@ class OnLines(Plain):
         bank: SourceBank,
         recipe: Recipe,
         seed: int,
-        settings: Settings,
+        settings: StarSettings,
         held_out: HeldOut,
         progress: Progress,
     ) -> None:
@@ -208,7 +208,7 @@ class OnLines(Plain):
                 seed = substream(self.seed, "held-out", number)
                 result = match(star, tensors, self.workspace.spec.resolved, seed=seed, restarts=settings.restarts)
                 tensors = result.permutation.apply(tensors)
-            found = barrier(evaluator, star, tensors)
+            found = measure_line(evaluator, star, tensors)
             losses = {"train_barrier": found.train.loss_barrier, "test_barrier": found.test.loss_barrier}
             return {"model": model.name, **losses}
 

@@ -11,7 +11,7 @@ from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import autocast
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
-from starcli.star.sources import Source
+from starcli.star.source_bank import Source
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

@@ -1,0 +1,131 @@
+"""The barrier on the straight line between two models.
+
+B(A, B) = max_t  L((1 - t) A + t B) - ((1 - t) L(A) + t L(B))   over an even grid of t, ends included.
+Entezari et al. 2021, eq. 2; Frankle et al. 2020.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from starcli.errors import StarcliError
+from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
+
+POINTS = 11
+
+
+def grid(points: int) -> tuple[float, ...]:
+    """`points` even values of t from 0 to 1, both included: i / (points - 1); of the ends alone all barriers were 0."""
+    if points < 3:
+        raise StarcliError(f"a path needs at least 3 points, its ends and one between; found {points}")
+    return tuple(i / (points - 1) for i in range(points))
+
+
+def _line(first: float, last: float, t: float) -> float:
+    """(1 - t) first + t last, exact at both ends and wherever first = last."""
+    if t < 0.5:
+        return first + t * (last - first)
+    return last - (1 - t) * (last - first)
+
+
+def rises(ts: Sequence[float], values: Sequence[float]) -> tuple[float, ...]:
+    """values(t) minus the straight line between the first and the last value, at each t: exactly 0 at the ends."""
+    first, last = values[0], values[-1]
+    return tuple(value - _line(first, last, t) for t, value in zip(ts, values, strict=True))
+
+
+def _largest(values: Sequence[float]) -> float:
+    """The maximum, NaN if there is any (Python's `max` depends on the order)."""
+    return math.nan if any(math.isnan(v) for v in values) else max(values)
+
+
+def loss_barrier(ts: Sequence[float], losses: Sequence[float]) -> float:
+    """Largest rise of the path above the straight line between its ends, in nats; never below 0.
+
+    max_t losses(t) - ((1 - t) losses[0] + t losses[-1]), with ts[0] = 0 and ts[-1] = 1.  Entezari et al. 2021, eq. 2.
+    NaN where a loss is NaN or an end is infinite.
+    """
+    return _largest(rises(ts, losses))
+
+
+def accuracy_barrier(ts: Sequence[float], accuracies: Sequence[float]) -> float:
+    """Largest fall of the path's accuracy below the straight line between its ends, a share in [0, 1]."""
+    return _largest([0.0 - rise for rise in rises(ts, accuracies)])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Loss (nats) and accuracy (share) along a path, and what is read off them.
+
+    `loss_max` is the largest loss on the path, `t_max` the t where the loss is largest.
+    """
+
+    loss: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    loss_barrier: float
+    accuracy_barrier: float
+    loss_max: float
+    t_max: float
+
+    @classmethod
+    def of(cls, ts: Sequence[float], scores: Sequence[Scores]) -> "Curve":
+        losses = tuple(s.loss for s in scores)
+        accuracies = tuple(s.accuracy for s in scores)
+        highest = _largest(losses)
+        t_max = math.nan if math.isnan(highest) else ts[losses.index(highest)]
+        return cls(losses, accuracies, loss_barrier(ts, losses), accuracy_barrier(ts, accuracies), highest, t_max)
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """A straight path from one model to another, measured on the training and the test split."""
+
+    t: tuple[float, ...]
+    train: Curve
+    test: Curve
+
+    def to_json(self) -> dict[str, Any]:
+        """`points`, `t`, `train` and `test` as plain lists and numbers."""
+        return {"points": len(self.t), **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Barrier":
+        """The inverse of `to_json`, also after JSON turned tuples into lists."""
+        curves = [
+            Curve(**{**value[split], "loss": tuple(value[split]["loss"]), "accuracy": tuple(value[split]["accuracy"])})
+            for split in ("train", "test")
+        ]
+        return cls(tuple(value["t"]), *curves)
+
+
+def walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> Barrier:
+    """Measure the path from a to b at `ts`; ends whose scores are known are not measured again."""
+    first, last = evaluator.end_scores(a), evaluator.end_scores(b)
+    start, stop = evaluator.vector(a.model, 0), evaluator.vector(b.model, 1)
+    between = []
+    for t in ts[1:-1]:
+        evaluator.load_buffers([a.model, b.model], [1 - t, t])
+        evaluator.load_between(start, stop, t)
+        between.append(evaluator.scores())
+        evaluator.progress.step(loss=between[-1]["train"].loss)
+    scores = [first, *between, last]
+    return Barrier(tuple(ts), Curve.of(ts, [s["train"] for s in scores]), Curve.of(ts, [s["test"] for s in scores]))
+
+
+def as_end(model: Model | PathEnd) -> PathEnd:
+    return model if isinstance(model, PathEnd) else PathEnd(model)
+
+
+def measure_line(evaluator: Evaluator, a: Model | PathEnd, b: Model | PathEnd, *, points: int = POINTS) -> Barrier:
+    """The path from `a` to `b` at `points` even values of t, the models as they are (nothing is aligned).
+
+    Pass an `End` where a model is the end of more than one path: its scores are measured once and kept in it.
+    Raises StarcliError where the models do not fit the network, Interrupted when asked to stop.
+    """
+    ts = grid(points)
+    a, b = as_end(a), as_end(b)
+    evaluator.progress.start("barrier", points - (a.scores is not None) - (b.scores is not None))
+    result = walk(evaluator, a, b, ts)
+    evaluator.progress.finish()
+    return result

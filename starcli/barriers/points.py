@@ -1,0 +1,75 @@
+"""Points in weight space: weighted means of models, and random points around one."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError
+from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.runtime.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+
+def _combined(evaluator: Evaluator, models: Sequence[Model], weights: Sequence[float]) -> None:
+    """Put sum_i weights[i] models[i] into the network's parameters; two models exactly as `barrier` does."""
+    network = evaluator.network
+    if len(models) == 2:
+        start, stop = evaluator.vector(models[0], 0), evaluator.vector(models[1], 1)
+        with torch.no_grad():
+            torch.lerp(start, stop, weights[1], out=network.parameters)
+        return
+    total = torch.zeros(network.parameters.shape, dtype=torch.float64)  # float64: many small terms
+    for model, weight in zip(models, weights, strict=True):
+        total.add_(network.flatten(model).cpu().double(), alpha=weight)
+    with torch.no_grad():
+        network.parameters.copy_(total)
+
+
+def interpolate_models(
+    workspace: "Workspace", models: Sequence[Model], weights: Sequence[float], *, progress: Progress = SILENT
+) -> dict[str, Tensor]:
+    """sum_i weights[i] models[i], with BatchNorm statistics re-estimated, as a full state dict on the CPU.
+
+    Weights sum to 1 and may lie outside [0, 1]; for two models that is the line, (1 - t, t). Other float buffers are
+    averaged like weights, integers come from the first model. Raises StarcliError for weights that do not sum to 1
+    within 1e-6.
+    """
+    if len(models) != len(weights) or not models:
+        raise StarcliError(f"{len(models)} models and {len(weights)} weights: there must be one weight a model")
+    if not abs(math.fsum(weights) - 1) <= 1e-6:
+        raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
+    evaluator = Evaluator(workspace, progress=progress)
+    _combined(evaluator, models, weights)
+    evaluator.load_buffers(models, weights)
+    evaluator.recalibrate()
+    return evaluator.network.state()
+
+
+def perturb_model(
+    workspace: "Workspace",
+    model: Model,
+    radius: float,
+    generator: torch.Generator,
+    *,
+    progress: Progress = SILENT,
+) -> dict[str, Tensor]:
+    """A uniform random point on the sphere of `radius` (L2, over learnable parameters) around `model`.
+
+    model + radius * g / |g| with g standard normal; statistics re-estimated. Section D.5 of the paper.
+    """
+    if not (math.isfinite(radius) and radius >= 0):
+        raise StarcliError(f"the radius must be a number of at least 0, found {radius}")
+    evaluator = Evaluator(workspace, progress=progress)
+    network = evaluator.network
+    direction = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
+    direction *= radius / direction.norm()
+    with torch.no_grad():
+        network.parameters.copy_(network.flatten(model).cpu().double().add_(direction))
+    evaluator.load_buffers([model], [1.0])
+    evaluator.recalibrate()
+    return network.state()
