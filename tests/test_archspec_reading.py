@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.errors import StarcliError
+from starcli.files.yaml_values import read_yaml
 from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.render import render
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
-from starcli.symmetry.archspec.yaml_values import read_yaml
 
 
 def refused(text: str) -> str:

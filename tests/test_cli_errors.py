@@ -9,8 +9,8 @@ from conftest import run_here
 from safetensors.torch import load_file, save_file
 
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.cli import eval as eval_module
-from starcli.cli import train as train_module
+from starcli.cli.commands import eval as eval_module
+from starcli.cli.commands import train as train_module
 
 
 @pytest.fixture

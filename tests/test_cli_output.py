@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcli.cli import bars
-from starcli.cli.output import Column, Results, line
+from starcli.cli.framework import progress_bars
+from starcli.cli.framework.results import Column, Results, line
 
 COLUMNS = (
     Column("file", "file", "name"),
@@ -123,7 +123,7 @@ def test_every_line_is_strict_json_in_one_line(row):
 @pytest.fixture
 def clock(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress_bars.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -131,7 +131,7 @@ def drawn(monkeypatch, clock, *, quiet=False, tty=True):
     stream = Terminal() if tty else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with bars.Bars(quiet=quiet) as watch:
+    with progress_bars.Bars(quiet=quiet) as watch:
         watch.start("aligning things", 4)
         watch.step()
         early = stream.getvalue()

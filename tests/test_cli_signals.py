@@ -7,8 +7,8 @@ import time
 import pytest
 from conftest import TRAIN, run_here, run_process, start_process
 
-from starcli.cli import signals
-from starcli.cli.bars import Bars
+from starcli.cli.framework import signals
+from starcli.cli.framework.progress_bars import Bars
 from starcli.runtime.progress import Progress
 
 LONG = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--epochs", "250", "--limit", "100", "--seed", "1")

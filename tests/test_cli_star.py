@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.checkpoints.hashes import file_sha256
-from starcli.cli.starlight import Run
+from starcli.cli.star_search import StarSearch
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def _copied(path, target):
 def _refused(words, place, *expected):
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Run, "_search", lambda *_: pytest.fail("searched"))
+        patched.setattr(StarSearch, "_search", lambda *_: pytest.fail("searched"))
         ran = run_here("star", *words, "--epochs", 1)
     assert ran.status == 1, ran.err
     assert all(word in ran.err for word in expected), ran.err

@@ -7,7 +7,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcli.cli.command import _repeated, expanded
+from starcli.cli.framework.command import _repeated, expanded
 from starcli.cli.outputs import fill
 from starcli.cli.values import epochs_between, pairs, seed_list
 from starcli.errors import StarcliError

@@ -10,34 +10,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcli.errors import StarcliError
+from starcli.recipes.shipped import shipped_recipes
 from starcli.registry import ARCHITECTURES, DATASETS
-from starcli.training.recipe import Recipe, load, shipped_recipes
+from starcli.training.recipe import Recipe, load_recipe
 from starcli.training.schedule import learning_rate
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipes_load_and_name_what_exists(name):
-    recipe = load(name)
+    recipe = load_recipe(name)
     assert recipe.arch is None or recipe.arch in ARCHITECTURES
     assert recipe.data is None or recipe.data in DATASETS
     assert shipped_recipes()[name]
     assert Recipe(**recipe.settings()).settings() == recipe.settings()
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load(name).arch])
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).arch])
 def test_shipped_arguments_fit_their_architecture(name):
     from starcli.models.build import outline_of
 
-    recipe = load(name)
+    recipe = load_recipe(name)
     outline_of(recipe.arch, **recipe.arch_args)
 
 
 def test_the_default_recipe_is_what_the_fields_say():
-    assert load().settings() == Recipe().settings()
+    assert load_recipe().settings() == Recipe().settings()
 
 
 def test_published_facts():
-    resnet = load("paper/resnet18-cifar10")
+    resnet = load_recipe("paper/resnet18-cifar10")
     assert (resnet.epochs, resnet.batch_size, resnet.lr, resnet.momentum, resnet.weight_decay) == (
         200,
         128,
@@ -46,20 +47,23 @@ def test_published_facts():
         5e-4,
     )
     assert (resnet.schedule, resnet.nesterov, resnet.val_fraction) == ("cosine", False, None)
-    dense = load("paper/densenet40-12-cifar100")
+    dense = load_recipe("paper/densenet40-12-cifar100")
     assert (dense.epochs, dense.batch_size, dense.weight_decay, dense.milestones) == (300, 64, 1e-4, (150, 225))
-    released = load("released/vgg11-cifar10")
+    released = load_recipe("released/vgg11-cifar10")
     assert (released.nesterov, released.val_fraction, released.schedule, released.epochs) == (True, 0.1, "cosine", 300)
-    assert load("paper/vgg11-cifar10").milestones == (100, 150)
+    assert load_recipe("paper/vgg11-cifar10").milestones == (100, 150)
 
 
 def test_listing_needs_no_torch():
-    code = "import sys; from starcli.training.recipe import load, shipped_recipes; load(list(shipped_recipes())[0])"
+    code = (
+        "import sys; from starcli.recipes.shipped import shipped_recipes; from starcli.training.recipe import load_recipe;"
+        "load_recipe(list(shipped_recipes())[0])"
+    )
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
 def test_a_flag_wins_over_the_recipe_and_none_is_no_flag():
-    recipe = load("paper/resnet18-cifar10").override(epochs=3, lr=None, augmentation=())
+    recipe = load_recipe("paper/resnet18-cifar10").override(epochs=3, lr=None, augmentation=())
     assert (recipe.epochs, recipe.lr, recipe.augmentation, recipe.arch) == (3, 0.1, (), "resnet18-cifar")
 
 
@@ -72,7 +76,7 @@ def test_each_optimizer_has_its_own_default_rate():
 def test_a_file_of_the_users_own(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("epochs: 3\nlr: 5e-2\nnesterov: true\narch_args: {width: 4, batch_norm: none}\nbetas: [0.5, 0.6]\n")
-    recipe = load(path)
+    recipe = load_recipe(path)
     assert (recipe.lr, recipe.nesterov, recipe.arch_args) == (0.05, True, {"width": 4, "batch_norm": "none"})
     assert recipe.betas == (0.5, 0.6)
 
@@ -103,21 +107,21 @@ def test_wrong_recipes_say_where(tmp_path, text, words):
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     with pytest.raises(StarcliError) as caught:
-        load(path)
+        load_recipe(path)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["paper/resnet18-cifar1", "../default", "nosuch.yaml", "paper"])
 def test_unknown_recipes(name):
     with pytest.raises(StarcliError):
-        load(name)
+        load_recipe(name)
 
 
 def test_a_recipe_that_is_no_text(tmp_path):
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StarcliError, match="UTF-8"):
-        load(path)
+        load_recipe(path)
 
 
 STEPS = 7

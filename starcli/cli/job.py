@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from starcli.checkpoints.checkpoint import Metadata
-    from starcli.cli.bars import Bars
+    from starcli.cli.framework.progress_bars import Bars
     from starcli.workspace.plan import Plan
 from starcli.files.metrics_log import MetricsLog
 from starcli.files.names import to_stdout

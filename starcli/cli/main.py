@@ -7,28 +7,26 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli.cli import (
-    align,
-    barrier,
-    bma,
-    boundary,
-    convert,
-    eval,
-    fuse,
-    inspect,
-    interpolate,
-    permute,
-    spec,
-    star,
-    train,
-)
-from starcli.cli.command import help_asked, register
-from starcli.cli.help import page
+from starcli.cli.commands.align import align_command
+from starcli.cli.commands.barrier import barrier_command
+from starcli.cli.commands.bma import bma_command
+from starcli.cli.commands.convert import convert_command
+from starcli.cli.commands.eval import eval_command
+from starcli.cli.commands.fuse import fuse_command
+from starcli.cli.commands.inspect import inspect_command
+from starcli.cli.commands.interpolate import interpolate_command
+from starcli.cli.commands.permute import permute_command
+from starcli.cli.commands.spec import spec_app
+from starcli.cli.commands.star import star_command
+from starcli.cli.commands.train import train_command
+from starcli.cli.framework.command import help_asked, register
+from starcli.cli.framework.errors import guard
+from starcli.cli.framework.help import page
 from starcli.cli.options import TracebackOpt
 from starcli.runtime import distributed
 
 
-class Group(TyperGroup):
+class Program(TyperGroup):
     """The program as a whole: whatever goes wrong in a command becomes words and an exit status here."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -36,11 +34,11 @@ class Group(TyperGroup):
         if not args:
             return super().parse_args(ctx, args)
         help_asked(self, ctx, args[:1])
-        return boundary.guard(lambda: super(Group, self).parse_args(ctx, args), last=False)
+        return guard(lambda: super(Program, self).parse_args(ctx, args), last=False)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        return boundary.guard(lambda: super(Group, self).invoke(ctx))
+        return guard(lambda: super(Program, self).invoke(ctx))
 
     def get_help(self, ctx: Any) -> str:
         """The help page, where to begin in place of an example."""
@@ -53,7 +51,7 @@ class Group(TyperGroup):
 
 app = typer.Typer(
     name="starcli",
-    cls=Group,
+    cls=Program,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -133,9 +131,20 @@ def main() -> None:
         raise
 
 
-for _function in (
-    train.train, align.align, permute.permute, star.star, interpolate.interpolate, barrier.barrier, bma.bma, fuse.fuse,
-    eval.eval_, inspect.inspect_, convert.convert,
-):  # fmt: skip
-    register(app, _function)
-app.add_typer(spec.app, name="spec")
+register(
+    app,
+    {
+        "train": train_command,
+        "align": align_command,
+        "permute": permute_command,
+        "star": star_command,
+        "interpolate": interpolate_command,
+        "barrier": barrier_command,
+        "bma": bma_command,
+        "fuse": fuse_command,
+        "eval": eval_command,
+        "inspect": inspect_command,
+        "convert": convert_command,
+    },
+)
+app.add_typer(spec_app, name="spec")

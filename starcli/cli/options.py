@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from starcli import registry
-from starcli.cli import boundary
+from starcli.cli.framework import errors
 
 # -- completion --------------------------------------------------------------------------------------------------------
 
@@ -32,7 +32,7 @@ def recipe_names(incomplete: str) -> list[tuple[str, str]]:
     return [(name, text) for name, text in shipped_recipes().items() if name.startswith(incomplete)]
 
 
-def words(*known: str) -> Callable[[str], list[str]]:
+def words_of(*known: str) -> Callable[[str], list[str]]:
     """Completion of a few fixed words."""
     return lambda incomplete: [word for word in known if word.startswith(incomplete)]
 
@@ -106,7 +106,7 @@ StatisticsOpt = Annotated[
     typer.Option(
         "--statistics",
         help="BatchNorm statistics of the ends: recalibrate (as of all between) or own-ends (the paper's way).",
-        autocompletion=words("recalibrate", "own-ends"),
+        autocompletion=words_of("recalibrate", "own-ends"),
         callback=one_of("way", "recalibrate", "own-ends"),
     ),
 ]
@@ -161,5 +161,5 @@ EvalEveryOpt = Annotated[
 ]
 TracebackOpt = Annotated[
     bool,
-    typer.Option("--traceback", help="Show where an error arose.", callback=boundary.show_traceback, is_eager=True),
+    typer.Option("--traceback", help="Show where an error arose.", callback=errors.show_traceback, is_eager=True),
 ]

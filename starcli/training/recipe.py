@@ -12,10 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from starcli import registry
 from starcli.errors import StarcliError, suggestion, unknown
+from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
 from starcli.recipes.shipped import recipe_directory, shipped_recipes
-from starcli.symmetry.archspec.yaml_values import Map, Sequence, Value, read_yaml
-
-__all__ = ["Recipe", "load", "shipped_recipes"]
 
 DEFAULT = "default"
 """The recipe of a run that names none."""
@@ -130,7 +128,7 @@ def _validated(content: dict[str, Any], source: str) -> Recipe:
         raise StarcliError(f"{source}: not settings that training can have", problems) from error
 
 
-def load(name: str | Path = DEFAULT) -> Recipe:
+def load_recipe(name: str | Path = DEFAULT) -> Recipe:
     """A recipe by shipped name (`paper/resnet18-cifar10`) or from a file (`my.yaml`)."""
     names = shipped_recipes()
     if str(name) in names:
@@ -154,16 +152,16 @@ def _mapping(path: Path) -> dict[str, Any]:
     if len(text) > LARGEST_FILE:
         raise StarcliError(f"{path}: larger than {LARGEST_FILE // 1024} KiB, which no recipe is")
     value = read_yaml(text, str(path))
-    if not isinstance(value, Map):
+    if not isinstance(value, YamlMap):
         raise StarcliError(f"{path}: a recipe is a map, one `setting: value` a line")
     return {key.text: _plain(item) for key, item in value.items}
 
 
-def _plain(value: Value) -> Any:
+def _plain(value: YamlValue) -> Any:
     """Words become what they spell: numbers (5e-4 too, which YAML takes for a word), true, false, null, text."""
-    if isinstance(value, Map):
+    if isinstance(value, YamlMap):
         return {key.text: _plain(item) for key, item in value.items}
-    if isinstance(value, Sequence):
+    if isinstance(value, YamlList):
         return [_plain(item) for item in value.items]
     for kind in (int, float):
         try:

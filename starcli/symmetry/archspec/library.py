@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from starcli.errors import StarcliError, unknown
+from starcli.files.yaml_values import LARGEST_YAML
 from starcli.symmetry.archspec.spec import Spec, parse
-from starcli.symmetry.archspec.yaml_values import MAX_CHARACTERS
 
 
 def spec_dir() -> Path:
@@ -61,6 +61,6 @@ def _text(file: Path) -> str:
 
 def _decoded(stream: BinaryIO, source: str) -> str:
     try:
-        return stream.read(4 * MAX_CHARACTERS + 1).decode()
+        return stream.read(4 * LARGEST_YAML + 1).decode()
     except UnicodeDecodeError:
         raise StarcliError(f"{source}: this is no text (UTF-8)") from None

@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from starcli.errors import StarcliError, suggestion
+from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
 from starcli.symmetry.archspec.expression import Node, references
 from starcli.symmetry.archspec.names import check_template
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.yaml_values import Map, Scalar, Sequence, Value, read_yaml
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
 SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
@@ -49,8 +49,8 @@ class Spec:
     source: str
     groups: tuple[GroupLine, ...]
     tensors: tuple[TensorLine, ...]
-    buffers: tuple[Scalar, ...]
-    tied: tuple[tuple[Scalar, ...], ...]
+    buffers: tuple[YamlScalar, ...]
+    tied: tuple[tuple[YamlScalar, ...], ...]
 
     def resolve(
         self,
@@ -85,7 +85,7 @@ class _Builder:
     def say(self, line: int, message: str) -> None:
         self.problems.append(f"{self.source}:{line}: {message}")
 
-    def spec(self, document: Value) -> Spec:
+    def spec(self, document: YamlValue) -> Spec:
         sections = {key.text: value for key, value in self.map(document, "a spec")}
         for key, _ in self.map(document, "a spec"):
             if key.text not in SECTIONS:
@@ -104,42 +104,42 @@ class _Builder:
             raise StarcliError(f"{self.source} cannot be read", self.problems)
         return spec
 
-    def format(self, value: Value | None, line: int) -> None:
+    def format(self, value: YamlValue | None, line: int) -> None:
         if value is None:
             self.say(line, "the section 'format' is missing; this program reads `format: 1`")
-        elif not isinstance(value, Scalar) or value.text != "1":
+        elif not isinstance(value, YamlScalar) or value.text != "1":
             self.say(value.line, "this program reads `format: 1`")
 
-    def map(self, value: Value | None, what: str) -> tuple[tuple[Scalar, Value], ...]:
-        if value is None or (isinstance(value, Scalar) and value.text == ""):
+    def map(self, value: YamlValue | None, what: str) -> tuple[tuple[YamlScalar, YamlValue], ...]:
+        if value is None or (isinstance(value, YamlScalar) and value.text == ""):
             return ()
-        if isinstance(value, Map):
+        if isinstance(value, YamlMap):
             return value.items
         self.say(value.line, f"{what}: a map `name: ...` stands here")
         return ()
 
-    def items(self, value: Value | None, what: str) -> tuple[Value, ...]:
-        if value is None or (isinstance(value, Scalar) and value.text == ""):
+    def items(self, value: YamlValue | None, what: str) -> tuple[YamlValue, ...]:
+        if value is None or (isinstance(value, YamlScalar) and value.text == ""):
             return ()
-        if isinstance(value, Sequence):
+        if isinstance(value, YamlList):
             return value.items
         self.say(value.line, f"{what}: a list `[...]` stands here")
         return ()
 
-    def names(self, value: Value) -> tuple[Scalar, ...]:
+    def names(self, value: YamlValue) -> tuple[YamlScalar, ...]:
         found = self.items(value, "a list of names")
         for each in found:
-            if not isinstance(each, Scalar):
+            if not isinstance(each, YamlScalar):
                 self.say(each.line, "a name stands here")
-        return tuple(each for each in found if isinstance(each, Scalar))
+        return tuple(each for each in found if isinstance(each, YamlScalar))
 
-    def tied(self, value: Value) -> tuple[Scalar, ...]:
+    def tied(self, value: YamlValue) -> tuple[YamlScalar, ...]:
         names = self.names(value)
         if len(names) < 2:
             self.say(value.line, "a tied set names at least two tensors")
         return names
 
-    def group(self, key: Scalar, value: Value) -> GroupLine:
+    def group(self, key: YamlScalar, value: YamlValue) -> GroupLine:
         fields = {field.text: (field, each) for field, each in self.map(value, f"group {key.text}")}
         for name, (field, _) in fields.items():
             if name not in ("size", "within"):
@@ -147,12 +147,12 @@ class _Builder:
         found = {name: self.axis(each) for name, (_, each) in fields.items() if name in ("size", "within")}
         return GroupLine(key.text, found.get("size"), found.get("within"), key.line)
 
-    def tensor(self, key: Scalar, value: Value) -> TensorLine:
+    def tensor(self, key: YamlScalar, value: YamlValue) -> TensorLine:
         axes = [self.axis(each) for each in self.items(value, key.text)]
         return TensorLine(key.text, tuple(axis for axis in axes if axis is not None), key.line)
 
-    def axis(self, value: Value) -> Axis | None:
-        if not isinstance(value, Scalar):
+    def axis(self, value: YamlValue) -> Axis | None:
+        if not isinstance(value, YamlScalar):
             self.say(value.line, "an expression stands here, such as `group`, `_` or `(group 49)`")
             return None
         try:
@@ -165,5 +165,5 @@ class _Builder:
             return None
 
 
-def _defaults() -> tuple[Scalar, ...]:
-    return tuple(Scalar(pattern, 0) for pattern in DEFAULT_BUFFERS)
+def _defaults() -> tuple[YamlScalar, ...]:
+    return tuple(YamlScalar(pattern, 0) for pattern in DEFAULT_BUFFERS)

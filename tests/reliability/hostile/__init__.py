@@ -49,7 +49,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield "safetensors", Case(name, _file("x.safetensors", content), read_checkpoint, name in HARMLESS)
     for name, content in YAML.items():
         yield "archspec", Case(name, _file("x.yaml", content), read_spec)
-        yield "recipe", Case(name, _file("x.yaml", content), recipe.load, name == "empty")
+        yield "recipe", Case(name, _file("x.yaml", content), recipe.load_recipe, name == "empty")
     for name, content in SPECS.items():
         yield "archspec", Case(name, _file("x.yaml", content), read_spec, True)
     for name in payloads(Path()):

@@ -6,12 +6,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli.cli.bars import Bars
-from starcli.cli.bundles import Setup, Training
-from starcli.cli.command import bundle
-from starcli.cli.inputs import need_several, note_what_moves, read_groups
+from starcli.cli.aligned_sources import Keeper, kept_places
+from starcli.cli.framework.command import bundle
+from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
-from starcli.cli.keeping import Keeper, kept_places
+from starcli.cli.option_groups import Setup, Training
 from starcli.cli.options import (
     AlignedSourcesOpt,
     AlignOpt,
@@ -31,6 +30,7 @@ from starcli.cli.options import (
     SourcesOpt,
 )
 from starcli.cli.outputs import fill
+from starcli.cli.read_models import need_several, note_what_moves, read_groups
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @bundle
 @dataclass
-class Search:
+class SearchOptions:
     """What is searched for, from what, and how, beside the settings of training."""
 
     sources: SourcesOpt
@@ -96,7 +96,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Made:
+class FoundStar:
     """A finished star or fused model, found or just made."""
 
     job: Job
@@ -115,7 +115,7 @@ class Made:
             **{split: metrics.get(split) for split in ("train", "validation", "test")},
         }
 
-    def compared(self, workspace: "Workspace", search: Search, watch: Bars) -> "Iterator[dict[str, Any]]":
+    def compared(self, workspace: "Workspace", search: SearchOptions, watch: Bars) -> "Iterator[dict[str, Any]]":
         """The fused model beside its sources: rows of DESIGN section 4, `fuse`."""
         from starcli.alignment.align import align_all
         from starcli.star.fusion_report import fusion_rows
@@ -130,17 +130,17 @@ class Made:
 
 
 @dataclass
-class Run:
+class StarSearch:
     """One command's searches: one for each seed, all from the same sources."""
 
-    search: Search
+    search: SearchOptions
     setup: Setup
     training: Training
     watch: Bars
     mu: float = 0.0
     normalised: bool = False
 
-    def all(self, kind: Any) -> Iterator[Made]:
+    def all(self, kind: Any) -> Iterator[FoundStar]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.checkpoint import Checkpoint, read
 
@@ -160,7 +160,7 @@ class Run:
                     if keeper is not None and not keeper.complete(job):
                         place = self.search.aligned_sources
                         self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
-            yield Made(job, model, self.sources, self.alignment)
+            yield FoundStar(job, model, self.sources, self.alignment)
 
     @cached_property
     def groups(self) -> "list[list[Checkpoint]]":
@@ -183,13 +183,13 @@ class Run:
     @cached_property
     def recipe(self) -> "Recipe":
         """The sources' own recipe unless one is named; flags win."""
-        from starcli.training.recipe import DEFAULT, load
+        from starcli.training.recipe import DEFAULT, load_recipe
         from starcli.workspace.plan import inherited_recipe
 
-        base = load(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)
+        base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)
         if base is None:
             self.watch.note("the sources do not say how they were trained: the default recipe is used")
-            base = load(DEFAULT)
+            base = load_recipe(DEFAULT)
         return self.training.over(base)
 
     @property

@@ -4,14 +4,14 @@ import dataclasses
 import functools
 import glob
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from starcli.cli.help import page
+from starcli.cli.framework.help import page
 from starcli.errors import StarcliError
 from starcli.runtime import stdout
 
@@ -97,7 +97,7 @@ def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], k
 
 
 def command(example: str) -> Callable[[F], Callable[..., None]]:
-    """Make a function a command, with a worked example below its help; its name is the function's, `eval_` is `eval`.
+    """Make a function a command, with a worked example below its help.
 
     Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded.
     """
@@ -134,10 +134,10 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
     return build
 
 
-def register(app: typer.Typer, function: Callable[..., None]) -> None:
-    """Add what `command` made to the program, or to a group of its commands."""
-    name = function.__name__.rstrip("_").replace("_", "-")
-    app.command(name, cls=Command)(function)
+def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> None:
+    """Add what `command` made, by name and in this order, to the program or to a group of its commands."""
+    for name, function in commands.items():
+        app.command(name, cls=Command)(function)
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:

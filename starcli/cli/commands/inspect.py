@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.bundles import Common
-from starcli.cli.command import command
-from starcli.cli.output import Column
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import Column
+from starcli.cli.option_groups import Common
 from starcli.errors import StarcliError
 from starcli.files.names import on_disk
 
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 @command("starcli inspect star.safetensors --lineage")
-def inspect_(
+def inspect_command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations; - is stdin.")],
     common: Common,
     *,

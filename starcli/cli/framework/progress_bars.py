@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from starcli.cli import signals
+from starcli.cli.framework import signals
 from starcli.runtime.progress import Progress
 
 if TYPE_CHECKING:

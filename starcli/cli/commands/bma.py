@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, Setup
-from starcli.cli.command import command
-from starcli.cli.inputs import need_several, note_data, read_groups
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.option_groups import Common, Setup
 from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
-from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.outputs import figure
+from starcli.cli.read_models import need_several, note_data, read_groups
 
 COLUMNS = (
     Column("posterior", "posterior"),
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 @command("starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --samples 10")
-def bma(
+def bma_command(
     star: StarOpt,
     sources: SourcesOpt,
     common: Common,

@@ -105,7 +105,7 @@ def _curves(values: Sequence[Any]) -> list[str]:
 Texts = dict[Column, list[str]]
 
 
-def show(console: "Console", columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
+def show_table(console: "Console", columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
     """A table as wide as the terminal allows, then what all its rows have in common and what did not fit."""
     from rich.text import Text
 

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, Setup, Training
-from starcli.cli.command import command
-from starcli.cli.options import one_of, words
-from starcli.cli.output import LOSS, SHARE, Column
-from starcli.cli.starlight import Run, Search
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.option_groups import Common, Setup, Training
+from starcli.cli.options import one_of, words_of
+from starcli.cli.star_search import SearchOptions, StarSearch
 
 COLUMNS = (
     Column("model", "model"),
@@ -21,8 +21,8 @@ COLUMNS = (
 
 
 @command("starcli fuse --sources ckpts/*.safetensors -o fused.safetensors")
-def fuse(
-    search: Search,
+def fuse_command(
+    search: SearchOptions,
     common: Common,
     setup: Setup,
     training: Training,
@@ -33,7 +33,7 @@ def fuse(
         typer.Option(
             "--objective",
             help="sum, or normalised: divided by 1 + mu.",
-            autocompletion=words("sum", "normalised"),
+            autocompletion=words_of("sum", "normalised"),
             callback=one_of("objective", "sum", "normalised"),
         ),
     ] = "sum",
@@ -45,7 +45,7 @@ def fuse(
     statistics re-estimated: eval of a source's file uses its own.
     """  # fmt: skip
     with common.session(search.output) as (watch, results):
-        run = Run(search, setup, training, watch, mu, objective == "normalised")
+        run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
         for made in run.all("fused"):
             for row in made.compared(run.workspace, search, watch):
                 results.add("fuse", {**row, "statistics": "recalibrate"}, COLUMNS)

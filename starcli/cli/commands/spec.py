@@ -7,16 +7,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli.cli.bundles import Common, NetworkSetup
-from starcli.cli.command import command, help_asked, register
-from starcli.cli.help import page
+from starcli.cli.framework.command import command, help_asked, register
+from starcli.cli.framework.help import page
+from starcli.cli.framework.results import Column
+from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt
-from starcli.cli.output import Column
 from starcli.errors import StarcliError
 from starcli.runtime import stdout
 
 
-class Group(TyperGroup):
+class SpecCommands(TyperGroup):
     """The commands about specs."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -29,8 +29,8 @@ class Group(TyperGroup):
         return page(self, ctx, "starcli spec check my.yaml --arch resnet")
 
 
-app = typer.Typer(
-    cls=Group,
+spec_app = typer.Typer(
+    cls=SpecCommands,
     add_help_option=False,
     no_args_is_help=True,
     help="Permutation specs: which units of a network may change places. Show, check, derive, explain, compare them.",
@@ -64,7 +64,7 @@ DIFFERENCES = (Column("difference", "difference"),)
 
 
 @command("starcli spec list")
-def list_(common: Common) -> None:
+def spec_list_command(common: Common) -> None:
     """List the specs that come with the program."""
     from starcli.workspace.spec_report import list_rows
 
@@ -74,7 +74,7 @@ def list_(common: Common) -> None:
 
 
 @command("starcli spec show resnet > my.yaml")
-def show(
+def spec_show_command(
     common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")]
 ) -> None:
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
@@ -84,7 +84,7 @@ def show(
 
 
 @command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
-def check(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
+def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
 
     Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
@@ -100,7 +100,7 @@ def check(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None
 
 
 @command("starcli spec derive --arch torchvision:resnet18 --input 1,3,224,224 -o resnet18.yaml")
-def derive(
+def spec_derive_command(
     common: Common,
     setup: NetworkSetup,
     *,
@@ -140,7 +140,7 @@ def derive(
 
 
 @command("starcli spec explain --arch vit --data mnist")
-def explain(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
+def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
     from starcli.workspace.spec_report import SpecNetwork, explain_rows
 
@@ -155,7 +155,7 @@ def explain(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> No
 
 
 @command("starcli spec diff resnet derived.yaml --arch resnet")
-def diff(
+def spec_diff_command(
     common: Common,
     setup: NetworkSetup,
     *,
@@ -189,5 +189,14 @@ def _refuse_unproved(row: dict[str, Any], reasons: Mapping[str, str]) -> None:
         raise StarcliError("the spec is not proved", [f"{group}: {reason}" for group, reason in reasons.items()])
 
 
-for _function in (list_, show, check, derive, explain, diff):
-    register(app, _function)
+register(
+    spec_app,
+    {
+        "list": spec_list_command,
+        "show": spec_show_command,
+        "check": spec_check_command,
+        "derive": spec_derive_command,
+        "explain": spec_explain_command,
+        "diff": spec_diff_command,
+    },
+)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, NetworkSetup
-from starcli.cli.command import command
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
+from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt, OutputOpt
-from starcli.cli.output import Column
 from starcli.cli.outputs import fill
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 @command("starcli convert resnet.pth --arch resnet18-cifar --data cifar10 -o resnet.safetensors")
-def convert(
+def convert_command(
     model: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors file; - is stdin.")],
     output: OutputOpt,
     common: Common,

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from starcli.cli import tables
-from starcli.cli.tables import LOSS, SHARE, Column
+from starcli.cli.framework import tables
+from starcli.cli.framework.tables import LOSS, SHARE, Column
 from starcli.runtime import stdout
 
 SCHEMA = 1
@@ -71,7 +71,7 @@ class Results:
 
         console = Console(file=self._stream, highlight=False)
         for columns, rows in self._tables.values():
-            tables.show(console, columns, rows)
+            tables.show_table(console, columns, rows)
         self._tables.clear()
 
 

@@ -14,9 +14,9 @@ import yaml
 
 from starcli.errors import StarcliError
 
-MAX_CHARACTERS = 4 * 2**20
+LARGEST_YAML = 4 * 2**20
 MAX_EVENTS = 200_000
-MAX_DEPTH = 6
+DEEPEST_YAML = 6
 _TEMPLATE = re.compile(r"\{[A-Za-z0-9_+\-]{1,200}(?::[A-Za-z0-9_+\-]{1,200})?\}")
 _HIDE = str.maketrans("{:}", "\ue000\ue001\ue002")
 _SHOW = str.maketrans("\ue000\ue001\ue002", "{:}")
@@ -24,7 +24,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
-class Scalar:
+class YamlScalar:
     """A word or a quoted string, and its line (from 1)."""
 
     text: str
@@ -32,28 +32,28 @@ class Scalar:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class YamlList:
     """A list and the line where it begins."""
 
-    items: tuple["Value", ...]
+    items: tuple["YamlValue", ...]
     line: int
 
 
 @dataclass(frozen=True)
-class Map:
+class YamlMap:
     """A map, in order, and the line where it begins; no key stands twice."""
 
-    items: tuple[tuple[Scalar, "Value"], ...]
+    items: tuple[tuple[YamlScalar, "YamlValue"], ...]
     line: int
 
 
-Value = Scalar | Sequence | Map
+YamlValue = YamlScalar | YamlList | YamlMap
 
 
-def read_yaml(text: str, source: str) -> Value:
+def read_yaml(text: str, source: str) -> YamlValue:
     """The one document in `text`. StarcliError with `source` and the line where it is not plain YAML."""
-    if len(text) > MAX_CHARACTERS:
-        raise StarcliError(f"{source}: {len(text)} characters; a spec has at most {MAX_CHARACTERS}")
+    if len(text) > LARGEST_YAML:
+        raise StarcliError(f"{source}: {len(text)} characters; a spec has at most {LARGEST_YAML}")
     if any(sign in text for sign in "\ue000\ue001\ue002"):
         raise StarcliError(f"{source}: private-use characters are not allowed")
     hidden = _TEMPLATE.sub(lambda found: found.group().translate(_HIDE), text)
@@ -64,7 +64,7 @@ def read_yaml(text: str, source: str) -> Value:
         mark = getattr(error, "problem_mark", None)
         place = f"{source}:{mark.line + 1}" if mark else source
         if (line := _line_too_deep(hidden)) is not None:  # the parser looks ahead, and has a limit of its own
-            raise StarcliError(f"{source}:{line}: nested deeper than {MAX_DEPTH}") from None
+            raise StarcliError(f"{source}:{line}: nested deeper than {DEEPEST_YAML}") from None
         words = str(getattr(error, "problem", None) or "characters that YAML does not allow").translate(_SHOW)
         # "*.weight" without quotes is an alias to YAML, and libyaml's words for it help nobody.
         hint = "; a name that begins with `*` stands in quotes" if mark and _is_alias(hidden, mark) else ""
@@ -77,7 +77,7 @@ def _line_too_deep(text: str) -> int | None:
     for line, words in enumerate(text.split("\n"), start=1):
         for sign in words:
             depth += (sign in "[{") - (sign in "]}")
-            if depth > MAX_DEPTH:
+            if depth > DEEPEST_YAML:
                 return line
     return None
 
@@ -110,7 +110,7 @@ class _Reader:
     def error(self, event: Any, message: str) -> StarcliError:
         return StarcliError(f"{self.source}:{event.start_mark.line + 1}: {message}")
 
-    def document(self) -> Value:
+    def document(self) -> YamlValue:
         self.next()
         event = self.next()
         if isinstance(event, yaml.StreamEndEvent):
@@ -122,26 +122,26 @@ class _Reader:
             raise self.error(event, "a second document; a spec is one")
         return value
 
-    def value(self, event: Any, depth: int) -> Value:
-        if depth > MAX_DEPTH:
-            raise self.error(event, f"nested deeper than {MAX_DEPTH}")
+    def value(self, event: Any, depth: int) -> YamlValue:
+        if depth > DEEPEST_YAML:
+            raise self.error(event, f"nested deeper than {DEEPEST_YAML}")
         line = event.start_mark.line + 1
         if isinstance(event, yaml.ScalarEvent):
-            return Scalar(event.value.translate(_SHOW), line)
+            return YamlScalar(event.value.translate(_SHOW), line)
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(event := self.next(), yaml.SequenceEndEvent):
                 items.append(self.value(event, depth + 1))
-            return Sequence(tuple(items), line)
+            return YamlList(tuple(items), line)
         return self.map(line, depth)
 
-    def map(self, line: int, depth: int) -> Map:
-        pairs: dict[str, tuple[Scalar, Value]] = {}
+    def map(self, line: int, depth: int) -> YamlMap:
+        pairs: dict[str, tuple[YamlScalar, YamlValue]] = {}
         while not isinstance(event := self.next(), yaml.MappingEndEvent):
             key = self.value(event, depth + 1)
-            if not isinstance(key, Scalar):
+            if not isinstance(key, YamlScalar):
                 raise self.error(event, "a key is a name")
             if key.text in pairs:
                 raise self.error(event, f"the key {key.text!r} stands twice, first in line {pairs[key.text][0].line}")
             pairs[key.text] = (key, self.value(self.next(), depth + 1))
-        return Map(tuple(pairs.values()), line)
+        return YamlMap(tuple(pairs.values()), line)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.bundles import Common, NetworkSetup
-from starcli.cli.command import command
-from starcli.cli.inputs import aligned_to_first, read_groups
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
+from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
-from starcli.cli.output import Column
 from starcli.cli.outputs import fill
+from starcli.cli.read_models import aligned_to_first, read_groups
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LARGEST = 1e38
 
 
 @command("starcli interpolate a.safetensors b.safetensors --t 0.25 0.5 0.75 -o 'mid-{t}.safetensors'")
-def interpolate(
+def interpolate_command(
     models: ModelsArg,
     output: OutputOpt,
     common: Common,

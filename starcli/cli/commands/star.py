@@ -1,9 +1,9 @@
 """starcli star"""
 
-from starcli.cli.bundles import Common, Setup, Training
-from starcli.cli.command import command
-from starcli.cli.output import LOSS, SHARE, Column
-from starcli.cli.starlight import Run, Search
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.option_groups import Common, Setup, Training
+from starcli.cli.star_search import SearchOptions, StarSearch
 
 COLUMNS = (
     Column("output", "star", "name"),
@@ -17,12 +17,12 @@ COLUMNS = (
 
 
 @command("starcli star --sources ckpts/[0-4].safetensors --held-out ckpts/[5-7].safetensors -o star.safetensors")
-def star(search: Search, common: Common, setup: Setup, training: Training) -> None:
+def star_command(search: SearchOptions, common: Common, setup: Setup, training: Training) -> None:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation.
 
     Each step draws a source and a t and lowers the loss at that point of the line; the sources are aligned to the star
     anew in each epoch. Settings are those of the sources unless a flag changes them. Held-out models are only measured.
     """
     with common.session(search.output) as (watch, results):
-        for made in Run(search, setup, training, watch).all("star"):
+        for made in StarSearch(search, setup, training, watch).all("star"):
             results.add("star", made.row(), COLUMNS)

@@ -10,12 +10,12 @@ from typing import TextIO, TypeVar
 
 import typer
 
-from starcli.cli import signals
+from starcli.cli.framework import signals
 from starcli.errors import StarcliError, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 
-T = TypeVar("T")
+_Result = TypeVar("_Result")
 
 WRONG_INPUT, WRONG_WORDS, OUR_BUG = 1, 2, 70
 
@@ -35,7 +35,7 @@ def show_traceback(value: bool) -> bool:
     return value
 
 
-def guard(run: Callable[[], T], *, last: bool = True) -> T:
+def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
     """What `run` returns; anything that it raises is said in one place and ends the program with its status.
 
     `last` is false where a command is still to follow, for which `--traceback` was said.

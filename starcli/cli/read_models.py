@@ -10,7 +10,7 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
-    from starcli.cli.bars import Bars
+    from starcli.cli.framework.progress_bars import Bars
     from starcli.runtime.progress import Progress
     from starcli.workspace.workspace import Workspace
 

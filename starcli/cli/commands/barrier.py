@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from starcli.cli.bundles import Common, Setup
-from starcli.cli.command import command
-from starcli.cli.inputs import TWO_WAYS, check_roles, need_several, note_data, note_what_moves, read_groups
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import LOSS, Column, Results
+from starcli.cli.option_groups import Common, Setup
 from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
-from starcli.cli.output import LOSS, Column, Results
 from starcli.cli.outputs import figure
+from starcli.cli.read_models import TWO_WAYS, check_roles, need_several, note_data, note_what_moves, read_groups
 from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ LOSSES = (
 
 
 @command("starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png")
-def barrier(
+def barrier_command(
     common: Common,
     setup: Setup,
     *,
@@ -98,7 +98,7 @@ def barrier(
     The 95% interval of a mean counts models, not pairs: mean ± t(df) × standard error by leaving out each model in
     turn, cut at 0, for independent, near normal models and a fixed star or first model; below 3 models there is none.
     """
-    given = Given(models or [], sources or [], held_out or [], star, aligned_sources)
+    given = BarrierModels(models or [], sources or [], held_out or [], star, aligned_sources)
     ask = given.question(all_pairs=all_pairs, align=align)
     paint = figure(plot, given.paths)
     if setup.precision == "bf16" and min(epsilon or [1.0]) < COARSEST:
@@ -114,11 +114,11 @@ def barrier(
         note_what_moves(workspace, align, watch)
         measure = Measure(workspace, align, restarts, seed, points, cast(Any, statistics), watch)
         tolerances = tuple(epsilon or (0.01, 0.05, 0.1, 0.2, 0.5))
-        ask(Show(measure, results, paint, tolerances, stamps(workspace)), *groups)
+        ask(BarrierResults(measure, results, paint, tolerances, stamps(workspace)), *groups)
 
 
 @dataclass(frozen=True)
-class Show:
+class BarrierResults:
     """How to measure, and where to show what comes out."""
 
     measure: "Measure"
@@ -147,7 +147,7 @@ class Show:
 
 
 @dataclass(frozen=True)
-class Given:
+class BarrierModels:
     """The models that the words name, and the question they ask."""
 
     models: list[Path]
@@ -203,7 +203,7 @@ class Given:
         return [*groups, aligned]
 
 
-def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
+def _to_each(show: BarrierResults, models: "Sequence[Checkpoint]") -> None:
     """From the first model to each of the others."""
     from starcli.barriers.cached import cached_lines
     from starcli.barriers.intervals import group_of
@@ -225,7 +225,7 @@ def _to_each(show: Show, models: "Sequence[Checkpoint]") -> None:
     show.paint(barrier_figure, {names[0]: found})
 
 
-def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
+def _all_pairs(show: BarrierResults, models: "Sequence[Checkpoint]") -> None:
     """Every pair, and the share of stars among the models."""
     from starcli.barriers.cached import cached_pairs
     from starcli.barriers.intervals import group_of
@@ -252,7 +252,7 @@ def _all_pairs(show: Show, models: "Sequence[Checkpoint]") -> None:
 
 
 def _star(
-    show: Show,
+    show: BarrierResults,
     star: "Sequence[Checkpoint]",
     sources: "Sequence[Checkpoint]",
     held_out: "Sequence[Checkpoint]",

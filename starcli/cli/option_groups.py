@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli import registry
-from starcli.cli import bars, boundary, output
-from starcli.cli.command import bundle
-from starcli.cli.options import a_device, names_of, one_of, words
+from starcli.cli.framework.command import bundle
+from starcli.cli.framework.errors import show_traceback
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.framework.results import Results
+from starcli.cli.options import a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
 from starcli.runtime import distributed
 
@@ -38,13 +40,13 @@ class Common:
     traceback: Annotated[
         bool,
         typer.Option(
-            "--traceback", help="Show where an error arose.", callback=boundary.show_traceback, is_eager=True,
+            "--traceback", help="Show where an error arose.", callback=show_traceback, is_eager=True,
             rich_help_panel=GENERAL,
         ),
     ] = False  # fmt: skip
 
     @contextlib.contextmanager
-    def session(self, to: Path | None = None) -> Iterator[tuple[bars.Bars, output.Results]]:
+    def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
         """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout.
 
         Under torchrun the ranks work together, and only the first one speaks.
@@ -52,8 +54,8 @@ class Common:
         with distributed.group():
             speaks = distributed.is_writer()
             to_stderr = to is not None and str(to) == "-"
-            results = output.Results(json_lines=self.json, to_stderr=to_stderr, silent=not speaks)
-            with bars.Bars(quiet=self.quiet or not speaks) as watch, results:
+            results = Results(json_lines=self.json, to_stderr=to_stderr, silent=not speaks)
+            with Bars(quiet=self.quiet or not speaks) as watch, results:
                 yield watch, results
 
 
@@ -134,7 +136,7 @@ class Setup:
             "--device",
             help="auto, cpu, cuda or mps.",
             rich_help_panel=GENERAL,
-            autocompletion=words("auto", "cpu", "cuda", "mps"),
+            autocompletion=words_of("auto", "cpu", "cuda", "mps"),
             callback=a_device,
         ),
     ] = "auto"
@@ -144,7 +146,7 @@ class Setup:
             "--precision",
             help="fp32, or bf16 for autocast.",
             rich_help_panel=GENERAL,
-            autocompletion=words("fp32", "bf16"),
+            autocompletion=words_of("fp32", "bf16"),
             callback=one_of("precision", "fp32", "bf16"),
         ),
     ] = "fp32"
@@ -193,7 +195,7 @@ class NetworkSetup(Setup):
             metavar="TYPE",
             help="float32, or int64 for tokens.",
             rich_help_panel=NETWORK,
-            autocompletion=words("float32", "int64"),
+            autocompletion=words_of("float32", "int64"),
             callback=one_of("type", "float32", "int64"),
         ),
     ] = None

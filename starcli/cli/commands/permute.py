@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, NetworkSetup
-from starcli.cli.command import command
-from starcli.cli.inputs import read_groups
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
+from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
-from starcli.cli.output import Column
 from starcli.cli.outputs import fill
+from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem
 
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 @command("starcli permute b.safetensors --by b.perm.safetensors -o b.aligned.safetensors")
-def permute(
+def permute_command(
     model: ModelArg,
     output: OutputOpt,
     common: Common,

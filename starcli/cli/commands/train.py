@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.bars import Bars
-from starcli.cli.bundles import Common, Setup, Training
-from starcli.cli.command import command
-from starcli.cli.inputs import note_data, spec_record
+from starcli.cli.framework.command import command
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
+from starcli.cli.option_groups import Common, Setup, Training
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
-from starcli.cli.output import LOSS, SHARE, Column
 from starcli.cli.outputs import fill
+from starcli.cli.read_models import note_data, spec_record
 from starcli.cli.values import seed_list
 from starcli.files.cache import hash_json
 from starcli.files.state import StateFile
@@ -40,7 +40,7 @@ STACK = "stack"
 
 
 @command("starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'")
-def train(
+def train_command(
     output: OutputOpt,
     common: Common,
     setup: Setup,
@@ -62,11 +62,11 @@ def train(
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
     from starcli.runtime import distributed
-    from starcli.training.recipe import DEFAULT, load
+    from starcli.training.recipe import DEFAULT, load_recipe
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import new_workspace
 
-    chosen = training.over(load(recipe or DEFAULT))
+    chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
     paths = fill(output, [{"seed": number} for number in numbers])
     workspace = new_workspace(setup.choices(chosen))
@@ -79,13 +79,13 @@ def train(
         settings = {**chosen.settings(), **how}
         plans = [plan_of(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
         jobs = [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]
-        work = Work(workspace, chosen, checkpoint_every, watch)
+        work = TrainingJobs(workspace, chosen, checkpoint_every, watch)
         for job in work.stacked(jobs) if stacked else work.each(jobs):
             results.add("train", row(str(job.path), job.finished), COLUMNS)
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingJobs:
     """How the networks of several seeds are trained."""
 
     workspace: "Workspace"

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.bars import Bars
-from starcli.cli.bundles import Common, NetworkSetup
-from starcli.cli.command import command
-from starcli.cli.inputs import note_what_moves, read_groups
+from starcli.cli.framework.command import command
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
+from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
-from starcli.cli.output import Column
 from starcli.cli.outputs import fill
+from starcli.cli.read_models import note_what_moves, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
 
@@ -38,8 +38,8 @@ COLUMNS = (
 
 
 @command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
-def align(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin.")],
+def align_command(
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align_command to; - is stdin.")],
     models: ModelsArg,
     output: OutputOpt,
     common: Common,
@@ -105,6 +105,7 @@ class _Work:
 
     @cached_property
     def found(self) -> "Aligned":
+
         from starcli.alignment.align import align
 
         began = time.monotonic()

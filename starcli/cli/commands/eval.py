@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.bundles import Common, Setup
-from starcli.cli.command import command
-from starcli.cli.inputs import note_data, read_groups
-from starcli.cli.options import ModelsArg, one_of, words
-from starcli.cli.output import LOSS, SHARE, Column
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.option_groups import Common, Setup
+from starcli.cli.options import ModelsArg, one_of, words_of
+from starcli.cli.read_models import note_data, read_groups
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = (
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 @command("starcli eval ckpts/*.safetensors --split test")
-def eval_(
+def eval_command(
     models: ModelsArg,
     common: Common,
     setup: Setup,
@@ -35,7 +35,7 @@ def eval_(
         typer.Option(
             "--split",
             help="train, validation or test.",
-            autocompletion=words(*SPLITS),
+            autocompletion=words_of(*SPLITS),
             callback=one_of("split", *SPLITS),
         ),
     ] = "test",
