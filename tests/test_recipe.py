@@ -56,8 +56,8 @@ def test_published_facts():
 
 def test_listing_needs_no_torch():
     code = (
-        "import sys; from starcli.recipes.shipped import shipped_recipes; from starcli.training.recipe import load_recipe;"
-        "load_recipe(list(shipped_recipes())[0])"
+        "import sys; from starcli.recipes.shipped import shipped_recipes;"
+        "from starcli.training.recipe import load_recipe; load_recipe(list(shipped_recipes())[0])"
     )
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
