@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_here
+from support.program import ROOT, run_here
 
 from starcli.data.digits import FILE as DIGITS
 

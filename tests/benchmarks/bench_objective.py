@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from rows import Row, parser, save, show
+from support.training import small
 from torch import Tensor
-from training_support import small
 
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.barriers.line import measure_line

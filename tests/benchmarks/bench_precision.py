@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from rows import Row, parser, save, show
-from training_support import Small, small
+from support.training import Small, small
 
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.barriers.line import measure_line

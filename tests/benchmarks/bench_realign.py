@@ -15,7 +15,7 @@ import torch
 from bench_matching import NETWORKS, train
 from bench_star import random_workspace
 from rows import Row, parser, save, seconds, show
-from training_support import Stopping
+from support.training import Stopping
 
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork

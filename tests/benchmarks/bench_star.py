@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from bench_matching import train as train_briefly
 from rows import Row, compare, parser, save, show
-from training_support import Small, Stopping, small
+from support.training import Small, Stopping, small
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 from rows import Row, compare, parser, save, seconds, show
-from training_support import Small, small
+from support.training import Small, small
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation

@@ -1,0 +1,128 @@
+"""starcli spec: list, show, check, derive, explain, diff."""
+
+import json
+
+import pytest
+from support.program import run_here
+
+from starcli.symmetry.archspec.library import shipped_specs, spec_dir
+from starcli.symmetry.archspec.spec import parse
+
+KEYS = {
+    "arch", "groups", "tensors", "parameters", "log10_symmetries", "movable", "frozen", "worst_difference", "proved",
+    "undecided",
+}  # fmt: skip
+MLP = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=5", "input_size=6")
+
+
+def test_list_and_show():
+    names = [row["name"] for row in run_here("spec", "list").rows]
+    assert names == shipped_specs()
+    for name in ("mlp", "vit"):
+        ran = run_here("spec", "show", name)
+        assert ran.status == 0
+        assert ran.out == (spec_dir() / f"{name}.yaml").read_text()
+
+
+def test_show_of_a_checkpoint_reads_back(solutions, place):
+    (place / "shown.yaml").write_text(run_here("spec", "show", solutions[0]).out)
+    network = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--input", "1,64")
+    assert run_here("spec", "diff", "shown.yaml", solutions[0], *network).status == 0
+
+
+def test_check():
+    [row] = run_here("spec", "check", *MLP).rows
+    assert set(row) >= KEYS
+    assert row["proved"] is True
+    assert row["undecided"] == []
+    assert row["worst_difference"] < 1e-9
+    assert row["log10_symmetries"] == pytest.approx(2 * 2.0791812460476247)  # (5!)^2
+    assert set(row["frozen"][0]) == {"tensor", "axis", "reason"}
+
+
+def test_check_names_what_is_wrong(place):
+    (place / "w.yaml").write_text(
+        run_here("spec", "show", "mlp").out.replace('["unit.{l+1}", "unit.{l}"]', '["unit.{l+1}"]')
+    )
+    ran = run_here("spec", "check", "w.yaml", *MLP)
+    assert ran.status == 1
+    assert ran.rows[0]["proved"] is False
+    assert "unit.0" in ran.err
+    assert "not proved" in ran.err
+
+
+def test_derive_check_diff(place):
+    ran = run_here("spec", "derive", *MLP, "-o", "d.yaml")
+    assert ran.status == 0, ran.err
+    [row] = ran.rows
+    assert set(row) >= KEYS
+    assert row["output"] == "d.yaml"
+    [checked] = run_here("spec", "check", "d.yaml", *MLP).rows
+    assert checked["sha256"] == row["sha256"]
+    assert run_here("spec", "diff", "mlp", "d.yaml", *MLP).out == ""
+    assert run_here("spec", "derive", *MLP, "-o", "d.yaml").status == 1
+    assert run_here("spec", "derive", *MLP, "-o", "d.yaml", "--force").status == 0
+
+
+def test_derive_to_stdout():
+    ran = run_here("spec", "derive", *MLP, "-o", "-")
+    parse(ran.out)
+    assert json.loads(ran.err)["type"] == "spec_derive"
+
+
+def test_diff_says_what_differs(place):
+    text = "format: 1\ntensors:\n  fc1.*: [a]\n  bn{i}.*: [a]\n  hidden_layers.{l}.0.weight: [_, a]\n"
+    (place / "less.yaml").write_text(
+        text + "  hidden_layers.{l}.0.bias: []\n  hidden_layers.{l}.1.*: []\n  fc2.*: []\n"
+    )
+    ran = run_here("spec", "diff", "mlp", "less.yaml", *MLP)
+    assert ran.status == 1
+    assert ran.rows
+    assert all({"first", "second", "difference"} <= set(row) for row in ran.rows)
+
+
+def test_explain(solutions):
+    rows = run_here("spec", "explain", solutions[0]).rows
+    groups = [row for row in rows if row["type"] == "group"]
+    assert [(row["group"], row["size"], row["verdict"]) for row in groups] == [
+        ("unit.0", 12, "proved"), ("unit.1", 12, "proved"),
+    ]  # fmt: skip
+    fixed = {(row["tensor"], row["axis"]): row["reason"] for row in rows if row["type"] == "frozen"}
+    assert "input" in fixed["fc1.weight", 1]
+    assert "output" in fixed["fc2.weight", 0]
+
+
+def test_a_network_of_ones_own(place):
+    (place / "mine.py").write_text(
+        "from torch import nn\n"
+        "def build(width=3):\n"
+        "    return nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Linear(width, 2))\n"
+    )
+    words = ("--arch", "mine:build", "--arch-arg", "width=6", "--input", "1,4")
+    [row] = run_here("spec", "derive", *words, "-o", "mine.yaml").rows
+    assert row["groups"] == 1
+    assert row["log10_symmetries"] == pytest.approx(2.857332496431268)  # 6!
+    assert run_here("spec", "check", "mine.yaml", *words).rows[0]["proved"]
+
+
+def test_a_type_of_inputs_that_there_is_not_is_a_wrong_word():
+    ran = run_here("spec", "derive", *MLP, "--input-dtype", "complex")
+    assert ran.status == 2
+    assert "--input-dtype" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check", "nothing.yaml", *MLP], "nothing.yaml"),
+        (["derive", "--arch", "no_such_module:build", "--input", "1,3"], "no_such_module"),
+        (["derive", "--arch", "torchvision:resnet19"], "resnet18"),
+        (["derive", "--arch", "mine:build"], "--input"),
+        (["derive", *MLP, "-o", "no/where.yaml"], "mkdir"),
+    ],
+)
+def test_wrong_words(words, message):
+    ran = run_here("spec", *words)
+    assert ran.status == 1
+    assert message in ran.err
+    assert "Traceback" not in ran.err

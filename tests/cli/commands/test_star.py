@@ -1,0 +1,204 @@
+"""starcli star and fuse: what they write, inherit, log, keep and show."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from support.program import run_here
+
+from starcli.checkpoints.checkpoint import read_metadata
+from starcli.checkpoints.hashes import file_sha256
+from starcli.cli.star_search import StarSearch
+
+
+def test_the_star_says_what_it_was_made_from(star, solutions):
+    _, metadata = read_metadata(star)
+    assert metadata.kind == "star"
+    assert metadata.statistics == "recalibrated"
+    assert [read_metadata(solutions[n])[1].weights_sha256 for n in range(3)] == metadata.parents
+    assert {ancestor.name for ancestor in metadata.ancestors} == {f"{n}.safetensors" for n in range(3)}
+    assert metadata.recipe["epochs"] == 3  # the sources' own
+    assert metadata.recipe["star"]["method"] == "weight"
+
+
+def test_permuted_sources_are_kept_with_the_same_function(star, solutions):
+    kept = sorted((star.parent / "aligned").iterdir())
+    assert [path.name for path in kept] == ["0.safetensors", "1.safetensors", "2.safetensors"]
+    [own] = run_here("eval", solutions[1]).rows
+    [permuted] = run_here("eval", kept[1]).rows
+    assert permuted["nll"] == pytest.approx(own["nll"], abs=1e-6)
+    assert sorted(load_file(kept[1])["fc1.bias"].tolist()) == sorted(load_file(solutions[1])["fc1.bias"].tolist())
+    aligned = read_metadata(kept[1])[1].aligned_to
+    assert aligned is not None
+    assert aligned.reference == read_metadata(star)[1].weights_sha256
+
+
+def test_seeds_epochs_and_the_log(solutions, place):
+    words = ("star", "--sources", *solutions.some(0, 1), "--held-out", solutions[3], "--eval-every", 1)
+    ran = run_here(*words, "--epochs", 2, "--seeds", "0-1", "-o", "s{seed}.safetensors")
+    assert ran.status == 0, ran.err
+    assert [(row["seed"], row["sources"], row["alignment"]) for row in ran.rows] == [
+        (0, 2, "weight, 1 restart"), (1, 2, "weight, 1 restart"),
+    ]  # fmt: skip
+    rows = [json.loads(line) for line in (place / "s0.metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert {"loss", "moved", "held_out"} <= set(rows[0])
+    again = run_here(*words, "--epochs", 2, "--seeds", "0-1", "-o", "s{seed}.safetensors")
+    assert again.out == ran.out
+
+
+def test_sources_from_elsewhere_record_no_recipe_and_a_note_says_so(solutions):
+    network = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--data", "digits", "--limit", 300)
+    for number in (0, 1):
+        run_here("convert", solutions[number], "--plain", "-o", f"plain{number}.safetensors")
+        run_here("convert", f"plain{number}.safetensors", *network, "-o", f"{number}.safetensors")
+    ran = run_here("star", "--sources", "0.safetensors", "1.safetensors", "--epochs", 1, "-o", "star.safetensors")
+    assert ran.status == 0, ran.err
+    assert "do not say how they were trained: the default recipe is used" in ran.err
+
+
+def test_measuring_held_out_models_changes_no_weight(solutions, place):
+    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 1)
+    run_here(*words, "-o", "plain.safetensors")
+    run_here(*words, "--held-out", solutions[3], "--eval-every", 1, "-o", "watched.safetensors")
+    hashes = {read_metadata(place / f"{name}.safetensors")[1].weights_sha256 for name in ("plain", "watched")}
+    assert len(hashes) == 1
+
+
+def test_each_setting_counts(solutions, place):
+    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 1, "-o", "x.safetensors")
+    assert run_here(*words).status == 0
+    for more, expected in (
+        (("--sampling", "beta"), "star sampling: uniform there, beta asked for"),
+        (("--realign-every", "never"), "star realign_every"),
+        (("--align", "none"), "star method"),
+        (("--init", solutions[2]), "star init"),
+    ):
+        ran = run_here(*words, *more)
+        assert ran.status == 1
+        assert expected in ran.err
+    ran = run_here("star", "--sources", *solutions.some(0, 2), "--epochs", 1, "-o", "x.safetensors")
+    assert "made from: 0.safetensors, 1.safetensors there, 0.safetensors, 2.safetensors asked for" in ran.err
+
+
+def test_sources_trained_differently_need_a_recipe(solutions, place):
+    network = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--limit", 300, "--val-fraction", 0.2)
+    run_here("train", *network, "--epochs", 1, "-o", "short.safetensors")
+    words = ("star", "--sources", solutions[1], "short.safetensors", "-o", "s.safetensors")
+    ran = run_here(*words)
+    assert ran.status == 1
+    assert "epochs" in ran.err
+    assert "--recipe" in ran.err
+    assert run_here(*words, "--recipe", "default", "--epochs", 1).status == 0
+
+
+def test_fuse(solutions, place):
+    words = ("fuse", "--sources", *solutions.some(0, 1), "--epochs", 2, "-o", "f.safetensors")
+    ran = run_here(*words)
+    assert ran.status == 0, ran.err
+    assert read_metadata(place / "f.safetensors")[1].kind == "fused"
+    test = [row for row in ran.rows if row["split"] == "test"]
+    assert [row["model"] for row in test] == ["fused", "source", "source", "best_source", "ensemble", "aligned_mean"]
+    validation = [row for row in ran.rows if row["split"] == "validation"]
+    best = min((row for row in validation if row["model"] == "source"), key=lambda row: row["loss"])
+    chosen = next(row for row in validation if row["model"] == "best_source")
+    assert (chosen["name"], chosen["selected_on"]) == (best["name"], "validation")
+    assert all({"model", "split", "accuracy", "loss"} <= set(row) for row in ran.rows)
+    used = {row["model"]: row["weights"] for row in ran.rows}
+    assert len(used["ensemble"]) == 2
+    assert used["aligned_mean"] == used["ensemble"]
+    assert used["best_source"][0] in used["ensemble"]
+    assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
+    assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
+    assert run_here(*words).out == ran.out
+
+
+def test_bma(solutions, star, place):
+    words = ("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 4, "--repeats", 2)
+    ran = run_here(*words, "--plot", "b.png")
+    assert ran.status == 0, ran.err
+    found = [(row["posterior"], row["samples"]) for row in ran.rows]
+    expected = [("single", 1), *(("star", k) for k in (2, 3, 4)), *(("ensemble", k) for k in (2, 3))]
+    assert sorted(found) == sorted(expected)
+    metrics = {"errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc"}
+    for row in ran.rows:
+        assert metrics | {f"{name}_std" for name in metrics} <= set(row)
+    assert (place / "b.png").exists()
+    assert run_here(*words).out == ran.out
+
+
+def test_a_star_on_stdout(solutions):
+    ran = run_here("star", "--sources", *solutions.some(0, 1), "--epochs", 1, "-o", "-")
+    assert ran.status == 0, ran.err
+    assert '"type": "star"' in ran.err
+    [row] = run_here("eval", "-", stdin=ran.stdout).rows
+    assert row["model"] == "stdin"
+
+
+def _copied(path, target):
+    target.parent.mkdir(exist_ok=True)
+    shutil.copy(path, target)
+    return target
+
+
+def _refused(words, place, *expected):
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(StarSearch, "_search", lambda *_: pytest.fail("searched"))
+        ran = run_here("star", *words, "--epochs", 1)
+    assert ran.status == 1, ran.err
+    assert all(word in ran.err for word in expected), ran.err
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+def test_nothing_that_is_read_is_written_over(solutions, place):
+    sources = ("--sources", *solutions.some(0, 1))
+    held_out = _copied(solutions[3], place / "held" / "0.safetensors")
+    for more in (("--held-out", held_out, "--force"), ("--init", held_out, "--force")):
+        _refused((*sources, *more, "--aligned-sources", "held", "-o", "s.safetensors"), place, "is an input")
+    _refused((*sources, "--init", held_out, "-o", held_out, "--force"), place, "is an input")
+    _refused((*sources, "--init", held_out, "-o", "held/./0.safetensors", "--force"), place, "is an input")
+    own = [_copied(solutions[n], place / "own" / f"{n}.safetensors") for n in (0, 1)]
+    _refused(("--sources", *own, "--aligned-sources", "own", "-o", "s.safetensors", "--force"), place, "is an input")
+
+
+def test_where_aligned_sources_cannot_go_is_said_before_the_search(solutions, place):
+    (place / "file").write_text("")
+    sources = ("--sources", *solutions.some(0, 1))
+    _refused((*sources, "--aligned-sources", "file", "-o", "s.safetensors"), place, "file: is no directory")
+    _refused((*sources, "--aligned-sources", "file/below", "-o", "s.safetensors"), place, "file: is no directory")
+    _refused((*sources, "--aligned-sources", "kept", "-o", "-"), place, "needs the star in a file")
+    _refused((*sources, "--aligned-sources", ".", "-o", "0.safetensors"), place, "is an output")
+
+
+def test_what_lies_among_aligned_sources_is_not_written_over_unless_forced(solutions, place):
+    other = _copied(solutions[4], place / "kept" / "0.safetensors")
+    words = ("--sources", *solutions.some(0, 1), "--aligned-sources", "kept", "-o", "s.safetensors")
+    _refused(words, place, "kept/0.safetensors: exists", "--force")
+    assert run_here("star", *words, "--epochs", 1, "--force").status == 0
+    kept = {path.name: path.read_bytes() for path in (place / "kept").iterdir()}
+    assert kept.keys() == {"0.safetensors", "1.safetensors"}
+    assert kept["0.safetensors"] != solutions[4].read_bytes()
+    (place / "s.safetensors").unlink()  # as a run killed before its last write leaves it
+    other.unlink()
+    assert run_here("star", *words, "--epochs", 1).status == 0
+    assert {path.name: path.read_bytes() for path in (place / "kept").iterdir()} == kept
+    (place / "s.safetensors").unlink()
+    _refused((*words, "--seed", 5), place, "made otherwise", "aligned_by run")
+
+
+def test_sources_of_one_name_are_kept_under_several(solutions, place):
+    sources = [_copied(solutions[n], place / f"{n}" / "model.safetensors") for n in (0, 1)]
+    words = ("--sources", *sources, "--aligned-sources", "kept", "--epochs", 1)
+    assert run_here("star", *words, "-o", "s.safetensors").status == 0
+    assert {path.name for path in (place / "kept").iterdir()} == {"0-model.safetensors", "1-model.safetensors"}
+    judged = ("--star", "s.safetensors", "--sources", *sources, "--held-out", solutions[3], "--points", 3)
+    ran = run_here("barrier", *judged, "--aligned-sources", "kept", "--align", "weight")
+    assert ran.status == 0, ran.err
+    for seed in (0, 1):
+        (place / f"s{seed}").mkdir()
+    assert run_here("star", *words, "--seeds", "0-1", "-o", "s{seed}/star.safetensors").status == 0
+    kept = {str(path.relative_to(place)) for path in (place / "kept").glob("*/*")}
+    assert kept == {f"kept/{a}-star/{b}-model.safetensors" for a in (0, 1) for b in (0, 1)}

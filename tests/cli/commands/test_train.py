@@ -1,0 +1,181 @@
+"""starcli train: what it writes and shows, what it skips, what it refuses, and that seeds do not disturb each other."""
+
+import contextlib
+import json
+
+import pytest
+from safetensors.torch import load_file
+from support.program import TRAIN, run_here
+
+from starcli.checkpoints.checkpoint import read_metadata
+
+KEYS = {"schema", "type", "output", "seed", "arch", "data", "train", "validation", "test"}
+
+
+def test_rows_and_files(place):
+    ran = run_here("train", *TRAIN, "--val-fraction", 0.2, "--seeds", "0,2", "-o", "{seed}.safetensors")
+    assert ran.status == 0
+    assert ran.err == ""
+    assert [row["seed"] for row in ran.rows] == [0, 2]
+    for row in ran.rows:
+        assert set(row) == KEYS
+        assert (row["schema"], row["type"], row["arch"], row["data"]) == (1, "train", "mlp", "digits")
+        for split in ("train", "validation", "test"):
+            assert set(row[split]) == {"loss", "accuracy"}
+            assert 0 <= row[split]["accuracy"] <= 1
+    names = {path.name for path in place.iterdir()}
+    assert names == {f"{seed}{end}" for seed in (0, 2) for end in (".safetensors", ".metrics.jsonl")}
+
+
+def test_the_checkpoint_says_everything(solutions):
+    _, metadata = read_metadata(solutions[1])
+    assert metadata.kind == "model"
+    assert metadata.architecture.name == "mlp"
+    assert metadata.architecture.arguments["hidden_dim"] == 12
+    assert metadata.data.name == "digits"
+    assert metadata.data.val_fraction == 0.2
+    assert metadata.recipe["epochs"] == 3
+    assert metadata.seed == 1
+    assert metadata.spec.proof["proved"]
+    assert metadata.run_id
+    assert metadata.parents == []
+
+
+def test_the_log_has_a_row_an_epoch(solutions):
+    rows = [json.loads(line) for line in (solutions.directory / "0.metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert {"loss", "accuracy", "validation_loss"} <= set(rows[0])
+
+
+def test_a_seed_gives_the_same_bytes_whichever_run_beside_it(place, solutions):
+    run_here("train", *TRAIN, "--val-fraction", 0.2, "--seed", 3, "-o", "alone.safetensors")
+    assert (place / "alone.safetensors").read_bytes() == solutions[3].read_bytes()
+
+
+def test_the_same_line_again_skips_and_shows_the_same(place):
+    words = ("train", *TRAIN, "--seeds", "0-1", "-o", "{seed}.safetensors")
+    first = run_here(*words)
+    before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
+    second = run_here(*words)
+    assert second.status == 0
+    assert second.out == first.out
+    assert second.err.count("finished already") == 2
+    assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before
+
+
+def test_other_settings_say_what_differs(place):
+    words = ("train", "--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=9", "--limit", 100, "-o", "x.safetensors")
+    assert run_here(*words, "--epochs", 1).status == 0
+    content = (place / "x.safetensors").read_bytes()
+    for more, expected in (
+        (("--epochs", 2), "epochs: 1 there, 2 asked for"),
+        (("--epochs", 1, "--seed", 4), "seed: 0 there, 4 asked for"),
+        (("--epochs", 1, "--lr", 0.2), "lr: 0.1 there, 0.2 asked for"),
+        (("--epochs", 1, "--val-fraction", 0.3), "data val_fraction: 0.0 there, 0.3 asked for"),
+    ):
+        ran = run_here(*words, *more)
+        assert ran.status == 1
+        assert expected in ran.err
+        assert "--force" in ran.err
+    assert (place / "x.safetensors").read_bytes() == content
+    assert run_here(*words, "--epochs", 2, "--force").status == 0
+    assert (place / "x.safetensors").read_bytes() != content
+
+
+def test_all_outputs_are_looked_at_before_any_work(place):
+    (place / "1.safetensors").write_text("in the way")
+    ran = run_here("train", *TRAIN, "--seeds", "0-1", "-o", "{seed}.safetensors")
+    assert ran.status == 1
+    assert [path.name for path in place.iterdir()] == ["1.safetensors"]
+
+
+def test_a_recipe_and_flags(place):
+    (place / "mine.yaml").write_text("arch: mlp\narch_args: {depth: 1, hidden_dim: 7}\nepochs: 1\nlr: 0.05\n")
+    ran = run_here("train", "--recipe", "mine.yaml", "--lr", 0.01, "--limit", 100, "-o", "x.safetensors")
+    assert ran.status == 0, ran.err
+    _, metadata = read_metadata(place / "x.safetensors")
+    assert metadata.recipe["lr"] == 0.01
+    assert metadata.recipe["epochs"] == 1
+    assert load_file("x.safetensors")["fc1.weight"].shape == (7, 64)
+
+
+def test_resnet_on_the_digits_by_default(place):
+    ran = run_here(
+        "train", "--arch", "resnet", "--arch-arg", "width=4", "--epochs", 1, "--limit", 100, "-o", "r.safetensors"
+    )
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["data"] == "digits"
+
+
+def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
+    from starcli.training.run import TrainingRun
+
+    original, calls = TrainingRun._end_epoch, []
+
+    def stop_after_one(self):
+        original(self)
+        calls.append(1)
+        if len(calls) == 2:
+            self.progress.stop_signal = 2  # as the handler of a signal does
+
+    words = ("train", *TRAIN, "--val-fraction", 0.2, "--seed", 2, "-o", "2.safetensors")
+    monkeypatch.setattr(TrainingRun, "_end_epoch", stop_after_one)
+    ran = run_here(*words)
+    assert ran.status == 130
+    assert "interrupted" in ran.err
+    assert not (place / "2.safetensors").exists()
+    assert (place / "2.safetensors.state").exists()
+    with (place / "2.metrics.jsonl").open("a") as log:  # what a kill between the log and the state leaves
+        log.write('{"epoch": 3, "loss": 99}\n{"epo')
+    other = run_here(*words[:-2], "--lr", 0.3, "-o", "2.safetensors")
+    assert other.status == 1
+    assert "other settings" in other.err
+    assert "lr: 0.1 there, 0.3 asked for" in other.err
+    monkeypatch.setattr(TrainingRun, "_end_epoch", original)
+    assert run_here(*words).status == 0
+    assert (place / "2.safetensors").read_bytes() == solutions[2].read_bytes()
+    assert (place / "2.metrics.jsonl").read_bytes() == (solutions.directory / "2.metrics.jsonl").read_bytes()
+    assert {path.name for path in place.iterdir()} == {"2.safetensors", "2.metrics.jsonl"}
+
+
+def test_a_second_process_is_told_who_writes(place):
+    from starcli.files.lock import lock
+
+    with lock(place / "x.safetensors"):
+        ran = run_here("train", *TRAIN, "-o", "x.safetensors")
+    assert ran.status == 1
+    assert "is being written by process" in ran.err
+
+
+def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
+    from starcli.cli.job import Job
+    from starcli.training.stacked import Stack
+
+    (place / "whole").mkdir()
+    words = ("train", *TRAIN, "--stacked", "--checkpoint-every", 0)
+    assert run_here(*words, "--seed", 1, "-o", "1.safetensors").status == 0  # done before, and no part of the stack
+    assert run_here(*words, "--seeds", "0,2-3", "-o", "whole/{seed}.safetensors").status == 0
+    write, written = Job.write, []
+
+    def killed(job, *tensors, **facts):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(job.path.name)
+        write(job, *tensors, **facts)
+
+    monkeypatch.setattr(Job, "write", killed)
+    words = (*words, "--seeds", "0-3", "-o", "{seed}.safetensors")
+    with contextlib.suppress(KeyboardInterrupt):
+        assert run_here(*words).status != 0
+    assert {"0.safetensors.state", "2.safetensors", "3.safetensors"} <= {path.name for path in place.iterdir()}
+    monkeypatch.setattr(
+        Job, "write", lambda job, *tensors, **facts: (written.append(job.path.name), write(job, *tensors, **facts))
+    )
+    monkeypatch.setattr(Stack, "step", lambda *_: pytest.fail("trained again"))
+    ran = run_here(*words)
+    assert ran.status == 0, ran.err
+    assert written == ["2.safetensors", "3.safetensors", "0.safetensors"]
+    for number in (0, 2, 3):
+        for end in (".safetensors", ".metrics.jsonl"):
+            assert (place / f"{number}{end}").read_bytes() == (place / f"whole/{number}{end}").read_bytes()
+    assert not list(place.glob("*.state"))

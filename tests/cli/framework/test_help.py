@@ -1,0 +1,147 @@
+"""Every command has help with a worked example; nothing heavy is imported for it; mistyped words get suggestions."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+from support.program import ROOT, run_here, run_process
+
+COMMANDS = ["train", "align", "permute", "star", "interpolate", "barrier", "bma", "fuse", "eval", "inspect", "convert"]
+SPECS = ["list", "show", "check", "derive", "explain", "diff"]
+ALL = [(name,) for name in COMMANDS] + [("spec", name) for name in SPECS]
+
+
+def test_all_commands_are_listed():
+    listed = re.findall(r"^  ([a-z]+) ", run_here("--help").out.split("Commands")[1], flags=re.M)
+    assert listed == [*COMMANDS, "spec"]
+    assert re.findall(r"^  ([a-z]+) ", run_here("spec", "--help").out.split("Commands")[1], flags=re.M) == SPECS
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_has_usage_words_example_and_every_option(words):
+    ran = run_here(*words, "--help")
+    assert ran.status == 0
+    assert ran.err == ""
+    assert ran.out.startswith(f"Usage  starcli {' '.join(words)} ")
+    example = ran.out.split("Example\n")[1].splitlines()[0].strip()
+    assert example.startswith(f"starcli {' '.join(words)}")
+    for line in ran.out.splitlines():  # an option without a word of explanation helps nobody
+        if re.match(r"  -", line) and not re.search(r"\S  +\S", line.strip()):
+            assert re.match(r"^ {10,}\S", ran.out.splitlines()[ran.out.splitlines().index(line) + 1]), line
+    assert run_here(*words, "-h").out == ran.out
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_the_example_has_only_words_that_the_command_knows(words):
+    page = run_here(*words, "--help").out
+    example = shlex.split(page.split("Example\n")[1].splitlines()[0])
+    used = {word for word in example if word.startswith("-")}
+    assert used <= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", page.split("Example\n")[1].split("\n", 1)[1]))
+
+
+def test_help_imports_nothing_heavy_and_is_quick():
+    code = (
+        "import sys, time; sys.argv = ['starcli', 'star', '--help']\n"
+        "from starcli.cli.main import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'pydantic', 'yaml', 'matplotlib', 'rich'} & set(sys.modules)\n"
+        "print(sorted(heavy), time.process_time(), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    heavy, seconds = ran.stderr.rsplit(" ", 1)
+    assert heavy == "[]"
+    assert float(seconds) < 3  # no timing is asserted, only that nothing went wildly wrong; the target is 0.3
+
+
+def test_inspect_needs_no_torch(solutions):
+    code = (
+        f"import sys; sys.argv = ['starcli', 'inspect', {str(solutions[0])!r}, '--verify', '--lineage']\n"
+        "from starcli.cli.main import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ran.stderr.strip() == "False"
+
+
+def test_bare_program_and_version():
+    from starcli import __version__
+
+    assert "Commands" in run_here().out + run_here().err
+    assert run_here("--version").out == f"starcli {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], "train"),
+        (["spec", "chekc"], "check"),
+        (["train", "--sede", "3", "-o", "x"], "--seed"),
+        (["--vresion"], "--version"),
+        (["align", "a", "b", "-o", "c", "--method", "wieght"], "weight"),
+        (["barrier", "a", "b", "--align", "nnone"], "none"),
+        (["star", "--sources", "a", "b", "-o", "c", "--sampling", "unifrom"], "uniform"),
+        (["eval", "a", "--device", "cuad"], "cuda"),
+    ],
+)
+def test_mistyped_words_are_status_2_with_a_suggestion(words, expected):
+    ran = run_here(*words)
+    assert ran.status == 2
+    assert ran.out == ""
+    assert expected in ran.err.splitlines()[0]
+    assert ran.err.startswith("starcli: ")
+    assert "--help shows what there is" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "--arch", "resnte", "--data", "digits", "-o", "x.safetensors"], "resnet"),
+        (["train", "--arch", "mlp", "--data", "digist", "-o", "x.safetensors"], "digits"),
+        (["train", "--recipe", "quickstrat", "-o", "x.safetensors"], "quickstart"),
+        (["train", "--arch", "mlp", "--arch-arg", "hidden_dmi=3", "-o", "x.safetensors"], "hidden_dim"),
+        (["spec", "show", "resnte"], "resnet"),
+    ],
+)
+def test_mistyped_names_are_status_1_with_a_suggestion(words, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = run_here(*words)
+    assert ran.status == 1
+    assert ran.out == ""
+    assert expected in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("starcli tr", {"train"}),
+        ("starcli train --arch resnet", {"resnet", "resnet18", "resnet50", "resnet18-cifar"}),
+        ("starcli train --data dig", {"digits"}),
+        ("starcli align --method w", {"weight"}),
+        ("starcli train --recipe paper/vit", {"paper/vit-mnist"}),
+        ("starcli star --sam", {"--sampling"}),
+    ],
+)
+def test_completion(words, expected, monkeypatch, capsys):
+    from starcli.cli import main
+
+    monkeypatch.setenv("_STARCLI_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        main.main()
+    assert set(capsys.readouterr().out.split()) == expected
+
+
+def test_a_real_process_from_elsewhere(tmp_path):
+    began = time.monotonic()
+    ran = run_process("--version", cwd=tmp_path)
+    assert ran.status == 0
+    assert ran.out.startswith("starcli ")
+    assert time.monotonic() - began < 60
+    assert os.listdir(tmp_path) == []

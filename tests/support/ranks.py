@@ -1,0 +1,76 @@
+"""A rank of the tests: runs the lines of a JSON file one after the other and leaves what came of each.
+
+    torchrun --standalone --nproc-per-node 2 tests/support/ranks.py LINES.json OUT
+
+A line may begin with a word about what goes wrong: `!bug` and `!error` in a step of rank 1, `!kill` in its fourth step
+of the first attempt.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from support.program import run_here
+
+from starcli.alignment.matching.search import Detour
+from starcli.errors import StarcliError
+from starcli.runtime import distributed
+from starcli.training.run import TrainingRun
+from starcli.training.train import Plain
+
+
+@contextlib.contextmanager
+def trouble(word: str, notes: list[float]) -> Iterator[None]:
+    """Within it this rank fails as `word` says; `notes` gets the step from which each run goes, and
+    the weight of each detour of matching."""
+    step, resume, go = Plain.step, TrainingRun._resume, Detour.go
+
+    def failing(self: Plain, *arguments: Any) -> Any:
+        notes[0] += 1
+        if os.environ["RANK"] == "1":
+            if word == "!bug":
+                raise RuntimeError("wires crossed")
+            if word == "!error":
+                raise StarcliError("rank 1 has no data", ["look under the sofa"])
+            if word == "!kill" and notes[0] == 4 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, *arguments)
+
+    def resuming(self: TrainingRun) -> None:
+        resume(self)
+        notes.append(self.position.epoch * self.position.steps + self.position.step)
+
+    def going(self: Detour, *arguments: Any) -> Any:
+        notes.append(self.weight)
+        return go(self, *arguments)
+
+    with (
+        mock.patch.object(Plain, "step", failing),
+        mock.patch.object(TrainingRun, "_resume", resuming),
+        mock.patch.object(Detour, "go", going),
+    ):
+        yield
+
+
+def main() -> None:
+    """Run the lines and write `OUT.RANK.json`."""
+    lines, out = sys.argv[1:]
+    found = []
+    for words in json.loads(Path(lines).read_text()):
+        word = words.pop(0) if words[0].startswith("!") else ""
+        notes: list[float] = [0]
+        with trouble(word, notes):
+            ran = run_here(*words)
+        found.append([ran.status, ran.out, ran.err, notes[1:]])
+    Path(f"{out}.{os.environ['RANK']}.json").write_text(json.dumps(found))
+    distributed.end(0)  # as the program itself ends: a thread of gloo's may abort an interpreter that is taken down
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Small networks with hard structures: derived, proved, and counted by hand."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from support import networks as nets
+from torch import nn
+
+from starcli.symmetry.derive.derive import derive, derive_and_prove
+
+torch.set_num_threads(1)
+
+
+def log(*sizes: int) -> float:
+    return sum(math.lgamma(n + 1) for n in sizes) / math.log(10)
+
+
+IMAGE = (torch.rand(2, 2, 6, 6),)
+CASES = {
+    # stream; 2 key-value heads, 3 query heads and 4 value units in each (rotary positions fix the others); hidden
+    "llama": (nets.Llama, (torch.randint(0, 11, (2, 5)),), log(24, 2, 10) + 2 * log(3, 4)),
+    "cross-attention": (nets.CrossAttention, (torch.rand(2, 4, 5), torch.rand(2, 6, 7)), log(12, 10, 3) + 6 * log(4)),
+    "u-net": (nets.UNet, IMAGE, log(6, 8, 5, 7)),
+    "tied autoencoder": (nets.TiedAutoencoder, (torch.rand(3, 5),), log(9)),
+    "recurrent": (nets.Recurrent, (torch.rand(3, 4),), log(8)),
+    "group norm": (nets.GroupNormed, IMAGE, log(3) + 3 * log(4)),
+    "two branches": (nets.TwoBranches, (torch.rand(2, 2, 3, 3),), log(4, 7)),
+    "token mixing": (nets.Mixer, IMAGE, log(8, 6, 10)),
+    "gated": (nets.Gated, (torch.rand(3, 4),), log(7, 3)),
+    # a[g, i] stands at (i, g): group h of the second layer sees i in {2h, 2h+1} of both g. The input fixes g; the two h
+    # move, in each the two i of each g, and the four units that the second layer makes of them
+    "shuffled": (nets.Shuffled, (torch.rand(2, 4, 3, 3),), log(2) + 4 * log(2) + 2 * log(4)),
+    # the true count is 8!: an axis in shuffled order can only be written if the two parts are told apart
+    "shuffled once": (nets.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * log(4)),
+    "aggregated": (nets.Aggregated, (torch.rand(3, 4),), log(8, 5, 6)),
+    "lstm": (partial(nets.Layered, "LSTM", bidirectional=True), (torch.rand(2, 6, 3),), log(5, 4, 4, 4, 4)),
+    "gru": (partial(nets.Layered, "GRU"), (torch.rand(2, 6, 3),), log(5, 4, 4)),
+    # three heads, four units of queries and keys and four of values in each
+    "normalised sum": (nets.NormalisedSum, (torch.rand(2, 5, 4),), log(3) + 6 * log(4)),
+    "unfolded": (nets.Unfolded, IMAGE, 2 * log(6)),
+    "tables": (nets.Tables, (torch.rand(3, 4),), log(6)),
+    "retyped": (nets.Retyped, (torch.rand(3, 4),), 2 * log(6)),
+    "unnormalised": (nets.Unnormalised, (torch.rand(3, 4),), log(6) + 24 * log(7)),
+    "cached": (nets.Cached, (torch.rand(3, 4),), log(6)),
+    "folded": (nets.Folded, IMAGE, log(5)),
+    "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_derived_proved_and_counted(name):
+    make, example, expected = CASES[name]
+    torch.manual_seed(0)
+    derived = derive_and_prove(make(), example)
+    assert derived.proof is not None
+    assert derived.proof.proved, derived.proof
+    assert not derived.rejected
+    assert not derived.notes
+    assert derived.resolved.log10_symmetries() == pytest.approx(expected, abs=1e-9)
+
+
+def test_grouped_query_attention_is_written_by_groups_within_groups():
+    derived = derive(nets.Llama(), (torch.randint(0, 11, (2, 5)),))
+    axes, groups = derived.resolved.axes, derived.resolved.groups
+    assert len(axes["q.weight"][0].strip("()").split()) == 3  # key-value head, repeats, units
+    shared = axes["v.weight"][0].strip("()").split()[0]
+    assert axes["k.weight"][0].strip("()").split() == [shared, "4"]
+    assert groups[shared].size == 2
+    assert ("embed.weight", "head.weight") in derived.resolved.tied
+
+
+def test_an_unknown_operator_freezes_what_it_touches_and_names_the_source_line():
+    torch.manual_seed(0)
+    derived = derive_and_prove(nets.Unknown(), (torch.rand(3, 4),))
+    assert derived.proof is not None
+    assert derived.proof.proved
+    note = derived.notes[0]
+    assert note.startswith("no rule for fft")
+    assert "networks.py" in note
+    assert "torch.fft.rfft" in note
+    reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
+    assert reasons["first.weight", 0] == note
+    assert derived.resolved.log10_symmetries() == pytest.approx(log(7))
+
+
+def test_every_fixed_axis_has_a_reason():
+    derived = derive(nets.UNet(), IMAGE)
+    reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
+    assert reasons["first.weight", 1] == "an input of the network"
+    assert reasons["last.weight", 0] == "an output of the network"
+    assert "kernel" in reasons["down.weight", 2]
+    assert all(reasons.values())
+
+
+def test_the_network_is_left_as_it_was():
+    network = nets.UNet().train()
+    network.down.eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    derive_and_prove(network, IMAGE)
+    assert network.training
+    assert not network.down.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+class Silenced(nn.Module):
+    """Attention whose fused bias has its keys' part set to zero in place (Swin V2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(5, 12), nn.Linear(4, 3)
+
+    def forward(self, x):
+        bias = self.qkv.bias.clone()
+        bias[4:8].zero_()
+        q, k, v = nn.functional.linear(x, self.qkv.weight, bias).chunk(3, -1)
+        return self.out(torch.softmax(q @ k.transpose(-2, -1), -1) @ v)
+
+
+def test_zeros_written_into_a_view_fix_nothing():
+    derived = derive_and_prove(Silenced(), (torch.rand(2, 6, 5),))
+    assert derived.proof is not None
+    assert derived.proof.proved
+    assert not derived.notes
+    assert not derived.rejected
+    assert sorted(group.size for group in derived.resolved.groups.values()) == [4, 4]
+
+
+def test_what_a_network_keeps_of_its_weights_is_forgotten():
+    network = nets.Cached().eval()
+    x = torch.rand(3, 4)
+    before = network(x)
+    derive_and_prove(network, (x,))
+    assert network.kept is None
+    assert torch.equal(network(x), before)

@@ -1,0 +1,53 @@
+"""Derived specs as YAML that reads back as the same, in few lines; and against specs written by hand."""
+
+import pytest
+import torch
+from support import networks as nets
+from support.shipped import CASES, resolve, shrunk
+
+from starcli.models.build import build_network, complete_arguments
+from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.derive.derive import derive
+from starcli.symmetry.derive.to_yaml import fold, to_yaml
+
+torch.set_num_threads(1)
+
+
+def test_blocks_that_repeat_become_patterns():
+    lines = {f"layer.{i}.w": (f"inner.{i}", "stream") for i in range(12)}
+    assert fold(lines) == {"layer.{l}.w": ("inner.{l}", "stream")}
+
+
+def test_an_exception_keeps_a_literal_line():
+    lines = {f"layer.{i}.w": ("stem" if i == 0 else f"h.{i - 1}",) for i in range(4)}
+    assert fold(lines) == {"layer.0.w": ("stem",), "layer.{l}.w": ("h.{l-1}",)}
+
+
+def test_a_concatenation_that_grows_becomes_a_range():
+    lines = {f"dense.{i}.w": (" + ".join(["stem", *(f"new.{k}" for k in range(i))]),) for i in range(3, 9)}
+    assert fold(lines) == {"dense.{l}.w": ("stem + new.{0:l}",)}
+
+
+def test_what_follows_no_rule_stays_literal():
+    lines = {"a.0.w": ("x",), "a.1.w": ("y", "z"), "a.2.w": ()}
+    assert fold(lines) == lines
+
+
+@pytest.mark.parametrize("make", [nets.Llama, nets.UNet, nets.Shuffled, nets.GroupNormed])
+def test_yaml_reads_back_as_the_same(make):
+    example = (torch.randint(0, 11, (2, 5)),) if make is nets.Llama else (torch.rand(2, 2, 6, 6),)
+    example = (torch.rand(2, 4, 3, 3),) if make is nets.Shuffled else example
+    resolved = derive(make(), example).resolved
+    assert parse(to_yaml(resolved)).resolve(resolved.shapes, buffers=resolved.buffers) == resolved
+
+
+@pytest.mark.parametrize("label", CASES)
+def test_hand_written_and_derived_specs_describe_the_same_symmetries(label):
+    case = CASES[label]
+    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    network = build_network(case.name, **arguments)
+    network = shrunk(network, case.shrink) if case.shrink > 1 else network
+    derived = derive(network, (torch.rand(2, *case.input_shape),)).resolved
+    assert same_symmetries(resolve(case.name, arguments, network), derived) == []
+    assert parse(to_yaml(derived)).resolve(derived.shapes, buffers=derived.buffers) == derived

@@ -1,0 +1,169 @@
+"""Negative controls: involutions, and places whose effect cannot be shown."""
+
+import pytest
+import torch
+from support.proof import proof_of, resolve
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.proof.places import Swap, places
+
+
+class Auxiliary(nn.Module):
+    """A head that only train mode uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.aux = nn.Linear(4, 5), nn.Linear(5, 2), nn.Linear(5, 3)
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.body(x).relu()
+        return (self.head(x), self.out(self.aux(x))) if self.training else self.head(x)
+
+
+def test_branches_that_vanish_in_eval_mode_are_undecided() -> None:
+    text = """
+format: 1
+tensors:
+  body.*: [body]
+  head.weight: [_, body]
+  head.bias: []
+  aux.weight: [aux]
+  aux.bias: [aux]
+  out.weight: [_, aux]
+  out.bias: []
+"""
+    proof = proof_of(Auxiliary(), text, (torch.zeros(3, 4),))
+    assert proof.verdicts == {"body": "proved", "aux": "undecided"}
+    assert "aux.weight" in proof.reasons["aux"]
+    both = proof_of(Auxiliary(), text.replace("aux.weight: [aux]", "aux.weight: [aux, body]"), (torch.zeros(3, 4),))
+    assert both.undecided == ("aux", "body")
+    assert "aux.weight" in both.reasons["body"]
+
+
+NESTED = """
+format: 1
+groups:
+  heads: {size: 3}
+  units: {within: heads}
+tensors:
+  0.weight: [(heads units)]
+  0.bias: [(heads units)]
+  1.weight: [out, (heads units)]
+  1.bias: [out]
+"""
+
+
+def test_involutions_of_all_groups_commute() -> None:
+    network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
+    spec = resolve(network, NESTED)
+    index = Swap(spec, torch.Generator().manual_seed(0)).index
+    swap = Permutation(spec, {group: index[group].expand(spec.index_shape(group)) for group in spec.groups})
+    assert swap.compose(swap).is_identity()
+    assert swap.moving == {"heads", "units", "out"}
+    one = {
+        group: Permutation(spec, {**Permutation.identity(spec).index, group: swap.index[group]})
+        for group in spec.groups
+    }
+    for a in one.values():
+        for b in one.values():
+            assert a.compose(b).moved(b.compose(a)) == 0
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10**6])
+@pytest.mark.parametrize("group", ["heads", "units", "out"])
+def test_swaps_of_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch, piece: int, group: str) -> None:
+    monkeypatch.setattr("starcli.runtime.memory.PIECE", piece)
+    network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
+    spec, base = resolve(network, NESTED), dict(network.state_dict())
+    swap = Swap(spec, torch.Generator().manual_seed(0))
+    still = Permutation.identity(spec).index
+    moved = Permutation(spec, {**still, group: swap.index[group].expand(spec.index_shape(group))}).apply(base)
+    for place in places(spec)[group]:
+        halfway, whole = torch.zeros_like(base[place.tensor]), base[place.tensor]
+        for block in spec.blocks[place.tensor]:
+            only = place.sub_axes(block)
+            swap.halfway_(block, [only], whole, halfway)
+            found = torch.cat([each for (each,) in swap.apart(block, only, whole)])
+            torch.testing.assert_close(found, block.view(whole) - block.view(moved[place.tensor]), rtol=0, atol=0)
+        torch.testing.assert_close(halfway, (whole + moved[place.tensor]) / 2)
+
+
+def test_every_part_of_every_axis_is_a_place() -> None:
+    network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
+    found = places(resolve(network, NESTED))
+    assert {group: sorted((p.tensor, p.axis) for p in each) for group, each in found.items()} == {
+        "heads": [("0.bias", 0), ("0.weight", 0), ("1.weight", 1)],
+        "units": [("0.bias", 0), ("0.weight", 0), ("1.weight", 1)],
+        "out": [("1.bias", 0), ("1.weight", 0)],
+    }
+
+
+def test_a_chain_without_anything_nonlinear_is_decided() -> None:
+    # halfway swapped, a layer and the one that reads it would each hide the other
+    network = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 6, bias=False), nn.Linear(6, 3))
+    text = "format: 1\ntensors: {0.*: [a], 1.weight: [b, a], 2.weight: [_, b], 2.bias: []}"
+    assert proof_of(network, text, (torch.zeros(4, 4),)).proved
+
+
+class Twice(nn.Module):
+    """A layer used twice, or two names of one; under a checkpoint its gradient comes in parts."""
+
+    def __init__(self, checkpointed: bool) -> None:
+        super().__init__()
+        self.enter, self.first, self.leave = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.second = self.first
+        self.checkpointed = checkpointed
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.enter(x).tanh()
+        for layer in (self.first, self.second):
+            if self.checkpointed:
+                hidden = checkpoint(lambda h, layer=layer: layer(h).tanh(), hidden, use_reentrant=True)
+            else:
+                hidden = layer(hidden).tanh()
+        return self.leave(hidden)
+
+
+TWICE = """
+format: 1
+tensors:
+  enter.*: [h]
+  first.weight: [h, h]
+  first.bias: [h]
+  second.weight: [h, h]
+  second.bias: [h]
+  leave.weight: [_, h]
+  leave.bias: []
+"""
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradients_of_layers_that_are_used_twice(checkpointed: bool) -> None:
+    # the spec does not say that the two names are one tensor
+    assert proof_of(Twice(checkpointed), TWICE, (torch.zeros(4, 4),)).proved
+    wrong = TWICE.replace(".weight: [h, h]", ".weight: [h, _]")
+    assert proof_of(Twice(checkpointed), wrong, (torch.zeros(4, 4),)).failed == ("h",)
+
+
+class Expert(nn.Module):
+    """A layer that is run only where an example asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wanted = x[:, 0] > 0.5
+        y = x[:, :2].clone()
+        if wanted.any():
+            y[wanted] = y[wanted] + self.down(self.up(x[wanted]).tanh())
+        return y
+
+
+def test_what_one_example_skips_is_tried_on_the_others() -> None:
+    text = "format: 1\ntensors: {up.*: [h], down.weight: [_, h], down.bias: []}"
+    assert all(proof_of(Expert(), text, (torch.zeros(16, 3),), seed).proved for seed in range(6))

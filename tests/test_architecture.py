@@ -1,0 +1,102 @@
+"""The lines of the layout: who may import whom, who may write, and what `--help` may cost."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.program import ROOT
+
+import starcli
+
+PACKAGE = Path(starcli.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+HEAVY = {"torch", "torchvision", "numpy", "scipy", "pydantic", "matplotlib", "safetensors", "yaml"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere below `tree`, `from a import b` as both a and a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_level(tree: ast.Module) -> Iterator[str]:
+    """What importing the module imports: not what stands in functions or under TYPE_CHECKING."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imports(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_knows_its_framework(path: Path) -> None:
+    found = {name.split(".")[0] for name in imports(ast.parse(path.read_text()))}
+    if "cli" not in path.relative_to(PACKAGE).parts:
+        assert not found & {"typer", "rich", "click"}
+        assert not any(name.startswith("starcli.cli") for name in imports(ast.parse(path.read_text()))) or (
+            path.name == "__main__.py"
+        )
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").rglob("*.py")), ids=name_of)
+def test_commands_are_light_and_do_not_import_each_other(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    assert not {name.split(".")[0] for name in top_level(tree)} & HEAVY
+    commands = {p.stem for p in (PACKAGE / "cli").rglob("*.py") if "@command(" in p.read_text()}
+    if path.stem in commands:
+        others = {f"starcli.cli.commands.{command}" for command in commands - {path.stem}}
+        assert not others & set(imports(tree))
+
+
+WRITING = re.compile(r"\.write_(bytes|text)\(|\.open\(\s*['\"][wax]|open\([^)]*['\"][wax]b?\+?['\"]|\.mkdir\(")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_files_writes(path: Path) -> None:
+    if path.parent.name == "files":
+        return
+    assert not WRITING.search(path.read_text()), "writing belongs to starcli/files/"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"""
+import sys
+sys.argv = ["starcli", "barrier", "--help"]
+from starcli.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print("HEAVY", sorted(set(sys.modules) & {HEAVY!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="run outside a clone")
+def test_what_needs_posix_declares_it() -> None:
+    """Locks are flocks, from a module that there is on no other system."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    assert "Operating System :: POSIX" in declared
+
+
+@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="run outside a clone")
+def test_readme_has_the_two_lines_that_are_run() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert (
+        "\n    python3 -m venv .venv && . .venv/bin/activate && pip install . && bash examples/quickstart.sh\n"
+        in readme
+    )
+    assert "\n    pip install '.[test]' && pytest\n" in readme

@@ -1,0 +1,222 @@
+"""The data of a command beside those that its models record: the same, other ones, other splits, none at all."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from support.data import write_idx
+from support.program import run_here, run_process
+
+from starcli.checkpoints.checkpoint import read
+
+SMALL = ("--arch", "mlp", "--arch-arg", "hidden_dim=4", "--epochs", 1)
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    generator = np.random.default_rng(0)
+    for name, scale in (("a.npz", 1.0), ("b.npz", 3.0)):
+        inputs, labels = generator.normal(0, scale, (30, 5)).astype(np.float32), np.arange(30) % 3
+        np.savez(name, train_images=inputs, train_labels=labels, test_images=inputs[:12], test_labels=labels[:12])
+    return tmp_path
+
+
+@pytest.fixture
+def two(place):
+    assert run_here("train", *SMALL, "--data", "a.npz", "--seeds", "0-1", "-o", "{seed}.safetensors").status == 0
+    return [place / "0.safetensors", place / "1.safetensors"]
+
+
+def test_other_data_are_measured_on_with_a_note_and_the_models_own_normalisation(two):
+    own = run_here("eval", two[0], "--data", "a.npz")
+    other = run_here("eval", two[0], "--data", "b.npz")
+    assert own.status == other.status == 0
+    assert "not the data that 0.safetensors was trained on" in other.err
+    assert "not the data" not in own.err
+    data, tensors = np.load("b.npz"), read(two[0]).tensors
+    record = read(two[0]).metadata.data
+    inputs = (torch.from_numpy(data["test_images"]) / 255 - torch.tensor(record.mean)) / torch.tensor(record.std)
+    hidden = (inputs.float() @ tensors["fc1.weight"].T + tensors["fc1.bias"]).relu()
+    logits = hidden @ tensors["fc2.weight"].T + tensors["fc2.bias"]
+    expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data["test_labels"]))
+    assert other.rows[0]["nll"] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["star", "--sources", "0.safetensors", "1.safetensors", "--epochs", 1, "-o", "s.safetensors"],
+        ["align", "0.safetensors", "1.safetensors", "-o", "s.safetensors"],
+        ["interpolate", "0.safetensors", "1.safetensors", "--t", "0.5", "-o", "s.safetensors"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_nothing_is_written_of_models_and_other_data(two, place, words):
+    ran = run_here(*words, "--data", "b.npz")
+    assert ran.status == 1
+    assert "not the data that 0.safetensors was trained on" in ran.err
+    assert not (place / "s.safetensors").exists()
+
+
+def test_renaming_needs_no_data(two, place):
+    (place / "a.npz").unlink()
+    for words in (["align", *two], ["permute", two[0], "--random"], ["interpolate", *two, "--t", "0.5"]):
+        ran = run_here(*words, "-o", f"{words[0]}.safetensors")
+        assert ran.status == 0, ran.err
+        assert read(place / f"{words[0]}.safetensors").metadata.data == read(two[0]).metadata.data
+    assert "--data is needed" in run_here("eval", "align.safetensors").err or run_here("eval", two[0]).status == 1
+
+
+def test_a_validation_split_must_not_hold_what_a_model_was_trained_on(solutions):
+    leaking = run_here("eval", solutions[0], "--val-fraction", "0.5", "--split", "validation")
+    assert leaking.status == 1
+    assert "--val-fraction: 0.2 there, 0.5 here" in leaking.err
+    assert run_here("eval", solutions[0], "--val-fraction", "0.2", "--split", "validation").status == 0
+    assert run_here("eval", solutions[0], "--val-fraction", "0").status == 0
+
+
+def test_weights_that_were_changed_are_refused_until_what_is_said_of_them_is_taken_away(solutions, place):
+    tensors = load_file(solutions[0])
+    with safe_open(solutions[0], "pt") as file:
+        said = file.metadata()
+    tensors["fc2.weight"] = -tensors["fc2.weight"]
+    save_file(tensors, "changed.safetensors", said)
+    ran = run_here("eval", "changed.safetensors")
+    assert ran.status == 1
+    assert "the weights are not those" in ran.err
+    assert run_here("convert", "changed.safetensors", "--plain", "-o", "plain.safetensors").status == 0
+    assert torch.equal(load_file("plain.safetensors")["fc2.weight"], tensors["fc2.weight"])
+
+
+LM = """
+import torch
+from torch import nn
+
+class LM(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words = nn.Embedding(11, 8)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+        self.head = nn.Linear(8, 11)
+
+    def forward(self, x):
+        return self.head(self.block(self.words(x)))
+
+def build():
+    return LM()
+"""
+TOKENS = ("--arch", "lm_of_ours:build", "--input", "1,6", "--input-dtype", "int64")
+
+
+def test_networks_of_tokens_are_aligned_permuted_and_averaged(place):
+    (place / "lm_of_ours.py").write_text(LM)
+    sys.path.append(str(place))
+    from lm_of_ours import build
+
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_file(build().state_dict(), f"{seed}.safetensors")
+    assert run_here("permute", "0.safetensors", "--random", *TOKENS, "-o", "p.safetensors").status == 0
+    record = read(place / "p.safetensors").metadata
+    assert record.data is None
+    assert record.architecture.input_dtype == "int64"
+    # what is recorded needs not be said again, but code is named each time
+    ran = run_here("align", "0.safetensors", "p.safetensors", *TOKENS[:2], "-o", "back.safetensors")
+    assert ran.status == 1  # nothing says so of the first one
+    ran = run_here("align", "p.safetensors", "0.safetensors", *TOKENS[:2], "-o", "back.safetensors")
+    assert ran.rows[0]["distance_after"] == pytest.approx(0.0, abs=1e-6)
+    ran = run_here("interpolate", "0.safetensors", "1.safetensors", "--t", "0.5", *TOKENS, "-o", "mean.safetensors")
+    assert ran.status == 0
+    one, two, mean = (load_file(name) for name in ("0.safetensors", "1.safetensors", "mean.safetensors"))
+    for name, tensor in mean.items():
+        torch.testing.assert_close(tensor, (one[name] + two[name]) / 2)
+    tokens = torch.randint(11, (3, 6))
+    outputs = []
+    for name in ("0.safetensors", "p.safetensors"):
+        network = build().double().eval()
+        network.load_state_dict({key: tensor.double() for key, tensor in load_file(name).items()})
+        outputs.append(network(tokens))
+    torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
+    assert not torch.equal(*(load_file(name)["words.weight"] for name in ("0.safetensors", "p.safetensors")))
+    for wrong in (["--input", "1,6"], ["--input", "1,6", "--input-dtype", "float32"]):
+        ran = run_here("permute", "0.safetensors", "--random", *TOKENS[:2], *wrong, "-o", "x.safetensors")
+        assert (ran.status, "does not admit inputs of 6" in ran.err) == (1, True)
+    ran = run_here("eval", "p.safetensors", *TOKENS[:2])
+    assert (ran.status, "--data is needed" in ran.err) == (1, True)
+    ran = run_here("align", "p.safetensors", "0.safetensors", *TOKENS[:2], "--data", "digits", "-o", "x.safetensors")
+    assert ran.status == 1
+
+
+def test_inputs_are_said_of_networks_without_data_alone(two, place):
+    ran = run_here("permute", two[0], "--random", "--input", "1,5", "-o", "x.safetensors")
+    assert (ran.status, "--input" in ran.err) == (1, True)
+    ran = run_here("permute", two[0], "--random", "--input-dtype", "int64", "--arch", "mlp", "-o", "x.safetensors")
+    assert (ran.status, "--input" in ran.err) == (1, True)
+    assert not (place / "x.safetensors").exists()
+
+
+def test_statistics_are_taken_from_the_recorded_data_or_none(place):
+    for name in ("one", "two"):
+        write_idx(place / name / "MNIST" / "raw", bytes, "")
+    labels = place / "two" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + bytes([1 - min(1, labels.read_bytes()[-1])]))
+    words = ("--arch", "resnet", "--arch-arg", "width=2", "stages=2", "--data", "mnist", "--epochs", 1)
+    ran = run_here("train", *words, "--data-dir", "one", "--seeds", "0-1", "-o", "{seed}.safetensors")
+    assert ran.status == 0, ran.err
+    line = ("interpolate", "0.safetensors", "1.safetensors", "--t", "0.5", "-o", "m.safetensors")
+    ran = run_here(*line, "--data-dir", "two")
+    assert (ran.status, "not the data" in ran.err) == (1, True)
+    assert run_here(*line, "--data-dir", "one").status == 0
+
+
+def test_an_edit_of_a_network_is_not_hidden_by_what_was_kept(place):
+    layers = "nn.Flatten(), nn.Linear(5, 4), nn.{}(), nn.Linear(4, 3)"
+    source = f"from torch import nn\ndef build():\n    return nn.Sequential({layers})\n"
+    words = ("--arch", "edited:build", "--data", "a.npz")
+    (place / "edited.py").write_text(source.format("ReLU"))
+    assert run_process("train", *words, "--seeds", "0-1", "--epochs", 1, "-o", "{seed}.safetensors").status == 0
+    barrier = ("barrier", "0.safetensors", "1.safetensors", *words, "--points", 3, "--align", "none")
+    before = run_process(*barrier).rows[0]["train"]["loss"]
+    assert run_process(*barrier).rows[0]["train"]["loss"] == before
+    (place / "edited.py").write_text(source.format("Tanh"))
+    assert run_process(*barrier).rows[0]["train"]["loss"] != before
+
+
+def test_a_star_is_judged_on_models_that_it_never_saw(solutions, place):
+    ran = run_here("star", "--sources", *solutions.some(0, 1), "--epochs", 1, "-o", "star.safetensors")
+    assert ran.status == 0, ran.err
+    words = ("barrier", "--star", "star.safetensors", "--align", "none", "--points", 3)
+    seen = run_here(*words, "--sources", *solutions.some(0, 1), "--held-out", *solutions.some(1, 2))
+    assert seen.status == 1
+    assert run_here("align", solutions[0], solutions[1], "-o", "aligned.safetensors").status == 0
+    seen = run_here(*words, "--sources", *solutions.some(0, 2), "--held-out", solutions[3], "aligned.safetensors")
+    assert (seen.status, "--held-out: star.safetensors was made from aligned" in seen.err) == (1, True)
+    assert run_here("align", solutions[0], solutions[3], "-o", "moved.safetensors").status == 0
+    ran = run_here(*words, "--sources", *solutions.some(0, 2), "--held-out", "moved.safetensors")
+    assert ran.status == 0
+    assert "was not made from 2.safetensors" in ran.err
+
+
+def test_words_of_a_file_reach_no_code(place):
+    (place / "worded.py").write_text(
+        "from torch import nn\ndef build(path='a', width=4):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(5, width), nn.ReLU(), nn.Linear(width, 3))\n"
+    )
+    words = ("--arch", "worded:build", "--data", "a.npz")
+    said = ("--arch-arg", "path=secrets", "width=6")
+    assert run_here("train", *words, *said, "--epochs", 1, "-o", "w.safetensors").status == 0
+    for line in (["eval", "w.safetensors", *words], ["spec", "check", "w.safetensors", *words[:2]]):
+        ran = run_here(*line)
+        assert (ran.status, "--arch-arg path=secrets" in ran.err) == (1, True)
+    assert run_here("eval", "w.safetensors", *words, *said[:2]).status == 0
+
+
+def test_tolerances_below_what_bf16_can_tell_are_refused(solutions):
+    pair = ("barrier", *solutions.some(0, 1), "--all-pairs", "--align", "none", "--points", 3, "--precision", "bf16")
+    assert run_here(*pair, "--epsilon", "0.0001").status == 1
+    assert run_here(*pair, "--epsilon", "0.01").status == 0
