@@ -45,15 +45,17 @@ ACTIVATIONS: Mapping[str, Entry] = {
 }
 
 DATASETS: Mapping[str, Entry] = {
-    "digits": Entry("starcli.data.digits:load", "1,797 scans of digits, 8x8, inside the package"),
+    "digits": Entry("starcli.data.digits:load_digits", "1,797 scans of digits, 8x8, inside the package"),
     "mnist": Entry("starcli.data.public:load_mnist", "MNIST, through torchvision"),
     "fashion-mnist": Entry("starcli.data.public:load_fashion_mnist", "Fashion-MNIST, through torchvision"),
     "cifar10": Entry("starcli.data.public:load_cifar10", "CIFAR-10, through torchvision"),
     "cifar100": Entry("starcli.data.public:load_cifar100", "CIFAR-100, through torchvision"),
-    "gaussians": Entry("starcli.data.gaussians:load", "two Gaussian classes in the plane, the paper's theory data"),
-    "idx": Entry("starcli.data.idx:load", "idx:DIR, files of MNIST's format, gzipped or not"),
-    "folder": Entry("starcli.data.folder:load", "folder:DIR, an image folder a class, under train and val"),
-    "arrays": Entry("starcli.data.arrays:load", "FILE.npz or FILE.safetensors with images and labels"),
+    "gaussians": Entry(
+        "starcli.data.gaussians:load_gaussians", "two Gaussian classes in the plane, the paper's theory data"
+    ),
+    "idx": Entry("starcli.data.idx:load_idx", "idx:DIR, files of MNIST's format, gzipped or not"),
+    "folder": Entry("starcli.data.folder:load_folder", "folder:DIR, an image folder a class, under train and val"),
+    "arrays": Entry("starcli.data.arrays:load_arrays", "FILE.npz or FILE.safetensors with images and labels"),
 }
 
 OPTIMIZERS: Mapping[str, Entry] = {
@@ -63,9 +65,9 @@ OPTIMIZERS: Mapping[str, Entry] = {
 }
 
 SCHEDULES: Mapping[str, Entry] = {
-    "cosine": Entry("starcli.training.schedule:cosine", "half a cosine down to 0"),
-    "step": Entry("starcli.training.schedule:step", "times gamma at each milestone"),
-    "constant": Entry("starcli.training.schedule:constant", "the same rate throughout"),
+    "cosine": Entry("starcli.training.schedule:cosine_rate", "half a cosine down to 0"),
+    "step": Entry("starcli.training.schedule:step_rate", "times gamma at each milestone"),
+    "constant": Entry("starcli.training.schedule:constant_rate", "the same rate throughout"),
 }
 
 METHODS: Mapping[str, Entry] = {
@@ -76,9 +78,9 @@ METHODS: Mapping[str, Entry] = {
 }
 
 SAMPLINGS: Mapping[str, Entry] = {
-    "uniform": Entry("starcli.star.sampling:uniform", "t from Unif[0, 1]"),
-    "beta": Entry("starcli.star.sampling:beta", "t from Beta(2, 2)"),
-    "constant": Entry("starcli.star.sampling:constant", "t = 0.5"),
+    "uniform": Entry("starcli.star.sampling:uniform_t", "t from Unif[0, 1]"),
+    "beta": Entry("starcli.star.sampling:beta_t", "t from Beta(2, 2)"),
+    "constant": Entry("starcli.star.sampling:constant_t", "t = 0.5"),
 }
 
 

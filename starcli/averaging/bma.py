@@ -22,7 +22,7 @@ Posterior = Literal["star", "ensemble", "single"]
 
 METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
 
-KEPT_BYTES = 2 * 2**30
+KEPT_PREDICTION_BYTES = 2 * 2**30
 """Predictions of sources are kept between repeats up to this size; beyond it they are computed again."""
 
 
@@ -98,7 +98,7 @@ class _Predictions:
         self.evaluator.load(self.sources[position])
         output = self.evaluator.log_probabilities(self.split)
         self.evaluator.progress.step()
-        if (len(self._kept) + 1) * output.nbytes <= KEPT_BYTES:
+        if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
             self._kept[position] = output
         return output
 

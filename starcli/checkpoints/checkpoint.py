@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY = "starcli"
-MAXIMUM_DEPTH = 32
+DEEPEST_METADATA = 32
 """How deeply metadata may nest; ours uses six levels."""
 MAXIMUM_ANCESTORS = 10_000
 
@@ -172,7 +172,7 @@ def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor
 def _check_depth(content: Any) -> None:
     """Level by level: a call for each of a million values would take seconds."""
     level = [content]
-    for _ in range(MAXIMUM_DEPTH + 1):
+    for _ in range(DEEPEST_METADATA + 1):
         values = [
             value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
         ]

@@ -38,7 +38,7 @@ def read_any(path: Path, *, verify: bool = True) -> Checkpoint:
 
 def _unpickled(path: Path) -> object:
     try:
-        return pickles.load(path)
+        return pickles.load_pickle(path)
     except OSError as error:
         refuse(path, error, "read")
     except pickle.UnpicklingError as error:

@@ -11,7 +11,7 @@ from starcli.checkpoints.hashes import file_sha256
 from starcli.errors import StarcliError
 from starcli.files.safetensors import Header
 
-MAXIMUM_DEPTH = 100
+MAXIMUM_GENERATIONS = 100
 """Generations that are followed: a file whose ancestors go in a circle was not written by us."""
 
 
@@ -99,6 +99,6 @@ def _check_ancestry(path: Path, metadata: Metadata) -> None:
     generation, depth = set(metadata.parents), 0
     while generation:
         depth += 1
-        if depth > MAXIMUM_DEPTH:
+        if depth > MAXIMUM_GENERATIONS:
             raise StarcliError(f"{path}: its ancestors descend from themselves")
         generation = {parent for one in generation for parent in parents.get(one, ())}

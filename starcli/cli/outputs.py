@@ -14,7 +14,7 @@ from starcli.files.write import write_atomically
 from starcli.runtime import distributed
 
 
-def fill(
+def output_paths(
     template: Path, values: Sequence[Mapping[str, object]], inputs: Sequence[Path] = (), *, pickled: bool = False
 ) -> list[Path]:
     """One output path for each of `values`: `out/{name}.safetensors` with `name`, `{seed}`, `{t}`.
@@ -68,7 +68,7 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
         raise StarcliError(f"{path}: its directory may not be written to")
 
 
-def figure(path: Path | None, inputs: Sequence[Path] = ()) -> Callable[..., None]:
+def figure_writer(path: Path | None, inputs: Sequence[Path] = ()) -> Callable[..., None]:
     """A function that draws with a function of `starcli.plots` and writes `path`; without a path it does nothing.
 
     Where and of what type the figure is to be is checked now, before any work.

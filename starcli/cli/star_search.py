@@ -29,7 +29,7 @@ from starcli.cli.options import (
     SeedsOpt,
     SourcesOpt,
 )
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import need_several, note_what_moves, read_groups
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError
@@ -84,7 +84,7 @@ class SearchOptions:
         need_several(self.sources)
         if self.eval_every and not self.held_out:
             raise StarcliError("--eval-every needs --held-out models to measure")
-        paths = fill(self.output, [{"seed": number} for number in self.numbers], self.inputs)
+        paths = output_paths(self.output, [{"seed": number} for number in self.numbers], self.inputs)
         if self.aligned_sources is None:
             return paths, None
         return paths, kept_places(self.aligned_sources, paths, self.sources, self.inputs)

@@ -34,7 +34,7 @@ LAYOUTS = (
 )
 
 
-def load(request: Request) -> Loaded:
+def load_arrays(request: Request) -> Loaded:
     """Read the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
     readers: Mapping[str, Callable[[Path], Mapping[str, Array]]] = {

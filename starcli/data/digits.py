@@ -21,7 +21,7 @@ FILE = Path(__file__).with_name("digits.npz")
 SPAN = 16.0
 
 
-def load(request: Request) -> Loaded:
+def load_digits(request: Request) -> Loaded:
     """1,437 training and 360 test images of shape (1, 8, 8), ten classes."""
     with np.load(FILE, allow_pickle=False) as file:
         images, labels, test = file["images"][:, None], file["labels"].astype(np.int64), file["test"]

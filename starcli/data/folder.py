@@ -29,7 +29,7 @@ SMALL_SIZE = 64
 Listing = list[tuple[str, int, int]]
 
 
-def load(request: Request) -> Loaded:
+def load_folder(request: Request) -> Loaded:
     """List the folder; decode nothing yet but the first image's header, where no size is asked for.
 
     Without an image size it is 224, or the smaller side of the first training image where that is less. The

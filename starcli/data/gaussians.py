@@ -62,7 +62,7 @@ def parse_parameters(text: str) -> Parameters:
     return Parameters(**values)  # type: ignore[arg-type]
 
 
-def load(request: Request) -> Loaded:
+def load_gaussians(request: Request) -> Loaded:
     """float32 points (2,), left as they are (mean 0, deviation 1); the same seed gives the same points everywhere."""
     parameters = parse_parameters(request.rest)
     # The legacy generator's stream is frozen for good (NEP 19).

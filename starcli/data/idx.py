@@ -24,7 +24,7 @@ from starcli.errors import StarcliError
 _BYTES = 8
 
 
-def load(request: Request) -> Loaded:
+def load_idx(request: Request) -> Loaded:
     """The files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-…, t10k-labels-…, with .gz or without."""
     directory = Path(request.rest)
     missing = missing_files(directory)

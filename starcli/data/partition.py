@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from starcli.errors import StarcliError
 
 Positions = NDArray[np.int64]
-Labels = NDArray[np.int64]
+ClassLabels = NDArray[np.int64]
 
 
 def split_indices(n: int, val_fraction: float, split_seed: int) -> tuple[Positions, Positions]:
@@ -34,7 +34,7 @@ def split_indices(n: int, val_fraction: float, split_seed: int) -> tuple[Positio
     return np.sort(drawn[count:]).astype(np.int64), np.sort(drawn[:count]).astype(np.int64)
 
 
-def held_out_fifth(labels: Labels) -> tuple[Positions, Positions]:
+def held_out_fifth(labels: ClassLabels) -> tuple[Positions, Positions]:
     """The fixed 80/20 division of data that come without a test set: training and test positions, both rising.
 
     Shuffle with seed 0, sort stably by label, take each fifth: a class gives a fifth of its images, give or take one.
@@ -46,7 +46,7 @@ def held_out_fifth(labels: Labels) -> tuple[Positions, Positions]:
     return np.flatnonzero(~test), np.flatnonzero(test)
 
 
-def balanced_prefix(labels: Labels, limit: int | None) -> Positions:
+def balanced_prefix(labels: ClassLabels, limit: int | None) -> Positions:
     """Positions of the first `limit` images, as even over the classes as may be, in file order; all for None.
 
     The first image of each class, then the second of each, and so on: files sorted by class give all classes too.
@@ -63,7 +63,7 @@ def balanced_prefix(labels: Labels, limit: int | None) -> Positions:
     return np.sort(np.lexsort((np.arange(len(labels)), rank))[:limit])
 
 
-def check_labels(named: Sequence[tuple[str, Labels, int]], num_classes: int | None = None) -> int:
+def check_labels(named: Sequence[tuple[str, ClassLabels, int]], num_classes: int | None = None) -> int:
     """The number of classes, after checking the labels of (name, labels, number of images), training labels first.
 
     Classes are 0 .. the largest training label, unless `num_classes` says how many there are. All faults are reported

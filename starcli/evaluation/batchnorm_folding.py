@@ -24,7 +24,7 @@ from starcli.models import modes
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-EXAMPLES = 4
+FOLDING_EXAMPLES = 4
 """As many of a batch tell which layers belong together."""
 SAME = 1e-2
 """Outputs that differ by more than this part of the largest are other outputs; rounding stays far below."""
@@ -54,7 +54,7 @@ class Folding:
     def applied(self, inputs: Tensor) -> Iterator[None]:
         """Within, the network is folded at its present weights and statistics; changes of either do not show."""
         if self._pairs is None:
-            self._pairs = self._find(inputs[:EXAMPLES])
+            self._pairs = self._find(inputs[:FOLDING_EXAMPLES])
         with self._folded(self._pairs):
             yield
 

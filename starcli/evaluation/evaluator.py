@@ -36,7 +36,7 @@ __all__ = [
     "statistics_batch_size",
 ]
 
-KEPT_BYTES = 256 * 2**20
+KEPT_BATCH_BYTES = 256 * 2**20
 """Prepared batches of a split are kept for the next pass where they take no more than this."""
 
 Statistics = Literal["recalibrate", "own-ends"]
@@ -74,7 +74,7 @@ class Batches:
         size = 0
         for batch in self.split.batches(self.batch_size, device=self.device, channels_last=channels_last):
             size += batch[0].nbytes
-            if size > KEPT_BYTES:
+            if size > KEPT_BATCH_BYTES:
                 kept = None
             if kept is not None:
                 kept.append(batch)

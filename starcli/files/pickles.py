@@ -37,7 +37,7 @@ class _Bounded(io.BufferedReader):
         return super().readline(size)
 
 
-def load(path: Path, *, mapped: bool = True) -> Any:
+def load_pickle(path: Path, *, mapped: bool = True) -> Any:
     """The plain data in a file of `torch.save`, tensors on the CPU; memory-mapped if the format allows it.
 
     Raises pickle.UnpicklingError for what could run code or is too large, OSError, and nearly anything for damage.

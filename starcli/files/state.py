@@ -55,7 +55,7 @@ class StateFile:
         from starcli.files import pickles
 
         try:
-            content = pickles.load(self.path, mapped=False)
+            content = pickles.load_pickle(self.path, mapped=False)
             found, state = content["run_id"], dict(pickles.unpack(content["state"]))
         except Exception as error:
             if self.force:
@@ -79,7 +79,7 @@ class StateFile:
         from starcli.files import pickles
 
         try:
-            return json.loads(pickles.load(self.path)["facts"])
+            return json.loads(pickles.load_pickle(self.path)["facts"])
         except Exception:  # `load` says what is wrong with it
             return None
 

@@ -15,10 +15,10 @@ from starcli.models.initialise import initialised, outlined
 from starcli.registry import ARCHITECTURES, lookup, resolve
 
 # metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
-LARGEST = 2_000_000_000
+MAXIMUM_PARAMETERS = 2_000_000_000
 
 __all__ = [
-    "LARGEST",
+    "MAXIMUM_PARAMETERS",
     "build_network",
     "complete_arguments",
     "outline_of",
@@ -111,8 +111,10 @@ def builder_of(name: str) -> Builder:
 def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Module:
     network = outlined(lambda: function(**values))
     size = sum(parameter.numel() for parameter in network.parameters())
-    if size > LARGEST:
-        raise StarcliError(f"architecture {name}: {size:,} parameters, more than the {LARGEST:,} that are allowed")
+    if size > MAXIMUM_PARAMETERS:
+        raise StarcliError(
+            f"architecture {name}: {size:,} parameters, more than the {MAXIMUM_PARAMETERS:,} that are allowed"
+        )
     return network
 
 

@@ -10,7 +10,7 @@ from starcli.errors import StarcliError
 
 
 @dataclass(frozen=True)
-class Slot:
+class ParameterSlot:
     """Where a parameter lies in the vector: `numel` entries from `offset`."""
 
     name: str
@@ -153,7 +153,7 @@ class FlatNetwork:
         names = {slot.name for slot in self.layout}
         return names | {name for group in self.tied if group[0] in names for name in group}
 
-    def _view(self, vector: Tensor, slot: Slot) -> Tensor:
+    def _view(self, vector: Tensor, slot: ParameterSlot) -> Tensor:
         flat = vector[slot.offset : slot.offset + slot.numel]
         if self.memory_format is torch.channels_last and len(slot.shape) == 4:
             out, inner, height, width = slot.shape
@@ -183,12 +183,12 @@ class FlatNetwork:
         ]
 
 
-def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[Slot, ...]:
+def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[ParameterSlot, ...]:
     slots, offset = [], 0
     for name, parameter in learnable.items():
         if parameter.is_complex():
             raise StarcliError(f"{name}: complex parameters are not supported")
-        slots.append(Slot(name, tuple(parameter.shape), offset, parameter.numel()))
+        slots.append(ParameterSlot(name, tuple(parameter.shape), offset, parameter.numel()))
         offset += parameter.numel()
     return tuple(slots)
 

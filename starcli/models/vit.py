@@ -44,7 +44,7 @@ class Feedforward(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class EncoderBlock(nn.Module):
     """x -> x + attention(LN(x)), then x -> x + feedforward(LN(x))."""
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, activation: str) -> None:
@@ -81,7 +81,7 @@ class ViT(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + patches, dim))
         self.patch_embed = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*(Block(dim, heads, mlp_dim, dropout, activation) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(EncoderBlock(dim, heads, mlp_dim, dropout, activation) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, num_classes)
         self._initialise()

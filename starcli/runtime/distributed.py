@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Interrupted
-from starcli.runtime.rank_errors import error_of, words
+from starcli.runtime.rank_errors import from_dict, to_dict
 from starcli.runtime.rendezvous import meet
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-PATIENCE = datetime.timedelta(days=30)
+EXCHANGE_TIMEOUT = datetime.timedelta(days=30)
 """How long a rank waits for another: one may have more to do. One that died is noticed at once, by its socket."""
 
 FAILURE, SAID = "starcli/failure", "starcli/said"
@@ -116,7 +116,7 @@ def group() -> Iterator[None]:
         store, own, count = next(rendezvous("env://"))
         _store = meet(store, own, count)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=_store, rank=own, world_size=count, timeout=PATIENCE)
+        dist.init_process_group(backend, store=_store, rank=own, world_size=count, timeout=EXCHANGE_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise Lost(f"a rank of {launched()} cannot reach the others: {str(error).splitlines()[0]}") from error
     _world = _World(own, count)
@@ -125,7 +125,7 @@ def group() -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Lost):
             with contextlib.suppress(RuntimeError):  # a store that is gone needs no news
-                _store.compare_set(FAILURE, "", json.dumps(words(error, rank())))
+                _store.compare_set(FAILURE, "", json.dumps(to_dict(error, rank())))
             raise
         raise _first_failure(error) from None
     finally:
@@ -165,7 +165,7 @@ def _first_failure(error: BaseException) -> BaseException:
     """What made another rank end, where it could still say that; else `error` itself."""
     try:
         _store.wait([FAILURE], datetime.timedelta(seconds=2))
-        return error_of(json.loads(_store.get(FAILURE)))
+        return from_dict(json.loads(_store.get(FAILURE)))
     except RuntimeError:
         return error
 
@@ -205,7 +205,7 @@ def largest(value: int) -> int:
     return int(tensor)
 
 
-def by_writer(work: Callable[[], Result]) -> Result:
+def by_writer(work: Callable[[], _Result]) -> _Result:
     """`work()`, done by rank 0 alone: its result, or its StarcliError, is that of all ranks."""
     if size() == 1:
         return work()
@@ -216,12 +216,12 @@ def by_writer(work: Callable[[], Result]) -> Result:
         dist.broadcast_object_list(outcome, src=0)
     result, failure = outcome[0]
     if failure is not None:
-        raise error_of(failure)
-    done: Result = result
+        raise from_dict(failure)
+    done: _Result = result
     return done
 
 
-def everyones(value: Result) -> list[Result]:
+def everyones(value: _Result) -> list[_Result]:
     """What each rank gives, in the order of the ranks."""
     gathered: list[Any] = [value] * size()
     if size() > 1:
@@ -237,7 +237,7 @@ def own_share(count: int, waves: Sequence[int] = ()) -> int:
     return count if _together(count, waves) else len(range(rank(), count, size()))
 
 
-def share_out(items: Sequence[Item], work: Callable[[Item], Result], waves: Sequence[int] = ()) -> list[Result]:
+def share_out(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequence[int] = ()) -> list[_Result]:
     """`[work(item) for item in items]`, each item done by exactly one rank, all results known to all, in order.
 
     An item may consist of pieces that ranks can share, so many in each of its `waves`. Where that is faster, all ranks
@@ -247,7 +247,7 @@ def share_out(items: Sequence[Item], work: Callable[[Item], Result], waves: Sequ
     return list(deal(items, work, waves))
 
 
-def deal(items: Sequence[Item], work: Callable[[Item], Result], waves: Sequence[int] = ()) -> Iterator[Result]:
+def deal(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequence[int] = ()) -> Iterator[_Result]:
     """`share_out`, but what all do together, or a single process alone, is given as soon as it is there."""
     if not _together(len(items), waves):
         yield from share_out_together(items, lambda own: [work(item) for item in own])
@@ -263,12 +263,12 @@ def _together(count: int, waves: Sequence[int]) -> bool:
     return size() == 1 or count * sum(-(-wave // size()) for wave in waves) < -(-count // size()) * sum(waves)
 
 
-def share_pieces(pieces: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
+def share_pieces(pieces: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
     """`work(pieces)` of one item of `share_out`: shared out where all ranks do that item together."""
     return share_out_together(pieces, work) if _world.joined else work(pieces)
 
 
-def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], list[Result]]) -> list[Result]:
+def share_out_together(items: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
     """`work(items)`, in which each rank does its part of the items at once; otherwise as `share_out`.
 
     A rank does its items as a single process would.
@@ -276,7 +276,7 @@ def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], l
     if size() == 1:
         return work(items)
 
-    def own() -> list[Result]:
+    def own() -> list[_Result]:
         mine = items[rank() :: size()]
         with alone():
             return work(mine) if mine else []
@@ -284,16 +284,16 @@ def share_out_together(items: Sequence[Item], work: Callable[[Sequence[Item]], l
     gathered = everyones(_attempt(own))
     for _, failure in gathered:
         if failure is not None:
-            raise error_of(failure)
+            raise from_dict(failure)
     results = [result or [] for result, _ in gathered]
     return [results[position % size()][position // size()] for position in range(len(items))]
 
 
-def _attempt(work: Callable[[], Result]) -> tuple[Result | None, dict[str, Any] | None]:
+def _attempt(work: Callable[[], _Result]) -> tuple[_Result | None, dict[str, Any] | None]:
     """The result of `work`, or the words of what a user or a signal did to it; a bug is raised."""
     try:
         return work(), None
     except (StarcliError, Interrupted) as error:
         if isinstance(error, Lost):
             raise
-        return None, words(error, rank())
+        return None, to_dict(error, rank())

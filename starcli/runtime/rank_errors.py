@@ -10,7 +10,7 @@ BUG = 70
 """Exit status for what is nobody's fault but ours."""
 
 
-class Elsewhere(StarcliError):
+class RankError(StarcliError):
     """What went wrong in another rank."""
 
     def __init__(self, summary: str, problems: Sequence[str], status: int) -> None:
@@ -18,7 +18,7 @@ class Elsewhere(StarcliError):
         super().__init__(summary, problems)
 
 
-def words(error: BaseException, rank: int) -> dict[str, Any]:
+def to_dict(error: BaseException, rank: int) -> dict[str, Any]:
     """An exception of `rank` as plain data."""
     signal = getattr(error, "signal", 2 if isinstance(error, KeyboardInterrupt) else None)
     if isinstance(error, StarcliError):
@@ -29,8 +29,8 @@ def words(error: BaseException, rank: int) -> dict[str, Any]:
     return {"summary": f"rank {rank}: {type(error).__name__}: {error}", "problems": [], "status": status}
 
 
-def error_of(told: dict[str, Any]) -> Exception:
+def from_dict(told: dict[str, Any]) -> Exception:
     """The exception that `words` was told of."""
     if "signal" in told:
         return Interrupted(told["signal"], told["summary"])
-    return Elsewhere(told["summary"], told["problems"], told["status"])
+    return RankError(told["summary"], told["problems"], told["status"])

@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import Any
 
-PATIENCE = 300.0
+MEETING_SECONDS = 300.0
 """Seconds that ranks wait for each other at the start."""
 
 
@@ -19,7 +19,7 @@ def meet(store: Any, own: int, count: int) -> Any:
 
     token = secrets.token_hex(8)
     if own == 0:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + MEETING_SECONDS
         for other in range(1, count):
             hello = f"starcli/hello/{other}"
             while not store.check([f"starcli/joined/{token}/{other}"]):
@@ -31,7 +31,7 @@ def meet(store: Any, own: int, count: int) -> Any:
         return PrefixStore(token, store)
     store.set(f"starcli/hello/{own}", token)
     answer = f"starcli/answer/{token}"
-    store.wait([answer], datetime.timedelta(seconds=PATIENCE))
+    store.wait([answer], datetime.timedelta(seconds=MEETING_SECONDS))
     meeting = store.get(answer).decode()
     store.set(f"starcli/joined/{meeting}/{own}", "yes")
     return PrefixStore(meeting, store)

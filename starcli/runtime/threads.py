@@ -12,10 +12,10 @@ from torch import nn
 
 from starcli.runtime import distributed
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-SMALL = 4_000_000
+ONE_THREAD_BELOW = 4_000_000
 """Floating-point operations an example. Below, handing a layer's work to a second thread takes longer than doing it,
 and two such programs on one machine slow each other a hundredfold (measured: a step of 14 ms became 1.8 s)."""
 
@@ -51,11 +51,13 @@ def choose_threads(network: nn.Module, example: torch.Tensor, asked: int | None)
     """
     if asked is not None:
         torch.set_num_threads(asked)
-    elif torch.get_num_threads() > 1 and (distributed.crowded() or operations(network, example) < SMALL):
+    elif torch.get_num_threads() > 1 and (distributed.crowded() or operations(network, example) < ONE_THREAD_BELOW):
         torch.set_num_threads(1)
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None) -> Iterator[Result]:
+def in_threads(
+    work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None = None
+) -> Iterator[_Result]:
     """`map(work, items)` by `threads` threads (default: torch's number of them), each with its share of the cores: two
     teams on the same ones wait for each other. With one thread, or one item, nothing is started.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 
-EXAMPLES = 128
+LOSS_EXAMPLES = 128
 """Training examples that are looked at: enough to tell a failed run from a solution, and little beside an epoch even
 for many sources."""
 
@@ -29,7 +29,7 @@ def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[floa
 
 def _first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
     split = workspace.dataset.train
-    count = min(EXAMPLES, len(split))
+    count = min(LOSS_EXAMPLES, len(split))
     # from everywhere: files may lie in the order of their classes
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))

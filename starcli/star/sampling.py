@@ -7,16 +7,16 @@ import torch
 Sampling = Callable[[torch.Generator], float]
 
 
-def uniform(generator: torch.Generator) -> float:
+def uniform_t(generator: torch.Generator) -> float:
     """t ~ Unif[0, 1], the method of the paper."""
     return float(torch.rand(1, generator=generator, dtype=torch.float64))
 
 
-def beta(generator: torch.Generator) -> float:
+def beta_t(generator: torch.Generator) -> float:
     """t ~ Beta(2, 2), density 6 t (1 - t): the middle one of three uniform draws."""
     return float(torch.rand(3, generator=generator, dtype=torch.float64).median())
 
 
-def constant(generator: torch.Generator) -> float:
+def constant_t(generator: torch.Generator) -> float:
     """t = 0.5."""
     return 0.5

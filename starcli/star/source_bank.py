@@ -26,10 +26,10 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import put_back, substream
 
-KEPT_BYTES = 256 * 2**20
+KEPT_SOURCE_BYTES = 256 * 2**20
 """Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
 
-EXAMPLES = 8
+FORWARD_EXAMPLES = 8
 """As many tell what a forward pass in training changes."""
 
 
@@ -92,7 +92,7 @@ def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
     if not found:
         return {}
     device = flat.parameters.device
-    inputs, _ = next(iter(split.batches(min(EXAMPLES, len(split)), device=device, channels_last=True)))
+    inputs, _ = next(iter(split.batches(min(FORWARD_EXAMPLES, len(split)), device=device, channels_last=True)))
     with modes.kept(flat.network), put_back(device), torch.no_grad():
         flat.network.train()
         flat.network(inputs)
@@ -109,7 +109,7 @@ class SourceBank:
         self.sources, self.flat = tuple(sources), flat
         self.permutations: tuple[Permutation | None, ...] = (None,) * len(sources)
         size = flat.parameters.numel()
-        self.keeps = len(sources) * size * flat.parameters.element_size() <= KEPT_BYTES
+        self.keeps = len(sources) * size * flat.parameters.element_size() <= KEPT_SOURCE_BYTES
         self._kept: dict[int, Tensor] = {}
         self._fixed: dict[int, dict[str, Tensor]] = {}
         self._slots = [torch.empty(size, dtype=flat.parameters.dtype) for _ in range(0 if self.keeps else 2)]

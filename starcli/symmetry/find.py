@@ -108,10 +108,10 @@ def proof_of(
     key = _key(architecture, network, resolved.sha256)
 
     def compute() -> dict[str, object]:
-        from starcli.symmetry.derive.branches import subject  # brings in torch.export, which takes a second
+        from starcli.symmetry.derive.branches import traced_network  # brings in torch.export, which takes a second
 
         # with the auxiliary heads that eval mode leaves out, as they were traced
-        return prove(subject(network, example), resolved, example).to_json()
+        return prove(traced_network(network, example), resolved, example).to_json()
 
     return Proof.from_json(cached("proofs", key, compute))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.runtime.memory import pieces
-from starcli.symmetry.archspec.blocks import Block, SubAxis, Term
+from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
 
 
@@ -181,7 +181,7 @@ class Permutation:
             self._axis_indices[key] = None if index is None else index.to(device)
         return self._axis_indices[key]
 
-    def _positions(self, terms: Iterable[Term], length: int) -> Tensor | None:
+    def _positions(self, terms: Iterable[AxisTerm], length: int) -> Tensor | None:
         """The old position of every new one along an axis; None where nothing moves."""
         result = torch.arange(length)
         moves = False
@@ -191,7 +191,7 @@ class Permutation:
                 result[_offsets(term).reshape(-1)] = self._term_sources(term).reshape(-1)
         return result if moves else None
 
-    def _term_sources(self, term: Term) -> Tensor:
+    def _term_sources(self, term: AxisTerm) -> Tensor:
         """Old positions along the axis, of the shape of the term's factors."""
         shape = tuple(factor.size for factor in term.factors)
         names = tuple(factor.group for factor in term.factors)
@@ -224,7 +224,7 @@ class Permutation:
         return index.reshape([shape[d] if d in bearing else 1 for d in range(dims)])
 
 
-def _offsets(term: Term) -> Tensor:
+def _offsets(term: AxisTerm) -> Tensor:
     """Positions along the axis of every combination of the term's factors, of their shape."""
     total = torch.tensor(term.start)
     for factor in term.factors:

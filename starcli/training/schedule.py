@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 Schedule = Callable[[float, "Recipe"], float]
 
 
-def cosine(position: float, recipe: Recipe) -> float:
+def cosine_rate(position: float, recipe: Recipe) -> float:
     """(1 + cos(pi s)) / 2, where s goes from 0 at the end of the warm-up to 1 at the end.  Loshchilov & Hutter 2017."""
     share = (position - recipe.warmup) / (recipe.epochs - recipe.warmup)
     return (1 + math.cos(math.pi * min(max(share, 0.0), 1.0))) / 2
 
 
-def step(position: float, recipe: Recipe) -> float:
+def step_rate(position: float, recipe: Recipe) -> float:
     """gamma^k, with k the number of milestones at or before `position`."""
     return recipe.gamma ** sum(milestone <= position for milestone in recipe.milestones)
 
 
-def constant(position: float, recipe: Recipe) -> float:
+def constant_rate(position: float, recipe: Recipe) -> float:
     """1."""
     return 1.0
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 
-class Stack:
+class StackedObjective:
     """The objective of K networks: the sum of their losses, of which each network's gradient is its own.
 
     `parts` are (K, *shape) views of `vector` (K * P,), in which the K copies of a parameter lie together.
@@ -233,7 +233,7 @@ def train_stacked(
     flat = workspace.network()
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
         raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")
-    stack = Stack(workspace, flat, recipe, seeds)
+    stack = StackedObjective(workspace, flat, recipe, seeds)
     run = StackedRun(
         stack,
         workspace.dataset.train,

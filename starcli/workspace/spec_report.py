@@ -20,7 +20,7 @@ from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import Spec
-from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.proof.prove import Proof, prove
@@ -157,7 +157,7 @@ def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
 
 def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:
     """With the auxiliary heads that eval mode leaves out, as tracing follows them."""
-    return prove(subject(network.module, network.example), resolved, network.example)
+    return prove(traced_network(network.module, network.example), resolved, network.example)
 
 
 def derive_report(network: SpecNetwork, progress: Progress = SILENT) -> SpecReport:

@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from starcli.alignment.matching.costs import State
 from starcli.alignment.matching.families import layout
-from starcli.alignment.matching.nested import Term, best
+from starcli.alignment.matching.nested import GainTerm, best
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.data.dataset import open_data
 from starcli.models.build import build_network, complete_arguments
@@ -119,7 +119,7 @@ def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
                     total += left.T @ right[inside]
                 costs[k] = total.numpy()
             if family.nested:
-                terms = [Term(made.stacks[k].chain, cost) for k, cost in costs.items()]
+                terms = [GainTerm(made.stacks[k].chain, cost) for k, cost in costs.items()]
                 index = best(terms, {key: state.index[key] for key in family.groups})[1]
             else:
                 index = {family.root: linear_sum_assignment(costs[family.stacks[0]], maximize=True)[1]}

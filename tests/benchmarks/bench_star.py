@@ -25,7 +25,7 @@ from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import complete_arguments
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.progress import Progress
-from starcli.star.sampling import uniform
+from starcli.star.sampling import uniform_t
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
@@ -66,7 +66,7 @@ def steps(label: str, rounds: int) -> Row:
     workspace = random_workspace(name, shape, 4 * batch_size, arguments)
     recipe = Recipe(epochs=1, batch_size=batch_size, lr=0.01)
     sources = [Source(str(seed), workspace.network(seed).state) for seed in (1, 2)]
-    settings = StarSettings(0.0, False, uniform, 1, None, 1, 1)
+    settings = StarSettings(0.0, False, uniform_t, 1, None, 1, 1)
     bank = SourceBank(sources, workspace.network(0))
     plain = Plain(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
     star = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]

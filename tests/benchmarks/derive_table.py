@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.proof.prove import prove
 
@@ -98,7 +98,7 @@ def row(each: Subject, *, proof: bool) -> dict[str, Any]:
 
 def _proved(derived: Derived, network: nn.Module, each: Subject) -> Derived:
     """Proved as `derive_and_prove` does, which is asked (and traces again) only where the first proof rejects."""
-    proof = prove(subject(network, each.inputs, each.kwargs), derived.resolved, each.inputs)
+    proof = prove(traced_network(network, each.inputs, each.kwargs), derived.resolved, each.inputs)
     if proof.failed:
         return derive_and_prove(network, each.inputs, each.kwargs)
     return replace(derived, proof=proof)

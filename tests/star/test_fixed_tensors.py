@@ -54,7 +54,7 @@ def loss_of(workspace, tensors, inputs, labels):
 @pytest.mark.parametrize("kept", [0, 2**30])
 def test_the_whole_network_goes_along_the_line(frozen, sources, t, kept, monkeypatch):
     """A source permuted, too: at its end the loss is its own."""
-    monkeypatch.setattr(sources_module, "KEPT_BYTES", kept)
+    monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", kept)
     objective = objective_of(frozen, sources, sampling=lambda _: t)
     star = objective.flat.state()
     objective.bank.set([None, *(Permutation.random(frozen.spec.resolved, generator(i)) for i in range(2))])

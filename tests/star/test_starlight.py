@@ -13,7 +13,7 @@ from starcli.models.build import build_network
 from starcli.runtime.progress import Interrupted
 from starcli.star import source_bank as sources_module
 from starcli.star.check_sources import first_losses, outliers
-from starcli.star.sampling import beta, constant, uniform
+from starcli.star.sampling import beta_t, constant_t, uniform_t
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
@@ -76,8 +76,8 @@ def by_autograd(objective, inputs, labels, epoch, step):
     "changes",
     [
         {},
-        {"sampling": beta},
-        {"sampling": constant},
+        {"sampling": beta_t},
+        {"sampling": constant_t},
         {"mu": 1.0},
         {"mu": 0.3, "normalised": True},
         {"draws_per_step": 3},
@@ -193,13 +193,13 @@ def test_a_stop_during_alignment_changes_no_permutation(mlp, mlps):
 
 def test_sources_made_ready_in_a_thread_are_the_same(mlp, mlps, monkeypatch):
     kept = starlight(mlp, mlps, RECIPE, 2, draws_per_step=2)
-    monkeypatch.setattr(sources_module, "KEPT_BYTES", 0)
+    monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", 0)
     assert same(kept.tensors, starlight(mlp, mlps, RECIPE, 2, draws_per_step=2).tensors)
 
 
 @pytest.mark.parametrize("kept", [0, 2**30])
 def test_vectors_are_the_permuted_sources(resnet, resnets, monkeypatch, kept):
-    monkeypatch.setattr(sources_module, "KEPT_BYTES", kept)
+    monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", kept)
     flat = resnet.network()
     bank = SourceBank(resnets, flat)
     bank.set([None, *(Permutation.random(resnet.spec.resolved, generator(i)) for i in range(2))])
@@ -283,7 +283,7 @@ def test_what_counts_as_an_outlier():
 def test_first_losses_are_losses(mlp, mlps, monkeypatch):
     from starcli.evaluation.evaluator import evaluate
 
-    monkeypatch.setattr("starcli.star.check_sources.EXAMPLES", len(mlp.dataset.train))
+    monkeypatch.setattr("starcli.star.check_sources.LOSS_EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()
     flat.load(mlps[0].open())
     expected = evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
@@ -299,7 +299,7 @@ def test_first_losses_look_everywhere(mlp, mlps, monkeypatch):
         return batches(self, *arguments, **options)
 
     monkeypatch.setattr(MemorySplit, "batches", noting)
-    monkeypatch.setattr("starcli.star.check_sources.EXAMPLES", 32)
+    monkeypatch.setattr("starcli.star.check_sources.LOSS_EXAMPLES", 32)
     first_losses(mlp, mlps[:1])
     assert len(set(asked)) == 32
     assert max(asked) > len(mlp.dataset.train) * 3 / 4
@@ -337,7 +337,7 @@ def test_one_source_is_no_star(mlp, mlps):
         starlight(mlp, mlps[:1], RECIPE, 0)
 
 
-@pytest.mark.parametrize(("sampling", "mean", "variance"), [(uniform, 1 / 2, 1 / 12), (beta, 1 / 2, 1 / 20)])
+@pytest.mark.parametrize(("sampling", "mean", "variance"), [(uniform_t, 1 / 2, 1 / 12), (beta_t, 1 / 2, 1 / 20)])
 def test_samplings(sampling, mean, variance):
     draws = torch.tensor([sampling(place) for place in [generator(0)] for _ in range(20_000)])
     assert draws.min() >= 0
@@ -347,7 +347,7 @@ def test_samplings(sampling, mean, variance):
 
 
 def test_constant_sampling():
-    assert constant(generator(0)) == 0.5
+    assert constant_t(generator(0)) == 0.5
 
 
 def test_sources_are_drawn_evenly(mlp, mlps):

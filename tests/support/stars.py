@@ -5,7 +5,7 @@ import torch
 from support.training import Memory, Stopping
 
 from starcli.runtime.progress import Interrupted
-from starcli.star.sampling import uniform
+from starcli.star.sampling import uniform_t
 from starcli.star.source_bank import SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
@@ -20,7 +20,7 @@ def same(first, second):
 
 
 def objective_of(workspace, models, **changes):
-    settings = {"mu": 0.0, "normalised": False, "sampling": uniform, "realign_every": 1, "method": None}
+    settings = {"mu": 0.0, "normalised": False, "sampling": uniform_t, "realign_every": 1, "method": None}
     settings |= {"restarts": 1, "draws_per_step": 1} | changes
     bank = SourceBank(models, workspace.network(9))
     return OnLines(workspace, bank, RECIPE, 0, StarSettings(**settings), HeldOut((), 1), Stopping())

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.alignment.matching.families import Family, Layout, layout
+from starcli.alignment.matching.families import Family, MatchingLayout, layout
 from starcli.alignment.matching.linear_assignment import Indices
-from starcli.alignment.matching.nested import Product, Term
-from starcli.alignment.matching.stacks import Stack
+from starcli.alignment.matching.nested import GainTerm, LowRankGains
+from starcli.alignment.matching.stacks import WeightStack
 from starcli.symmetry.archspec.resolved import Resolved
 
 WIDENED = 1 << 15
@@ -22,9 +22,9 @@ CHEAP = 1 << 16
 """Stacks of up to this many elements are multiplied whole: sorting out what moved would take longer."""
 FEW = 64
 """Up to so many rows that never move are multiplied anew each time: a matrix to keep would take more memory."""
-WIDE = 4096
+WIDEST_CHAIN = 4096
 """Chains of nested groups with more positions than this are never written out (3 x 64 MB each would be)."""
-LARGE = 1 << 22
+LARGE_PRODUCT = 1 << 22
 """Problems of as many elements are worth rounding to 8 bits."""
 
 
@@ -45,7 +45,7 @@ class Side:
 class State:
     """The permutations of all groups, and those of all chains, concatenated."""
 
-    def __init__(self, made: Layout, index: Mapping[str, Indices]) -> None:
+    def __init__(self, made: MatchingLayout, index: Mapping[str, Indices]) -> None:
         self.layout = made
         self.index = {name: np.array(each, dtype=np.int64) for name, each in index.items()}
         self.flat = np.concatenate([np.zeros(0, np.int64), *(stack.chain.flat(self.index) for stack in made.stacks)])
@@ -70,11 +70,11 @@ class Costs:
     and inputs can be weighed against each other.
     """
 
-    def __init__(self, stack: Stack, a: Tensor, b: Tensor, split: bool) -> None:
+    def __init__(self, stack: WeightStack, a: Tensor, b: Tensor, split: bool) -> None:
         self.stack = stack
         still = stack.fixed_rows
         self.still = a[:still], b[:still]
-        self.wide = len(stack.chain.groups) > 1 and stack.chain.size > WIDE
+        self.wide = len(stack.chain.groups) > 1 and stack.chain.size > WIDEST_CHAIN
         """Whether the matrix would be too large to write out."""
         self.fixed = a[:still].T @ b[:still] if still > FEW and not self.wide else None
         self.a, self.b = a[still:], b[still:]
@@ -123,16 +123,16 @@ class Costs:
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
         return torch.mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
 
-    def term(self, state: State, weight: float) -> Term | Product:
+    def term(self, state: State, weight: float) -> GainTerm | LowRankGains:
         """The gains as `nested.best` takes them, of a wide chain as a product."""
         chain = self.stack.chain
         if not self.wide:
             self.update(state)
-            return Term(chain, self.gains(weight))
+            return GainTerm(chain, self.gains(weight))
         source, middle = self.stack.source(state.flat), self.stack.output_rows - self.stack.fixed_rows
         a = torch.cat([self.still[0], weight * self.a[:middle], self.a[middle:]])
         b = torch.cat([self.still[1], self.b.index_select(0, torch.from_numpy(source))])
-        return Product(chain, a.numpy(), b.numpy())
+        return LowRankGains(chain, a.numpy(), b.numpy())
 
     def gains(self, weight: float = 1.0) -> NDArray[np.float32]:
         """The cost matrix (size, size) with the part of output axes taken `weight` times."""
@@ -146,7 +146,7 @@ class Costs:
 class CoarseCosts(Costs):
     """Costs of weights rounded to 8 bits: a third of the time, correlated 0.9998 with the exact ones."""
 
-    def __init__(self, stack: Stack, a: Tensor, b: Tensor) -> None:
+    def __init__(self, stack: WeightStack, a: Tensor, b: Tensor) -> None:
         super().__init__(stack, a, b, split=True)
         (self.a, a_unit), (self.b, b_unit) = rounded(self.a), rounded(self.b)
         self.unit = a_unit * b_unit
@@ -190,7 +190,7 @@ class Problem:
     @cached_property
     def rounded(self) -> bool:
         """Whether detours are made on costs in 8 bits: on large problems, where processors multiply those faster."""
-        return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE and _multiplies_bytes()
+        return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE_PRODUCT and _multiplies_bytes()
 
     @cached_property
     def coarse(self) -> tuple[Costs, ...]:

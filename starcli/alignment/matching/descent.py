@@ -8,7 +8,7 @@ import numpy as np
 from starcli.alignment.matching.costs import Costs, Problem, State
 from starcli.alignment.matching.families import Family
 from starcli.alignment.matching.linear_assignment import EPS, Floats, Indices, assign
-from starcli.alignment.matching.nested import Term, best
+from starcli.alignment.matching.nested import GainTerm, best
 
 ROUNDING = 16 * EPS
 """Of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
@@ -57,7 +57,7 @@ class Descent:
         index: Mapping[str, Indices]
         if family.nested:
             terms = [each.term(self.state, weight) for each in costs]
-            gains = [term.gains if isinstance(term, Term) else None for term in terms]
+            gains = [term.gains if isinstance(term, GainTerm) else None for term in terms]
             index = best(terms, {name: self.state.index[name] for name in family.groups})[1]
         else:
             costs[0].update(self.state)

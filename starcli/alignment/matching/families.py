@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from starcli.alignment.matching.stacks import Chain, Place, Stack, Stacked, places_of, stack_of
+from starcli.alignment.matching.stacks import Chain, ChainPlace, Stacked, WeightStack, places_of, weight_stack
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 
@@ -35,18 +35,18 @@ class Family:
 
 
 @dataclass(frozen=True)
-class Layout:
+class MatchingLayout:
     """All stacks and families of one spec."""
 
     spec: Resolved
-    stacks: tuple[Stack, ...]
+    stacks: tuple[WeightStack, ...]
     offsets: tuple[int, ...]
     """Where each stack's chain begins in the concatenated permutation."""
     families: tuple[Family, ...]
 
 
 @lru_cache(maxsize=4)
-def layout(spec: Resolved) -> Layout:
+def layout(spec: Resolved) -> MatchingLayout:
     """The layout of a spec; made once for the specs last used."""
     rank = {name: i for i, name in enumerate(spec.groups)}
     blocks = [block for name in spec.learnable() for block in spec.blocks.get(name, ())]
@@ -57,13 +57,13 @@ def layout(spec: Resolved) -> Layout:
             found.setdefault(place.chain, []).append(Stacked(block, places, focus))
     starts = np.cumsum([0, *(chain.size for chain in found)]).tolist()
     offsets = dict(zip(found, starts, strict=False))
-    stacks = tuple(stack_of(chain, stacked, offsets, spec.shapes) for chain, stacked in found.items())
+    stacks = tuple(weight_stack(chain, stacked, offsets, spec.shapes) for chain, stacked in found.items())
     families = _families(spec, tuple(found), placed)
-    return Layout(spec, stacks, tuple(offsets.values()), families)
+    return MatchingLayout(spec, stacks, tuple(offsets.values()), families)
 
 
 def _families(
-    spec: Resolved, chains: tuple[Chain, ...], placed: list[tuple[Block, tuple[Place, ...]]]
+    spec: Resolved, chains: tuple[Chain, ...], placed: list[tuple[Block, tuple[ChainPlace, ...]]]
 ) -> tuple[Family, ...]:
     """One family for each root group that matching can move, in the order of the spec."""
     stacks: dict[str, list[int]] = {}
@@ -90,7 +90,7 @@ def _families(
     )
 
 
-def _depths(placed: Sequence[tuple[Block, tuple[Place, ...]]]) -> dict[str, int]:
+def _depths(placed: Sequence[tuple[Block, tuple[ChainPlace, ...]]]) -> dict[str, int]:
     """The fewest steps to every root from those that the network's input makes; nothing where none is found."""
     feeds: dict[str, set[str]] = {}
     first: dict[bool, set[str]] = {False: set(), True: set()}

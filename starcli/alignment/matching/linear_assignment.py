@@ -27,9 +27,9 @@ Indices = NDArray[np.int64]
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 EPS = float(np.finfo(np.float32).eps)
-SMALL = 96
+DENSE_UP_TO = 96
 """Up to this size the dense solver is faster without prices."""
-LARGE = 600
+SPARSE_FROM = 600
 """From this size on it is worth leaving out entries."""
 TEMPERATURE = 0.04
 """Of the Sinkhorn iterations, in units of the mean distance from the largest gain of a row; 0.1 standard deviations."""
@@ -38,7 +38,7 @@ NEGLIGIBLE = 1e-3
 """Entries of a smaller probability are left to the proof. At 0.01 half of them fail, at 0.0001 all takes longer."""
 CROWDED = 64
 """Candidates in a row, on average, above which the dense solver is faster."""
-ROUNDS = 300
+AUCTION_ROUNDS = 300
 """Of looking for prices that prove an optimum; 15 to 100 are usual."""
 EXACT = 1e-9
 """By how many temperatures an entry may gain more than the one that was chosen."""
@@ -55,10 +55,10 @@ def assign(gains: Floats) -> Indices:
     if n < 2:
         return np.zeros(n, dtype=np.int64)
     prices: NDArray[np.float64] | float = 0.0
-    if n > SMALL:
+    if n > DENSE_UP_TO:
         transport = Transport(gains)
         prices = transport.prices
-        if n >= LARGE and transport.temperature > 0:
+        if n >= SPARSE_FROM and transport.temperature > 0:
             candidates = transport.candidates()
             found = _sparse(candidates)
             if found is not None and _optimal(gains, candidates, found):
@@ -156,7 +156,7 @@ def _optimal(gains: Floats, candidates: Candidates, found: Indices) -> bool:
     behind = (candidates.net - own[candidates.rows])[order]
     before = found[candidates.rows][order]
     extra = np.zeros(n)
-    for _ in range(ROUNDS):
+    for _ in range(AUCTION_ROUNDS):
         raised = np.maximum(extra[columns], np.maximum.reduceat(extra[before] + behind, starts))
         if (raised <= extra[columns] + slack).all():
             break

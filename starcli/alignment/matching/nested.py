@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 from starcli.alignment.matching.linear_assignment import Floats, Indices, assign
 from starcli.alignment.matching.stacks import Chain
 
-ROUNDS = 8
+NESTED_ROUNDS = 8
 Found = dict[str, Indices]
 
 
 @dataclass(frozen=True, eq=False)
-class Term:
+class GainTerm:
     """A part of the gains of the groups of `chain`: `gains[new, old]`, (size, size) over the chain's positions."""
 
     chain: Chain
     gains: Floats
 
-    def inside(self, new: int, old: int) -> "Term":
+    def inside(self, new: int, old: int) -> "GainTerm":
         """What is left of a term with one root once that root's units `new` and `old` are chosen."""
         rest = _inner(self.chain)
         step = rest.size
-        return Term(rest, self.gains[new * step : (new + 1) * step, old * step : (old + 1) * step])
+        return GainTerm(rest, self.gains[new * step : (new + 1) * step, old * step : (old + 1) * step])
 
-    def held(self, root: int, index: Mapping[str, Indices]) -> "Term":
+    def held(self, root: int, index: Mapping[str, Indices]) -> "GainTerm":
         """The term with only the root at position `root`, and what lies within it, free; `index` holds the others."""
         own, other = _split(self.chain, root)
         order = (*own.axes, *other.axes)
@@ -35,7 +35,7 @@ class Term:
         shaped = self.gains.reshape(self.chain.sizes * 2).transpose(*order, *(k + count for k in order))
         spread = shaped.reshape(own.chain.size, other.chain.size, own.chain.size, other.chain.size)
         at = np.arange(other.chain.size)
-        return Term(own.chain, spread[:, at, :, other.chain.flat(index)].sum(axis=0))
+        return GainTerm(own.chain, spread[:, at, :, other.chain.flat(index)].sum(axis=0))
 
     def value(self, index: Mapping[str, Indices]) -> float:
         """The gains of one permutation."""
@@ -43,7 +43,7 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
-class Product:
+class LowRankGains:
     """A term as the product that makes it, for chains whose gains would not fit: gains = a.T @ b, never written out."""
 
     chain: Chain
@@ -51,14 +51,14 @@ class Product:
     b: NDArray[np.float32]
     """Both (rows, size)."""
 
-    def inside(self, new: int, old: int) -> "Term | Product":
+    def inside(self, new: int, old: int) -> "GainTerm | LowRankGains":
         """As of `Term`; written out once a single group, or one around the others, is left."""
         rest = _inner(self.chain)
         step = rest.size
         a, b = self.a[:, new * step : (new + 1) * step], self.b[:, old * step : (old + 1) * step]
-        return Product(rest, a, b) if len(_roots(rest)) > 1 else Term(rest, a.T @ b)
+        return LowRankGains(rest, a, b) if len(_roots(rest)) > 1 else GainTerm(rest, a.T @ b)
 
-    def held(self, root: int, index: Mapping[str, Indices]) -> Term:
+    def held(self, root: int, index: Mapping[str, Indices]) -> GainTerm:
         """As of `Term`."""
         own, other = _split(self.chain, root)
         order = (0, *(k + 1 for k in (*other.axes, *own.axes)))
@@ -67,14 +67,14 @@ class Product:
             for side in (self.a, self.b)
         )
         moved = b[:, other.chain.flat(index)]
-        return Term(own.chain, a.reshape(-1, own.chain.size).T @ moved.reshape(-1, own.chain.size))
+        return GainTerm(own.chain, a.reshape(-1, own.chain.size).T @ moved.reshape(-1, own.chain.size))
 
     def value(self, index: Mapping[str, Indices]) -> float:
         """As of `Term`."""
         return float(np.einsum("ri,ri->i", self.a, self.b[:, self.chain.flat(index)]).sum(dtype=np.float64))
 
 
-AnyTerm = Term | Product
+AnyTerm = GainTerm | LowRankGains
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def best(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> tuple[floa
     for term in terms:
         if len(term.chain.groups) > 1:
             inner.append(term)
-        elif isinstance(term, Term):
+        elif isinstance(term, GainTerm):
             values += term.gains
     if not inner:
         order = assign(values)
@@ -195,7 +195,7 @@ def _children(
         return total, found
     turning = sorted(bound, key=lambda root: (bool(single[root]), roots.index(root)))
     starts = [current, alone] if known else [alone]
-    tried = [_turns(turning, single, shared, start, ROUNDS if turns else 0) for start in starts]
+    tried = [_turns(turning, single, shared, start, NESTED_ROUNDS if turns else 0) for start in starts]
     value, index = max(tried, key=lambda each: each[0])
     return total + value, found | index
 

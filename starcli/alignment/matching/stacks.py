@@ -63,7 +63,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Piece:
+class StackRows:
     """Rows start:stop of a stack: a strided view of a contiguous tensor, the chain's own sub-axes last."""
 
     tensor: str
@@ -73,7 +73,7 @@ class Piece:
     start: int
     stop: int
 
-    def extended(self, by: "Piece") -> "Piece | None":
+    def extended(self, by: "StackRows") -> "StackRows | None":
         """This piece with the one below it, where the two are one view."""
         joined = by.offset == self.offset + self.shape[0] * self.strides[0]
         if not joined or (self.tensor, self.strides, self.shape[1:]) != (by.tensor, by.strides, by.shape[1:]):
@@ -82,11 +82,11 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Stack:
+class WeightStack:
     """The rows of one chain: first those beside nothing that moves, then those of output axes, then the others."""
 
     chain: Chain
-    pieces: tuple[Piece, ...]
+    pieces: tuple[StackRows, ...]
     rows: int
     fixed_rows: int
     output_rows: int
@@ -125,7 +125,7 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Place:
+class ChainPlace:
     """A chain in a block, and the positions of its sub-axes there."""
 
     chain: Chain
@@ -138,11 +138,11 @@ class Stacked:
     """A block as seen by the `focus`-th of its places."""
 
     block: Block
-    places: tuple[Place, ...]
+    places: tuple[ChainPlace, ...]
     focus: int
 
     @property
-    def others(self) -> tuple[Place, ...]:
+    def others(self) -> tuple[ChainPlace, ...]:
         return self.places[: self.focus] + self.places[self.focus + 1 :]
 
     @property
@@ -151,7 +151,7 @@ class Stacked:
         return 0 if len(self.places) == 1 else 1 if self.places[self.focus].output else 2
 
 
-def places_of(block: Block, rank: Mapping[str, int]) -> tuple[Place, ...]:
+def places_of(block: Block, rank: Mapping[str, int]) -> tuple[ChainPlace, ...]:
     """The chains of a block, in the order of their roots' sub-axes."""
     places = []
     for root, name in enumerate(block.groups):
@@ -164,17 +164,17 @@ def places_of(block: Block, rank: Mapping[str, int]) -> tuple[Place, ...]:
             parents=tuple(tuple(axes.index(parent) for parent in block.parents[k]) for k in axes),
             sizes=tuple(block.shape[k] for k in axes),
         )
-        places.append(Place(chain, axes, output=block.axes[root] == 0))
+        places.append(ChainPlace(chain, axes, output=block.axes[root] == 0))
     return tuple(places)
 
 
-def stack_of(
+def weight_stack(
     chain: Chain, stacked: list[Stacked], offsets: Mapping[Chain, int], shapes: Mapping[str, tuple[int, ...]]
-) -> Stack:
+) -> WeightStack:
     """All blocks that bear `chain`, one below the other."""
     stacked = sorted(stacked, key=lambda each: each.kind)
     width = max(len(each.others) for each in stacked)
-    pieces: list[Piece] = []
+    pieces: list[StackRows] = []
     counted: list[tuple[int, int]] = []
     tables, shares, start = [], [], 0
     counts = {0: 0, 1: 0, 2: 0}
@@ -192,7 +192,7 @@ def stack_of(
         if each.kind:
             tables.append(_rows(each, piece, width, offsets))
     base, units, strides = (np.concatenate(parts, axis=-1) for parts in zip(*tables, strict=True)) if tables else _NONE
-    return Stack(
+    return WeightStack(
         chain=chain,
         pieces=tuple(pieces),
         rows=start,
@@ -209,13 +209,13 @@ def stack_of(
 _NONE = (np.zeros(0, np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.int64))
 
 
-def _piece(each: Stacked, start: int, shape: tuple[int, ...]) -> Piece:
+def _piece(each: Stacked, start: int, shape: tuple[int, ...]) -> StackRows:
     block, own = each.block, each.places[each.focus].axes
     moving = [axis for place in each.others for axis in place.axes]
     still = [k for k in range(len(block.shape)) if k not in own and k not in moving]
     order = (*moving, *still, *own)
     steps = [prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    return Piece(
+    return StackRows(
         tensor=block.tensor,
         shape=tuple(block.shape[k] for k in order),
         strides=tuple(block.steps[k] * steps[block.axes[k]] for k in order),
@@ -225,7 +225,9 @@ def _piece(each: Stacked, start: int, shape: tuple[int, ...]) -> Piece:
     )
 
 
-def _rows(each: Stacked, piece: Piece, width: int, offsets: Mapping[Chain, int]) -> tuple[Indices, Indices, Indices]:
+def _rows(
+    each: Stacked, piece: StackRows, width: int, offsets: Mapping[Chain, int]
+) -> tuple[Indices, Indices, Indices]:
     """`base` (rows,), `units` and `strides` (width, rows) of one piece; see `Stack`. Unused others have stride 0."""
     sizes = [place.chain.size for place in each.others]
     rows = piece.stop - piece.start

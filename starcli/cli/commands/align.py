@@ -15,7 +15,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_what_moves, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
@@ -23,7 +23,7 @@ from starcli.files.names import stem, to_stdout
 if TYPE_CHECKING:
     from starcli.alignment.align import Aligned
 
-COLUMNS = (
+_COLUMNS = (
     Column("model", "model", "name"),
     Column("reference", "to", "name", common=True),
     Column("output", "output", "name"),
@@ -64,8 +64,8 @@ def align_command(
     from starcli.workspace.workspace import workspace_of
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
-    paths = fill(output, names, inputs)
-    files = fill(permutation, names, [*inputs, *paths]) if permutation else []
+    paths = output_paths(output, names, inputs)
+    files = output_paths(permutation, names, [*inputs, *paths]) if permutation else []
     if to_stdout(output) and permutation and to_stdout(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
@@ -85,7 +85,7 @@ def align_command(
         watch.start("aligning", distributed.own_share(len(works), wave_sizes(restarts)))
         for work, told in zip(works, distributed.deal(works, _Work.make, wave_sizes(restarts)), strict=True):
             work.job.metadata, work.seconds = told
-            results.add("align", work.row(), COLUMNS)
+            results.add("align", work.row(), _COLUMNS)
         watch.finish()
 
 

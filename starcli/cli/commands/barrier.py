@@ -12,7 +12,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column, Results
 from starcli.cli.option_groups import Common, Setup
 from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
-from starcli.cli.outputs import figure
+from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import TWO_WAYS, check_roles, need_several, note_data, note_what_moves, read_groups
 from starcli.errors import StarcliError, few
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starcli.evaluation.measure import Measure
     from starcli.workspace.stamp import Stamp
 
-COLUMNS = (
+_COLUMNS = (
     Column("a", "a", "name"),
     Column("b", "b", "name"),
     Column("alignment", "alignment", common=True),
@@ -100,7 +100,7 @@ def barrier_command(
     """
     given = BarrierModels(models or [], sources or [], held_out or [], star, aligned_sources)
     ask = given.question(all_pairs=all_pairs, align=align)
-    paint = figure(plot, given.paths)
+    paint = figure_writer(plot, given.paths)
     if setup.precision == "bf16" and min(epsilon or [1.0]) < COARSEST:
         raise StarcliError(f"--epsilon {min(epsilon or []):g}: bf16 tells losses apart to {COARSEST:g}; fp32 is finer")
     with common.session() as (watch, results):
@@ -128,7 +128,7 @@ class BarrierResults:
     stamp: "Stamp"
 
     def pair(
-        self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = COLUMNS, **more: Any
+        self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = _COLUMNS, **more: Any
     ) -> None:
         """One row for the path from a to b."""
         alignment = more.pop("alignment", None) or self.measure.described(a, b)
@@ -234,7 +234,7 @@ def _all_pairs(show: BarrierResults, models: "Sequence[Checkpoint]") -> None:
 
     pairs = pairs_of(len(models))
     found = cached_pairs(show.measure, models, pairs)
-    columns = COLUMNS if len(pairs) <= MANY_PAIRS else ()
+    columns = _COLUMNS if len(pairs) <= MANY_PAIRS else ()
     if not columns and not show.results.as_json:
         show.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --json has each")
     for (i, j), each in zip(pairs, found, strict=True):

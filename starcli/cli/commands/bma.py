@@ -8,10 +8,10 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import Common, Setup
 from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
-from starcli.cli.outputs import figure
+from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import need_several, note_data, read_groups
 
-COLUMNS = (
+_COLUMNS = (
     Column("posterior", "posterior"),
     Column("samples", "samples", "d"),
     Column("accuracy", "accuracy", SHARE),
@@ -54,7 +54,7 @@ def bma_command(
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
-    paint = figure(plot, [star, *sources])
+    paint = figure_writer(plot, [star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace = workspace_of([model, *solutions], setup.choices(), measures=True)
     with common.session() as (watch, results):
@@ -67,5 +67,5 @@ def bma_command(
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {**row.to_json(), "alignment": alignment, "statistics": "recalibrate", **origin}
-            results.add("bma", found if results.as_json else shown(found), COLUMNS)
+            results.add("bma", found if results.as_json else shown(found), _COLUMNS)
         paint(bma_figure, rows)

@@ -11,12 +11,12 @@ from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt, OutputOpt
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
 from starcli.files.write import check_output
 
-COLUMNS = (
+_COLUMNS = (
     Column("model", "model"),
     Column("architecture", "network"),
     Column("tensors", "tensors", "d"),
@@ -45,7 +45,7 @@ def convert_command(
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
-    [path] = fill(output, [{"name": stem(model)}], [model], pickled=True)
+    [path] = output_paths(output, [{"name": stem(model)}], [model], pickled=True)
     plain = plain or is_pickled(path)
     source = read_any(model, verify=not plain)
     known = source.metadata.architecture.name if source.metadata.architecture else None
@@ -68,4 +68,4 @@ def convert_command(
                     facts = facts_of(source, architecture=workspace.architecture, data=workspace.data)
                     job.write(source.tensors, **facts)
         row = {"model": source.name, "architecture": setup.arch or known, "tensors": len(source.tensors)}
-        results.add("convert", {**row, "output": str(path)}, COLUMNS)
+        results.add("convert", {**row, "output": str(path)}, _COLUMNS)

@@ -10,8 +10,8 @@ from starcli.cli.option_groups import Common, Setup
 from starcli.cli.options import ModelsArg, one_of, words_of
 from starcli.cli.read_models import note_data, read_groups
 
-SPLITS = ("train", "validation", "test")
-COLUMNS = (
+_SPLITS = ("train", "validation", "test")
+_COLUMNS = (
     Column("model", "model", "name"),
     Column("split", "split", common=True),
     Column("accuracy", "accuracy", SHARE),
@@ -35,8 +35,8 @@ def eval_command(
         typer.Option(
             "--split",
             help="train, validation or test.",
-            autocompletion=words_of(*SPLITS),
-            callback=one_of("split", *SPLITS),
+            autocompletion=words_of(*_SPLITS),
+            callback=one_of("split", *_SPLITS),
         ),
     ] = "test",
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
@@ -55,4 +55,4 @@ def eval_command(
     with common.session() as (watch, results):
         note_data(workspace, watch)
         for row in evaluation_rows(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
-            results.add("eval", row if results.as_json else shown(row), COLUMNS)
+            results.add("eval", row if results.as_json else shown(row), _COLUMNS)

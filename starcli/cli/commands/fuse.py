@@ -10,7 +10,7 @@ from starcli.cli.option_groups import Common, Setup, Training
 from starcli.cli.options import one_of, words_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 
-COLUMNS = (
+_COLUMNS = (
     Column("model", "model"),
     Column("name", "file", "name"),
     Column("split", "split"),
@@ -48,4 +48,4 @@ def fuse_command(
         run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
         for made in run.all("fused"):
             for row in made.compared(run.workspace, search, watch):
-                results.add("fuse", {**row, "statistics": "recalibrate"}, COLUMNS)
+                results.add("fuse", {**row, "statistics": "recalibrate"}, _COLUMNS)

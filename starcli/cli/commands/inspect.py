@@ -15,7 +15,7 @@ from starcli.files.names import on_disk
 if TYPE_CHECKING:
     from starcli.checkpoints.lineage import Description
 
-COLUMNS = (
+_COLUMNS = (
     Column("file", "file"),
     Column("kind", "kind"),
     Column("architecture.name", "architecture"),
@@ -49,7 +49,7 @@ def inspect_command(
                 found = describe(file, verify=verify)
             row = found.to_json()
             if results.as_json or len(files) > 1:
-                results.add("inspect", row, COLUMNS)
+                results.add("inspect", row, _COLUMNS)
             else:
                 columns = (Column("what", "file"), Column("found", path.name))
                 for what, said in _details(row):

@@ -10,7 +10,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import aligned_to_first, read_groups
 from starcli.errors import StarcliError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from starcli.workspace.workspace import Workspace
 
-COLUMNS = (
+_COLUMNS = (
     Column("models", "models", "name"),
     Column("weights", "weights"),
     Column("radius", "radius", "g"),
@@ -27,7 +27,7 @@ COLUMNS = (
     Column("output", "output"),
 )
 
-LARGEST = 1e38
+LARGEST_FLOAT32 = 1e38
 """Weights are multiplied in float32, whose largest number this nearly is."""
 
 
@@ -62,7 +62,7 @@ def interpolate_command(
     from starcli.workspace.workspace import workspace_of
 
     points = _points(len(models), t, weights, perturb, seed)
-    paths = fill(output, [{"t": point.pop("t", ""), "seed": seed} for point in points], models)
+    paths = output_paths(output, [{"t": point.pop("t", ""), "seed": seed} for point in points], models)
     [given] = read_groups(models, distinct=False)
     workspace = workspace_of(given, setup.choices(), data=False)
     with common.session(output) as (watch, results):
@@ -82,7 +82,7 @@ def interpolate_command(
                 if needed:
                     job.write(make(point), statistics="recalibrated")
             row = {"models": [model.name for model in given], **point, "alignment": alignment, "output": str(job.path)}
-            results.add("interpolate", row, COLUMNS)
+            results.add("interpolate", row, _COLUMNS)
 
 
 def _points(
@@ -94,7 +94,7 @@ def _points(
         count_words = ("none", "one", "two", "all three")
         raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {count_words[found]}")
     for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
-        if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST]:
+        if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
             raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
     if radius is not None:
         if count != 1:

@@ -10,12 +10,12 @@ from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem
 
-COLUMNS = (
+_COLUMNS = (
     Column("model", "model"),
     Column("by", "by"),
     Column("output", "output"),
@@ -45,7 +45,7 @@ def permute_command(
 
     if (by is None) != random:
         raise StarcliError("permute needs one of --by FILE and --random")
-    [path] = fill(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
+    [path] = output_paths(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
     [[source]] = read_groups([model])
     workspace = workspace_of([source], setup.choices(), data=False)
     with common.session(output) as (watch, results):
@@ -61,4 +61,4 @@ def permute_command(
                 metadata = source.metadata
                 job.write(permutation.apply(source.tensors), metrics=metadata.metrics, statistics=metadata.statistics)
         row = {"model": source.name, "by": by.name if by else f"random, seed {seed}", "inverted": invert}
-        results.add("permute", {**row, "output": str(path), "moved": permutation.moved()}, COLUMNS)
+        results.add("permute", {**row, "output": str(path), "moved": permutation.moved()}, _COLUMNS)

@@ -5,7 +5,7 @@ from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import Common, Setup, Training
 from starcli.cli.star_search import SearchOptions, StarSearch
 
-COLUMNS = (
+_COLUMNS = (
     Column("output", "star", "name"),
     Column("seed", "seed", "d"),
     Column("sources", "sources", "d"),
@@ -25,4 +25,4 @@ def star_command(search: SearchOptions, common: Common, setup: Setup, training: 
     """
     with common.session(search.output) as (watch, results):
         for made in StarSearch(search, setup, training, watch).all("star"):
-            results.add("star", made.row(), COLUMNS)
+            results.add("star", made.row(), _COLUMNS)

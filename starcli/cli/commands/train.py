@@ -13,7 +13,7 @@ from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, Setup, Training
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_data, spec_record
 from starcli.cli.values import seed_list
 from starcli.files.cache import hash_json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starcli.training.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
-COLUMNS = (
+_COLUMNS = (
     Column("output", "checkpoint", "name"),
     Column("seed", "seed", "d"),
     Column("train.loss", "train loss", LOSS),
@@ -68,7 +68,7 @@ def train_command(
 
     chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
-    paths = fill(output, [{"seed": number} for number in numbers])
+    paths = output_paths(output, [{"seed": number} for number in numbers])
     workspace = new_workspace(setup.choices(chosen))
     with common.session(output) as (watch, results):
         note_data(workspace, watch)
@@ -81,7 +81,7 @@ def train_command(
         jobs = [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]
         work = TrainingJobs(workspace, chosen, checkpoint_every, watch)
         for job in work.stacked(jobs) if stacked else work.each(jobs):
-            results.add("train", row(str(job.path), job.finished), COLUMNS)
+            results.add("train", row(str(job.path), job.finished), _COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class TrainingJobs:
             missing = [job for job in jobs if held.enter_context(job.making())]
             self.watch.log = None  # a row of the stack is of all networks; each log is written at the end
             if missing:
-                stack = stack_of(jobs, missing)
+                stack = jobs_of_stack(jobs, missing)
                 seeds, state = [job.plan.seed or 0 for job in stack], stack_state(stack, missing)
                 trained = train_stacked(
                     self.workspace, self.recipe, seeds, state=state, checkpoint_every=self.checkpoint_every,
@@ -138,7 +138,7 @@ class TrainingJobs:
         return [job.finished for job in jobs]
 
 
-def stack_of(jobs: Sequence[Job], missing: Sequence[Job]) -> Sequence[Job]:
+def jobs_of_stack(jobs: Sequence[Job], missing: Sequence[Job]) -> Sequence[Job]:
     """The networks to train at once: those that are missing, and those that a killed run wrote before it was killed.
 
     Only together with these are they what its state is of, and give the same bytes.

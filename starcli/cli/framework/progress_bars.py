@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from starcli.files.metrics_log import MetricsLog
 
-PATIENCE = 1.0
+SECONDS_WITHOUT_A_BAR = 1.0
 """Seconds before a bar appears: what is over by then needs none."""
 
 
@@ -37,7 +37,7 @@ class Bars(Progress):
     def step(self, count: int = 1, **figures: float) -> None:
         self._done += count
         if self._bar is None:
-            if not self._visible or time.monotonic() - self._since < PATIENCE:
+            if not self._visible or time.monotonic() - self._since < SECONDS_WITHOUT_A_BAR:
                 return
             self._show()
         assert self._bar is not None

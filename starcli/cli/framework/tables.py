@@ -17,7 +17,7 @@ SPREAD = "±"
 WORDS = ("name", "hash", "spark", "range")
 """Forms of columns that are no numbers."""
 
-WIDE, TIGHT = 3, 2
+WIDE_GAP, TIGHT_GAP = 3, 2
 """Blanks between two columns."""
 
 EASY, EASY_FIRST = 16, 20
@@ -150,14 +150,14 @@ def _names(columns: Sequence[Column]) -> list[tuple[Column, str]]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """The columns that are shown with their widths, in order, and the blanks between them."""
 
     widths: Mapping[Column, int]
     gap: int
 
 
-def fit(columns: Sequence[Column], texts: Texts, width: int) -> Layout:
+def fit(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
     """The most columns that fit into `width`.
 
     First all as they are, then closer together, then with words in lines of an easy width; where that is too wide one
@@ -176,11 +176,11 @@ def fit(columns: Sequence[Column], texts: Texts, width: int) -> Layout:
 
     kept = list(columns)
     while True:
-        tries = [({c: natural[c] for c in kept}, gap) for gap in (WIDE, TIGHT)]
-        tries.append((squeezed(kept, EASY_FIRST, EASY), TIGHT))
+        tries = [({c: natural[c] for c in kept}, gap) for gap in (WIDE_GAP, TIGHT_GAP)]
+        tries.append((squeezed(kept, EASY_FIRST, EASY), TIGHT_GAP))
         surplus = [c for c in kept if c.optional]
         if not surplus:
-            tries.append((squeezed(kept, NARROW_FIRST, NARROW), TIGHT))
+            tries.append((squeezed(kept, NARROW_FIRST, NARROW), TIGHT_GAP))
         fitting = [(widths, gap) for widths, gap in tries if room(widths, gap) >= 0]
         if fitting or (not surplus and len(kept) <= 2):
             widths, gap = fitting[0] if fitting else tries[-1]
@@ -192,17 +192,21 @@ def fit(columns: Sequence[Column], texts: Texts, width: int) -> Layout:
         more = min(natural[column] - widths[column], left)
         widths[column] += more
         left -= more
-    return Layout(widths, gap)
+    return TableLayout(widths, gap)
 
 
-def _table(layout: Layout, texts: Texts) -> "Table":
+def _table(layout: TableLayout, texts: Texts) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     # the box puts a blank between two columns too
     table = Table(
-        box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=layout.gap == TIGHT, pad_edge=False, header_style="bold"
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        collapse_padding=layout.gap == TIGHT_GAP,
+        pad_edge=False,
+        header_style="bold",
     )
     for column, width in layout.widths.items():
         side = "right" if column.is_number else "left"

@@ -37,7 +37,7 @@ class SubAxis:
 
 
 @dataclass(frozen=True)
-class Term:
+class AxisTerm:
     """One dense part of an axis: positions start + sum_k step_k i_k, factors in memory order."""
 
     start: int
@@ -75,7 +75,7 @@ class Block:
         return ends and len(self.axes) == len(self.starts)
 
 
-def terms(node: Node, sizes: Mapping[str, int]) -> tuple[Term, ...]:
+def terms(node: Node, sizes: Mapping[str, int]) -> tuple[AxisTerm, ...]:
     """The dense parts of an axis whose sizes are all known, in the order of the expression."""
     found = list(itertools.islice(_terms(node, sizes), MAX_BLOCKS + 1))
     if len(found) > MAX_BLOCKS:
@@ -83,12 +83,12 @@ def terms(node: Node, sizes: Mapping[str, int]) -> tuple[Term, ...]:
     return tuple(found)
 
 
-def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) -> Iterator[Term]:
+def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) -> Iterator[AxisTerm]:
     match node:
         case Fixed(n):
-            yield Term(start, (SubAxis(n, step, None),))
+            yield AxisTerm(start, (SubAxis(n, step, None),))
         case Ref(name):
-            yield Term(start, (SubAxis(sizes[name], step, name),))
+            yield AxisTerm(start, (SubAxis(sizes[name], step, name),))
         case Concat(parts):
             for part in parts:
                 yield from _terms(part, sizes, start, step)
@@ -100,7 +100,7 @@ def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) 
             yield from _product(factors, sizes, start, step)
 
 
-def _product(factors: tuple[Node, ...], sizes: Mapping[str, int], start: int, step: int) -> Iterator[Term]:
+def _product(factors: tuple[Node, ...], sizes: Mapping[str, int], start: int, step: int) -> Iterator[AxisTerm]:
     """The first factor's terms, each with every term of the product of the others."""
     if len(factors) == 1:
         yield from _terms(factors[0], sizes, start, step)
@@ -108,7 +108,7 @@ def _product(factors: tuple[Node, ...], sizes: Mapping[str, int], start: int, st
     inner = prod(_size(factor, sizes) for factor in factors[1:])
     for outer in _terms(factors[0], sizes, start, step * inner):
         for rest in _product(factors[1:], sizes, outer.start, step):
-            yield Term(rest.start, outer.factors + rest.factors)
+            yield AxisTerm(rest.start, outer.factors + rest.factors)
 
 
 def _size(node: Node, sizes: Mapping[str, int]) -> int:
@@ -118,14 +118,14 @@ def _size(node: Node, sizes: Mapping[str, int]) -> int:
     return n
 
 
-def blocks(tensor: str, axes: tuple[tuple[Term, ...], ...], groups: Mapping[str, UnitGroup]) -> tuple[Block, ...]:
+def blocks(tensor: str, axes: tuple[tuple[AxisTerm, ...], ...], groups: Mapping[str, UnitGroup]) -> tuple[Block, ...]:
     """All blocks of a tensor, from the terms of its axes. Raises NestingError."""
     if prod(len(axis) for axis in axes) > MAX_BLOCKS:
         raise NestingError(f"more than {MAX_BLOCKS} blocks")
     return tuple(_block(tensor, combination, groups) for combination in itertools.product(*axes))
 
 
-def _block(tensor: str, combination: tuple[Term, ...], groups: Mapping[str, UnitGroup]) -> Block:
+def _block(tensor: str, combination: tuple[AxisTerm, ...], groups: Mapping[str, UnitGroup]) -> Block:
     factors = [(axis, factor) for axis, term in enumerate(combination) for factor in term.factors]
     names = tuple(factor.group for _, factor in factors)
     axes = tuple(axis for axis, _ in factors)

@@ -7,7 +7,7 @@ from starcli.errors import few
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 
-Slot = tuple[object, ...]
+AxisSlot = tuple[object, ...]
 Atom = tuple[str, tuple[int, ...]]
 """One unit: its group, then its index, those of the groups around it first."""
 
@@ -40,7 +40,7 @@ class _Orbits:
 
     def __init__(self, spec: Resolved) -> None:
         self.spec = spec
-        slots: dict[Atom, set[Slot]] = defaultdict(set)
+        slots: dict[Atom, set[AxisSlot]] = defaultdict(set)
         for blocks in spec.blocks.values():
             for block in blocks:
                 for k, group in enumerate(block.groups):
@@ -49,7 +49,7 @@ class _Orbits:
         self.key = {atom: frozenset(found) for atom, found in slots.items()}
         self.atom = {key: atom for atom, key in self.key.items()}
 
-    def around(self, atom: Atom) -> frozenset[Slot] | None:
+    def around(self, atom: Atom) -> frozenset[AxisSlot] | None:
         """The slots of the nearest atom around it, passing over groups of one unit."""
         group, index = atom
         parent = self.spec.groups[group].within
@@ -104,11 +104,11 @@ class _Orbits:
         return ", ".join(parts)
 
 
-def _where(slots: frozenset[Slot]) -> str:
+def _where(slots: frozenset[AxisSlot]) -> str:
     return few(sorted({f"{slot[0]} axis {slot[1]}" for slot in slots}), 4)
 
 
-def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[Slot]]) -> None:
+def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[AxisSlot]]) -> None:
     """Add the slots of all atoms of `group` on sub-axis k."""
     parents = block.parents[k]
     elsewhere = [i for i in parents if block.axes[i] != block.axes[k]]

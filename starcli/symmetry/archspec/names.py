@@ -24,7 +24,7 @@ _TERM = re.compile(r"([+-]?)([A-Za-z0-9_]+)")
 
 
 @dataclass(frozen=True)
-class Piece:
+class PatternPiece:
     """A stretch of a pattern or template: literal text, or what stood between braces (`*` is one of these)."""
 
     text: str
@@ -33,15 +33,15 @@ class Piece:
 
 
 @lru_cache(maxsize=4096)
-def pieces(source: str) -> tuple[Piece, ...]:
+def pattern_pieces(source: str) -> tuple[PatternPiece, ...]:
     """`h.{l-1}.w` -> literal `h.`, braces `l-1`, literal `.w`. Raises GrammarError where braces do not pair up."""
-    found: list[Piece] = []
+    found: list[PatternPiece] = []
     here = 0
     while here < len(source):
         ends = [end for sign in "{}*" if (end := source.find(sign, here)) >= 0]
         stop = min(ends, default=len(source))
         if stop > here:
-            found.append(Piece(source[here:stop], True, here))
+            found.append(PatternPiece(source[here:stop], True, here))
         if stop == len(source):
             break
         if source[stop] == "}":
@@ -49,7 +49,7 @@ def pieces(source: str) -> tuple[Piece, ...]:
         close = stop if source[stop] == "*" else source.find("}", stop)
         if close < 0:
             raise GrammarError("this '{' is never closed", source, stop)
-        found.append(Piece("*" if source[stop] == "*" else source[stop + 1 : close], False, stop))
+        found.append(PatternPiece("*" if source[stop] == "*" else source[stop + 1 : close], False, stop))
         here = close + 1
     return tuple(found)
 
@@ -124,7 +124,7 @@ class Pattern:
 
 def _pattern_tokens(source: str, variables: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Tokens ("text" | "digits" | "run", word) of a pattern."""
-    for piece in pieces(source):
+    for piece in pattern_pieces(source):
         name, colon, kind = piece.text.partition(":")
         if piece.literal:
             yield "text", piece.text
@@ -138,7 +138,7 @@ def _pattern_tokens(source: str, variables: Mapping[str, int]) -> Iterator[tuple
             yield "text", str(_integer(piece, source, variables))
 
 
-def _integer(piece: Piece, source: str, bindings: Bindings) -> int | str:
+def _integer(piece: PatternPiece, source: str, bindings: Bindings) -> int | str:
     """The value of one pair of braces; GrammarError with its place where it has none."""
     try:
         value = evaluate_count(piece.text, bindings)
@@ -219,7 +219,7 @@ def _plain(digits: str) -> bool:
     return 0 < len(digits) <= MAX_DIGITS and (digits == "0" or digits[0] != "0")
 
 
-def expand(node: Node, source: str, bindings: Bindings, hole: str) -> Node:
+def expand_templates(node: Node, source: str, bindings: Bindings, hole: str) -> Node:
     """The tree with every template filled in; holes get unique keys that begin with `hole`. Raises GrammarError."""
     counter = iter(range(len(source) + 1))
     room = MAX_RANGE  # of all ranges together
@@ -244,7 +244,7 @@ def _expand_name(name: str, at: int, source: str, bindings: Bindings, room: int)
     """A Ref, a Fixed (only braces), or the concatenation that a range stands for."""
     if "{" not in name:
         return Ref(name, at)
-    parts = [Piece(piece.text, piece.literal, piece.at + at) for piece in pieces(name)]
+    parts = [PatternPiece(piece.text, piece.literal, piece.at + at) for piece in pattern_pieces(name)]
     ranges = [i for i, piece in enumerate(parts) if not piece.literal and ":" in piece.text]
     if not ranges:
         if len(parts) == 1:
@@ -258,15 +258,17 @@ def _expand_name(name: str, at: int, source: str, bindings: Bindings, room: int)
     i = ranges[0]
     return Concat(
         tuple(
-            Ref(_fill([*parts[:i], Piece(str(k), True, 0), *parts[i + 1 :]], source, bindings), at)
+            Ref(_fill([*parts[:i], PatternPiece(str(k), True, 0), *parts[i + 1 :]], source, bindings), at)
             for k in _range(parts[i], source, bindings, room)
         )
     )
 
 
-def _range(piece: Piece, source: str, bindings: Bindings, room: int) -> range:
+def _range(piece: PatternPiece, source: str, bindings: Bindings, room: int) -> range:
     """`a:b` -> a ... b-1; where a > b, the reverse of `b:a`."""
-    first, last = (_integer(Piece(bound, False, piece.at), source, bindings) for bound in piece.text.split(":", 1))
+    first, last = (
+        _integer(PatternPiece(bound, False, piece.at), source, bindings) for bound in piece.text.split(":", 1)
+    )
     if isinstance(first, str) or isinstance(last, str):
         raise GrammarError("a range goes from integer to integer", source, piece.at)
     if abs(first - last) > room:
@@ -274,7 +276,7 @@ def _range(piece: Piece, source: str, bindings: Bindings, room: int) -> range:
     return range(first, last) if first <= last else range(first - 1, last - 1, -1)
 
 
-def _fill(parts: list[Piece], source: str, bindings: Bindings) -> str:
+def _fill(parts: list[PatternPiece], source: str, bindings: Bindings) -> str:
     name = "".join(piece.text if piece.literal else str(_integer(piece, source, bindings)) for piece in parts)
     if not is_group_name(name):
         raise GrammarError(f"{name!r} cannot name a group", source, parts[0].at if parts else 0)
@@ -286,14 +288,14 @@ def is_group_name(name: str) -> bool:
     return NAME.fullmatch(name) is not None and name != "_" and not name.isdecimal()
 
 
-def fill(template: str, bindings: Bindings) -> str:
+def fill_template(template: str, bindings: Bindings) -> str:
     """The name that a template makes: `head.{l}` with l = 3 is `head.3`. Raises GrammarError."""
-    return _fill(list(pieces(template)), template, bindings)
+    return _fill(list(pattern_pieces(template)), template, bindings)
 
 
 def check_template(name: str, at: int, source: str) -> None:
     """Raises GrammarError where a group's name could be filled in by no bindings at all (all variables stand for 1)."""
-    for piece in pieces(name) if "{" in name else ():
+    for piece in pattern_pieces(name) if "{" in name else ():
         bounds = piece.text.split(":") if not piece.literal else []
         if len(bounds) > 2 or any(_SUM.fullmatch(bound) is None for bound in bounds):
             raise GrammarError("{v}, {v-1}, {v+1} or a range {a:b} stands in braces", source, at + piece.at)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave, Node, Product, Ref
 
 MAX_LENGTH = 20_000
-MAX_DEPTH = 32
+DEEPEST_EXPRESSION = 32
 NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
@@ -92,8 +92,8 @@ class _Parser:
         return int(token)
 
     def product(self, depth: int) -> Node:
-        if depth > MAX_DEPTH:
-            raise self.error(f"parentheses deeper than {MAX_DEPTH}")
+        if depth > DEEPEST_EXPRESSION:
+            raise self.error(f"parentheses deeper than {DEEPEST_EXPRESSION}")
         opened = self.tokens[self.here][1]
         self.here += 1
         factors = []

@@ -26,7 +26,7 @@ def render(resolved: Resolved) -> str:
         name: [_short(axis) for axis in _moving(axes)] for name, axes in resolved.axes.items() if resolved.shapes[name]
     }
     listed = {name: fields for name, fields in groups.items() if fields}
-    return write(listed, tensors, resolved.tied, _patterns(resolved.buffers))
+    return write_yaml(listed, tensors, resolved.tied, _patterns(resolved.buffers))
 
 
 def _unsolvable(resolved: Resolved) -> set[str]:
@@ -41,7 +41,7 @@ def _unsolvable(resolved: Resolved) -> set[str]:
     return resolved.groups.keys() - sizes.keys()
 
 
-def write(
+def write_yaml(
     groups: Mapping[str, Mapping[str, str]],
     tensors: Mapping[str, Sequence[str]],
     tied: Sequence[Sequence[str]] = (),

@@ -7,7 +7,7 @@ from typing import TypeVar
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
-from starcli.symmetry.archspec.names import Bindings, Pattern, expand, fill
+from starcli.symmetry.archspec.names import Bindings, Pattern, expand_templates, fill_template
 from starcli.symmetry.archspec.parse_expression import GrammarError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
@@ -17,7 +17,7 @@ from starcli.symmetry.archspec.validate import make
 MAX_PATTERNS = 2_000
 MAX_TRIES = 500_000
 """Patterns held against names, in one section."""
-MAX_PARTS = 100_000
+MOST_PARTS_OF_A_SPEC = 100_000
 """Names of groups in all axes of one network together: a DenseNet of 200 layers has 25,000."""
 MAX_SUGGESTIONS = 20
 Line = TypeVar("Line", GroupLine, TensorLine)
@@ -149,13 +149,13 @@ class _Resolver:
 
     def expand(self, axis: Axis, hole: str, bindings: Bindings, name: str) -> Node | None:
         try:
-            node = expand(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
+            node = expand_templates(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
         except GrammarError as error:
             self.problems += error.lines(f"{self.place(axis.line)}: for {name}")
             return None
         self.parts += len(symbols(node))
-        if self.parts > MAX_PARTS:
-            raise StarcliError(f"{self.spec.source}: the axes hold more than {MAX_PARTS} names of groups")
+        if self.parts > MOST_PARTS_OF_A_SPEC:
+            raise StarcliError(f"{self.spec.source}: the axes hold more than {MOST_PARTS_OF_A_SPEC} names of groups")
         return node
 
     def read_groups(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
@@ -187,7 +187,7 @@ class _Resolver:
 
     def read_parent(self, name: str, within: Axis, bindings: Bindings) -> None:
         try:
-            self.within[name] = fill(within.text, {**self.variables, **bindings})
+            self.within[name] = fill_template(within.text, {**self.variables, **bindings})
         except GrammarError as error:
             self.problems += error.lines(f"{self.place(within.line)}: for group {name}")
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.symmetry.archspec.blocks import Block, Term, UnitGroup, blocks, terms
+from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
 from starcli.symmetry.archspec.expression import Node
 from starcli.symmetry.archspec.parse_expression import parse_axis
 
@@ -95,9 +95,9 @@ class Resolved:
         return {name: group.size for name, group in self.groups.items()}
 
     @cached_property
-    def terms(self) -> Mapping[str, tuple[tuple[Term, ...], ...]]:
+    def terms(self) -> Mapping[str, tuple[tuple[AxisTerm, ...], ...]]:
         """For every tensor and axis the dense parts; equal expressions share theirs."""
-        made: dict[str, tuple[Term, ...]] = {}
+        made: dict[str, tuple[AxisTerm, ...]] = {}
         for expressions in self.axes.values():
             for expression in expressions:
                 if expression not in made:
@@ -178,5 +178,5 @@ class Resolved:
             raise StarcliError("the tensors do not fit the spec", problems)
 
 
-def _permuted(axes: tuple[tuple[Term, ...], ...]) -> bool:
+def _permuted(axes: tuple[tuple[AxisTerm, ...], ...]) -> bool:
     return any(factor.group is not None for axis in axes for term in axis for factor in term.factors)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from starcli.errors import StarcliError
-from starcli.symmetry.archspec.blocks import NestingError, Term, UnitGroup, blocks, terms
+from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, terms
 from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols, text
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
@@ -166,7 +166,7 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
         for name in resolved.groups
         if math.prod(resolved.index_shape(name)) > MAX_INDEX
     ]
-    known: dict[str, tuple[Term, ...]] = {}
+    known: dict[str, tuple[AxisTerm, ...]] = {}
     sound: set[tuple[str, ...]] = set()
     factors = 0
     for name, axes in resolved.axes.items():
@@ -188,7 +188,7 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
     return problems
 
 
-def _factors(axes: tuple[tuple[Term, ...], ...]) -> int:
+def _factors(axes: tuple[tuple[AxisTerm, ...], ...]) -> int:
     """Number of sub-axes of all blocks of a tensor, each block a combination of one term an axis."""
     combinations = math.prod(len(terms) for terms in axes)
     return sum(combinations // len(terms) * sum(len(term.factors) for term in terms) for terms in axes if terms)

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from starcli.symmetry.derive.atoms import Atoms, Labels, distinct, distinct_rows, unique, upwards
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms, distinct, distinct_rows, unique, upwards
 from starcli.symmetry.derive.values import Value, along_axis, varies
 
 
-def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
+def relate(atoms: Atoms, f: AtomLabels, g: AtomLabels, where: str) -> str:
     """Make the atoms of two factors that act on the same positions move together.
 
     - Equal partitions are united.  - Where one determines the other, the finer atoms get the coarser as parents.
@@ -40,7 +40,7 @@ def relate(atoms: Atoms, f: Labels, g: Labels, where: str) -> str:
     return "both"
 
 
-def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
+def _pairs(f: AtomLabels, g: AtomLabels) -> tuple[AtomLabels, AtomLabels, AtomLabels, AtomLabels]:
     """Distinct labels a of f, b of g (which are broadcast), and the distinct pairs (a[i], b[j]) that occur."""
     a, i = distinct(f)
     b, j = distinct(g)
@@ -48,7 +48,7 @@ def _pairs(f: Labels, g: Labels) -> tuple[Labels, Labels, Labels, Labels]:
     return a, b, code // len(b), code % len(b)
 
 
-def _components(atoms: Atoms, a: Labels, b: Labels, i: Labels, j: Labels, where: str) -> None:
+def _components(atoms: Atoms, a: AtomLabels, b: AtomLabels, i: AtomLabels, j: AtomLabels, where: str) -> None:
     """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all.
 
     The pairs come in order of i. In complete products all a's that meet one b have the same first b.
@@ -70,7 +70,7 @@ def _components(atoms: Atoms, a: Labels, b: Labels, i: Labels, j: Labels, where:
 def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: str) -> Value:
     """The factors of an elementwise function of `values`, which broadcast to `shape`."""
     shape = tuple(shape)
-    kept: list[Labels] = []
+    kept: list[AtomLabels] = []
     for value in values:
         for factor in value.padded(len(shape)).factors:
             _meet(atoms, kept, factor, where)
@@ -80,7 +80,7 @@ def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: st
     return Value.of(shape, kept)
 
 
-def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
+def _meet(atoms: Atoms, kept: list[AtomLabels], factor: AtomLabels, where: str) -> None:
     """Relate `factor` to all of `kept` that act on one of its axes, and keep the finer of each two."""
     redundant = False
     axes, fixed = set(varies(factor)), bool(atoms.is_fixed(factor).all())
@@ -101,7 +101,7 @@ def _meet(atoms: Atoms, kept: list[Labels], factor: Labels, where: str) -> None:
         kept.append(factor)
 
 
-def _join(atoms: Atoms, f: Labels, g: Labels) -> tuple[str, Labels | None]:
+def _join(atoms: Atoms, f: AtomLabels, g: AtomLabels) -> tuple[str, AtomLabels | None]:
     """Two fixed factors, one of which acts on all axes of the other, are one: each pair of labels is a position."""
     inside = set(varies(f)) <= set(varies(g)) or set(varies(g)) <= set(varies(f))
     # every position has its own label in a factor that counts upwards, as fresh ones do
@@ -131,7 +131,7 @@ def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = Tru
     still get it as a parent (the two halves of an axis that are normalised apart are two sets).
     """
     axes = tuple(axes)
-    left: list[Labels] = []
+    left: list[AtomLabels] = []
     for factor in value.factors:
         inside = [axis for axis in varies(factor) if axis in axes]
         if not inside:
@@ -146,7 +146,7 @@ def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = Tru
     return Value.of(shape, left)
 
 
-def _bundled(atoms: Atoms, rows: Labels) -> Labels:
+def _bundled(atoms: Atoms, rows: AtomLabels) -> AtomLabels:
     """Bundles of rows; rows of fixed atoms alone give fixed positions without a parent each."""
     if not atoms.is_fixed(rows).all():
         return atoms.bundles(rows)
@@ -183,7 +183,7 @@ def positions(atoms: Atoms, value: Value, axes: Iterable[int], shape: Sequence[i
     return Value.of(shape, factors)
 
 
-def _apart(atoms: Atoms, factor: Labels, axes: set[int]) -> Labels | None:
+def _apart(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels | None:
     """What a pinned factor tells along other axes than those (space folded into channels): None for nothing."""
     inside = [axis for axis in varies(factor) if axis in axes]
     outside = [axis for axis in varies(factor) if axis not in axes]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Labels = NDArray[np.int64]
+AtomLabels = NDArray[np.int64]
 
 
 class Atoms:
@@ -20,16 +20,16 @@ class Atoms:
 
     def __init__(self) -> None:
         self.count = 0
-        self._root: Labels = np.empty(1024, dtype=np.int64)
+        self._root: AtomLabels = np.empty(1024, dtype=np.int64)
         self._fixed: NDArray[np.bool_] = np.zeros(1024, dtype=bool)
-        self._reason: Labels = np.zeros(1024, dtype=np.int64)
+        self._reason: AtomLabels = np.zeros(1024, dtype=np.int64)
         self.reasons: list[str] = [""]
-        self._edges: list[tuple[Labels, Labels]] = []
+        self._edges: list[tuple[AtomLabels, AtomLabels]] = []
         self._sorted = False
         self._bundles: dict[bytes, int] = {}
         self._ordinals: dict[int, int] = {}
 
-    def new(self, n: int, fixed: str | None = None) -> Labels:
+    def new(self, n: int, fixed: str | None = None) -> AtomLabels:
         """`n` fresh atoms; where `fixed` is given they are fixed, for that reason."""
         first = self.count
         self.count += n
@@ -48,14 +48,14 @@ class Atoms:
             self.reasons.append(reason)
         return self.reasons.index(reason)
 
-    def find(self, labels: Labels) -> Labels:
+    def find(self, labels: AtomLabels) -> AtomLabels:
         """The representative of every label, in the same shape."""
-        roots: Labels = self._root[labels]
+        roots: AtomLabels = self._root[labels]
         while not ((above := self._root[roots]) == roots).all():
             self._root[labels] = roots = above
         return roots
 
-    def is_fixed(self, labels: Labels) -> NDArray[np.bool_]:
+    def is_fixed(self, labels: AtomLabels) -> NDArray[np.bool_]:
         """For every label whether its atom is fixed."""
         return self._fixed[self.find(labels)]
 
@@ -63,7 +63,7 @@ class Atoms:
         """Why the atom is fixed; empty where nothing was said."""
         return self.reasons[int(self._reason[self.find(np.array([label]))[0]])]
 
-    def union(self, a: Labels, b: Labels) -> None:
+    def union(self, a: AtomLabels, b: AtomLabels) -> None:
         """Unite a[i] with b[i]. Two fixed atoms stay two: a shifted axis must not make its positions equal."""
         a, b = self.find(a.reshape(-1)), self.find(b.reshape(-1))
         keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
@@ -92,7 +92,7 @@ class Atoms:
         self._fixed[hit_atoms] = True
         self._reason[first[why > 0]] = why[why > 0]
 
-    def occurrences(self, labels: Labels) -> Labels | None:
+    def occurrences(self, labels: AtomLabels) -> AtomLabels | None:
         """Fixed atoms that tell apart positions whose atoms were united after they had come to differ, by the order in
         which those stand; None where there are none. (An atom that is repeated from the start marks equal values.)"""
         if np.array_equal(self.find(labels), labels):
@@ -113,14 +113,14 @@ class Atoms:
                 self._ordinals[each] = int(self.new(1, fixed="another use of the same unit")[0])
         return np.array([self._ordinals[each] for each in ranks.tolist()])[place][index].reshape(labels.shape)
 
-    def pin(self, labels: Labels, reason: str) -> None:
+    def pin(self, labels: AtomLabels, reason: str) -> None:
         """Fix all atoms in `labels`."""
         roots = unique(self.find(labels))
         roots = roots[~self._fixed[roots]]
         self._fixed[roots] = True
         self._reason[roots] = self._number(reason)
 
-    def place(self, children: Labels, parents: Labels) -> None:
+    def place(self, children: AtomLabels, parents: AtomLabels) -> None:
         """Put parents[i] above children[i]."""
         a, b = self.find(children.reshape(-1)), self.find(parents.reshape(-1))
         keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
@@ -128,7 +128,7 @@ class Atoms:
             self._edges.append((a[keep], b[keep]))
             self._sorted = False
 
-    def edges(self) -> tuple[Labels, Labels]:
+    def edges(self) -> tuple[AtomLabels, AtomLabels]:
         """All (child, parent) pairs, each once, none from an atom to itself."""
         if not self._edges:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -141,7 +141,7 @@ class Atoms:
         self._edges, self._sorted = [(pairs // self.count, pairs % self.count)], True
         return self._edges[0]
 
-    def bundles(self, rows: Labels) -> Labels:
+    def bundles(self, rows: AtomLabels) -> AtomLabels:
         """(n, m) -> (n,): for every row one atom above its members; rows with the same members share it.
 
         A row with a single member is that member. (Two bundles whose members only later become the same are found equal
@@ -155,7 +155,7 @@ class Atoms:
         made = np.array([self._bundle(members) for members in _sets(kinds)], dtype=np.int64)
         return made[index]
 
-    def _bundle(self, members: Labels) -> int:
+    def _bundle(self, members: AtomLabels) -> int:
         if len(members) == 1:
             return int(members[0])
         key = members.tobytes()
@@ -165,7 +165,7 @@ class Atoms:
         return self._bundles[key]
 
 
-def distinct(labels: Labels) -> tuple[Labels, Labels]:
+def distinct(labels: AtomLabels) -> tuple[AtomLabels, AtomLabels]:
     """The distinct labels in order, and the place of every label among them: in linear time where they lie close."""
     low, here = _present(labels)
     if here is None:
@@ -175,7 +175,7 @@ def distinct(labels: Labels) -> tuple[Labels, Labels]:
     return np.flatnonzero(here) + low, number[labels - low]
 
 
-def distinct_rows(rows: Labels) -> tuple[Labels, Labels]:
+def distinct_rows(rows: AtomLabels) -> tuple[AtomLabels, AtomLabels]:
     """The distinct rows in order, and the place of every row among them. No entry is negative: numbers whose largest
     byte comes first are in the order of their bytes, which numpy sorts several times as fast as rows of numbers."""
     row = np.dtype((np.void, 8 * rows.shape[1]))
@@ -184,11 +184,11 @@ def distinct_rows(rows: Labels) -> tuple[Labels, Labels]:
     return rows[first], index.reshape(-1)
 
 
-def components(count: int, rows: Labels, columns: Labels) -> tuple[int, Labels]:
+def components(count: int, rows: AtomLabels, columns: AtomLabels) -> tuple[int, AtomLabels]:
     """The number of components of a graph of `count` nodes with edges rows[i] - columns[i], and each node's."""
     met = np.bincount(np.concatenate([rows, columns]), minlength=count)
     if met.max(initial=0) <= 1:  # nothing but pairs, as nearly always
-        found: Labels = np.arange(count)
+        found: AtomLabels = np.arange(count)
         found[columns] = rows
         names, found = distinct(found)
         return len(names), found
@@ -197,7 +197,7 @@ def components(count: int, rows: Labels, columns: Labels) -> tuple[int, Labels]:
     return number, reached.astype(np.int64)
 
 
-def unique(labels: Labels) -> Labels:
+def unique(labels: AtomLabels) -> AtomLabels:
     """The distinct labels in order; numpy hashes integers for it, which takes ten times as long for millions."""
     low, here = _present(labels)
     if here is not None:
@@ -205,17 +205,17 @@ def unique(labels: Labels) -> Labels:
     flat = labels.reshape(-1)
     if upwards(flat):
         return flat
-    in_order: Labels = np.sort(flat)
+    in_order: AtomLabels = np.sort(flat)
     return np.compress(np.concatenate([[True], in_order[1:] != in_order[:-1]]), in_order)
 
 
-def upwards(labels: Labels) -> bool:
+def upwards(labels: AtomLabels) -> bool:
     """Whether the labels count upwards: quickly seen, and then no two are equal."""
     flat = labels.reshape(-1)
     return bool((flat[1:] > flat[:-1]).all())
 
 
-def _present(labels: Labels) -> tuple[int, NDArray[np.bool_] | None]:
+def _present(labels: AtomLabels) -> tuple[int, NDArray[np.bool_] | None]:
     """The smallest label, and for each from there on whether it occurs; None where they lie too far apart for that."""
     low = int(labels.min(initial=np.iinfo(np.int64).max))
     span = int(labels.max(initial=low)) - low + 1
@@ -226,7 +226,7 @@ def _present(labels: Labels) -> tuple[int, NDArray[np.bool_] | None]:
     return low, here
 
 
-def _sets(rows: Labels) -> Iterator[Labels]:
+def _sets(rows: AtomLabels) -> Iterator[AtomLabels]:
     """The distinct members of every sorted row."""
     for row in rows:
         yield row[np.concatenate([[True], row[1:] != row[:-1]])]

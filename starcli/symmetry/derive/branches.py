@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from starcli.models import modes
 
 
-class Subject(nn.Module):
+class TracedNetwork(nn.Module):
     """A network as it is traced and proved: same tensors under the same names, fixed keyword arguments, and in eval
     mode its outermost module alone still believes that it trains, so that auxiliary heads are computed."""
 
@@ -23,7 +23,7 @@ class Subject(nn.Module):
         self.__dict__["network"] = network
         self.kwargs, self.auxiliary = dict(kwargs), auxiliary
 
-    def train(self, mode: bool = True) -> "Subject":
+    def train(self, mode: bool = True) -> "TracedNetwork":
         super().train(mode)
         self.__dict__["network"].training = mode or self.auxiliary
         return self
@@ -32,14 +32,16 @@ class Subject(nn.Module):
         return self.__dict__["network"](*args, **self.kwargs)
 
 
-def subject(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> nn.Module:
+def traced_network(
+    network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> nn.Module:
     """What to trace and to prove: the network itself, or a `Subject` where it takes keyword arguments or where
     putting its outermost module alone into train mode gives more outputs, the same each time."""
     if not _may_read_mode(network):
-        return Subject(network, kwargs, auxiliary=False) if kwargs else network
+        return TracedNetwork(network, kwargs, auxiliary=False) if kwargs else network
     with modes.kept(network):
-        plain = Subject(network, kwargs or {}, auxiliary=False)
-        whole = Subject(network, kwargs or {}, auxiliary=True)
+        plain = TracedNetwork(network, kwargs or {}, auxiliary=False)
+        whole = TracedNetwork(network, kwargs or {}, auxiliary=True)
         if _has_more(plain, whole, example_inputs):
             return whole
         return plain if kwargs else network
@@ -70,7 +72,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(each)
 
 
-def _has_more(plain: Subject, whole: Subject, inputs: Sequence[Any]) -> bool:
+def _has_more(plain: TracedNetwork, whole: TracedNetwork, inputs: Sequence[Any]) -> bool:
     few = _run(plain, inputs)
     try:
         many = _run(whole, inputs)

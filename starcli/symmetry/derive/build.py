@@ -10,9 +10,9 @@ from torch import nn
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.derive.atoms import Labels, unique
+from starcli.symmetry.derive.atoms import AtomLabels, unique
 from starcli.symmetry.derive.call import Parameter
-from starcli.symmetry.derive.colours import close, ordered
+from starcli.symmetry.derive.colours import axes_in_order, close
 from starcli.symmetry.derive.expressions import MAX_TURNS, Table, Writer
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.units import Refused, Units, units
@@ -41,7 +41,7 @@ class Built:
 
     resolved: Resolved
     frozen: tuple[Frozen, ...]
-    atoms: Mapping[str, Labels]
+    atoms: Mapping[str, AtomLabels]
 
 
 def build_spec(trace: Trace, network: nn.Module) -> Built:
@@ -138,7 +138,7 @@ def _unwritable(found: Units, table: Table, reason: str) -> Refused:
     return Refused(np.concatenate(moving), reason)
 
 
-def _in_order(order: Labels) -> list[Labels]:
+def _in_order(order: AtomLabels) -> list[AtomLabels]:
     """The fewest parts, taken in turns or contiguous, in which a permutation of 0 ... n-1 counts upwards; or none."""
     breaks = np.flatnonzero(np.diff(order) != 1) + 1
     ways = [np.split(order, breaks)] + [[order[k::turns] for k in range(turns)] for turns in range(2, MAX_TURNS + 1)]
@@ -160,7 +160,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
         return found.table(trace.atoms, rows[0])
     rows = rows[np.append(True, (rows[1:] != rows[:-1]).any(axis=1))]  # all rows of one set of channels are the same
     whole = {group: index.reshape(rows.shape) for group, index in found.table(trace.atoms, rows.reshape(-1)).items()}
-    table: dict[int, Labels] = {}
+    table: dict[int, AtomLabels] = {}
     for group, index in whole.items():
         if (index == index[:, :1]).all() and len(unique(index)) == found.size[group]:
             continue  # constant along this axis: borne by the other
@@ -176,7 +176,7 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
     """Each group is named after the module whose tensor bears it first; sets of units get `.group` or `.head`."""
     edges: list[tuple[int, str, int]] = []
     place = 0
-    for name, axis in ordered(trace.parameters):
+    for name, axis in axes_in_order(trace.parameters):
         edges.append((place, name, len(trace.parameters[name].value.shape)))
         labels = trace.parameters[name].labels(axis)
         place += 0 if labels is None else labels.size
@@ -215,7 +215,7 @@ def _frozen(trace: Trace, nodes: Mapping[str, tuple[Node, ...]]) -> tuple[Frozen
     return tuple(found)
 
 
-def _above(trace: Trace, labels: Labels) -> str:
+def _above(trace: Trace, labels: AtomLabels) -> str:
     """The reason of a fixed parent of the first position."""
     child, parent = trace.atoms.edges()
     root = trace.atoms.find(labels.reshape(-1)[:1])

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from starcli.symmetry.derive import algebra
-from starcli.symmetry.derive.atoms import Atoms, Labels
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.values import Value, along_axis
 
-Result = Value | tuple[Value, ...]
+RuleResult = Value | tuple[Value, ...]
 
 
 class Unknown(Exception):
@@ -26,7 +26,7 @@ class Parameter:
     value: Value
     first_use: int | None = None
 
-    def labels(self, axis: int) -> Labels | None:
+    def labels(self, axis: int) -> AtomLabels | None:
         """The factor that tells positions along `axis`, with as many axes as the tensor; None for a single position."""
         found = [factor for factor in self.value.factors if factor.shape[axis] > 1]
         # a grouped convolution's second axis is told by a factor over both axes, its first by one of its own
@@ -57,7 +57,7 @@ class Call:
     def shape(self) -> tuple[int, ...]:
         return self.shapes[0]
 
-    def result(self, values: Sequence[Value]) -> Result:
+    def result(self, values: Sequence[Value]) -> RuleResult:
         """As many values as the operator gives."""
         return tuple(values) if self.many else values[0]
 
@@ -77,7 +77,7 @@ class Call:
 
     def as_value(self, argument: Any) -> Value | None:
         if isinstance(argument, torch.Tensor):
-            return constant(self.atoms, argument)
+            return constant_value(self.atoms, argument)
         return argument if isinstance(argument, Value) else None
 
     def values(self) -> list[Value]:
@@ -88,7 +88,7 @@ class Call:
     def merge(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
         return algebra.merge(self.atoms, values, self.shape if shape is None else shape, self.where)
 
-    def picked(self, factor: Labels) -> Labels:
+    def picked(self, factor: AtomLabels) -> AtomLabels:
         """A factor from which an operator picked positions. A unit that is picked alone is like no other, yet its value
         no longer varies with a label: it is pinned."""
         if factor.size and (factor == factor.flat[0]).all():
@@ -110,7 +110,7 @@ def _flat(argument: Any) -> list[Any]:
     return [each for inner in argument for each in _flat(inner)] if isinstance(argument, list | tuple) else [argument]
 
 
-def constant(atoms: Atoms, tensor: torch.Tensor) -> Value:
+def constant_value(atoms: Atoms, tensor: torch.Tensor) -> Value:
     """A constant: every axis along which it varies has fixed positions."""
     data = tensor.detach().cpu().to(torch.float64 if tensor.is_floating_point() else torch.int64).numpy()
     axes = [
@@ -127,15 +127,15 @@ def fixed(atoms: Atoms, shape: Sequence[int], axes: Iterable[int], reason: str) 
     return Value.of(shape, factors)
 
 
-Rule = Callable[[Call], Result]
-RULES: dict[str, Rule] = {}
+OperatorRule = Callable[[Call], RuleResult]
+RULES: dict[str, OperatorRule] = {}
 """ATen name without a trailing underscore -> rule."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[OperatorRule], OperatorRule]:
     """Register a rule for these operators."""
 
-    def register(function: Rule) -> Rule:
+    def register(function: OperatorRule) -> OperatorRule:
         for name in names:
             if name in RULES:
                 raise ValueError(f"two rules for {name}")

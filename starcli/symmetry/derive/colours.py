@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.symmetry.derive.algebra import relate
-from starcli.symmetry.derive.atoms import Atoms, Labels, unique
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms, unique
 from starcli.symmetry.derive.call import Parameter
 from starcli.symmetry.derive.values import varies
 
@@ -23,11 +23,11 @@ MAX_ROUNDS = 1000
 class Occurrences:
     """Where every atom stands: one entry for each atom and tensor axis."""
 
-    atoms: Labels
-    axis: Labels
+    atoms: AtomLabels
+    axis: AtomLabels
     """Number of the tensor axis, in order of first use."""
-    count: Labels
-    rank: Labels
+    count: AtomLabels
+    rank: AtomLabels
     """The first place, counted through all axes in order of first use."""
 
 
@@ -35,22 +35,22 @@ class Occurrences:
 class Colours:
     """The classes of atoms that took part."""
 
-    nodes: Labels
+    nodes: AtomLabels
     """All atoms that stand in a tensor or above one that does, sorted."""
-    colour: Labels
+    colour: AtomLabels
     """Class of each node."""
-    size: Labels
+    size: AtomLabels
     """Number of nodes of each class."""
-    child: Labels
-    parent: Labels
+    child: AtomLabels
+    parent: AtomLabels
     """Positions in `nodes` of every child and its parent."""
 
-    def of(self, labels: Labels) -> Labels:
+    def of(self, labels: AtomLabels) -> AtomLabels:
         """The class of every (representative) label."""
         return self.colour[np.searchsorted(self.nodes, labels)]
 
 
-def ordered(parameters: dict[str, Parameter]) -> list[tuple[str, int]]:
+def axes_in_order(parameters: dict[str, Parameter]) -> list[tuple[str, int]]:
     """All tensor axes of more than one position, those first whose tensor is used first."""
     used = sorted(
         (parameter.first_use, i, name)
@@ -61,9 +61,9 @@ def ordered(parameters: dict[str, Parameter]) -> list[tuple[str, int]]:
 
 
 def occurrences(atoms: Atoms, parameters: dict[str, Parameter]) -> Occurrences:
-    found: list[tuple[Labels, ...]] = []
+    found: list[tuple[AtomLabels, ...]] = []
     place = 0
-    for number, (name, axis) in enumerate(ordered(parameters)):
+    for number, (name, axis) in enumerate(axes_in_order(parameters)):
         labels = parameters[name].labels(axis)
         if labels is None:
             continue
@@ -112,7 +112,7 @@ def _blend(a: Hashes, b: Hashes, c: Hashes) -> Hashes:
     return _mix(a * np.uint64(3) + _mix(b + np.uint64(1)) * np.uint64(5) + _mix(c + np.uint64(2)) * np.uint64(7))
 
 
-def _names(hashes: Hashes) -> tuple[Labels, int]:
+def _names(hashes: Hashes) -> tuple[AtomLabels, int]:
     """Hashes -> consecutive numbers."""
     values, index = np.unique(hashes, return_inverse=True)
     return index.astype(np.int64), len(values)
@@ -167,7 +167,7 @@ def movable(colours: Colours, atoms: Atoms) -> NDArray[np.bool_]:
     return (colours.size > 1) & ~fixed
 
 
-def _shared(colours: Colours) -> list[tuple[Labels, Labels]]:
+def _shared(colours: Colours) -> list[tuple[AtomLabels, AtomLabels]]:
     """For every class of children and every two classes of parents above it: the parents, child by child."""
     many = (colours.size > 1)[colours.colour]
     keep = many[colours.child] & many[colours.parent]
@@ -179,13 +179,13 @@ def _shared(colours: Colours) -> list[tuple[Labels, Labels]]:
     return found
 
 
-def parents_by_class(colours: Colours, child: Labels, parent: Labels) -> dict[int, list[Labels | None]]:
+def parents_by_class(colours: Colours, child: AtomLabels, parent: AtomLabels) -> dict[int, list[AtomLabels | None]]:
     """Child class -> for each class of parents the parent of every child in order of children; None where some child
     has several of one class."""
     kinds = np.stack([colours.colour[child], colours.colour[parent], child, parent], axis=1)
     kinds = kinds[np.lexsort((kinds[:, 3], kinds[:, 2], kinds[:, 1], kinds[:, 0]))]
     cuts = np.flatnonzero((np.diff(kinds[:, 0]) != 0) | (np.diff(kinds[:, 1]) != 0)) + 1
-    found: dict[int, list[Labels | None]] = {}
+    found: dict[int, list[AtomLabels | None]] = {}
     for piece in np.split(kinds, cuts) if len(kinds) else []:
         several = len(unique(piece[:, 2])) < len(piece)
         found.setdefault(int(piece[0, 0]), []).append(None if several else piece[:, 3])

@@ -11,7 +11,7 @@ from starcli.models import modes
 from starcli.runtime.memory import uncollected
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.build import Built, Frozen, build_spec
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.trace import Trace, follow, start
@@ -83,7 +83,9 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
     with modes.kept(network):
         try:
-            target = subject(network, inputs, kwargs).train().eval()  # forgets what it computed from weights before
+            target = (
+                traced_network(network, inputs, kwargs).train().eval()
+            )  # forgets what it computed from weights before
             trace = start(target)
             follow(trace, export(target, tuple(inputs)))
         finally:

@@ -9,12 +9,12 @@ from itertools import compress, pairwise
 import numpy as np
 
 from starcli.symmetry.archspec.expression import Fixed, Node, Ref, concat, interleave, product
-from starcli.symmetry.derive.atoms import Labels
+from starcli.symmetry.derive.atoms import AtomLabels
 
-MAX_PARTS = 4096
+MOST_PARTS_OF_AN_AXIS = 4096
 MAX_TURNS = 8
-MAX_DEPTH = 24
-Table = Mapping[int, Labels]
+DEEPEST_DERIVED = 24
+Table = Mapping[int, AtomLabels]
 
 
 class Writer:
@@ -35,7 +35,7 @@ class Writer:
             (group, index) = next(iter(table.items()))
             if n == self.sizes[group] and np.array_equal(index, np.arange(n)):
                 return product((Ref(self.names[group]), Fixed(1)))
-        if depth > MAX_DEPTH or not all(self._complete(group, index) for group, index in table.items()):
+        if depth > DEEPEST_DERIVED or not all(self._complete(group, index) for group, index in table.items()):
             return None
         for way in (self._inner, self._outer, self._copies, self._parts, self._turns):
             found = way(table, n, depth)
@@ -43,7 +43,7 @@ class Writer:
                 return found
         return None
 
-    def _complete(self, group: int, index: Labels) -> bool:
+    def _complete(self, group: int, index: AtomLabels) -> bool:
         """Whether all units stand here equally often, as in every expression; without it no split can succeed."""
         count = np.bincount(index[index >= 0], minlength=self.sizes[group])
         return bool((count == count[0]).all())
@@ -86,7 +86,7 @@ class Writer:
         if not cuts:
             index = np.stack(list(table.values()))
             cuts = set((np.flatnonzero((index[:, 1:] == index[:, :1]).all(axis=0)) + 1).tolist())
-        if not cuts or len(cuts) > MAX_PARTS:
+        if not cuts or len(cuts) > MOST_PARTS_OF_AN_AXIS:
             return None
         edges = [0, *sorted(cuts), n]
         parts = []

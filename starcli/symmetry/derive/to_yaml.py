@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from starcli.errors import StarcliError
-from starcli.symmetry.archspec.render import render, write
+from starcli.symmetry.archspec.render import render, write_yaml
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 
@@ -34,12 +34,12 @@ def to_yaml(resolved: Resolved) -> str:
         if name in nested
     }
     tensors = {name: _moving(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
-    written = write(
+    written = write_yaml(
         {
             name: {"size": size} | ({"within": within[0]} if within else {})
-            for name, (size, *within) in fold(groups).items()
+            for name, (size, *within) in fold_families(groups).items()
         },
-        _starred(fold(tensors), set(tensors)),
+        _starred(fold_families(tensors), set(tensors)),
         resolved.tied,
     )
     try:
@@ -110,7 +110,7 @@ def _runs(words: Sequence[str]) -> Iterator[str]:
         yield best[1]
 
 
-def fold(lines: Mapping[str, tuple[str, ...]]) -> Lines:
+def fold_families(lines: Mapping[str, tuple[str, ...]]) -> Lines:
     """Name -> expressions, as few lines as the families allow, in the order in which their first member stands."""
     families: dict[str, list[Member]] = defaultdict(list)
     for name, expressions in lines.items():
@@ -160,13 +160,13 @@ def _pattern(template: str, members: list[Member]) -> list[tuple[str, str, tuple
     return [(fitting[0].name, pattern, expressions), *((m.name, m.name, m.expressions) for m in others)]
 
 
-Rule = tuple[int | None, int]
+FamilyRule = tuple[int | None, int]
 """(which number of the name, what is added), or (None, a constant)."""
 
 
-def _rule(samples: Sequence[tuple[tuple[int, ...], int]]) -> Rule:
+def _rule(samples: Sequence[tuple[tuple[int, ...], int]]) -> FamilyRule:
     """The rule that most samples follow; a constant before a number, a number alone before a sum."""
-    votes: Counter[Rule] = Counter()
+    votes: Counter[FamilyRule] = Counter()
     for numbers, value in samples:
         votes[(None, value)] += 1
         # further away than a neighbour it is a coincidence that nobody wants to read
@@ -174,11 +174,11 @@ def _rule(samples: Sequence[tuple[tuple[int, ...], int]]) -> Rule:
     return max(votes, key=lambda r: (votes[r], r[0] is None, r[1] == 0, -abs(r[1]), -(r[0] or 0)))
 
 
-def _apply(rule: Rule, numbers: tuple[int, ...]) -> int:
+def _apply(rule: FamilyRule, numbers: tuple[int, ...]) -> int:
     return rule[1] if rule[0] is None else numbers[rule[0]] + rule[1]
 
 
-def _text(rule: Rule, names: Mapping[int, str], numbers: tuple[int, ...]) -> str:
+def _text(rule: FamilyRule, names: Mapping[int, str], numbers: tuple[int, ...]) -> str:
     """`3`, `l`, `l-1`."""
     if rule[0] is None or rule[0] not in names:
         return str(_apply(rule, numbers))

@@ -17,7 +17,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
 from starcli.symmetry.derive import nodes
-from starcli.symmetry.derive.atoms import Atoms, Labels
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
 from starcli.symmetry.derive.rules.all_rules import RULES
 from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
@@ -59,12 +59,12 @@ class Trace:
     notes: list[str] = field(default_factory=list)
     """Operators that were not understood."""
     step: int = 0
-    pieces: dict[str, list[Labels]] = field(default_factory=dict)
+    pieces: dict[str, list[AtomLabels]] = field(default_factory=dict)
     """What is read of parameters of which only pieces are: rows of position embeddings, say."""
     whole: set[str] = field(default_factory=set)
     """Parameters that some operator takes as a whole."""
 
-    def unread(self) -> Iterator[tuple[str, Labels]]:
+    def unread(self) -> Iterator[tuple[str, AtomLabels]]:
         """Atoms of each parameter that no operator reads."""
         for name, parameter in self.parameters.items():
             if name not in self.whole:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from starcli.symmetry.derive.atoms import Atoms, Labels, distinct_rows, unique
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms, distinct_rows, unique
 from starcli.symmetry.derive.colours import Colours, Occurrences, movable, parents_by_class
 
 
@@ -13,7 +13,7 @@ class Refused(Exception):
     """A structure that the grammar of specs has no words for: `labels` must be fixed, or, where `parts` of them are
     given, those must be told apart."""
 
-    def __init__(self, labels: Labels, reason: str, parts: Sequence[Labels] = ()) -> None:
+    def __init__(self, labels: AtomLabels, reason: str, parts: Sequence[AtomLabels] = ()) -> None:
         super().__init__(reason)
         self.labels, self.reason, self.parts = labels, reason, parts
 
@@ -27,9 +27,9 @@ class Units:
     within: dict[int, int | None] = field(default_factory=dict)
     rank: dict[int, int] = field(default_factory=dict)
     """The first place at which a unit of the group stands."""
-    members: dict[int, Labels] = field(default_factory=dict)
+    members: dict[int, AtomLabels] = field(default_factory=dict)
     """Class -> positions in `colours.nodes`, for classes that move."""
-    coordinates: dict[int, dict[int, Labels]] = field(default_factory=dict)
+    coordinates: dict[int, dict[int, AtomLabels]] = field(default_factory=dict)
     """Class -> group -> the index of every member."""
 
     def closure(self, group: int) -> frozenset[int]:
@@ -37,12 +37,12 @@ class Units:
         parent = self.within[group]
         return frozenset([group]) if parent is None else self.closure(parent) | {group}
 
-    def table(self, atoms: Atoms, labels: Labels) -> dict[int, Labels]:
+    def table(self, atoms: Atoms, labels: AtomLabels) -> dict[int, AtomLabels]:
         """Labels (n,) -> group -> (n,) indices, -1 where the group does not move the position."""
         roots = atoms.find(labels)
         nodes = np.searchsorted(self.colours.nodes, roots)
         classes = self.colours.colour[nodes]
-        found: dict[int, Labels] = {}
+        found: dict[int, AtomLabels] = {}
         for kind in unique(classes):
             if int(kind) not in self.coordinates:
                 continue
@@ -70,7 +70,7 @@ def units(atoms: Atoms, where: Occurrences, colours: Colours) -> Units:
     return result
 
 
-def _ranks(where: Occurrences, colours: Colours) -> Labels:
+def _ranks(where: Occurrences, colours: Colours) -> AtomLabels:
     """The first place of every node or of anything below it."""
     rank = np.full(len(colours.nodes), np.iinfo(np.int64).max)
     np.minimum.at(rank, np.searchsorted(colours.nodes, where.atoms), where.rank)
@@ -82,8 +82,8 @@ def _ranks(where: Occurrences, colours: Colours) -> Labels:
 
 
 def _place(
-    result: Units, kind: int, above: dict[int, list[Labels | None]], ranks: Labels, path: tuple[int, ...]
-) -> dict[int, Labels]:
+    result: Units, kind: int, above: dict[int, list[AtomLabels | None]], ranks: AtomLabels, path: tuple[int, ...]
+) -> dict[int, AtomLabels]:
     """Coordinates of a class: those of all its parents, and its own where several atoms share all of them."""
     if kind in result.coordinates:
         return result.coordinates[kind]
@@ -91,7 +91,7 @@ def _place(
     colours = result.colours
     if kind in path:
         raise Refused(colours.nodes[members], "units that stand above each other in a circle")
-    found: dict[int, Labels] = {}
+    found: dict[int, AtomLabels] = {}
     for parents in above.get(kind, []):
         if parents is None:
             raise Refused(colours.nodes[members], "units that stand in several sets of one kind")
@@ -110,7 +110,7 @@ def _place(
     return found
 
 
-def _index(found: dict[int, Labels], ranks: Labels) -> tuple[Labels, int]:
+def _index(found: dict[int, AtomLabels], ranks: AtomLabels) -> tuple[AtomLabels, int]:
     """The place of every member among those with the same coordinates, by rank; and how many those are."""
     if not found:
         return np.argsort(np.argsort(ranks, kind="stable"), kind="stable"), len(ranks)
@@ -122,7 +122,7 @@ def _index(found: dict[int, Labels], ranks: Labels) -> tuple[Labels, int]:
     return own, int(count.max())
 
 
-def _innermost(result: Units, found: dict[int, Labels], labels: Labels) -> int | None:
+def _innermost(result: Units, found: dict[int, AtomLabels], labels: AtomLabels) -> int | None:
     """The group within which all of `found` lies. Raises Refused where there is no single one."""
     if not found:
         return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from starcli.symmetry.derive.atoms import Labels
+from starcli.symmetry.derive.atoms import AtomLabels
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,18 @@ class Value:
     """A traced tensor: its shape, and factors with as many axes, each of size 1 or the tensor's."""
 
     shape: tuple[int, ...]
-    factors: tuple[Labels, ...] = ()
+    factors: tuple[AtomLabels, ...] = ()
 
     @classmethod
-    def of(cls, shape: Iterable[int], factors: Iterable[Labels]) -> "Value":
+    def of(cls, shape: Iterable[int], factors: Iterable[AtomLabels]) -> "Value":
         """With every factor reduced to the axes along which it varies; constant factors and repetitions are dropped."""
-        kept: list[Labels] = []
+        kept: list[AtomLabels] = []
         for factor in map(squash, factors):
             if factor.size > 1 and not any(np.array_equal(factor, other) for other in kept):
                 kept.append(factor)
         return cls(tuple(shape), tuple(kept))
 
-    def along(self, axis: int) -> tuple[Labels, ...]:
+    def along(self, axis: int) -> tuple[AtomLabels, ...]:
         """The factors that vary along `axis`."""
         return tuple(factor for factor in self.factors if factor.shape[axis] > 1)
 
@@ -39,7 +39,7 @@ class Value:
         for i, axis in enumerate(axes):
             shape[axis] = self.shape[i]
 
-        def move(factor: Labels) -> Labels:
+        def move(factor: AtomLabels) -> AtomLabels:
             place = [1] * ndim
             for i, axis in enumerate(axes):
                 place[axis] = factor.shape[i]
@@ -59,12 +59,12 @@ class Value:
         return Value(shape, tuple(factor.squeeze(gone) for factor in self.factors))
 
 
-def varies(factor: Labels) -> tuple[int, ...]:
+def varies(factor: AtomLabels) -> tuple[int, ...]:
     """The axes along which the factor has more than one label."""
     return tuple(axis for axis, n in enumerate(factor.shape) if n > 1)
 
 
-def squash(factor: Labels) -> Labels:
+def squash(factor: AtomLabels) -> AtomLabels:
     """The factor with size 1 along every axis on which it does not depend."""
     for axis in varies(factor):
         if factor.size and factor.item(0) != factor[tuple(-1 if i == axis else 0 for i in range(factor.ndim))]:
@@ -75,6 +75,6 @@ def squash(factor: Labels) -> Labels:
     return factor
 
 
-def along_axis(labels: Labels, axis: int, ndim: int) -> Labels:
+def along_axis(labels: AtomLabels, axis: int, ndim: int) -> AtomLabels:
     """(n,) -> a factor that varies along one axis of `ndim`."""
     return labels.reshape([len(labels) if i == axis else 1 for i in range(ndim)])

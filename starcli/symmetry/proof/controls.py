@@ -23,8 +23,8 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.proof.evaluation import Reference, Subject
-from starcli.symmetry.proof.places import Place, Swap, places
+from starcli.symmetry.proof.evaluation import ProofNetwork, Reference
+from starcli.symmetry.proof.places import GroupPlace, Swap, places
 
 THRESHOLD = 1e-4
 NOTHING = 1e-9
@@ -40,12 +40,12 @@ class Controls:
     def __init__(self, spec: Resolved, base: Mapping[str, Tensor], generator: torch.Generator) -> None:
         self.spec, self.base, self.generator = spec, base, generator
         self.places = places(spec)
-        self.open: dict[Place, None] = {
+        self.open: dict[GroupPlace, None] = {
             place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
         }
         # Tensors that the outputs do not depend on even formally: eval mode leaves out their branch.
         self.unused: set[str] = set()
-        self.flat: set[Place] = set()
+        self.flat: set[GroupPlace] = set()
         self.aliases = {name: names for names in spec.tied for name in names}
 
     def only(self, groups: Iterable[str]) -> None:
@@ -99,7 +99,7 @@ class Controls:
         """Each tensor with every name it has."""
         return ((other, tensor) for name, tensor in tensors for other in self.aliases.get(name, (name,)))
 
-    def _choose(self, attempt: int) -> dict[str, list[Place]]:
+    def _choose(self, attempt: int) -> dict[str, list[GroupPlace]]:
         """Open places to try together, by tensor: of each group about half, fewer where that led nowhere.
 
         All vectors go first (those of a normalisation), then matrices by their first axis, so that what makes a unit is
@@ -117,17 +117,17 @@ class Controls:
             for group, found in self.places.items():
                 vectors = sum(map(self._is_vector, found))
                 left[group] = max(left[group], vectors) if vectors < len(found) else left[group]
-        chosen: dict[str, list[Place]] = defaultdict(list)
+        chosen: dict[str, list[GroupPlace]] = defaultdict(list)
         for place in (candidates[k] for k in order):
             if left[place.group]:
                 left[place.group] -= 1
                 chosen[place.tensor].append(place)
         return chosen
 
-    def _is_vector(self, place: Place) -> bool:
+    def _is_vector(self, place: GroupPlace) -> bool:
         return sum(size > 1 for size in self.spec.shapes[place.tensor]) < 2
 
-    def _halfway(self, subject: Subject, chosen: Mapping[str, Sequence[Place]], swap: Swap) -> None:
+    def _halfway(self, subject: ProofNetwork, chosen: Mapping[str, Sequence[GroupPlace]], swap: Swap) -> None:
         """Put M into the subject: each tensor averaged over the swaps of its places."""
         for name, found in chosen.items():
             for block in self.spec.blocks[name]:
@@ -136,11 +136,11 @@ class Controls:
                     swap.halfway_(block, parts, self.base[name], subject.state[other])
         subject.forget()
 
-    def _blocks(self, place: Place) -> list[tuple[Block, tuple[int, ...]]]:
+    def _blocks(self, place: GroupPlace) -> list[tuple[Block, tuple[int, ...]]]:
         """The blocks that the place covers, with their sub-axes that belong to it."""
         return [(block, only) for block in self.spec.blocks[place.tensor] if (only := place.sub_axes(block))]
 
-    def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[Place]], swap: Swap) -> set[str]:
+    def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[GroupPlace]], swap: Swap) -> set[str]:
         """Close places of tensors by the gradients of a random projection of the outputs, in units of their spread.
 
         Each is looked at and forgotten as soon as it is there: all of them would be as large as the network. Returns
@@ -183,7 +183,7 @@ class Controls:
             for tensor in tensors:
                 tensor.requires_grad_(False)
 
-    def _close(self, found: Sequence[Place], gradient: Tensor, middle: Tensor, swap: Swap) -> None:
+    def _close(self, found: Sequence[GroupPlace], gradient: Tensor, middle: Tensor, swap: Swap) -> None:
         """Close the places of one tensor where its gradient G tells the units of a pair apart; `middle` is M.
 
         The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along
@@ -210,7 +210,7 @@ class Controls:
                     return True
         return False
 
-    def _swapped(self, place: Place, reference: Reference) -> float:
+    def _swapped(self, place: GroupPlace, reference: Reference) -> float:
         """The change of the output when the place alone is permuted."""
         tensor, swap = self.base[place.tensor], Swap(self.spec, self.generator)
         changed = tensor.clone()
@@ -218,7 +218,7 @@ class Controls:
             block.view(changed).copy_(swap.rows(block, block.view(tensor), only))
         return self._measure({place.tensor: changed}, reference)
 
-    def _redrawn(self, found: Iterable[Place], reference: Reference) -> float:
+    def _redrawn(self, found: Iterable[GroupPlace], reference: Reference) -> float:
         """The change of the output when every value at the places is drawn anew, positive ones positive."""
         changed: dict[str, Tensor] = {}
         for place in sorted(found, key=str):

@@ -9,7 +9,7 @@ from torch import Tensor
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
-SMALL = 4
+SMALL_GROUP = 4
 """Units of a group in which random permutations are likely to agree by chance with those of another group."""
 
 
@@ -26,7 +26,7 @@ def draws(spec: Resolved, generator: torch.Generator) -> list[Permutation]:
     groups = [name for name, group in spec.groups.items() if group.size > 1]
     # within other groups, random ones differ from parent to parent
     outer = [name for name in groups if len(spec.index_shape(name)) == 1]
-    small = {n: [name for name in outer if spec.groups[name].size == n] for n in range(2, SMALL + 1)}
+    small = {n: [name for name in outer if spec.groups[name].size == n] for n in range(2, SMALL_GROUP + 1)}
     count = 2
     while any(len(names) > sum(1 for _ in _ways(n, count)) for n, names in small.items()):
         count += 1

@@ -18,7 +18,7 @@ ROUNDED = 1e-3
 deep networks make 7e-4 of rounding (measured: EfficientNet-B7), most less than 1e-5."""
 
 
-class Subject:
+class ProofNetwork:
     """The network under proof: eval mode, on the CPU, in one precision at a time; the original is never touched."""
 
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
@@ -140,7 +140,7 @@ def difference(first: Sequence[Tensor], second: Sequence[Tensor], scale: Sequenc
 class Reference:
     """What a subject gives out at its generic weights on some inputs."""
 
-    subject: Subject
+    subject: ProofNetwork
     inputs: tuple[Tensor, ...]
     outputs: list[Tensor]
     scale: list[float]
@@ -155,7 +155,7 @@ class Reference:
         return difference(self.subject.run(self.inputs), self.outputs, self.scale)
 
 
-def one_alone(subject: Subject, batch: tuple[Tensor, ...], joint: Sequence[Tensor]) -> Reference | None:
+def one_alone(subject: ProofNetwork, batch: tuple[Tensor, ...], joint: Sequence[Tensor]) -> Reference | None:
     """The last example of a batch with the outputs `joint`; None where the network does not treat that one by itself.
 
     It does where its outputs are the last rows of those of the whole batch. A first axis that counts something else

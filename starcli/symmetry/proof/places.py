@@ -12,7 +12,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 
 
 @dataclass(frozen=True)
-class Place:
+class GroupPlace:
     """One part (that begins at position `start`) of one axis of a tensor, and a group that it bears."""
 
     tensor: str
@@ -27,16 +27,16 @@ class Place:
         return tuple(k for k, group in enumerate(block.groups) if group == self.group and block.axes[k] == self.axis)
 
 
-def places(spec: Resolved) -> dict[str, list[Place]]:
+def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
     """Every place of every group; tied tensors are one."""
     repeated = {name for names in spec.tied for name in names[1:]}
-    found: dict[str, list[Place]] = {group: [] for group in spec.groups}
+    found: dict[str, list[GroupPlace]] = {group: [] for group in spec.groups}
     for tensor, axes in spec.terms.items():
         for axis, terms in enumerate(axes) if tensor not in repeated else ():
             for term in terms:
                 for group in dict.fromkeys(factor.group for factor in term.factors):
                     if group is not None:
-                        found[group].append(Place(tensor, axis, term.start, group))
+                        found[group].append(GroupPlace(tensor, axis, term.start, group))
     return found
 
 

@@ -14,7 +14,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.controls import Controls
 from starcli.symmetry.proof.draws import draws
-from starcli.symmetry.proof.evaluation import ROUNDED, Reference, Subject, one_alone, spreads
+from starcli.symmetry.proof.evaluation import ROUNDED, ProofNetwork, Reference, one_alone, spreads
 from starcli.symmetry.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
@@ -127,7 +127,7 @@ class _Bench:
         drawn = [fresh_inputs(network, example, generator) for _ in range(2)]
         # float32: statistics and derivatives need no more, and most operators are several times faster.
         self.base = redrawn(state, generator)
-        self.subject = Subject(network, self.base, torch.float32)
+        self.subject = ProofNetwork(network, self.base, torch.float32)
         calibrate_(self.subject.network, self.subject.run, drawn, generator.initial_seed())
         for name, tensor in self.subject.state.items():
             if tensor.dtype != self.base[name].dtype or not torch.equal(tensor, self.base[name]):

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from starcli.alignment.matching.linear_assignment import LARGE, SMALL, Transport, _optimal, _sparse, assign
+from starcli.alignment.matching.linear_assignment import DENSE_UP_TO, SPARSE_FROM, Transport, _optimal, _sparse, assign
 
 
 def value(gains: NDArray[np.float64], order: NDArray[np.int64]) -> float:
@@ -48,7 +48,7 @@ def instances(n: int) -> dict[str, NDArray[np.float64]]:
     }
 
 
-@pytest.mark.parametrize("n", [SMALL, SMALL + 1, 200, LARGE])
+@pytest.mark.parametrize("n", [DENSE_UP_TO, DENSE_UP_TO + 1, 200, SPARSE_FROM])
 @pytest.mark.parametrize("name", instances(2))
 def test_prices_do_not_change_the_optimum(n: int, name: str) -> None:
     for gains in (instances(n)[name], instances(n)[name].astype(np.float32)):

@@ -70,7 +70,7 @@ def test_chains_too_wide_to_write_out_are_matched_alike(name: str, monkeypatch: 
     spec = case(name)
     a, b = draw(spec, 0), draw(spec, 1)
     written = match_weights(a, b, spec, restarts=2)
-    monkeypatch.setattr(costs, "WIDE", 1)
+    monkeypatch.setattr(costs, "WIDEST_CHAIN", 1)
     product = match_weights(a, b, spec, restarts=2)
     assert product.objective == pytest.approx(written.objective, rel=1e-6)
     assert product.permutation.moved(written.permutation) == 0
@@ -79,7 +79,7 @@ def test_chains_too_wide_to_write_out_are_matched_alike(name: str, monkeypatch: 
 @pytest.mark.skipif(not costs._multiplies_bytes(), reason="costs in 8 bits only where the processor has them")
 @pytest.mark.parametrize("name", CASES)
 def test_planted_permutation_is_recovered_with_coarse_detours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "LARGE", 0)
+    monkeypatch.setattr(costs, "LARGE_PRODUCT", 0)
     test_planted_permutation_is_recovered(name, 0.1)
     test_no_single_group_can_be_improved(name)
 

@@ -149,7 +149,7 @@ def test_a_second_process_is_told_who_writes(place):
 
 def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
     from starcli.cli.job import Job
-    from starcli.training.stacked import Stack
+    from starcli.training.stacked import StackedObjective
 
     (place / "whole").mkdir()
     words = ("train", *TRAIN, "--stacked", "--checkpoint-every", 0)
@@ -171,7 +171,7 @@ def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
     monkeypatch.setattr(
         Job, "write", lambda job, *tensors, **facts: (written.append(job.path.name), write(job, *tensors, **facts))
     )
-    monkeypatch.setattr(Stack, "step", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(StackedObjective, "step", lambda *_: pytest.fail("trained again"))
     ran = run_here(*words)
     assert ran.status == 0, ran.err
     assert written == ["2.safetensors", "3.safetensors", "0.safetensors"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.framework.command import _repeated, expanded
-from starcli.cli.outputs import fill
+from starcli.cli.outputs import output_paths
 from starcli.cli.values import epochs_between, pairs, seed_list
 from starcli.errors import StarcliError
 from starcli.files.names import stem
@@ -76,8 +76,8 @@ def test_a_quoted_pattern_is_expanded_sorted_and_must_match(tmp_path, monkeypatc
 
 def test_templates(tmp_path):
     template = tmp_path / "{seed}-{name}.safetensors"
-    assert fill(template, [{"seed": 3, "name": "a"}]) == [tmp_path / "3-a.safetensors"]
-    assert len(fill(template, [{"seed": n, "name": "a"} for n in range(3)])) == 3
+    assert output_paths(template, [{"seed": 3, "name": "a"}]) == [tmp_path / "3-a.safetensors"]
+    assert len(output_paths(template, [{"seed": n, "name": "a"} for n in range(3)])) == 3
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_templates(tmp_path):
 )
 def test_wrong_templates(template, values, message, tmp_path):
     with pytest.raises(StarcliError, match=message):
-        fill(tmp_path / template, values)
+        output_paths(tmp_path / template, values)
 
 
 def test_stdout_takes_one(tmp_path):
-    assert fill(Path("-"), [{"seed": 1}]) == [Path("-")]
+    assert output_paths(Path("-"), [{"seed": 1}]) == [Path("-")]
     with pytest.raises(StarcliError, match="one checkpoint"):
-        fill(Path("-"), [{"seed": 1}, {"seed": 2}])
+        output_paths(Path("-"), [{"seed": 1}, {"seed": 2}])
 
 
 def test_an_output_is_never_an_input(tmp_path):
@@ -109,7 +109,7 @@ def test_an_output_is_never_an_input(tmp_path):
     (tmp_path / "link.safetensors").symlink_to(model)
     for output in (model, tmp_path / "link.safetensors", tmp_path / "." / "a.safetensors"):
         with pytest.raises(StarcliError, match="is an input"):
-            fill(output, [{}], [model])
+            output_paths(output, [{}], [model])
 
 
 def test_stems():

@@ -21,7 +21,7 @@ from starcli.symmetry.archspec.expression import (
     symbols,
     text,
 )
-from starcli.symmetry.archspec.names import Pattern, expand, fill
+from starcli.symmetry.archspec.names import Pattern, expand_templates, fill_template
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 
 
@@ -114,24 +114,24 @@ def test_any_text_is_read_or_refused(written: str) -> None:
 
 
 def expanded(written: str, **bindings: int | str) -> str:
-    return text(expand(parse_axis(written), written, bindings, "_ "))
+    return text(expand_templates(parse_axis(written), written, bindings, "_ "))
 
 
 def test_templates_and_ranges() -> None:
     assert expanded("h.{l-1} + h.{l+1}", l=3) == "h.2 + h.4"
     assert expanded("h.{depth-l-1}", l=3, depth=6) == "h.2"
-    assert symbols(expand(parse_axis("stem + g.{0:l}"), "stem + g.{0:l}", {"l": 3}, "")) == [
+    assert symbols(expand_templates(parse_axis("stem + g.{0:l}"), "stem + g.{0:l}", {"l": 3}, "")) == [
         "stem",
         "g.0",
         "g.1",
         "g.2",
     ]
-    assert symbols(expand(parse_axis("g.{l:0}"), "g.{l:0}", {"l": 3}, "")) == ["g.2", "g.1", "g.0"]
-    assert symbols(expand(parse_axis("stem + g.{0:l}"), "stem + g.{0:l}", {"l": 0}, "")) == ["stem"]
-    assert symbols(expand(parse_axis("g.{1:l+1}.x"), "g.{1:l+1}.x", {"l": 2}, "")) == ["g.1.x", "g.2.x"]
+    assert symbols(expand_templates(parse_axis("g.{l:0}"), "g.{l:0}", {"l": 3}, "")) == ["g.2", "g.1", "g.0"]
+    assert symbols(expand_templates(parse_axis("stem + g.{0:l}"), "stem + g.{0:l}", {"l": 0}, "")) == ["stem"]
+    assert symbols(expand_templates(parse_axis("g.{1:l+1}.x"), "g.{1:l+1}.x", {"l": 2}, "")) == ["g.1.x", "g.2.x"]
     assert expanded("({heads} qk)", heads=4) == "(4 qk)"
     assert expanded("h.{name}", name="left") == "h.left"
-    assert fill("head.{l}", {"l": 3}) == "head.3"
+    assert fill_template("head.{l}", {"l": 3}) == "head.3"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.symmetry.derive.branches import subject
+from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import derive
 
 
@@ -45,7 +45,7 @@ class Never(Plain):
 @pytest.mark.parametrize(("kind", "more"), [(Plain, True), (Nested, True), (Named, True), (Never, False)])
 def test_outputs_of_training_are_found(kind, more):
     network = kind()
-    found = subject(network, (torch.rand(2, 3),))
+    found = traced_network(network, (torch.rand(2, 3),))
     assert (found is not network) == more
 
 
@@ -54,13 +54,13 @@ def test_a_replaced_forward_is_asked():
     network.b = nn.Linear(3, 2)
     plain = network.forward
     network.forward = lambda x: (plain(x), network.b(x)) if network.training else plain(x)
-    assert subject(network, (torch.rand(2, 3),)) is not network
+    assert traced_network(network, (torch.rand(2, 3),)) is not network
 
 
 def test_no_pass_for_a_network_that_never_asks():
     network = nn.Sequential(nn.Linear(3, 4))
     network.register_forward_hook(lambda *_: pytest.fail("a pass"))
-    assert subject(network, (torch.rand(2, 3),)) is network
+    assert traced_network(network, (torch.rand(2, 3),)) is network
 
 
 @pytest.mark.parametrize("enabled", [True, False])

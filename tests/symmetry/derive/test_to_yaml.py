@@ -9,29 +9,29 @@ from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.derive.derive import derive
-from starcli.symmetry.derive.to_yaml import fold, to_yaml
+from starcli.symmetry.derive.to_yaml import fold_families, to_yaml
 
 torch.set_num_threads(1)
 
 
 def test_blocks_that_repeat_become_patterns():
     lines = {f"layer.{i}.w": (f"inner.{i}", "stream") for i in range(12)}
-    assert fold(lines) == {"layer.{l}.w": ("inner.{l}", "stream")}
+    assert fold_families(lines) == {"layer.{l}.w": ("inner.{l}", "stream")}
 
 
 def test_an_exception_keeps_a_literal_line():
     lines = {f"layer.{i}.w": ("stem" if i == 0 else f"h.{i - 1}",) for i in range(4)}
-    assert fold(lines) == {"layer.0.w": ("stem",), "layer.{l}.w": ("h.{l-1}",)}
+    assert fold_families(lines) == {"layer.0.w": ("stem",), "layer.{l}.w": ("h.{l-1}",)}
 
 
 def test_a_concatenation_that_grows_becomes_a_range():
     lines = {f"dense.{i}.w": (" + ".join(["stem", *(f"new.{k}" for k in range(i))]),) for i in range(3, 9)}
-    assert fold(lines) == {"dense.{l}.w": ("stem + new.{0:l}",)}
+    assert fold_families(lines) == {"dense.{l}.w": ("stem + new.{0:l}",)}
 
 
 def test_what_follows_no_rule_stays_literal():
     lines = {"a.0.w": ("x",), "a.1.w": ("y", "z"), "a.2.w": ()}
-    assert fold(lines) == lines
+    assert fold_families(lines) == lines
 
 
 @pytest.mark.parametrize("make", [nets.Llama, nets.UNet, nets.Shuffled, nets.GroupNormed])

@@ -9,7 +9,7 @@ from support.proof import proof_of, resolve
 from torch import Tensor, nn
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.proof.draws import SMALL, draws
+from starcli.symmetry.proof.draws import SMALL_GROUP, draws
 
 
 def generator(seed: int) -> torch.Generator:
@@ -50,7 +50,7 @@ def test_no_two_small_groups_move_alike() -> None:
         moves = {
             name: tuple(tuple(each.index[name].tolist()) for each in made)
             for name, group in spec.groups.items()
-            if 1 < group.size <= SMALL
+            if 1 < group.size <= SMALL_GROUP
         }
         assert len(set(moves.values())) == len(moves)
         for index in moves.values():

@@ -7,7 +7,7 @@ import torch
 from support.proof import proof_of
 from torch import Tensor, nn
 
-from starcli.symmetry.proof.evaluation import Subject, one_alone
+from starcli.symmetry.proof.evaluation import ProofNetwork, one_alone
 
 
 class Norms(nn.Module):
@@ -97,7 +97,7 @@ class Company(nn.Linear):
 
 
 def alone(network: nn.Module, *batch: Tensor) -> bool:
-    subject = Subject(network, network.state_dict(), torch.float32)
+    subject = ProofNetwork(network, network.state_dict(), torch.float32)
     found = one_alone(subject, batch, subject.run(batch))
     assert found is None or all(torch.equal(a, b[-1:]) for a, b in zip(found.inputs, batch, strict=True))
     return found is not None
@@ -182,7 +182,7 @@ class Hidden(nn.Module):
 
 def test_copies_keep_what_no_state_dict_names() -> None:
     network = Hidden()
-    subject = Subject(network, network.state_dict(), torch.float64)
+    subject = ProofNetwork(network, network.state_dict(), torch.float64)
     assert torch.equal(subject.network.get_parameter("kept"), network.kept.double())
 
 

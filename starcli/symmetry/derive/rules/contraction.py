@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from starcli.symmetry.derive.algebra import reduce
-from starcli.symmetry.derive.call import Call, Result, Unknown, fixed, rule
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value, varies
 
 
 @rule("linear")
-def linear(call: Call) -> Result:
+def linear(call: Call) -> RuleResult:
     """(..., k), (n, k), (n,) -> (..., n); in the space (..., n, k)."""
     x, weight, bias = call.value("input"), call.value("weight"), call.optional("bias")
     n = len(x.shape)
@@ -38,14 +38,14 @@ def matrix_product(call: Call, a: Value, b: Value, *, whole: bool = True) -> Val
 
 
 @rule("matmul", "bmm", "mm", "mv", "dot")
-def matmul(call: Call) -> Result:
+def matmul(call: Call) -> RuleResult:
     second = next(name for name in ("other", "mat2", "vec", "tensor") if name in call.arguments)
     whole = not {"self", second} & set(call.parameters)
     return matrix_product(call, call.value("self"), call.value(second), whole=whole)
 
 
 @rule("addmm", "baddbmm", "addmv", "addbmm")
-def addmm(call: Call) -> Result:
+def addmm(call: Call) -> RuleResult:
     names = [name for name in ("mat1", "mat2", "batch1", "batch2", "mat", "vec") if name in call.arguments]
     if call.name == "addbmm":
         raise Unknown
@@ -54,7 +54,7 @@ def addmm(call: Call) -> Result:
 
 
 @rule("einsum")
-def einsum(call: Call) -> Result:
+def einsum(call: Call) -> RuleResult:
     """All operands in the space of all letters; the letters that the result lacks are summed over."""
     operands = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
     left, arrow, right = call["equation"].replace(" ", "").partition("->")
@@ -71,7 +71,7 @@ def einsum(call: Call) -> Result:
 
 
 @rule("scaled_dot_product_attention")
-def attention(call: Call) -> Result:
+def attention(call: Call) -> RuleResult:
     """softmax(q k^T + mask) v."""
     query, key, value, mask = call.value("query"), call.value("key"), call.value("value"), call.optional("attn_mask")
     if call.arguments.get("enable_gqa"):
@@ -96,7 +96,7 @@ def _repeated(value: Value, axis: int, repeats: int) -> Value:
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
-def convolution(call: Call) -> Result:
+def convolution(call: Call) -> RuleResult:
     """x (B, G i, S...), w (G o, i, k...) or, transposed, (G i, o, k...): in the space (B, G, o, i, S...)."""
     x, bias = call.value("input"), call.optional("bias")
     rank = len(call.shape) - 2

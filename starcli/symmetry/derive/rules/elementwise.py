@@ -2,7 +2,7 @@
 
 import torch
 
-from starcli.symmetry.derive.call import Call, Result, rule
+from starcli.symmetry.derive.call import Call, RuleResult, rule
 from starcli.symmetry.derive.rules.shape import along_one_axis
 from starcli.symmetry.derive.values import Value
 
@@ -63,12 +63,12 @@ from starcli.symmetry.derive.values import Value
     "conj_physical",
     "one_minus",
 )
-def elementwise(call: Call) -> Result:
+def elementwise(call: Call) -> RuleResult:
     return call.merge(call.values())
 
 
 @rule("to", "_to_copy", "type_as")
-def converted(call: Call) -> Result:
+def converted(call: Call) -> RuleResult:
     """Another tensor, where one is given, tells the type and nothing else."""
     return call.value("self")
 
@@ -79,14 +79,14 @@ def is_pointwise(target: object) -> bool:
 
 
 @rule("prelu")
-def prelu(call: Call) -> Result:
+def prelu(call: Call) -> RuleResult:
     """A slope a channel, on axis 1."""
     x, weight = call.value("self"), call.value("weight")
     return call.merge([x, weight.aligned([1 if len(x.shape) > 1 else 0], len(x.shape)) if weight.shape else weight])
 
 
 @rule("glu")
-def glu(call: Call) -> Result:
+def glu(call: Call) -> RuleResult:
     """The first half of the axis times a gate made of the second."""
     value, axis = call.value("self"), call.arguments.get("dim", -1)
     halves = []

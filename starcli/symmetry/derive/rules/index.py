@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from starcli.symmetry.derive.atoms import Labels
-from starcli.symmetry.derive.call import Call, Result, Unknown, rule
+from starcli.symmetry.derive.atoms import AtomLabels
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, rule
 from starcli.symmetry.derive.rules.shape import run
 from starcli.symmetry.derive.values import Value
 
 
 @rule("embedding")
-def embedding(call: Call) -> Result:
+def embedding(call: Call) -> RuleResult:
     """(v, d) at indices (...) -> (..., d): which row is asked for comes from outside, so the rows are fixed."""
     weight, indices = call.value("weight"), call.value("indices")
     call.pin(weight, [0], "rows of a look-up")
@@ -21,7 +21,7 @@ def embedding(call: Call) -> Result:
 
 
 @rule("index")
-def index(call: Call) -> Result:
+def index(call: Call) -> RuleResult:
     """By constant tensors: run on the labels. By traced ones: the indexed axes are pinned."""
     value, indices = call.value("self"), call["indices"]
     axes = [axis for axis, each in enumerate(indices) if each is not None]
@@ -51,7 +51,7 @@ def index(call: Call) -> Result:
     return call.merge([*spread, Value.of(call.shape, kept)])
 
 
-def _passed_by(call: Call, factor: Labels, axes: list[int]) -> Labels:
+def _passed_by(call: Call, factor: AtomLabels, axes: list[int]) -> AtomLabels:
     """A factor that does not depend on the indexed axes: the same look-up at position 0 of each."""
     indices = [
         None if each is None else torch.zeros_like(each) if each.dtype != torch.bool else each
@@ -65,7 +65,7 @@ def _passed_by(call: Call, factor: Labels, axes: list[int]) -> Labels:
 
 
 @rule("gather", "take_along_dim")
-def gather(call: Call) -> Result:
+def gather(call: Call) -> RuleResult:
     """Along one axis, by indices of the same rank: that axis is pinned, the others meet the indices'."""
     value, indices, axis = call.value("self"), call.value("index"), call["dim"] % len(call.shape)
     call.pin(value, [axis], "positions of a look-up")

@@ -1,7 +1,7 @@
 """Normalisations: statistics over a set of atoms put one bundle above the set; scale and shift are elementwise."""
 
 from starcli.symmetry.derive.algebra import reduce
-from starcli.symmetry.derive.call import Call, Result, rule
+from starcli.symmetry.derive.call import Call, RuleResult, rule
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value
 
@@ -12,14 +12,14 @@ def _channels(call: Call, *names: str) -> list[Value]:
 
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training", "instance_norm", "cudnn_batch_norm", "native_batch_norm")
-def batch_norm(call: Call) -> Result:
+def batch_norm(call: Call) -> RuleResult:
     """Statistics of each channel alone."""
     merged = call.merge([call.value("input"), *_channels(call, "weight", "bias", "running_mean", "running_var")])
     return call.result([merged, *(Value(shape) for shape in call.shapes[1:])])
 
 
 @rule("group_norm")
-def group_norm(call: Call) -> Result:
+def group_norm(call: Call) -> RuleResult:
     x, groups = call.value("input"), call["num_groups"]
     split = reshaped(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
     reduce(call.atoms, split, [2])
@@ -27,7 +27,7 @@ def group_norm(call: Call) -> Result:
 
 
 @rule("layer_norm", "rms_norm", "native_layer_norm")
-def layer_norm(call: Call) -> Result:
+def layer_norm(call: Call) -> RuleResult:
     x = call.value("input")
     reduce(call.atoms, x, range(len(x.shape) - len(call["normalized_shape"]), len(x.shape)))
     merged = call.merge([x, *(value for name in ("weight", "bias") if (value := call.optional(name)) is not None)])
@@ -35,7 +35,7 @@ def layer_norm(call: Call) -> Result:
 
 
 @rule("softmax", "_softmax", "log_softmax", "_log_softmax", "_safe_softmax")
-def softmax(call: Call) -> Result:
+def softmax(call: Call) -> RuleResult:
     value = call.value("self")
     reduce(call.atoms, value, [call["dim"] % len(value.shape)])
     return value

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from starcli.symmetry.derive.call import Call, Result, Unknown, rule
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, rule
 from starcli.symmetry.derive.rules.contraction import matrix_product
 from starcli.symmetry.derive.rules.shape import joined, reshaped
 from starcli.symmetry.derive.values import Value
@@ -14,7 +14,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 
 @rule(*GATES)
-def recurrent(call: Call) -> Result:
+def recurrent(call: Call) -> RuleResult:
     """x (B, T, in) or (T, B, in) -> (B, T, directions * h) and the last states (layers * directions, B, h).
 
     A unit is one place of each gate, of the state and of the recurrent weight's second axis. Positions in time are

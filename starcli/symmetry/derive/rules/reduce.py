@@ -3,7 +3,7 @@
 import math
 
 from starcli.symmetry.derive.algebra import reduce
-from starcli.symmetry.derive.call import Call, Result, rule
+from starcli.symmetry.derive.call import Call, RuleResult, rule
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value
 
@@ -35,7 +35,7 @@ def _axes(call: Call, rank: int) -> list[int]:
     "std_mean",
     "nansum",
 )
-def reduction(call: Call) -> Result:
+def reduction(call: Call) -> RuleResult:
     """Symmetric functions of what they reduce over. `max` and `min` also tell where, which nothing may follow."""
     value = call.value("self")
     if "other" in call.arguments:
@@ -53,7 +53,7 @@ def reduction(call: Call) -> Result:
 
 
 @rule("argmax", "argmin", "topk", "sort", "argsort", "cumsum", "cumprod", "kthvalue", "median", "logcumsumexp")
-def ordered(call: Call) -> Result:
+def ordering(call: Call) -> RuleResult:
     """Order along an axis matters, and its positions come out."""
     value = call.value("self")
     axes = _axes(call, len(value.shape))
@@ -95,7 +95,7 @@ def ordered(call: Call) -> Result:
     "replication_pad1d",
     "replication_pad2d",
 )
-def pooling(call: Call) -> Result:
+def pooling(call: Call) -> RuleResult:
     """Positions of space are mixed, each channel alone. Pooling to one position is a sum or maximum over all."""
     value = call.value("input" if "input" in call.arguments else "self")
     name = call.name
@@ -108,7 +108,7 @@ def pooling(call: Call) -> Result:
 
 
 @rule("im2col")
-def unfold(call: Call) -> Result:
+def unfold(call: Call) -> RuleResult:
     """(B, C, H, W) -> (B, C k, places): every channel with the k positions of a window."""
     x = call.value("self")
     batch, channels, *_ = x.shape
@@ -118,7 +118,7 @@ def unfold(call: Call) -> Result:
 
 
 @rule("col2im")
-def fold(call: Call) -> Result:
+def fold_windows(call: Call) -> RuleResult:
     """(B, C k, places) -> (B, C, H, W): every channel summed over the windows in which a position lies."""
     x = call.value("self")
     split = reshaped(x, (*call.shape[:2], math.prod(call["kernel_size"]), x.shape[-1]))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from starcli.symmetry.derive.atoms import Labels, unique
-from starcli.symmetry.derive.call import Call, Result, Unknown, fixed, rule
+from starcli.symmetry.derive.atoms import AtomLabels, unique
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.values import Value, along_axis, varies
 
 
@@ -37,7 +37,7 @@ def _chunks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, tup
     return found
 
 
-def _reshape(factor: Labels, old: tuple[int, ...], pieces: list[tuple[range, tuple[int, ...]]]) -> Labels:
+def _reshape(factor: AtomLabels, old: tuple[int, ...], pieces: list[tuple[range, tuple[int, ...]]]) -> AtomLabels:
     spelled: list[int] = []
     target: list[int] = []
     for axes, sizes in pieces:
@@ -47,24 +47,24 @@ def _reshape(factor: Labels, old: tuple[int, ...], pieces: list[tuple[range, tup
     return np.broadcast_to(factor, spelled).reshape(target)
 
 
-def run(call: Call, labels: Labels) -> list[Labels]:
+def run(call: Call, labels: AtomLabels) -> list[AtomLabels]:
     """The operator itself on one label array."""
     result = call.target(torch.from_numpy(np.array(labels)), *call.args[1:], **call.kwargs)
     return [each.numpy() for each in result] if isinstance(result, list | tuple) else [result.numpy()]
 
 
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
-def reshape(call: Call) -> Result:
+def reshape(call: Call) -> RuleResult:
     return reshaped(call.value("self"), call.shape)
 
 
 @rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "matrix_H", "adjoint")
-def permute(call: Call) -> Result:
+def permute(call: Call) -> RuleResult:
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
 
 
 @rule("expand", "expand_as", "broadcast_to")
-def expand(call: Call) -> Result:
+def expand_rule(call: Call) -> RuleResult:
     return Value.of(call.shape, call.value("self").padded(len(call.shape)).factors)
 
 
@@ -80,12 +80,12 @@ def expand(call: Call) -> Result:
     "unsafe_chunk",
     "unsafe_split",
 )
-def along_one_axis(call: Call) -> Result:
+def along_one_axis(call: Call) -> RuleResult:
     """Along `dim` only; a factor that does not depend on it stays."""
     value, axis = call.value("self"), call.arguments.get("dim", 0)
     if axis is None or any(isinstance(each, Value) for each in (*call.args[1:], *call.kwargs.values())):
         raise Unknown
-    kept: list[list[Labels]] = [[] for _ in call.shapes]
+    kept: list[list[AtomLabels]] = [[] for _ in call.shapes]
     for factor in value.factors:
         varies_here = factor.shape[axis] > 1
         moved = [call.picked(each) for each in run(call, factor)] if varies_here else [factor] * len(call.shapes)
@@ -95,7 +95,7 @@ def along_one_axis(call: Call) -> Result:
 
 
 @rule("select")
-def select(call: Call) -> Result:
+def select(call: Call) -> RuleResult:
     axis = call["dim"]
     factors = (
         call.picked(run(call, factor)[0]) if factor.shape[axis] > 1 else factor.squeeze(axis)
@@ -105,7 +105,7 @@ def select(call: Call) -> Result:
 
 
 @rule("unbind")
-def unbind(call: Call) -> Result:
+def unbind(call: Call) -> RuleResult:
     value, axis = call.value("self"), call["dim"]
     return tuple(
         Value.of(shape, (_unbound(call, factor, k, axis) for factor in value.factors))
@@ -113,12 +113,12 @@ def unbind(call: Call) -> Result:
     )
 
 
-def _unbound(call: Call, factor: Labels, k: int, axis: int) -> Labels:
+def _unbound(call: Call, factor: AtomLabels, k: int, axis: int) -> AtomLabels:
     return call.picked(factor.take([k], axis)).squeeze(axis) if factor.shape[axis] > 1 else factor.squeeze(axis)
 
 
 @rule("roll", "flip", "repeat", "tile")
-def tile(call: Call) -> Result:
+def tile(call: Call) -> RuleResult:
     if call.arguments.get("dims") in ([], ()) and call.name == "roll":
         raise Unknown
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
@@ -127,7 +127,7 @@ def tile(call: Call) -> Result:
 @rule(
     "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "rot90", "diagonal", "tril", "triu"
 )
-def everywhere(call: Call) -> Result:
+def everywhere(call: Call) -> RuleResult:
     """Run on the whole array. A triangle keeps labels and adds that its two axes are told apart."""
     value = call.value("self")
     if call.target in (torch.ops.aten.tril.default, torch.ops.aten.triu.default):
@@ -137,13 +137,13 @@ def everywhere(call: Call) -> Result:
 
 
 @rule("cat", "concat", "concatenate")
-def cat(call: Call) -> Result:
+def cat(call: Call) -> RuleResult:
     parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None and value.shape != (0,)]
     return joined(call, parts, call.arguments.get("dim", 0) % len(call.shape))
 
 
 @rule("stack")
-def stack(call: Call) -> Result:
+def stack(call: Call) -> RuleResult:
     axis = call.arguments.get("dim", 0) % len(call.shape)
     parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
     shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
@@ -171,7 +171,7 @@ def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
     return call.merge([Value.of(call.shape, factors), *rest])
 
 
-def _laid(call: Call, parts: Sequence[Value], factors: Sequence[Labels | None], axis: int) -> Labels:
+def _laid(call: Call, parts: Sequence[Value], factors: Sequence[AtomLabels | None], axis: int) -> AtomLabels:
     """One factor a part, end to end; a part without one is constant, hence one fixed atom."""
     needed = {axis}.union(*(varies(factor) for factor in factors if factor is not None))
     pieces = []
@@ -185,7 +185,7 @@ def _laid(call: Call, parts: Sequence[Value], factors: Sequence[Labels | None], 
     return np.concatenate(pieces, axis)
 
 
-def _repeats(call: Call, factors: Sequence[Labels], parts: Sequence[Value], axis: int) -> bool:
+def _repeats(call: Call, factors: Sequence[AtomLabels], parts: Sequence[Value], axis: int) -> bool:
     """Whether two parts share labels in every factor, so that only their place tells them apart."""
     cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
     for factor in factors:
@@ -197,7 +197,7 @@ def _repeats(call: Call, factors: Sequence[Labels], parts: Sequence[Value], axis
 
 
 @rule("constant_pad_nd", "pad")
-def pad(call: Call) -> Result:
+def pad(call: Call) -> RuleResult:
     """Zeros around: where an axis grows, its new positions are one fixed atom (one a set, where several sets of units
     are padded alike). Other modes mix positions."""
     value, amounts = call.value("self"), call["pad"]
@@ -211,7 +211,7 @@ def pad(call: Call) -> Result:
     return Value.of(call.shape, factors)
 
 
-def _padded(call: Call, factor: Labels, value: Value, amounts: Sequence[int], grown: set[int]) -> Labels:
+def _padded(call: Call, factor: AtomLabels, value: Value, amounts: Sequence[int], grown: set[int]) -> AtomLabels:
     lengths = [n if axis in varies(factor) else 1 for axis, n in enumerate(value.shape)]
     around = [
         amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0
