@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from starcli.alignment.align import Alignment
 from starcli.barriers.line import Barrier, Curve, accuracy_barrier, grid, loss_barrier, measure_line, rises
 from starcli.barriers.pairs import barriers, matrix, pairs_of, star_share
 from starcli.barriers.points import interpolate_models, perturb_model
@@ -16,6 +17,7 @@ from starcli.barriers.star_report import TRAINED, UNALIGNED, star_report
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Scores
 from starcli.runtime.progress import Interrupted, Progress
+from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -89,7 +91,7 @@ def test_a_model_against_itself_rises_nowhere(arch: str) -> None:
     workspace = new_workspace(Choices(arch=arch, data="digits", limit=120, device="cpu"))
     model = workspace.network(seed=3).state()
     found = measure_line(Evaluator(workspace), model, dict(model))
-    for curve in (found.train, found.test):
+    for curve in found.curves.values():
         assert rises(found.t, curve.loss) == (0.0,) * 11
         assert rises(found.t, curve.accuracy) == (0.0,) * 11
 
@@ -102,25 +104,25 @@ def test_a_path_is_its_points_measured_one_by_one(
         point = interpolate_models(workspace, models[:2], [1 - t, t])
         evaluator.load(point)
         scores = evaluator.scores()
-        assert scores["train"].loss == found.train.loss[position]
-        assert scores["test"].accuracy == found.test.accuracy[position]
-    assert found.train.loss_max == max(found.train.loss)
-    assert found.train.loss[found.t.index(found.train.t_max)] == found.train.loss_max
+        assert scores["train"].loss == found.curves["train"].loss[position]
+        assert scores["test"].accuracy == found.curves["test"].accuracy[position]
+    assert found.curves["train"].loss_max == max(found.curves["train"].loss)
+    assert found.curves["train"].loss[found.t.index(found.curves["train"].t_max)] == found.curves["train"].loss_max
 
 
 def test_own_ends_change_the_ends_only(workspace: Workspace, evaluator: Evaluator, models: list[Model]) -> None:
     found = measure_line(evaluator, models[0], models[1], points=3)
     own = measure_line(Evaluator(workspace, statistics="own-ends"), models[0], models[1], points=3)
-    assert own.train.loss[1] == found.train.loss[1]
-    assert own.train.loss[0] != found.train.loss[0]
-    assert own.train.loss[2] != found.train.loss[2]
+    assert own.curves["train"].loss[1] == found.curves["train"].loss[1]
+    assert own.curves["train"].loss[0] != found.curves["train"].loss[0]
+    assert own.curves["train"].loss[2] != found.curves["train"].loss[2]
 
 
 def test_backwards_is_the_mirror_image(evaluator: Evaluator, models: list[Model]) -> None:
     there = measure_line(evaluator, models[0], models[1], points=5)
     back = measure_line(evaluator, models[1], models[0], points=5)
-    assert there.train.loss == pytest.approx(back.train.loss[::-1], rel=1e-5)
-    assert there.train.loss_barrier == pytest.approx(back.train.loss_barrier, abs=1e-5)
+    assert there.curves["train"].loss == pytest.approx(back.curves["train"].loss[::-1], rel=1e-5)
+    assert there.curves["train"].loss_barrier == pytest.approx(back.curves["train"].loss_barrier, abs=1e-5)
 
 
 def test_ends_are_measured_once_and_progress_counts_it(workspace: Workspace, models: list[Model]) -> None:
@@ -136,21 +138,15 @@ def test_ends_are_measured_once_and_progress_counts_it(workspace: Workspace, mod
 
 
 def test_alignment_is_the_callers(workspace: Workspace, evaluator: Evaluator, models: list[Model]) -> None:
-    """A permuted copy has a barrier; put back in order by `align` it has none."""
+    """A permuted copy has a barrier; aligned it has none."""
     spec = workspace.spec.resolved
     permutation = Permutation.random(spec, torch.Generator().manual_seed(0))
     shuffled = permutation.apply(dict(models[0]))
     plain = barriers(evaluator, [models[0], shuffled], [(0, 1)], points=3)[0]
-    undone = barriers(
-        evaluator,
-        [models[0], shuffled],
-        [(0, 1)],
-        points=3,
-        align=lambda _, model: permutation.inverse().apply(dict(model)),
-    )[0]
-    assert plain.train.loss[0] == pytest.approx(plain.train.loss[2], rel=1e-4)
-    assert abs(plain.train.loss[1] - plain.train.loss[0]) > 1e-3
-    assert undone.train.loss[1] == pytest.approx(undone.train.loss[0], rel=1e-4)
+    undone = barriers(evaluator, [models[0], shuffled], [(0, 1)], points=3, alignment=Alignment("weight"))[0]
+    assert plain.curves["train"].loss[0] == pytest.approx(plain.curves["train"].loss[2], rel=1e-4)
+    assert abs(plain.curves["train"].loss[1] - plain.curves["train"].loss[0]) > 1e-3
+    assert undone.curves["train"].loss[1] == pytest.approx(undone.curves["train"].loss[0], rel=1e-4)
 
 
 class Kept:
@@ -161,7 +157,7 @@ class Kept:
         return self.found.get(pair)
 
     def put(self, pair: tuple[int, int], value: Barrier) -> None:
-        self.found[pair] = Barrier.from_json(json.loads(json.dumps(value.to_json())))
+        self.found[pair] = Barrier.from_dict(json.loads(json.dumps(value.to_dict())))
 
 
 def test_what_is_kept_is_not_measured_again(workspace: Workspace, models: list[Model]) -> None:
@@ -253,9 +249,10 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
     counting = Counting(workspace)
     aligned: Counter[int] = Counter()
 
-    def align(reference: Model, model: Model) -> Model:
-        aligned[id(reference)] += 1
-        return model
+    class Counted(Alignment):
+        def permuted(self, spec: Resolved, reference: Model, model: Model) -> Model:
+            aligned[id(reference)] += 1
+            return model
 
     found = star_report(
         counting,
@@ -263,7 +260,7 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
         sources,
         held_out,
         points=3,
-        align=align,
+        alignment=Counted(),
         aligned_sources=sources,
     )
     assert list(found.groups) == [UNALIGNED, "regular-regular", "star-source", TRAINED, "star-held-out"]
@@ -272,18 +269,21 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
     assert counting.measured == 5 + 2 + (4 + 4 + 2 + 2 + 2)  # ends, training's ends, points between
     assert aligned[id(star)] == 4
     assert sum(aligned.values()) == 8  # training's permutations are left alone
-    assert found.groups[TRAINED].train.mean == pytest.approx(found.groups["star-source"].train.mean)
+    assert found.groups[TRAINED].to_dict()["train"]["mean"] == pytest.approx(
+        found.groups["star-source"].to_dict()["train"]["mean"]
+    )
 
     regular, to_star = found.groups["regular-regular"].barriers, found.groups["star-held-out"].barriers
     by_hand = [
-        (regular[h].test.loss_barrier + regular[2 + h].test.loss_barrier) / 2 - to_star[h].test.loss_barrier
+        (regular[h].curves["test"].loss_barrier + regular[2 + h].curves["test"].loss_barrier) / 2
+        - to_star[h].curves["test"].loss_barrier
         for h in (0, 1)
     ]
     assert found.differences["test"].mean == pytest.approx(sum(by_hand) / 2)
     assert found.differences["test"].count == 2
-    assert found.star["train"].loss == to_star[0].train.loss[0]
-    assert found.regular["train"].max == max(b.train.loss[-1] for b in found.groups["star-source"].barriers)
-    json.dumps(found.to_json())
+    assert found.star["train"].loss == to_star[0].curves["train"].loss[0]
+    assert found.regular["train"].max == max(b.curves["train"].loss[-1] for b in found.groups["star-source"].barriers)
+    json.dumps(found.to_dict())
 
 
 def test_a_star_report_needs_both_kinds(evaluator: Evaluator, models: list[Model]) -> None:

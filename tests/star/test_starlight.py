@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.stars import OPTIONS, RECIPE, objective_of, same, stopped_run
+from support.stars import OPTIONS, RECIPE, objective_of, same, search_star, stopped_run
 from support.training import Memory, Stopping, small
 from torch.nn.functional import cross_entropy
 
@@ -15,7 +15,6 @@ from starcli.star import source_bank as sources_module
 from starcli.star.check_sources import first_losses, outliers
 from starcli.star.sampling import beta_t, constant_t, uniform_t
 from starcli.star.source_bank import Source, SourceBank
-from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
 from starcli.training.batch_pieces import cut
 from starcli.training.seeds import generator, substream
@@ -103,7 +102,7 @@ def test_the_gradient_is_autograds(mlp, mlps, changes):
 
 def test_at_t_0_a_star_is_plain_training(resnet, resnets):
     """To the bit, from the same first weights and in the same order of the data."""
-    star = starlight(resnet, resnets, RECIPE, 3, sampling=lambda _: 0.0, method=None)
+    star = search_star(resnet, resnets, RECIPE, 3, sampling=lambda _: 0.0, method=None)
     plain = train_network(resnet, RECIPE, substream(3, "star"))
     learnable = [name for name, _ in build_network("resnet", **resnet.arguments).named_parameters()]
     assert all(torch.equal(star.tensors[name], plain.tensors[name]) for name in learnable)
@@ -116,7 +115,7 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
     spec = mlp.spec.resolved
     copies = [Permutation.random(spec, generator(i)).apply(original) for i in range(3)]
     sources = [Source(str(i), lambda copy=copy: copy) for i, copy in enumerate(copies)]
-    star = starlight(mlp, sources, RECIPE.override(lr=1e-4, weight_decay=0.0), 0, init=original)
+    star = search_star(mlp, sources, RECIPE.override(lr=1e-4, weight_decay=0.0), 0, init=original)
     assert star.history[0]["moved"] > 0
     flat = mlp.network()
     for number in range(3):
@@ -129,7 +128,7 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
 def test_a_star_connects_to_its_sources(mlp, mlps):
     from starcli.evaluation.evaluator import evaluate
 
-    star = starlight(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
+    star = search_star(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
     flat = mlp.network()
 
     def middle_loss(a, b):
@@ -148,7 +147,7 @@ def test_a_star_connects_to_its_sources(mlp, mlps):
 @pytest.mark.parametrize("kind", ["mlp", "resnet"])
 def test_sources_are_aligned_to_the_star_itself(request, kind):
     workspace, sources = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}s")
-    star = starlight(workspace, sources, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0)
+    star = search_star(workspace, sources, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0)
     spec = workspace.spec.resolved
     products = [inner_product(spec, star.tensors, star.aligned(number)) for number in range(len(sources))]
     assert star.history[0]["objective"] == pytest.approx(sum(products) / len(products), rel=1e-5)
@@ -157,7 +156,7 @@ def test_sources_are_aligned_to_the_star_itself(request, kind):
 
 
 def test_a_star_shares_no_draw_with_the_model_of_its_seed(mlp, mlps):
-    star = starlight(mlp, mlps, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0, method=None)
+    star = search_star(mlp, mlps, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0, method=None)
     assert not torch.equal(star.tensors["fc1.weight"], mlp.network(0).state()["fc1.weight"])
     torch.testing.assert_close(
         star.tensors["fc1.weight"], mlp.network(substream(0, "star")).state()["fc1.weight"], atol=0, rtol=0
@@ -168,7 +167,7 @@ def test_a_star_shares_no_draw_with_the_model_of_its_seed(mlp, mlps):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_stopped_star_ends_as_if_never_stopped(mlp, mlps, options, pauses):
     arguments = (mlp, mlps[:3], RECIPE, 1)
-    whole, pieces = starlight(*arguments, **options), stopped_run(pauses, *arguments, **options)
+    whole, pieces = search_star(*arguments, **options), stopped_run(pauses, *arguments, **options)
     assert same(whole.tensors, pieces.tensors)
     assert whole.metrics == pieces.metrics
     assert list(whole.history) == list(pieces.history)
@@ -176,7 +175,7 @@ def test_a_stopped_star_ends_as_if_never_stopped(mlp, mlps, options, pauses):
 
 
 def test_a_stopped_star_with_batch_norm(resnet, resnets):
-    whole = starlight(resnet, resnets, RECIPE, 1)
+    whole = search_star(resnet, resnets, RECIPE, 1)
     pieces = stopped_run([2, 2, 3], resnet, resnets, RECIPE, 1)
     assert same(whole.tensors, pieces.tensors)
 
@@ -185,16 +184,16 @@ def test_a_stop_during_alignment_changes_no_permutation(mlp, mlps):
     state, watcher = Memory(), Stopping()
     watcher.stop_signal = 15
     with pytest.raises(Interrupted) as caught:
-        starlight(mlp, mlps, RECIPE, 0, state=state, progress=watcher)
+        search_star(mlp, mlps, RECIPE, 0, state=state, progress=watcher)
     assert caught.value.signal == 15
     assert state.load()["objective"]["aligned_epoch"] == -1
-    assert same(starlight(mlp, mlps, RECIPE, 0).tensors, starlight(mlp, mlps, RECIPE, 0, state=state).tensors)
+    assert same(search_star(mlp, mlps, RECIPE, 0).tensors, search_star(mlp, mlps, RECIPE, 0, state=state).tensors)
 
 
 def test_sources_made_ready_in_a_thread_are_the_same(mlp, mlps, monkeypatch):
-    kept = starlight(mlp, mlps, RECIPE, 2, draws_per_step=2)
+    kept = search_star(mlp, mlps, RECIPE, 2, draws_per_step=2)
     monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", 0)
-    assert same(kept.tensors, starlight(mlp, mlps, RECIPE, 2, draws_per_step=2).tensors)
+    assert same(kept.tensors, search_star(mlp, mlps, RECIPE, 2, draws_per_step=2).tensors)
 
 
 @pytest.mark.parametrize("kept", [0, 2**30])
@@ -214,21 +213,21 @@ def test_vectors_are_the_permuted_sources(resnet, resnets, monkeypatch, kept):
 
 def test_sources_are_never_written_to(mlp, mlps):
     before = {name: tensor.clone() for name, tensor in mlps[0].open().items()}
-    starlight(mlp, mlps, RECIPE.override(epochs=1), 0)
+    search_star(mlp, mlps, RECIPE.override(epochs=1), 0)
     assert same(before, mlps[0].open())
 
 
 def test_seeds_do_not_touch_each_other(mlp, mlps):
-    alone = starlight(mlp, mlps, RECIPE, 4)
-    other = starlight(mlp, mlps, RECIPE, 5)
-    assert same(alone.tensors, starlight(mlp, mlps, RECIPE, 4).tensors)
+    alone = search_star(mlp, mlps, RECIPE, 4)
+    other = search_star(mlp, mlps, RECIPE, 5)
+    assert same(alone.tensors, search_star(mlp, mlps, RECIPE, 4).tensors)
     assert not same(alone.tensors, other.tensors)
 
 
 def test_statistics_are_the_stars_own(resnet, resnets):
     from starcli.evaluation.evaluator import recalibrate_, statistics_batch_size
 
-    star = starlight(resnet, resnets, RECIPE, 0)
+    star = search_star(resnet, resnets, RECIPE, 0)
     flat, split = resnet.network(), resnet.dataset.train
     flat.load(star.tensors)
     for module in flat.network.modules():
@@ -240,8 +239,8 @@ def test_statistics_are_the_stars_own(resnet, resnets):
 
 
 def test_held_out_models_are_logged_and_change_nothing(mlp, mlps):
-    logged = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=2)
-    plain = starlight(mlp, mlps[:2], RECIPE, 0)
+    logged = search_star(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=2)
+    plain = search_star(mlp, mlps[:2], RECIPE, 0)
     assert same(logged.tensors, plain.tensors)
     assert [("held_out" in row) for row in logged.history] == [False, True, False]
     found = logged.history[1]["held_out"]
@@ -250,15 +249,15 @@ def test_held_out_models_are_logged_and_change_nothing(mlp, mlps):
 
 
 def test_held_out_models_alone_are_measured_at_the_end(mlp, mlps):
-    logged = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:])
-    every = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=1)
+    logged = search_star(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:])
+    every = search_star(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=1)
     assert [("held_out" in row) for row in logged.history] == [False, False, True]
     assert logged.history[-1] == every.history[-1]
 
 
 def test_fusion_does_better_by_its_own_loss(mlp, mlps):
     recipe = RECIPE.override(epochs=10)
-    star, fused = starlight(mlp, mlps, recipe, 0), starlight(mlp, mlps, recipe, 0, mu=1.0)
+    star, fused = search_star(mlp, mlps, recipe, 0), search_star(mlp, mlps, recipe, 0, mu=1.0)
     assert fused.metrics["train"]["loss"] < star.metrics["train"]["loss"]
 
 
@@ -266,11 +265,11 @@ def test_a_source_that_is_no_solution_is_named(mlp, mlps):
     fresh = mlp.network(5).state()
     watcher = Stopping()
     recipe = RECIPE.override(epochs=1)
-    starlight(mlp, [*mlps, Source("fresh", lambda: fresh)], recipe, 0, progress=watcher)
+    search_star(mlp, [*mlps, Source("fresh", lambda: fresh)], recipe, 0, progress=watcher)
     assert len(watcher.notes) == 1
     assert "fresh" in watcher.notes[0]
     quiet = Stopping()
-    starlight(mlp, mlps, recipe, 0, progress=quiet)
+    search_star(mlp, mlps, recipe, 0, progress=quiet)
     assert quiet.notes == []
 
 
@@ -308,12 +307,12 @@ def test_first_losses_look_everywhere(mlp, mlps, monkeypatch):
 def test_broken_sources_are_errors(mlp, mlps):
     broken = {name: tensor * float("nan") for name, tensor in mlps[0].open().items()}
     with pytest.raises(StarcliError, match="bad"):
-        starlight(mlp, [*mlps, Source("bad", lambda: broken)], RECIPE, 0)
+        search_star(mlp, [*mlps, Source("bad", lambda: broken)], RECIPE, 0)
 
 
 def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
     with pytest.raises(StarcliError, match=r"step \d+ .*source m\d at t = 0\.\d+"):
-        starlight(mlp, mlps, RECIPE.override(lr=1e30), 0, method=None)
+        search_star(mlp, mlps, RECIPE.override(lr=1e30), 0, method=None)
 
 
 @pytest.mark.parametrize(
@@ -329,12 +328,12 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
 )
 def test_wrong_settings(mlp, mlps, options, word):
     with pytest.raises(StarcliError, match=word):
-        starlight(mlp, mlps, RECIPE, 0, **options)
+        search_star(mlp, mlps, RECIPE, 0, **options)
 
 
 def test_one_source_is_no_star(mlp, mlps):
     with pytest.raises(StarcliError, match="at least 2"):
-        starlight(mlp, mlps[:1], RECIPE, 0)
+        search_star(mlp, mlps[:1], RECIPE, 0)
 
 
 @pytest.mark.parametrize(("sampling", "mean", "variance"), [(uniform_t, 1 / 2, 1 / 12), (beta_t, 1 / 2, 1 / 20)])
