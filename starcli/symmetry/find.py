@@ -16,7 +16,9 @@ from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
 from starcli.models.external import code_of
 from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 
@@ -84,15 +86,15 @@ def _look_up(
 ) -> tuple[str, Resolved]:
     if file is not None:
         variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
-        return file.name, load_spec(file).resolve(shapes, variables, buffers)
+        return file.name, resolve_spec(load_spec(file), shapes, variables, buffers)
     if record is not None:
-        resolved = Resolved.from_json(record.resolved)
+        resolved = resolved_from_json(record.resolved)
         resolved.check(shapes)
         return "recorded", resolved
     shipped = shipped_spec(architecture.name, architecture.arguments)
     if shipped is not None:
         spec, variables = shipped
-        return "shipped", spec.resolve(shapes, variables, buffers)
+        return "shipped", resolve_spec(spec, shapes, variables, buffers)
     return "derived", _derived(architecture, network, example)
 
 
@@ -122,4 +124,4 @@ def _derived(architecture: Architecture, network: "nn.Module", example: tuple["T
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return Resolved.from_json(cached("specs", _key(architecture, network), compute))
+    return resolved_from_json(cached("specs", _key(architecture, network), compute))

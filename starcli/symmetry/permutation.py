@@ -98,7 +98,7 @@ class Permutation:
 
     @cached_property
     def _axis_indices(self) -> dict[tuple[str, torch.device], Tensor | None]:
-        """By axis expression: the old position of every new one, None where it is the identity."""
+        """By axis expression and device: the old position of every new one, None where it is the identity."""
         return {}
 
     def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -175,7 +175,7 @@ class Permutation:
         return result
 
     def _axis_index(self, name: str, axis: int, device: torch.device) -> Tensor | None:
-        key = (self.spec.axes[name][axis], device)
+        key = (self.spec.expressions[name][axis], device)  # text: the hash of a long tree would be taken anew
         if key not in self._axis_indices:
             index = self._positions(self.spec.terms[name][axis], self.spec.shapes[name][axis])
             self._axis_indices[key] = None if index is None else index.to(device)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.expression import Fixed, Node, text
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, solve
 from starcli.symmetry.archspec.spec import DEFAULT_BUFFERS
@@ -15,16 +15,14 @@ _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 def render(resolved: Resolved) -> str:
     """YAML with a line a tensor; trailing fixed axes are left out, other fixed ones are `_`, sizes stand where needed.
 
-    `parse(render(r)).resolve(r.shapes, buffers=r.buffers) == r`.
+    `resolve_spec(parse(render(r)), r.shapes, buffers=r.buffers) == r`.
     """
     told = _unsolvable(resolved)
     groups = {
         name: ({"size": str(group.size)} if name in told else {}) | ({"within": group.within} if group.within else {})
         for name, group in resolved.groups.items()
     }
-    tensors = {
-        name: [_short(axis) for axis in _moving(axes)] for name, axes in resolved.axes.items() if resolved.shapes[name]
-    }
+    tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
     listed = {name: fields for name, fields in groups.items() if fields}
     return write_yaml(listed, tensors, resolved.tied, _patterns(resolved.buffers))
 
@@ -32,9 +30,9 @@ def render(resolved: Resolved) -> str:
 def _unsolvable(resolved: Resolved) -> set[str]:
     """Groups whose sizes the tensors alone do not tell."""
     equations = [
-        Equation(parse_axis(axis), n, "")
+        Equation(node, n, "")
         for name, axes in resolved.axes.items()
-        for axis, n in zip(axes, resolved.shapes[name], strict=True)
+        for node, n in zip(axes, resolved.shapes[name], strict=True)
     ]
     sizes: dict[str, int] = {}
     solve(equations, sizes)
@@ -73,14 +71,10 @@ def quoted(word: str) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
-def _short(axis: str) -> str:
-    return "_" if axis.isdecimal() else axis
-
-
-def _moving(axes: tuple[str, ...]) -> tuple[str, ...]:
-    """The axes without trailing fixed ones."""
-    length = max((i + 1 for i, axis in enumerate(axes) if not axis.isdecimal()), default=0)
-    return axes[:length]
+def moving_axes(axes: Sequence[Node]) -> tuple[str, ...]:
+    """The expressions of a tensor's axes as a spec writes them: fixed ones as `_`, trailing fixed ones left out."""
+    length = max((i + 1 for i, node in enumerate(axes) if not isinstance(node, Fixed)), default=0)
+    return tuple("_" if isinstance(node, Fixed) else text(node) for node in axes[:length])
 
 
 def _patterns(buffers: Collection[str]) -> list[str] | None:

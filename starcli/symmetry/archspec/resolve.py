@@ -12,7 +12,7 @@ from starcli.symmetry.archspec.parse_expression import GrammarError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
-from starcli.symmetry.archspec.validate import make
+from starcli.symmetry.archspec.validate import make_resolved
 
 MAX_PATTERNS = 2_000
 MAX_TRIES = 500_000
@@ -24,10 +24,25 @@ Line = TypeVar("Line", GroupLine, TensorLine)
 
 
 def resolve_spec(
-    spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int], buffers: Collection[str]
+    spec: Spec,
+    shapes: Mapping[str, tuple[int, ...]],
+    variables: Mapping[str, int] | None = None,
+    buffers: Collection[str] = (),
 ) -> Resolved:
-    """See `Spec.resolve`."""
-    return _Resolver(spec, {name: tuple(shape) for name, shape in shapes.items()}, variables).resolved(buffers)
+    """Check a spec against the tensors of a network (name -> shape) and solve all sizes.
+
+    `variables` are architecture arguments that patterns may compute with (`h.{depth-1}`); `buffers` names tensors
+    that the network knows to be buffers, besides those that the spec's own patterns match. StarcliError lists
+    every tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
+
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = parse("format: 1\\ntensors: {w1: [h], b1: [h], w2: [_, h]}")
+    >>> resolved = resolve_spec(spec, {"w1": (6, 9), "b1": (6,), "w2": (3, 6)})
+    >>> resolved.sizes, resolved.expressions["w2"]
+    ({'h': 6}, ('3', 'h'))
+    """
+    shapes = {name: tuple(shape) for name, shape in shapes.items()}
+    return _Resolver(spec, shapes, variables or {}).resolved(buffers)
 
 
 class _Lines:
@@ -101,7 +116,7 @@ class _Resolver:
         }
         trees = {name: tuple(canonical(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
         try:
-            return make(groups, trees, self.shapes, known, tied)
+            return make_resolved(groups, trees, self.shapes, known, tied)
         except StarcliError as error:
             self.problems += error.problems
             raise self.failure() from None

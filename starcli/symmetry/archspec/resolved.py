@@ -1,4 +1,4 @@
-"""A spec that was checked against the tensors of one network: groups with sizes, one canonical expression an axis."""
+"""A spec that was checked against the tensors of one network: groups with sizes, one canonical tree an axis."""
 
 import hashlib
 import json
@@ -11,8 +11,7 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
-from starcli.symmetry.archspec.expression import Node
-from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.expression import Node, text
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -28,14 +27,14 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 class Resolved:
     """Which group acts on which axis of every tensor. Equal where the canonical JSON is; order never matters.
 
-    Built by `Spec.resolve`, `from_json` or `make`, which check it: applying it to tensors of these shapes
-    cannot fail.
+    Made by `resolve_spec` (from a spec as written), `resolved_from_json` (from a checkpoint) or `make_resolved`, which
+    check it: applying it to tensors of these shapes cannot fail.
     """
 
     groups: Mapping[str, UnitGroup]
     """Parents before children."""
-    axes: Mapping[str, tuple[str, ...]]
-    """For every tensor the canonical expression of every axis, `_` resolved to its size."""
+    axes: Mapping[str, tuple[Node, ...]]
+    """For every tensor the canonical tree of every axis, `_` resolved to its size."""
     shapes: Mapping[str, tuple[int, ...]]
     buffers: frozenset[str]
     """Permuted, never matched on."""
@@ -48,40 +47,28 @@ class Resolved:
     def __hash__(self) -> int:
         return hash(self.sha256)
 
-    @classmethod
-    def make(
-        cls,
-        groups: Mapping[str, UnitGroup],
-        axes: Mapping[str, tuple[Node, ...]],
-        shapes: Mapping[str, tuple[int, ...]],
-        buffers: frozenset[str],
-        tied: tuple[tuple[str, ...], ...],
-    ) -> "Resolved":
-        """From expanded trees and solved groups, in canonical order. StarcliError lists all that is wrong."""
-        from starcli.symmetry.archspec.validate import make
-
-        return make(groups, axes, shapes, buffers, tied)
-
-    @classmethod
-    def from_json(cls, value: object) -> "Resolved":
-        """The inverse of `to_json`. The input may come from anywhere: StarcliError where it is no sound spec."""
-        from starcli.symmetry.archspec.validate import from_json
-
-        return from_json(value)
-
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and integers, sorted."""
+        """The canonical form as plain dicts, lists, strings and integers, sorted; `resolved_from_json` reads it back.
+
+        {"format": 1, "groups": {"h": {"size": 6}}, "tensors": {"fc.weight": ["h", "9"]},
+         "shapes": {"fc.weight": [6, 9]}, "buffers": [], "tied": []}
+        """
         return {
             "format": 1,
             "groups": {
                 name: {"size": group.size} | ({"within": group.within} if group.within else {})
                 for name, group in sorted(self.groups.items())
             },
-            "tensors": {name: list(self.axes[name]) for name in sorted(self.axes)},
+            "tensors": {name: list(self.expressions[name]) for name in sorted(self.axes)},
             "shapes": {name: list(self.shapes[name]) for name in sorted(self.shapes)},
             "buffers": sorted(self.buffers),
             "tied": [list(names) for names in self.tied],
         }
+
+    @cached_property
+    def expressions(self) -> dict[str, tuple[str, ...]]:
+        """For every tensor the canonical expression of every axis as text, as files hold it."""
+        return {name: tuple(map(text, axes)) for name, axes in self.axes.items()}
 
     @cached_property
     def sha256(self) -> str:
@@ -96,13 +83,9 @@ class Resolved:
 
     @cached_property
     def terms(self) -> Mapping[str, tuple[tuple[AxisTerm, ...], ...]]:
-        """For every tensor and axis the dense parts; equal expressions share theirs."""
-        made: dict[str, tuple[AxisTerm, ...]] = {}
-        for expressions in self.axes.values():
-            for expression in expressions:
-                if expression not in made:
-                    made[expression] = terms(parse_axis(expression), self.sizes)
-        return {name: tuple(made[expression] for expression in axes) for name, axes in self.axes.items()}
+        """For every tensor and axis the dense parts; equal trees share theirs."""
+        made = {node: terms(node, self.sizes) for node in {node for axes in self.axes.values() for node in axes}}
+        return {name: tuple(made[node] for node in axes) for name, axes in self.axes.items()}
 
     @cached_property
     def blocks(self) -> Mapping[str, tuple[Block, ...]]:

@@ -1,6 +1,5 @@
 """A spec as written: lines of groups and tensors, with patterns; `resolve` checks it against one network's tensors."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from starcli.errors import StarcliError, suggestion
@@ -8,7 +7,6 @@ from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, 
 from starcli.symmetry.archspec.expression import Node, references
 from starcli.symmetry.archspec.names import check_template
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
-from starcli.symmetry.archspec.resolved import Resolved
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
 SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
@@ -51,22 +49,6 @@ class Spec:
     tensors: tuple[TensorLine, ...]
     buffers: tuple[YamlScalar, ...]
     tied: tuple[tuple[YamlScalar, ...], ...]
-
-    def resolve(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        variables: Mapping[str, int] | None = None,
-        buffers: Collection[str] = (),
-    ) -> Resolved:
-        """Check against the tensors of a network (name -> shape) and solve all sizes.
-
-        `variables` are architecture arguments that patterns may compute with (`h.{depth-1}`); `buffers` names tensors
-        that the network knows to be buffers, besides those that the spec's own patterns match. StarcliError lists
-        every tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
-        """
-        from starcli.symmetry.archspec.resolve import resolve_spec
-
-        return resolve_spec(self, shapes, variables or {}, buffers)
 
 
 def parse(text: str, source: str = "<spec>") -> Spec:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, terms
-from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols, text
+from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.resolved import Resolved, natural
@@ -49,8 +49,11 @@ class ResolvedJson(BaseModel):
     tied: list[Annotated[list[StrictStr], Field(min_length=2)]]
 
 
-def from_json(value: object) -> Resolved:
-    """A resolved spec from JSON that may come from anywhere; StarcliError names each field that is wrong."""
+def resolved_from_json(value: object) -> Resolved:
+    """Inverse of `Resolved.to_json`.
+
+    The input may come from anywhere: StarcliError names each field that is wrong, or says what does not hold together.
+    """
     try:
         read = ResolvedJson.model_validate(value)
     except ValidationError as error:
@@ -65,7 +68,7 @@ def from_json(value: object) -> Resolved:
         axes[name] = tuple(parsed[expression] for expression in expressions)
     groups = {name: UnitGroup(name, group.size, group.within) for name, group in read.groups.items()}
     shapes = {name: tuple(shape) for name, shape in read.shapes.items()}
-    return make(groups, axes, shapes, frozenset(read.buffers), tuple(map(tuple, read.tied)))
+    return make_resolved(groups, axes, shapes, frozenset(read.buffers), tuple(map(tuple, read.tied)))
 
 
 def _parse(expression: str, tensor: str) -> Node:
@@ -83,23 +86,25 @@ def _has_hole(node: Node) -> bool:
     return isinstance(node, Hole) or any(_has_hole(child) for child in children(node))
 
 
-def make(
+def make_resolved(
     groups: Mapping[str, UnitGroup],
     axes: Mapping[str, tuple[Node, ...]],
     shapes: Mapping[str, tuple[int, ...]],
     buffers: frozenset[str],
     tied: tuple[tuple[str, ...], ...],
 ) -> Resolved:
-    """Check all that applying relies on, and bring it into canonical order. StarcliError lists all that is wrong."""
+    """A resolved spec from expanded trees and solved groups, in canonical form and order.
+
+    StarcliError lists all that is wrong: whatever applying a permutation relies on is checked here.
+    """
     problems = _group_problems(groups, axes) or _tensor_problems(groups, axes, shapes, buffers, tied)
     if problems:
         raise StarcliError("the spec does not hold together", problems)
     names = sorted(axes, key=natural)
     sizes = {name: group.size for name, group in groups.items()}
-    written = {name: tuple(text(canonical(node, sizes)) for node in axes[name]) for name in names}
     resolved = Resolved(
         groups={name: groups[name] for name in sorted(groups, key=lambda g: (_depth(g, groups), natural(g)))},
-        axes=written,
+        axes={name: tuple(canonical(node, sizes) for node in axes[name]) for name in names},
         shapes={name: tuple(shapes[name]) for name in names},
         buffers=buffers,
         tied=tuple(sorted(tuple(sorted(each, key=natural)) for each in tied)),
@@ -143,6 +148,7 @@ def _tensor_problems(
 ) -> list[str]:
     sizes = {name: group.size for name, group in groups.items()}
     problems = [f"{name}: a shape, but no axes" for name in shapes if name not in axes]
+    problems += [f"{name}: shape {shape} has an axis of length 0" for name, shape in shapes.items() if 0 in shape]
     for name, nodes in axes.items():
         if name not in shapes:
             problems.append(f"{name}: axes, but no shape")
@@ -166,15 +172,15 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
         for name in resolved.groups
         if math.prod(resolved.index_shape(name)) > MAX_INDEX
     ]
-    known: dict[str, tuple[AxisTerm, ...]] = {}
-    sound: set[tuple[str, ...]] = set()
+    known: dict[Node, tuple[AxisTerm, ...]] = {}
+    sound: set[tuple[Node, ...]] = set()
     factors = 0
     for name, axes in resolved.axes.items():
         try:
             for axis in axes:
                 if axis not in known:
                     known[axis] = ()  # one that has too many parts is not tried again
-                    known[axis] = terms(parse_axis(axis), resolved.sizes)
+                    known[axis] = terms(axis, resolved.sizes)
                     factors += sum(len(term.factors) for term in known[axis])
             made = tuple(known[axis] for axis in axes)
             factors += _factors(made)
@@ -196,8 +202,8 @@ def _factors(axes: tuple[tuple[AxisTerm, ...], ...]) -> int:
 
 def _tied_problems(resolved: Resolved) -> list[str]:
     return [
-        f"tied {names[0]} and {other}: {resolved.shapes[names[0]]} {resolved.axes[names[0]]} against "
-        f"{resolved.shapes[other]} {resolved.axes[other]}"
+        f"tied {names[0]} and {other}: {resolved.shapes[names[0]]} {resolved.expressions[names[0]]} against "
+        f"{resolved.shapes[other]} {resolved.expressions[other]}"
         for names in resolved.tied
         for other in names[1:]
         if (resolved.shapes[other], resolved.axes[other]) != (resolved.shapes[names[0]], resolved.axes[names[0]])

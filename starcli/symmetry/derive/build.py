@@ -10,6 +10,7 @@ from torch import nn
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import make_resolved
 from starcli.symmetry.derive.atoms import AtomLabels, unique
 from starcli.symmetry.derive.call import Parameter
 from starcli.symmetry.derive.colours import axes_in_order, close
@@ -87,7 +88,7 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
         if name in trace.same:
             ties.setdefault(trace.same[name], []).append(name)
     buffers = frozenset(name for name, _ in network.named_buffers(remove_duplicate=False) if name in shapes)
-    resolved = Resolved.make(
+    resolved = make_resolved(
         groups, nodes, shapes, buffers, tuple(tuple(each) for each in ties.values() if len(each) > 1)
     )
     members = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from starcli.errors import StarcliError
-from starcli.symmetry.archspec.render import render, write_yaml
+from starcli.symmetry.archspec.render import moving_axes, render, write_yaml
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 
@@ -33,7 +34,7 @@ def to_yaml(resolved: Resolved) -> str:
         for name, group in resolved.groups.items()
         if name in nested
     }
-    tensors = {name: _moving(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
+    tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
     written = write_yaml(
         {
             name: {"size": size} | ({"within": within[0]} if within else {})
@@ -43,17 +44,11 @@ def to_yaml(resolved: Resolved) -> str:
         resolved.tied,
     )
     try:
-        if parse(written).resolve(resolved.shapes, buffers=resolved.buffers) == resolved:
+        if resolve_spec(parse(written), resolved.shapes, buffers=resolved.buffers) == resolved:
             return written
     except StarcliError:
         pass  # two families that a pattern cannot keep apart: every tensor gets its own line
     return render(resolved)
-
-
-def _moving(axes: Sequence[str]) -> tuple[str, ...]:
-    """Fixed axes as `_`, without trailing ones."""
-    length = max((i + 1 for i, axis in enumerate(axes) if not axis.isdecimal()), default=0)
-    return tuple("_" if axis.isdecimal() else axis for axis in axes[:length])
 
 
 @dataclass(frozen=True)
