@@ -4,7 +4,7 @@
     part    := factor ('+' factor)*        concatenation
     factor  := '_' | INT | group | '(' axis axis* ')'     fixed, fixed of that size, group, product in memory order
 
-A group's name may hold templates in braces (see `patterns`): `inner.{b}`, `h.{l-1}`, `g.{0:l}`; a factor that is
+A group's name may hold templates in braces (see `templates`): `inner.{b}`, `h.{l-1}`, `g.{0:l}`; a factor that is
 nothing but braces, `{heads}`, is an integer.
 """
 

@@ -7,11 +7,13 @@ from typing import TypeVar
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
-from starcli.symmetry.archspec.names import Bindings, Pattern, expand_templates, fill_template
+from starcli.symmetry.archspec.names import Bindings
 from starcli.symmetry.archspec.parse_expression import GrammarError
+from starcli.symmetry.archspec.patterns import Pattern
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
+from starcli.symmetry.archspec.templates import expand_templates, fill_template
 from starcli.symmetry.archspec.validate import make_resolved
 
 MAX_PATTERNS = 2_000

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
 from starcli.symmetry.archspec.expression import Node, references
-from starcli.symmetry.archspec.names import check_template
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
+from starcli.symmetry.archspec.templates import check_template
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
 SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
