@@ -21,7 +21,7 @@ _TERM = re.compile(r"([+-]?)([A-Za-z0-9_]+)")
 
 @dataclass(frozen=True)
 class PatternPiece:
-    """A stretch of a pattern or template: literal text, or what stood between braces (`*` is one of these)."""
+    """A stretch of a name: literal text, or what stood between braces (`*` is one of these), at place `at`."""
 
     text: str
     literal: bool
@@ -30,7 +30,10 @@ class PatternPiece:
 
 @lru_cache(maxsize=4096)
 def pattern_pieces(source: str) -> tuple[PatternPiece, ...]:
-    """`h.{l-1}.w` -> literal `h.`, braces `l-1`, literal `.w`. Raises GrammarError where braces do not pair up."""
+    """Cut a name at its braces: `h.{l-1}.w` is literal `h.`, braces `l-1`, literal `.w`.
+
+    Raises GrammarError where braces do not pair up.
+    """
     found: list[PatternPiece] = []
     here = 0
     while here < len(source):
@@ -51,7 +54,13 @@ def pattern_pieces(source: str) -> tuple[PatternPiece, ...]:
 
 
 def evaluate_count(expression: str, bindings: Bindings) -> int | str | None:
-    """The value of `l`, `l-1`, `depth+1-l`; None where it is no such sum, KeyError(name) for an unknown variable."""
+    """The value of `l`, `l-1` or `depth+1-l`; None where `expression` is no such sum.
+
+    Raises KeyError(name) for an unknown variable.
+
+    >>> evaluate_count("depth+1-l", {"depth": 4, "l": 2})
+    3
+    """
     if SUM.fullmatch(expression) is None:
         return None
     if VARIABLE.fullmatch(expression):
@@ -66,7 +75,7 @@ def evaluate_count(expression: str, bindings: Bindings) -> int | str | None:
 
 
 def brace_value(piece: PatternPiece, source: str, bindings: Bindings) -> int | str:
-    """The value of one pair of braces; GrammarError with its place where it has none."""
+    """The value of one pair of braces. Raises GrammarError with its place in `source` where it has none."""
     try:
         value = evaluate_count(piece.text, bindings)
     except KeyError as missing:

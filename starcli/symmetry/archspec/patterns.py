@@ -15,10 +15,17 @@ MAX_DIGITS = 9
 
 
 class Pattern:
-    """A name with wildcards, compiled for one set of architecture variables."""
+    """A name with wildcards, compiled for one set of architecture variables.
+
+    >>> Pattern("layer{s}.{b}.*.weight").match("layer2.0.conv1.weight")
+    {'s': 2, 'b': 0}
+    """
 
     def __init__(self, source: str, variables: Mapping[str, int] | None = None) -> None:
-        """Raises GrammarError. A brace that is a sum of known `variables` is replaced, and matches only itself."""
+        """Compile `source`. A brace that is a sum of known `variables` is replaced, and matches only itself.
+
+        Raises GrammarError.
+        """
         self.source = source
         self.tokens = tuple(_pattern_tokens(source, variables or {}))
         self.is_literal = all(kind == "text" for kind, _ in self.tokens)
@@ -28,7 +35,7 @@ class Pattern:
 
     @cached_property
     def segments(self) -> tuple[tuple[tuple[str, str], ...], ...]:
-        """Tokens (kind, word) between the dots."""
+        """The tokens (kind, word) between each two dots."""
         result: list[list[tuple[str, str]]] = [[]]
         for kind, word in self.tokens:
             if kind != "text":
@@ -42,14 +49,17 @@ class Pattern:
 
     @cached_property
     def known(self) -> tuple[str | None, ...]:
-        """The words between the dots, None where one holds a wildcard."""
+        """The words between the dots, None for those that hold a wildcard."""
         return tuple(
             None if any(kind != "text" for kind, _ in segment) else "".join(word for _, word in segment)
             for segment in self.segments
         )
 
     def match(self, name: str) -> dict[str, int | str] | None:
-        """What the wildcards stand for in `name`, or None. Linear in the length of the name."""
+        """What the wildcards stand for in `name`, or None where it does not match.
+
+        Takes time linear in the length of the name.
+        """
         if self.is_literal:
             return {} if name == self.literal else None
         words = name.split(".")
@@ -84,7 +94,7 @@ def _pattern_tokens(source: str, variables: Mapping[str, int]) -> Iterator[tuple
 
 
 def _check_segment(segment: tuple[tuple[str, str], ...], source: str) -> None:
-    """Between two dots at most one run, and no two wildcards side by side: otherwise a match would not be unique."""
+    """Check that a match is unique: between two dots at most one run, and no two wildcards side by side."""
     kinds = [kind for kind, _ in segment]
     beside = any(kind != "text" and after != "text" for kind, after in pairwise(kinds))
     if kinds.count("run") > 1 or beside:

@@ -1,4 +1,4 @@
-"""A spec as written: lines of groups and tensors, with patterns; `resolve` checks it against one network's tensors."""
+"""Specs as written: lines for groups and tensors, with patterns. `resolve` checks one against a network's tensors."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis expression as written, and its tree with templates."""
+    """One axis expression as written, and its tree, still with templates."""
 
     text: str
     node: Node
@@ -23,7 +23,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class GroupLine:
-    """What is said of groups whose names match `pattern`: a size (an integer, perhaps in braces), the group around."""
+    """A line about groups whose names match `pattern`: size (an integer, perhaps in braces), group around."""
 
     pattern: str
     size: Axis | None
@@ -33,7 +33,7 @@ class GroupLine:
 
 @dataclass(frozen=True)
 class TensorLine:
-    """The axes of the tensors whose names match `pattern`; trailing axes that nothing permutes are left out."""
+    """A line about tensors whose names match `pattern`: their axes; trailing fixed axes are left out."""
 
     pattern: str
     axes: tuple[Axis, ...]
@@ -42,7 +42,7 @@ class TensorLine:
 
 @dataclass(frozen=True)
 class Spec:
-    """An archspec as parsed: it knows no tensors yet."""
+    """A permutation spec as parsed, before it is resolved against the tensors of a network."""
 
     source: str
     groups: tuple[GroupLine, ...]
@@ -52,13 +52,20 @@ class Spec:
 
 
 def parse(text: str, source: str = "<spec>") -> Spec:
-    """YAML text -> Spec. StarcliError with `source`, line, expression and a caret for all that cannot be read."""
+    """Parse the YAML text of a spec.
+
+    StarcliError, with `source`, line, expression and a caret, lists all that cannot be read.
+
+    >>> spec = parse("{format: 1, tensors: {'{l}.weight': [h.{l}, h.{l-1}]}}")
+    >>> [line.pattern for line in spec.tensors]
+    ['{l}.weight']
+    """
     document = read_yaml(text, source)
     return _Builder(source).spec(document)
 
 
 class _Builder:
-    """Collects all problems of one document before it gives up."""
+    """Builds a Spec from a YAML document; collects all problems before it gives up."""
 
     def __init__(self, source: str) -> None:
         self.source = source

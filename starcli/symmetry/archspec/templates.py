@@ -12,7 +12,16 @@ MAX_RANGE = 2_000
 
 
 def expand_templates(node: Node, source: str, bindings: Bindings, hole: str) -> Node:
-    """The tree with every template filled in; holes get unique keys that begin with `hole`. Raises GrammarError."""
+    """The tree with every template filled in. Raises GrammarError.
+
+    Holes get unique keys that begin with `hole`. All ranges of one expression together make at most MAX_RANGE names.
+
+    >>> from starcli.symmetry.archspec.expression import canonical, text
+    >>> from starcli.symmetry.archspec.parse_expression import parse_axis
+    >>> tree = expand_templates(parse_axis("stem + g.{0:l}"), "stem + g.{0:l}", {"l": 3}, "_")
+    >>> text(canonical(tree, {}))
+    'stem + g.0 + g.1 + g.2'
+    """
     counter = iter(range(len(source) + 1))
     room = MAX_RANGE  # of all ranges together
 
@@ -33,12 +42,16 @@ def expand_templates(node: Node, source: str, bindings: Bindings, hole: str) -> 
 
 
 def fill_template(template: str, bindings: Bindings) -> str:
-    """The name that a template makes: `head.{l}` with l = 3 is `head.3`. Raises GrammarError."""
+    """The name that a template makes. Raises GrammarError.
+
+    >>> fill_template("head.{l}", {"l": 3})
+    'head.3'
+    """
     return _fill(list(pattern_pieces(template)), template, bindings)
 
 
 def check_template(name: str, at: int, source: str) -> None:
-    """Raises GrammarError where a group's name could be filled in by no bindings at all (all variables stand for 1)."""
+    """Raise GrammarError where no values of variables could fill in the template `name`, at place `at` of `source`."""
     for piece in pattern_pieces(name) if "{" in name else ():
         bounds = piece.text.split(":") if not piece.literal else []
         if len(bounds) > 2 or any(SUM.fullmatch(bound) is None for bound in bounds):

@@ -1,4 +1,7 @@
-"""The one gate through which every `Resolved` is made: canonical order, and all that must hold, of hostile JSON too."""
+"""The gate through which every `Resolved` is made: checks of all that must hold, and canonical order.
+
+The JSON of a checkpoint may come from anywhere, so sizes, depths and counts are limited.
+"""
 
 import math
 from collections.abc import Mapping
@@ -12,8 +15,8 @@ from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, 
 from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
-from starcli.symmetry.archspec.resolved import Resolved, natural
-from starcli.symmetry.archspec.solve_sizes import ragged
+from starcli.symmetry.archspec.resolved import Resolved, natural_key
+from starcli.symmetry.archspec.solve_sizes import interleaving_problem
 
 MAX_NUMEL = 2**40
 MAX_INDEX = 2**28
@@ -28,7 +31,7 @@ Size = Annotated[StrictInt, Field(ge=1, le=MAX_NUMEL)]
 
 
 class GroupJson(BaseModel):
-    """One group of the JSON form."""
+    """The JSON form of one group."""
 
     model_config = ConfigDict(extra="forbid")
     size: Size
@@ -36,7 +39,7 @@ class GroupJson(BaseModel):
 
 
 class ResolvedJson(BaseModel):
-    """The JSON form of a resolved spec, before it is checked for sense."""
+    """The JSON form of a resolved spec: types and limits; `make_resolved` checks what it says."""
 
     model_config = ConfigDict(extra="forbid")
     format: Literal[1]
@@ -72,7 +75,7 @@ def resolved_from_json(value: object) -> Resolved:
 
 
 def _parse(expression: str, tensor: str) -> Node:
-    """One canonical expression; neither `_` nor braces may be left in it."""
+    """The tree of one canonical expression, in which neither `_` nor braces may be left."""
     try:
         node = parse_axis(expression)
     except GrammarError as error:
@@ -100,14 +103,14 @@ def make_resolved(
     problems = _group_problems(groups, axes) or _tensor_problems(groups, axes, shapes, buffers, tied)
     if problems:
         raise StarcliError("the spec does not hold together", problems)
-    names = sorted(axes, key=natural)
+    names = sorted(axes, key=natural_key)
     sizes = {name: group.size for name, group in groups.items()}
     resolved = Resolved(
-        groups={name: groups[name] for name in sorted(groups, key=lambda g: (_depth(g, groups), natural(g)))},
+        groups={name: groups[name] for name in sorted(groups, key=lambda g: (_depth(g, groups), natural_key(g)))},
         axes={name: tuple(canonical(node, sizes) for node in axes[name]) for name in names},
         shapes={name: tuple(shapes[name]) for name in names},
         buffers=buffers,
-        tied=tuple(sorted(tuple(sorted(each, key=natural)) for each in tied)),
+        tied=tuple(sorted(tuple(sorted(each, key=natural_key)) for each in tied)),
     )
     problems = _nesting_problems(resolved) or _tied_problems(resolved)
     if problems:
@@ -157,7 +160,7 @@ def _tensor_problems(
         elif (lengths := tuple(size_of_expression(node, sizes) for node in nodes)) != shapes[name]:
             problems.append(f"{name}: shape {shapes[name]}, its axes give {lengths}")
         else:
-            problems += [f"{name}: {found}" for node in nodes if (found := ragged(node, sizes))]
+            problems += [f"{name}: {found}" for node in nodes if (found := interleaving_problem(node, sizes))]
     problems += [f"buffer {name}: there is no such tensor" for name in sorted(buffers) if name not in axes]
     names = [name for each in tied for name in each]
     problems += [f"tied {name}: there is no such tensor" for name in dict.fromkeys(names) if name not in axes]
@@ -166,7 +169,7 @@ def _tensor_problems(
 
 
 def _nesting_problems(resolved: Resolved) -> list[str]:
-    """Where a nested group's parent cannot be told, and groups whose permutations would not fit into memory."""
+    """Nested groups whose parent is not unique, and groups whose permutations would not fit into memory."""
     problems = [
         f"group {name}: {math.prod(resolved.index_shape(name))} units in all are too many"
         for name in resolved.groups
@@ -195,7 +198,7 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
 
 
 def _factors(axes: tuple[tuple[AxisTerm, ...], ...]) -> int:
-    """Number of sub-axes of all blocks of a tensor, each block a combination of one term an axis."""
+    """Number of sub-axes of all blocks of a tensor; each block is a combination of one term for each axis."""
     combinations = math.prod(len(terms) for terms in axes)
     return sum(combinations // len(terms) * sum(len(term.factors) for term in terms) for terms in axes if terms)
 
