@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from starcli.errors import StarcliError
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -118,7 +118,7 @@ def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_M
     moments = [_Moments() for _ in layers]
     hooks = [layer.register_forward_hook(partial(_observe, m)) for layer, m in zip(layers, moments, strict=True)]
     try:
-        with modes.kept(network):
+        with modes_restored(network):
             network.eval()  # dropout off
             for layer in layers:
                 layer.train()

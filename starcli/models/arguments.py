@@ -60,7 +60,7 @@ def activation_module(name: str) -> nn.Module:
     return module
 
 
-def sides(image_size: int | Sequence[int]) -> tuple[int, int]:
+def height_and_width(image_size: int | Sequence[int]) -> tuple[int, int]:
     """(height, width) of an `ImageSize`."""
     return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
 
@@ -70,12 +70,12 @@ def image_size_of(height: int, width: int) -> int | list[int]:
     return height if height == width else [height, width]
 
 
-def names(function: Builder) -> tuple[str, ...]:
+def argument_names(function: Builder) -> tuple[str, ...]:
     """The arguments that an architecture's function takes."""
     return tuple(inspect.signature(function).parameters)
 
 
-def checked(architecture: str, function: Builder, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def check_arguments(architecture: str, function: Builder, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`arguments` with every default filled in, in the order of the signature, as JSON values.
 
     Raises StarcliError, with one line a problem, for unknown names, wrong types and values out of bounds.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError
 from starcli.models import external
-from starcli.models.arguments import Builder, checked, image_size_of, names
+from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
 from starcli.models.external import is_external
 from starcli.models.initialise import initialised, outlined
 from starcli.registry import ARCHITECTURES, lookup, resolve
@@ -20,10 +20,10 @@ MAXIMUM_PARAMETERS = 2_000_000_000
 __all__ = [
     "MAXIMUM_PARAMETERS",
     "build_network",
+    "build_outline",
+    "check_forward",
     "complete_arguments",
-    "outline_of",
     "runnable",
-    "tried",
 ]
 
 
@@ -43,18 +43,18 @@ def build_network(
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     if is_external(name):
-        function = external.function_of(name, trusted=trusted)
+        function = external.external_builder(name, trusted=trusted)
         return initialised(lambda: external.build_external(name, function, arguments), generator)
     function = builder_of(name)
-    values = checked(name, function, arguments)
+    values = check_arguments(name, function, arguments)
     _outline(name, function, values)
     return initialised(lambda: function(**values), generator)
 
 
-def outline_of(name: str, /, **arguments: Any) -> nn.Module:
+def build_outline(name: str, /, **arguments: Any) -> nn.Module:
     """A registry architecture on the meta device: all names and shapes, no memory. Errors as of `build`."""
     function = builder_of(name)
-    return _outline(name, function, checked(name, function, arguments))
+    return _outline(name, function, check_arguments(name, function, arguments))
 
 
 def runnable(network: nn.Module) -> nn.Module:
@@ -87,17 +87,17 @@ def complete_arguments(
     Raises StarcliError where given arguments contradict the data, or the network does not admit such inputs.
     """
     if is_external(name):
-        function = external.function_of(name, trusted=trusted)
-        values = {**external.derived(name, function, input_shape, num_classes), **arguments}
+        function = external.external_builder(name, trusted=trusted)
+        values = {**external.arguments_from_data(name, function, input_shape, num_classes), **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
             raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
-        tried(name, network.float(), torch.zeros(2, *input_shape), num_classes)
+        check_forward(name, network.float(), torch.zeros(2, *input_shape), num_classes)
         return values
     function = builder_of(name)
-    values = checked(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
+    values = check_arguments(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
     _compare(name, values, input_shape, num_classes)
-    tried(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
+    check_forward(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
     return values
 
 
@@ -119,7 +119,7 @@ def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Modu
 
 
 def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
-    known = names(function)
+    known = argument_names(function)
     values: dict[str, Any] = {"num_classes": num_classes}
     if "in_channels" in known:
         if len(input_shape) != 3:
@@ -145,7 +145,7 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
-def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
+def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
     """Run `network` once, in eval mode: StarcliError where it does not admit `inputs` or has too few outputs.
 
     Without `num_classes` it may give out anything.

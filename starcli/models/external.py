@@ -37,7 +37,7 @@ def is_external(name: str) -> bool:
     return ":" in name
 
 
-def function_of(name: str, *, trusted: bool) -> Builder:
+def external_builder(name: str, *, trusted: bool) -> Builder:
     """The function behind an external name. Raises StarcliError where it is not trusted or not there."""
     if not trusted:
         raise StarcliError(
@@ -129,7 +129,7 @@ LIBRARIES = ("torch", "torchvision", "timm")
 INSTALLED = {"site-packages", "dist-packages"}
 
 
-def code_of(name: str, network: nn.Module) -> str:
+def code_hash(name: str, network: nn.Module) -> str:
     """A hash of the code behind an architecture from outside the registry: what is kept under a name alone would
     outlive an edit. Empty for those of the registry, whose code goes with the version of the program.
 
@@ -165,7 +165,7 @@ def _sources(roots: set[str]) -> dict[str, bytes]:
     return found
 
 
-def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
+def arguments_from_data(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
     """The arguments that data decide, under the names that `function` gives them.
 
     torchvision takes the number of classes and always 3 channels; timm channels as well; a function of the user's own

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def kept(network: "nn.Module") -> Iterator[None]:
+def modes_restored(network: "nn.Module") -> Iterator[None]:
     """Afterwards every module that the network has now is in the mode that it is in now."""
     modes = [(module, module.training) for module in network.modules()]
     try:

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.models.arguments import Activation, Count, ImageSize, Rate, Width, activation_module, sides
+from starcli.models.arguments import Activation, Count, ImageSize, Rate, Width, activation_module, height_and_width
 
 # convolutions of each of the five stages; channels are width * (1, 2, 4, 8, 8)
 VGG11 = (1, 1, 2, 2, 2)
@@ -61,7 +61,7 @@ def _vgg(
 
     Raises StarcliError for images under 32 pixels a side, of which five halvings leave nothing.
     """
-    height, breadth = sides(image_size)
+    height, breadth = height_and_width(image_size)
     if min(height, breadth) < REDUCTION:
         raise StarcliError(
             f"VGG needs images of at least {REDUCTION}x{REDUCTION} pixels, not {height}x{breadth}",

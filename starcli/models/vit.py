@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from starcli.errors import StarcliError
-from starcli.models.arguments import Activation, Count, Depth, ImageSize, Rate, Width, activation_module, sides
+from starcli.models.arguments import (
+    Activation,
+    Count,
+    Depth,
+    ImageSize,
+    Rate,
+    Width,
+    activation_module,
+    height_and_width,
+)
 
 
 class Attention(nn.Module):
@@ -119,7 +128,7 @@ def vit(
 
     `patch_size` divides both sides of the image, `heads` divides `dim`.
     """
-    height, width = sides(image_size)
+    height, width = height_and_width(image_size)
     problems = _misfits(height, width, patch_size=patch_size, dim=dim, heads=heads)
     if problems:
         raise StarcliError("vit: sizes that do not fit together", problems)

@@ -17,8 +17,8 @@ from starcli.alignment.matching.weight_matching import match_many
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.batchnorm_statistics import statistics_names
-from starcli.models import modes
 from starcli.models.flat_network import FlatNetwork
+from starcli.models.modes import modes_restored
 from starcli.registry import METHODS, lookup
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
@@ -93,7 +93,7 @@ def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
         return {}
     device = flat.parameters.device
     inputs, _ = next(iter(split.batches(min(FORWARD_EXAMPLES, len(split)), device=device, channels_last=True)))
-    with modes.kept(flat.network), put_back(device), torch.no_grad():
+    with modes_restored(flat.network), put_back(device), torch.no_grad():
         flat.network.train()
         flat.network(inputs)
         found = {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}

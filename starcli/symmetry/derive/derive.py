@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 from starcli.runtime.memory import uncollected
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
@@ -81,7 +81,7 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
     """The finished trace, and the module that was traced."""
     if not any(True for _ in network.parameters()):
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
-    with modes.kept(network):
+    with modes_restored(network):
         try:
             target = (
                 traced_network(network, inputs, kwargs).train().eval()
