@@ -20,7 +20,7 @@ from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.write import write_tensors
-from starcli.runtime.memory import uncollected
+from starcli.runtime.memory import garbage_collection_paused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,7 +133,7 @@ class Checkpoint:
     path: Path | None = None
     reopen: "Callable[[], Mapping[str, Tensor]] | None" = None
 
-    def opened(self) -> "Mapping[str, Tensor]":
+    def fresh_tensors(self) -> "Mapping[str, Tensor]":
         """The tensors, mapped anew where they lie in a file: for reading them once.
 
         Pages that were read stay resident as long as their mapping, those of `tensors` to the end of the command.
@@ -203,7 +203,7 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
 
 def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
-    with uncollected():
+    with garbage_collection_paused():
         header = safetensors.read_header(path)
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
@@ -215,7 +215,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> 
     """
     from_stdin = str(path) == "-"
     source = "stdin" if from_stdin else str(path)
-    with uncollected():
+    with garbage_collection_paused():
         header, tensors = safetensors.read_tensors(path)
         metadata = parse_metadata(header.metadata.get(KEY), source)
     if metadata.kind not in kinds:

@@ -15,7 +15,7 @@ from starcli.checkpoints.hashes import DTYPES
 from starcli.errors import StarcliError
 from starcli.files import pickles
 from starcli.files.safetensors import PICKLED
-from starcli.files.write import refuse, write_atomically, write_tensors
+from starcli.files.write import raise_os_error, write_atomically, write_tensors
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ def _unpickled(path: Path) -> object:
     try:
         return pickles.load_pickle(path)
     except OSError as error:
-        refuse(path, error, "read")
+        raise_os_error(path, error, "read")
     except pickle.UnpicklingError as error:
         raise StarcliError(
             f"{path}: holds more than tensors, or is no file of PyTorch; it is not loaded, since it could run code",
@@ -115,7 +115,7 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def named_as_fits(
+def without_owner_prefix(
     source: Checkpoint, fit: Callable[[Checkpoint], T], note: Callable[[str], None]
 ) -> tuple[Checkpoint, T]:
     """`source` with the names that its network has, and what `fit`, which raises StarcliError for others, makes of it.
@@ -139,7 +139,7 @@ def named_as_fits(
     return inner, fitted
 
 
-def told_by(source: Checkpoint) -> dict[str, Any]:
+def inherited_plan(source: Checkpoint) -> dict[str, Any]:
     """What a file with the weights of `source` is planned with: kind, settings, seed and parents as it has them itself.
 
     The weights are the same, so that the source itself is no parent. The settings say which weights, and which run made
@@ -157,7 +157,7 @@ def told_by(source: Checkpoint) -> dict[str, Any]:
     return {"kind": metadata.kind, "settings": settings, "seed": metadata.seed, "parents": parents}
 
 
-def facts_of(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
+def inherited_facts(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
     """What remains true of these weights in a file for `architecture` and `data`: scores, of the same data alone."""
     metadata = source.metadata
     same = metadata.architecture == architecture and metadata.data == data

@@ -127,7 +127,7 @@ def main() -> None:
         app(prog_name="starcli")
     except SystemExit as ended:
         if not isinstance(ended.code, str):
-            distributed.end(int(ended.code or 0))
+            distributed.end_process(int(ended.code or 0))
         raise
 
 

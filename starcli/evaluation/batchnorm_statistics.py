@@ -156,7 +156,7 @@ def recalibrate_from_(
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
             network(inputs)
     together = shared and distributed.size() > 1
-    first, *others = distributed.everyones([each.on_cpu() for each in all_moments]) if together else [all_moments]
+    first, *others = distributed.all_gather([each.on_cpu() for each in all_moments]) if together else [all_moments]
     for layer, moments, *more in zip(layers, first, *others, strict=True):
         for each in more:
             moments.merge(each)

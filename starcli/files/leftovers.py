@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 
-def in_the_making(path: Path) -> Path:
+def partial_directory(path: Path) -> Path:
     """The hidden directory beside `path` in which this process makes it: `.NAME.HOST-PID.part`."""
     return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.part")
 

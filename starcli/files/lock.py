@@ -9,7 +9,7 @@ from pathlib import Path
 from starcli.errors import StarcliError
 from starcli.files import leftovers
 from starcli.files.state import state_path
-from starcli.files.write import refuse
+from starcli.files.write import raise_os_error
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
         try:
             handle = target.open("a+", encoding="utf-8")
         except OSError as error:
-            refuse(path, error, "lock")
+            raise_os_error(path, error, "lock")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:

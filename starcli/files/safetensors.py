@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
-from starcli.files.write import refuse
+from starcli.files.write import raise_os_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,7 +147,7 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as handle:
             return _header_of(handle, os.fstat(handle.fileno()).st_size, str(path))
     except OSError as error:
-        refuse(path, error, "read")
+        raise_os_error(path, error, "read")
 
 
 def read_tensors(path: Path) -> tuple[Header, dict[str, "Tensor"]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.write import refuse, write_atomically
+from starcli.files.write import raise_os_error, write_atomically
 
 
 def state_path(target: Path) -> Path:
@@ -74,7 +74,7 @@ class StateFile:
             return self.differences(json.loads(str(facts))) if self.differences else []
         return []
 
-    def recorded(self) -> Any:
+    def recorded_facts(self) -> Any:
         """The facts of the state that is there, of whichever run; None where there is none, or none of ours."""
         from starcli.files import pickles
 
@@ -88,4 +88,4 @@ class StateFile:
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            refuse(self.path, error, "remove")
+            raise_os_error(self.path, error, "remove")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def refuse(path: Path, error: OSError, deed: str) -> NoReturn:
+def raise_os_error(path: Path, error: OSError, deed: str) -> NoReturn:
     """Say in one line what the system did not let us do with `path`."""
     raise StarcliError(f"{path}: cannot {deed}: {error.strerror or error}") from error
 
@@ -44,7 +44,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     It lies in a directory of its own, for safetensors writes to a name of its own invention first, which a process that
     is killed leaves behind.
     """
-    place = leftovers.in_the_making(path)
+    place = leftovers.partial_directory(path)
     leftovers.sweep(path)
     try:
         place.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         finally:
             os.close(directory)
     except OSError as error:
-        refuse(path, error, "write")
+        raise_os_error(path, error, "write")
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -80,8 +80,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
 
     own = _unshared(tensors)
     if str(path) == "-":
-        stdout.results().buffer.write(save(own, dict(metadata)))
-        stdout.results().buffer.flush()
+        stdout.result_stream().buffer.write(save(own, dict(metadata)))
+        stdout.result_stream().buffer.flush()
         return
     with _replacing(path) as temporary:
         try:
@@ -110,7 +110,7 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
         with path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row, sort_keys=True) + "\n")
     except OSError as error:
-        refuse(path, error, "write")
+        raise_os_error(path, error, "write")
 
 
 def make_directory(path: Path) -> None:
@@ -118,4 +118,4 @@ def make_directory(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        refuse(path, error, "create")
+        raise_os_error(path, error, "create")

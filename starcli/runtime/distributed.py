@@ -65,7 +65,7 @@ def is_writer() -> bool:
     return _world.rank == 0
 
 
-def speaks() -> bool:
+def is_speaker() -> bool:
     """Whether this process shows results, notes and errors; known before the ranks have met."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -133,20 +133,20 @@ def group() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def leave() -> None:
+def let_rank_0_end_first() -> None:
     """Before this process ends with an error: torchrun ends all ranks with the first, so that one has to be rank 0."""
     if launched() == 1:
         return
     with contextlib.suppress(RuntimeError):
-        if _store is not None and speaks():
+        if _store is not None and is_speaker():
             _store.set(SAID, "yes")
         elif _store is not None:
             _store.wait([SAID], datetime.timedelta(seconds=10))
-        elif not speaks():
+        elif not is_speaker():
             time.sleep(3)  # wrong words, which rank 0 was given too: it needs no longer
 
 
-def end(status: int) -> None:
+def end_process(status: int) -> None:
     """End this process with `status` as soon as all is written, if it is one of several or has threads at work still.
 
     The interpreter is not taken down: it would wait for the threads. And a thread of gloo's that lets go of a tensor at
@@ -192,7 +192,7 @@ def sum_(tensor: "Tensor") -> "Tensor":
     return tensor
 
 
-def largest(value: int) -> int:
+def maximum(value: int) -> int:
     """The largest of the ranks' values: one stop signal stops all."""
     if size() == 1:
         return value
@@ -221,7 +221,7 @@ def by_writer(work: Callable[[], _Result]) -> _Result:
     return done
 
 
-def everyones(value: _Result) -> list[_Result]:
+def all_gather(value: _Result) -> list[_Result]:
     """What each rank gives, in the order of the ranks."""
     gathered: list[Any] = [value] * size()
     if size() > 1:
@@ -281,7 +281,7 @@ def share_out_together(items: Sequence[_Item], work: Callable[[Sequence[_Item]],
         with alone():
             return work(mine) if mine else []
 
-    gathered = everyones(_attempt(own))
+    gathered = all_gather(_attempt(own))
     for _, failure in gathered:
         if failure is not None:
             raise from_dict(failure)

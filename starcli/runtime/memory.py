@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """glibc's names for what `mallopt` sets: <malloc.h>."""
 
-KEPT = 256 * 2**20
+KEPT_BYTES = 256 * 2**20
 LARGEST_FROM_HEAP = 32 * 2**20
 """glibc takes no more than this for its mmap threshold on 64 bits."""
 
@@ -21,7 +21,7 @@ PIECE = 2**18
 """Elements to work on at a time: what is made of them stays in the cache, and in memory that is in use already."""
 
 
-def pieces(tensor: "Tensor") -> Iterator[slice]:
+def row_slices(tensor: "Tensor") -> Iterator[slice]:
     """Ranges of its first axis, each of about PIECE elements."""
     step = max(1, PIECE * len(tensor) // max(1, tensor.numel()))
     return (slice(start, start + step) for start in range(0, len(tensor), step))
@@ -36,11 +36,11 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(TRIM_THRESHOLD, KEPT) and mallopt(MMAP_THRESHOLD, LARGEST_FROM_HEAP))
+    return bool(mallopt(TRIM_THRESHOLD, KEPT_BYTES) and mallopt(MMAP_THRESHOLD, LARGEST_FROM_HEAP))
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def garbage_collection_paused() -> Iterator[None]:
     """No garbage collection within, for work that makes very many small objects that stay: walking through them again
     and again takes a fifth of the time of tracing a network, half of that of reading large JSON (measured)."""
     enabled = gc.isenabled()

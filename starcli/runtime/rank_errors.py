@@ -29,8 +29,8 @@ def to_dict(error: BaseException, rank: int) -> dict[str, Any]:
     return {"summary": f"rank {rank}: {type(error).__name__}: {error}", "problems": [], "status": status}
 
 
-def from_dict(told: dict[str, Any]) -> Exception:
+def from_dict(data: dict[str, Any]) -> Exception:
     """The exception that `words` was told of."""
-    if "signal" in told:
-        return Interrupted(told["signal"], told["summary"])
-    return RankError(told["summary"], told["problems"], told["status"])
+    if "signal" in data:
+        return Interrupted(data["signal"], data["summary"])
+    return RankError(data["summary"], data["problems"], data["status"])

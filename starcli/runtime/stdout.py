@@ -8,13 +8,13 @@ from typing import TextIO
 _results: TextIO | None = None
 
 
-def results() -> TextIO:
+def result_stream() -> TextIO:
     """Where results go: the stdout that the program was started with."""
     return _results or sys.stdout
 
 
 @contextlib.contextmanager
-def reserved() -> Iterator[None]:
+def reserved_for_results() -> Iterator[None]:
     """Within, stdout is for `results`; everything else that is printed goes to stderr."""
     global _results
     before, _results = _results, sys.stdout

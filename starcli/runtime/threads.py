@@ -20,7 +20,7 @@ ONE_THREAD_BELOW = 4_000_000
 and two such programs on one machine slow each other a hundredfold (measured: a step of 14 ms became 1.8 s)."""
 
 
-def operations(network: nn.Module, example: torch.Tensor) -> int:
+def operations_per_example(network: nn.Module, example: torch.Tensor) -> int:
     """Floating-point operations of a forward pass, an example: two for each weight that meets an activation.
 
     Counted over convolutions and linear layers, in a pass over the examples (B, ...).
@@ -51,7 +51,9 @@ def choose_threads(network: nn.Module, example: torch.Tensor, asked: int | None)
     """
     if asked is not None:
         torch.set_num_threads(asked)
-    elif torch.get_num_threads() > 1 and (distributed.crowded() or operations(network, example) < ONE_THREAD_BELOW):
+    elif torch.get_num_threads() > 1 and (
+        distributed.crowded() or operations_per_example(network, example) < ONE_THREAD_BELOW
+    ):
         torch.set_num_threads(1)
 
 
@@ -61,7 +63,7 @@ def in_threads(
     """`map(work, items)` by `threads` threads (default: torch's number of them), each with its share of the cores: two
     teams on the same ones wait for each other. With one thread, or one item, nothing is started.
 
-    The first error ends all; a signal does not wait for what is being worked on (see `distributed.end`).
+    The first error ends all; a signal does not wait for what is being worked on (see `distributed.end_process`).
     """
     cores = torch.get_num_threads()
     workers = max(1, min(threads or cores, len(items)))

@@ -43,7 +43,7 @@ class Source:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Source":
         """A checkpoint as a source; its file is opened anew at each use."""
-        return cls(checkpoint.name, checkpoint.opened)
+        return cls(checkpoint.name, checkpoint.fresh_tensors)
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ class TrainingRun:
     def _stop(self) -> None:
         self._check()
         self._save()
-        raise Interrupted(distributed.largest(self.progress.stop_signal), HOW_TO_GO_ON)
+        raise Interrupted(distributed.maximum(self.progress.stop_signal), HOW_TO_GO_ON)
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

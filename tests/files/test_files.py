@@ -147,9 +147,9 @@ def test_only_what_this_machine_left_of_just_this_file_is_swept(
     pid, names = _dead(), ("r18.a.safetensors", "r18.a.safetensors.state", "r18.a.metrics.jsonl", "r18.b.safetensors")
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: pid)
-        own = [leftovers.in_the_making(tmp_path / name) for name in names]
+        own = [leftovers.partial_directory(tmp_path / name) for name in names]
         patched.setattr(os, "uname", lambda: SimpleNamespace(nodename="another machine/\udcff"))
-        others = [leftovers.in_the_making(tmp_path / name) for name in names]
+        others = [leftovers.partial_directory(tmp_path / name) for name in names]
     for place in (*own, *others):
         place.mkdir()
     with lock(tmp_path / names[0], tmp_path / names[2]):
@@ -173,7 +173,7 @@ def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path:
     groups = [{"betas": (0.9, 0.99), "params": [0, 1]}]
     kept = {"position": {"history": history}, "optimizer": {"state": {0: {"step": 1}}, "param_groups": groups}}
     state = StateFile(tmp_path / "0.safetensors", "run", facts={"a": 1})
-    assert state.recorded() is None
+    assert state.recorded_facts() is None
     state.save({**kept, "permutations": [None, {"g": torch.arange(3)}]})
     found = state.load()
     assert found is not None
@@ -182,7 +182,7 @@ def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path:
     assert type(found["optimizer"]["param_groups"][0]["betas"]) is tuple
     assert none is None
     assert torch.equal(index["g"], torch.arange(3))
-    assert state.recorded() == {"a": 1}
+    assert state.recorded_facts() == {"a": 1}
 
 
 def test_a_state_of_very_many_tensors_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

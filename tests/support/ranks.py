@@ -69,7 +69,7 @@ def main() -> None:
             ran = run_here(*words)
         found.append([ran.status, ran.out, ran.err, notes[1:]])
     Path(f"{out}.{os.environ['RANK']}.json").write_text(json.dumps(found))
-    distributed.end(0)  # as the program itself ends: a thread of gloo's may abort an interpreter that is taken down
+    distributed.end_process(0)  # as the program does: a thread of gloo's may abort an interpreter that is taken down
 
 
 if __name__ == "__main__":

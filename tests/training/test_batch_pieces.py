@@ -120,7 +120,7 @@ def test_a_rank_without_a_gradient_takes_the_others_step(monkeypatch, others):
     flat = workspace.network()
     run = TrainingRun(Plain(workspace, flat, recipe), workspace.dataset.train, recipe, 0, pieces=2, progress=Stopping())
     monkeypatch.setattr(distributed, "_world", distributed._World(0, 2))
-    monkeypatch.setattr(distributed, "largest", lambda value: value)
+    monkeypatch.setattr(distributed, "maximum", lambda value: value)
     before = flat.network.skipped.weight.clone()
 
     def sum_(vector):

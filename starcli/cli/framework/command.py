@@ -118,7 +118,7 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
             for name, kind in bundles.items():
                 fields = [field.name for field in dataclasses.fields(kind) if field.init]
                 values[name] = kind(**{field: values.pop(field) for field in fields})
-            with stdout.reserved():
+            with stdout.reserved_for_results():
                 function(**values)
 
         numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))

@@ -55,7 +55,7 @@ def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
             traceback.print_exc()
         status, _traceback = _status(error), False
         if status:
-            distributed.leave()
+            distributed.let_rank_0_end_first()
         raise typer.Exit(status) from None
 
 
@@ -126,7 +126,7 @@ def say(summary: str, *problems: str) -> None:
 
     Of several ranks the first speaks for all.
     """
-    if not distributed.speaks():
+    if not distributed.is_speaker():
         return
     with contextlib.suppress(OSError):
         print("\n".join([f"starcli: {summary}", *(f"  {problem}" for problem in problems)]), file=sys.stderr)

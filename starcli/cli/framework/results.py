@@ -38,7 +38,7 @@ class Results:
 
     def __init__(self, *, json_lines: bool, to_stderr: bool = False, silent: bool = False) -> None:
         self._silent = silent
-        self._stream: TextIO = sys.stderr if to_stderr else stdout.results()
+        self._stream: TextIO = sys.stderr if to_stderr else stdout.result_stream()
         self.as_json = json_lines or not self._stream.isatty()
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from starcli.errors import StarcliError
 from starcli.models.modes import modes_restored
-from starcli.runtime.memory import uncollected
+from starcli.runtime.memory import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import traced_network
@@ -43,7 +43,7 @@ def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[st
 
     Use a batch of two or more examples. The network is left as it is. StarcliError where torch.export cannot follow it.
     """
-    with uncollected():
+    with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
         return _derived(trace, build_spec(trace, target))
 
@@ -62,7 +62,7 @@ def derive_and_prove(
     """
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}
-    with uncollected():
+    with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
         built = build_spec(trace, target)
     while True:
