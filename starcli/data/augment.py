@@ -64,7 +64,7 @@ def random_crop(images: Tensor, size: tuple[int, int], generator: Generator) -> 
     count = len(images)
     top = torch.randint(images.shape[2] - size[0] + 1, (count,), generator=generator)
     left = torch.randint(images.shape[3] - size[1] + 1, (count,), generator=generator)
-    return windows(images, top, left, size)
+    return cut_windows(images, top, left, size)
 
 
 def pad_crop(images: Tensor, generator: Generator) -> Tensor:
@@ -84,7 +84,7 @@ def flip(images: Tensor, generator: Generator) -> Tensor:
     return torch.cat([images, images.flip(3)]).index_select(0, chosen.to(images.device))
 
 
-def windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
+def cut_windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut images[i, :, top[i] : top[i] + height, left[i] : left[i] + width] out of every image at once.
 
     Each row of a window is one run of memory: a gather of rows from an overlapping view of the flat batch, which

@@ -18,7 +18,7 @@ from starcli.errors import StarcliError, unknown
 
 
 @dataclass(frozen=True)
-class Parameters:
+class GaussianParameters:
     """What may follow the name: `gaussians:distance=3,correlation=0,train=200,test=1000,seed=1`."""
 
     distance: float = 2.0
@@ -42,7 +42,7 @@ _RANGES: dict[str, tuple[type[float], float, float]] = {
 }
 
 
-def parse_parameters(text: str) -> Parameters:
+def parse_parameters(text: str) -> GaussianParameters:
     """Read `key=value,...`; an unknown key, one said twice or a value out of range is an error."""
     values: dict[str, float] = {}
     for item in filter(None, text.split(",")):
@@ -59,7 +59,7 @@ def parse_parameters(text: str) -> Parameters:
         if not low <= number <= high:
             raise StarcliError(f"gaussians: {key} is {value!r}, expected {kind.__name__} from {low} to {high}")
         values[key] = number
-    return Parameters(**values)  # type: ignore[arg-type]
+    return GaussianParameters(**values)  # type: ignore[arg-type]
 
 
 def load_gaussians(request: Request) -> Loaded:
@@ -78,7 +78,7 @@ def load_gaussians(request: Request) -> Loaded:
 
 
 def _draw(
-    parameters: Parameters, count: int, draws: np.random.RandomState
+    parameters: GaussianParameters, count: int, draws: np.random.RandomState
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     labels = np.arange(count) % 2
     first, second = draws.standard_normal((2, count))

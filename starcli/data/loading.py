@@ -83,7 +83,7 @@ def assemble(
             "training and test inputs differ",
             [f"{p.where}: {p.inputs.dtype} of shape {p.inputs.shape[1:]}" for p in (train, test)],
         )
-    normalisation = normalisation or statistics(train.inputs, span)
+    normalisation = normalisation or measure_normalisation(train.inputs, span)
     splits = [
         MemorySplit(torch.from_numpy(part.inputs), torch.from_numpy(part.labels), normalisation)
         for part in (train, test)
@@ -100,7 +100,7 @@ def assemble(
     )
 
 
-def statistics(inputs: Array, span: float) -> Normalisation:
+def measure_normalisation(inputs: Array, span: float) -> Normalisation:
     """Mean and standard deviation of `inputs / span`: by channel for images, by feature for float vectors.
 
     uint8 vectors are taken for flattened images: one mean and deviation for all, since single pixels may be constant.

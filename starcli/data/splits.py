@@ -125,7 +125,7 @@ class MemorySplit(Split):
         device: Device = "cpu",
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        check_request(batch_size, augmentation, generator, tuple(self._raw.shape[1:]), self.input_shape)
+        check_batch_request(batch_size, augmentation, generator, tuple(self._raw.shape[1:]), self.input_shape)
         channels_last = channels_last and self._raw.dim() == 4
         place = torch.device(device)
         raw, labels = self._on(place)
@@ -147,7 +147,7 @@ class MemorySplit(Split):
         """All normalised inputs, made once: (N, C, H, W), or (N, H, W, C) in memory for channels last."""
         key = (device, channels_last)
         if self._ready is None or self._ready[0] != key:
-            inputs = prepare(self._on(device)[0], self.input_shape, self._normalisation)
+            inputs = prepare_batch(self._on(device)[0], self.input_shape, self._normalisation)
             # Gathering rows of a permuted tensor would lose its layout, so the layout is made the shape.
             self._ready = (key, inputs.permute(0, 2, 3, 1).contiguous() if channels_last else inputs)
         return self._ready[1]
@@ -163,7 +163,7 @@ class MemorySplit(Split):
         channels_last: bool,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for images, targets in _picked(raw, labels, batch_size, order, False):
-            inputs = prepare(
+            inputs = prepare_batch(
                 images, self.input_shape, self._normalisation, augmentation, generator, channels_last=channels_last
             )
             yield inputs, targets
@@ -186,7 +186,7 @@ def _picked(
         yield rows.permute(0, 3, 1, 2) if permuted else rows, targets
 
 
-def prepare(
+def prepare_batch(
     raw: Tensor,
     input_shape: Sequence[int],
     normalisation: Normalisation,
@@ -207,7 +207,7 @@ def prepare(
     return inputs.mul_(factor).add_(summand)
 
 
-def check_request(
+def check_batch_request(
     batch_size: int,
     augmentation: Sequence[str],
     generator: Generator | None,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_request, prepare
+from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_batch_request, prepare_batch
 from starcli.errors import StarcliError, first_of
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class StreamedSplit(Split):
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         shape = (3, self._size, self._size)
-        check_request(batch_size, augmentation, generator, (3, self._stored, self._stored), shape)
+        check_batch_request(batch_size, augmentation, generator, (3, self._stored, self._stored), shape)
         place = torch.device(device)
         order = torch.arange(len(self)) if order is None else order.cpu()
         labels = self._labels[order].to(place)
@@ -203,7 +203,7 @@ class StreamedSplit(Split):
         def generate() -> Iterator[tuple[Tensor, Tensor]]:
             done = 0
             for images in _regrouped(self._chunks(order.numpy(), place, 2 * batch_size), batch_size):
-                inputs = prepare(
+                inputs = prepare_batch(
                     images, shape, self._normalisation, augmentation, generator, channels_last=channels_last
                 )
                 yield inputs, labels[done : done + len(inputs)]

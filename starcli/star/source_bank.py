@@ -24,7 +24,7 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
-from starcli.training.seeds import put_back, substream
+from starcli.training.seeds import generators_restored, substream
 
 KEPT_SOURCE_BYTES = 256 * 2**20
 """Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
@@ -93,7 +93,7 @@ def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
         return {}
     device = flat.parameters.device
     inputs, _ = next(iter(split.batches(min(FORWARD_EXAMPLES, len(split)), device=device, channels_last=True)))
-    with modes_restored(flat.network), put_back(device), torch.no_grad():
+    with modes_restored(flat.network), generators_restored(device), torch.no_grad():
         flat.network.train()
         flat.network(inputs)
         found = {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}

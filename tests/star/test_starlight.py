@@ -17,7 +17,7 @@ from starcli.star.sampling import beta_t, constant_t, uniform_t
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
-from starcli.training.batch_pieces import cut
+from starcli.training.batch_pieces import cut_batch
 from starcli.training.seeds import generator, substream
 from starcli.training.train import train_network
 
@@ -47,7 +47,9 @@ def resnets(resnet):
 
 
 def pieces_of(inputs, labels, count):
-    return [(p.number, inputs[p.start : p.stop], labels[p.start : p.stop], p.weight) for p in cut(len(labels), count)]
+    return [
+        (p.number, inputs[p.start : p.stop], labels[p.start : p.stop], p.weight) for p in cut_batch(len(labels), count)
+    ]
 
 
 def by_autograd(objective, inputs, labels, epoch, step):

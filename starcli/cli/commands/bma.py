@@ -47,7 +47,7 @@ def bma_command(
     errors AUROC and AURC are not decided.
     """
     from starcli.averaging.cached import posterior_rows
-    from starcli.evaluation.confidence import shown
+    from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.measure import Measure
     from starcli.plots.bma_figure import bma_figure
     from starcli.workspace.stamp import stamps
@@ -67,5 +67,5 @@ def bma_command(
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {**row.to_json(), "alignment": alignment, "statistics": "recalibrate", **origin}
-            results.add("bma", found if results.as_json else shown(found), _COLUMNS)
+            results.add("bma", found if results.as_json else mark_undecided(found), _COLUMNS)
         paint(bma_figure, rows)

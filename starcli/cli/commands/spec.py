@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli.cli.framework.command import command, help_asked, register
+from starcli.cli.framework.command import command, register, show_help_if_asked
 from starcli.cli.framework.help import page
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common, NetworkSetup
@@ -21,7 +21,7 @@ class SpecCommands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The name of a command."""
-        help_asked(self, ctx, args[:1])
+        show_help_if_asked(self, ctx, args[:1])
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:

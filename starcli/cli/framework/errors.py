@@ -42,7 +42,7 @@ def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
     """
     global _traceback
     try:
-        with signals.caught():
+        with signals.handling_signals():
             result = run()
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be said
         _traceback = _traceback and not last
