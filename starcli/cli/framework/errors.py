@@ -11,13 +11,11 @@ from typing import TextIO, TypeVar
 import typer
 
 from starcli.cli.framework import signals
-from starcli.errors import StarcliError, suggestion
+from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 
 _Result = TypeVar("_Result")
-
-WRONG_INPUT, WRONG_WORDS, OUR_BUG = 1, 2, 70
 
 THE_SYSTEM = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT,
