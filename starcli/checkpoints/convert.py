@@ -12,7 +12,7 @@ from torch import Tensor
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
 from starcli.checkpoints.hashes import DTYPES
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.files import pickles
 from starcli.files.safetensors import PICKLED
 from starcli.files.write import raise_os_error, write_atomically, write_tensors
@@ -31,7 +31,7 @@ def read_any(path: Path, *, verify: bool = True) -> Checkpoint:
 
     `verify` as of `checkpoint.read`.
     """
-    if path.suffix.lower() not in PICKLED:
+    if not is_pickled(path):
         return checkpoint.read(path, verify=verify)
     return Checkpoint(_without_wrappers(_state_dict(_unpickled(path), path)), Metadata(), path.name, path)
 
@@ -47,8 +47,7 @@ def _unpickled(path: Path) -> object:
             [_reason(error)],
         ) from error
     except Exception as error:  # a damaged file makes torch raise nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StarcliError(f"{path}: not a whole PyTorch file: {reason[:200]}") from error
+        raise StarcliError(f"{path}: not a whole PyTorch file: {first_line(error)[:200]}") from error
 
 
 def _reason(error: pickle.UnpicklingError) -> str:
@@ -115,7 +114,7 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def without_owner_prefix(
+def strip_prefix(
     source: Checkpoint, fit: Callable[[Checkpoint], T], note: Callable[[str], None]
 ) -> tuple[Checkpoint, T]:
     """`source` with the names that its network has, and what `fit`, which raises StarcliError for others, makes of it.
@@ -139,7 +138,7 @@ def without_owner_prefix(
     return inner, fitted
 
 
-def inherited_plan(source: Checkpoint) -> dict[str, Any]:
+def source_plan(source: Checkpoint) -> dict[str, Any]:
     """What a file with the weights of `source` is planned with: kind, settings, seed and parents as it has them itself.
 
     The weights are the same, so that the source itself is no parent. The settings say which weights, and which run made
@@ -157,7 +156,7 @@ def inherited_plan(source: Checkpoint) -> dict[str, Any]:
     return {"kind": metadata.kind, "settings": settings, "seed": metadata.seed, "parents": parents}
 
 
-def inherited_facts(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
+def source_facts(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
     """What remains true of these weights in a file for `architecture` and `data`: scores, of the same data alone."""
     metadata = source.metadata
     same = metadata.architecture == architecture and metadata.data == data
@@ -170,7 +169,7 @@ def inherited_facts(source: Checkpoint, *, architecture: Architecture, data: Dat
 
 def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """The bare state dict: as PyTorch's own file where the name says so, else as safetensors without our metadata."""
-    if path.suffix.lower() in PICKLED:
+    if is_pickled(path):
         buffer = io.BytesIO()
         torch.save({name: tensor.detach().clone() for name, tensor in tensors.items()}, buffer)
         write_atomically(path, buffer.getvalue())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.models import external
 from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
 from starcli.models.external import is_external
@@ -16,15 +16,6 @@ from starcli.registry import ARCHITECTURES, lookup, resolve
 
 # metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
 MAXIMUM_PARAMETERS = 2_000_000_000
-
-__all__ = [
-    "MAXIMUM_PARAMETERS",
-    "build_network",
-    "build_outline",
-    "check_forward",
-    "complete_arguments",
-    "runnable",
-]
 
 
 def build_network(
@@ -158,8 +149,7 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: in
         with torch.no_grad():
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first]) from error
+        raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first_line(error)]) from error
     if num_classes is None:
         return
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:

@@ -84,10 +84,6 @@ class FlatNetwork:
             mixed.append(name)
         return mixed
 
-    def zero_grad(self) -> None:
-        """Set every gradient to zero."""
-        self.gradient.zero_()
-
     def views(self, vector: Tensor) -> dict[str, Tensor]:
         """`vector` (P,) as named tensors of the parameters' shapes; they share its memory."""
         return {slot.name: self._view(vector, slot) for slot in self.layout}
@@ -136,13 +132,10 @@ class FlatNetwork:
 
     def to(self, device: torch.device | str) -> "FlatNetwork":
         """Move the vector, the gradient and the buffers to `device`; returns itself."""
-        parameters, gradient = self.parameters.to(device), self.gradient.to(device)
+        parameters = self.parameters.to(device)
         if parameters is not self.parameters:
-            for parameter in self.network.parameters():
-                parameter.grad = None
             self.network.to(device)
             self._adopt(parameters, self._learnable(), copy=False)
-            self.gradient.copy_(gradient)
         return self
 
     def _learnable(self) -> dict[str, nn.Parameter]:
@@ -163,8 +156,6 @@ class FlatNetwork:
     def _adopt(self, vector: Tensor, learnable: Mapping[str, nn.Parameter], *, copy: bool) -> None:
         """Make `vector` the memory of the parameters `learnable`, and a new vector that of their gradients."""
         self.parameters = vector
-        self.gradient = torch.zeros_like(vector)
-        self.parameters.grad = self.gradient
         for slot in self.layout:
             parameter = learnable[slot.name]
             view = self._view(vector, slot)
@@ -172,7 +163,6 @@ class FlatNetwork:
                 view.copy_(parameter.detach())
             # the Parameter object stays, so that tied modules and hooks keep pointing at it
             parameter.data = view
-            parameter.grad = self._view(self.gradient, slot)
 
     def _unequal_copies(self, tensors: Mapping[str, Tensor]) -> list[str]:
         return [

@@ -9,8 +9,7 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.models import external
 from starcli.models.arguments import check_arguments
-from starcli.models.build import complete_arguments
-from starcli.registry import ARCHITECTURES, resolve
+from starcli.models.build import builder_of, complete_arguments
 
 IMAGE_SHAPE = (3, 224, 224)
 """Input of an architecture from a library of image classifiers, where nothing else is said."""
@@ -58,4 +57,4 @@ def complete_for_input(
 
 
 def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return check_arguments(name, resolve(ARCHITECTURES, "architecture", name), arguments)
+    return check_arguments(name, builder_of(name), arguments)

@@ -41,14 +41,7 @@ def convert_command(
     put before all names, as Lightning does, is then left out. With --plain, or to a .pt file, it is the bare state dict
     as it is. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running code in them.
     """
-    from starcli.checkpoints.convert import (
-        inherited_facts,
-        inherited_plan,
-        is_pickled,
-        read_any,
-        without_owner_prefix,
-        write_plain,
-    )
+    from starcli.checkpoints.convert import is_pickled, read_any, source_facts, source_plan, strip_prefix, write_plain
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
@@ -68,11 +61,11 @@ def convert_command(
             write_plain(path, source.tensors)
         else:
             open_for = partial(workspace_of, choices=setup.choices(), data=False)
-            source, workspace = without_owner_prefix(source, lambda each: open_for([each]), watch.note)
-            job = Job(path, plan_of(workspace, **inherited_plan(source)), watch, force=force)
+            source, workspace = strip_prefix(source, lambda each: open_for([each]), watch.note)
+            job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
             with job.making() as needed:
                 if needed:
-                    facts = inherited_facts(source, architecture=workspace.architecture, data=workspace.data)
+                    facts = source_facts(source, architecture=workspace.architecture, data=workspace.data)
                     job.write(source.tensors, **facts)
         row = {"model": source.name, "architecture": setup.arch or known, "tensors": len(source.tensors)}
         results.add("convert", {**row, "output": str(path)}, _COLUMNS)
