@@ -16,8 +16,8 @@ A hostile file can be wrong in a million places.
 class StarcliError(Exception):
     """Error in the input: one summary line, and one line for each problem.
 
-    `exit_status` is that of the program (1). Both texts may quote a stranger's file: control and bidirectional characters
-    are shown as escapes, lines are cut after MAX_CHARACTERS.
+    `exit_status` is that of the program (1). Both texts may quote a stranger's file: control and bidirectional
+    characters are shown as escapes, lines are cut after MAX_CHARACTERS.
 
     >>> print(StarcliError("a.safetensors: the weights do not fit", ["fc.weight: shape (2, 3), expected (2, 4)"]))
     a.safetensors: the weights do not fit
