@@ -1,4 +1,4 @@
-"""Networks by name: `build("resnet", width=8)` makes what `--arch resnet --arch-arg width=8` names."""
+"""Networks by name: `build_network("resnet", width=8)` builds what `--arch resnet --arch-arg width=8` names."""
 
 import math
 from collections.abc import Mapping
@@ -14,23 +14,29 @@ from starcli.models.external import is_external
 from starcli.models.initialise import initialised, outlined
 from starcli.registry import ARCHITECTURES, lookup, resolve
 
-# metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
 MAXIMUM_PARAMETERS = 2_000_000_000
+"""Largest number of parameters that are built: the largest published vision transformers fit.
+
+A hostile checkpoint must not demand a terabyte.
+"""
 
 
 def build_network(
     name: str, /, *, generator: torch.Generator | None = None, trusted: bool = False, **arguments: Any
 ) -> nn.Module:
-    """The network of architecture `name`, on the CPU, float32, in train mode.
+    """Build a network of architecture `name`, on the CPU, float32, in train mode.
 
-    generator: source of the initial weights, drawn as each layer's author drew them; None means a generator seeded
-        with 0, so that the same call makes the same network. The global generator is left as it was.
-    trusted: allow names outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which
-        import code; only for names from the command line.
-    arguments: those of the architecture's function; what is left out has its default.
+    generator: source of the initial weights, drawn as each layer's author drew them; None means a generator seeded with
+    0, so that the same call makes the same network. The global generator is left as it was. trusted: allow names
+    outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which import code; only for names
+    from the command line. arguments: those of the architecture's function; what is left out has its default.
 
     Raises StarcliError for an unknown name or argument, a wrong type, sizes that do not fit together, or more than
-    `LARGEST` parameters.
+    `MAXIMUM_PARAMETERS` parameters.
+
+    >>> network = build_network("mlp", hidden_dim=16, input_size=4, num_classes=3)
+    >>> network(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     if is_external(name):
@@ -43,7 +49,10 @@ def build_network(
 
 
 def build_outline(name: str, /, **arguments: Any) -> nn.Module:
-    """A registry architecture on the meta device: all names and shapes, no memory. Errors as of `build`."""
+    """Build a registry architecture on the meta device: all names and shapes, no memory.
+
+    Errors as of `build_network`.
+    """
     function = builder_of(name)
     return _outline(name, function, check_arguments(name, function, arguments))
 
@@ -73,9 +82,12 @@ def complete_arguments(
 ) -> dict[str, Any]:
     """All arguments of an architecture for data of `input_shape` (C, H, W) or (D,), as JSON values.
 
-    What data decide (channels, image or input size, classes) is filled in where the architecture has such an
-    argument; everything else has the value given or its default. The network is then tried on one batch of that shape.
-    Raises StarcliError where given arguments contradict the data, or the network does not admit such inputs.
+    What data decide (channels, image or input size, classes) is filled in where the architecture has such an argument;
+    everything else has the value given or its default. The network is then run on one batch of that shape. Raises
+    StarcliError where given arguments contradict the data, or the network does not accept such inputs.
+
+    >>> complete_arguments("resnet", {"width": 4}, input_shape=(1, 8, 8), num_classes=10)
+    {'blocks': 1, 'width': 4, 'stages': 3, 'activation': 'relu', 'in_channels': 1, 'num_classes': 10}
     """
     if is_external(name):
         function = external.external_builder(name, trusted=trusted)
@@ -93,13 +105,14 @@ def complete_arguments(
 
 
 def builder_of(name: str) -> Builder:
-    """The function that builds a registry architecture; an unknown name is an error."""
+    """Function that builds a registry architecture. Raises StarcliError for an unknown name."""
     lookup(ARCHITECTURES, "architecture", name)
     function: Builder = resolve(ARCHITECTURES, "architecture", name)
     return function
 
 
 def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Module:
+    """Outline of a network. Raises StarcliError for more than MAXIMUM_PARAMETERS."""
     network = outlined(lambda: function(**values))
     size = sum(parameter.numel() for parameter in network.parameters())
     if size > MAXIMUM_PARAMETERS:
@@ -110,6 +123,7 @@ def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Modu
 
 
 def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
+    """Arguments that the data decide."""
     known = argument_names(function)
     values: dict[str, Any] = {"num_classes": num_classes}
     if "in_channels" in known:
@@ -125,6 +139,7 @@ def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_cla
 
 
 def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Raise StarcliError where arguments contradict the data."""
     expected = _derived(name, builder_of(name), input_shape, num_classes)
     problems = [
         f"{key}: {values[key]} given, {value} in the data"
@@ -137,12 +152,11 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
 
 
 def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
-    """Run `network` once, in eval mode: StarcliError where it does not admit `inputs` or has too few outputs.
+    """Run `network` once on `inputs`, in eval mode.
 
-    Without `num_classes` it may give out anything.
-
-    More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are defined all the
-    same.
+    Raises StarcliError where it does not accept `inputs`, or its outputs are not (B, C) with C >= `num_classes` (None:
+    any outputs). More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are
+    defined all the same.
     """
     size = "x".join(map(str, inputs.shape[1:]))
     try:

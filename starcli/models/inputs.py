@@ -1,4 +1,4 @@
-"""What goes into a network that comes without data: the shape and type of one input."""
+"""Inputs of networks that come without data: the shape and type of one input."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,11 @@ EXAMPLE_BATCH = 2
 
 
 def parse_input_shape(words: str) -> tuple[int, ...]:
-    """The shape of one input from `--input 1,3,224,224`, which includes a batch."""
+    """Shape of one input from `--input 1,3,224,224`, which includes a batch.
+
+    >>> parse_input_shape("1,3,224,224")
+    (3, 224, 224)
+    """
     sizes = words.split(",")
     if len(sizes) < 2 or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
         raise StarcliError(f"--input {words}: expected sizes, batch included, as in 1,3,224,224")
@@ -27,14 +31,17 @@ def parse_input_shape(words: str) -> tuple[int, ...]:
 
 
 def example_input(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
-    """(BATCH, *input_shape): normally distributed, or tokens, all 0: a proof draws others from the vocabulary."""
+    """Batch (EXAMPLE_BATCH, *input_shape) of normal draws (float32), or of tokens 0 (int64).
+
+    A proof draws other tokens from the vocabulary.
+    """
     if dtype == "int64":
         return torch.zeros(EXAMPLE_BATCH, *input_shape, dtype=torch.int64)
     return torch.randn(EXAMPLE_BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
 
 
 def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
-    """The input of an architecture by its arguments; StarcliError for a function of the user's own."""
+    """Shape of an input of an architecture by its arguments. Raises StarcliError for a function of the user's own."""
     if external.is_external(name):
         if name.partition(":")[0] in ("torchvision", "timm"):
             return IMAGE_SHAPE
@@ -57,4 +64,5 @@ def complete_for_input(
 
 
 def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a registry architecture, with defaults."""
     return check_arguments(name, builder_of(name), arguments)
