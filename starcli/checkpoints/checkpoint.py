@@ -55,7 +55,10 @@ class Architecture(_Record):
     arguments: dict[str, Any] = {}
     input_shape: list[int]
     input_dtype: Literal["float32", "int64"] = "float32"
-    """Type of inputs, int64 for tokens. Left out of files and hashes where it is float32, as before there were others."""
+    """Type of inputs; int64 for tokens.
+
+    Left out of files and hashes where it is float32, as before there were others.
+    """
 
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -67,7 +70,7 @@ class Architecture(_Record):
 
 
 class SpecRecord(_Record):
-    """Spec of the network's symmetries in canonical JSON, its hash, and the result of its proof (None: never proved)."""
+    """Spec of the network's symmetries in canonical JSON, its hash, and the result of its proof (None: not proved)."""
 
     resolved: dict[str, Any]
     sha256: Sha256

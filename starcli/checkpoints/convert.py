@@ -145,7 +145,7 @@ def strip_prefix(
 
 
 def source_plan(source: Checkpoint) -> dict[str, Any]:
-    """Arguments of `plan_of` for a file with the weights of `source`: kind, settings, seed and parents of the source itself.
+    """Arguments of `plan_of` for a file with the weights of `source`: its own kind, settings, seed and parents.
 
     The weights are the same, so that the source is no parent. The settings say which weights, and which run made them.
     """

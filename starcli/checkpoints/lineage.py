@@ -36,7 +36,7 @@ class Description:
         return {ancestor.sha256: ancestor for ancestor in self.metadata.ancestors}
 
     def to_json(self) -> dict[str, Any]:
-        """Row of `inspect`: the metadata (of the spec only hash and verdict) and the numbers of tensors and parameters."""
+        """Row of `inspect`: the metadata (of the spec only hash and verdict), numbers of tensors and of parameters."""
         stored = self.metadata.model_dump(mode="json")
         spec = stored.pop("spec")
         floats = [info for info in self.header.tensors.values() if info.dtype.startswith(("F", "BF"))]
