@@ -23,7 +23,7 @@ from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
-from starcli.training.train import Plain
+from starcli.training.train import PlainObjective
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -37,7 +37,7 @@ class HeldOut:
     every: int
 
 
-class OnLines(Plain):
+class OnLines(PlainObjective):
     """The objective of Starlight. The network's own parameters are the point on the line; the star is apart.
 
     What is `fixed_in_training` goes along the line, as in `barrier`; the star keeps that of `bank.flat`.

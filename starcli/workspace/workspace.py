@@ -13,10 +13,10 @@ from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord,
 from starcli.data.dataset import Dataset
 from starcli.data.names import needs_path
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments, outline_of, runnable, tried
-from starcli.models.external import code_of, is_external
+from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
+from starcli.models.external import code_hash, is_external
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
+from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
@@ -78,13 +78,13 @@ class Workspace:
         """The network for its names and shapes alone: on the meta device where the architecture is ours."""
         if self.builder is not None or is_external(self.architecture.name):
             return self._build()
-        return outline_of(self.architecture.name, **self.architecture.arguments)
+        return build_outline(self.architecture.name, **self.architecture.arguments)
 
     @cached_property
     def code(self) -> str:
-        """A hash of the code of a network from outside the registry, else empty (see `external.code_of`)."""
+        """A hash of the code of a network from outside the registry, else empty (see `external.code_hash`)."""
         name = self.architecture.name
-        return code_of(name, self._build()) if self.builder is None and is_external(name) else ""
+        return code_hash(name, self._build()) if self.builder is None and is_external(name) else ""
 
     @property
     def is_known_by_name(self) -> bool:
@@ -110,7 +110,7 @@ class Workspace:
 
     def example(self) -> Tensor:
         """Two inputs as the network takes them."""
-        return example(self.architecture.input_shape, self.architecture.input_dtype)
+        return example_input(self.architecture.input_shape, self.architecture.input_dtype)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Given:
         if data is not None:
             shape = tuple(data.input_shape)
         elif choices.input is not None:
-            shape = parsed_shape(choices.input)
+            shape = parse_input_shape(choices.input)
         else:
             raise StarcliError("data or an input shape is needed: what goes into the network")
         dtype = choices.input_dtype or "float32"
@@ -212,12 +212,12 @@ def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, d
         return _chosen(choices.arch, choices, record, kept.arguments if kept else {})
     given = {**(kept.arguments if kept else {}), **choices.arch_args}
     if choices.input is not None:
-        shape = parsed_shape(choices.input)
+        shape = parse_input_shape(choices.input)
     else:
-        shape = tuple(kept.input_shape) if kept else usual_shape(choices.arch, given)
+        shape = tuple(kept.input_shape) if kept else default_input_shape(choices.arch, given)
     fields = {
         "name": choices.arch,
-        "arguments": fitted(choices.arch, given, shape, trusted=True),
+        "arguments": complete_for_input(choices.arch, given, shape, trusted=True),
         "input_shape": list(shape),
         "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
     }
@@ -261,7 +261,7 @@ def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.n
     network = runnable(outline)
     name, data = workspace.architecture.name, workspace.data
     if data is None:
-        tried(name, network, workspace.example())
+        check_forward(name, network, workspace.example())
     else:
-        tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
+        check_forward(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
     return network

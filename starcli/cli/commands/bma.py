@@ -48,7 +48,7 @@ def bma_command(
     """
     from starcli.alignment.align import Alignment
     from starcli.averaging.cached import posterior_rows
-    from starcli.evaluation.confidence import shown
+    from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.measure import Measure
     from starcli.plots.bma_figure import bma_figure
     from starcli.workspace.stamp import stamps
@@ -68,5 +68,5 @@ def bma_command(
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {**row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
-            results.add("bma", found if results.as_json else shown(found), _COLUMNS)
+            results.add("bma", found if results.as_json else mark_undecided(found), _COLUMNS)
         paint(bma_figure, rows)
