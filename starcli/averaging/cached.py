@@ -13,18 +13,19 @@ from starcli.runtime import distributed
 
 
 def posterior_rows(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int, seed: int
 ) -> list[PosteriorRow]:
     """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
 
-    The seed of the alignment is that of the draws too.
+    seed: of the draws.
     """
     weights = [star.sha256, *(source.sha256 for source in sources)]
-    key = hash_json([measure.settings(), measure.alignment.seed, samples, repeats, *weights])
-    found = distributed.by_writer(lambda: recall("bma", key))
+    key = hash_json([measure.settings(), seed, samples, repeats, *weights])
+    found = distributed.by_writer(lambda: recall("bma", key) if measure.is_kept else None)
     if found is None:
-        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, key)]
-        remember("bma", key, found)
+        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, seed, key)]
+        if measure.is_kept:
+            remember("bma", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
         {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found
@@ -33,15 +34,15 @@ def posterior_rows(
 
 
 def _posterior(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int, key: str
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int, seed: int, key: str
 ) -> list[PosteriorRow]:
     """Measured anew, but for the repeats that a run which was stopped has kept."""
 
     def keep(name: str, compute: Callable[[], Any]) -> Any:
-        return cached("bma", hash_json([key, name]), compute)
+        return cached("bma", hash_json([key, name]), compute) if measure.is_kept else compute()
 
     models = measure.alignment.tensors_of_all(measure.workspace.spec, star, sources, progress=measure.progress)
-    generator = torch.Generator().manual_seed(measure.alignment.seed)
+    generator = torch.Generator().manual_seed(seed)
     return average_models(
         measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats, keep=keep
     )

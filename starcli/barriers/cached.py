@@ -26,7 +26,7 @@ class CachedBarriers:
     def __init__(
         self, measure: Measure, hashes: Sequence[str], *, aligned: bool = True, by_themselves: bool = False
     ) -> None:
-        self.hashes = hashes
+        self.hashes, self.is_kept = hashes, measure.is_kept
         self.settings = measure.settings() | ({} if aligned else {"align": None})
         if self.settings["align"] is not None and by_themselves:
             self.settings["align"] |= {"ends": "aligned"}
@@ -45,7 +45,7 @@ class CachedBarriers:
         return self.known[pair] if pair in self.known else self._read(pair)
 
     def _read(self, pair: Pair) -> Barrier | None:
-        found = recall("barriers", self._key(pair))
+        found = recall("barriers", self._key(pair)) if self.is_kept else None
         try:
             return None if found is None else Barrier.from_dict(found)
         except (AttributeError, KeyError, TypeError):
@@ -53,7 +53,8 @@ class CachedBarriers:
 
     def put(self, pair: Pair, value: Barrier) -> None:
         """Keep a measurement."""
-        remember("barriers", self._key(pair), value.to_dict())
+        if self.is_kept:
+            remember("barriers", self._key(pair), value.to_dict())
 
 
 def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -> list[Barrier]:

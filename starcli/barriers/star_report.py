@@ -11,6 +11,7 @@ from starcli.barriers.line import SPLITS
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
+from starcli.evaluation.frames import frame_of
 from starcli.evaluation.measure import POINTS
 
 
@@ -28,6 +29,14 @@ class StarReport:
     regular: Mapping[str, Summary]
     groups: Mapping[str, BarrierGroup]
     differences: Mapping[str, Summary]
+
+    def to_frame(self) -> Any:
+        """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers."""
+        return frame_of(
+            {"group": name, "split": split, "pairs": len(group.pairs), **summary.to_dict()}
+            for name, group in self.groups.items()
+            for split, summary in group.summaries.items()
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the curves, which are `barrier` objects of their own."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.cli.aligned_sources import Keeper, kept_places
 from starcli.cli.framework.command import bundle
@@ -212,27 +212,17 @@ class StarSearch:
         """The settings of all searches."""
         return self.search.settings(self.mu, self.normalised)
 
-    def _jobs(self, kind: str, paths: Sequence[Path]) -> list[Job]:
-        from starcli.workspace.plan import plan_of
+    def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+        from starcli.library.plans import star_plan
 
-        search = self.search
-        settings = {**self.recipe.settings(), kind: self._recorded()}
-        spec = self.workspace.spec.record() if search.alignment.active else None
-        note_what_moves(self.workspace, search.alignment, self.watch)
-        parents = [*self.sources, *self.groups[2]]
+        note_what_moves(self.workspace, self.search.alignment, self.watch)
+        sources, held_out, initial = self.groups
+        facts: dict[str, Any] = {"init": initial[0] if initial else None, "held_out": held_out}
         plans = [
-            plan_of(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]
-            for number in search.numbers
+            star_plan(self.workspace, kind, sources, self.recipe, number, self.settings, **facts)
+            for number in self.search.numbers
         ]
-        return [Job(p, wanted, self.watch, force=search.force) for p, wanted in zip(paths, plans, strict=True)]
-
-    def _recorded(self) -> dict[str, Any]:
-        """What the files keep of the search; measuring changes the log alone, which is part of what a run leaves."""
-        return {
-            **self.settings.record(self.recipe),
-            "init": self.groups[2][0].sha256 if self.search.init else None,
-            "held_out": [model.sha256 for model in self.groups[1]],
-        }
+        return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
 
     def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:
         """What keeps the permuted sources, where that is asked for; what lies in its way is an error now."""

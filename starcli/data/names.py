@@ -3,6 +3,9 @@
 from starcli.errors import StarcliError, unknown
 from starcli.registry import DATASETS
 
+IN_MEMORY = "in memory"
+"""What data, and networks, that have no name are called."""
+
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 """Suffixes by which a file name is one of a data set."""
 
@@ -15,7 +18,7 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    return name.partition(":")[0] in ("idx", "folder", "arrays") or name.endswith(ARRAY_SUFFIXES)
+    return name.partition(":")[0] in ("idx", "folder", "arrays", IN_MEMORY) or name.endswith(ARRAY_SUFFIXES)
 
 
 def parse_name(name: str) -> tuple[str, str]:

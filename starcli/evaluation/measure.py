@@ -31,6 +31,11 @@ class Measure:
         """A new evaluator, whose network everything is measured in."""
         return Evaluator(self.workspace, statistics=self.statistics, progress=self.progress)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether results are kept between runs: only where names say what network and data they are of."""
+        return self.workspace.is_known_by_name
+
     def settings(self) -> dict[str, Any]:
         """All that decides a measurement besides the weights: the key that results are kept under."""
         align = None

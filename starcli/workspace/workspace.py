@@ -11,7 +11,7 @@ from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data.dataset import Dataset
-from starcli.data.names import needs_path
+from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
 from starcli.models.external import code_hash, is_external
@@ -27,9 +27,6 @@ from starcli.workspace.data import open_agreed, open_named, record_of
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 """Makes a network, its weights drawn from a generator (None: they will be loaded)."""
-
-IN_MEMORY = "in memory"
-"""What networks and data without a name are called."""
 
 
 @dataclass(frozen=True)

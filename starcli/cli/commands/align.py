@@ -111,15 +111,13 @@ class _AlignmentJob:
         permutation: Path | None,
     ) -> "_AlignmentJob":
         """Look at the outputs; what lies there and was made otherwise is an error."""
-        from starcli.workspace.plan import plan_of, training_settings
+        from starcli.library.plans import alignment_plan, permutation_plan
 
-        how = {"align": alignment.settings()}
-        facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [reference, model]}
-        facts["spec"] = workspace.spec.record()
-        wanted = plan_of(workspace, model.metadata.kind, {**training_settings(model), **how}, **facts)
-        job, index = Job(path, wanted, watch, force=force), None
+        job = Job(path, alignment_plan(workspace, alignment, reference, model), watch, force=force)
+        index = None
         if permutation is not None:
-            index = Job(permutation, plan_of(workspace, "permutation", how, **facts), watch, force=force)
+            wanted = permutation_plan(workspace, alignment, reference, model)
+            index = Job(permutation, wanted, watch, force=force)
         return cls(workspace, alignment, reference, model, watch, job, index)
 
     @cached_property

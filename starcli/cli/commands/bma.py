@@ -61,7 +61,7 @@ def bma_command(
     with common.session() as (watch, results):
         note_data(workspace, watch)
         measure = Measure(workspace, Alignment(align, restarts, seed), progress=watch)
-        rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
+        rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats, seed=seed)
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp = stamps(workspace)
         for row in rows:

@@ -1,7 +1,7 @@
 """starcli interpolate"""
 
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,6 @@ from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
     from starcli.barriers.points import Point
 
 _COLUMNS = (
@@ -58,7 +57,7 @@ def interpolate_command(
     to the first. Several t need a {t} in the output.
     """
     from starcli.alignment.align import Alignment
-    from starcli.workspace.plan import plan_of, training_settings
+    from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
     points = _points(len(models), t, weights, perturb, seed)
@@ -66,13 +65,10 @@ def interpolate_command(
     [given] = read_groups(models, distinct=False)
     workspace, alignment = workspace_of(given, setup, data=False), Alignment(align, restarts, seed)
     with common.session(output) as (watch, results):
-        settings, how = training_settings(given[0]), _recorded(alignment)
-        spec = workspace.spec.record() if how else None
-        works = []
-        for (_, point), path in zip(points, paths, strict=True):
-            recorded = {**settings, "interpolate": {**point.settings(), **how}}
-            wanted = plan_of(workspace, "model", recorded, parents=given, spec=spec)
-            works.append((point, Job(path, wanted, watch, force=force)))
+        works = [
+            (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
+            for (_, point), path in zip(points, paths, strict=True)
+        ]
         note_what_moves(workspace, alignment, watch)
         if align is None and len(given) > 1:
             note_unaligned(alignment, given, watch)
@@ -84,13 +80,6 @@ def interpolate_command(
                     job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
             row = {"models": [model.name for model in given], **point.settings(), "alignment": label}
             results.add("interpolate", {**row, "output": str(job.path)}, _COLUMNS)
-
-
-def _recorded(alignment: "Alignment") -> dict[str, Any]:
-    """What a file keeps of the alignment before: nothing where there was none."""
-    if not alignment.active:
-        return {}
-    return {"align": alignment.method, "restarts": alignment.restarts, "align_seed": alignment.seed}
 
 
 def _points(
