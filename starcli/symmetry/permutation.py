@@ -178,6 +178,7 @@ class Permutation:
         return view
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise StarcliError for tensors that the spec does not know or that have another shape."""
         shapes = self.spec.shapes
         problems = [f"{name}: the spec does not know it" for name in tensors if name not in shapes]
         problems += [
@@ -192,6 +193,7 @@ class Permutation:
         return group is not None and group in self.moving
 
     def _permuted(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
+        """The permuted tensor `name`, in `out` where that is given; the tensor itself where nothing moves."""
         if name not in self.spec.blocks:
             return tensor
         if name in self.spec.dependent:
@@ -223,6 +225,7 @@ class Permutation:
         return result
 
     def _axis_index(self, name: str, axis: int, device: torch.device) -> Tensor | None:
+        """The old position of every new one along an axis, on `device`; None where nothing moves."""
         key = (self.spec.expressions[name][axis], device)  # text: the hash of a long tree would be taken anew
         if key not in self._axis_indices:
             index = self._positions(self.spec.terms[name][axis], self.spec.shapes[name][axis])

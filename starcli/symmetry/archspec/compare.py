@@ -9,7 +9,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 
 AxisSlot = tuple[object, ...]
 Atom = tuple[str, tuple[int, ...]]
-"""One unit: its group, then its index, those of the groups around it first."""
+"""One unit: the name of its group, then its index, preceded by the indices of the groups around it."""
 
 
 def same_symmetries(first: Resolved, second: Resolved) -> list[str]:

@@ -38,6 +38,7 @@ def _chunks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, tup
 
 
 def _reshape(factor: AtomLabels, old: tuple[int, ...], pieces: list[tuple[range, tuple[int, ...]]]) -> AtomLabels:
+    """One factor viewed in the new shape; runs of axes along which it does not vary keep size 1."""
     spelled: list[int] = []
     target: list[int] = []
     for axes, sizes in pieces:
@@ -228,6 +229,7 @@ def pad(call: Call) -> RuleResult:
 
 
 def _padded(call: Call, factor: AtomLabels, value: Value, amounts: Sequence[int], grown: set[int]) -> AtomLabels:
+    """A factor with the padded positions as atoms of their own."""
     lengths = [n if axis in varies(factor) else 1 for axis, n in enumerate(value.shape)]
     around = [
         amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0
