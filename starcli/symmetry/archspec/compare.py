@@ -39,7 +39,7 @@ def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
         return problems
     one, two = _Orbits(first), _Orbits(second)
     found = one.differences(two, "first", "second")
-    # The other way round only what is not told yet: a group of the second without any counterpart.
+    # The other way round only groups of the second without any counterpart are left.
     return found + two.differences(one, "second", "first")
 
 

@@ -201,7 +201,7 @@ def _laid(call: Call, parts: Sequence[Value], factors: Sequence[AtomLabels | Non
 
 
 def _repeats(call: Call, factors: Sequence[AtomLabels], parts: Sequence[Value], axis: int) -> bool:
-    """Whether two parts share labels in every factor, so that only their place tells them apart."""
+    """Whether two parts share labels in every factor, so that only their place distinguishes them."""
     cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
     for factor in factors:
         pieces = [unique(call.atoms.find(piece)) for piece in np.split(factor, cuts, axis)]
