@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -59,7 +59,7 @@ class Folding:
             yield
 
     def _find(self, inputs: Tensor) -> list[_Pair]:
-        with modes.kept(self.network), torch.no_grad():
+        with modes_restored(self.network), torch.no_grad():
             self.network.eval()
             try:
                 pairs = [self._pair(layer, norm) for layer, norm in _found(self.network, inputs)]

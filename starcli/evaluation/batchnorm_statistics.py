@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from starcli.errors import StarcliError
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -118,7 +118,7 @@ def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_M
     moments = [_Moments() for _ in layers]
     hooks = [layer.register_forward_hook(partial(_observe, m)) for layer, m in zip(layers, moments, strict=True)]
     try:
-        with modes.kept(network):
+        with modes_restored(network):
             network.eval()  # dropout off
             for layer in layers:
                 layer.train()
@@ -156,7 +156,7 @@ def recalibrate_from_(
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
             network(inputs)
     together = shared and distributed.size() > 1
-    first, *others = distributed.everyones([each.on_cpu() for each in all_moments]) if together else [all_moments]
+    first, *others = distributed.all_gather([each.on_cpu() for each in all_moments]) if together else [all_moments]
     for layer, moments, *more in zip(layers, first, *others, strict=True):
         for each in more:
             moments.merge(each)

@@ -51,7 +51,7 @@ class Confidence:
         return values
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def mark_undecided(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of metrics as people are to see it: rankings of too few errors (`decided` is false) are "not decided"."""
     return {**row, **({} if row["decided"] else dict.fromkeys(RANKING, "not decided"))}
 

@@ -17,7 +17,7 @@ from starcli.evaluation.batchnorm_statistics import (
     statistics_batch_size,
     statistics_names,
 )
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -102,7 +102,7 @@ def _forward(
     progress: Progress,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
-    with modes.kept(network), contextlib.ExitStack() as stack:
+    with modes_restored(network), contextlib.ExitStack() as stack:
         network.eval()
         for number, (inputs, labels) in enumerate(batches):
             progress.stop_if_asked()

@@ -13,7 +13,7 @@ from starcli import __version__
 from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
-from starcli.models.external import code_of
+from starcli.models.external import code_hash
 from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
@@ -109,7 +109,7 @@ def _look_up(
 
 def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
     """The cache key of an architecture: its description, our version, and the code of a network of the user's own."""
-    code = code_of(architecture.name, network)
+    code = code_hash(architecture.name, network)
     return hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
 
 

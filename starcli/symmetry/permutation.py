@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.runtime.memory import pieces
+from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
 
@@ -203,7 +203,7 @@ class Permutation:
         if not steps:
             return tensor
         out = torch.empty_like(tensor, memory_format=torch.contiguous_format) if out is None else out
-        for rows in pieces(tensor) if len(steps) > 1 or out.dtype != tensor.dtype else [slice(None)]:
+        for rows in row_slices(tensor) if len(steps) > 1 or out.dtype != tensor.dtype else [slice(None)]:
             part = tensor[rows] if indices[0] is None else tensor
             *before, (last, index) = [(axis, index if axis else index[rows]) for axis, index in steps]
             for axis, each in before:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from starcli.models.arguments import checked
+from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of
 from starcli.models.external import is_external
 from starcli.symmetry.archspec.library import load_spec, spec_dir
@@ -19,7 +19,7 @@ def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[st
     """
     if is_external(name):
         return None
-    values = checked(name, builder_of(name), arguments)
+    values = check_arguments(name, builder_of(name), arguments)
     file, variables = _file_of(name, values)
     # by path: a file in the working directory that is called `mlp` must not take its place
     return load_spec(spec_dir() / f"{file}.yaml"), variables

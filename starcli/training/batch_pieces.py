@@ -26,7 +26,7 @@ class BatchPiece:
     weight: float
 
 
-def cut(length: int, count: int) -> list[BatchPiece]:
+def cut_batch(length: int, count: int) -> list[BatchPiece]:
     """A batch of `length` as `count` pieces whose sizes differ by one at most, the larger ones first.
 
     A short batch has fewer pieces, so that none is of a single example: BatchNorm knows no variance of one.
@@ -41,9 +41,9 @@ def _share(ends: Sequence[int], number: int) -> float:
     return (ends[number + 1] - ends[number]) / ends[-1]
 
 
-def own(length: int, count: int) -> list[BatchPiece]:
+def own_pieces(length: int, count: int) -> list[BatchPiece]:
     """This rank's pieces of a batch: one run of numbers. A rank that is left without one does the first for nothing."""
-    pieces, each = cut(length, count), count // distributed.size()
+    pieces, each = cut_batch(length, count), count // distributed.size()
     first = distributed.rank() * each
     mine = pieces[first : first + each]
     return mine or [BatchPiece(0, pieces[0].start, pieces[0].stop, 0.0)]
@@ -61,7 +61,7 @@ def pieces_per_step(asked: int | None, batch_size: int) -> int:
 
 
 @dataclass(frozen=True)
-class Summed:
+class StepTotals:
     """What a step gives over all ranks: gradients (None: no rank has one), loss, correct predictions, a stop signal."""
 
     gradients: Sequence[Tensor | None]
@@ -97,7 +97,7 @@ class Exchange:
 
     def __call__(
         self, gradients: Sequence[Tensor | None], loss: Tensor, correct: Tensor, stop: int, share: float
-    ) -> Summed:
+    ) -> StepTotals:
         """Sum gradients, loss and correct; average the buffers in place, each rank's by its `share` of the batch.
 
         A gradient that some ranks lack is the others' sum, as that of several pieces in one process is.
@@ -119,7 +119,7 @@ class Exchange:
             self._summed(gradient, view, ranks, loss.device)
             for gradient, view, ranks in zip(gradients, self.views, self.tail[self.TAIL :].tolist(), strict=False)
         ]
-        return Summed(found, loss_sum, correct_sum.long(), bool(stops))
+        return StepTotals(found, loss_sum, correct_sum.long(), bool(stops))
 
     @staticmethod
     def _summed(gradient: Tensor | None, view: Tensor, ranks: float, device: torch.device) -> Tensor | None:

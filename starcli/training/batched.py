@@ -62,7 +62,7 @@ class BatchedLinear(nn.Module):
         return found
 
 
-def forward_of(
+def batched_forward(
     network: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], examples: Tensor
 ) -> Callable[[Tensor], Tensor]:
     """What maps inputs (K, B, ...) to the outputs (K, B, ...) of K networks with `weights` and `buffers` (K, *shape).
@@ -77,7 +77,7 @@ def forward_of(
         found: Tensor = torch.vmap(one)(weights, buffers, inputs)
         return found
 
-    whole = batched(network, weights)
+    whole = batched_network(network, weights)
     if whole is None:
         return mapped
 
@@ -95,7 +95,7 @@ def forward_of(
     return together if same else mapped
 
 
-def batched(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module | None:
+def batched_network(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module | None:
     """`network` for examples (K * B, ...), those of each of K networks together, which reads the (K, *shape) `weights`.
 
     None where something but linear layers holds parameters or buffers. It computes what K networks do where the others

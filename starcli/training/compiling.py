@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.runtime.progress import Progress
 
 REPEATS = 3
@@ -44,8 +44,7 @@ class CompiledForward:
             compiling = self._seconds(self.compiled, inputs, repeats=1, warm=False)
             compiled = self._seconds(self.compiled, inputs)
         except Exception as error:  # a missing C++ compiler, an operator that cannot be compiled: of many types
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise StarcliError("--compile: the network cannot be compiled here", [first[:300]]) from error
+            raise StarcliError("--compile: the network cannot be compiled here", [first_line(error)[:300]]) from error
         with torch.no_grad():
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(buffers[name])

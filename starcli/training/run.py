@@ -19,12 +19,12 @@ from starcli.errors import StarcliError
 from starcli.files.state import StateFile
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
-from starcli.training.batch_pieces import BatchPiece, Exchange, own
+from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generator, put_back, seed_globally, substream
+from starcli.training.seeds import generator, generators_restored, seed_globally, substream
 
 SAVE_INTERVAL = 1.0
 """Seconds: an epoch that ends sooner after the last save is not saved, the flush would cost more than the epoch."""
@@ -105,7 +105,7 @@ class TrainingRun:
             self.exchange = Exchange(self.objective.parts, self.objective.buffers())
         self.progress.start(self.task, self.recipe.epochs * self.position.steps)
         self.progress.step(self.position.epoch * self.position.steps + self.position.step)
-        with put_back(self.device):  # each step seeds it for dropout
+        with generators_restored(self.device):  # each step seeds it for dropout
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
         self.progress.finish()
@@ -139,7 +139,7 @@ class TrainingRun:
         """The batches of `steps`, all of one size, read one piece after the other."""
         if not steps:
             return
-        pieces = own(self.sizes[steps[0]], self.pieces)
+        pieces = own_pieces(self.sizes[steps[0]], self.pieces)
         if len({piece.stop - piece.start for piece in pieces}) == 1:
             readers = [self._reader(order, steps, pieces)] * len(pieces)
         else:
@@ -245,7 +245,7 @@ class TrainingRun:
     def _stop(self) -> None:
         self._check()
         self._save()
-        raise Interrupted(distributed.largest(self.progress.stop_signal), HOW_TO_GO_ON)
+        raise Interrupted(distributed.maximum(self.progress.stop_signal), HOW_TO_GO_ON)
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

@@ -21,7 +21,7 @@ def generator(seed: int, *place: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(substream(seed, *place))
 
 
-def put_back(device: torch.device) -> AbstractContextManager[None]:
+def generators_restored(device: torch.device) -> AbstractContextManager[None]:
     """Afterwards the global generators of the CPU and of `device` are as they are now.
 
     Dropout draws from them, and admits no other.

@@ -17,8 +17,8 @@ from starcli.evaluation.evaluator import autocast
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
-from starcli.training.batch_pieces import cut
-from starcli.training.batched import forward_of
+from starcli.training.batch_pieces import cut_batch
+from starcli.training.batched import batched_forward
 from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
 from starcli.training.run import Batch, TrainingRun
@@ -98,7 +98,7 @@ class StackedObjective:
         """(K, B, classes). StarcliError for networks that ask for a number or call what cannot be stacked."""
         try:
             if self._forward is None:
-                self._forward = forward_of(self.flat.network, self.leaves, self.statistics, inputs)
+                self._forward = batched_forward(self.flat.network, self.leaves, self.statistics, inputs)
             return self._forward(inputs).float()
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
@@ -183,7 +183,7 @@ class StackedRun(TrainingRun):
     seeds: Sequence[int] = ()
 
     def _batches(self) -> Iterator[Batch]:
-        [whole] = cut(self.recipe.batch_size, 1)
+        [whole] = cut_batch(self.recipe.batch_size, 1)
         for inputs, labels in self._inputs():
             yield [(inputs, labels, whole)]
 

@@ -16,7 +16,7 @@ from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.training.batch_pieces import cut, pieces_per_step
+from starcli.training.batch_pieces import cut_batch, pieces_per_step
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
 from starcli.training.recipe import Recipe
@@ -35,7 +35,7 @@ class Trained:
     history: Sequence[Row]
 
 
-class Plain:
+class PlainObjective:
     """The ordinary objective: the mean cross-entropy of a batch."""
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
@@ -132,7 +132,7 @@ def train_network(
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
     flat = workspace.network(seed)
-    objective = Plain(workspace, flat, recipe, progress)
+    objective = PlainObjective(workspace, flat, recipe, progress)
     run = TrainingRun(
         objective,
         workspace.dataset.train,
@@ -170,7 +170,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
     if distributed.size() == 1:
         scores = score(split)
         return {"loss": scores.loss, "accuracy": scores.accuracy}
-    pieces = cut(len(split), distributed.size())
+    pieces = cut_batch(len(split), distributed.size())
     found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct = sum(round(each.accuracy * each.count) for each in found)
     return {"loss": math.fsum(each.loss * each.count for each in found) / len(split), "accuracy": correct / len(split)}

@@ -13,7 +13,7 @@ from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
-from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
+from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.registry import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
@@ -64,11 +64,11 @@ class SpecNetwork:
         shape = tuple(_input_shape(name, arguments, choices, recorded))
         dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
         trusted = choices.arch is not None
-        complete = fitted(name, arguments, shape, trusted=trusted)
+        complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module = build_network(name, trusted=trusted, **complete)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
         spec, variables = shipped_spec(name, complete) or (None, {})
-        return cls(name, module, (example(shape, dtype),), {**integers, **variables}, spec)
+        return cls(name, module, (example_input(shape, dtype),), {**integers, **variables}, spec)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -106,10 +106,10 @@ def _is_checkpoint(given: str) -> bool:
 def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:
     """The shape of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
     if choices.input is not None:
-        return list(parsed_shape(choices.input))
+        return list(parse_input_shape(choices.input))
     if choices.data is not None:
         return list(open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape)
-    return list(usual_shape(name, arguments)) if recorded is None else recorded.input_shape
+    return list(default_input_shape(name, arguments)) if recorded is None else recorded.input_shape
 
 
 @dataclass(frozen=True)

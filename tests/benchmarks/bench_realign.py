@@ -32,12 +32,12 @@ def step_seconds(architecture: str, repeats: int) -> list[float]:
     """Seconds of plain steps: forward, backward, SGD; channels last."""
     arguments = complete_arguments(architecture, {}, input_shape=(3, 32, 32), num_classes=10)
     flat = FlatNetwork(build_network(architecture, generator=torch.Generator().manual_seed(0), **arguments))
-    optimizer = torch.optim.SGD([flat.parameters], lr=0.01, momentum=0.9, fused=True)
+    optimizer = torch.optim.SGD(flat.network.parameters(), lr=0.01, momentum=0.9, fused=True)
     inputs = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))
 
     def step() -> None:
-        flat.zero_grad()
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(flat.network(inputs), labels).backward()
         optimizer.step()
 

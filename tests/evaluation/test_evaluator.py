@@ -144,7 +144,7 @@ def test_ranks_give_each_other_their_moments_on_the_cpu(monkeypatch: pytest.Monk
         return [moments, moments]
 
     monkeypatch.setattr(distributed, "size", lambda: 2)
-    monkeypatch.setattr(distributed, "everyones", twice)
+    monkeypatch.setattr(distributed, "all_gather", twice)
     batches = list(split_of(38).batches(10))
     recalibrate_from_(shared, batches, autocast=nullcontext(), shared=True)
     torch.testing.assert_close(shared.last.running_mean.cpu(), alone.last.running_mean)

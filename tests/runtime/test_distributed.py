@@ -13,7 +13,7 @@ from support.program import ROOT, TESTS, TRAIN, run_here
 from starcli.checkpoints.checkpoint import read
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
-from starcli.training.batch_pieces import cut, own, pieces_per_step
+from starcli.training.batch_pieces import cut_batch, own_pieces, pieces_per_step
 
 WITHOUT_NORM = [*TRAIN, "--arch-arg", "batch_norm=none"]
 BATCH_NORM = ["--arch", "resnet", "--arch-arg", "width=2", "stages=2", "--epochs", "2", "--limit", "101"]
@@ -199,7 +199,7 @@ def test_a_rank_that_dies_is_restarted_and_goes_on(both, places, solutions):
 
 @pytest.mark.parametrize(("length", "count"), [(128, 1), (128, 3), (7, 3), (5, 8), (3, 2), (2, 2), (1, 4)])
 def test_pieces_cover_a_batch(length, count):
-    pieces = cut(length, count)
+    pieces = cut_batch(length, count)
     assert [row for piece in pieces for row in range(piece.start, piece.stop)] == list(range(length))
     assert sum(piece.weight for piece in pieces) == pytest.approx(1)
     sizes = [piece.stop - piece.start for piece in pieces]
@@ -212,9 +212,9 @@ def test_ranks_share_the_pieces(length, monkeypatch):
     shares = []
     for rank in range(3):
         monkeypatch.setattr(distributed, "_world", distributed._World(rank, 3))
-        shares.append(own(length, 6))
+        shares.append(own_pieces(length, 6))
     done = [piece for share in shares for piece in share if piece.weight]
-    assert done == cut(length, 6)
+    assert done == cut_batch(length, 6)
     assert all(shares)  # an idle rank computes too, for nothing: it takes part in every exchange
 
 

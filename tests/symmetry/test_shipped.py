@@ -13,7 +13,7 @@ import torch
 from support.shipped import CASES, FULL, resolve, shrunk
 from torch import Tensor, nn
 
-from starcli.models.build import build_network, complete_arguments, outline_of
+from starcli.models.build import build_network, build_outline, complete_arguments
 from starcli.registry import ARCHITECTURES
 from starcli.symmetry.archspec.library import shipped_specs
 from starcli.symmetry.archspec.resolved import Resolved
@@ -53,7 +53,7 @@ def test_proved_and_counted(label: str) -> None:
 @pytest.mark.parametrize("label", FULL)
 def test_counted_at_published_sizes(label: str) -> None:
     name, arguments, count = FULL[label]
-    resolved = resolve(name, arguments, outline_of(name, **arguments))
+    resolved = resolve(name, arguments, build_outline(name, **arguments))
     assert resolved.log10_symmetries() == pytest.approx(count, rel=1e-9)
     # all but the biases of the last layer has an axis that moves
     assert resolved.movable() > 0.99

@@ -27,10 +27,10 @@ def test_shipped_recipes_load_and_name_what_exists(name):
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).arch])
 def test_shipped_arguments_fit_their_architecture(name):
-    from starcli.models.build import outline_of
+    from starcli.models.build import build_outline
 
     recipe = load_recipe(name)
-    outline_of(recipe.arch, **recipe.arch_args)
+    build_outline(recipe.arch, **recipe.arch_args)
 
 
 def test_the_default_recipe_is_what_the_fields_say():

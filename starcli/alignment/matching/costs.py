@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.alignment.matching.families import Family, MatchingLayout, layout
+from starcli.alignment.matching.families import Family, MatchingLayout, matching_layout
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.nested import GainTerm, LowRankGains
 from starcli.alignment.matching.stacks import WeightStack
@@ -28,11 +28,11 @@ LARGE_PRODUCT = 1 << 22
 """Problems of as many elements are worth rounding to 8 bits."""
 
 
-class Side:
+class StackedModel:
     """One model's stacks. Serves any number of matchings."""
 
     def __init__(self, spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
-        self.layout = layout(spec)
+        self.layout = matching_layout(spec)
         self.tensors = {name: tensors[name].detach().cpu() for name in spec.learnable()}
         self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
 
@@ -42,7 +42,7 @@ class Side:
         return tuple(float(torch.linalg.vector_norm(stack)) for stack in self.stacks)
 
 
-class State:
+class MatchingState:
     """The permutations of all groups, and those of all chains, concatenated."""
 
     def __init__(self, made: MatchingLayout, index: Mapping[str, Indices]) -> None:
@@ -87,7 +87,7 @@ class Costs:
         """Of one of the gains, if they are coarse: one standard deviation."""
         self.source = np.full(stack.rows - still, -1, dtype=np.int64)
 
-    def anew(self) -> "Costs":
+    def reset_copy(self) -> "Costs":
         """The same before any `update`."""
         made = copy.copy(self)
         made.parts = [torch.zeros(1) for _ in self.ranges]
@@ -99,7 +99,7 @@ class Costs:
         """Bytes of the matrices."""
         return 0 if self.wide else 4 * len(self.ranges) * self.stack.chain.size**2
 
-    def update(self, state: State) -> None:
+    def update(self, state: MatchingState) -> None:
         """Bring the matrices up to the other chains' present permutations."""
         source = self.stack.source(state.flat)
         changed = np.flatnonzero(source != self.source)
@@ -123,7 +123,7 @@ class Costs:
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
         return torch.mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
 
-    def term(self, state: State, weight: float) -> GainTerm | LowRankGains:
+    def term(self, state: MatchingState, weight: float) -> GainTerm | LowRankGains:
         """The gains as `nested.best` takes them, of a wide chain as a product."""
         chain = self.stack.chain
         if not self.wide:
@@ -148,7 +148,7 @@ class CoarseCosts(Costs):
 
     def __init__(self, stack: WeightStack, a: Tensor, b: Tensor) -> None:
         super().__init__(stack, a, b, split=True)
-        (self.a, a_unit), (self.b, b_unit) = rounded(self.a), rounded(self.b)
+        (self.a, a_unit), (self.b, b_unit) = round_to_int8(self.a), round_to_int8(self.b)
         self.unit = a_unit * b_unit
         # a sum over rows of (error of a) b + a (error of b): errors of 1 / sqrt(12) units, values of 127 / 6 units
         self.error = math.sqrt(len(self.a) / 6) * 127 / 6 * self.unit
@@ -162,7 +162,7 @@ def _multiplies_bytes() -> bool:
     return bool(getattr(torch.cpu, "_is_vnni_supported", lambda: False)())
 
 
-def rounded(values: Tensor) -> tuple[Tensor, float]:
+def round_to_int8(values: Tensor) -> tuple[Tensor, float]:
     """`values` as int8 multiples of a unit, and the unit: 127 of them are 6 root mean squares, beyond which is cut."""
     unit = 6 / 127 * float(torch.linalg.vector_norm(values)) / max(1, values.numel()) ** 0.5
     narrow = torch.empty(values.shape, dtype=torch.int8)
@@ -173,10 +173,10 @@ def rounded(values: Tensor) -> tuple[Tensor, float]:
     return narrow, unit
 
 
-class Problem:
+class MatchingProblem:
     """A reference and a model under one spec: what descents work on."""
 
-    def __init__(self, reference: Side, model: Side) -> None:
+    def __init__(self, reference: StackedModel, model: StackedModel) -> None:
         self.layout = reference.layout
         self.sides = reference, model
         self.pairs = tuple(zip(self.layout.stacks, reference.stacks, model.stacks, strict=True))
@@ -185,17 +185,17 @@ class Problem:
     @cached_property
     def exact(self) -> tuple[Costs, ...]:
         """Costs in float32; split where detours use them too."""
-        return tuple(Costs(*pair, split=not self.rounded) for pair in self.pairs)
+        return tuple(Costs(*pair, split=not self.uses_int8) for pair in self.pairs)
 
     @cached_property
-    def rounded(self) -> bool:
+    def uses_int8(self) -> bool:
         """Whether detours are made on costs in 8 bits: on large problems, where processors multiply those faster."""
         return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE_PRODUCT and _multiplies_bytes()
 
     @cached_property
     def coarse(self) -> tuple[Costs, ...]:
         """Costs for detours, in 8 bits or exact ones: each detour takes them `anew`, so several can go side by side."""
-        if not self.rounded:
+        if not self.uses_int8:
             return self.exact
         return tuple(
             costs if costs.wide else CoarseCosts(*pair) for costs, pair in zip(self.exact, self.pairs, strict=True)
@@ -214,7 +214,7 @@ class Problem:
         reference, model = self.sides
         return reference.norms[number] * model.norms[number]
 
-    def objective(self, state: State) -> float:
+    def objective(self, state: MatchingState) -> float:
         """The inner product of the reference and the permuted model over all learnable parameters, in float64."""
         total = self.constant
         for number, (stack, a, b) in enumerate(self.pairs):
@@ -222,7 +222,7 @@ class Problem:
             total += _product(a, b, stack.counted, rows, columns)
         return total
 
-    def value(self, family: Family, state: State) -> float:
+    def value(self, family: Family, state: MatchingState) -> float:
         """The part of the objective that a family takes part in, in float64."""
         total = 0.0
         for number in family.stacks:
@@ -231,7 +231,7 @@ class Problem:
             total += _product(a, b, [(0, len(rows))], rows, columns, torch.from_numpy(stack.share))
         return total
 
-    def difference(self, number: int, state: State, after: Indices) -> float:
+    def difference(self, number: int, state: MatchingState, after: Indices) -> float:
         """What the stack's blocks gain, in float64, when its chain goes from where it is to `after`."""
         (stack, a, b), before = self.pairs[number], state.chain(number)
         moved = np.flatnonzero(before != after)

@@ -46,7 +46,7 @@ class MatchingLayout:
 
 
 @lru_cache(maxsize=4)
-def layout(spec: Resolved) -> MatchingLayout:
+def matching_layout(spec: Resolved) -> MatchingLayout:
     """The layout of a spec; made once for the specs last used."""
     rank = {name: i for i, name in enumerate(spec.groups)}
     blocks = [block for name in spec.learnable() for block in spec.blocks.get(name, ())]

@@ -11,7 +11,7 @@ from starcli.alignment.matching.linear_assignment import Floats, Indices, assign
 from starcli.alignment.matching.stacks import Chain
 
 NESTED_ROUNDS = 8
-Found = dict[str, Indices]
+GroupIndices = dict[str, Indices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def _split(chain: Chain, root: int) -> tuple[_Part, _Part]:
     return _Part(_part(chain, own), own), _Part(_part(chain, other), other)
 
 
-def best(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> tuple[float, Found]:
+def best_permutations(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> tuple[float, GroupIndices]:
     """The permutation of one root group, and of all groups within it, that gains most over `terms`, all of that root.
 
     For every pair of units (new, old) of the root the best of its children is found; the assignment over these values
@@ -146,7 +146,7 @@ class _Pairs:
         self.terms, self.root, self.size, self.current = terms, root, size, current
         self.shared = any(len(_roots(_inner(term.chain))) > 1 for term in terms)
         self.values = np.zeros((size, size), dtype=np.float64)
-        self.found: dict[tuple[int, int], Found] = {}
+        self.found: dict[tuple[int, int], GroupIndices] = {}
         for new in range(size):
             for old in range(size):
                 known = bool(old == current[root][new])
@@ -173,19 +173,19 @@ class _Pairs:
 
 def _children(
     terms: Sequence[AnyTerm], current: Mapping[str, Indices], turns: bool, known: bool
-) -> tuple[float, Found]:
+) -> tuple[float, GroupIndices]:
     """The best permutations of several groups beside each other."""
     roots = list(dict.fromkeys(term.chain.groups[k] for term in terms for k in _roots(term.chain)))
     shared = [term for term in terms if len(_roots(term.chain)) > 1]
     bound = {term.chain.groups[k] for term in shared for k in _roots(term.chain)}
     single = {root: [term for term in terms if term not in shared and term.chain.groups[0] == root] for root in roots}
     total = 0.0
-    found: Found = {}
+    found: GroupIndices = {}
     alone = dict(current)
     for root in roots:
         if not single[root]:
             continue
-        value, index = best(single[root], _below(single[root], current))
+        value, index = best_permutations(single[root], _below(single[root], current))
         if root in bound:
             alone |= index
         else:
@@ -200,7 +200,7 @@ def _children(
     return total + value, found | index
 
 
-def _below(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> Found:
+def _below(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> GroupIndices:
     names = {name for term in terms for name in term.chain.groups}
     return {name: index for name, index in current.items() if name in names}
 
@@ -211,7 +211,7 @@ def _turns(
     shared: Sequence[AnyTerm],
     start: Mapping[str, Indices],
     rounds: int,
-) -> tuple[float, Found]:
+) -> tuple[float, GroupIndices]:
     """Coordinate ascent, from `start`, over groups that some term bears together."""
     index = dict(start)
     everything = [*shared, *(term for root in roots for term in single[root])]
@@ -224,7 +224,7 @@ def _turns(
             terms += [
                 term.held(k, index) for term in shared for k in _roots(term.chain) if term.chain.groups[k] == root
             ]
-            trial = index | best(terms, _below(terms, index))[1]
+            trial = index | best_permutations(terms, _below(terms, index))[1]
             reached = sum(term.value(trial) for term in everything)
             if reached > value:
                 index, value = trial, reached

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from starcli.alignment.matching.costs import Costs, Problem
+from starcli.alignment.matching.costs import Costs, MatchingProblem
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.runtime import distributed
@@ -34,7 +34,7 @@ COARSE_SWEEPS = 8
 
 
 @dataclass(frozen=True)
-class End:
+class DetourEnd:
     """Where a detour ends."""
 
     objective: float
@@ -52,17 +52,17 @@ class Detour:
 
     def go(
         self,
-        problem: Problem,
+        problem: MatchingProblem,
         costs: Sequence[Costs],
         start: Mapping[str, Indices],
         generator: np.random.Generator,
         max_sweeps: int,
-    ) -> End:
+    ) -> DetourEnd:
         """From `start`, and down again, on coarse costs, which are left as they are for other detours."""
-        descent = Descent(problem, [each.anew() for each in costs], start)
+        descent = Descent(problem, [each.reset_copy() for each in costs], start)
         descent.run(generator, min(self.sweeps, max_sweeps), self.weight, forward=self.forward)
-        descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.rounded else max_sweeps)
-        return End(problem.objective(descent.state), descent.state.index, descent.sweeps)
+        descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.uses_int8 else max_sweeps)
+        return DetourEnd(problem.objective(descent.state), descent.state.index, descent.sweeps)
 
 
 FIRST = (Detour(0.1, 4), Detour(16.0, 2, forward=True))
@@ -76,7 +76,7 @@ later few do. The numbers do not follow the machine, so that the result does not
 
 
 def search(
-    problem: Problem,
+    problem: MatchingProblem,
     start: Mapping[str, Indices],
     seed: int,
     rounds: int,
@@ -132,17 +132,17 @@ def waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
 
 
 def _ends(
-    problem: Problem,
+    problem: MatchingProblem,
     start: Mapping[str, Indices],
     wave: Sequence[tuple[int, Detour]],
     seed: int,
     max_sweeps: int,
     progress: Progress,
-) -> list[End]:
+) -> list[DetourEnd]:
     """Where the detours of a wave end; each draws from a generator of its own."""
     costs = problem.coarse
 
-    def end(numbered: tuple[int, Detour]) -> End:
+    def end(numbered: tuple[int, Detour]) -> DetourEnd:
         progress.stop_if_asked()
         number, detour = numbered
         # not [seed, 0], which is the stream of `seed` itself

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.costs import Problem, Side
+from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.search import search
 from starcli.errors import StarcliError
 from starcli.runtime.progress import SILENT, Progress
@@ -60,7 +60,7 @@ def match_weights(
     """
     _check(reference, spec, "the reference")
     _check(model, spec, "the model")
-    return _match(Side(spec, reference), Side(spec, model), seed, restarts, start, max_sweeps, progress)
+    return _match(StackedModel(spec, reference), StackedModel(spec, model), seed, restarts, start, max_sweeps, progress)
 
 
 def match_many(
@@ -85,11 +85,13 @@ def match_many(
     if not len(models) == len(seeds) == len(starts):
         raise ValueError(f"{len(models)} models, {len(seeds)} seeds, {len(starts)} starts")
     _check(reference, spec, "the reference")
-    side = Side(spec, reference)
+    side = StackedModel(spec, reference)
 
     def one(number: int) -> Match:
         _check(models[number], spec, f"model {number}")
-        return _match(side, Side(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps, progress)
+        return _match(
+            side, StackedModel(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps, progress
+        )
 
     progress.start("aligning", len(models))
     found = []
@@ -127,8 +129,8 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
 
 
 def _match(
-    reference: Side,
-    model: Side,
+    reference: StackedModel,
+    model: StackedModel,
     seed: int,
     restarts: int,
     start: Permutation | None,
@@ -143,7 +145,7 @@ def _match(
         for name, index in (Permutation.identity(spec) if start is None else start).index.items()
     }
     chosen, objective, sweeps = search(
-        Problem(reference, model),
+        MatchingProblem(reference, model),
         first,
         seed,
         max(1, restarts),

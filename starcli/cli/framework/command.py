@@ -39,14 +39,14 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite `--sources a b` to `--sources a --sources b`, then parse as usual."""
-        help_asked(self, ctx, args)
+        show_help_if_asked(self, ctx, args)
         lists = {name: option for option in self.params for name in option.opts if _takes_many(option)}
         numbers: frozenset[str] = getattr(self.callback, "number_lists", frozenset())
         known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
         return super().parse_args(ctx, list(_repeated(args, lists, numbers, known)))
 
 
-def help_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
+def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
     """Show the help and end, before Typer parses: its conversion of values imports pydantic, a fifth of a second."""
     words = args[: args.index("--")] if "--" in args else args
     if {"--help", "-h"} & set(words):
@@ -114,11 +114,10 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
         def run(**values: Any) -> None:
             for name in paths:
                 if values[name] is not None:
-                    values[name] = expanded(values[name])
+                    values[name] = expand_patterns(values[name])
             for name, kind in bundles.items():
-                fields = [field.name for field in dataclasses.fields(kind) if field.init]
-                values[name] = kind(**{field: values.pop(field) for field in fields})
-            with stdout.reserved():
+                values[name] = kind(**{option.name: values.pop(option.name) for option in _options_of(kind)})
+            with stdout.reserved_for_results():
                 function(**values)
 
         numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))
@@ -141,9 +140,10 @@ def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> N
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:
+    """The fields of a bundle that are declared as options."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if field.init:
+        if get_origin(hints[field.name]) is Annotated:
             default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty
             yield inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
@@ -157,7 +157,7 @@ def _is_list_of(annotation: Any, element: type) -> bool:
     return any(get_origin(option) is list and get_args(option) == (element,) for option in options)
 
 
-def expanded(paths: list[Path]) -> list[Path]:
+def expand_patterns(paths: list[Path]) -> list[Path]:
     """Quoted patterns among `paths` replaced by the files they match, sorted; one that matches none is an error."""
     found: list[Path] = []
     for path in paths:

@@ -11,13 +11,11 @@ from typing import TextIO, TypeVar
 import typer
 
 from starcli.cli.framework import signals
-from starcli.errors import StarcliError, suggestion
+from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 
 _Result = TypeVar("_Result")
-
-WRONG_INPUT, WRONG_WORDS, OUR_BUG = 1, 2, 70
 
 THE_SYSTEM = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT,
@@ -42,7 +40,7 @@ def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
     """
     global _traceback
     try:
-        with signals.caught():
+        with signals.handling_signals():
             result = run()
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be said
         _traceback = _traceback and not last
@@ -55,7 +53,7 @@ def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
             traceback.print_exc()
         status, _traceback = _status(error), False
         if status:
-            distributed.leave()
+            distributed.let_rank_0_end_first()
         raise typer.Exit(status) from None
 
 
@@ -126,7 +124,7 @@ def say(summary: str, *problems: str) -> None:
 
     Of several ranks the first speaks for all.
     """
-    if not distributed.speaks():
+    if not distributed.is_speaker():
         return
     with contextlib.suppress(OSError):
         print("\n".join([f"starcli: {summary}", *(f"  {problem}" for problem in problems)]), file=sys.stderr)

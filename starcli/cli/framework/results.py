@@ -25,7 +25,7 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def line(kind: str, row: Mapping[str, Any]) -> str:
+def json_line(kind: str, row: Mapping[str, Any]) -> str:
     """One JSON object: schema and type first, then the row's own keys in their order."""
     return json.dumps({"schema": SCHEMA, "type": kind, **jsonable(row)}, ensure_ascii=False, allow_nan=False)
 
@@ -38,7 +38,7 @@ class Results:
 
     def __init__(self, *, json_lines: bool, to_stderr: bool = False, silent: bool = False) -> None:
         self._silent = silent
-        self._stream: TextIO = sys.stderr if to_stderr else stdout.results()
+        self._stream: TextIO = sys.stderr if to_stderr else stdout.result_stream()
         self.as_json = json_lines or not self._stream.isatty()
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
 
@@ -53,7 +53,7 @@ class Results:
         if self._silent:
             return
         if self.as_json:
-            print(line(kind, row), file=self._stream, flush=True)
+            print(json_line(kind, row), file=self._stream, flush=True)
         elif columns:
             self._tables.setdefault(kind, (columns, []))[1].append(row)
 
@@ -75,4 +75,4 @@ class Results:
         self._tables.clear()
 
 
-__all__ = ["LOSS", "SCHEMA", "SHARE", "Column", "Results", "jsonable", "line"]
+__all__ = ["LOSS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]

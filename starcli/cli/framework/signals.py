@@ -33,7 +33,7 @@ def stop_listening() -> None:
 
 
 @contextlib.contextmanager
-def caught() -> Iterator[None]:
+def handling_signals() -> Iterator[None]:
     """Handle both signals until the block ends; outside the main thread Python cannot, and nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -14,7 +14,7 @@ MISSING = "–"
 SPREAD = "±"
 """The heading of a standard deviation: of the column before."""
 
-WORDS = ("name", "hash", "spark", "range")
+TEXT_FORMS = ("name", "hash", "spark", "range")
 """Forms of columns that are no numbers."""
 
 WIDE_GAP, TIGHT_GAP = 3, 2
@@ -84,10 +84,10 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether its values line up at the right."""
-        return bool(self.form) and self.form not in WORDS
+        return bool(self.form) and self.form not in TEXT_FORMS
 
     @property
-    def whole(self) -> bool:
+    def unbreakable(self) -> bool:
         """Whether a value is useless in pieces, as numbers and curves are; words may go on in a second line."""
         return self.is_number or self.form in ("hash", "spark", "range")
 
@@ -114,7 +114,7 @@ def show_table(console: "Console", columns: Sequence[Column], rows: Sequence[Map
     empty = [column for column, cells in texts.items() if set(cells) == {MISSING}]
     common = [column for column in columns if column.common and column not in empty and len(set(texts[column])) == 1]
     shown = [column for column in columns if column not in (*empty, *common)]
-    layout = fit(shown, texts, console.width)
+    layout = fit_columns(shown, texts, console.width)
     console.print(_table(layout, texts))
     below = [*(f"{column.heading}: {texts[column][0]}" for column in common), *below]
     if left_out := [name for column, name in _names(shown) if column not in layout.widths]:
@@ -157,7 +157,7 @@ class TableLayout:
     gap: int
 
 
-def fit(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
+def fit_columns(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
     """The most columns that fit into `width`.
 
     First all as they are, then closer together, then with words in lines of an easy width; where that is too wide one
@@ -168,7 +168,9 @@ def fit(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
     natural = {c: max(map(cell_len, (c.heading, *texts[c]))) for c in columns}
 
     def squeezed(kept: Sequence[Column], first: int, others: int) -> dict[Column, int]:
-        limits = {c: natural[c] if c.whole else others for c in kept} | {c: first for c in kept[:1] if not c.whole}
+        limits = {c: natural[c] if c.unbreakable else others for c in kept} | {
+            c: first for c in kept[:1] if not c.unbreakable
+        }
         return {c: min(natural[c], limits[c]) for c in kept}
 
     def room(widths: Mapping[Column, int], gap: int) -> int:
@@ -210,7 +212,7 @@ def _table(layout: TableLayout, texts: Texts) -> "Table":
     )
     for column, width in layout.widths.items():
         side = "right" if column.is_number else "left"
-        table.add_column(column.heading, justify=side, no_wrap=column.whole, overflow="fold", width=width)  # type: ignore[arg-type]
+        table.add_column(column.heading, justify=side, no_wrap=column.unbreakable, overflow="fold", width=width)  # type: ignore[arg-type]
     for cells in zip(*(texts[column] for column in layout.widths), strict=True):
         table.add_row(*map(Text, cells))
     return table

@@ -39,7 +39,7 @@ def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
         return problems
     one, two = _Orbits(first), _Orbits(second)
     found = one.differences(two, "first", "second")
-    # The other way round only groups of the second without any counterpart are left.
+    # Both ways, since a group of the second may have no counterpart in the first.
     return found + two.differences(one, "second", "first")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 
 
 class TracedNetwork(nn.Module):
@@ -48,7 +48,7 @@ def traced_network(
     """
     if not _may_read_mode(network):
         return TracedNetwork(network, kwargs, auxiliary=False) if kwargs else network
-    with modes.kept(network):
+    with modes_restored(network):
         plain = TracedNetwork(network, kwargs or {}, auxiliary=False)
         whole = TracedNetwork(network, kwargs or {}, auxiliary=True)
         if _has_more(plain, whole, example_inputs):

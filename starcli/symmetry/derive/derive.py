@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.models import modes
-from starcli.runtime.memory import uncollected
+from starcli.models.modes import modes_restored
+from starcli.runtime.memory import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import traced_network
@@ -48,7 +48,7 @@ def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[st
     >>> derive(network, (torch.zeros(2, 9),)).resolved.expressions
     {'0.bias': ('units.0',), '0.weight': ('units.0', '9'), '2.bias': ('3',), '2.weight': ('3', 'units.0')}
     """
-    with uncollected():
+    with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
         return _derived(trace, build_spec(trace, target))
 
@@ -73,7 +73,7 @@ def derive_and_prove(
     """
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}
-    with uncollected():
+    with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
         built = build_spec(trace, target)
     while True:
@@ -92,7 +92,7 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
     """The finished trace, and the module that was traced."""
     if not any(True for _ in network.parameters()):
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
-    with modes.kept(network):
+    with modes_restored(network):
         try:
             target = (
                 traced_network(network, inputs, kwargs).train().eval()

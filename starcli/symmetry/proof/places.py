@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from starcli.runtime.memory import pieces
+from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 
@@ -61,13 +61,13 @@ class Swap:
     def apart(self, block: Block, only: Collection[int], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """V - pV of the block of each tensor, piece by piece."""
         views = [block.view(tensor) for tensor in tensors]
-        for rows in pieces(views[0]):
+        for rows in row_slices(views[0]):
             yield tuple(view[rows] - self.rows(block, view, only, rows) for view in views)
 
     def halfway_(self, block: Block, parts: Sequence[Collection[int]], base: Tensor, out: Tensor) -> None:
         """Write the block of `base`, averaged over the swaps along each of `parts`, into that of `out`."""
         source, target = block.view(base), block.view(out)
-        for rows in pieces(source):
+        for rows in row_slices(source):
             found = source[rows]
             for only in sorted(parts, key=lambda only: 0 not in only):  # what crosses rows comes first
                 other = self.rows(block, source, only, rows) if 0 in only else self.rows(block, found, only)

@@ -88,11 +88,11 @@ def test_planted_permutation_is_recovered_with_coarse_detours(name: str, monkeyp
 def test_rounding_to_bytes_keeps_products() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(400, 30, generator=generator) for _ in range(2))
-    (narrow_a, unit_a), (narrow_b, unit_b) = costs.rounded(a), costs.rounded(b)
+    (narrow_a, unit_a), (narrow_b, unit_b) = costs.round_to_int8(a), costs.round_to_int8(b)
     product = unit_a * unit_b * torch._int_mm(narrow_a.T, narrow_b).float()
     error = (product - a.T @ b).std() / (a.T @ b).std()
     assert float(error) < 0.02
-    assert costs.rounded(torch.zeros(3, 2))[1] == 0.0
+    assert costs.round_to_int8(torch.zeros(3, 2))[1] == 0.0
 
 
 def test_warm_start_at_the_optimum_moves_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import networks as nets
+from support.networks import attention, convolutional
 from support.shipped import CASES, resolve, shrunk
 
 from starcli.models.build import build_network, complete_arguments
@@ -35,10 +35,12 @@ def test_what_follows_no_rule_stays_literal():
     assert fold_families(lines) == lines
 
 
-@pytest.mark.parametrize("make", [nets.Llama, nets.UNet, nets.Shuffled, nets.GroupNormed])
+@pytest.mark.parametrize(
+    "make", [attention.Llama, convolutional.UNet, convolutional.Shuffled, convolutional.GroupNormed]
+)
 def test_yaml_reads_back_as_the_same(make):
-    example = (torch.randint(0, 11, (2, 5)),) if make is nets.Llama else (torch.rand(2, 2, 6, 6),)
-    example = (torch.rand(2, 4, 3, 3),) if make is nets.Shuffled else example
+    example = (torch.randint(0, 11, (2, 5)),) if make is attention.Llama else (torch.rand(2, 2, 6, 6),)
+    example = (torch.rand(2, 4, 3, 3),) if make is convolutional.Shuffled else example
     resolved = derive(make(), example).resolved
     assert resolve_spec(parse(to_yaml(resolved)), resolved.shapes, buffers=resolved.buffers) == resolved
 
