@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from starcli import registry
 
 if TYPE_CHECKING:
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
 
 Schedule = Callable[[float, "Recipe"], float]
 

@@ -1,4 +1,7 @@
-"""The one place where what went wrong becomes words on stderr and an exit status (DESIGN section 4)."""
+"""The one place where what went wrong becomes words on stderr and an exit status.
+
+Which status means what: docs/architecture.md, Streams and exit codes.
+"""
 
 import contextlib
 import errno

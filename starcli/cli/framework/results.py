@@ -1,4 +1,4 @@
-"""Results: a table on a terminal, JSON lines otherwise or with `--json` (DESIGN section 4)."""
+"""Results: a table on a terminal, JSON lines otherwise or with `--json` (docs/architecture.md, JSON objects)."""
 
 import json
 import math

@@ -1,0 +1,53 @@
+"""What an alignment method is: how one model is matched to a reference, and how many are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+
+
+@dataclass(frozen=True)
+class Match:
+    """A permutation found, and how."""
+
+    permutation: Permutation
+    objective: float
+    """The inner product over learnable parameters after it, in float64."""
+    sweeps: int
+    """Of all rounds together."""
+    restarts: int
+    moved: int
+    """Units that are not where the start had them."""
+
+
+@dataclass(frozen=True)
+class MatchMethod:
+    """An alignment method, as `registry.METHODS` names it.
+
+    one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
+        dicts, `start` is the permutation to begin from (None: a cold search).
+    many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one
+        reference, where that is faster than one after the other; None: one after the other.
+    """
+
+    one: Callable[..., Match]
+    many: Callable[..., list[Match]] | None = None
+
+    def match_all(
+        self,
+        reference: Mapping[str, Tensor],
+        models: Sequence[Mapping[str, Tensor]],
+        spec: Resolved,
+        *,
+        seeds: Sequence[int],
+        restarts: int,
+        starts: Sequence[Permutation | None],
+    ) -> list[Match]:
+        """The match of each of `models` to `reference`, each with its seed and from its start."""
+        if self.many is not None:
+            return self.many(reference, models, spec, seeds=seeds, restarts=restarts, starts=starts)
+        each = zip(models, seeds, starts, strict=True)
+        return [self.one(reference, m, spec, seed=seed, restarts=restarts, start=start) for m, seed, start in each]
