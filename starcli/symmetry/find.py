@@ -5,7 +5,6 @@ the architecture, one derived by tracing the network. Proofs and derivations are
 about.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,9 +72,7 @@ def find_spec(
     >>> found.origin, list(found.resolved.sizes.values())
     ('shipped', [6])
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    buffers = [name for name, _ in network.named_buffers()]
-    origin, resolved = _look_up(architecture, network, example, shapes, buffers, file, record)
+    origin, resolved = _look_up(architecture, network, example, file, record)
     if accept_unproved:
         return Proved(resolved, None, origin)
     proof = proof_of(architecture, network, resolved, example)
@@ -90,12 +87,12 @@ def _look_up(
     architecture: Architecture,
     network: "nn.Module",
     example: tuple["Tensor", ...],
-    shapes: Mapping[str, tuple[int, ...]],
-    buffers: Sequence[str],
     file: Path | None,
     record: SpecRecord | None,
 ) -> tuple[str, Resolved]:
     """The origin of the spec, and the spec resolved against the tensors of `network`, not yet proved."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    buffers = [name for name, _ in network.named_buffers()]
     if file is not None:
         variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
         return file.name, resolve_spec(load_spec(file), shapes, variables, buffers)
@@ -111,6 +108,7 @@ def _look_up(
 
 
 def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
+    """The cache key of an architecture: its description, our version, and the code of a network of the user's own."""
     code = code_hash(architecture.name, network)
     return hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
 
@@ -132,7 +130,7 @@ def proof_of(
 
 def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
     def compute() -> dict[str, object]:
-        from starcli.symmetry.derive.derive import derive_and_prove
+        from starcli.symmetry.derive.derive import derive_and_prove  # brings in torch.export, which takes a second
 
         return derive_and_prove(network, example).resolved.to_json()
 

@@ -32,6 +32,8 @@ class Permutation:
     tensor([[7., 5., 6.]])
     >>> permutation.compose(permutation.inverse()).is_identity()
     True
+    >>> Permutation.identity(spec).index
+    {'h': tensor([0, 1, 2])}
     """
 
     spec: Resolved
@@ -39,13 +41,7 @@ class Permutation:
 
     @classmethod
     def identity(cls, spec: Resolved) -> "Permutation":
-        """The permutation that moves nothing.
-
-        >>> from starcli.symmetry.archspec.resolve import resolve_spec
-        >>> from starcli.symmetry.archspec.spec import parse
-        >>> Permutation.identity(resolve_spec(parse("{format: 1, tensors: {w: [h]}}"), {"w": (3,)})).index
-        {'h': tensor([0, 1, 2])}
-        """
+        """The permutation that moves nothing."""
         shapes = {group: spec.index_shape(group) for group in spec.groups}
         return cls(spec, {group: torch.arange(shape[-1]).expand(shape).clone() for group, shape in shapes.items()})
 
@@ -178,6 +174,7 @@ class Permutation:
         return view
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise StarcliError for tensors that the spec does not know or that have another shape."""
         shapes = self.spec.shapes
         problems = [f"{name}: the spec does not know it" for name in tensors if name not in shapes]
         problems += [
@@ -192,6 +189,7 @@ class Permutation:
         return group is not None and group in self.moving
 
     def _permuted(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
+        """The permuted tensor `name`, in `out` where that is given; the tensor itself where nothing moves."""
         if name not in self.spec.blocks:
             return tensor
         if name in self.spec.dependent:
@@ -223,6 +221,7 @@ class Permutation:
         return result
 
     def _axis_index(self, name: str, axis: int, device: torch.device) -> Tensor | None:
+        """The old position of every new one along an axis, on `device`; None where nothing moves."""
         key = (self.spec.expressions[name][axis], device)  # text: the hash of a long tree would be taken anew
         if key not in self._axis_indices:
             index = self._positions(self.spec.terms[name][axis], self.spec.shapes[name][axis])

@@ -95,6 +95,7 @@ def terms(node: Node, sizes: Mapping[str, int]) -> tuple[AxisTerm, ...]:
 
 
 def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) -> Iterator[AxisTerm]:
+    """The dense parts of `node` in order, the first of its positions at `start`, neighbours `step` apart."""
     match node:
         case Fixed(n):
             yield AxisTerm(start, (SubAxis(n, step, None),))
@@ -137,6 +138,7 @@ def blocks(tensor: str, axes: tuple[tuple[AxisTerm, ...], ...], groups: Mapping[
 
 
 def _block(tensor: str, combination: tuple[AxisTerm, ...], groups: Mapping[str, UnitGroup]) -> Block:
+    """The block of one combination of terms, one for each axis."""
     factors = [(axis, factor) for axis, term in enumerate(combination) for factor in term.factors]
     names = tuple(factor.group for _, factor in factors)
     axes = tuple(axis for axis, _ in factors)

@@ -9,7 +9,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 
 AxisSlot = tuple[object, ...]
 Atom = tuple[str, tuple[int, ...]]
-"""One unit: its group, then its index, those of the groups around it first."""
+"""One unit: the name of its group, then its index, preceded by the indices of the groups around it."""
 
 
 def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
@@ -39,7 +39,7 @@ def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
         return problems
     one, two = _Orbits(first), _Orbits(second)
     found = one.differences(two, "first", "second")
-    # The other way round only what is not told yet: a group of the second without any counterpart.
+    # Both ways, since a group of the second may have no counterpart in the first.
     return found + two.differences(one, "second", "first")
 
 

@@ -18,9 +18,9 @@ from starcli.symmetry.archspec.validate import make_resolved
 
 MAX_PATTERNS = 2_000
 MAX_TRIES = 500_000
-"""Patterns held against names, in one section."""
+"""Most comparisons of a pattern with a name, in one section."""
 MOST_PARTS_OF_A_SPEC = 100_000
-"""Names of groups in all axes of one network together: a DenseNet of 200 layers has 25,000."""
+"""Most names of groups in all axes of one network together; a DenseNet of 200 layers has 25,000."""
 MAX_SUGGESTIONS = 20
 Line = TypeVar("Line", GroupLine, TensorLine)
 
@@ -101,6 +101,7 @@ class _Resolver:
         self.parts = 0
 
     def resolved(self, buffers: Collection[str]) -> Resolved:
+        """The resolved spec. StarcliError with all problems."""
         axes = self.expanded()
         self.read_groups(axes)
         equations = [
@@ -145,6 +146,7 @@ class _Resolver:
         return axes
 
     def tensor_axes(self, name: str, shape: tuple[int, ...], lines: _Lines) -> tuple[Node, ...]:
+        """The trees of one tensor, by the one line that matches its name; all axes are fixed where that fails."""
         fixed: tuple[Node, ...] = tuple(Fixed(n) for n in shape)
         found = lines.matching(name)
         if not shape:
@@ -168,6 +170,7 @@ class _Resolver:
         return nodes + fixed[len(written) :]
 
     def expand(self, axis: Axis, hole: str, bindings: Bindings, name: str) -> Node | None:
+        """The tree of one axis as written, templates filled in for `name`; None where that is a problem."""
         try:
             node = expand_templates(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
         except GrammarError as error:
@@ -189,6 +192,7 @@ class _Resolver:
             self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used, number)}")
 
     def read_group(self, name: str, lines: _Lines) -> None:
+        """Read size and parent of one group, from the one line that matches its name, if any."""
         found = lines.matching(name)
         if len(found) > 1:
             where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
@@ -206,6 +210,7 @@ class _Resolver:
                 self.read_parent(name, line.within, bindings)
 
     def read_parent(self, name: str, within: Axis, bindings: Bindings) -> None:
+        """Read the name of the group around `name`, templates filled in."""
         try:
             self.within[name] = fill_template(within.text, {**self.variables, **bindings})
         except GrammarError as error:
@@ -239,6 +244,7 @@ class _Resolver:
         )
 
     def tied_names(self) -> tuple[tuple[str, ...], ...]:
+        """The tied sets as written; an unknown tensor among them is a problem."""
         for name in (name for names in self.spec.tied for name in names if name.text not in self.shapes):
             self.problems.append(f"{self.place(name.line)}: there is no tensor {name.text}")
         return tuple(tuple(name.text for name in names) for names in self.spec.tied)

@@ -37,14 +37,14 @@ class Resolved:
     """
 
     groups: Mapping[str, UnitGroup]
-    """Parents before children."""
+    """Groups by name, parents before children."""
     axes: Mapping[str, tuple[Node, ...]]
     """For every tensor the canonical tree of every axis, `_` resolved to its size."""
     shapes: Mapping[str, tuple[int, ...]]
     buffers: frozenset[str]
-    """Permuted, never matched on."""
+    """Names of tensors that are permuted, but never matched on."""
     tied: tuple[tuple[str, ...], ...]
-    """Sets of names that hold equal values; the first of each stands for all when matched or counted."""
+    """Sets of tensors that hold equal values; the first of each stands for all when matched or counted."""
 
     def __eq__(self, other: object) -> bool:
         """Whether the canonical JSON of both is the same."""

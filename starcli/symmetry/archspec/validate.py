@@ -23,9 +23,9 @@ MAX_INDEX = 2**28
 MAX_NESTING = 8
 MAX_DIMENSIONS = 64
 MAX_NAMES = 20_000
-"""Groups, and tensors, of one network."""
+"""Most groups, and most tensors, of one network."""
 MAX_FACTORS = 200_000
-"""Sub-axes of all blocks of all tensors together: a DenseNet of 200 layers has 60,000."""
+"""Most sub-axes of all blocks of all tensors together; a DenseNet of 200 layers has 60,000."""
 
 Size = Annotated[StrictInt, Field(ge=1, le=MAX_NUMEL)]
 
@@ -129,6 +129,7 @@ def _depth(name: str, groups: Mapping[str, UnitGroup]) -> int:
 
 
 def _group_problems(groups: Mapping[str, UnitGroup], axes: Mapping[str, tuple[Node, ...]]) -> list[str]:
+    """Groups that no axis bears or that are not listed, impossible names, and parents in circles or too deep."""
     used = {name for nodes in axes.values() for node in nodes for name in symbols(node)}
     problems = [f"group {name}: an axis bears it, but it is not listed" for name in sorted(used - groups.keys())]
     problems += [f"group {name}: no axis bears it" for name in groups if name not in used]
@@ -149,6 +150,7 @@ def _tensor_problems(
     buffers: frozenset[str],
     tied: tuple[tuple[str, ...], ...],
 ) -> list[str]:
+    """Shapes that do not agree with the axes, and buffers and tied sets that name no tensor."""
     sizes = {name: group.size for name, group in groups.items()}
     problems = [f"{name}: a shape, but no axes" for name in shapes if name not in axes]
     problems += [f"{name}: shape {shape} has an axis of length 0" for name, shape in shapes.items() if 0 in shape]
@@ -204,6 +206,7 @@ def _factors(axes: tuple[tuple[AxisTerm, ...], ...]) -> int:
 
 
 def _tied_problems(resolved: Resolved) -> list[str]:
+    """Tied tensors with different shapes or axes."""
     return [
         f"tied {names[0]} and {other}: {resolved.shapes[names[0]]} {resolved.expressions[names[0]]} against "
         f"{resolved.shapes[other]} {resolved.expressions[other]}"

@@ -19,7 +19,7 @@ def relate(atoms: Atoms, f: AtomLabels, g: AtomLabels, where: str) -> str:
     - Where neither does, but every connected component is a complete product (heads of queries and units of a shared
       value), the components become a parent of both.  - Anything else is pinned.
 
-    Returns which factor tells more: "same", "first", "second" or "both".
+    Returns which factor is the finer one: "same", "first", "second", or "both" where neither determines the other.
     """
     f, g = atoms.find(f), atoms.find(g)
     if f.shape == g.shape and upwards(f) and upwards(g):

@@ -162,6 +162,7 @@ class Atoms:
         return made[index]
 
     def _bundle(self, members: AtomLabels) -> int:
+        """The atom above `members`, made where these are bundled for the first time."""
         if len(members) == 1:
             return int(members[0])
         key = members.tobytes()

@@ -28,9 +28,9 @@ class Derived:
     notes: tuple[str, ...]
     """Operators without a rule, with the line of the model's own source."""
     proof: Proof | None = None
-    """Of `resolved`; None where none was asked for."""
+    """The proof of `resolved`; None where none was asked for."""
     rejected: Mapping[str, str] = field(default_factory=dict)
-    """Groups that tracing proposed and the proof refused, hence fixed: name -> what the proof said."""
+    """Groups that tracing proposed and the proof refused, and that are therefore fixed: name -> reason."""
 
     @property
     def undecided(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Writer:
         return self._axis(table, n, 0)
 
     def _axis(self, table: Table, n: int, depth: int) -> Node | None:
+        """The expression of an axis, `depth` steps inside the one that was asked for."""
         table = {group: index for group, index in table.items() if (index >= 0).any()}
         if not table:
             return Fixed(n)

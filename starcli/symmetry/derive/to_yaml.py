@@ -103,6 +103,7 @@ def _ranged(expression: str) -> str:
 
 
 def _runs(words: Sequence[str]) -> Iterator[str]:
+    """The parts of a sum, with runs of consecutive numbers in names as one range each."""
     here = 0
     while here < len(words):
         best = (1, words[here])
@@ -168,7 +169,7 @@ def _pattern(template: str, members: list[Member]) -> list[tuple[str, str, tuple
 
 
 FamilyRule = tuple[int | None, int]
-"""(which number of the name, what is added), or (None, a constant)."""
+"""How a number in an expression follows from those in the name: (which one, what is added), or (None, constant)."""
 
 
 def _rule(samples: Sequence[tuple[tuple[int, ...], int]]) -> FamilyRule:

@@ -53,14 +53,14 @@ class Trace:
 
     atoms: Atoms = field(default_factory=Atoms)
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    """Every parameter and running statistic by its first name."""
+    """Every parameter and running statistic, by its first name."""
     same: dict[str, str] = field(default_factory=dict)
     """Every name of a tensor -> its first name (tied parameters have several)."""
     notes: list[str] = field(default_factory=list)
-    """Operators that were not understood."""
+    """Operators without a rule, each with its source line."""
     step: int = 0
     pieces: dict[str, list[AtomLabels]] = field(default_factory=dict)
-    """What is read of parameters of which only pieces are: rows of position embeddings, say."""
+    """For parameters of which only pieces are read (rows of position embeddings), the atoms that are."""
     whole: set[str] = field(default_factory=set)
     """Parameters that some operator takes as a whole."""
 

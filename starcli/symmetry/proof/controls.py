@@ -27,11 +27,15 @@ from starcli.symmetry.proof.evaluation import ProofNetwork, Reference
 from starcli.symmetry.proof.places import GroupPlace, Swap, places
 
 THRESHOLD = 1e-4
+"""Least change of an output, in units of its spread, that shows that a place matters."""
 NOTHING = 1e-9
-# Of a float32 derivative that is zero but for rounding.
+"""Largest change of an output, in units of its spread, that counts as none."""
 FLAT = 1e-5
+"""Largest sum of |M G| for a float32 gradient G that is zero but for rounding."""
 MAX_PASSES = 8
+"""Most backward passes of one proof on one reference."""
 MAX_EXACT = 64
+"""Most places that are permuted alone in one proof."""
 
 
 class Controls:
@@ -83,6 +87,7 @@ class Controls:
                 del self.open[place]
 
     def _passes(self, reference: Reference) -> None:
+        """Run up to MAX_PASSES backward passes, each for some of the open places."""
         subject = reference.subject
         for attempt in range(MAX_PASSES):
             if attempt == 2:  # so many vectors halfway may have driven the network to where nothing matters

@@ -10,7 +10,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
 SMALL_GROUP = 4
-"""Units of a group in which random permutations are likely to agree by chance with those of another group."""
+"""Most units of a group whose random permutations are likely to agree by chance with those of another group."""
 
 
 def proof_permutations(spec: Resolved, generator: torch.Generator) -> list[Permutation]:

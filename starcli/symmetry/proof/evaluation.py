@@ -14,8 +14,9 @@ from torch.overrides import TorchFunctionMode
 from starcli.errors import StarcliError
 
 ROUNDED = 1e-3
-"""Of outputs that are the same but for float32, in units of their spread: more is another function. At generic weights
-deep networks make 7e-4 of rounding (measured: EfficientNet-B7), most less than 1e-5."""
+"""Largest difference between outputs that are the same but for float32, in units of their spread.
+
+At generic weights deep networks make 7e-4 of rounding (measured: EfficientNet-B7), most less than 1e-5."""
 
 
 class ProofNetwork:
@@ -81,6 +82,7 @@ class ProofNetwork:
         return found
 
     def _called(self, inputs: Sequence[Tensor]) -> object:
+        """The outputs of the network. StarcliError in place of whatever it raises."""
         try:
             return self.network(*inputs)
         except Exception as error:  # a network of the user's own may raise anything
@@ -146,7 +148,7 @@ class Reference:
     inputs: tuple[Tensor, ...]
     outputs: list[Tensor]
     scale: list[float]
-    """How far each output spreads over inputs."""
+    """Spread of each output over inputs, the unit of all differences."""
 
     def anew(self) -> "Reference":
         """The reference of the subject as it is now, in another precision."""

@@ -18,6 +18,7 @@ from starcli.symmetry.proof.evaluation import ROUNDED, ProofNetwork, Reference, 
 from starcli.symmetry.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
+"""Least change of an output, in units of its spread over inputs, that refutes a permutation."""
 Verdict = Literal["proved", "failed", "undecided"]
 
 
@@ -26,11 +27,12 @@ class Proof:
     """The verdict of a proof on each group, and the largest difference with all groups permuted together."""
 
     worst_difference: float
-    """In units of the output's spread over inputs; infinite (null in JSON) where not even the shape stayed, NaN (left
-    out of JSON) where it was not kept."""
+    """Largest change of an output, in units of its spread over inputs.
+
+    Infinite (null in JSON) where not even the shape stayed, NaN (left out of JSON) where it was not kept."""
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """For each group that is not proved, why, with the names of tensors."""
+    """For each group that is not proved the reason, with names of tensors."""
 
     @property
     def proved(self) -> bool:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Variance of a ReLU's output is half of its input's; with it a plain deep network keeps its scale.
 GAIN = math.sqrt(2.0)
+"""Factor that makes up for a ReLU, which halves the variance: with it a plain deep network keeps its scale."""
 
-# Several times what a weight with that variance makes of inputs of size 1.
 LOUD = 4.0
+"""Root mean square of a layer's output above which it is scaled down; generic weights give about 1 for inputs of 1."""
 
 
 def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
@@ -36,6 +36,7 @@ def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[s
 
 
 def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Generic values for one tensor, by its type, shape and name."""
     shape = tensor.shape
     if tensor.is_complex():
         return torch.randn(shape, generator=generator, dtype=torch.complex64)
@@ -73,6 +74,7 @@ def calibrate_(
 def _calibrate_(
     network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Tensor], seed: int
 ) -> None:
+    """Set running statistics in one forward pass on `inputs`."""
     generator = torch.Generator().manual_seed(seed)
     handles = [
         module.register_forward_pre_hook(_Calibration(generator))
@@ -118,7 +120,7 @@ class _Calibration:
 
 
 class _Damper:
-    """Scales the weight of a layer down at its first call, where what it gives out is LOUD, to an output of size 1.
+    """Scales the weight of a layer down at its first call, where its output is LOUD, to an output of size 1.
 
     Nothing else holds back a residual stream without normalisation (ResMLP): it grows by a factor at each block, and a
     bias at its end has no effect that one could see.

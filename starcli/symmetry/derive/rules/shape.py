@@ -38,6 +38,7 @@ def _chunks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, tup
 
 
 def _reshape(factor: AtomLabels, old: tuple[int, ...], pieces: list[tuple[range, tuple[int, ...]]]) -> AtomLabels:
+    """One factor viewed in the new shape; runs of axes along which it does not vary keep size 1."""
     spelled: list[int] = []
     target: list[int] = []
     for axes, sizes in pieces:
@@ -200,7 +201,7 @@ def _laid(call: Call, parts: Sequence[Value], factors: Sequence[AtomLabels | Non
 
 
 def _repeats(call: Call, factors: Sequence[AtomLabels], parts: Sequence[Value], axis: int) -> bool:
-    """Whether two parts share labels in every factor, so that only their place tells them apart."""
+    """Whether two parts share labels in every factor, so that only their place distinguishes them."""
     cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
     for factor in factors:
         pieces = [unique(call.atoms.find(piece)) for piece in np.split(factor, cuts, axis)]
@@ -228,6 +229,7 @@ def pad(call: Call) -> RuleResult:
 
 
 def _padded(call: Call, factor: AtomLabels, value: Value, amounts: Sequence[int], grown: set[int]) -> AtomLabels:
+    """A factor with the padded positions as atoms of their own."""
     lengths = [n if axis in varies(factor) else 1 for axis, n in enumerate(value.shape)]
     around = [
         amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0
