@@ -171,9 +171,8 @@ def fit_columns(columns: Sequence[Column], texts: Texts, width: int) -> TableLay
     natural = {c: max(map(cell_len, (c.heading, *texts[c]))) for c in columns}
 
     def squeezed(kept: Sequence[Column], first: int, others: int) -> dict[Column, int]:
-        limits = {c: natural[c] if c.unbreakable else others for c in kept} | {
-            c: first for c in kept[:1] if not c.unbreakable
-        }
+        limits = {c: natural[c] if c.unbreakable else others for c in kept}
+        limits |= {c: first for c in kept[:1] if not c.unbreakable}
         return {c: min(natural[c], limits[c]) for c in kept}
 
     def room(widths: Mapping[Column, int], gap: int) -> int:
