@@ -1,11 +1,10 @@
 """Averages over the star domain, never measured twice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from starcli.alignment.align import align_all
 from starcli.averaging.bma import METRICS, PosteriorRow, average_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.measure import Measure
@@ -16,9 +15,12 @@ from starcli.runtime import distributed
 def posterior_rows(
     measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int
 ) -> list[PosteriorRow]:
-    """Bayesian model averages over the star domain of `sources`, over their ensemble, and single models."""
+    """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
+
+    The seed of the alignment is that of the draws too.
+    """
     weights = [star.sha256, *(source.sha256 for source in sources)]
-    key = hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
+    key = hash_json([measure.settings(), measure.alignment.seed, samples, repeats, *weights])
     found = distributed.by_writer(lambda: recall("bma", key))
     if found is None:
         found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, key)]
@@ -38,12 +40,8 @@ def _posterior(
     def keep(name: str, compute: Callable[[], Any]) -> Any:
         return cached("bma", hash_json([key, name]), compute)
 
-    models = [source.tensors for source in sources]
-    if measure.aligns:
-        how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
-        found = align_all(measure.workspace.spec, star, sources, progress=measure.progress, **how)
-        models = [each.tensors for each in found]
-    generator = torch.Generator().manual_seed(measure.seed)
+    models = measure.alignment.tensors_of_all(measure.workspace.spec, star, sources, progress=measure.progress)
+    generator = torch.Generator().manual_seed(measure.alignment.seed)
     return average_models(
         measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats, keep=keep
     )

@@ -52,7 +52,7 @@ def barrier_figure(
         for row, split in zip(axes, splits, strict=True):
             for name, found in groups.items():
                 t = np.array(found[0].t)
-                curves = [getattr(barrier, split) for barrier in found]
+                curves = [barrier.curves[split] for barrier in found]
                 pairs = f"{name} ({len(found)} {'pair' if len(found) == 1 else 'pairs'})"
                 _band(row[0], t, np.array([curve.loss for curve in curves]), styles[name], pairs)
                 _band(row[1], t, 100 * np.array([curve.accuracy for curve in curves]), styles[name], pairs)

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from starcli.alignment.align import Alignment
 from starcli.alignment.matching.weight_matching import match_many
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.modes import modes_restored
-from starcli.registry import METHODS, lookup
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
@@ -117,26 +117,21 @@ class SourceBank:
         self._thread = ThreadPoolExecutor(1) if not self.keeps else None
 
     def align(
-        self,
-        star: Mapping[str, Tensor],
-        spec: Resolved,
-        *,
-        method: str,
-        restarts: int,
-        seed: int,
-        progress: Progress,
+        self, star: Mapping[str, Tensor], spec: Resolved, alignment: Alignment, *, progress: Progress
     ) -> Realignment:
-        """Align every source to `star`, beginning from its present permutation; all of them change, or none."""
-        lookup(METHODS, "method", method)
+        """Align every source to `star`, beginning from its present permutation; all of them change, or none.
+
+        The seed of each source comes from that of `alignment` and from its number.
+        """
         # a search that goes on from the last epoch's needs no other beginnings
-        restarts = restarts if None in self.permutations else 1
+        restarts = alignment.restarts if None in self.permutations else 1
 
         def aligned(numbers: Sequence[int]) -> list[_Found]:
             found = match_many(
                 star,
                 _Opened([self.sources[number] for number in numbers], progress),
                 spec,
-                seeds=[substream(seed, number) for number in numbers],
+                seeds=[substream(alignment.seed, number) for number in numbers],
                 restarts=restarts,
                 starts=[self.permutations[number] for number in numbers],
             )

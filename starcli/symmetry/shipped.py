@@ -1,4 +1,4 @@
-"""Which shipped archspec belongs to an architecture."""
+"""Shipped specs by architecture."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,12 @@ from starcli.symmetry.archspec.spec import Spec
 
 
 def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
-    """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
+    """The shipped spec of an architecture, and the variables that its patterns use; None if there is none.
+
+    >>> spec, variables = shipped_spec("mlp", {"input_size": 9, "num_classes": 3, "depth": 2})
+    >>> spec.source.endswith("mlp.yaml"), variables
+    (True, {'depth': 2})
+    """
     if is_external(name):
         return None
     values = check_arguments(name, builder_of(name), arguments)
@@ -21,6 +26,7 @@ def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[st
 
 
 def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    """The file of the spec that belongs to an architecture with these arguments, and the variables of its patterns."""
     match name:
         case "mlp":
             return "mlp", {"depth": values["depth"]}

@@ -127,7 +127,7 @@ def plan_of(
         kind,
         {**settings, **precision},
         seed,
-        workspace.architecture,
+        None if workspace.builder else workspace.architecture,
         workspace.data,
         spec or workspace.record,
         parents,

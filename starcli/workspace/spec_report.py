@@ -17,9 +17,12 @@ from starcli.models.inputs import complete_for_input, default_input_shape, examp
 from starcli.registry import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.expression import Fixed
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import Spec
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
@@ -82,12 +85,12 @@ class SpecNetwork:
             record = checkpoint.read_metadata(Path(given))[1].spec
             if record is None:
                 raise StarcliError(f"{given}: records no spec")
-            resolved = Resolved.from_json(record.resolved)
+            resolved = resolved_from_json(record.resolved)
             resolved.check(self.shapes)
             return resolved
         spec = self.shipped if given is None else load_spec(given)
         assert spec is not None
-        return spec.resolve(self.shapes, self.variables, self.buffers)
+        return resolve_spec(spec, self.shapes, self.variables, self.buffers)
 
 
 def _is_checkpoint(given: str) -> bool:
@@ -179,8 +182,8 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
     return [
         {"tensor": name, "axis": axis, "reason": why(name, axis)}
         for name in resolved.learnable()
-        for axis, expression in enumerate(resolved.axes[name])
-        if expression.isdecimal()
+        for axis, node in enumerate(resolved.axes[name])
+        if isinstance(node, Fixed)
     ]
 
 
@@ -221,7 +224,7 @@ def text_of(given: str) -> str:
         record = checkpoint.read_metadata(Path(given))[1].spec
         if record is None:
             raise StarcliError(f"{given}: records no spec")
-        return to_yaml(Resolved.from_json(record.resolved))
+        return to_yaml(resolved_from_json(record.resolved))
     load_spec(given)  # what cannot be read is an error, not shown
     if given == "-":
         return spec_from_stdin()

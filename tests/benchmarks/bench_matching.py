@@ -36,6 +36,7 @@ from starcli.alignment.matching.nested import GainTerm, best_permutations
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.data.dataset import open_data
 from starcli.models.build import build_network, complete_arguments
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.shipped import shipped_spec
@@ -89,7 +90,7 @@ def pair(name: str, steps: int, folder: Path | None) -> tuple[Resolved, Tensors,
     assert written is not None
     spec, variables = written
     shapes = {key: tuple(tensor.shape) for key, tensor in found[0].items()}
-    resolved = spec.resolve(shapes, variables, [key for key, _ in networks[0].named_buffers()])
+    resolved = resolve_spec(spec, shapes, variables, [key for key, _ in networks[0].named_buffers()])
     return resolved, found[0], found[1], later, networks
 
 

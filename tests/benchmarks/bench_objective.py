@@ -49,7 +49,7 @@ def compared(name: str, arguments: dict[str, Any], models: int, epochs: int) -> 
         moved = permutation.apply(b)
         gain = sum(float((a[key].double() * (moved[key] - b[key]).double()).sum()) for key in spec.learnable())
         gains.setdefault(search, []).append(gain)
-        barriers.setdefault(search, []).append(measure_line(evaluator, a, moved, points=5).train.loss_barrier)
+        barriers.setdefault(search, []).append(measure_line(evaluator, a, moved, points=5).curves["train"].loss_barrier)
 
     for i, j in pairs:
         a, b = found[i], found[j]

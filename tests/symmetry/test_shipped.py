@@ -17,6 +17,7 @@ from starcli.models.build import build_network, build_outline, complete_argument
 from starcli.registry import ARCHITECTURES
 from starcli.symmetry.archspec.library import shipped_specs
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.proof.prove import prove
 from starcli.symmetry.shipped import shipped_spec
 
@@ -89,7 +90,7 @@ class Small:
         value["groups"] |= groups
         on_axes = {word for axes in value["tensors"].values() for axis in axes for word in SYMBOL.findall(axis)}
         value["groups"] = {name: group for name, group in value["groups"].items() if name in on_axes}
-        proof = prove(self.network, Resolved.from_json(value), (self.example,))
+        proof = prove(self.network, resolved_from_json(value), (self.example,))
         assert not proof.proved
         return set(proof.failed)
 
@@ -100,7 +101,7 @@ SYMBOL = re.compile(r"[A-Za-z][\w.-]*")
 @pytest.mark.parametrize("label", WRONG)
 def test_wrong_ones_are_caught_by_name(label: str) -> None:
     small = Small.of(label)
-    axes, groups = small.resolved.axes, small.resolved.to_json()["groups"]
+    axes, groups = small.resolved.expressions, small.resolved.to_json()["groups"]
     weights = [name for name in small.resolved.learnable() if len(axes[name]) > 1]
 
     # the last tensor that bears the last group is left out

@@ -60,7 +60,7 @@ def convert_command(
                 check_output(path, force=force)
             write_plain(path, source.tensors)
         else:
-            open_for = partial(workspace_of, choices=setup.choices(), data=False)
+            open_for = partial(workspace_of, choices=setup, data=False)
             source, workspace = strip_prefix(source, lambda each: open_for([each]), watch.note)
             job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
             with job.making() as needed:

@@ -51,7 +51,7 @@ def eval_command(
     from starcli.workspace.workspace import workspace_of
 
     [checkpoints] = read_groups(models, distinct=False)
-    workspace = workspace_of(checkpoints, setup.choices(), measures=True)
+    workspace = workspace_of(checkpoints, setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
         for row in evaluation_rows(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):

@@ -47,7 +47,7 @@ def permute_command(
         raise StarcliError("permute needs one of --by FILE and --random")
     [path] = output_paths(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
     [[source]] = read_groups([model])
-    workspace = workspace_of([source], setup.choices(), data=False)
+    workspace = workspace_of([source], setup, data=False)
     with common.session(output) as (watch, results):
         permutation, which = chosen(workspace.spec.resolved, by, seed=seed, invert=invert)
         settings = {**training_settings(source), "permute": which}

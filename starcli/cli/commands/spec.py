@@ -92,7 +92,7 @@ def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = 
     from starcli.workspace.spec_report import SpecNetwork, check_report
 
     given = _named(given, setup)
-    network = SpecNetwork.of(setup.choices(), given)
+    network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
         report = check_report(network, given)
         results.add("spec_check", report.row(), REPORT)
@@ -124,7 +124,7 @@ def spec_derive_command(
     if output is not None and not to_stdout(output):
         check_place(output)
         check_output(output, force=force)
-    network = SpecNetwork.of(setup.choices(), None)
+    network = SpecNetwork.of(setup, None)
     with common.session(output) as (watch, results):
         report = derive_report(network, watch)
         for note in report.notes:
@@ -145,7 +145,7 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
     from starcli.workspace.spec_report import SpecNetwork, explain_rows
 
     given = _named(given, setup)
-    network = SpecNetwork.of(setup.choices(), given)
+    network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
         groups, frozen = explain_rows(network, given)
         for row in groups:
@@ -168,7 +168,7 @@ def spec_diff_command(
     """
     from starcli.workspace.spec_report import SpecNetwork, spec_differences
 
-    network = SpecNetwork.of(setup.choices(), first)
+    network = SpecNetwork.of(setup, first)
     with common.session() as (_, results):
         rows = spec_differences(network, first, second)
         for row in rows:

@@ -69,7 +69,7 @@ def train_command(
     chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
     paths = output_paths(output, [{"seed": number} for number in numbers])
-    workspace = new_workspace(setup.choices(chosen))
+    workspace = new_workspace(setup.behind(chosen))
     with common.session(output) as (watch, results):
         note_data(workspace, watch)
         spec = spec_record(workspace, watch)

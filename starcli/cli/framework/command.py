@@ -119,8 +119,7 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
                 if values[name] is not None:
                     values[name] = expand_patterns(values[name])
             for name, kind in bundles.items():
-                fields = [field.name for field in dataclasses.fields(kind) if field.init]
-                values[name] = kind(**{field: values.pop(field) for field in fields})
+                values[name] = kind(**{option.name: values.pop(option.name) for option in _options_of(kind)})
             with stdout.reserved_for_results():
                 function(**values)
 
@@ -144,10 +143,10 @@ def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> N
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:
-    """Fields of a bundle as parameters."""
+    """Fields of a bundle that are declared as options, as parameters."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if field.init:
+        if get_origin(hints[field.name]) is Annotated:
             default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty
             yield inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]

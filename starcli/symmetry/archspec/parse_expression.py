@@ -1,4 +1,4 @@
-"""The expression of one tensor axis: text -> tree, in linear time. `grammar` says what may stand there."""
+"""Parser of axis expressions: text to tree, in linear time. `expression` has the grammar."""
 
 import re
 from collections.abc import Iterator
@@ -11,9 +11,13 @@ NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
 class GrammarError(Exception):
-    """A place in one expression that cannot be read; whoever knows file and line turns it into a StarcliError."""
+    """A place in one expression that cannot be read.
+
+    It knows neither file nor line; whoever does turns it into a StarcliError (see `lines`).
+    """
 
     def __init__(self, message: str, text: str, at: int) -> None:
+        """`message` says what is wrong at character `at` of `text`."""
         super().__init__(message)
         self.message, self.text, self.at = message, text, at
 
@@ -25,7 +29,11 @@ class GrammarError(Exception):
 
 
 def parse_axis(text: str) -> Node:
-    """The tree of one axis expression, names still as written. Raises GrammarError."""
+    """Parse one axis expression; names of groups stay as written. Raises GrammarError.
+
+    >>> parse_axis("stem + (head 4)")
+    Concat(parts=(Ref(name='stem', at=0), Product(factors=(Ref(name='head', at=8), Fixed(size=4)))))
+    """
     if len(text) > MAX_LENGTH:
         raise GrammarError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read", text, 0)
     return _Parser(text).whole()

@@ -1,4 +1,4 @@
-"""derive: a network and example inputs -> its permutation spec. derive_and_prove: what the proof rejects is fixed."""
+"""Derivation of a network's permutation spec by tracing it, with or without a proof."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from starcli.symmetry.proof.prove import Proof, prove
 
 @dataclass(frozen=True)
 class Derived:
-    """A derived spec, and what became of the rest."""
+    """A derived spec, the reasons of all that is fixed, and the proof."""
 
     resolved: Resolved
     frozen: tuple[Frozen, ...]
@@ -39,9 +39,14 @@ class Derived:
 
 
 def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Derived:
-    """The symmetry group of `network`, found by tracing it once in eval mode on `example_inputs`; not proved.
+    """Find the permutation symmetries of `network` by tracing it once in eval mode on `example_inputs`; not proved.
 
     Use a batch of two or more examples. The network is left as it is. StarcliError where torch.export cannot follow it.
+
+    >>> import torch
+    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    >>> derive(network, (torch.zeros(2, 9),)).resolved.expressions
+    {'0.bias': ('units.0',), '0.weight': ('units.0', '9'), '2.bias': ('3',), '2.weight': ('3', 'units.0')}
     """
     with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
@@ -56,9 +61,15 @@ def derive_and_prove(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Derived:
-    """The same, proved (see `prove`): groups that the proof rejects are fixed, and what is left proved again.
+    """Find the permutation symmetries of `network` as `derive` does, and prove them (see `prove`).
 
-    Groups that it cannot decide stay, and `undecided` names them.
+    Groups that the proof rejects are fixed, and what is left is proved again. Groups that it cannot decide stay, and
+    `undecided` names them. `seed` draws the weights and inputs of the proof.
+
+    >>> import torch
+    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    >>> derive_and_prove(network, (torch.zeros(2, 9),)).proof.verdicts
+    {'units.0': 'proved'}
     """
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}

@@ -21,14 +21,14 @@ class GroupPlace:
     group: str
 
     def sub_axes(self, block: Block) -> tuple[int, ...]:
-        """The sub-axes of `block` that belong to the place, none if the block lies elsewhere."""
+        """The sub-axes of `block` that belong to the place; none if the block lies elsewhere."""
         if block.starts[self.axis] != self.start:
             return ()
         return tuple(k for k, group in enumerate(block.groups) if group == self.group and block.axes[k] == self.axis)
 
 
 def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
-    """Every place of every group; tied tensors are one."""
+    """All places of every group; tied tensors are one."""
     repeated = {name for names in spec.tied for name in names[1:]}
     found: dict[str, list[GroupPlace]] = {group: [] for group in spec.groups}
     for tensor, axes in spec.terms.items():
@@ -41,12 +41,13 @@ def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
 
 
 class Swap:
-    """For every group units that are swapped in random pairs; of an odd number one stays.
+    """An involution for every group, which swaps its units in random pairs; of an odd number one stays.
 
     The pairs are the same in every parent, so that swaps of a group commute with those of the groups around it.
     """
 
     def __init__(self, spec: Resolved, generator: torch.Generator) -> None:
+        """Draw the pairs of all groups of `spec`."""
         self.index = {name: _partners(group.size, generator) for name, group in spec.groups.items()}
         """For each group the partner of every unit, (n,)."""
 

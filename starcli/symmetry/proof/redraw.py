@@ -1,4 +1,4 @@
-"""Generic weights: what a proof evaluates a network at, so that nothing is equal, zero or symmetric by chance.
+"""Generic weights, at which a proof evaluates a network, so that nothing is equal, zero or symmetric by chance.
 
 At initialisation biases, gates, layer scale and BatchNorm tensors are constant and a ViT's head is zero, so that wrong
 symmetries pass there. An identity between analytic functions that holds at generic weights holds everywhere.
@@ -19,7 +19,7 @@ LOUD = 4.0
 
 
 def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """float32 generic values for every floating (or complex) tensor; integers and booleans stay as they are.
+    """Generic float32 values for every floating (or complex) tensor; integers and booleans stay as they are.
 
     Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means
     and whatever is added once (class tokens, positions) are normal with deviation 0.3. Tensors that share memory share
@@ -57,11 +57,11 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
 def calibrate_(
     network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Sequence[Tensor]], seed: int
 ) -> None:
-    """Set a layer's running statistics near those of what it sees, one layer after the other, in one forward pass;
-    in networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`).
+    """Set running statistics near those of what each layer sees, one layer after the other, in one forward pass.
 
-    Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the
-    statistics generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
+    In networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`). Deep
+    networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the statistics
+    generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
     """
     try:
         _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed)
@@ -143,8 +143,11 @@ class _Damper:
 
 
 def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Random inputs like `example`: normal; integers drawn from those of the example, or, where it is zero throughout,
-    from the vocabulary of the network's smallest embedding; booleans, and masks of ones, as they are."""
+    """Random inputs like `example`: floating tensors are normal; booleans, and masks of ones, stay as they are.
+
+    Integers are drawn from those of the example, or, where it is zero throughout, from the vocabulary of the network's
+    smallest embedding.
+    """
     vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
     made = []
     for tensor in example:

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.checkpoints.hashes import file_sha256
 from starcli.cli.star_search import StarSearch
 
 
@@ -92,41 +90,6 @@ def test_sources_trained_differently_need_a_recipe(solutions, place):
     assert "epochs" in ran.err
     assert "--recipe" in ran.err
     assert run_here(*words, "--recipe", "default", "--epochs", 1).status == 0
-
-
-def test_fuse(solutions, place):
-    words = ("fuse", "--sources", *solutions.some(0, 1), "--epochs", 2, "-o", "f.safetensors")
-    ran = run_here(*words)
-    assert ran.status == 0, ran.err
-    assert read_metadata(place / "f.safetensors")[1].kind == "fused"
-    test = [row for row in ran.rows if row["split"] == "test"]
-    assert [row["model"] for row in test] == ["fused", "source", "source", "best_source", "ensemble", "aligned_mean"]
-    validation = [row for row in ran.rows if row["split"] == "validation"]
-    best = min((row for row in validation if row["model"] == "source"), key=lambda row: row["loss"])
-    chosen = next(row for row in validation if row["model"] == "best_source")
-    assert (chosen["name"], chosen["selected_on"]) == (best["name"], "validation")
-    assert all({"model", "split", "accuracy", "loss"} <= set(row) for row in ran.rows)
-    used = {row["model"]: row["weights"] for row in ran.rows}
-    assert len(used["ensemble"]) == 2
-    assert used["aligned_mean"] == used["ensemble"]
-    assert used["best_source"][0] in used["ensemble"]
-    assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
-    assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
-    assert run_here(*words).out == ran.out
-
-
-def test_bma(solutions, star, place):
-    words = ("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 4, "--repeats", 2)
-    ran = run_here(*words, "--plot", "b.png")
-    assert ran.status == 0, ran.err
-    found = [(row["posterior"], row["samples"]) for row in ran.rows]
-    expected = [("single", 1), *(("star", k) for k in (2, 3, 4)), *(("ensemble", k) for k in (2, 3))]
-    assert sorted(found) == sorted(expected)
-    metrics = {"errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc"}
-    for row in ran.rows:
-        assert metrics | {f"{name}_std" for name in metrics} <= set(row)
-    assert (place / "b.png").exists()
-    assert run_here(*words).out == ran.out
 
 
 def test_a_star_on_stdout(solutions):

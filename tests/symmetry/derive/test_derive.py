@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from support import networks as nets
+from support.networks import attention, convolutional, dense
 from torch import nn
 
 from starcli.symmetry.derive.derive import derive, derive_and_prove
@@ -20,32 +20,36 @@ def log(*sizes: int) -> float:
 IMAGE = (torch.rand(2, 2, 6, 6),)
 CASES = {
     # stream; 2 key-value heads, 3 query heads and 4 value units in each (rotary positions fix the others); hidden
-    "llama": (nets.Llama, (torch.randint(0, 11, (2, 5)),), log(24, 2, 10) + 2 * log(3, 4)),
-    "cross-attention": (nets.CrossAttention, (torch.rand(2, 4, 5), torch.rand(2, 6, 7)), log(12, 10, 3) + 6 * log(4)),
-    "u-net": (nets.UNet, IMAGE, log(6, 8, 5, 7)),
-    "tied autoencoder": (nets.TiedAutoencoder, (torch.rand(3, 5),), log(9)),
-    "recurrent": (nets.Recurrent, (torch.rand(3, 4),), log(8)),
-    "group norm": (nets.GroupNormed, IMAGE, log(3) + 3 * log(4)),
-    "two branches": (nets.TwoBranches, (torch.rand(2, 2, 3, 3),), log(4, 7)),
-    "token mixing": (nets.Mixer, IMAGE, log(8, 6, 10)),
-    "gated": (nets.Gated, (torch.rand(3, 4),), log(7, 3)),
+    "llama": (attention.Llama, (torch.randint(0, 11, (2, 5)),), log(24, 2, 10) + 2 * log(3, 4)),
+    "cross-attention": (
+        attention.CrossAttention,
+        (torch.rand(2, 4, 5), torch.rand(2, 6, 7)),
+        log(12, 10, 3) + 6 * log(4),
+    ),
+    "u-net": (convolutional.UNet, IMAGE, log(6, 8, 5, 7)),
+    "tied autoencoder": (dense.TiedAutoencoder, (torch.rand(3, 5),), log(9)),
+    "recurrent": (dense.Recurrent, (torch.rand(3, 4),), log(8)),
+    "group norm": (convolutional.GroupNormed, IMAGE, log(3) + 3 * log(4)),
+    "two branches": (convolutional.TwoBranches, (torch.rand(2, 2, 3, 3),), log(4, 7)),
+    "token mixing": (attention.Mixer, IMAGE, log(8, 6, 10)),
+    "gated": (dense.Gated, (torch.rand(3, 4),), log(7, 3)),
     # a[g, i] stands at (i, g): group h of the second layer sees i in {2h, 2h+1} of both g. The input fixes g; the two h
     # move, in each the two i of each g, and the four units that the second layer makes of them
-    "shuffled": (nets.Shuffled, (torch.rand(2, 4, 3, 3),), log(2) + 4 * log(2) + 2 * log(4)),
+    "shuffled": (convolutional.Shuffled, (torch.rand(2, 4, 3, 3),), log(2) + 4 * log(2) + 2 * log(4)),
     # the true count is 8!: an axis in shuffled order can only be written if the two parts are told apart
-    "shuffled once": (nets.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * log(4)),
-    "aggregated": (nets.Aggregated, (torch.rand(3, 4),), log(8, 5, 6)),
-    "lstm": (partial(nets.Layered, "LSTM", bidirectional=True), (torch.rand(2, 6, 3),), log(5, 4, 4, 4, 4)),
-    "gru": (partial(nets.Layered, "GRU"), (torch.rand(2, 6, 3),), log(5, 4, 4)),
+    "shuffled once": (convolutional.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * log(4)),
+    "aggregated": (dense.Aggregated, (torch.rand(3, 4),), log(8, 5, 6)),
+    "lstm": (partial(dense.Layered, "LSTM", bidirectional=True), (torch.rand(2, 6, 3),), log(5, 4, 4, 4, 4)),
+    "gru": (partial(dense.Layered, "GRU"), (torch.rand(2, 6, 3),), log(5, 4, 4)),
     # three heads, four units of queries and keys and four of values in each
-    "normalised sum": (nets.NormalisedSum, (torch.rand(2, 5, 4),), log(3) + 6 * log(4)),
-    "unfolded": (nets.Unfolded, IMAGE, 2 * log(6)),
-    "tables": (nets.Tables, (torch.rand(3, 4),), log(6)),
-    "retyped": (nets.Retyped, (torch.rand(3, 4),), 2 * log(6)),
-    "unnormalised": (nets.Unnormalised, (torch.rand(3, 4),), log(6) + 24 * log(7)),
-    "cached": (nets.Cached, (torch.rand(3, 4),), log(6)),
-    "folded": (nets.Folded, IMAGE, log(5)),
-    "halves": (nets.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
+    "normalised sum": (attention.NormalisedSum, (torch.rand(2, 5, 4),), log(3) + 6 * log(4)),
+    "unfolded": (convolutional.Unfolded, IMAGE, 2 * log(6)),
+    "tables": (dense.Tables, (torch.rand(3, 4),), log(6)),
+    "retyped": (dense.Retyped, (torch.rand(3, 4),), 2 * log(6)),
+    "unnormalised": (dense.Unnormalised, (torch.rand(3, 4),), log(6) + 24 * log(7)),
+    "cached": (dense.Cached, (torch.rand(3, 4),), log(6)),
+    "folded": (convolutional.Folded, IMAGE, log(5)),
+    "halves": (dense.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 
 
@@ -62,8 +66,8 @@ def test_derived_proved_and_counted(name):
 
 
 def test_grouped_query_attention_is_written_by_groups_within_groups():
-    derived = derive(nets.Llama(), (torch.randint(0, 11, (2, 5)),))
-    axes, groups = derived.resolved.axes, derived.resolved.groups
+    derived = derive(attention.Llama(), (torch.randint(0, 11, (2, 5)),))
+    axes, groups = derived.resolved.expressions, derived.resolved.groups
     assert len(axes["q.weight"][0].strip("()").split()) == 3  # key-value head, repeats, units
     shared = axes["v.weight"][0].strip("()").split()[0]
     assert axes["k.weight"][0].strip("()").split() == [shared, "4"]
@@ -73,12 +77,12 @@ def test_grouped_query_attention_is_written_by_groups_within_groups():
 
 def test_an_unknown_operator_freezes_what_it_touches_and_names_the_source_line():
     torch.manual_seed(0)
-    derived = derive_and_prove(nets.Unknown(), (torch.rand(3, 4),))
+    derived = derive_and_prove(dense.Unknown(), (torch.rand(3, 4),))
     assert derived.proof is not None
     assert derived.proof.proved
     note = derived.notes[0]
     assert note.startswith("no rule for fft")
-    assert "networks.py" in note
+    assert "dense.py" in note
     assert "torch.fft.rfft" in note
     reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
     assert reasons["first.weight", 0] == note
@@ -86,7 +90,7 @@ def test_an_unknown_operator_freezes_what_it_touches_and_names_the_source_line()
 
 
 def test_every_fixed_axis_has_a_reason():
-    derived = derive(nets.UNet(), IMAGE)
+    derived = derive(convolutional.UNet(), IMAGE)
     reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
     assert reasons["first.weight", 1] == "an input of the network"
     assert reasons["last.weight", 0] == "an output of the network"
@@ -95,7 +99,7 @@ def test_every_fixed_axis_has_a_reason():
 
 
 def test_the_network_is_left_as_it_was():
-    network = nets.UNet().train()
+    network = convolutional.UNet().train()
     network.down.eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     derive_and_prove(network, IMAGE)
@@ -128,7 +132,7 @@ def test_zeros_written_into_a_view_fix_nothing():
 
 
 def test_what_a_network_keeps_of_its_weights_is_forgotten():
-    network = nets.Cached().eval()
+    network = dense.Cached().eval()
     x = torch.rand(3, 4)
     before = network(x)
     derive_and_prove(network, (x,))

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from support import networks as nets
+from support.networks import attention, convolutional
 from support.shipped import CASES, resolve, shrunk
 
 from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.derive.to_yaml import fold_families, to_yaml
@@ -34,12 +35,14 @@ def test_what_follows_no_rule_stays_literal():
     assert fold_families(lines) == lines
 
 
-@pytest.mark.parametrize("make", [nets.Llama, nets.UNet, nets.Shuffled, nets.GroupNormed])
+@pytest.mark.parametrize(
+    "make", [attention.Llama, convolutional.UNet, convolutional.Shuffled, convolutional.GroupNormed]
+)
 def test_yaml_reads_back_as_the_same(make):
-    example = (torch.randint(0, 11, (2, 5)),) if make is nets.Llama else (torch.rand(2, 2, 6, 6),)
-    example = (torch.rand(2, 4, 3, 3),) if make is nets.Shuffled else example
+    example = (torch.randint(0, 11, (2, 5)),) if make is attention.Llama else (torch.rand(2, 2, 6, 6),)
+    example = (torch.rand(2, 4, 3, 3),) if make is convolutional.Shuffled else example
     resolved = derive(make(), example).resolved
-    assert parse(to_yaml(resolved)).resolve(resolved.shapes, buffers=resolved.buffers) == resolved
+    assert resolve_spec(parse(to_yaml(resolved)), resolved.shapes, buffers=resolved.buffers) == resolved
 
 
 @pytest.mark.parametrize("label", CASES)
@@ -50,4 +53,4 @@ def test_hand_written_and_derived_specs_describe_the_same_symmetries(label):
     network = shrunk(network, case.shrink) if case.shrink > 1 else network
     derived = derive(network, (torch.rand(2, *case.input_shape),)).resolved
     assert same_symmetries(resolve(case.name, arguments, network), derived) == []
-    assert parse(to_yaml(derived)).resolve(derived.shapes, buffers=derived.buffers) == derived
+    assert resolve_spec(parse(to_yaml(derived)), derived.shapes, buffers=derived.buffers) == derived

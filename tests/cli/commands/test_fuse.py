@@ -1,0 +1,29 @@
+"""starcli fuse: the fused model beside its sources, the best of them, their ensemble and their mean."""
+
+from pathlib import Path
+
+from support.program import run_here
+
+from starcli.checkpoints.checkpoint import read_metadata
+from starcli.checkpoints.hashes import file_sha256
+
+
+def test_fuse(solutions, place):
+    words = ("fuse", "--sources", *solutions.some(0, 1), "--epochs", 2, "-o", "f.safetensors")
+    ran = run_here(*words)
+    assert ran.status == 0, ran.err
+    assert read_metadata(place / "f.safetensors")[1].kind == "fused"
+    test = [row for row in ran.rows if row["split"] == "test"]
+    assert [row["model"] for row in test] == ["fused", "source", "source", "best_source", "ensemble", "aligned_mean"]
+    validation = [row for row in ran.rows if row["split"] == "validation"]
+    best = min((row for row in validation if row["model"] == "source"), key=lambda row: row["loss"])
+    chosen = next(row for row in validation if row["model"] == "best_source")
+    assert (chosen["name"], chosen["selected_on"]) == (best["name"], "validation")
+    assert all({"model", "split", "accuracy", "loss"} <= set(row) for row in ran.rows)
+    used = {row["model"]: row["weights"] for row in ran.rows}
+    assert len(used["ensemble"]) == 2
+    assert used["aligned_mean"] == used["ensemble"]
+    assert used["best_source"][0] in used["ensemble"]
+    assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
+    assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
+    assert run_here(*words).out == ran.out

@@ -1,0 +1,75 @@
+"""starcli interpolate: points of the line, weighted means, random points around a model."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.program import run_here
+
+from starcli.checkpoints.checkpoint import read_metadata
+
+
+def test_points_of_the_line(solutions, place):
+    ran = run_here("interpolate", *solutions.some(0, 1), "--t", -0.5, 0, 0.25, 1.5, "-o", "m{t}.safetensors")
+    assert [row["output"] for row in ran.rows] == [f"m{t}.safetensors" for t in ("-0.5", "0", "0.25", "1.5")]
+    assert ran.rows[2]["weights"] == [0.75, 0.25]
+    a, b, m = (load_file(path) for path in (solutions[0], solutions[1], "m0.25.safetensors"))
+    assert torch.allclose(m["fc1.weight"], 0.75 * a["fc1.weight"] + 0.25 * b["fc1.weight"], atol=1e-6)
+    assert torch.equal(load_file("m0.safetensors")["fc1.weight"], a["fc1.weight"])
+    metadata = read_metadata(place / "m0.25.safetensors")[1]
+    assert metadata.statistics == "recalibrated"
+    assert len(metadata.parents) == 2
+    assert run_here("eval", "m0.25.safetensors").status == 0
+
+
+def test_numbers_before_the_models(solutions):
+    assert run_here("interpolate", "--t", 0.5, *solutions.some(0, 1), "-o", "m.safetensors").status == 0
+
+
+def test_weighted_mean_of_three(solutions):
+    run_here("interpolate", *solutions.some(0, 1, 2), "--weights", 0.5, 0.25, 0.25, "-o", "w.safetensors")
+    tensors = [load_file(path)["fc2.bias"] for path in solutions.some(0, 1, 2)]
+    expected = 0.5 * tensors[0] + 0.25 * tensors[1] + 0.25 * tensors[2]
+    assert torch.allclose(load_file("w.safetensors")["fc2.bias"], expected, atol=1e-6)
+
+
+def test_aligning_first_equals_aligning_before(solutions):
+    run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "--align", "weight", "-o", "here.safetensors")
+    run_here("align", *solutions.some(0, 1), "-o", "b.safetensors")
+    run_here("interpolate", solutions[0], "b.safetensors", "--t", 0.5, "-o", "before.safetensors")
+    here, before = load_file("here.safetensors"), load_file("before.safetensors")
+    assert all(torch.equal(here[name], before[name]) for name in here)
+
+
+def test_a_random_point_around_a_model(solutions):
+    run_here("interpolate", solutions[0], "--perturb", 0.5, "--seed", 3, "-o", "p{seed}.safetensors")
+    model, point = load_file(solutions[0]), load_file("p3.safetensors")
+    learnable = [name for name in model if not name.endswith(("mean", "var", "tracked"))]
+    distance = sum(float((model[name].double() - point[name].double()).square().sum()) for name in learnable) ** 0.5
+    assert distance == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "words", [("--t", 0.5, "nan"), ("--t", "-inf"), ("--weights", "inf", 0.5), ("--weights", 1e308, 1e308)]
+)
+def test_numbers_that_are_none_are_refused_before_any_work(words, solutions, place):
+    ran = run_here("interpolate", *solutions.some(0, 1), *words, "-o", "m{t}.safetensors")
+    assert (ran.status, ran.err.count("\n")) == (1, 1), ran.err
+    assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("radius", ["nan", "inf", -1])
+def test_a_radius_that_is_none_is_refused_before_any_work(radius, solutions, place):
+    ran = run_here("interpolate", solutions[0], "--perturb", radius, "-o", "m.safetensors")
+    assert (ran.status, ran.err.count("\n")) == (1, 1), ran.err
+    assert not list(place.iterdir())
+
+
+def test_the_pipeline(solutions):
+    """interpolate A B | eval -"""
+    made = run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "-o", "-", "--quiet")
+    assert json.loads(made.err)["output"] == "-"
+    [row] = run_here("eval", "-", stdin=made.stdout).rows
+    run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "-o", "m.safetensors")
+    assert row["nll"] == run_here("eval", "m.safetensors").rows[0]["nll"]

@@ -1,0 +1,103 @@
+"""Options that make no sense, alone or together, and specs and data that are not there: status 1 or 2."""
+
+import pytest
+from support.program import run_here
+from support.refused import refused
+
+
+def test_wrong_spec(place, solutions):
+    (place / "bad.yaml").write_text("format: 1\ntensors:\n  nothing.weight: [a]\n  fc1.weight: [a]\n")
+    ran = refused(run_here("align", *solutions.some(0, 1), "--spec", "bad.yaml", "-o", "b.safetensors"))
+    assert "nothing.weight" in ran.err
+    assert "fc2.weight" in ran.err
+    assert not (place / "b.safetensors").exists()
+
+
+def test_unproved_spec(place, solutions):
+    # the hidden units of the second layer are not permuted where they are read
+    (place / "wrong.yaml").write_text(
+        "format: 1\ntensors:\n  fc1.weight: [a]\n  hidden_layers.*.weight: [_, a]\n"
+        "  fc1.bias: []\n  fc2.*: []\n  '*': []\n  hidden_layers.{l}.{k}.*: []\n"
+    )
+    ran = run_here("align", *solutions.some(0, 1), "--spec", "wrong.yaml", "-o", "b.safetensors")
+    assert ran.status == 1
+    assert ran.stdout == b""
+    assert not (place / "b.safetensors").exists()
+
+
+def test_data_that_is_not_there_says_how_to_get_it(place):
+    ran = refused(run_here("train", "--arch", "mlp", "--data", "mnist", "--data-dir", "none", "-o", "x.safetensors"))
+    assert "--download" in ran.err
+
+
+def test_the_environment_says_where_data_lie_unless_the_line_does(place, monkeypatch):
+    monkeypatch.setenv("STARCLI_DATA_DIR", "elsewhere")
+    line = ("train", "--arch", "mlp", "--data", "mnist", "-o", "x.safetensors")
+    assert "mnist is not in elsewhere" in refused(run_here(*line)).err
+    assert "mnist is not in here" in refused(run_here(*line, "--data-dir", "here")).err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["barrier", "m0"], "at least two"),
+        (["barrier", "m0", "m1", "--all-pairs"], "--align"),
+        (["barrier", "--star", "m0", "--sources", "m1", "m2"], "--held-out"),
+        (["barrier", "m0", "m1", "--sources", "m2"], "--star"),
+        (["interpolate", "m0", "m1", "-o", "x"], "one of --t"),
+        (["interpolate", "m0", "m1", "--t", "0.5", "--weights", "1", "0", "-o", "x"], "--perturb, found two"),
+        (["interpolate", "m0", "m1", "m2", "--t", "0.5", "-o", "x"], "--weights"),
+        (["interpolate", "m0", "m1", "--weights", "1", "-o", "x"], "1 weights for 2 models"),
+        (["interpolate", "m0", "m1", "--weights", "1", "1", "-o", "x"], "sum"),
+        (["interpolate", "m0", "--t", "0.5", "-o", "x"], "two models"),
+        (["interpolate", "m0", "m1", "--perturb", "1", "-o", "x"], "one model"),
+        (["interpolate", "m0", "m1", "--t", "0", "1", "-o", "x"], "same name"),
+        (["permute", "m0", "-o", "x"], "--by"),
+        (["eval", "-", "-"], "twice"),
+        (["star", "--sources", "m0", "m1", "-o", "x", "--eval-every", "1"], "--held-out"),
+        (["star", "--sources", "m0", "m1", "-o", "x", "--realign-every", "sometimes"], "--realign-every"),
+        (["train", "--arch", "mlp", "--seeds", "0-1", "-o", "x"], "same name"),
+        (["train", "--arch", "mlp", "--epochs", "1", "--warmup", "2", "-o", "x"], "warmup"),
+        (
+            ["train", "--arch", "mlp", "--optimizer", "adam", "--momentum", "0.5", "-o", "x"],
+            "--momentum: adam has none",
+        ),
+        (["train", "--arch", "mlp", "--gamma", "0.5", "-o", "x"], "--gamma: the cosine schedule has none"),
+        (["train", "--arch", "mlp", "--seeds", "7-3", "-o", "{seed}"], "7-3 runs backwards, expected 3-7"),
+        (["spec", "check"], "--arch"),
+        (["spec", "derive", "--arch", "mlp", "--input", "3"], "--input"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_words_that_make_no_sense_together(words, message, place, solutions):
+    refused(run_here(*(solutions[int(word[1])] if word in ("m0", "m1", "m2") else word for word in words)), message)
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train"],
+        ["train", "-o", "x", "--epochs", "many"],
+        ["train", "-o", "x", "--epochs", "0"],
+        ["barrier", "a", "b", "--points", "1"],
+        ["align", "a"],
+        ["interpolate", "a", "b", "--t", "half", "-o", "x"],
+    ],
+)
+def test_words_that_cannot_be_parsed_are_status_2(words, place):
+    ran = run_here(*words)
+    assert ran.status == 2
+    assert ran.out == ""
+    assert ran.err.startswith("starcli: ")
+
+
+def test_a_numbered_gpu_is_chosen_by_the_environment(place):
+    ran = run_here("train", "--arch", "mlp", "--device", "cuda:1", "-o", "x.safetensors")
+    assert ran.status == 2
+    assert "CUDA_VISIBLE_DEVICES=1 chooses the GPU" in ran.err
+
+
+def test_a_spec_that_is_not_there(place):
+    refused(run_here("spec", "check", "--arch", "mlp", "--spec", "nope.yaml"), "nope.yaml")
+    refused(run_here("spec", "derive", "--arch", "mlp", "--spec", "nope.yaml"), "--spec")

@@ -1,0 +1,92 @@
+"""Models that cannot be read, do not belong together, or are of the wrong kind: named, and status 1."""
+
+import struct
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.program import run_here
+from support.refused import refused
+
+
+def test_missing_file(place, solutions):
+    refused(run_here("eval", "nowhere.safetensors"), "nowhere.safetensors", "No such file")
+    refused(run_here("barrier", solutions[0], "nowhere.safetensors"), "nowhere.safetensors")
+
+
+def test_all_unreadable_files_are_named_at_once(place, solutions):
+    refused(
+        run_here("eval", "x.safetensors", solutions[0], "y.safetensors"), "2 files", "x.safetensors", "y.safetensors"
+    )
+
+
+def test_truncated_and_foreign_files(place, solutions):
+    content = solutions[0].read_bytes()
+    (place / "cut.safetensors").write_bytes(content[: len(content) // 2])
+    refused(run_here("eval", "cut.safetensors"), "not a whole safetensors file")
+    (place / "text.safetensors").write_text("not safetensors at all, not at all")
+    refused(run_here("inspect", "text.safetensors"), "not a whole safetensors file")
+
+
+def test_a_newer_format_is_refused_by_name(place, solutions):
+    content = solutions[0].read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    newer = content[8 : 8 + length].replace(rb"\"format\": 1", rb"\"format\": 9", 1)
+    assert newer != content[8 : 8 + length]
+    (place / "new.safetensors").write_bytes(content[:8] + newer + content[8 + length :])
+    refused(run_here("inspect", "new.safetensors"), "format 9")
+
+
+def test_nan_weights(place, solutions):
+    tensors = load_file(solutions[0])
+    tensors["fc1.weight"][0, 0] = float("nan")
+    save_file(tensors, place / "nan.safetensors")
+    words = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--data", "digits")
+    refused(run_here("eval", "nan.safetensors", *words), "fc1.weight", "nan.safetensors", "finite")
+
+
+def test_different_architectures_and_splits(place, solutions):
+    other = ("train", "--arch", "mlp", "--arch-arg", "depth=2", "--epochs", 1, "--limit", 300)
+    assert run_here(*other, "hidden_dim=9", "--val-fraction", 0.2, "-o", "w.safetensors").status == 2
+    run_here(*other[:5], "hidden_dim=9", *other[5:], "--val-fraction", 0.2, "-o", "width.safetensors")
+    refused(run_here("barrier", solutions[0], "width.safetensors"), "architecture hidden_dim: 9 in width.safetensors")
+    run_here(*other[:5], "hidden_dim=12", *other[5:], "--val-fraction", 0.5, "-o", "split.safetensors")
+    refused(run_here("barrier", solutions[0], "split.safetensors"), "val_fraction", "0.5", "0.2")
+
+
+def test_foreign_files_need_arch_and_data(place, solutions):
+    save_file(load_file(solutions[0]), place / "plain.safetensors")
+    refused(run_here("eval", "plain.safetensors"), "--data")
+    refused(run_here("eval", "plain.safetensors", "--data", "digits"), "--arch")
+
+
+def test_a_file_of_pytorchs_is_sent_to_convert(place, solutions):
+    torch.save(load_file(solutions[0]), place / "theirs.pth")
+    ran = refused(run_here("eval", "theirs.pth", "--arch", "mlp", "--data", "digits"))
+    assert "starcli convert" in ran.err.splitlines()[0]
+
+
+@pytest.mark.parametrize("command", ["star", "fuse"])
+def test_one_source_and_a_source_twice(command, place, solutions):
+    refused(run_here(command, "--sources", solutions[0], "-o", "x.safetensors"), "at least two")
+    refused(run_here(command, "--sources", *solutions.some(0, 1, 0), "-o", "x.safetensors"), "twice")
+    (place / "copy.safetensors").write_bytes(solutions[0].read_bytes())
+    refused(
+        run_here(command, "--sources", *solutions.some(0, 1), "copy.safetensors", "-o", "x.safetensors"), "same weights"
+    )
+
+
+def test_star_among_its_sources(place, solutions, star):
+    refused(run_here("bma", "--star", star, "--sources", star, solutions[0]), "twice")
+
+
+def test_wrong_kind(place, solutions):
+    run_here("align", *solutions.some(0, 1), "-o", "b.safetensors", "--permutation", "p.safetensors")
+    refused(run_here("eval", "p.safetensors"), "permutation")
+    refused(run_here("permute", solutions[0], "--by", solutions[1], "-o", "x.safetensors"), "holds a model")
+
+
+def test_the_architecture_said_again_keeps_recorded_arguments(place, solutions):
+    ran = run_here("interpolate", solutions[0], solutions[1], "--t", 0.5, "-o", "mid.safetensors", "--arch", "mlp")
+    assert ran.status == 0, ran.err
+    assert run_here("barrier", solutions[0], "mid.safetensors", "--points", 3).status == 0

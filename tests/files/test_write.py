@@ -1,0 +1,57 @@
+"""Writing: whole files or nothing."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from starcli.errors import StarcliError
+from starcli.files.write import check_output, write_atomically, write_tensors
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.safetensors"
+    target.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StarcliError, match="No space left"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_checks_before_work(tmp_path: Path) -> None:
+    existing = tmp_path / "there"
+    existing.write_bytes(b"")
+    check_output(existing, force=True)
+    check_output(tmp_path / "new")
+    with pytest.raises(StarcliError, match="--force"):
+        check_output(existing)
+    with pytest.raises(StarcliError, match="is a directory"):
+        check_output(tmp_path)
+    with pytest.raises(StarcliError, match="does not exist"):
+        check_output(tmp_path / "nowhere" / "a")
+
+
+def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) -> None:
+    from starcli.files.safetensors import read_tensors
+
+    base = torch.arange(12.0)
+    path = tmp_path / "a.safetensors"
+    write_tensors(path, {"a": base, "b": base, "c": base[2:5], "d": base.view(3, 4).t()}, {"k": "v"})
+    header, tensors = read_tensors(path)
+    assert header.metadata == {"k": "v"}
+    assert torch.equal(tensors["a"], base)
+    assert torch.equal(tensors["b"], base)
+    assert torch.equal(tensors["c"], base[2:5])
+    assert torch.equal(tensors["d"], base.view(3, 4).t())
+
+
+def test_a_name_as_long_as_the_disk_nearly_allows_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 200 + ".safetensors")
+    write_atomically(target, b"new")
+    assert target.read_bytes() == b"new"

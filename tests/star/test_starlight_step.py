@@ -1,0 +1,74 @@
+"""A step of Starlight: its gradient is autograd's, and it draws every source as often."""
+
+import pytest
+import torch
+from support.stars import objective_of
+from torch.nn.functional import cross_entropy
+
+from starcli.star.sampling import beta_t, constant_t
+from starcli.training.batch_pieces import cut_batch
+
+
+def pieces_of(inputs, labels, count):
+    return [
+        (p.number, inputs[p.start : p.stop], labels[p.start : p.stop], p.weight) for p in cut_batch(len(labels), count)
+    ]
+
+
+def by_autograd(objective, inputs, labels, epoch, step):
+    """The gradient by the star of the objective, written down as the paper does, differentiated by autograd."""
+    settings, flat = objective.settings, objective.flat
+    star = objective.vector.clone().requires_grad_()
+    network = objective.workspace.network().network
+
+    def loss_at(vector, some_inputs, some_labels):
+        values = torch.func.functional_call(network, flat.views(vector), (some_inputs,))
+        return cross_entropy(values, some_labels)
+
+    total = torch.zeros(())
+    for number, some_inputs, some_labels, _ in pieces_of(inputs, labels, settings.draws_per_step):
+        source, t = objective.draw(epoch, step, number)
+        vector = flat.flatten(objective.bank.sources[source].open())
+        point = (1 - t) * star + t * vector
+        total = total + loss_at(point, some_inputs, some_labels) * len(some_labels) / len(labels)
+    total = total + settings.mu * loss_at(star, inputs, labels) if settings.mu else total
+    total = total / (1 + settings.mu) if settings.normalised else total
+    (gradient,) = torch.autograd.grad(total, star)
+    return total.detach(), gradient
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sampling": beta_t},
+        {"sampling": constant_t},
+        {"mu": 1.0},
+        {"mu": 0.3, "normalised": True},
+        {"draws_per_step": 3},
+        {"draws_per_step": 2, "mu": 1.0, "normalised": True},
+    ],
+    ids=" ".join,  # names alone: a function's address differs from worker to worker
+)
+def test_the_gradient_is_autograds(mlp, mlps, changes):
+    """The factor (1 - t) enters exactly once."""
+    objective = objective_of(mlp, mlps, **changes)
+    objective.begin_epoch(0)
+    inputs, labels = next(mlp.dataset.train.batches(47))
+    for step in range(3):
+        objective.clear()
+        loss = torch.zeros(())
+        for number, *piece, weight in pieces_of(inputs, labels, objective.settings.draws_per_step):
+            loss = loss + weight * objective.step(*piece, 0, step, number, weight)[0]
+        expected_loss, expected = by_autograd(objective, inputs, labels, 0, step)
+        torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-6)
+        found = torch.cat([gradient.flatten() for gradient in objective.gradients()])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_sources_are_drawn_evenly(mlp, mlps):
+    objective = objective_of(mlp, mlps)
+    counts = torch.zeros(4)
+    for step in range(4000):
+        counts[objective.draw(0, step, 0)[0]] += 1
+    assert counts.min() > 900
