@@ -77,11 +77,11 @@ SCHEDULES: Mapping[str, Entry] = {
 
 METHODS: Mapping[str, Entry] = {
     "weight": Entry(
-        "starcli.alignment.matching.weight_matching:match_weights",
+        "starcli.alignment.matching.weight_matching:WEIGHT",
         "weight matching: maximise the inner product of the weights",
     ),
 }
-"""`--align`: functions with the arguments of `match_weights` that return a `Match`."""
+"""`--align`: values of `MatchMethod`."""
 
 SAMPLINGS: Mapping[str, Entry] = {
     "uniform": Entry("starcli.star.sampling:uniform_t", "t from Unif[0, 1]"),

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.search import wave_sizes
-from starcli.alignment.matching.weight_matching import Match, distances
+from starcli.alignment.matching.weight_matching import distances
 from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
 from starcli.errors import StarcliError
 from starcli.registry import METHODS, lookup, resolve
@@ -91,6 +92,12 @@ class Alignment:
             objective=objective,
         )
 
+    @property
+    def matching(self) -> MatchMethod:
+        """The method itself; StarcliError where there is none."""
+        method: MatchMethod = resolve(METHODS, "method", self.method or "none")
+        return method
+
     def match(
         self,
         spec: Resolved,
@@ -103,9 +110,7 @@ class Alignment:
 
         StarcliError where this alignment has no method, or the tensors do not fit the spec or are not finite.
         """
-        find = resolve(METHODS, "method", self.method or "none")
-        found: Match = find(reference, model, spec, seed=self.seed, restarts=self.restarts, progress=progress)
-        return found
+        return self.matching.one(reference, model, spec, seed=self.seed, restarts=self.restarts, progress=progress)
 
     def permuted(
         self, spec: Resolved, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]

@@ -19,7 +19,7 @@ from starcli.runtime import distributed
 from starcli.workspace.choices import Choices
 
 if TYPE_CHECKING:
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
 
 NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
 """Headings of the help page for options that come in bundles."""

@@ -38,9 +38,9 @@ from starcli.runtime import distributed
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.recipes.recipe import Recipe
     from starcli.star.settings import StarSettings
     from starcli.star.starlight import Star
-    from starcli.training.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
 
@@ -198,7 +198,7 @@ class StarSearch:
     @cached_property
     def recipe(self) -> "Recipe":
         """The sources' own recipe unless one is named; flags win."""
-        from starcli.training.recipe import DEFAULT, load_recipe
+        from starcli.recipes.recipe import DEFAULT, load_recipe
         from starcli.workspace.plan import inherited_recipe
 
         base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)

@@ -57,7 +57,7 @@ class Scores:
 class Batches:
     """A split's batches in file order, ready for the network: iterate it as often as needed.
 
-    A split whose float32 inputs fit in `KEPT_BYTES` is prepared once; a larger one anew in each pass.
+    A split whose float32 inputs fit in `KEPT_BATCH_BYTES` is prepared once; a larger one anew in each pass.
     """
 
     def __init__(self, split: "Split", batch_size: int, device: torch.device) -> None:

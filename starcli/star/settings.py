@@ -6,10 +6,10 @@ from typing import Any
 
 from starcli.alignment.align import Alignment
 from starcli.errors import StarcliError
+from starcli.recipes.recipe import Recipe
 from starcli.registry import SAMPLINGS, resolve
 from starcli.star.sampling import Sampling
 from starcli.training.batch_pieces import pieces_per_step
-from starcli.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

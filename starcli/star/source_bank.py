@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import Alignment
-from starcli.alignment.matching.weight_matching import match_many
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.batchnorm_statistics import statistics_names
@@ -127,7 +126,7 @@ class SourceBank:
         restarts = alignment.restarts if None in self.permutations else 1
 
         def aligned(numbers: Sequence[int]) -> list[_Found]:
-            found = match_many(
+            found = alignment.matching.match_all(
                 star,
                 _Opened([self.sources[number] for number in numbers], progress),
                 spec,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers
 from starcli.star.settings import StarSettings
@@ -21,7 +22,6 @@ from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines
 from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream
 from starcli.training.train import augmentation_of, final_metrics

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank, fixed_in_training
 from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
 from starcli.training.train import PlainObjective
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from starcli import registry
-from starcli.training.recipe import Recipe
+from starcli.recipes.recipe import Recipe
 
 
 def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> torch.optim.Optimizer:

@@ -17,12 +17,12 @@ from torch import Tensor
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
 from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
-from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, generators_restored, seed_globally, substream
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from starcli import registry
 
 if TYPE_CHECKING:
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
 
 Schedule = Callable[[float, "Recipe"], float]
 """Function (position in epochs, recipe) -> share of the learning rate."""
@@ -44,7 +44,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     rate * min(1, (step + 1) / (warmup * steps_per_epoch)) during the warm-up, then rate * schedule(position): the
     warm-up ends at the full rate in its last step.
 
-    >>> from starcli.training.recipe import Recipe
+    >>> from starcli.recipes.recipe import Recipe
     >>> [round(learning_rate(Recipe(epochs=4, lr=1.0), step, 1), 3) for step in range(5)]
     [1.0, 0.854, 0.5, 0.146, 0.0]
     """

@@ -16,11 +16,11 @@ from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import autocast
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.batched import batched_forward
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.run import Batch, TrainingRun
 from starcli.training.seeds import generator, substream
 from starcli.training.train import Trained, augmentation_of, final_metrics, scores_of

@@ -14,12 +14,12 @@ from starcli.data.splits import Split
 from starcli.evaluation.evaluator import Scores, autocast, evaluate, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch, pieces_per_step
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun, steps_per_epoch
 
 if TYPE_CHECKING:

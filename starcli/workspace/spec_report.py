@@ -108,7 +108,7 @@ def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, reco
 
 @dataclass(frozen=True)
 class SpecReport:
-    """What is known of a spec: the numbers of DESIGN section 4, and the YAML of a derived one."""
+    """What is known of a spec: the figures of `spec check` and `spec derive`, and the YAML of a derived one."""
 
     network: SpecNetwork
     resolved: Resolved

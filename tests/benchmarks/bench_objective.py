@@ -22,8 +22,8 @@ from torch import Tensor
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator
+from starcli.recipes.recipe import Recipe
 from starcli.symmetry.permutation import Permutation
-from starcli.training.recipe import Recipe
 from starcli.training.train import train_network
 
 NETWORKS: dict[str, dict[str, Any]] = {

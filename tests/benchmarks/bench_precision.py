@@ -19,7 +19,7 @@ from support.training import Small, small
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator
-from starcli.training.recipe import Recipe
+from starcli.recipes.recipe import Recipe
 from starcli.training.train import train_network
 
 NETWORKS: dict[str, dict[str, Any]] = {

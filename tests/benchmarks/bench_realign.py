@@ -19,10 +19,10 @@ from support.training import Stopping
 
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.star.sampling import uniform_t
 from starcli.star.source_bank import Realignment, Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 
 IMAGES, BATCH, SOURCES = 50_000, 128, 50

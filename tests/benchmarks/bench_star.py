@@ -23,6 +23,7 @@ from support.training import Small, Stopping, small
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import complete_arguments
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.progress import Progress
 from starcli.star.sampling import uniform_t
@@ -30,7 +31,6 @@ from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
 from starcli.training.batch_pieces import cut_batch
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 from starcli.training.train import PlainObjective, train_network
 

@@ -25,8 +25,8 @@ from support.training import Small, small
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import build_network, complete_arguments
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 from starcli.training.stacked import train_stacked
 from starcli.training.train import PlainObjective, train_network

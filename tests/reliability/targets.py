@@ -17,11 +17,11 @@ from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
 from starcli.files import safetensors
+from starcli.recipes import recipe
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.archspec.validate import resolved_from_json
-from starcli.training import recipe
 
 from .costs import Costs
 from .hostile import arrays, checkpoints, images, pickles, readers

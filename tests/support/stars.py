@@ -5,13 +5,13 @@ import torch
 from support.training import Memory, Stopping
 
 from starcli.alignment.align import Alignment
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
 from starcli.star.sampling import uniform_t
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines
-from starcli.training.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 

@@ -9,9 +9,9 @@ from support.training import Small, Stopping, small
 from torch import nn
 
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.training.batch_pieces import Exchange, cut_batch
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator
 from starcli.training.train import PlainObjective

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
 from starcli.training.optimizer import build_optimizer
-from starcli.training.recipe import Recipe
 from starcli.training.run import steps_per_epoch
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, generators_restored, seed_globally, substream

@@ -8,33 +8,19 @@ over groups, each step a linear assignment. Buffers never take part, 1-D paramet
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from starcli.alignment.matching.costs import MatchingProblem, StackedModel
+from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.search import search
 from starcli.errors import StarcliError
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation, check_tied
-
-
-@dataclass(frozen=True)
-class Match:
-    """Permutation that was found, and how."""
-
-    permutation: Permutation
-    objective: float
-    """Inner product over learnable parameters under the permutation, in float64."""
-    sweeps: int
-    """Number of sweeps, of all rounds together."""
-    restarts: int
-    moved: int
-    """Number of units that are not where the start had them."""
 
 
 def match_weights(
@@ -101,6 +87,9 @@ def match_many(
         progress.step()
     progress.finish()
     return found
+
+
+WEIGHT = MatchMethod(one=match_weights, many=match_many)
 
 
 def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec: Resolved) -> tuple[float, float]:

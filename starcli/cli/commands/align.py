@@ -42,7 +42,7 @@ _COLUMNS = (
 
 @command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
 def align_command(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align_command to; - is stdin.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin.")],
     models: ModelsArg,
     output: OutputOpt,
     common: Common,

@@ -21,7 +21,7 @@ from starcli.files.state import StateFile
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Metadata
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
@@ -61,8 +61,8 @@ def train_command(
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
+    from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.runtime import distributed
-    from starcli.training.recipe import DEFAULT, load_recipe
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import new_workspace
 

@@ -1,7 +1,7 @@
 """Error boundary: the one place where exceptions become text on stderr and an exit status.
 
-0: success; 1: the input is wrong; 2: the words cannot be parsed; 70: a bug of ours; 130 and 143: signals. A traceback
-is shown for bugs only, or with `--traceback`.
+Which status means what: docs/architecture.md, Streams and exit codes. A traceback is shown for bugs only, or with
+`--traceback`.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""Results of commands: a table on a terminal, JSON lines otherwise or with `--json`."""
+"""Results of commands: a table on a terminal, JSON lines otherwise or with `--json`.
+
+The keys: docs/architecture.md, JSON objects.
+"""
 
 import json
 import math

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcli.errors import StarcliError
+from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.recipes.shipped import shipped_recipes
 from starcli.registry import ARCHITECTURES, DATASETS
-from starcli.training.recipe import Recipe, load_recipe
 from starcli.training.schedule import learning_rate
 
 
@@ -57,7 +57,7 @@ def test_published_facts():
 def test_listing_needs_no_torch():
     code = (
         "import sys; from starcli.recipes.shipped import shipped_recipes;"
-        "from starcli.training.recipe import load_recipe; load_recipe(list(shipped_recipes())[0])"
+        "from starcli.recipes.recipe import load_recipe; load_recipe(list(shipped_recipes())[0])"
     )
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
