@@ -153,9 +153,10 @@ def recalibrate_from_(
 ) -> None:
     """Set the network's BatchNorm statistics to those over `batches`, in place.
 
-    autocast: context of each forward pass (reusable). shared: each rank comes with batches of its own, and the
-    statistics are those of all. Raises StarcliError for a batch of a single example, Interrupted where `progress` asks
-    to stop.
+    autocast: context of each forward pass (reusable).
+    shared: each rank comes with batches of its own, and the statistics are those of all.
+
+    Raises StarcliError for a batch of a single example, Interrupted where `progress` asks to stop.
     """
     layers = batch_norms(network)
     if not layers:

@@ -84,8 +84,9 @@ class TrainingRun:
     ) -> None:
         """Prepare the run; nothing is computed yet.
 
-        seed: of order, augmentation and dropout. state: where the run is saved, every `checkpoint_every` seconds or at
-        ends of epochs. pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
+        seed: of order, augmentation and dropout.
+        state: where the run is saved, every `checkpoint_every` seconds or at ends of epochs.
+        pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
         """
         if len(split) == 0:
             raise StarcliError("the training split is empty")

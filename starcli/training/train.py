@@ -128,8 +128,9 @@ def train_network(
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
 
     state: where the run is saved as it goes, and continued from if it was: the result is the same to the bit. The
-    caller removes the state once the result is safe. pieces: number of pieces that a batch is cut into, by default one
-    for each rank; BatchNorm takes its statistics from each by itself, and keeps the running statistics of training.
+        caller removes the state once the result is safe.
+    pieces: number of pieces that a batch is cut into, by default one for each rank; BatchNorm takes its statistics from
+        each by itself, and keeps the running statistics of training.
 
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """

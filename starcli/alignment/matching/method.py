@@ -28,9 +28,9 @@ class MatchMethod:
     """Alignment method, as `registry.METHODS` names it.
 
     one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
-    dicts, `start` is the permutation to begin from (None: a cold search). many: `many(reference, models, spec, seeds=,
-    restarts=, starts=)`, several models against one reference, where that is faster than one after the other; None: one
-    after the other.
+        dicts, `start` is the permutation to begin from (None: a cold search).
+    many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
+        is faster than one after the other; None: one after the other.
     """
 
     one: Callable[..., Match]
