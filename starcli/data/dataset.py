@@ -21,9 +21,12 @@ from starcli.registry import DATASETS, resolve
 class Dataset:
     """Data set, ready to be read, with everything that a checkpoint records about it.
 
-    name: the kind as typed, without any path. mean, std: of inputs scaled to [0, 1] (raw for float inputs).
-    fingerprint: SHA-256 over the whole data, whatever limit and split. augmentation: this data set's usual one for
-    training. input_shape: (C, H, W), or (D,) for vectors. notes: what users should know about it.
+    name: the kind as typed, without any path.
+    input_shape: (C, H, W), or (D,) for vectors.
+    mean, std: of inputs scaled to [0, 1] (raw for float inputs).
+    fingerprint: SHA-256 over the whole data, whatever limit and split.
+    augmentation: this data set's usual one for training.
+    notes: what users should know about it.
     """
 
     name: str
@@ -66,8 +69,9 @@ def open_data(
     """Open the data set `name` as typed: "digits", "cifar10", "idx:DIR", "folder:DIR", "x.npz", "gaussians:train=100".
 
     limit: number of training images that are kept, evenly over the classes (`balanced_prefix`); the validation part
-    (`split_indices`) is then taken from these. data_dir, download: where the public data sets are, and whether to fetch
-    them. image_size: side of the images of a folder.
+        (`split_indices`) is then taken from these.
+    data_dir, download: where the public data sets are, and whether to fetch them.
+    image_size: side of the images of a folder.
 
     Raises StarcliError for everything that may be wrong with a name, a file or its contents.
 

@@ -21,7 +21,9 @@ from starcli.errors import StarcliError, unknown
 class GaussianParameters:
     """Parameters after the name: `gaussians:distance=3,correlation=0,train=200,test=1000,seed=1`.
 
-    distance, correlation: d and r above. train, test: number of points. seed: of the draws.
+    distance, correlation: d and r above.
+    train, test: number of points.
+    seed: of the draws.
     """
 
     distance: float = 2.0

@@ -70,8 +70,10 @@ class Split(ABC):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Iterate over float32 normalised inputs (B, ...) and int64 labels (B,) on `device`; the last may be smaller.
 
-        order: int64 positions (default: file order). augmentation: names of augmentations, drawn anew for each image by
-        `generator` (on the CPU). The tensors must not be written to: they may be views of what the split keeps.
+        order: int64 positions (default: file order).
+        augmentation: names of augmentations, drawn anew for each image by `generator` (on the CPU).
+
+        The tensors must not be written to: they may be views of what the split keeps.
         """
 
 

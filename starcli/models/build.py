@@ -27,9 +27,10 @@ def build_network(
     """Build a network of architecture `name`, on the CPU, float32, in train mode.
 
     generator: source of the initial weights, drawn as each layer's author drew them; None means a generator seeded with
-    0, so that the same call makes the same network. The global generator is left as it was. trusted: allow names
-    outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which import code; only for names
-    from the command line. arguments: those of the architecture's function; what is left out has its default.
+        0, so that the same call makes the same network. The global generator is left as it was.
+    trusted: allow names outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which import
+        code; only for names from the command line.
+    arguments: those of the architecture's function; what is left out has its default.
 
     Raises StarcliError for an unknown name or argument, a wrong type, sizes that do not fit together, or more than
     `MAXIMUM_PARAMETERS` parameters.

@@ -43,7 +43,8 @@ class FlatNetwork:
         """Move the learnable parameters of `network` into one vector.
 
         memory_format: `torch.channels_last` lays the entries of 4-D weights out as (out, height, width, in), which CPU
-        convolutions prefer; names, shapes and everything that `state`, `load` and `flatten` give and take are the same.
+            convolutions prefer; names, shapes and everything that `state`, `load` and `flatten` give and take are the
+            same.
         dtype: of the vector and of the whole network.
 
         Raises StarcliError for a network without learnable parameters or with complex ones.
@@ -126,8 +127,9 @@ class FlatNetwork:
     def flatten(self, tensors: Mapping[str, Tensor], out: Tensor | None = None) -> Tensor:
         """Learnable parameters of a state dict as a vector (P,) in this layout; other entries are ignored.
 
-        out: a vector to write into, of this network's size; a new one on this network's device otherwise. Raises
-        StarcliError with every missing or misshapen tensor.
+        out: a vector to write into, of this network's size; a new one on this network's device otherwise.
+
+        Raises StarcliError with every missing or misshapen tensor.
         """
         problems = _mismatches({s.name: s.shape for s in self.layout}, tensors, only_missing=True)
         if problems:

@@ -61,6 +61,6 @@ def mlp(
     """Multilayer perceptron with `depth` hidden layers of `hidden_dim` units.
 
     batch_norm: `inner` normalises every hidden layer but the first (the convention of the published MNIST checkpoints,
-    where one hidden layer has none), `all` the first one too, `none` no layer.
+        where one hidden layer has none), `all` the first one too, `none` no layer.
     """
     return MLP(input_size, hidden_dim, depth, num_classes, batch_norm, bias, activation)

@@ -11,13 +11,14 @@ from starcli.alignment.matching.linear_assignment import EPS, Floats, Indices, a
 from starcli.alignment.matching.nested import GainTerm, best_permutations
 
 ROUNDING = 16 * EPS
-"""Of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
+"""Rounding error of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
 
 
 class Descent:
-    """A point of the search: the permutations so far, and the families with neighbours that moved since."""
+    """Descent in progress: the permutations so far, and the number of sweeps."""
 
     def __init__(self, problem: MatchingProblem, costs: Sequence[Costs], index: Mapping[str, Indices]) -> None:
+        """Start at the permutations `index`."""
         self.problem, self.costs = problem, costs
         self.place(index)
         self.families = problem.layout.families
@@ -26,7 +27,7 @@ class Descent:
         self.sweeps = 0
 
     def place(self, index: Mapping[str, Indices]) -> None:
-        """Go on from there."""
+        """Continue at the permutations `index`."""
         self.state = MatchingState(self.problem.layout, index)
 
     def run(
@@ -34,8 +35,8 @@ class Descent:
     ) -> None:
         """Sweep over all groups until none gains or `max_sweeps` are done: in random order, or from the input on.
 
-        With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may
-        then fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
+        With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may then
+        fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
         """
         stale = set(self.free)
         for _ in range(max_sweeps):
@@ -51,7 +52,7 @@ class Descent:
                     stale |= self.free & set(self.families[i].neighbours)
 
     def improve(self, family: Family, weight: float) -> bool:
-        """Match one family anew; whether it moved."""
+        """Match one family anew and return whether it moved."""
         costs = [self.costs[number] for number in family.stacks]
         gains: list[Floats | None]
         index: Mapping[str, Indices]

@@ -1,4 +1,4 @@
-"""What an alignment method is: how one model is matched to a reference, and how many are."""
+"""Interface of an alignment method: how one model, or many, are matched to a reference."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from starcli.symmetry.permutation import Permutation
 
 @dataclass(frozen=True)
 class Match:
-    """A permutation found, and how."""
+    """Permutation that was found, and how."""
 
     permutation: Permutation
     objective: float
-    """The inner product over learnable parameters after it, in float64."""
+    """Inner product over learnable parameters under the permutation, in float64."""
     sweeps: int
-    """Of all rounds together."""
+    """Number of sweeps, of all rounds together."""
     restarts: int
     moved: int
-    """Units that are not where the start had them."""
+    """Number of units that are not where the start had them."""
 
 
 @dataclass(frozen=True)
 class MatchMethod:
-    """An alignment method, as `registry.METHODS` names it.
+    """Alignment method, as `registry.METHODS` names it.
 
     one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
         dicts, `start` is the permutation to begin from (None: a cold search).
-    many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one
-        reference, where that is faster than one after the other; None: one after the other.
+    many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
+        is faster than one after the other; None: one after the other.
     """
 
     one: Callable[..., Match]
@@ -46,7 +46,7 @@ class MatchMethod:
         restarts: int,
         starts: Sequence[Permutation | None],
     ) -> list[Match]:
-        """The match of each of `models` to `reference`, each with its seed and from its start."""
+        """Match each of `models` to `reference`, each with its seed and from its start."""
         if self.many is not None:
             return self.many(reference, models, spec, seeds=seeds, restarts=restarts, starts=starts)
         each = zip(models, seeds, starts, strict=True)

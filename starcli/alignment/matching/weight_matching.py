@@ -34,13 +34,14 @@ def match_weights(
     max_sweeps: int = 100,
     progress: Progress = SILENT,
 ) -> Match:
-    """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
+    """Find the permutation of `model` under which its inner product with `reference` is greatest.
 
     Given a `start`, descends from there; without one, makes two detours first (see `search`). Each of `restarts` - 1
     further rounds makes a detour from the best permutation that was known when its wave began, and the best end of a
     wave is kept where it is higher; with 0 restarts there is nothing but one descent, the fastest way and the one of
-    the paper. The same seed gives the same result, up to rounding on other numbers of threads. The
-    objective is never below that of `start` (default: the identity).
+    the paper. The same seed gives the same result, up to rounding on other numbers of threads. The objective is never
+    below that of `start` (default: the identity), though it need not be the greatest of all.
+
     Raises StarcliError where the tensors do not fit the spec or are not finite, Interrupted where `progress` asks to
     stop before a detour.
     """
@@ -108,6 +109,7 @@ def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec
 
 
 def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
+    """Raise StarcliError where `tensors` do not fit the spec, are not finite, or are tied and differ."""
     spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     # the sum is finite where all are, and 10 times as fast to look at
     doubtful = [name for name in spec.learnable() if not bool(tensors[name].detach().sum().isfinite())]
@@ -126,6 +128,7 @@ def _match(
     max_sweeps: int,
     progress: Progress,
 ) -> Match:
+    """Match two models that are laid out and checked."""
     if restarts < 0:
         raise ValueError(f"restarts: {restarts}, at least 0 expected")
     spec = reference.layout.spec

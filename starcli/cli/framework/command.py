@@ -1,4 +1,4 @@
-"""What a command is: Typer's, with list options, quoted patterns and options that come in bundles."""
+"""Commands: typer's, with list options, quoted patterns, and groups of options that are one parameter."""
 
 import dataclasses
 import functools
@@ -18,6 +18,7 @@ from starcli.runtime import stdout
 F = TypeVar("F", bound=Callable[..., None])
 
 BUNDLE = "starcli_bundle"
+"""Name of the mark that `bundle` sets."""
 
 
 def bundle(cls: type) -> type:
@@ -27,14 +28,14 @@ def bundle(cls: type) -> type:
 
 
 class Command(TyperCommand):
-    """A command whose list options take all words up to the next option.
+    """Command whose list options take all words up to the next option.
 
-    The shell expands `--sources ckpts/*.safetensors` into many words, of which Typer would give `--sources` the first
+    The shell expands `--sources ckpts/*.safetensors` into many words, of which typer would give `--sources` the first
     and lose the others among the positional arguments.
     """
 
     def get_help(self, ctx: Any) -> str:
-        """The help page."""
+        """Return the help page."""
         return page(self, ctx, getattr(self.callback, "example", ""))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -47,7 +48,7 @@ class Command(TyperCommand):
 
 
 def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
-    """Show the help and end, before Typer parses: its conversion of values imports pydantic, a fifth of a second."""
+    """Show the help and end, before typer parses: its conversion of values imports pydantic, a fifth of a second."""
     words = args[: args.index("--")] if "--" in args else args
     if {"--help", "-h"} & set(words):
         typer.echo(command.get_help(ctx))
@@ -55,10 +56,12 @@ def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str]) -> Non
 
 
 def _takes_many(parameter: object) -> bool:
+    """Whether a parameter is a list option."""
     return isinstance(parameter, TyperOption) and bool(parameter.multiple)
 
 
 def _is_number(word: str) -> bool:
+    """Whether a word is a number."""
     try:
         float(word)
     except ValueError:
@@ -67,12 +70,12 @@ def _is_number(word: str) -> bool:
 
 
 def _is_option(word: str, known: set[str]) -> bool:
-    """`-` is stdin and `-0.5` a number; anything else that begins with a dash is an option or meant to be one."""
+    """Whether a word is an option or meant to be one: it begins with a dash, and is neither stdin nor a number."""
     return word.startswith("-") and word != "-" and (word in known or not _is_number(word))
 
 
 def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], known: set[str]) -> Iterator[str]:
-    """The words of `args`, the name of a list option repeated before each of its values.
+    """The words of `args`, with the name of a list option repeated before each of its values.
 
     A list of numbers ends at the first word that is none, so that `--t 0 0.5 a.safetensors` means what it says.
     """
@@ -97,7 +100,7 @@ def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], k
 
 
 def command(example: str) -> Callable[[F], Callable[..., None]]:
-    """Make a function a command, with a worked example below its help.
+    """Decorator that makes a function a command, with a worked example below its help.
 
     Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded.
     """
@@ -140,7 +143,7 @@ def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> N
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:
-    """The fields of a bundle that are declared as options."""
+    """Fields of a bundle that are declared as options, as parameters."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         if get_origin(hints[field.name]) is Annotated:
@@ -151,6 +154,7 @@ def _options_of(kind: type) -> Iterator[inspect.Parameter]:
 
 
 def _is_list_of(annotation: Any, element: type) -> bool:
+    """Whether an annotation is a list of `element`, perhaps annotated or optional."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     options = [annotation, *get_args(annotation)]
@@ -158,7 +162,10 @@ def _is_list_of(annotation: Any, element: type) -> bool:
 
 
 def expand_patterns(paths: list[Path]) -> list[Path]:
-    """Quoted patterns among `paths` replaced by the files they match, sorted; one that matches none is an error."""
+    """Replace quoted patterns among `paths` by the files they match, sorted.
+
+    Raises StarcliError for a pattern that matches none.
+    """
     found: list[Path] = []
     for path in paths:
         pattern = str(path)
