@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from starcli.barriers.line import Barrier
 from starcli.barriers.pairs import Pair, barriers
-from starcli.barriers.star_report import TRAINED, UNALIGNED, StarReport, star_report
+from starcli.barriers.star_report import TRAINED, UNALIGNED, StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.evaluator import PathEnd
 from starcli.evaluation.measure import Measure
@@ -94,7 +94,7 @@ def cached_star_report(
     names = ("regular-regular", "star-source", "star-held-out")
     as_they_are = CachedBarriers(measure, [model.sha256 for model in (*sources, *held_out, star)], aligned=False)
     trained = CachedBarriers(measure, [model.sha256 for model in (*aligned_sources, star)], aligned=False)
-    return star_report(
+    return measure_star(
         measure.evaluator(),
         star.tensors,
         [source.tensors for source in sources],

@@ -70,7 +70,7 @@ def regular_pairs(sources: int, held_out: int, partners: int | None = None) -> l
     return sorted(((place * width + i) % sources, sources + place) for place in range(held_out) for i in range(width))
 
 
-def star_report(
+def measure_star(
     evaluator: Evaluator,
     star: Model,
     sources: Sequence[Model],

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Evaluator",
     "Scores",
-    "evaluate",
     "has_batch_statistics",
     "log_probabilities",
     "recalibrate_",
+    "score_network",
     "statistics_batch_size",
 ]
 
@@ -152,7 +152,7 @@ def recalibrate_(
     recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
 
 
-def evaluate(
+def score_network(
     network: nn.Module,
     split: "Split",
     *,

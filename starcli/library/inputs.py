@@ -69,6 +69,7 @@ class Where(Surroundings, total=False):
 
 
 KEYWORDS = (*Surroundings.__annotations__, "arch", "data")
+"""Names of the keywords of `Where`."""
 
 
 class StarcliWarning(UserWarning):

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
-from starcli.evaluation.evaluator import Scores, autocast, evaluate, statistics_batch_size
+from starcli.evaluation.evaluator import Scores, autocast, score_network, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
@@ -168,7 +168,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
 
     def score(part: Split) -> Scores:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
-        return evaluate(flat.network, part, batch_size=batch_size, **how)
+        return score_network(flat.network, part, batch_size=batch_size, **how)
 
     if distributed.size() == 1:
         scores = score(split)

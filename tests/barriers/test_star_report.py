@@ -7,7 +7,7 @@ import pytest
 from support.barriers import Counting, Model
 
 from starcli.alignment.align import Alignment
-from starcli.barriers.star_report import TRAINED, UNALIGNED, star_report
+from starcli.barriers.star_report import TRAINED, UNALIGNED, measure_star
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
 from starcli.symmetry.archspec.resolved import Resolved
@@ -24,7 +24,7 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
             aligned[id(reference)] += 1
             return model
 
-    found = star_report(
+    found = measure_star(
         counting,
         star,
         sources,
@@ -58,4 +58,4 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
 
 def test_a_star_report_needs_both_kinds(evaluator: Evaluator, models: list[Model]) -> None:
     with pytest.raises(StarcliError, match="at least one source"):
-        star_report(evaluator, models[0], models[1:3], [])
+        measure_star(evaluator, models[0], models[1:3], [])

@@ -28,12 +28,12 @@ def test_what_counts_as_an_outlier():
 
 
 def test_first_losses_are_losses(mlp, mlps, monkeypatch):
-    from starcli.evaluation.evaluator import evaluate
+    from starcli.evaluation.evaluator import score_network
 
     monkeypatch.setattr("starcli.star.check_sources.LOSS_EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()
     flat.load(mlps[0].open())
-    expected = evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
+    expected = score_network(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
     assert first_losses(mlp, mlps)[0] == pytest.approx(expected, rel=1e-5)
 
 

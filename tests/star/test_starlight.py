@@ -39,14 +39,14 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
 
 
 def test_a_star_connects_to_its_sources(mlp, mlps):
-    from starcli.evaluation.evaluator import evaluate
+    from starcli.evaluation.evaluator import score_network
 
     star = search_star(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
     flat = mlp.network()
 
     def middle_loss(a, b):
         flat.parameters.copy_(torch.lerp(flat.flatten(a), flat.flatten(b), 0.5))
-        return evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
+        return score_network(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
 
     to_sources = [middle_loss(star.tensors, star.aligned(n)) for n in range(3)]
     between = [middle_loss(mlps[a].open(), mlps[b].open()) for a, b in [(0, 1), (0, 2), (1, 2)]]

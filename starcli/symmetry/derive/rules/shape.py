@@ -61,7 +61,7 @@ def reshape(call: Call) -> RuleResult:
 
 
 @rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "matrix_H", "adjoint")
-def permute(call: Call) -> RuleResult:
+def permute_rule(call: Call) -> RuleResult:
     """Axes in another order."""
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
 
