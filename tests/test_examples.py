@@ -129,3 +129,11 @@ def test_quickstart_is_a_short_pipeline(tmp_path: Path) -> None:
         read = {word for word in words if word.endswith(".safetensors")} - set(output)
         assert read <= written
         written |= {name.replace("{seed}", str(seed)) for name in output for seed in range(8)}
+
+
+def test_the_python_session_runs(tmp_path: Path) -> None:
+    line = [sys.executable, str(EXAMPLES / "library.py"), "1"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "star-held-out: mean barrier" in done.stdout
+    assert not list(tmp_path.iterdir())

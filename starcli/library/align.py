@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from starcli.alignment.align import Aligned, Alignment
 from starcli.alignment.permutation_file import chosen_permutation
 from starcli.errors import StarcliError
-from starcli.library.inputs import MadeModel, ModelLike, Where, open_models
+from starcli.library.inputs import MadeModel, ModelLike, Where, open_models, threads_restored
 from starcli.library.plans import alignment_plan, permuted_plan
 from starcli.library.train import made
 from starcli.symmetry.permutation import Permutation
@@ -38,6 +38,7 @@ def as_alignment(alignment: Alignment | str | None) -> Alignment:
     return alignment if isinstance(alignment, Alignment) else Alignment(alignment)
 
 
+@threads_restored
 def align(
     reference: ModelLike,
     model: ModelLike,
@@ -68,6 +69,7 @@ def align(
     return made(AlignedModel, workspace, plan, found.tensors, second.name, **facts, aligned=found)  # type: ignore[no-any-return]
 
 
+@threads_restored
 def permute(
     model: ModelLike,
     *,

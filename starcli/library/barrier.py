@@ -17,11 +17,12 @@ from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.frames import frame_of
 from starcli.evaluation.measure import POINTS, Measure
 from starcli.library.align import as_alignment
-from starcli.library.inputs import MadeModel, ModelLike, Where, open_models
+from starcli.library.inputs import MadeModel, ModelLike, Where, open_models, threads_restored
 from starcli.library.plans import point_plan
 from starcli.library.train import made
 
 
+@threads_restored
 def barrier(
     a: ModelLike,
     b: ModelLike,
@@ -78,6 +79,7 @@ class PairsReport:
         )
 
 
+@threads_restored
 def all_pairs(
     models: Sequence[ModelLike],
     *,
@@ -103,6 +105,7 @@ def all_pairs(
     return PairsReport([model.name for model in found], pairs, cached_pairs(measure, found, pairs))
 
 
+@threads_restored
 def star_report(
     star: ModelLike,
     sources: Sequence[ModelLike],
@@ -132,6 +135,7 @@ def star_report(
     return cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
 
 
+@threads_restored
 def interpolate(
     *models: ModelLike,
     t: float | None = None,

@@ -9,7 +9,7 @@ from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.measure import Measure
 from starcli.evaluation.rows import evaluation_rows
 from starcli.library.align import as_alignment
-from starcli.library.inputs import ModelLike, Where, open_models
+from starcli.library.inputs import ModelLike, Where, open_models, threads_restored
 
 
 def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False, **where: Unpack[Where]) -> ResultTable:
@@ -28,6 +28,7 @@ def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False,
     return ResultTable(evaluation_rows(workspace, found, split=split, recalibrate=recalibrate, progress=watcher))
 
 
+@threads_restored
 def bma(
     star: ModelLike,
     sources: Sequence[ModelLike],

@@ -1,12 +1,13 @@
 """What callers of the library give: models, networks and data in any common form."""
 
 import copy
+import functools
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, ParamSpec, TypedDict, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,10 @@ DataLike = str | Dataset | Examples | Mapping[str, Examples]
 """Data: a name as `--data` takes it, or examples in memory (see `starcli.data.in_memory`)."""
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
 class Surroundings(TypedDict, total=False):
     """Keywords of all functions of the library besides network and data.
 
@@ -38,7 +43,8 @@ class Surroundings(TypedDict, total=False):
         the options of these names.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
     spec: a file with the permutation spec. unproved: take a spec at its word.
-    device: auto, cpu, cuda or mps. precision: fp32 or bf16. threads: CPU threads of the process (default: as set).
+    device: auto, cpu, cuda or mps. precision: fp32 or bf16.
+    threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
     progress: who watches; by default notes become warnings.
     """
 
@@ -96,6 +102,20 @@ class MadeModel(Checkpoint):
         flat = replace(self.workspace, device=torch.device("cpu")).network()
         flat.load(self.tensors)
         return flat.network.eval()
+
+
+def threads_restored(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A function that takes the CPU threads that suit its network, as a command does; the caller's are put back."""
+
+    @functools.wraps(function)
+    def call(*arguments: _P.args, **keywords: _P.kwargs) -> _R:
+        before = torch.get_num_threads()
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            torch.set_num_threads(before)
+
+    return call
 
 
 def open_models(

@@ -10,7 +10,7 @@ from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
-from starcli.library.inputs import ModelLike, Where, as_checkpoint, open_models
+from starcli.library.inputs import ModelLike, Where, as_checkpoint, open_models, threads_restored
 from starcli.library.plans import star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
@@ -46,6 +46,7 @@ class StarModel(TrainedModel):
         return ResultTable(fusion_rows(self.workspace, self, self.sources, aligned))
 
 
+@threads_restored
 def find_star(
     sources: Sequence[ModelLike],
     *,
@@ -82,6 +83,7 @@ def find_star(
     return _search("star", sources, held_out, seed, settings, recipe, init, options)
 
 
+@threads_restored
 def fuse(
     sources: Sequence[ModelLike],
     *,

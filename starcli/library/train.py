@@ -8,7 +8,16 @@ from typing import Any, TypedDict, Unpack, cast
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError, suggestion
 from starcli.evaluation.frames import frame_of
-from starcli.library.inputs import KEYWORDS, DataLike, MadeModel, NetworkLike, Surroundings, Where, open_network
+from starcli.library.inputs import (
+    KEYWORDS,
+    DataLike,
+    MadeModel,
+    NetworkLike,
+    Surroundings,
+    Where,
+    open_network,
+    threads_restored,
+)
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
 from starcli.workspace.plan import Plan, plan_of
@@ -55,6 +64,7 @@ class TrainedModel(MadeModel):
         return frame_of(self.history)
 
 
+@threads_restored
 def train(
     network: NetworkLike,
     data: DataLike,

@@ -117,7 +117,7 @@ class Given:
     dataset: Dataset | None = None
     builder: NetworkBuilder | None = None
     own_process: bool = True
-    """Whether threads and memory of the process may be set as suits the network."""
+    """Whether freed memory may be kept, as suits the program; a library's caller may want it otherwise."""
 
     def architecture(self, data: DataRecord | None, choices: Choices) -> Architecture | None:
         """The architecture of the network in memory, known by its input alone; None where there is no such network."""
@@ -184,12 +184,10 @@ def workspace_of(
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:
-    """Let this process have the threads and keep the memory that suit the network, unless it is somebody else's."""
+    """Take the threads that suit the network, and keep freed memory unless the process is somebody else's."""
+    choose_threads(network, workspace.example(), workspace.choices.threads)
     if given.own_process:
-        choose_threads(network, workspace.example(), workspace.choices.threads)
         keep_freed_memory()
-    elif workspace.choices.threads is not None:
-        torch.set_num_threads(workspace.choices.threads)
 
 
 def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, data: bool) -> Architecture:
