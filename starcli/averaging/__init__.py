@@ -1,0 +1,1 @@
+"""Averages of predictions over the star domain, against ensembles and single models."""

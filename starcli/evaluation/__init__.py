@@ -1,0 +1,1 @@
+"""How good a network is: losses, accuracies, calibration, with BatchNorm statistics treated alike."""

@@ -43,8 +43,9 @@ def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:
 
 
 def unsaid_words(architecture: Architecture, said: Mapping[str, Any]) -> list[str]:
-    """What must be said again of an architecture from outside the registry: recorded arguments that are words, one line
-    each. A file comes from a stranger, and code may take a word for a path or an address.
+    """Arguments that must be said again of an architecture from outside the registry: those that are words.
+
+    A file comes from a stranger, and code may take a word for a path or an address. One line each.
     """
     if not is_external(architecture.name):
         return []
@@ -62,7 +63,7 @@ def _number(value: Any) -> bool:
 
 
 MISFITS = 12
-"""As many lines tell what is wrong; where all names differ, a hundred say no more."""
+"""Maximum number of mismatches reported."""
 
 
 def refuse_misfits(checkpoints: Sequence[Checkpoint], expected: Mapping[str, Tensor], network: str) -> None:

@@ -1,4 +1,4 @@
-"""starcli align"""
+"""`starcli align`: bring the weights of models nearest to those of a reference."""
 
 import time
 from dataclasses import dataclass

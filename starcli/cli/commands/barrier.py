@@ -1,4 +1,4 @@
-"""starcli barrier"""
+"""`starcli barrier`: measure how far the loss rises on straight lines between models."""
 
 from collections.abc import Sequence
 from pathlib import Path

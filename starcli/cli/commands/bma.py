@@ -1,4 +1,4 @@
-"""starcli bma"""
+"""`starcli bma`: average predictions over a star domain."""
 
 from typing import Annotated
 

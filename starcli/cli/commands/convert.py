@@ -1,4 +1,4 @@
-"""starcli convert"""
+"""`starcli convert`: bring weights in from elsewhere, or take them out."""
 
 from functools import partial
 from pathlib import Path

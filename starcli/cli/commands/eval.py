@@ -1,4 +1,4 @@
-"""starcli eval"""
+"""`starcli eval`: measure models as they are."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""starcli fuse"""
+"""`starcli fuse`: fuse several models into one."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""starcli inspect"""
+"""`starcli inspect`: say what a checkpoint is."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""starcli interpolate"""
+"""`starcli interpolate`: write points between models, or around one."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Annotated

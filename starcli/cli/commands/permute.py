@@ -1,4 +1,4 @@
-"""starcli permute"""
+"""`starcli permute`: rename the units of a model."""
 
 from pathlib import Path
 from typing import Annotated

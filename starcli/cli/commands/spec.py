@@ -1,4 +1,4 @@
-"""starcli spec show | check | list | derive | explain | diff"""
+"""`starcli spec`: show, check, derive, explain and compare permutation specs."""
 
 from collections.abc import Mapping
 from pathlib import Path

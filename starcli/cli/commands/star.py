@@ -1,4 +1,4 @@
-"""starcli star"""
+"""`starcli star`: find a star model."""
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column

@@ -1,4 +1,4 @@
-"""starcli train"""
+"""`starcli train`: train networks from random weights."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
