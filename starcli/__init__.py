@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
-    from starcli.barriers.line import Barrier
+    from starcli.barriers.line_barrier import Barrier
     from starcli.barriers.star_report import StarReport
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.lineage import describe

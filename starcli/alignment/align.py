@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from starcli.alignment.matching.method import Match, MatchMethod
-from starcli.alignment.matching.search import wave_sizes
+from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
 from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
 from starcli.errors import StarcliError
-from starcli.registry import METHODS, lookup, resolve
+from starcli.registry.alignment_methods import METHODS
+from starcli.registry.entry import lookup, resolve
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
@@ -27,7 +28,7 @@ FIGURES = ("objective", "sweeps", "restarts", "moved")
 class Alignment:
     """How models are aligned: by which method, in how many restarts, from which seed.
 
-    method: a name of `registry.METHODS`; None or "none" takes models as they are.
+    method: a name of `starcli.registry.alignment_methods`; None or "none" takes models as they are.
     restarts: rounds of the search, 0 for one plain descent.
     seed: of everything that the search draws.
 

@@ -6,7 +6,7 @@ repeated command goes on with what is missing.
 
 from collections.abc import Sequence
 
-from starcli.barriers.line import Barrier
+from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
 from starcli.barriers.star_report import TRAINED, UNALIGNED, StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint

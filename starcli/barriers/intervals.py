@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from starcli.barriers.line import SPLITS, Barrier
+from starcli.barriers.line_barrier import SPLITS, Barrier
 from starcli.barriers.pairs import Pair
 from starcli.errors import StarcliError
 

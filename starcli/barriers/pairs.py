@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import AS_GIVEN, Alignment
-from starcli.barriers.line import Barrier, as_end, grid, walk
+from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.measure import POINTS
 from starcli.runtime.distributed import own_share, share_out

@@ -7,7 +7,7 @@ from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
-from starcli.barriers.line import SPLITS
+from starcli.barriers.line_barrier import SPLITS
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores

@@ -11,7 +11,7 @@ from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
 
 if TYPE_CHECKING:
     from starcli.barriers.intervals import BarrierGroup
-    from starcli.barriers.line import Barrier
+    from starcli.barriers.line_barrier import Barrier
     from starcli.barriers.star_report import StarReport
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.evaluation.measure import Measure

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from starcli import registry
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Results
 from starcli.cli.options import a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
+from starcli.registry.architectures import ARCHITECTURES
+from starcli.registry.data_sets import DATASETS
+from starcli.registry.optimizers import OPTIMIZERS
+from starcli.registry.schedules import SCHEDULES
 from starcli.runtime import distributed
 from starcli.workspace.choices import Choices
 
@@ -71,7 +74,7 @@ class Setup(Choices):
             metavar="NAME",
             help="Architecture, where the file does not say it.",
             rich_help_panel=NETWORK,
-            autocompletion=names_of(registry.ARCHITECTURES, "torchvision:", "timm:"),
+            autocompletion=names_of(ARCHITECTURES, "torchvision:", "timm:"),
         ),
     ] = None
     # words at first, a mapping once they are read
@@ -95,7 +98,7 @@ class Setup(Choices):
             metavar="NAME",
             help="Data set: a name, idx:DIR, folder:DIR or FILE.npz.",
             rich_help_panel=NETWORK,
-            autocompletion=names_of(registry.DATASETS),
+            autocompletion=names_of(DATASETS),
         ),
     ] = None
     data_dir: Annotated[
@@ -210,9 +213,7 @@ class Training:
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.", rich_help_panel=TRAINING)] = None
     optimizer: Annotated[
         str | None,
-        typer.Option(
-            help="sgd, adam or adamw.", rich_help_panel=TRAINING, autocompletion=names_of(registry.OPTIMIZERS)
-        ),
+        typer.Option(help="sgd, adam or adamw.", rich_help_panel=TRAINING, autocompletion=names_of(OPTIMIZERS)),
     ] = None
     lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = None
     momentum: Annotated[float | None, typer.Option(help="Momentum of sgd.", rich_help_panel=TRAINING)] = None
@@ -225,9 +226,7 @@ class Training:
     ] = None
     schedule: Annotated[
         str | None,
-        typer.Option(
-            help="cosine, step or constant.", rich_help_panel=TRAINING, autocompletion=names_of(registry.SCHEDULES)
-        ),
+        typer.Option(help="cosine, step or constant.", rich_help_panel=TRAINING, autocompletion=names_of(SCHEDULES)),
     ] = None
     milestones: Annotated[
         list[float] | None,

@@ -9,13 +9,15 @@ from typing import Annotated
 
 import typer
 
-from starcli import registry
 from starcli.cli.framework import errors
+from starcli.registry.alignment_methods import METHODS
+from starcli.registry.entry import Entry
+from starcli.registry.samplings import SAMPLINGS
 
 # -- completion --------------------------------------------------------------------------------------------------------
 
 
-def names_of(table: Mapping[str, registry.Entry], *more: str) -> Callable[[str], list[tuple[str, str]]]:
+def names_of(table: Mapping[str, Entry], *more: str) -> Callable[[str], list[tuple[str, str]]]:
     """Completion of the names in a registry table, each with its line of help."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
@@ -83,8 +85,8 @@ MethodOpt = Annotated[
     typer.Option(
         "--method",
         help="How to align.",
-        autocompletion=names_of(registry.METHODS),
-        callback=one_of("method", *registry.METHODS),
+        autocompletion=names_of(METHODS),
+        callback=one_of("method", *METHODS),
     ),
 ]
 AlignOpt = Annotated[
@@ -93,8 +95,8 @@ AlignOpt = Annotated[
         "--align",
         metavar="METHOD",
         help="Align first, by this method; none takes the files as they are.",
-        autocompletion=names_of(registry.METHODS, "none"),
-        callback=one_of("method", *registry.METHODS, "none"),
+        autocompletion=names_of(METHODS, "none"),
+        callback=one_of("method", *METHODS, "none"),
     ),
 ]
 RestartsOpt = Annotated[
@@ -130,8 +132,8 @@ EveryOpt = Annotated[
 SamplingOpt = Annotated[
     str,
     typer.Option(
-        "--sampling", help="How t is drawn.", autocompletion=names_of(registry.SAMPLINGS),
-        callback=one_of("sampling", *registry.SAMPLINGS),
+        "--sampling", help="How t is drawn.", autocompletion=names_of(SAMPLINGS),
+        callback=one_of("sampling", *SAMPLINGS),
     ),
 ]  # fmt: skip
 RealignOpt = Annotated[

@@ -14,7 +14,8 @@ from starcli.data.partition import balanced_prefix, split_indices
 from starcli.data.splits import Split
 from starcli.data.streaming import StreamedSplit
 from starcli.errors import StarcliError
-from starcli.registry import DATASETS, resolve
+from starcli.registry.data_sets import DATASETS
+from starcli.registry.entry import resolve
 
 
 @dataclass(frozen=True)

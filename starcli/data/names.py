@@ -1,7 +1,7 @@
 """Names of data sets as people type them: a kind, and what comes after it. Needs no torch."""
 
 from starcli.errors import StarcliError, unknown
-from starcli.registry import DATASETS
+from starcli.registry.data_sets import DATASETS
 
 IN_MEMORY = "in memory"
 """What data, and networks, that have no name are called."""

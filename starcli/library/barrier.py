@@ -8,9 +8,9 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
-from starcli.barriers.line import Barrier
+from starcli.barriers.interpolation import Point
+from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
-from starcli.barriers.points import Point
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Statistics

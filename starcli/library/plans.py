@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from starcli.alignment.align import Alignment
-from starcli.barriers.points import Point
+from starcli.barriers.interpolation import Point
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings

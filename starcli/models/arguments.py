@@ -12,7 +12,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from torch import nn
 
 from starcli.errors import StarcliError, suggestion
-from starcli.registry import ACTIVATIONS, resolve
+from starcli.registry.activations import ACTIVATIONS
+from starcli.registry.entry import resolve
 
 
 @dataclass(frozen=True)

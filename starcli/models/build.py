@@ -12,7 +12,8 @@ from starcli.models import external
 from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
 from starcli.models.external import is_external
 from starcli.models.initialise import initialised, outlined
-from starcli.registry import ARCHITECTURES, lookup, resolve
+from starcli.registry.architectures import ARCHITECTURES
+from starcli.registry.entry import lookup, resolve
 
 MAXIMUM_PARAMETERS = 2_000_000_000
 """Largest number of parameters that are built: the largest published vision transformers fit.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from starcli.barriers.line import Barrier
+    from starcli.barriers.line_barrier import Barrier
 
 
 MOST_LINES = 30

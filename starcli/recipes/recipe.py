@@ -10,10 +10,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from starcli import registry
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
 from starcli.recipes.shipped import recipe_directory, shipped_recipes
+from starcli.registry.optimizers import OPTIMIZERS
+from starcli.registry.schedules import SCHEDULES
 
 DEFAULT = "default"
 """Recipe of a run that names none."""
@@ -66,7 +67,7 @@ class Recipe(BaseModel):
     @classmethod
     def _known(cls, value: str, info: Any) -> str:
         """Refuse a name that the registry does not have."""
-        table = registry.OPTIMIZERS if info.field_name == "optimizer" else registry.SCHEDULES
+        table = OPTIMIZERS if info.field_name == "optimizer" else SCHEDULES
         if value not in table:
             raise ValueError(f"unknown {info.field_name} {value!r}{suggestion(value, table)}")
         return value

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from starcli.averaging.bma import averages
-from starcli.barriers.points import interpolate_models
+from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model

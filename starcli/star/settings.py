@@ -7,7 +7,8 @@ from typing import Any
 from starcli.alignment.align import Alignment
 from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
-from starcli.registry import SAMPLINGS, resolve
+from starcli.registry.entry import resolve
+from starcli.registry.samplings import SAMPLINGS
 from starcli.star.sampling import Sampling
 from starcli.training.batch_pieces import pieces_per_step
 
@@ -17,7 +18,7 @@ class StarSettings:
     """How a star is searched for: the objective, the draws, the alignment of its sources.
 
     mu: weight of the star's own loss in the objective; fusion is mu = 1. normalised: divide the objective by 1 + mu.
-    sampling: how t is drawn: a name of `registry.SAMPLINGS`, or a function of a generator.
+    sampling: how t is drawn: a name of `starcli.registry.samplings`, or a function of a generator.
     alignment: of the sources to the star; its restarts are those of the first alignment, which has none to begin from;
         all seeds come from the star's own.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from starcli.barriers.line import measure_line
+from starcli.barriers.line_barrier import measure_line
 from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from starcli import registry
 from starcli.recipes.recipe import Recipe
+from starcli.registry.entry import resolve
+from starcli.registry.optimizers import OPTIMIZERS
 
 
 def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> torch.optim.Optimizer:
@@ -21,7 +22,5 @@ def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> torch.optim.Opti
         options |= {"betas": recipe.betas}
     if parts[0].device.type in ("cpu", "cuda"):
         options["fused"] = True
-    optimizer: torch.optim.Optimizer = registry.resolve(registry.OPTIMIZERS, "optimizer", recipe.optimizer)(
-        list(parts), **options
-    )
+    optimizer: torch.optim.Optimizer = resolve(OPTIMIZERS, "optimizer", recipe.optimizer)(list(parts), **options)
     return optimizer

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from starcli import registry
+from starcli.registry.entry import resolve
+from starcli.registry.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from starcli.recipes.recipe import Recipe
@@ -51,5 +52,5 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     position = step / steps_per_epoch
     if position < recipe.warmup:
         return recipe.rate * min(1.0, (step + 1) / (recipe.warmup * steps_per_epoch))
-    schedule: Schedule = registry.resolve(registry.SCHEDULES, "schedule", recipe.schedule)
+    schedule: Schedule = resolve(SCHEDULES, "schedule", recipe.schedule)
     return recipe.rate * schedule(position, recipe)

@@ -14,7 +14,7 @@ from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
-from starcli.registry import ARCHITECTURES
+from starcli.registry.architectures import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.expression import Fixed

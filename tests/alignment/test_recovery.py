@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from starcli.alignment.matching.weight_matching import distances, match_weights
 from starcli.models.build import build_network, complete_arguments
-from starcli.registry import ARCHITECTURES
+from starcli.registry.architectures import ARCHITECTURES
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation

@@ -24,7 +24,7 @@ from rows import Row, parser, save, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from starcli.barriers.line import grid, measure_line
+from starcli.barriers.line_barrier import grid, measure_line
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.evaluation.evaluator import Evaluator
 from starcli.models.build import build_network

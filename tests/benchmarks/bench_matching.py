@@ -9,7 +9,7 @@ With one thread, processor time; with more, the clock on the wall.
 
 - plain: coordinate descent in float32 with scipy, each cost one product per block, all groups in every sweep.
 - 0 restarts: one descent from the identity, the same search as plain, made fast.
-- default: detours first, see `starcli.alignment.matching.search`.
+- default: detours first, see `starcli.alignment.matching.restarts`.
 - 5 restarts: further rounds of them.
 - rebasin 0.0.47, where it can be imported: its own groups, so that the gain counts what it finds; it may break the
   function.

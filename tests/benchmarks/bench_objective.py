@@ -20,7 +20,7 @@ from support.training import small
 from torch import Tensor
 
 from starcli.alignment.matching.weight_matching import match_weights
-from starcli.barriers.line import measure_line
+from starcli.barriers.line_barrier import measure_line
 from starcli.evaluation.evaluator import Evaluator
 from starcli.recipes.recipe import Recipe
 from starcli.symmetry.permutation import Permutation

@@ -17,7 +17,7 @@ from rows import Row, parser, save, show
 from support.training import Small, small
 
 from starcli.alignment.matching.weight_matching import match_weights
-from starcli.barriers.line import measure_line
+from starcli.barriers.line_barrier import measure_line
 from starcli.evaluation.evaluator import Evaluator
 from starcli.recipes.recipe import Recipe
 from starcli.training.train import train_network

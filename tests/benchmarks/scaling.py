@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.search import WAVES, wave_sizes
+from starcli.alignment.matching.restarts import WAVES, wave_sizes
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed

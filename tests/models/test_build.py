@@ -17,7 +17,8 @@ from torch import nn
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, complete_arguments
 from starcli.models.initialise import drawing_from
-from starcli.registry import ACTIVATIONS, ARCHITECTURES
+from starcli.registry.activations import ACTIVATIONS
+from starcli.registry.architectures import ARCHITECTURES
 from starcli.symmetry.shipped import shipped_spec
 
 REFERENCE = json.loads(gzip.decompress((Path(__file__).parent / "architectures.json.gz").read_bytes()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from starcli.averaging.bma import METRICS, PosteriorRow
-from starcli.barriers.line import Barrier, Curve, grid
+from starcli.barriers.line_barrier import Barrier, Curve, grid
 from starcli.barriers.pairs import matrix, pairs_of
 from starcli.cli.framework.sparkline import sparkline
 from starcli.errors import StarcliError

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.recipes.shipped import shipped_recipes
-from starcli.registry import ARCHITECTURES, DATASETS
+from starcli.registry.architectures import ARCHITECTURES
+from starcli.registry.data_sets import DATASETS
 from starcli.training.schedule import learning_rate
 
 

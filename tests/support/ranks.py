@@ -18,7 +18,7 @@ from unittest import mock
 
 from support.program import run_here
 
-from starcli.alignment.matching.search import Detour
+from starcli.alignment.matching.restarts import Detour
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
 from starcli.training.run import TrainingRun

@@ -14,7 +14,7 @@ from support.shipped import CASES, FULL, resolve, shrunk
 from torch import Tensor, nn
 
 from starcli.models.build import build_network, build_outline, complete_arguments
-from starcli.registry import ARCHITECTURES
+from starcli.registry.architectures import ARCHITECTURES
 from starcli.symmetry.archspec.library import shipped_specs
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json

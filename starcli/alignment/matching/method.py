@@ -25,7 +25,7 @@ class Match:
 
 @dataclass(frozen=True)
 class MatchMethod:
-    """Alignment method, as `registry.METHODS` names it.
+    """Alignment method, as `starcli.registry.alignment_methods` names it.
 
     one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
         dicts, `start` is the permutation to begin from (None: a cold search).

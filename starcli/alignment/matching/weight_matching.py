@@ -15,7 +15,7 @@ from torch import Tensor
 
 from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.method import Match, MatchMethod
-from starcli.alignment.matching.search import search
+from starcli.alignment.matching.restarts import search
 from starcli.errors import StarcliError
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads

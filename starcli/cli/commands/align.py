@@ -62,7 +62,7 @@ def align_command(
     the output.
     """
     from starcli.alignment.align import Alignment
-    from starcli.alignment.matching.search import wave_sizes
+    from starcli.alignment.matching.restarts import wave_sizes
     from starcli.workspace.workspace import workspace_of
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]

@@ -15,7 +15,7 @@ from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
-    from starcli.barriers.points import Point
+    from starcli.barriers.interpolation import Point
 
 _COLUMNS = (
     Column("models", "models", "name"),
@@ -86,7 +86,7 @@ def _points(
     count: int, ts: list[float] | None, weights: list[float] | None, radius: float | None, seed: int
 ) -> "list[tuple[str, Point]]":
     """The point of each output, with the `{t}` of its name."""
-    from starcli.barriers.points import Point
+    from starcli.barriers.interpolation import Point
 
     found = sum(option is not None for option in (ts, weights, radius))
     if found != 1:

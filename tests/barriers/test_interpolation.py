@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.barriers import Model
 
-from starcli.barriers.points import interpolate_models, perturb_model
+from starcli.barriers.interpolation import interpolate_models, perturb_model
 from starcli.errors import StarcliError
 from starcli.workspace.workspace import Workspace
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from support.barriers import Model, Watcher
 
-from starcli.barriers.line import Curve, accuracy_barrier, grid, loss_barrier, measure_line, rises
-from starcli.barriers.points import interpolate_models
+from starcli.barriers.interpolation import interpolate_models
+from starcli.barriers.line_barrier import Curve, accuracy_barrier, grid, loss_barrier, measure_line, rises
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Scores
 from starcli.runtime.progress import Interrupted

@@ -1,0 +1,20 @@
+"""Data sets by name."""
+
+from collections.abc import Mapping
+
+from starcli.registry.entry import Entry
+
+DATASETS: Mapping[str, Entry] = {
+    "digits": Entry("starcli.data.digits:load_digits", "1,797 scans of digits, 8x8, inside the package"),
+    "mnist": Entry("starcli.data.public:load_mnist", "MNIST, through torchvision"),
+    "fashion-mnist": Entry("starcli.data.public:load_fashion_mnist", "Fashion-MNIST, through torchvision"),
+    "cifar10": Entry("starcli.data.public:load_cifar10", "CIFAR-10, through torchvision"),
+    "cifar100": Entry("starcli.data.public:load_cifar100", "CIFAR-100, through torchvision"),
+    "gaussians": Entry(
+        "starcli.data.gaussians:load_gaussians", "two Gaussian classes in the plane, the paper's theory data"
+    ),
+    "idx": Entry("starcli.data.idx:load_idx", "idx:DIR, files of MNIST's format, gzipped or not"),
+    "folder": Entry("starcli.data.folder:load_folder", "folder:DIR, an image folder a class, under train and val"),
+    "arrays": Entry("starcli.data.arrays:load_arrays", "FILE.npz or FILE.safetensors with images and labels"),
+}
+"""`--data`: functions from `data.loading.Request` to `data.loading.Loaded`."""

@@ -1,0 +1,12 @@
+"""Schedules of the learning rate by name."""
+
+from collections.abc import Mapping
+
+from starcli.registry.entry import Entry
+
+SCHEDULES: Mapping[str, Entry] = {
+    "cosine": Entry("starcli.training.schedule:cosine_rate", "half a cosine down to 0"),
+    "step": Entry("starcli.training.schedule:step_rate", "times gamma at each milestone"),
+    "constant": Entry("starcli.training.schedule:constant_rate", "the same rate throughout"),
+}
+"""`--schedule`: functions (position in epochs, recipe) -> share of the learning rate."""
