@@ -12,7 +12,7 @@ and loaders. Everything here is imported when it is used: `import starcli` itsel
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from starcli.version import __version__
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -39,6 +39,7 @@ __all__ = [
     "ResultTable",
     "StarReport",
     "StarcliError",
+    "__version__",
     "align",
     "all_pairs",
     "barrier",

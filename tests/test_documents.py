@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 PAGES = [path for path in sorted(ROOT.rglob("*.md")) if not {"runs", "build", "dist", ".venv"} & set(path.parts)]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-ROOT_MODULES = {"__init__", "__main__", "errors"}
+ROOT_MODULES = {"__init__", "__main__", "errors", "version"}
 FOUNDATIONS = {"errors", "registry", "runtime", "files"}
 
 if not ARCHITECTURE.exists():

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from starcli import __version__
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.write import write_tensors
 from starcli.runtime.memory import garbage_collection_paused
+from starcli.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor

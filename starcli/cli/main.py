@@ -63,7 +63,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from starcli import __version__
+        from starcli.version import __version__
 
         typer.echo(f"starcli {__version__}")
         raise typer.Exit

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from starcli import __version__
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.runtime.progress import SILENT, Progress
+from starcli.version import __version__
 from starcli.workspace.data import record_of
 from starcli.workspace.workspace import Workspace
 

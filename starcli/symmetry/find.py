@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli import __version__
 from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
@@ -20,6 +19,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
+from starcli.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

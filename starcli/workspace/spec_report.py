@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from starcli import __version__
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
@@ -28,6 +27,7 @@ from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
+from starcli.version import __version__
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
 

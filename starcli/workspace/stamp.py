@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from starcli import __version__
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.version import __version__
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

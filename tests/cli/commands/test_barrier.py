@@ -3,8 +3,8 @@
 import pytest
 from support.program import run_here
 
-from starcli import __version__
 from starcli.evaluation.evaluator import Evaluator
+from starcli.version import __version__
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -69,7 +69,7 @@ def test_inspect_needs_no_torch(solutions):
 
 
 def test_bare_program_and_version():
-    from starcli import __version__
+    from starcli.version import __version__
 
     assert "Commands" in run_here().out + run_here().err
     assert run_here("--version").out == f"starcli {__version__}\n"
