@@ -30,7 +30,6 @@ __all__ = [
     "Evaluator",
     "Scores",
     "has_batch_statistics",
-    "log_probabilities",
     "recalibrate_",
     "score_network",
     "statistics_batch_size",
@@ -162,31 +161,9 @@ def score_network(
     progress: Progress = SILENT,
 ) -> Scores:
     """Mean cross-entropy (nats, summed in float64) and accuracy of `network`, in eval mode, over `split`."""
-    return _score(_outputs(network, split, batch_size, device, precision, progress))
-
-
-def log_probabilities(
-    network: nn.Module,
-    split: "Split",
-    *,
-    batch_size: int,
-    device: torch.device,
-    precision: str = "fp32",
-    progress: Progress = SILENT,
-) -> Tensor:
-    """Log-softmax outputs over `split` in file order: (N, classes), float64, on the CPU."""
-    return _joined(_outputs(network, split, batch_size, device, precision, progress))
-
-
-def _outputs(
-    network: nn.Module, split: "Split", batch_size: int, device: torch.device, precision: str, progress: Progress
-) -> Iterator[tuple[Tensor, Tensor]]:
     batches = Batches(split, batch_size, device)
-    return _forward(network, batches, autocast(device, precision), _folding(network, precision), progress)
-
-
-def _joined(outputs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    return torch.cat([found.cpu() for found, _ in outputs])
+    how = autocast(device, precision)
+    return _score(_forward(network, batches, how, _folding(network, precision), progress))
 
 
 @dataclass
@@ -300,4 +277,4 @@ class Evaluator:
 
     def log_probabilities(self, split: str = "test") -> Tensor:
         """Log-softmax outputs of what is loaded over a split: (N, classes), float64, on the CPU."""
-        return _joined(self._outputs(split))
+        return torch.cat([found.cpu() for found, _ in self._outputs(split)])

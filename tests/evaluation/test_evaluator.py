@@ -17,7 +17,6 @@ from starcli.evaluation.evaluator import (
     Evaluator,
     Scores,
     has_batch_statistics,
-    log_probabilities,
     recalibrate_,
     score_network,
     statistics_batch_size,
@@ -195,13 +194,16 @@ def test_scores_are_the_plain_float64_ones() -> None:
 
 
 def test_log_probabilities_are_in_order_and_normalised() -> None:
-    network, split = Net(), split_of(41)
-    found = log_probabilities(network, split, batch_size=8, device=CPU)
-    assert found.shape == (41, 4)
+    workspace = new_workspace(Choices(arch="mlp", data="digits", limit=41, device="cpu"))
+    evaluator = Evaluator(workspace)
+    evaluator.load(workspace.network(seed=3).state())
+    found = evaluator.log_probabilities("train")
+    assert found.shape == (41, 10)
     assert found.dtype == torch.float64
     torch.testing.assert_close(found.exp().sum(1), torch.ones(41, dtype=torch.float64))
-    inputs, _ = next(split.batches(41))
-    exact = network.double().eval()(inputs.double()).log_softmax(1)
+    inputs, _ = next(workspace.dataset.train.batches(41))
+    network = workspace.network(seed=3)
+    exact = network.network.eval().double()(inputs.double()).log_softmax(1)
     torch.testing.assert_close(found, exact.detach(), rtol=1e-4, atol=1e-4)
 
 
