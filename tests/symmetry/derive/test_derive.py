@@ -53,8 +53,17 @@ CASES = {
 }
 
 
+def last_states_are_traced():
+    """Whether torch.export knows the shape of an LSTM's last states; torch 2.6 gives them a dimension too many."""
+    cells, x = nn.LSTM(2, 3), torch.rand(4, 1, 2)
+    [output] = torch.export.export(cells, (x,)).graph.find_nodes(op="output")
+    return [tuple(node.meta["val"].shape) for node in output.args[0]][1:] == [(1, 1, 3)] * 2
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_derived_proved_and_counted(name):
+    if name == "lstm" and not last_states_are_traced():
+        pytest.skip("this torch traces the last states of an LSTM with wrong shapes")
     make, example, expected = CASES[name]
     torch.manual_seed(0)
     derived = derive_and_prove(make(), example)
