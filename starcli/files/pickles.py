@@ -18,6 +18,10 @@ JSON = "starcli/json"
 """The one key of what stands in a state for a list of plain data: its JSON, as bytes in a tensor."""
 
 
+class Refused(pickle.UnpicklingError):
+    """What no file of PyTorch's has or needs, in words for the user."""
+
+
 class _Bounded(io.BufferedReader):
     """A file that may be read in so many steps: unpickling takes one or two for each instruction."""
 
@@ -26,7 +30,7 @@ class _Bounded(io.BufferedReader):
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MAXIMUM_PICKLE:
-            raise pickle.UnpicklingError("more instructions than any state dict needs")
+            raise Refused("more instructions than any state dict needs")
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._step()
@@ -40,7 +44,8 @@ class _Bounded(io.BufferedReader):
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
     """The plain data in a file of `torch.save`, tensors on the CPU; memory-mapped if the format allows it.
 
-    Raises pickle.UnpicklingError for what could run code or is too large, OSError, and nearly anything for damage.
+    Raises pickle.UnpicklingError for what could run code, its kind Refused for what is too large, OSError, and nearly
+    anything for damage.
     """
     import torch
 
@@ -60,9 +65,9 @@ def _check_archive(path: Path) -> None:
         largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
-                raise pickle.UnpicklingError(f"{member.filename[:80]} is compressed, which PyTorch never does")
+                raise Refused(f"{member.filename[:80]} is compressed, which PyTorch never does")
             if member.filename.endswith(".pkl") and member.file_size > largest:
-                raise pickle.UnpicklingError(f"{member.filename[:80]} is larger than {largest >> 20} MB")
+                raise Refused(f"{member.filename[:80]} is larger than {largest >> 20} MB")
 
 
 def pack(value: Any) -> Any:

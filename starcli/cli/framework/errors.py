@@ -115,7 +115,7 @@ def _wrong_words(error: typer.TyperException) -> int:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch's CPU allocator has no exception class of its own
+    # torch's CPU allocator has no exception class of its own: only its words tell, which a test provokes anew
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
     )
