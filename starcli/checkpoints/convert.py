@@ -53,7 +53,7 @@ def _unpickled(path: Path) -> object:
 
 def _reason(error: pickle.UnpicklingError) -> str:
     """Ours as it is; torch's many lines tell how to load the file in spite of it, which is not for here."""
-    if isinstance(error, pickles.Refused):
+    if isinstance(error, pickles.RefusedPickle):
         return str(error)
     return "save the state dict alone: torch.save(network.state_dict(), FILE)"
 

@@ -18,7 +18,7 @@ JSON = "starcli/json"
 """The one key of what stands in a state for a list of plain data: its JSON, as bytes in a tensor."""
 
 
-class Refused(pickle.UnpicklingError):
+class RefusedPickle(pickle.UnpicklingError):
     """What no file of PyTorch's has or needs, in words for the user."""
 
 
@@ -30,7 +30,7 @@ class _Bounded(io.BufferedReader):
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MAXIMUM_PICKLE:
-            raise Refused("more instructions than any state dict needs")
+            raise RefusedPickle("more instructions than any state dict needs")
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._step()
@@ -44,7 +44,7 @@ class _Bounded(io.BufferedReader):
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
     """The plain data in a file of `torch.save`, tensors on the CPU; memory-mapped if the format allows it.
 
-    Raises pickle.UnpicklingError for what could run code, its kind Refused for what is too large, OSError, and nearly
+    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError, and nearly
     anything for damage.
     """
     import torch
@@ -65,9 +65,9 @@ def _check_archive(path: Path) -> None:
         largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
-                raise Refused(f"{member.filename[:80]} is compressed, which PyTorch never does")
+                raise RefusedPickle(f"{member.filename[:80]} is compressed, which PyTorch never does")
             if member.filename.endswith(".pkl") and member.file_size > largest:
-                raise Refused(f"{member.filename[:80]} is larger than {largest >> 20} MB")
+                raise RefusedPickle(f"{member.filename[:80]} is larger than {largest >> 20} MB")
 
 
 def pack(value: Any) -> Any:
