@@ -44,8 +44,8 @@ class _Bounded(io.BufferedReader):
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
     """The plain data in a file of `torch.save`, tensors on the CPU; memory-mapped if the format allows it.
 
-    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError, and nearly
-    anything for damage.
+    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError, and
+    nearly anything for damage.
     """
     import torch
 

@@ -272,6 +272,7 @@ def test_torchvision_by_name() -> None:
         complete_arguments("torchvision:squeezenet1_1", {}, input_shape=(1, 28, 28), num_classes=4, trusted=True)
 
 
+@pytest.mark.slow
 def test_outlines_import_no_compiler_and_run_once_they_have_values() -> None:
     """torchvision's own networks import it by themselves; torch 2.6 imports sympy for any zeros on the meta device."""
     lines = ["import sys, torch; torch.zeros(1, device='meta'); alone = set(sys.modules)"]

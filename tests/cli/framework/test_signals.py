@@ -21,6 +21,7 @@ def wait_for(path, lines):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_interrupted_twice_and_finished_to_the_same_bytes(tmp_path, monkeypatch):
     """SIGINT is 130, SIGTERM 143; the same line goes on; the end is that of an uninterrupted run."""
     monkeypatch.chdir(tmp_path)
@@ -66,6 +67,7 @@ def test_a_full_stdout_is_one_line(solutions):
     assert ran.stderr == "starcli: stdout: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_leaves_no_litter(tmp_path):
     """What a full disk does: the system refuses the bytes.
 
