@@ -1,3 +1,89 @@
-"""Star domains of neural network solutions: train, align, connect, average and fuse checkpoints."""
+"""Star domains of neural network solutions: train, align, connect, average and fuse models.
+
+    import starcli as sc
+    a, b = sc.load("a.safetensors", "b.safetensors")
+    aligned = sc.align(a, b)
+    print(sc.barrier(a, aligned).curves["train"].loss_barrier)
+
+Functions take models as files, checkpoints, modules or state dicts, and data by name, as tensors, or as torch data sets
+and loaders. Everything here is imported when it is used: `import starcli` itself takes milliseconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from starcli.alignment.align import Alignment
+    from starcli.barriers.line import Barrier
+    from starcli.barriers.star_report import StarReport
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.lineage import describe
+    from starcli.errors import StarcliError
+    from starcli.evaluation.frames import ResultTable
+    from starcli.library.align import align, permute
+    from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
+    from starcli.library.evaluate import bma, evaluate
+    from starcli.library.load_save import load, save
+    from starcli.library.star import find_star, fuse
+    from starcli.library.train import train
+    from starcli.recipes.recipe import Recipe
+    from starcli.symmetry.derive.derive import derive_and_prove
+
+__all__ = [
+    "Alignment",
+    "Barrier",
+    "Checkpoint",
+    "Recipe",
+    "ResultTable",
+    "StarReport",
+    "StarcliError",
+    "align",
+    "all_pairs",
+    "barrier",
+    "bma",
+    "derive_and_prove",
+    "describe",
+    "evaluate",
+    "find_star",
+    "fuse",
+    "interpolate",
+    "load",
+    "permute",
+    "save",
+    "star_report",
+    "train",
+]
+
+_MODULES = {
+    "alignment.align": ("Alignment",),
+    "barriers.line": ("Barrier",),
+    "barriers.star_report": ("StarReport",),
+    "checkpoints.checkpoint": ("Checkpoint",),
+    "checkpoints.lineage": ("describe",),
+    "errors": ("StarcliError",),
+    "evaluation.frames": ("ResultTable",),
+    "library.align": ("align", "permute"),
+    "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
+    "library.evaluate": ("bma", "evaluate"),
+    "library.load_save": ("load", "save"),
+    "library.star": ("find_star", "fuse"),
+    "library.train": ("train",),
+    "recipes.recipe": ("Recipe",),
+    "symmetry.derive.derive": ("derive_and_prove",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    for module, names in _MODULES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted([*__all__, "__version__"])

@@ -1,21 +1,33 @@
-"""Every error that a user can cause, and the words that help out of it."""
+"""Errors that a user can cause, and helpers that word them."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
+WRONG_INPUT, OUR_BUG = 1, 70
+"""Exit statuses: the input is wrong; a bug of ours (EX_SOFTWARE of sysexits.h)."""
+
 MAX_PROBLEMS, MAX_CHARACTERS = 200, 1000
-"""What of an error is kept: a hostile file can be wrong in a million places."""
+"""Largest number of problems in one error, and of characters in one line.
+
+A hostile file can be wrong in a million places.
+"""
 
 
 class StarcliError(Exception):
-    """The input is wrong. `summary` is one line; `problems` are all its details, one line each.
+    """Error in the input: one summary line, and one line for each problem.
 
-    Both may quote a stranger's file: signs that would move a terminal's cursor are shown as escapes.
+    `exit_status` is that of the program (1). Both texts may quote a stranger's file: control and bidirectional
+    characters are shown as escapes, lines are cut after MAX_CHARACTERS.
+
+    >>> print(StarcliError("a.safetensors: the weights do not fit", ["fc.weight: shape (2, 3), expected (2, 4)"]))
+    a.safetensors: the weights do not fit
+      fc.weight: shape (2, 3), expected (2, 4)
     """
 
-    exit_status = 1
+    exit_status = WRONG_INPUT
 
     def __init__(self, summary: str, problems: Iterable[str] = ()) -> None:
+        """Clean `summary` and up to MAX_PROBLEMS of `problems` for display."""
         lines = tuple(problems)
         self.summary = _plain(summary)
         self.problems = tuple(map(_plain, first_of(lines, MAX_PROBLEMS)))
@@ -23,24 +35,37 @@ class StarcliError(Exception):
 
 
 def _plain(line: str) -> str:
-    """One line as it may be shown: not too long, control and bidirectional signs escaped."""
+    """One displayable line: cut where too long, control and bidirectional characters escaped."""
     if len(line) > MAX_CHARACTERS:
         line = line[:MAX_CHARACTERS] + "..."
     return line if line.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
+def first_line(error: BaseException) -> str:
+    """First line of the message of another library's exception, or the name of its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def first_of(lines: Sequence[str], most: int) -> list[str]:
-    """Of many lines the first ones, and one that says how many more there are."""
+    """First `most` lines of many, and one that says how many more there are.
+
+    >>> first_of(["a", "b", "c"], 2)
+    ['a', 'b', 'and 1 more']
+    """
     return [*lines[:most], *([f"and {len(lines) - most} more"] if len(lines) > most else [])]
 
 
 def few(names: Sequence[str], most: int) -> str:
-    """`a, b and 7 more`: of many names the first ones."""
+    """First `most` of many names, joined by commas, and the number of the others.
+
+    >>> few(["conv1", "conv2", "fc"], 2)
+    'conv1, conv2 and 1 more'
+    """
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def short(value: object) -> str:
-    """A value as one line of an error has room for it; of a hash the first 12 characters, of None the word nothing."""
+    """Abbreviate a value for one line of an error: a hash to 12 characters, other text to 80, None to `nothing`."""
     text = "nothing" if value is None else str(value)
     if isinstance(value, str) and len(value) == 64:
         return value[:12]
@@ -48,7 +73,11 @@ def short(value: object) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A clause that helps with a mistyped name: '; did you mean resnet?', or the list of what there is."""
+    """Clause that helps with a mistyped name: the nearest known names, else all of them.
+
+    >>> suggestion("resnt", ["resnet", "vgg11"])
+    '; did you mean resnet?'
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
@@ -57,5 +86,9 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> StarcliError:
-    """The error for a name that no registry or file has: `unknown("architecture", "resnt", [...])`."""
+    """Error for a name that a registry or a file does not have.
+
+    >>> print(unknown("architecture", "resnt", ["resnet", "vgg11"]))
+    unknown architecture 'resnt'; did you mean resnet?
+    """
     return StarcliError(f"unknown {kind} {name!r}{suggestion(name, known)}")

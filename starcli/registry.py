@@ -1,7 +1,7 @@
-"""The names that users type and what they stand for, readable without importing anything heavy.
+"""Registries: the names that users type, and the objects that they stand for.
 
-Each table maps a name to an `Entry`; the object behind it is imported only when `resolve` is called, so that `--help`,
-completion and error messages need no torch.
+Each table maps a name to an `Entry`. The object behind it is imported only by `resolve`, so that `--help`, completion
+and error messages need no torch. To add a choice (an architecture, an optimiser, a data set), add a line here.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from starcli.errors import unknown
 
 @dataclass(frozen=True)
 class Entry:
-    """A named choice: where its object lives (`module:attribute`) and one line of help."""
+    """Choice by name: where its object is (`module:attribute`) and one line of help."""
 
     target: str
     help: str
@@ -34,6 +34,7 @@ ARCHITECTURES: Mapping[str, Entry] = {
     "resnet50": Entry("starcli.models.torchvision:resnet50", "torchvision's ResNet-50"),
     "vit": Entry("starcli.models.vit:vit", "minimal vision transformer"),
 }
+"""`--arch`: functions of keyword arguments that build a network."""
 
 ACTIVATIONS: Mapping[str, Entry] = {
     "relu": Entry("torch.nn:ReLU", "max(x, 0)"),
@@ -43,6 +44,7 @@ ACTIVATIONS: Mapping[str, Entry] = {
     "gelu": Entry("torch.nn:GELU", "x Phi(x)"),
     "identity": Entry("torch.nn:Identity", "none: a linear network"),
 }
+"""`--arch-arg activation=NAME`: modules without arguments."""
 
 DATASETS: Mapping[str, Entry] = {
     "digits": Entry("starcli.data.digits:load_digits", "1,797 scans of digits, 8x8, inside the package"),
@@ -57,41 +59,50 @@ DATASETS: Mapping[str, Entry] = {
     "folder": Entry("starcli.data.folder:load_folder", "folder:DIR, an image folder a class, under train and val"),
     "arrays": Entry("starcli.data.arrays:load_arrays", "FILE.npz or FILE.safetensors with images and labels"),
 }
+"""`--data`: functions from `data.loading.Request` to `data.loading.Loaded`."""
 
 OPTIMIZERS: Mapping[str, Entry] = {
     "sgd": Entry("torch.optim:SGD", "stochastic gradient descent with momentum"),
     "adam": Entry("torch.optim:Adam", "Adam"),
     "adamw": Entry("torch.optim:AdamW", "Adam with decoupled weight decay"),
 }
+"""`--optimizer`: optimisers of torch; `training.optimizer.build_optimizer` passes them the recipe's options."""
 
 SCHEDULES: Mapping[str, Entry] = {
     "cosine": Entry("starcli.training.schedule:cosine_rate", "half a cosine down to 0"),
     "step": Entry("starcli.training.schedule:step_rate", "times gamma at each milestone"),
     "constant": Entry("starcli.training.schedule:constant_rate", "the same rate throughout"),
 }
+"""`--schedule`: functions (position in epochs, recipe) -> share of the learning rate."""
 
 METHODS: Mapping[str, Entry] = {
     "weight": Entry(
-        "starcli.alignment.matching.weight_matching:match_weights",
+        "starcli.alignment.matching.weight_matching:WEIGHT",
         "weight matching: maximise the inner product of the weights",
     ),
 }
+"""`--align`: values of `MatchMethod`."""
 
 SAMPLINGS: Mapping[str, Entry] = {
     "uniform": Entry("starcli.star.sampling:uniform_t", "t from Unif[0, 1]"),
     "beta": Entry("starcli.star.sampling:beta_t", "t from Beta(2, 2)"),
     "constant": Entry("starcli.star.sampling:constant_t", "t = 0.5"),
 }
+"""`--sampling`: functions that draw t, the point of a star step between star and source."""
 
 
 def lookup(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
-    """The entry of `name`; an unknown name is an error that suggests the nearest one."""
+    """Return the entry of `name` in `table`. Raises StarcliError, with the nearest names, for an unknown one."""
     if name not in table:
         raise unknown(kind, name, table)
     return table[name]
 
 
 def resolve(table: Mapping[str, Entry], kind: str, name: str) -> Any:
-    """Import and return the object that `name` stands for; `kind` is the word that errors use."""
+    """Import and return the object that `name` stands for. `kind` is the word for it in errors.
+
+    >>> resolve(SCHEDULES, "schedule", "constant").__name__
+    'constant_rate'
+    """
     module, attribute = lookup(table, kind, name).target.split(":")
     return getattr(import_module(module), attribute)

@@ -1,9 +1,12 @@
 """What weight matching maximises."""
 
-from starcli.evaluation.evaluator import Model
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from starcli.symmetry.archspec.resolved import Resolved
 
 
-def inner_product(spec: Resolved, first: Model, second: Model) -> float:
-    """The objective of weight matching: the inner product over learnable parameters, tied ones once, in float64."""
+def inner_product(spec: Resolved, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """Inner product of two state dicts over the learnable parameters, tied ones once, in float64."""
     return sum(float((first[name].double() * second[name].double()).sum()) for name in spec.learnable())

@@ -24,7 +24,9 @@ def read_permutation(path: Path, spec: Resolved) -> tuple[Permutation, checkpoin
     return Permutation.from_tensors(spec, found.tensors), found.sha256
 
 
-def chosen(spec: Resolved, by: Path | None, *, seed: int, invert: bool) -> tuple[Permutation, Mapping[str, Any]]:
+def chosen_permutation(
+    spec: Resolved, by: Path | None, *, seed: int, invert: bool
+) -> tuple[Permutation, Mapping[str, Any]]:
     """The permutation of a file, or a random one drawn from `seed`; and the settings that say which it was."""
     if by is not None:
         permutation, sha256 = read_permutation(by, spec)

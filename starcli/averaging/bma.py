@@ -42,9 +42,10 @@ class PosteriorRow:
 
     @property
     def decided(self) -> bool:
+        """Whether there are enough errors for the ranking metrics to mean anything."""
         return self.mean["errors"] >= FEWEST_ERRORS
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """`posterior`, `samples`, each metric and its `_std`, `repeats` and `decided`."""
         spread = {f"{name}_std": value for name, value in self.std.items()}
         names = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
@@ -78,11 +79,6 @@ def averages(outputs: Iterator[Tensor]) -> Iterator[Tensor]:
 
 Keep = Callable[[str, Callable[[], Any]], Any]
 """keep(name, compute): the JSON-able value of `compute`, or what was kept under that name by an earlier run."""
-
-
-def keep_nothing(name: str, compute: Callable[[], Any]) -> Any:
-    """A `Keep` that forgets."""
-    return compute()
 
 
 class _Predictions:
@@ -121,7 +117,7 @@ def average_models(
     samples: int = 19,
     repeats: int = 3,
     split: str = "test",
-    keep: Keep = keep_nothing,
+    keep: Keep = lambda _, compute: compute(),
 ) -> list[PosteriorRow]:
     """Rows for single models, then for 2, 3, ..., `samples` members of the star domain and of the ensemble.
 

@@ -1,11 +1,10 @@
 """Averages over the star domain, never measured twice."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from starcli.alignment.align import align_all
 from starcli.averaging.bma import METRICS, PosteriorRow, average_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.measure import Measure
@@ -14,15 +13,19 @@ from starcli.runtime import distributed
 
 
 def posterior_rows(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int, seed: int
 ) -> list[PosteriorRow]:
-    """Bayesian model averages over the star domain of `sources`, over their ensemble, and single models."""
+    """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
+
+    seed: of the draws.
+    """
     weights = [star.sha256, *(source.sha256 for source in sources)]
-    key = hash_json([measure.settings(), measure.seed, samples, repeats, *weights])
-    found = distributed.by_writer(lambda: recall("bma", key))
+    key = hash_json([measure.settings(), seed, samples, repeats, *weights])
+    found = distributed.by_writer(lambda: recall("bma", key) if measure.is_kept else None)
     if found is None:
-        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, key)]
-        remember("bma", key, found)
+        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, seed, key)]
+        if measure.is_kept:
+            remember("bma", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
         {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found
@@ -31,19 +34,15 @@ def posterior_rows(
 
 
 def _posterior(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int, key: str
+    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int, seed: int, key: str
 ) -> list[PosteriorRow]:
     """Measured anew, but for the repeats that a run which was stopped has kept."""
 
     def keep(name: str, compute: Callable[[], Any]) -> Any:
-        return cached("bma", hash_json([key, name]), compute)
+        return cached("bma", hash_json([key, name]), compute) if measure.is_kept else compute()
 
-    models = [source.tensors for source in sources]
-    if measure.aligns:
-        how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
-        found = align_all(measure.workspace.spec, star, sources, progress=measure.progress, **how)
-        models = [each.tensors for each in found]
-    generator = torch.Generator().manual_seed(measure.seed)
+    models = measure.alignment.tensors_of_all(measure.workspace.spec, star, sources, progress=measure.progress)
+    generator = torch.Generator().manual_seed(seed)
     return average_models(
         measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats, keep=keep
     )

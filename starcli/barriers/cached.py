@@ -4,13 +4,11 @@ What was measured is kept in the cache under the hashes of the weights, the data
 repeated command goes on with what is missing.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from starcli.alignment.align import align_all
 from starcli.barriers.line import Barrier
-from starcli.barriers.pairs import barriers
-from starcli.barriers.star_report import TRAINED, UNALIGNED, StarReport, star_report
+from starcli.barriers.pairs import Pair, barriers
+from starcli.barriers.star_report import TRAINED, UNALIGNED, StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.evaluator import PathEnd
 from starcli.evaluation.measure import Measure
@@ -19,7 +17,7 @@ from starcli.runtime import distributed
 
 
 class CachedBarriers:
-    """The barriers of pairs as they are kept between runs: a `Store` of `starcli.path`, by the models' hashes.
+    """The barriers of pairs as they are kept between runs: a `BarrierStore` by the models' hashes.
 
     `by_themselves`: the second of a pair is measured as it is aligned to the first, not taken to have the scores that
     it has before, which are the same but for rounding.
@@ -28,60 +26,60 @@ class CachedBarriers:
     def __init__(
         self, measure: Measure, hashes: Sequence[str], *, aligned: bool = True, by_themselves: bool = False
     ) -> None:
-        self.hashes = hashes
+        self.hashes, self.is_kept = hashes, measure.is_kept
         self.settings = measure.settings() | ({} if aligned else {"align": None})
         if self.settings["align"] is not None and by_themselves:
             self.settings["align"] |= {"ends": "aligned"}
-        self.known: dict[tuple[int, int], Barrier | None] = {}
+        self.known: dict[Pair, Barrier | None] = {}
 
-    def recall(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    def recall(self, pairs: Sequence[Pair]) -> list[Pair]:
         """Read `pairs` where rank 0 keeps them, and let `get` say the same on all ranks; those that are missing."""
         self.known = distributed.by_writer(lambda: {pair: self._read(pair) for pair in pairs})
         return [pair for pair in pairs if self.known[pair] is None]
 
-    def _key(self, pair: tuple[int, int]) -> str:
+    def _key(self, pair: Pair) -> str:
         return hash_json([self.settings, *(self.hashes[position] for position in pair)])
 
-    def get(self, pair: tuple[int, int]) -> Barrier | None:
+    def get(self, pair: Pair) -> Barrier | None:
         """What was measured before, or None; a damaged entry counts as none."""
         return self.known[pair] if pair in self.known else self._read(pair)
 
-    def _read(self, pair: tuple[int, int]) -> Barrier | None:
-        found = recall("barriers", self._key(pair))
+    def _read(self, pair: Pair) -> Barrier | None:
+        found = recall("barriers", self._key(pair)) if self.is_kept else None
         try:
-            return None if found is None else Barrier.from_json({k: v for k, v in found.items() if k != "points"})
+            return None if found is None else Barrier.from_dict(found)
         except (AttributeError, KeyError, TypeError):
             return None
 
-    def put(self, pair: tuple[int, int], value: Barrier) -> None:
+    def put(self, pair: Pair, value: Barrier) -> None:
         """Keep a measurement."""
-        remember("barriers", self._key(pair), value.to_json())
+        if self.is_kept:
+            remember("barriers", self._key(pair), value.to_dict())
 
 
 def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -> list[Barrier]:
-    """The paths from one model to each of `others`.
+    """Measure the lines from one model to each of `others`, or recall them.
 
-    Those are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
+    The others are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
     """
     kept = CachedBarriers(measure, [first.sha256, *(other.sha256 for other in others)], by_themselves=True)
     pairs = [(0, number + 1) for number in range(len(others))]
     # what is aligned here has to be just what `barriers` misses, whatever lies in other ranks' caches
     missing = kept.recall(pairs)
     ends = [PathEnd(first.tensors), *(PathEnd(other.tensors) for other in others)]
-    if measure.aligns and missing:
-        how: Mapping[str, Any] = {"method": measure.method, "restarts": measure.restarts, "seed": measure.seed}
+    if measure.alignment.active and missing:
         models = [others[number - 1] for _, number in missing]
-        found = align_all(measure.workspace.spec, first, models, progress=measure.progress, **how)
+        found = measure.alignment.apply_to_all(measure.workspace.spec, first, models, progress=measure.progress)
         for (_, number), aligned in zip(missing, found, strict=True):
             ends[number] = PathEnd(aligned.tensors)
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept)
 
 
-def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[tuple[int, int]]) -> list[Barrier]:
-    """The paths of `pairs` of models; with a method, the second of each is aligned to the first."""
+def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[Pair]) -> list[Barrier]:
+    """Measure the lines of `pairs` of models, or recall them; the second of each is aligned to the first."""
     kept = CachedBarriers(measure, [model.sha256 for model in models])
     ends = [PathEnd(model.tensors) for model in models]
-    return barriers(measure.evaluator(), ends, pairs, points=measure.points, align=measure.align(), store=kept)
+    return barriers(measure.evaluator(), ends, pairs, points=measure.points, alignment=measure.alignment, store=kept)
 
 
 def cached_star_report(
@@ -96,12 +94,12 @@ def cached_star_report(
     names = ("regular-regular", "star-source", "star-held-out")
     as_they_are = CachedBarriers(measure, [model.sha256 for model in (*sources, *held_out, star)], aligned=False)
     trained = CachedBarriers(measure, [model.sha256 for model in (*aligned_sources, star)], aligned=False)
-    return star_report(
+    return measure_star(
         measure.evaluator(),
         star.tensors,
         [source.tensors for source in sources],
         [model.tensors for model in held_out],
-        align=measure.align(),
+        alignment=measure.alignment,
         aligned_sources=[source.tensors for source in aligned_sources],
         points=measure.points,
         stores={**dict.fromkeys(names, kept), UNALIGNED: as_they_are, TRAINED: trained},

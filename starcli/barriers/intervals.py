@@ -2,21 +2,19 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from starcli.barriers.line import Barrier
+from starcli.barriers.line import SPLITS, Barrier
+from starcli.barriers.pairs import Pair
 from starcli.errors import StarcliError
 
 LEVEL = 0.95
-
+"""Of the intervals."""
 
 FEWEST_MODELS = 3
 """Of fewer models no interval is given: two numbers say nearly nothing of how far a third may lie."""
-
-
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,8 @@ class Summary:
     max: float
     interval: tuple[float, float]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain numbers."""
         return {**asdict(self), "interval": list(self.interval)}
 
 
@@ -93,19 +92,16 @@ class BarrierGroup:
 
     pairs: tuple[Pair, ...]
     barriers: tuple[Barrier, ...]
-    train: Summary
-    test: Summary
+    summaries: Mapping[str, Summary]
+    """Of the loss barriers, by split."""
 
-    def to_json(self) -> dict[str, Any]:
-        return {"train": self.train.to_json(), "test": self.test.to_json()}
-
-
-SPLITS = ("train", "test")
+    def to_dict(self) -> dict[str, Any]:
+        """The summaries as plain numbers: `train` and `test`."""
+        return {split: summary.to_dict() for split, summary in self.summaries.items()}
 
 
 def group_of(pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[Sequence[int]]) -> BarrierGroup:
     """Summarise the barriers of `pairs`; `strata` as in `summarise`."""
-    train, test = (
-        summarise([getattr(b, split).loss_barrier for b in found], pairs, strata, least=0.0) for split in SPLITS
-    )
-    return BarrierGroup(tuple(pairs), tuple(found), train, test)
+    values = {split: [barrier.curves[split].loss_barrier for barrier in found] for split in SPLITS}
+    summaries = {split: summarise(each, pairs, strata, least=0.0) for split, each in values.items()}
+    return BarrierGroup(tuple(pairs), tuple(found), summaries)

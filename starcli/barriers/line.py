@@ -11,8 +11,11 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
+from starcli.evaluation.frames import frame_of
+from starcli.evaluation.measure import POINTS
 
-POINTS = 11
+SPLITS = ("train", "test")
+"""What every line is measured on."""
 
 
 def grid(points: int) -> tuple[float, ...]:
@@ -70,6 +73,7 @@ class Curve:
 
     @classmethod
     def of(cls, ts: Sequence[float], scores: Sequence[Scores]) -> "Curve":
+        """The curve through `scores` at `ts`."""
         losses = tuple(s.loss for s in scores)
         accuracies = tuple(s.accuracy for s in scores)
         highest = _largest(losses)
@@ -79,28 +83,37 @@ class Curve:
 
 @dataclass(frozen=True)
 class Barrier:
-    """A straight path from one model to another, measured on the training and the test split."""
+    """A straight line from one model to another, measured at `t` on the training and on the test split.
+
+    `curves["train"]` and `curves["test"]` have the losses, the accuracies and the barrier.
+    """
 
     t: tuple[float, ...]
-    train: Curve
-    test: Curve
+    curves: Mapping[str, Curve]
 
-    def to_json(self) -> dict[str, Any]:
-        """`points`, `t`, `train` and `test` as plain lists and numbers."""
-        return {"points": len(self.t), **asdict(self)}
+    def to_dict(self) -> dict[str, Any]:
+        """`points`, `t`, `train` and `test` as plain lists and numbers: the keys of `starcli barrier --json`."""
+        return {"points": len(self.t), "t": self.t, **{split: asdict(curve) for split, curve in self.curves.items()}}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Barrier":
-        """The inverse of `to_json`, also after JSON turned tuples into lists."""
-        curves = [
-            Curve(**{**value[split], "loss": tuple(value[split]["loss"]), "accuracy": tuple(value[split]["accuracy"])})
-            for split in ("train", "test")
-        ]
-        return cls(tuple(value["t"]), *curves)
+    def from_dict(cls, value: Mapping[str, Any]) -> "Barrier":
+        """Inverse of `to_dict`, also after JSON turned tuples into lists."""
+        curves = {split: {**value[split]} for split in SPLITS}
+        for curve in curves.values():
+            curve |= {name: tuple(curve[name]) for name in ("loss", "accuracy")}
+        return cls(tuple(value["t"]), {split: Curve(**curve) for split, curve in curves.items()})
+
+    def to_frame(self) -> Any:
+        """A pandas table with a row for each split and t: `split`, `t`, `loss`, `accuracy`."""
+        return frame_of(
+            {"split": split, "t": t, "loss": loss, "accuracy": accuracy}
+            for split, curve in self.curves.items()
+            for t, loss, accuracy in zip(self.t, curve.loss, curve.accuracy, strict=True)
+        )
 
 
 def walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> Barrier:
-    """Measure the path from a to b at `ts`; ends whose scores are known are not measured again."""
+    """Measure the line from a to b at `ts`; ends whose scores are known are not measured again."""
     first, last = evaluator.end_scores(a), evaluator.end_scores(b)
     start, stop = evaluator.vector(a.model, 0), evaluator.vector(b.model, 1)
     between = []
@@ -110,17 +123,18 @@ def walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> B
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)
     scores = [first, *between, last]
-    return Barrier(tuple(ts), Curve.of(ts, [s["train"] for s in scores]), Curve.of(ts, [s["test"] for s in scores]))
+    return Barrier(tuple(ts), {split: Curve.of(ts, [each[split] for each in scores]) for split in SPLITS})
 
 
 def as_end(model: Model | PathEnd) -> PathEnd:
+    """`model` as the end of a line, whose scores are kept once they are known."""
     return model if isinstance(model, PathEnd) else PathEnd(model)
 
 
 def measure_line(evaluator: Evaluator, a: Model | PathEnd, b: Model | PathEnd, *, points: int = POINTS) -> Barrier:
-    """The path from `a` to `b` at `points` even values of t, the models as they are (nothing is aligned).
+    """Measure the line from `a` to `b` at `points` even values of t, the models as they are (nothing is aligned).
 
-    Pass an `End` where a model is the end of more than one path: its scores are measured once and kept in it.
+    Pass a `PathEnd` where a model is the end of more than one path: its scores are measured once and kept in it.
     Raises StarcliError where the models do not fit the network, Interrupted when asked to stop.
     """
     ts = grid(points)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -73,3 +74,29 @@ def perturb_model(
     evaluator.load_buffers([model], [1.0])
     evaluator.recalibrate()
     return network.state()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point in weight space: a weighted mean of models, or a random point at `radius` around one of them.
+
+    weights: one a model, summing to 1; None for a random point. radius: its L2 distance from the model. seed: of the
+    draw of its direction.
+    """
+
+    weights: Sequence[float] | None = None
+    radius: float = 0.0
+    seed: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """What the recipe of a file with this point keeps of it."""
+        return {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
+
+    def make(
+        self, workspace: "Workspace", models: Sequence[Model], *, progress: Progress = SILENT
+    ) -> dict[str, Tensor]:
+        """The model at this point, as a full state dict on the CPU, its BatchNorm statistics re-estimated."""
+        if self.weights is not None:
+            return interpolate_models(workspace, models, self.weights, progress=progress)
+        generator = torch.Generator().manual_seed(self.seed)
+        return perturb_model(workspace, models[0], self.radius, generator, progress=progress)

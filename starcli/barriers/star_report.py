@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starcli.barriers.intervals import SPLITS, BarrierGroup, Pair, Summary, group_of, interval, summarise
-from starcli.barriers.line import POINTS
-from starcli.barriers.pairs import Align, Store, barriers
+from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
+from starcli.barriers.line import SPLITS
+from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
+from starcli.evaluation.frames import frame_of
+from starcli.evaluation.measure import POINTS
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,33 @@ class StarReport:
     groups: Mapping[str, BarrierGroup]
     differences: Mapping[str, Summary]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_frame(self) -> Any:
+        """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers."""
+        return frame_of(
+            {"group": name, "split": split, "pairs": len(group.pairs), **summary.to_dict()}
+            for name, group in self.groups.items()
+            for split, summary in group.summaries.items()
+        )
+
+    def to_dict(self) -> dict[str, Any]:
         """Everything but the curves, which are `barrier` objects of their own."""
         return {
             "star_loss": {split: scores.loss for split, scores in self.star.items()},
             "star_accuracy": {split: scores.accuracy for split, scores in self.star.items()},
-            "regular_loss": {split: summary.to_json() for split, summary in self.regular.items()},
-            "groups": {name: group.to_json() for name, group in self.groups.items()},
-            "differences": {split: summary.to_json() for split, summary in self.differences.items()},
+            "regular_loss": {split: summary.to_dict() for split, summary in self.regular.items()},
+            "groups": {name: group.to_dict() for name, group in self.groups.items()},
+            "differences": {split: summary.to_dict() for split, summary in self.differences.items()},
         }
 
 
 STAR = -1
-
+"""Number of the star among the models of a report."""
 
 TRAINED = "star-source (training)"
-
+"""The group of star and sources as the star's training left them."""
 
 UNALIGNED = "regular-regular (unaligned)"
+"""The group of regular pairs as their files are."""
 
 
 def regular_pairs(sources: int, held_out: int, partners: int | None = None) -> list[Pair]:
@@ -58,22 +70,22 @@ def regular_pairs(sources: int, held_out: int, partners: int | None = None) -> l
     return sorted(((place * width + i) % sources, sources + place) for place in range(held_out) for i in range(width))
 
 
-def star_report(
+def measure_star(
     evaluator: Evaluator,
     star: Model,
     sources: Sequence[Model],
     held_out: Sequence[Model],
     *,
-    align: Align | None = None,
+    alignment: Alignment = AS_GIVEN,
     aligned_sources: Sequence[Model] = (),
     points: int = POINTS,
     partners: int | None = None,
-    stores: Mapping[str, Store] | None = None,
+    stores: Mapping[str, BarrierStore] | None = None,
 ) -> StarReport:
     """Measure whether `star` is one: its barriers to sources and held-out models, against those of regular models.
 
-    Regular-regular pairs are each held-out model with `partners` of the sources: see `regular_pairs`. With `align`, the
-    second model of each pair is aligned to the first, in every group alike. `aligned_sources` are the sources as star
+    Regular-regular pairs are each held-out model with `partners` of the sources: see `regular_pairs`. The `alignment`
+    brings the second model of each pair to the first, in every group alike. `aligned_sources` are the sources as star
     training left them. Models are numbered: sources from 0, then held-out ones; the star is -1.
     """
     if not sources or not held_out:
@@ -86,13 +98,13 @@ def star_report(
     def measure(
         name: str, pairs: list[Pair], strata: list[Sequence[int]], models: Sequence[PathEnd] = ends
     ) -> BarrierGroup:
-        aligning = None if name in (TRAINED, UNALIGNED) else align
-        found = barriers(evaluator, models, pairs, points=points, align=aligning, store=stores.get(name), title=name)
+        how = AS_GIVEN if name in (TRAINED, UNALIGNED) else alignment
+        found = barriers(evaluator, models, pairs, points=points, alignment=how, store=stores.get(name), title=name)
         return group_of(pairs, found, strata)
 
     regular = regular_pairs(count, len(held_out), partners)
     some = sorted({r for r, _ in regular})
-    groups = {} if align is None else {UNALIGNED: measure(UNALIGNED, regular, [some, others])}
+    groups = {} if not alignment.active else {UNALIGNED: measure(UNALIGNED, regular, [some, others])}
     groups["regular-regular"] = measure("regular-regular", regular, [some, others])
     groups["star-source"] = measure("star-source", [(STAR, n) for n in range(count)], [range(count)])
     if aligned_sources:
@@ -102,12 +114,12 @@ def star_report(
     groups["star-held-out"] = measure("star-held-out", [(STAR, h) for h in others], [others])
     to_sources = groups["star-source"]
     sizes = {split: len(getattr(evaluator.workspace.dataset, split)) for split in SPLITS}
-    first = {split: getattr(to_sources.barriers[0], split) for split in SPLITS}
+    first = to_sources.barriers[0].curves
     return StarReport(
         star={split: Scores(c.loss[0], c.accuracy[0], sizes[split]) for split, c in first.items()},
         regular={
             split: summarise(
-                [getattr(b, split).loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], least=0.0
+                [b.curves[split].loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], least=0.0
             )
             for split in SPLITS
         },
@@ -119,9 +131,9 @@ def star_report(
 def _difference(groups: Mapping[str, BarrierGroup], split: str) -> Summary:
     """Regular less star barrier, paired on the held-out model; the interval counts both kinds of model."""
     regular, star = groups["regular-regular"], groups["star-held-out"]
-    to_star = {h: getattr(b, split).loss_barrier for (_, h), b in zip(star.pairs, star.barriers, strict=True)}
+    to_star = {h: b.curves[split].loss_barrier for (_, h), b in zip(star.pairs, star.barriers, strict=True)}
     differences = [
-        getattr(b, split).loss_barrier - to_star[h] for (_, h), b in zip(regular.pairs, regular.barriers, strict=True)
+        b.curves[split].loss_barrier - to_star[h] for (_, h), b in zip(regular.pairs, regular.barriers, strict=True)
     ]
     strata = [sorted({pair[side] for pair in regular.pairs}) for side in (0, 1)]
     each = [

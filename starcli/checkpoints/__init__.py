@@ -1,0 +1,1 @@
+"""Checkpoints: weights and what they are, in one file."""

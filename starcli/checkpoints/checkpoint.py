@@ -1,8 +1,8 @@
-"""What a checkpoint says of itself: one safetensors file, its tensors and one metadata string with a fixed form.
+"""Checkpoint: a safetensors file whose metadata says which network, data, recipe and ancestors its weights have.
 
 The metadata is sorted JSON under the single key `starcli`: safetensors writes several keys in an unstable order, one
-key keeps files byte-stable.  It holds no absolute path, no time stamp, and never names code to import, a path to write
-or an address.  Files without it (foreign ones) read as a checkpoint whose architecture and data are unknown.
+key keeps files byte-stable. It holds no absolute path, no time stamp, and never names code to import, a path to write
+or an address. Files without it (foreign ones) read as checkpoints whose architecture and data are unknown.
 """
 
 import json
@@ -20,37 +20,49 @@ from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.write import write_tensors
-from starcli.runtime.memory import uncollected
+from starcli.runtime.memory import garbage_collection_paused
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
+"""Version of the metadata's form; files of a newer one are refused."""
 KEY = "starcli"
+"""Key of our metadata in a safetensors file."""
 DEEPEST_METADATA = 32
-"""How deeply metadata may nest; ours uses six levels."""
+"""Deepest nesting of metadata that is read; ours has six levels."""
 MAXIMUM_ANCESTORS = 10_000
+"""Largest number of ancestors that is read."""
 
 Kind = Literal["model", "star", "fused", "permutation"]
+"""What a file holds."""
 MODELS: tuple[Kind, ...] = ("model", "star", "fused")
+"""Kinds of files that hold the weights of a network."""
 Sha256 = str
+"""SHA-256 in hexadecimal."""
 
 
 class _Record(BaseModel):
+    """Part of the metadata: immutable, of exact types, without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Architecture(_Record):
-    """A network by registry name, its complete arguments and the shape of one input, without the batch."""
+    """Network by registry name, its complete arguments, and the shape of one input, without the batch."""
 
     name: str = Field(max_length=200)
     arguments: dict[str, Any] = {}
     input_shape: list[int]
     input_dtype: Literal["float32", "int64"] = "float32"
-    """int64 for tokens; left out of files and hashes where it is float32, as before there were others."""
+    """Type of inputs; int64 for tokens.
+
+    Left out of files and hashes where it is float32, as before there were others.
+    """
 
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `input_dtype` where it is float32."""
         found: dict[str, Any] = fields(self)
         if self.input_dtype == "float32":
             found.pop("input_dtype", None)
@@ -58,7 +70,7 @@ class Architecture(_Record):
 
 
 class SpecRecord(_Record):
-    """The resolved spec in canonical JSON, its hash, and what the proof said (None: never proved)."""
+    """Spec of the network's symmetries in canonical JSON, its hash, and the result of its proof (None: not proved)."""
 
     resolved: dict[str, Any]
     sha256: Sha256
@@ -66,7 +78,7 @@ class SpecRecord(_Record):
 
 
 class DataRecord(_Record):
-    """The data set by kind (never its path), what identifies its contents, and how inputs were normalised and split."""
+    """Data set by kind (never its path), the hash of its contents, and how inputs were normalised and split."""
 
     name: str
     fingerprint: str
@@ -81,7 +93,7 @@ class DataRecord(_Record):
 
 
 class AlignedTo(_Record):
-    """The model that this one was aligned to, and how."""
+    """Model that this one was aligned to, how, and the inner product that was reached (`objective`)."""
 
     reference: Sha256
     method: str
@@ -91,7 +103,7 @@ class AlignedTo(_Record):
 
 
 class Ancestor(_Record):
-    """One file that this checkpoint descends from: the hash of its weights, its base name, kind and own parents."""
+    """File that a checkpoint descends from: hash of its weights, base name, kind and own parents."""
 
     sha256: Sha256
     name: str
@@ -100,7 +112,7 @@ class Ancestor(_Record):
 
 
 class Metadata(_Record):
-    """Everything a starcli file says of itself; see DESIGN section 2."""
+    """Everything that a checkpoint says of itself."""
 
     format: int = FORMAT
     kind: Kind = "model"
@@ -116,16 +128,17 @@ class Metadata(_Record):
     ancestors: list[Ancestor] = Field([], max_length=MAXIMUM_ANCESTORS)
     metrics: dict[str, Any] | None = None
     statistics: Literal["training", "recalibrated", "stale"] = "training"
+    """BatchNorm statistics: running averages of training, re-estimated for these weights, or those of other weights."""
     program: str = __version__
 
     def to_text(self) -> str:
-        """The canonical JSON that is stored."""
+        """Serialise as the canonical JSON that is stored."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: memory-mapped tensors (never write to them), metadata, and what people call it."""
+    """Checkpoint that was read: memory-mapped tensors (never write to them), metadata, and its name for people."""
 
     tensors: "Mapping[str, Tensor]"
     metadata: Metadata
@@ -133,26 +146,30 @@ class Checkpoint:
     path: Path | None = None
     reopen: "Callable[[], Mapping[str, Tensor]] | None" = None
 
-    def opened(self) -> "Mapping[str, Tensor]":
-        """The tensors, mapped anew where they lie in a file: for reading them once.
+    def fresh_tensors(self) -> "Mapping[str, Tensor]":
+        """The tensors, mapped anew from their file, for reading them once.
 
-        Pages that were read stay resident as long as their mapping, those of `tensors` to the end of the command.
+        Pages that were read stay resident as long as their mapping; those of `tensors` do so to the end of the command.
         """
         return self.tensors if self.reopen is None else self.reopen()
 
     @cached_property
     def sha256(self) -> Sha256:
-        """Hash of the weights: recorded, or computed for a foreign file."""
+        """Hash of the weights: as recorded, or computed for a foreign file."""
         return self.metadata.weights_sha256 or weights_sha256(self.tensors)
 
 
 def run_id(**settings: Any) -> Sha256:
-    """Hash of everything that decides a result: architecture, data, resolved recipe, seed, ancestors."""
+    """Hash of everything that decides a result: architecture, data, resolved recipe, seed, ancestors.
+
+    >>> run_id(recipe={"epochs": 25}, seed=0) == run_id(seed=0, recipe={"epochs": 25})
+    True
+    """
     return hash_json(settings)
 
 
 def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor]]:
-    """`parents` and `ancestors` fields of a file made from `parents`: all generations, each ancestor once.
+    """Fields `parents` and `ancestors` of a file made from `parents`: all generations, each ancestor once.
 
     Weights that came back (a permutation and its inverse, an alignment that moves nothing) are those of the first file
     that had them: an ancestor never descends from itself.
@@ -170,7 +187,7 @@ def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor
 
 
 def _check_depth(content: Any) -> None:
-    """Level by level: a call for each of a million values would take seconds."""
+    """Refuse deep nesting, level by level: a call for each of a million values would take seconds."""
     level = [content]
     for _ in range(DEEPEST_METADATA + 1):
         values = [
@@ -182,7 +199,10 @@ def _check_depth(content: Any) -> None:
 
 
 def parse_metadata(text: str | None, source: str) -> Metadata:
-    """Metadata from its stored text; None (a foreign file) gives empty metadata."""
+    """Metadata from its stored text; None (a foreign file) gives empty metadata.
+
+    Raises StarcliError, with `source` and every wrong field, for a newer format and for metadata of another form.
+    """
     if text is None:
         return Metadata()
     try:
@@ -203,19 +223,27 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
 
 def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
-    with uncollected():
+    with garbage_collection_paused():
         header = safetensors.read_header(path)
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
 def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> Checkpoint:
-    """Read a checkpoint (`-`: from stdin); one of another kind than `kinds` is refused.
+    """Read a checkpoint; `-` reads stdin.
 
-    With `verify`, one whose weights are not those that were recorded is, too: results are kept under that hash.
+    Raises StarcliError where the file cannot be read, holds another kind than `kinds`, or, with `verify`, weights other
+    than those whose hash is recorded: results are cached under that hash.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     stored = write(Path(place, "a.safetensors"), {"w": torch.zeros(2)}, Metadata(seed=3))
+    ...     found = read(Path(place, "a.safetensors"))
+    >>> found.metadata.seed, found.sha256 == stored.weights_sha256
+    (3, True)
     """
     from_stdin = str(path) == "-"
     source = "stdin" if from_stdin else str(path)
-    with uncollected():
+    with garbage_collection_paused():
         header, tensors = safetensors.read_tensors(path)
         metadata = parse_metadata(header.metadata.get(KEY), source)
     if metadata.kind not in kinds:
@@ -233,7 +261,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> 
 
 
 def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = MODELS, distinct: bool = True) -> list[Checkpoint]:
-    """Read several checkpoints, reporting all that cannot be read; `distinct` refuses the same weights twice."""
+    """Read several checkpoints; one StarcliError reports all that cannot be read. `distinct` refuses equal weights."""
     checkpoints, problems = [], []
     for path in paths:
         try:
@@ -251,7 +279,7 @@ def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = MODELS, distinct:
 
 
 def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
-    """The same file, or the same weights under another name, twice is an error: a set of solutions has no repeats."""
+    """Raise StarcliError where two checkpoints have the same weights: a set of solutions has no repeats."""
     seen: dict[Sha256, str] = {}
     problems = []
     for checkpoint in checkpoints:
@@ -263,7 +291,7 @@ def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
 
 
 def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: Metadata) -> Metadata:
-    """Write tensors and metadata, with the hash of the weights filled in; returns what was stored."""
+    """Write tensors and metadata, with the hash of the weights filled in, and return the metadata that was stored."""
     stored = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors), "program": __version__})
     write_tensors(path, tensors, {KEY: stored.to_text()})
     return stored

@@ -1,4 +1,4 @@
-"""State dicts in and out of starcli's checkpoints: PyTorch's own files, and plain safetensors."""
+"""State dicts of other programs: PyTorch's own files and plain safetensors, read as checkpoints and written."""
 
 import io
 import pickle
@@ -12,10 +12,10 @@ from torch import Tensor
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
 from starcli.checkpoints.hashes import DTYPES
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.files import pickles
 from starcli.files.safetensors import PICKLED
-from starcli.files.write import refuse, write_atomically, write_tensors
+from starcli.files.write import raise_os_error, write_atomically, write_tensors
 
 T = TypeVar("T")
 
@@ -27,39 +27,42 @@ WRAPPERS = ("module.", "_orig_mod.")
 
 
 def read_any(path: Path, *, verify: bool = True) -> Checkpoint:
-    """A checkpoint of ours, a plain safetensors file, or PyTorch's own file, which may not run any code.
+    """Read a checkpoint, a plain safetensors file, or PyTorch's own file, which may not run any code.
 
-    `verify` as of `checkpoint.read`.
+    `verify` as of `checkpoint.read`. Raises StarcliError where the file holds no state dict or could run code.
     """
-    if path.suffix.lower() not in PICKLED:
+    if not is_pickled(path):
         return checkpoint.read(path, verify=verify)
     return Checkpoint(_without_wrappers(_state_dict(_unpickled(path), path)), Metadata(), path.name, path)
 
 
 def _unpickled(path: Path) -> object:
+    """Content of a file of PyTorch's."""
     try:
         return pickles.load_pickle(path)
     except OSError as error:
-        refuse(path, error, "read")
+        raise_os_error(path, error, "read")
     except pickle.UnpicklingError as error:
         raise StarcliError(
             f"{path}: holds more than tensors, or is no file of PyTorch; it is not loaded, since it could run code",
             [_reason(error)],
         ) from error
     except Exception as error:  # a damaged file makes torch raise nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StarcliError(f"{path}: not a whole PyTorch file: {reason[:200]}") from error
+        raise StarcliError(f"{path}: not a whole PyTorch file: {first_line(error)[:200]}") from error
 
 
 def _reason(error: pickle.UnpicklingError) -> str:
-    """Ours as it is; torch's many lines tell how to load the file in spite of it, which is not for here."""
+    """One line of an unpickling error.
+
+    torch's own many lines explain how to load the file in spite of it, which is not for here.
+    """
     if isinstance(error, pickles.RefusedPickle):
         return str(error)
     return "save the state dict alone: torch.save(network.state_dict(), FILE)"
 
 
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in a file: all of it, or what lies under a well-known key, however deep."""
+    """State dict in a file: all of its content, or what lies under one of CONTAINERS, however deep."""
     for _ in range(4):
         if not isinstance(content, Mapping):
             break
@@ -77,7 +80,7 @@ def _state_dict(content: object, path: Path) -> dict[str, Tensor]:
 
 
 def _refuse_strange(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """What no safetensors file can hold: complex128, quantised and sparse tensors, and those without data."""
+    """Refuse what no safetensors file can hold: complex128, quantised and sparse tensors, and those without data."""
     problems = [
         f"{name}: {_kind(tensor)}"
         for name, tensor in tensors.items()
@@ -88,13 +91,14 @@ def _refuse_strange(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _kind(tensor: Tensor) -> str:
+    """Dtype of a tensor and, where it is no ordinary one, its kind."""
     plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_nested
     words = [] if plain else ["nested" if tensor.is_nested else "without data" if tensor.is_meta else "sparse"]
     return " ".join([str(tensor.dtype).removeprefix("torch."), *words])
 
 
 def _refuse_inflated(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Strides of zero let a few bytes pass for a tensor of any size."""
+    """Refuse overlapping values: strides of zero let a few bytes pass for a tensor of any size."""
     problems = [
         f"{name}: {tensor.numel():,} values in {tensor.untyped_storage().nbytes():,} bytes"
         for name, tensor in tensors.items()
@@ -105,7 +109,7 @@ def _refuse_inflated(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without a wrapper's prefix, where all of them bear it."""
+    """Names without a prefix of WRAPPERS, where all of them have it."""
     for _ in range(4):
         prefix = next((p for p in WRAPPERS if tensors and all(name.startswith(p) for name in tensors)), None)
         if prefix is None:
@@ -114,13 +118,14 @@ def _without_wrappers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def named_as_fits(
+def strip_prefix(
     source: Checkpoint, fit: Callable[[Checkpoint], T], note: Callable[[str], None]
 ) -> tuple[Checkpoint, T]:
-    """`source` with the names that its network has, and what `fit`, which raises StarcliError for others, makes of it.
+    """Leave out the prefix that a trainer put before all names of `source`, and return `fit` of the result as well.
 
     Lightning and other trainers hold the network as a part of a module of their own, so that all names begin alike
-    (`model.`), but so may the network's own: only the network can tell. Where neither fits, the nearer is reported.
+    (`model.`); but so may the network's own names. `fit` decides: it raises StarcliError for names that are not those
+    of the network. Where neither fits, the error with fewer problems is raised.
     """
     owner = next(iter(source.tensors), "").partition(".")[0] + "."
     if source.metadata.architecture is not None or not all(name.startswith(owner) for name in source.tensors):
@@ -138,11 +143,10 @@ def named_as_fits(
     return inner, fitted
 
 
-def told_by(source: Checkpoint) -> dict[str, Any]:
-    """What a file with the weights of `source` is planned with: kind, settings, seed and parents as it has them itself.
+def source_plan(source: Checkpoint) -> dict[str, Any]:
+    """Arguments of `plan_of` for a file with the weights of `source`: its own kind, settings, seed and parents.
 
-    The weights are the same, so that the source itself is no parent. The settings say which weights, and which run made
-    them.
+    The weights are the same, so that the source is no parent. The settings say which weights, and which run made them.
     """
     metadata = source.metadata
     named = {ancestor.sha256: ancestor for ancestor in metadata.ancestors}
@@ -156,8 +160,8 @@ def told_by(source: Checkpoint) -> dict[str, Any]:
     return {"kind": metadata.kind, "settings": settings, "seed": metadata.seed, "parents": parents}
 
 
-def facts_of(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
-    """What remains true of these weights in a file for `architecture` and `data`: scores, of the same data alone."""
+def source_facts(source: Checkpoint, *, architecture: Architecture, data: DataRecord | None) -> dict[str, Any]:
+    """Metadata of `source` that remain true for `architecture` and `data`: scores only where both are its own."""
     metadata = source.metadata
     same = metadata.architecture == architecture and metadata.data == data
     return {
@@ -168,8 +172,8 @@ def facts_of(source: Checkpoint, *, architecture: Architecture, data: DataRecord
 
 
 def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """The bare state dict: as PyTorch's own file where the name says so, else as safetensors without our metadata."""
-    if path.suffix.lower() in PICKLED:
+    """Write a bare state dict: PyTorch's own format where the suffix says so, else safetensors without our metadata."""
+    if is_pickled(path):
         buffer = io.BytesIO()
         torch.save({name: tensor.detach().clone() for name, tensor in tensors.items()}, buffer)
         write_atomically(path, buffer.getvalue())
@@ -178,5 +182,5 @@ def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def is_pickled(path: Path) -> bool:
-    """Whether a file name is that of PyTorch's own format."""
+    """Whether a file name has a suffix of PyTorch's own files."""
     return path.suffix.lower() in PICKLED

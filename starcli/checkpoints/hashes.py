@@ -1,4 +1,4 @@
-"""The hash of a model: over its weights alone, so that the same weights under another name are known."""
+"""Hash of a model, over its weights alone: equal weights have one hash whatever their file is called."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +17,16 @@ DTYPES = {
     "torch.float8_e4m3fn": "F8_E4M3", "torch.float8_e5m2": "F8_E5M2", "torch.float16": "F16",
     "torch.bfloat16": "BF16", "torch.float32": "F32", "torch.float64": "F64", "torch.complex64": "C64",
 }  # fmt: skip
-"""What the safetensors format calls torch's dtypes."""
+"""The safetensors format's name of each of torch's dtypes."""
 
 
 def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of all tensors, in sorted order of their names."""
+    """SHA-256 over names, dtypes, shapes and bytes of all tensors, in sorted order of their names.
+
+    >>> import torch
+    >>> weights_sha256({"a": torch.ones(2)}) == weights_sha256({"b": torch.ones(2)})
+    False
+    """
     import torch
 
     digest = hashlib.sha256()
@@ -33,7 +38,10 @@ def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
 
 
 def file_sha256(path: Path, header: safetensors.Header | None = None) -> str:
-    """`weights_sha256` of a file's tensors, read piece by piece and without torch; its `header`, if it is known."""
+    """`weights_sha256` of the tensors in a file, read piece by piece and without torch.
+
+    header: that of the file, where it was read already. Raises StarcliError for a file that is cut meanwhile.
+    """
     header = header or safetensors.read_header(path)
     digest = hashlib.sha256()
     with path.open("rb") as handle:
@@ -52,4 +60,5 @@ def file_sha256(path: Path, header: safetensors.Header | None = None) -> str:
 
 
 def _prelude(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Bytes that precede those of a tensor."""
     return f"{name}\0{dtype}\0{shape}\0".encode()

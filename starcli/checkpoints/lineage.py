@@ -1,4 +1,4 @@
-"""What a file says of itself and of its ancestors, and whether that is true; needs no torch."""
+"""Lineage of a checkpoint: its ancestors, and whether the recorded hashes are true; needs no torch."""
 
 import math
 from collections.abc import Mapping, Set
@@ -12,14 +12,15 @@ from starcli.errors import StarcliError
 from starcli.files.safetensors import Header
 
 MAXIMUM_GENERATIONS = 100
-"""Generations that are followed: a file whose ancestors go in a circle was not written by us."""
+"""Largest number of generations: a file whose ancestors go in a circle was not written by us."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """A file's header and metadata; `broken` says which hashes are wrong, `missing` which ancestors were not found.
+    """Header and metadata of a file, and the result of verifying its lineage.
 
-    `verified` is None where nobody asked, and where the file records no hash that its weights could be held to.
+    `verified` is None where it was not asked for, and where the file records no hash of its weights. `broken` names the
+    hashes that are wrong, `missing` the ancestors that were not found.
     """
 
     path: Path
@@ -31,11 +32,11 @@ class Description:
     missing: tuple[str, ...] = ()
 
     def names(self) -> Mapping[Sha256, Ancestor]:
-        """The ancestors by their hashes."""
+        """Ancestors by their hashes."""
         return {ancestor.sha256: ancestor for ancestor in self.metadata.ancestors}
 
     def to_json(self) -> dict[str, Any]:
-        """Metadata as it is stored but for the spec, of which only hash and verdict are shown, and the tensors' sum."""
+        """Row of `inspect`: the metadata (of the spec only hash and verdict), numbers of tensors and of parameters."""
         stored = self.metadata.model_dump(mode="json")
         spec = stored.pop("spec")
         floats = [info for info in self.header.tensors.values() if info.dtype.startswith(("F", "BF"))]
@@ -54,7 +55,7 @@ class Description:
 
 
 def describe(path: Path, *, verify: bool = False) -> Description:
-    """Read what `path` says of itself; with `verify`, hash its weights and those of its ancestors beside it.
+    """Read the header and metadata of `path`; with `verify`, hash its weights and those of its ancestors beside it.
 
     Ancestors are looked for under their base names in the file's own directory and those directly below it.
     """
@@ -75,7 +76,7 @@ def describe(path: Path, *, verify: bool = False) -> Description:
 
 
 def _hashes_beside(path: Path, names: Set[str]) -> dict[str, set[Sha256]]:
-    """The hashes of the weights in the files of these names, in the directory of `path` and those directly below it.
+    """Hashes of the weights in the files called `names`, in the directory of `path` and those directly below it.
 
     The directories are listed and compared, so that a name in a stranger's metadata leads nowhere else.
     """
@@ -87,6 +88,7 @@ def _hashes_beside(path: Path, names: Set[str]) -> dict[str, set[Sha256]]:
 
 
 def _hash_or_none(path: Path) -> Sha256 | None:
+    """Hash of the weights in a file; None where it is no safetensors file."""
     try:
         return file_sha256(path)
     except StarcliError:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from starcli.runtime import distributed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
     from starcli.star.starlight import Star
     from starcli.workspace.plan import Plan
@@ -68,8 +69,7 @@ class Keeper:
 
     workspace: "Workspace"
     sources: "Sequence[Checkpoint]"
-    method: str | None
-    restarts: int
+    alignment: "Alignment"
     places: Mapping[Path, Sequence[Path]]
 
     def check(self, job: Job, *, force: bool) -> None:
@@ -94,7 +94,7 @@ class Keeper:
             facts = wanted.metadata(
                 metrics=metadata.metrics,
                 statistics=metadata.statistics,
-                aligned_to=self._alignment(found, aligned, job),
+                aligned_to=self._record(found, aligned, job),
             )
             checkpoint.write(path, aligned, facts)
 
@@ -108,21 +108,15 @@ class Keeper:
                 {**training_settings(source), "aligned_by": {"run": job.plan.run_id}},
                 seed=source.metadata.seed,
                 parents=[source],
-                spec=self.workspace.spec.record() if self.method else None,
+                spec=self.workspace.spec.record() if self.alignment.active else None,
             )
 
-    def _alignment(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
+    def _record(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
         """What a permuted source says of the star that it was aligned to."""
         from starcli.alignment.objective import inner_product
-        from starcli.checkpoints.checkpoint import AlignedTo
         from starcli.checkpoints.hashes import weights_sha256
 
-        if self.method is None:
+        if not self.alignment.active:
             return None
-        return AlignedTo(
-            reference=weights_sha256(found.tensors),
-            method=self.method,
-            restarts=self.restarts,
-            seed=job.plan.seed or 0,
-            objective=inner_product(self.workspace.spec.resolved, found.tensors, aligned),
-        )
+        objective = inner_product(self.workspace.spec.resolved, found.tensors, aligned)
+        return replace(self.alignment, seed=job.plan.seed or 0).record(weights_sha256(found.tensors), objective)

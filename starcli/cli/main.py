@@ -19,7 +19,7 @@ from starcli.cli.commands.permute import permute_command
 from starcli.cli.commands.spec import spec_app
 from starcli.cli.commands.star import star_command
 from starcli.cli.commands.train import train_command
-from starcli.cli.framework.command import help_asked, register
+from starcli.cli.framework.command import register, show_help_if_asked
 from starcli.cli.framework.errors import guard
 from starcli.cli.framework.help import page
 from starcli.cli.options import TracebackOpt
@@ -33,7 +33,7 @@ class Program(TyperGroup):
         """The program's own words; a bare `starcli` shows the help."""
         if not args:
             return super().parse_args(ctx, args)
-        help_asked(self, ctx, args[:1])
+        show_help_if_asked(self, ctx, args[:1])
         return guard(lambda: super(Program, self).parse_args(ctx, args), last=False)
 
     def invoke(self, ctx: Any) -> Any:
@@ -127,7 +127,7 @@ def main() -> None:
         app(prog_name="starcli")
     except SystemExit as ended:
         if not isinstance(ended.code, str):
-            distributed.end(int(ended.code or 0))
+            distributed.end_process(int(ended.code or 0))
         raise
 
 

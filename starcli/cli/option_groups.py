@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,10 +16,10 @@ from starcli.cli.framework.results import Results
 from starcli.cli.options import a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
 from starcli.runtime import distributed
+from starcli.workspace.choices import Choices
 
 if TYPE_CHECKING:
-    from starcli.training.recipe import Recipe
-    from starcli.workspace.choices import Choices
+    from starcli.recipes.recipe import Recipe
 
 NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
 """Headings of the help page for options that come in bundles."""
@@ -60,9 +60,9 @@ class Common:
 
 
 @bundle
-@dataclasses.dataclass
-class Setup:
-    """What network on what data, and where it runs; left out, the checkpoints say it."""
+@dataclasses.dataclass(frozen=True)
+class Setup(Choices):
+    """The choices of a command, declared as its options; what is left out, the checkpoints say."""
 
     arch: Annotated[
         str | None,
@@ -74,10 +74,11 @@ class Setup:
             autocompletion=names_of(registry.ARCHITECTURES, "torchvision:", "timm:"),
         ),
     ] = None
-    arch_arg: Annotated[
+    # words at first, a mapping once they are read
+    arch_args: Annotated[
         list[str] | None,
         typer.Option("--arch-arg", metavar="K=V...", help="Its arguments, such as width=16.", rich_help_panel=NETWORK),
-    ] = None
+    ] = None  # type: ignore[assignment]
     spec: Annotated[
         Path | None,
         typer.Option(
@@ -157,25 +158,24 @@ class Setup:
         ),
     ] = None
 
-    def choices(self, recipe: "Recipe | None" = None) -> "Choices":
-        """These flags, with what a recipe says of a new network and its data behind them."""
-        from starcli.workspace.choices import Choices
+    def __post_init__(self) -> None:
+        if not isinstance(self.arch_args, Mapping):
+            object.__setattr__(self, "arch_args", pairs(self.arch_args or []))
 
-        arguments = pairs(self.arch_arg or [])
-        arch, data, val_fraction = self.arch, self.data, self.val_fraction
-        if recipe is not None:
-            if recipe.arch is not None and arch in (None, recipe.arch):
-                arch, arguments = recipe.arch, {**recipe.arch_args, **arguments}
-            data = data or recipe.data or "digits"
-            val_fraction = recipe.val_fraction if val_fraction is None else val_fraction
-        return Choices(
-            arch, arguments, self.spec, self.unproved, data, self.data_dir, self.download, self.limit, val_fraction,
-            self.split_seed, self.device, self.precision, self.threads,
-        )  # fmt: skip
+    def behind(self, recipe: "Recipe") -> "Setup":
+        """These choices, and where they say nothing, what a recipe says of a new network and its data."""
+        arch, arguments = self.arch, dict(cast(Mapping[str, Any], self.arch_args))
+        if recipe.arch is not None and arch in (None, recipe.arch):
+            arch, arguments = recipe.arch, {**recipe.arch_args, **arguments}
+        val_fraction = recipe.val_fraction if self.val_fraction is None else self.val_fraction
+        data = self.data or recipe.data or "digits"
+        return dataclasses.replace(
+            self, arch=arch, arch_args=cast(Any, arguments), data=data, val_fraction=val_fraction
+        )
 
 
 @bundle
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class NetworkSetup(Setup):
     """The same for what never looks at data: an example input takes their place."""
 
@@ -199,10 +199,6 @@ class NetworkSetup(Setup):
             callback=one_of("type", "float32", "int64"),
         ),
     ] = None
-
-    def choices(self, recipe: "Recipe | None" = None) -> "Choices":
-        """These flags."""
-        return dataclasses.replace(super().choices(recipe), input=self.input, input_dtype=self.input_dtype)
 
 
 @bundle

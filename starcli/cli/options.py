@@ -1,6 +1,6 @@
 """Every option of every command, declared once.
 
-A command names an option by its annotation and states the default. Options that always go together are in bundles.py.
+A command names an option by its annotation and states the default. What always goes together is in option_groups.py.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,6 @@
 """From words to checkpoints: what is wrong with them is said before any work begins."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from starcli.errors import StarcliError, few
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
+    from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
     from starcli.cli.framework.progress_bars import Bars
     from starcli.runtime.progress import Progress
@@ -100,37 +100,14 @@ def check_roles(
         watch.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 
-def note_what_moves(workspace: "Workspace", method: str | None, watch: "Bars") -> None:
+def note_what_moves(workspace: "Workspace", alignment: "Alignment", watch: "Bars") -> None:
     """A note where models are to be aligned that have no units to be permuted."""
-    if method not in (None, "none") and not workspace.spec.movable:
+    if alignment.active and not workspace.spec.movable:
         watch.note("alignment moves nothing: the spec has no group of units (starcli spec explain says why)")
 
 
-def aligned_to_first(
-    workspace: "Workspace",
-    models: "Sequence[Checkpoint]",
-    method: str | None,
-    *,
-    restarts: int,
-    seed: int,
-    watch: "Bars",
-) -> "tuple[Callable[[], list[Checkpoint]], str]":
-    """The models as they are to be combined, found when asked for, and what alignment they rest on.
-
-    With a method, all but the first are aligned to it; without, the files are taken as they are, and a note says so
-    where they were never aligned.
-    """
-    from starcli.alignment.align import aligner, described
-
-    note_what_moves(workspace, method, watch)
+def note_unaligned(alignment: "Alignment", models: "Sequence[Checkpoint]", watch: "Progress") -> None:
+    """A note where some model was never aligned to the first, for lines that do not say that this is meant."""
     first, *others = models
-    words = sorted({described(method, restarts, first, other) for other in others})
-    if "none" in words and method is None:
-        watch.note(f"{others[0].name} was never aligned to {first.name}: {TWO_WAYS}")
-
-    @cache
-    def present() -> "list[Checkpoint]":
-        align = aligner(workspace.spec, method, restarts=restarts, seed=seed) if method not in (None, "none") else None
-        return [first, *(other if align is None else align(first, other) for other in others)]
-
-    return present, ", ".join(words) or "none"
+    if never := [other.name for other in others if alignment.label(first, other) == "none"]:
+        watch.note(f"{never[0]} was never aligned to {first.name}: {TWO_WAYS}")

@@ -1,10 +1,10 @@
 """What `star` and `fuse` share: the same search, with and without the model's own loss."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.cli.aligned_sources import Keeper, kept_places
 from starcli.cli.framework.command import bundle
@@ -36,9 +36,11 @@ from starcli.errors import StarcliError
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
+    from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.recipes.recipe import Recipe
+    from starcli.star.settings import StarSettings
     from starcli.star.starlight import Star
-    from starcli.training.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
 
@@ -89,10 +91,26 @@ class SearchOptions:
             return paths, None
         return paths, kept_places(self.aligned_sources, paths, self.sources, self.inputs)
 
-    @property
-    def method(self) -> str | None:
-        """The alignment method, None for `--align none`."""
-        return None if self.align == "none" else self.align
+    @cached_property
+    def alignment(self) -> "Alignment":
+        """How the sources are aligned to the star."""
+        from starcli.alignment.align import Alignment
+
+        return Alignment(self.align, self.restarts)
+
+    def settings(self, mu: float, normalised: bool) -> "StarSettings":
+        """The settings of the search."""
+        from starcli.star.settings import StarSettings
+
+        return StarSettings(
+            mu=mu,
+            normalised=normalised,
+            sampling=self.sampling,
+            alignment=self.alignment,
+            realign_every=epochs_between(self.realign_every),
+            draws_per_step=self.draws_per_step,
+            eval_every=self.eval_every,
+        )
 
 
 @dataclass(frozen=True)
@@ -115,18 +133,15 @@ class FoundStar:
             **{split: metrics.get(split) for split in ("train", "validation", "test")},
         }
 
-    def compared(self, workspace: "Workspace", search: SearchOptions, watch: Bars) -> "Iterator[dict[str, Any]]":
-        """The fused model beside its sources: rows of DESIGN section 4, `fuse`."""
-        from starcli.alignment.align import align_all
+    def compared(self, workspace: "Workspace", alignment: "Alignment", watch: Bars) -> "Iterator[dict[str, Any]]":
+        """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
         from starcli.star.fusion_report import fusion_rows
 
-        aligned = [source.tensors for source in self.sources]
-        if search.method is not None:
-            how = {"method": search.method, "restarts": search.restarts, "seed": self.job.finished.seed}
-            found = align_all(workspace.spec, self.model, self.sources, progress=watch, **how)  # type: ignore[arg-type]
-            aligned = [each.tensors for each in found]
+        seed = self.job.finished.seed
+        how = replace(alignment, seed=seed or 0)
+        aligned = how.tensors_of_all(workspace.spec, self.model, self.sources, progress=watch)
         for row in fusion_rows(workspace, self.model, self.sources, aligned, progress=watch):
-            yield {**row, "output": str(self.job.path), "seed": self.job.finished.seed}
+            yield {**row, "output": str(self.job.path), "seed": seed}
 
 
 @dataclass
@@ -160,7 +175,7 @@ class StarSearch:
                     if keeper is not None and not keeper.complete(job):
                         place = self.search.aligned_sources
                         self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
-            yield FoundStar(job, model, self.sources, self.alignment)
+            yield FoundStar(job, model, self.sources, self.search.alignment.title)
 
     @cached_property
     def groups(self) -> "list[list[Checkpoint]]":
@@ -178,12 +193,12 @@ class StarSearch:
         """What all models share."""
         from starcli.workspace.workspace import workspace_of
 
-        return workspace_of([model for group in self.groups for model in group], self.setup.choices())
+        return workspace_of([model for group in self.groups for model in group], self.setup)
 
     @cached_property
     def recipe(self) -> "Recipe":
         """The sources' own recipe unless one is named; flags win."""
-        from starcli.training.recipe import DEFAULT, load_recipe
+        from starcli.recipes.recipe import DEFAULT, load_recipe
         from starcli.workspace.plan import inherited_recipe
 
         base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)
@@ -192,80 +207,46 @@ class StarSearch:
             base = load_recipe(DEFAULT)
         return self.training.over(base)
 
-    @property
-    def alignment(self) -> str:
-        """How a result says what alignment it rests on."""
-        method, restarts = self.search.method, self.search.restarts
-        return "none" if method is None else f"{method}, {restarts} restart{'s' if restarts != 1 else ''}"
+    @cached_property
+    def settings(self) -> "StarSettings":
+        """The settings of all searches."""
+        return self.search.settings(self.mu, self.normalised)
 
-    def _jobs(self, kind: str, paths: Sequence[Path]) -> list[Job]:
-        from starcli.workspace.plan import plan_of
+    def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+        from starcli.library.plans import star_plan
 
-        search = self.search
-        settings = {**self.recipe.settings(), kind: self._settings()}
-        spec = self.workspace.spec.record() if search.method else None
-        note_what_moves(self.workspace, search.method, self.watch)
-        parents = [*self.sources, *self.groups[2]]
+        note_what_moves(self.workspace, self.search.alignment, self.watch)
+        sources, held_out, initial = self.groups
+        facts: dict[str, Any] = {"init": initial[0] if initial else None, "held_out": held_out}
         plans = [
-            plan_of(self.workspace, kind, settings, seed=number, parents=parents, spec=spec)  # type: ignore[arg-type]
-            for number in search.numbers
+            star_plan(self.workspace, kind, sources, self.recipe, number, self.settings, **facts)
+            for number in self.search.numbers
         ]
-        return [Job(p, wanted, self.watch, force=search.force) for p, wanted in zip(paths, plans, strict=True)]
+        return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
 
     def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:
         """What keeps the permuted sources, where that is asked for; what lies in its way is an error now."""
         if places is None:
             return None
         own = {job.path: each for job, each in zip(jobs, places, strict=True)}
-        keeper = Keeper(self.workspace, self.sources, self.search.method, self.search.restarts, own)
+        keeper = Keeper(self.workspace, self.sources, self.search.alignment, own)
         for job in jobs:
             keeper.check(job, force=self.search.force)
         return keeper
-
-    @property
-    def draws_per_step(self) -> int:
-        """As asked, else one for each rank: a star of two ranks is one that a process with two draws finds."""
-        from starcli.training.batch_pieces import pieces_per_step
-
-        return pieces_per_step(self.search.draws_per_step, self.recipe.batch_size)
-
-    def _settings(self) -> dict[str, Any]:
-        search = self.search
-        return {
-            "sampling": search.sampling,
-            "realign_every": epochs_between(search.realign_every),
-            "method": search.method,
-            "restarts": search.restarts,
-            "draws_per_step": self.draws_per_step,
-            "init": self.groups[2][0].sha256 if search.init else None,
-            "mu": self.mu,
-            "normalised": self.normalised,
-            # measuring changes nothing but the log, which is part of what a run leaves
-            "held_out": [model.sha256 for model in self.groups[1]],
-            "eval_every": search.eval_every,
-        }
 
     def _search(self, job: Job) -> "Star":
         from starcli.star.source_bank import Source
         from starcli.star.starlight import starlight
 
-        search = self.search
         return starlight(
             self.workspace,
             [Source.of(model) for model in self.sources],
             self.recipe,
             job.plan.seed or 0,
-            mu=self.mu,
-            normalised=self.normalised,
-            sampling=search.sampling,
-            realign_every=epochs_between(search.realign_every),
-            method=search.method,
-            restarts=search.restarts,
-            draws_per_step=self.draws_per_step,
-            init=self.groups[2][0].tensors if search.init else None,
+            self.settings,
+            init=self.groups[2][0].tensors if self.search.init else None,
             held_out=[Source.of(model) for model in self.groups[1]],
-            eval_every=search.eval_every,
             state=job.state,
-            checkpoint_every=search.checkpoint_every,
+            checkpoint_every=self.search.checkpoint_every,
             progress=self.watch,
         )

@@ -1,0 +1,1 @@
+"""Data sets by name: loading, splitting, batches, augmentation."""

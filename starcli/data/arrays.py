@@ -1,4 +1,4 @@
-"""Images and labels from one `.npz` or `.safetensors` file.
+"""Data sets from one `.npz` or `.safetensors` file of images and labels.
 
 Keys: `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`, `x_test`, `y_test`); or one
 pair, `images` and `labels` (or `x` and `y`), of which a fixed fifth is held out for testing (`held_out_fifth`). Other
@@ -25,17 +25,17 @@ from starcli.data.partition import held_out_fifth
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 
-# The first layout whose keys are all there is taken: training and test pairs, or one pair.
 LAYOUTS = (
     ("train_images", "train_labels", "test_images", "test_labels"),
     ("x_train", "y_train", "x_test", "y_test"),
     ("images", "labels"),
     ("x", "y"),
 )
+"""Names of the arrays; the first layout whose keys are all there is taken: training and test pairs, or one pair."""
 
 
 def load_arrays(request: Request) -> Loaded:
-    """Read the file that the name gives; its suffix tells the format."""
+    """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
     readers: Mapping[str, Callable[[Path], Mapping[str, Array]]] = {
         ".npz": read_npz,
@@ -49,7 +49,7 @@ def load_arrays(request: Request) -> Loaded:
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """The arrays of the layout that an .npz file has; pickled objects, lying headers and bombs are StarcliErrors."""
+    """Arrays of a .npz file. Raises StarcliError for pickled objects, headers that lie and decompression bombs."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -69,7 +69,7 @@ def read_npz(path: Path) -> dict[str, Array]:
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """The arrays of the layout that a .safetensors file has, copied into memory; floats of any width as float32."""
+    """Arrays of a .safetensors file, copied into memory; floats of any width as float32."""
     header, tensors = read_tensors(path)
     # The tensors are mapped: a copy cannot be pulled away from under a run of hours.
     return {
@@ -79,6 +79,7 @@ def read_safetensors(path: Path) -> dict[str, Array]:
 
 
 def _layout(found: Collection[str], path: Path) -> tuple[str, ...]:
+    """First of LAYOUTS whose keys are all in the file."""
     for keys in LAYOUTS:
         if all(key in found for key in keys):
             return keys
@@ -92,7 +93,7 @@ def _layout(found: Collection[str], path: Path) -> tuple[str, ...]:
 
 
 def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:
-    """The array in a .npy stream of `size` bytes; its header is believed only as far as the size bears it out."""
+    """Array in a .npy stream of `size` bytes; its header is believed only as far as the size bears it out."""
     version = npy.read_magic(stream)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     if version not in readers:
@@ -114,7 +115,7 @@ def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:
 
 
 def _parts(found: Mapping[str, Array], path: Path) -> tuple[Part, Part]:
-    """Training and test part of the arrays of one layout."""
+    """Training and test part from the arrays of one layout."""
     keys = list(found)
     train = Part(_images(found[keys[0]], path, keys[0]), _labels(found[keys[1]], path, keys[1]), f"{path}: {keys[0]}")
     if len(keys) == 4:
@@ -154,6 +155,7 @@ def _images(array: Array, path: Path, key: str) -> Array:
 
 
 def _labels(array: Array, path: Path, key: str) -> NDArray[np.int64]:
+    """Labels (N,) as int64."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -1,4 +1,4 @@
-"""Random crops and flips of whole batches on the device, each image with its own draw.
+"""Random crops and flips of whole batches on the device, drawn for each image.
 
 The draws come from a CPU generator, so that a seed gives the same crops on every device; the work is a gather of rows,
 without Python per image. Images are raw (before normalisation), so that the padding is black, as in torchvision.
@@ -19,12 +19,14 @@ AUGMENTATIONS: Mapping[str, str] = {
     "flip": "mirror left to right with probability one half",
     "crop": "random window of the network's size from images stored larger (folder:DIR), instead of the middle",
 }
+"""`--augmentation`: names and what they do."""
 
 PADDING = 4
+"""Pixels of `pad-crop` on each side."""
 
 
 def check_augmentations(names: Sequence[str], stored: Sequence[int], size: Sequence[int]) -> None:
-    """Raise StarcliError unless every name is known and can act on images stored as `stored` and fed as `size`."""
+    """Raise StarcliError unless every name is known and can act on images of shape `stored`, seen as `size`."""
     for name in names:
         if name not in AUGMENTATIONS:
             raise unknown("augmentation", name, AUGMENTATIONS)
@@ -38,7 +40,7 @@ def check_augmentations(names: Sequence[str], stored: Sequence[int], size: Seque
 
 
 def augment(images: Tensor, names: Sequence[str], *, size: tuple[int, int], generator: Generator) -> Tensor:
-    """Apply `names` in their order to (B, C, H, W) raw images of any dtype; the result is (B, C, *size).
+    """Apply the augmentations `names`, in their order, to (B, C, H, W) raw images of any dtype: (B, C, *size).
 
     Images larger than `size` are cut first: a random window where "crop" is among `names`, else the middle one.
     """
@@ -51,20 +53,20 @@ def augment(images: Tensor, names: Sequence[str], *, size: tuple[int, int], gene
 
 
 def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """The middle (B, C, *size) window of (B, C, H, W) images, as a view."""
+    """Middle (B, C, *size) window of (B, C, H, W) images, as a view."""
     height, width = size
     top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
     return images[:, :, top : top + height, left : left + width]
 
 
 def random_crop(images: Tensor, size: tuple[int, int], generator: Generator) -> Tensor:
-    """A window of `size` from each of (B, C, H, W) images, its corner uniform over all that fit."""
+    """Random window of `size` from each of (B, C, H, W) images, its corner uniform over all that fit."""
     import torch
 
     count = len(images)
     top = torch.randint(images.shape[2] - size[0] + 1, (count,), generator=generator)
     left = torch.randint(images.shape[3] - size[1] + 1, (count,), generator=generator)
-    return windows(images, top, left, size)
+    return cut_windows(images, top, left, size)
 
 
 def pad_crop(images: Tensor, generator: Generator) -> Tensor:
@@ -84,11 +86,11 @@ def flip(images: Tensor, generator: Generator) -> Tensor:
     return torch.cat([images, images.flip(3)]).index_select(0, chosen.to(images.device))
 
 
-def windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut images[i, :, top[i] : top[i] + height, left[i] : left[i] + width] out of every image at once.
+def cut_windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut images[i, :, top[i] : top[i] + height, left[i] : left[i] + width] out of every image i at once.
 
-    Each row of a window is one run of memory: a gather of rows from an overlapping view of the flat batch, which
-    copies whole rows (5 times faster than indexing by corner, 25 times than indexing by pixel; measured on a CPU).
+    Each row of a window is one run of memory: a gather of rows from an overlapping view of the flat batch, which copies
+    whole rows (5 times faster than indexing by corner, 25 times than indexing by pixel; measured on a CPU).
     """
     import torch
 

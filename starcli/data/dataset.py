@@ -1,4 +1,4 @@
-"""`open_data`: from a typed name to training, validation and test split."""
+"""Data sets by name, divided into training, validation and test split."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from starcli.registry import DATASETS, resolve
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set, ready to be read, with all that a checkpoint keeps about it.
+    """Data set, ready to be read, with everything that a checkpoint records about it.
 
-    `name` is the kind as typed, without any path. `mean` and `std` refer to inputs scaled to [0, 1] (raw for float
-    inputs). `fingerprint` is a sha256 over the whole data, whatever limit and split. `augmentation` is this data
-    set's usual one for training. `input_shape` is (C, H, W), or (D,) for vectors. `notes` are for who trains or
-    measures on it.
+    name: the kind as typed, without any path.
+    input_shape: (C, H, W), or (D,) for vectors.
+    mean, std: of inputs scaled to [0, 1] (raw for float inputs).
+    fingerprint: SHA-256 over the whole data, whatever limit and split.
+    augmentation: this data set's usual one for training.
+    notes: what users should know about it.
     """
 
     name: str
@@ -43,7 +45,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Dataset:
-        """The same data with another mean and standard deviation taken out, as for a model that was trained so."""
+        """The same data, normalised by another mean and standard deviation: those of the model that is to read it."""
         return replace(
             self,
             mean=tuple(mean),
@@ -66,9 +68,19 @@ def open_data(
 ) -> Dataset:
     """Open the data set `name` as typed: "digits", "cifar10", "idx:DIR", "folder:DIR", "x.npz", "gaussians:train=100".
 
-    `limit` keeps that many training images, the first of each class in turn (`balanced_prefix`); the validation part
-    (`split_indices`) is then taken from these. `data_dir` and `download` concern the public data sets, `image_size`
-    folders. Raises StarcliError for everything that may be wrong with a name, a file or its contents.
+    limit: number of training images that are kept, evenly over the classes (`balanced_prefix`); the validation part
+        (`split_indices`) is then taken from these.
+    data_dir, download: where the public data sets are, and whether to fetch them.
+    image_size: side of the images of a folder.
+
+    Raises StarcliError for everything that may be wrong with a name, a file or its contents.
+
+    >>> data = open_data("digits", val_fraction=0.1)
+    >>> data.input_shape, len(data.train), len(data.validation), len(data.test)
+    ((1, 8, 8), 1293, 144, 360)
+    >>> inputs, labels = next(iter(data.train.batches(32)))
+    >>> inputs.shape, labels.shape
+    (torch.Size([32, 1, 8, 8]), torch.Size([32]))
     """
     kind, rest = parse_name(name)
     if image_size is not None and kind != "folder":
@@ -97,6 +109,7 @@ def open_data(
 
 
 def _divide(train: Split, limit: int | None, val_fraction: float, split_seed: int) -> tuple[Split, Split | None]:
+    """Training and validation part of the images within `limit`."""
     kept = balanced_prefix(train.labels.numpy(), limit)
     inner, outer = split_indices(len(kept), val_fraction, split_seed)
     if len(inner) == len(train):

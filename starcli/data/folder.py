@@ -1,4 +1,4 @@
-"""`folder:DIR`: train/ and val/ (or test/) with one folder of images a class, the layout of ImageNet and ImageFolder.
+"""Data set `folder:DIR`: train/ and val/ (or test/) with one folder of images a class, like torchvision's ImageFolder.
 
 Images of any shape are resized to squares as in the paper (appendix B.1: 256 x 256 for an input of 224 x 224), decoded
 by workers as RGB, held in memory where all of them fit (`StreamedSplit.RESIDENT_BYTES`), and normalised by ImageNet's
@@ -21,20 +21,24 @@ from starcli.data.streaming import FORMATS, SUFFIXES, StreamedSplit
 from starcli.errors import StarcliError, few
 
 DEFAULT_SIZE = 224
+"""Side of the network's input where no size is asked for and the images are not smaller."""
 
-# Up to here images are stored at the network's size and shifted by padding, as is usual for CIFAR; larger ones are
-# stored 8/7 as large and cropped, as is usual for ImageNet.
 SMALL_SIZE = 64
+"""Largest side at which images are stored at the network's size and shifted by padding, as is usual for CIFAR.
+
+Larger ones are stored 8/7 as large and cropped, as is usual for ImageNet.
+"""
 
 Listing = list[tuple[str, int, int]]
+"""(Name below the split's directory, size in bytes, label) of each image."""
 
 
 def load_folder(request: Request) -> Loaded:
-    """List the folder; decode nothing yet but the first image's header, where no size is asked for.
+    """List the folder; no image is decoded yet but the header of the first one, where no size is asked for.
 
-    Without an image size it is 224, or the smaller side of the first training image where that is less. The
-    fingerprint is a sha256 over the relative name, size in bytes and label of each file, not over their contents:
-    reading all of ImageNet would take many minutes.
+    Without an image size it is 224, or the smaller side of the first training image where that is less. The fingerprint
+    is a SHA-256 over the relative name, size in bytes and label of each file, not over their contents: reading all of
+    ImageNet would take many minutes.
     """
     root = Path(request.rest)
     train_dir, test_dir = _split_dirs(root)
@@ -87,6 +91,7 @@ def load_folder(request: Request) -> Loaded:
 
 
 def _split_dirs(root: Path) -> tuple[Path, Path]:
+    """Directories of the training and the test images."""
     if not root.is_dir():
         raise StarcliError(f"{root}: no such directory")
     tests = [root / name for name in ("val", "test") if (root / name).is_dir()]
@@ -110,7 +115,7 @@ def _class_names(directory: Path) -> list[str]:
 
 
 def _listing(directory: Path, classes: list[str]) -> Listing:
-    """(name below `directory`, bytes, label) of every image, by class and name."""
+    """(Name below `directory`, size in bytes, label) of every image, by class and name."""
     listing: Listing = []
     for label, name in enumerate(classes):
         if not (directory / name).is_dir():
@@ -128,6 +133,7 @@ def _listing(directory: Path, classes: list[str]) -> Listing:
 
 
 def _fingerprint(classes: list[str], train: Listing, test: Listing) -> str:
+    """SHA-256 over both listings."""
     digest = hashlib.sha256()
     for role, listing in (("train", train), ("test", test)):
         digest.update(f"{role} {len(classes)} classes, {len(listing)} images\n".encode())
@@ -137,7 +143,7 @@ def _fingerprint(classes: list[str], train: Listing, test: Listing) -> str:
 
 
 def _untested(test_dir: Path, classes: list[str], test: Listing) -> list[str]:
-    """A note where no image of some classes is measured on."""
+    """Note about classes that have no test image."""
     absent = sorted(set(range(len(classes))) - {label for _, _, label in test})
     if not test or not absent:
         return []
@@ -146,7 +152,7 @@ def _untested(test_dir: Path, classes: list[str], test: Listing) -> list[str]:
 
 
 def _first_size(directory: Path, listing: Listing) -> tuple[int, int]:
-    """Width and height of the first image that can be read: broken ones are all reported when they are decoded."""
+    """Width and height of the first image that can be read; broken ones are all reported when they are decoded."""
     from PIL import Image
 
     for name, _, _ in listing:

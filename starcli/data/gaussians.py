@@ -1,4 +1,4 @@
-"""`gaussians`: two classes in the plane, x | y ~ N(mu_y, Sigma), as in the paper's appendix A.2.2.
+"""Data set `gaussians`: two classes in the plane, x | y ~ N(mu_y, Sigma), as in the paper's appendix A.2.2.
 
 The paper gives the family and no numbers. Here mu_0 = (-d/2, 0), mu_1 = (d/2, 0) and Sigma = [[1, r], [r, 1]], both
 classes equally frequent. No classifier errs less than Phi(-d / (2 sqrt(1 - r^2))): 0.124 with the defaults.
@@ -18,8 +18,13 @@ from starcli.errors import StarcliError, unknown
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """What may follow the name: `gaussians:distance=3,correlation=0,train=200,test=1000,seed=1`."""
+class GaussianParameters:
+    """Parameters after the name: `gaussians:distance=3,correlation=0,train=200,test=1000,seed=1`.
+
+    distance, correlation: d and r above.
+    train, test: number of points.
+    seed: of the draws.
+    """
 
     distance: float = 2.0
     correlation: float = 0.5
@@ -28,7 +33,7 @@ class Parameters:
     seed: int = 0
 
     def __str__(self) -> str:
-        """The name that stands for these parameters; what is as usual is left out."""
+        """Name of the data set with these parameters; defaults are left out."""
         said = [f"{f.name}={getattr(self, f.name):g}" for f in fields(self) if getattr(self, f.name) != f.default]
         return "gaussians" + (":" + ",".join(said) if said else "")
 
@@ -42,8 +47,12 @@ _RANGES: dict[str, tuple[type[float], float, float]] = {
 }
 
 
-def parse_parameters(text: str) -> Parameters:
-    """Read `key=value,...`; an unknown key, one said twice or a value out of range is an error."""
+def parse_parameters(text: str) -> GaussianParameters:
+    """Parse `key=value,...`. Raises StarcliError for an unknown key, one given twice and a value out of range.
+
+    >>> parse_parameters("distance=3,train=200")
+    GaussianParameters(distance=3.0, correlation=0.5, train=200, test=1000, seed=0)
+    """
     values: dict[str, float] = {}
     for item in filter(None, text.split(",")):
         key, _, value = item.partition("=")
@@ -59,11 +68,11 @@ def parse_parameters(text: str) -> Parameters:
         if not low <= number <= high:
             raise StarcliError(f"gaussians: {key} is {value!r}, expected {kind.__name__} from {low} to {high}")
         values[key] = number
-    return Parameters(**values)  # type: ignore[arg-type]
+    return GaussianParameters(**values)  # type: ignore[arg-type]
 
 
 def load_gaussians(request: Request) -> Loaded:
-    """float32 points (2,), left as they are (mean 0, deviation 1); the same seed gives the same points everywhere."""
+    """Draw float32 points (2,), left as they are (mean 0, deviation 1); a seed gives the same points everywhere."""
     parameters = parse_parameters(request.rest)
     # The legacy generator's stream is frozen for good (NEP 19).
     draws = np.random.RandomState(parameters.seed)
@@ -78,8 +87,9 @@ def load_gaussians(request: Request) -> Loaded:
 
 
 def _draw(
-    parameters: Parameters, count: int, draws: np.random.RandomState
+    parameters: GaussianParameters, count: int, draws: np.random.RandomState
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Draw `count` points and their labels."""
     labels = np.arange(count) % 2
     first, second = draws.standard_normal((2, count))
     r = parameters.correlation

@@ -1,8 +1,8 @@
-"""`idx:DIR`: image and label files in MNIST's format, gzipped or not, read strictly.
+"""Data set `idx:DIR`: image and label files in MNIST's format, gzipped or not, read strictly.
 
 The format: two zero bytes, a byte for the kind of numbers (8: unsigned bytes), a byte for the number of dimensions,
-each dimension as a big-endian 32-bit integer, then the numbers, last dimension fastest
-(Y. LeCun, "The MNIST database").
+each dimension as a big-endian 32-bit integer, then the numbers, last dimension fastest (Y. LeCun, "The MNIST
+database").
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BYTES = 8
 
 
 def load_idx(request: Request) -> Loaded:
-    """The files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-…, t10k-labels-…, with .gz or without."""
+    """Load train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-…, t10k-labels-…, with .gz or without."""
     directory = Path(request.rest)
     missing = missing_files(directory)
     if missing:
@@ -34,7 +34,7 @@ def load_idx(request: Request) -> Loaded:
 
 
 def missing_files(directory: Path) -> list[str]:
-    """The names of the four files that `directory` does not have in any of their spellings."""
+    """Names of the four files that `directory` lacks in all their spellings."""
     return [name for name in _names() if _find(directory, name) is None]
 
 
@@ -49,7 +49,7 @@ def read_parts(directory: Path) -> tuple[Part, Part]:
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """The array of unsigned bytes in one idx file that must have so many dimensions.
+    """Array of unsigned bytes in an idx file of so many dimensions.
 
     Raises StarcliError where the header is another one, a dimension is 0, the file has more or fewer bytes than the
     header says, or a gzipped one claims to unfold to far more than it holds.
@@ -68,6 +68,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _read(stream: BinaryIO, path: Path, dimensions: int, stored: int, *, packed: bool) -> NDArray[np.uint8]:
+    """Read and check header and numbers; `stored` is the size of the file."""
     length = 4 + 4 * dimensions
     header = stream.read(length)
     magic = bytes((0, 0, _BYTES, dimensions))
@@ -96,15 +97,17 @@ def _read(stream: BinaryIO, path: Path, dimensions: int, stored: int, *, packed:
 
 
 def _wrong_length(path: Path, shape: tuple[int, ...], payload: int, found: str) -> StarcliError:
+    """Error for a file of another length than its header says."""
     return StarcliError(f"{path}: {found} bytes after the header, expected {payload:,} for the sizes {shape}")
 
 
 def _names() -> list[str]:
+    """Names of the four files, training images and labels first."""
     return [f"{part}-{what}-idx{n}-ubyte" for part in ("train", "t10k") for what, n in (("images", 3), ("labels", 1))]
 
 
 def _find(directory: Path, name: str) -> Path | None:
-    """The file of that name, with .idx for -idx as some mirrors have it, plain or gzipped; None if there is none."""
+    """Path of a file, with .idx for -idx as some mirrors have it, plain or gzipped; None if there is none."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
             path = directory / (spelling + suffix)

@@ -1,4 +1,4 @@
-"""What the loaders share: the request they get, what they hand back, statistics, fingerprints, guards."""
+"""What all loaders share: their argument and result, normalisation, fingerprints, guards against bombs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from starcli.data.splits import MemorySplit, Normalisation, Split
 from starcli.errors import StarcliError
 
 Array = NDArray[np.generic]
+"""Array of any dtype."""
 
-# The paper normalises CIFAR by these (appendix B.1); published by torchvision with its ImageNet models.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of ImageNet, by which the paper normalises CIFAR (appendix B.1); published by torchvision with its models."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet, likewise."""
 
-# A packed file may unfold to this much, or to this many times its size; more is taken for a bomb.
 UNPACKED_BYTES = 128 << 20
+"""A packed file may unfold to this much, or to UNPACKED_RATIO times its size; more is taken for a bomb."""
 UNPACKED_RATIO = 16
 
-# Values looked at together: bounds what the statistics take beside the data.
 _CHUNK = 1 << 20
+"""Values that the statistics look at together: it bounds the memory that they take beside the data."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `open_data` was asked for: the rest of the name (path or parameters) and the options of some kinds."""
+    """Argument of a loader: the rest of the name (path or parameters), and the options of some kinds."""
 
     rest: str = ""
     data_dir: Path | None = None
@@ -42,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A data set before limit and validation split are applied."""
+    """Result of a loader: a data set before limit and validation split are applied."""
 
     name: str
     num_classes: int
@@ -53,7 +55,7 @@ class Loaded:
     test: Split
     augmentation: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a user should be told of the data, though it is no error."""
+    """What users should know about the data, though it is no error."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,11 @@ def assemble(
     num_classes: int | None = None,
     augmentation: tuple[str, ...] = (),
 ) -> Loaded:
-    """A data set from arrays in memory, checked; normalised by the training part's own statistics unless told how."""
+    """Check arrays in memory and make a data set of them.
+
+    Inputs are normalised by the training part's own mean and deviation of inputs / `span`, or by `normalisation`.
+    Raises StarcliError where the labels do not fit the images, or the two parts differ in shape or dtype.
+    """
     classes = check_labels([(p.where, p.labels, len(p.inputs)) for p in (train, test)], num_classes)
     shape = train.inputs.shape[1:]
     if test.inputs.shape[1:] != shape or test.inputs.dtype != train.inputs.dtype:
@@ -83,7 +89,7 @@ def assemble(
             "training and test inputs differ",
             [f"{p.where}: {p.inputs.dtype} of shape {p.inputs.shape[1:]}" for p in (train, test)],
         )
-    normalisation = normalisation or statistics(train.inputs, span)
+    normalisation = normalisation or measure_normalisation(train.inputs, span)
     splits = [
         MemorySplit(torch.from_numpy(part.inputs), torch.from_numpy(part.labels), normalisation)
         for part in (train, test)
@@ -100,11 +106,11 @@ def assemble(
     )
 
 
-def statistics(inputs: Array, span: float) -> Normalisation:
+def measure_normalisation(inputs: Array, span: float) -> Normalisation:
     """Mean and standard deviation of `inputs / span`: by channel for images, by feature for float vectors.
 
-    uint8 vectors are taken for flattened images: one mean and deviation for all, since single pixels may be constant.
-    A deviation of 0 becomes 1.
+    uint8 vectors are taken for flattened images: one mean and deviation for all, since single pixels may be constant. A
+    deviation of 0 becomes 1.
     """
     channels = inputs.shape[1] if inputs.ndim == 4 or inputs.dtype != np.uint8 else 1
     flat = inputs.reshape(len(inputs), channels, -1)
@@ -134,9 +140,9 @@ def _moments(values: Array) -> tuple[float, float]:
 
 
 def fingerprint(parts: Iterable[Part]) -> str:
-    """sha256 over the raw contents of training and test part: kind, shape and bytes of inputs and labels.
+    """SHA-256 over the raw contents of training and test part: kind, shape and bytes of inputs and labels.
 
-    Limit and validation split do not enter: a checkpoint keeps them beside it.
+    Limit and validation split do not enter: a checkpoint records them beside it.
     """
     digest = hashlib.sha256()
     for role, part in zip(("train", "test"), parts, strict=True):
@@ -148,7 +154,10 @@ def fingerprint(parts: Iterable[Part]) -> str:
 
 
 def check_unpacked(path: Path, unpacked: int, stored: int) -> None:
-    """Refuse a compressed file that says it unfolds to far more than it holds, before any memory is taken."""
+    """Raise StarcliError for a compressed file that claims to unfold to far more than it holds: a decompression bomb.
+
+    Called before any memory is taken.
+    """
     if unpacked > max(UNPACKED_BYTES, UNPACKED_RATIO * stored):
         raise StarcliError(
             f"{path}: {stored:,} bytes claim to hold {unpacked:,}, which is refused as a decompression bomb",

@@ -1,24 +1,33 @@
-"""Names of data sets as people type them: their kind, and what comes after it. Needs no torch."""
+"""Names of data sets as people type them: a kind, and what comes after it. Needs no torch."""
 
 from starcli.errors import StarcliError, unknown
 from starcli.registry import DATASETS
 
+IN_MEMORY = "in memory"
+"""What data, and networks, that have no name are called."""
+
 ARRAY_SUFFIXES = (".npz", ".safetensors")
+"""Suffixes by which a file name is one of a data set."""
 
 
 def needs_path(name: str) -> bool:
-    """Whether the data of this kind lives at a path that a checkpoint does not keep, so that `--data` is needed again.
+    """Whether data of this kind lie at a path that a checkpoint does not record, so that `--data` is needed again.
 
     `name` is what a user typed or the name in a checkpoint: "idx" and "idx:DIR" alike.
+
+    >>> needs_path("idx:mnist"), needs_path("digits")
+    (True, False)
     """
-    return name.partition(":")[0] in ("idx", "folder", "arrays") or name.endswith(ARRAY_SUFFIXES)
+    return name.partition(":")[0] in ("idx", "folder", "arrays", IN_MEMORY) or name.endswith(ARRAY_SUFFIXES)
 
 
 def parse_name(name: str) -> tuple[str, str]:
-    """Kind and the rest of a data set's name as typed: ("idx", "DIR"), ("arrays", "x.npz"), ("digits", "").
+    """Split a data set's name as typed into its kind and the rest: a path, parameters of `gaussians`, or nothing.
 
-    The rest is a path, for `gaussians` its parameters, for all others empty. An unknown kind, a missing path and a path
-    where none belongs are errors.
+    Raises StarcliError for an unknown kind, a missing path, and a path where none belongs.
+
+    >>> parse_name("idx:mnist"), parse_name("x.npz"), parse_name("digits")
+    (('idx', 'mnist'), ('arrays', 'x.npz'), ('digits', ''))
     """
     kind, colon, rest = name.partition(":")
     if kind not in DATASETS:

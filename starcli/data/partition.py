@@ -1,7 +1,7 @@
-"""Which images go where: validation, held-out fifths, limits. Pure functions of labels and seeds.
+"""Division of a data set: validation part, held-out fifth, limit. Pure functions of labels and seeds.
 
-The draws come from NumPy's legacy `RandomState`, whose streams are frozen for good (NEP 19): a checkpoint that names
-a split by its seed must mean the same images on every machine and under every later version.
+The draws come from NumPy's legacy `RandomState`, whose streams are frozen for good (NEP 19): a checkpoint that names a
+split by its seed must mean the same images on every machine and under every later version.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 from starcli.errors import StarcliError
 
 Positions = NDArray[np.int64]
+"""Positions of images in file order."""
 ClassLabels = NDArray[np.int64]
+"""Labels (N,)."""
 
 
 def split_indices(n: int, val_fraction: float, split_seed: int) -> tuple[Positions, Positions]:
     """Positions of the training and the validation part of `n` images, both rising, together all of them.
 
-    round(n * val_fraction) images, at least one where the fraction is above 0, are drawn without replacement.
-    Raises StarcliError for a fraction outside [0, 1), a seed outside [0, 2^32) and where nothing is left to train on.
+    round(n * val_fraction) images, at least one where the fraction is above 0, are drawn without replacement. Raises
+    StarcliError for a fraction outside [0, 1), a seed outside [0, 2^32) and where nothing is left to train on.
+
+    >>> split_indices(5, 0.4, 0)
+    (array([1, 3, 4]), array([0, 2]))
     """
     if not 0.0 <= val_fraction < 1.0:
         raise StarcliError(f"the validation fraction is {val_fraction}, expected at least 0 and below 1")
@@ -35,7 +40,7 @@ def split_indices(n: int, val_fraction: float, split_seed: int) -> tuple[Positio
 
 
 def held_out_fifth(labels: ClassLabels) -> tuple[Positions, Positions]:
-    """The fixed 80/20 division of data that come without a test set: training and test positions, both rising.
+    """Fixed 80/20 division of data that come without a test set: training and test positions, both rising.
 
     Shuffle with seed 0, sort stably by label, take each fifth: a class gives a fifth of its images, give or take one.
     """
@@ -50,6 +55,9 @@ def balanced_prefix(labels: ClassLabels, limit: int | None) -> Positions:
     """Positions of the first `limit` images, as even over the classes as may be, in file order; all for None.
 
     The first image of each class, then the second of each, and so on: files sorted by class give all classes too.
+
+    >>> balanced_prefix(np.array([0, 0, 0, 1, 1, 1]), 4)
+    array([0, 1, 3, 4])
     """
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
@@ -64,10 +72,10 @@ def balanced_prefix(labels: ClassLabels, limit: int | None) -> Positions:
 
 
 def check_labels(named: Sequence[tuple[str, ClassLabels, int]], num_classes: int | None = None) -> int:
-    """The number of classes, after checking the labels of (name, labels, number of images), training labels first.
+    """Number of classes, after checking the labels of (name, labels, number of images), training labels first.
 
-    Classes are 0 .. the largest training label, unless `num_classes` says how many there are. All faults are reported
-    at once: no images, counts that differ, labels below 0 or beyond the classes, fewer than two classes.
+    Classes are 0 .. the largest training label, unless `num_classes` says how many there are. One StarcliError reports
+    all faults: no images, counts that differ, labels below 0 or beyond the classes, fewer than two classes.
     """
     problems = []
     for where, labels, count in named:

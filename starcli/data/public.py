@@ -1,7 +1,7 @@
-"""The public data sets, read from where torchvision puts them; torchvision itself is imported only to download.
+"""Public data sets (MNIST, Fashion-MNIST, CIFAR), read from where torchvision puts them.
 
-Reading here instead of there saves the import (3 s), and nothing unknown is unpickled: CIFAR's files are pickles, and
-are only opened once their MD5 sum is that of the published file.
+torchvision itself is imported only to download: reading here saves the import (3 s), and nothing unknown is unpickled:
+CIFAR's files are pickles, and are only opened once their MD5 sum is that of the published file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from starcli.files.lock import lock
 from starcli.files.write import make_directory
 
 DEFAULT_DIR = Path("data")
+"""Directory of the public data sets where `--data-dir` is not given."""
 
-# MD5 sums of the published files, in the order in which they make up the training and the test part.
 CIFAR10_SUMS: Mapping[str, str] = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -34,14 +34,16 @@ CIFAR10_SUMS: Mapping[str, str] = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
+"""MD5 sums of the published files, in the order in which they make up the training and the test part."""
 CIFAR100_SUMS: Mapping[str, str] = {
     "train": "16019d7e3df5f24257cddd939b257f8d",
     "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
 }
+"""MD5 sums of the published files: training, test."""
 
 
 def load_mnist(request: Request) -> Loaded:
-    """MNIST: 60,000 and 10,000 grey images of 28 x 28, normalised by the training part's mean and deviation.
+    """Load MNIST: 60,000 and 10,000 grey images of 28 x 28, normalised by the training part's mean and deviation.
 
     The four files lie where torchvision puts them, in MNIST/raw, or in the directory itself.
     """
@@ -49,21 +51,22 @@ def load_mnist(request: Request) -> Loaded:
 
 
 def load_fashion_mnist(request: Request) -> Loaded:
-    """Fashion-MNIST, as MNIST."""
+    """Load Fashion-MNIST, as `load_mnist` does MNIST."""
     return _load_idx("fashion-mnist", "FashionMNIST", request)
 
 
 def load_cifar10(request: Request) -> Loaded:
-    """CIFAR-10: 50,000 and 10,000 colour images of 32 x 32, normalised by ImageNet's statistics (paper, B.1)."""
+    """Load CIFAR-10: 50,000 and 10,000 colour images of 32 x 32, normalised by ImageNet's statistics (paper, B.1)."""
     return _load_cifar("cifar10", "CIFAR10", "cifar-10-batches-py", CIFAR10_SUMS, "labels", 10, request)
 
 
 def load_cifar100(request: Request) -> Loaded:
-    """CIFAR-100 with its fine labels, as CIFAR-10."""
+    """Load CIFAR-100 with its fine labels, as `load_cifar10` does CIFAR-10."""
     return _load_cifar("cifar100", "CIFAR100", "cifar-100-python", CIFAR100_SUMS, "fine_labels", 100, request)
 
 
 def _load_idx(name: str, kind: str, request: Request) -> Loaded:
+    """Load the idx files of torchvision's data set `kind`, which are downloaded first if asked for."""
     root = request.data_dir or DEFAULT_DIR
     usual = root / kind / "raw"
     # the files of the two data sets have the same names: only a directory that is called so may hold them itself
@@ -78,6 +81,7 @@ def _load_idx(name: str, kind: str, request: Request) -> Loaded:
 def _load_cifar(
     name: str, kind: str, folder: str, sums: Mapping[str, str], labels_key: str, num_classes: int, request: Request
 ) -> Loaded:
+    """Load CIFAR's Python-version files, which are downloaded first if asked for."""
     root = request.data_dir or DEFAULT_DIR
     missing = [str(root / folder / file) for file in sums if not (root / folder / file).is_file()]
     if missing:
@@ -115,7 +119,7 @@ def _read_batch(path: Path, md5: str, labels_key: str) -> tuple[NDArray[np.uint8
 
 
 def _fetch(name: str, kind: str, root: Path, download: bool, missing: list[str]) -> None:
-    """Download into `root`, if asked to; else the error that says how to."""
+    """Download into `root` if asked to; else raise the StarcliError that says how to."""
     if not download:
         raise StarcliError(
             f"{name} is not in {root}: say --download to fetch it, or --data-dir for where it is",

@@ -1,4 +1,4 @@
-"""A part of a data set (train, validation, test) that lives in memory, and what every part can do."""
+"""Splits (train, validation, test): labelled inputs, read in normalised and augmented batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from torch import Generator, Tensor
 from starcli.data.augment import augment, check_augmentations
 
 Device = torch.device | str
+"""A device or its name."""
 
-# Below this size the normalised float32 inputs are kept, so that passes after the first cost a slice or a gather.
 READY_BYTES = 64 << 20
+"""Below this size the normalised float32 inputs are kept: passes after the first then cost a slice or a gather."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """inputs = (raw / span - mean) / std, one mean and std a channel (or feature), or one for all.
+    """Affine map inputs = (raw / span - mean) / std, one mean and std a channel (or feature), or one for all.
 
     `span` is what raw values are divided by first: 255 for uint8 images, 16 for the digits, 1 for floats.
     """
@@ -29,7 +30,7 @@ class Normalisation:
     std: tuple[float, ...]
 
     def constants(self, dimensions: int, device: Device) -> tuple[Tensor, Tensor]:
-        """Factor and summand of the one affine map that this is, shaped to broadcast over (B, C, ...) inputs."""
+        """Factor and summand of the map, shaped to broadcast over (B, C, ...) inputs of so many dimensions."""
         std, mean = torch.tensor(self.std, dtype=torch.float64), torch.tensor(self.mean, dtype=torch.float64)
         shape = (-1,) + (1,) * (dimensions - 2)
         factor, summand = 1 / (self.span * std), -mean / std
@@ -40,20 +41,21 @@ class Split(ABC):
     """Labelled inputs in a fixed order, read in batches."""
 
     @abstractmethod
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Number of examples."""
 
     @property
     @abstractmethod
     def labels(self) -> Tensor:
-        """int64 labels (N,) on the CPU, in file order."""
+        """Labels (N,), int64 on the CPU, in file order."""
 
     @abstractmethod
     def subset(self, positions: Tensor) -> Split:
-        """The part at int64 `positions`, in their order."""
+        """Part of the split at int64 `positions`, in their order."""
 
     @abstractmethod
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Split:
-        """The same inputs with another mean and standard deviation taken out."""
+        """The same inputs, normalised by another mean and standard deviation."""
 
     @abstractmethod
     def batches(
@@ -66,15 +68,17 @@ class Split(ABC):
         device: Device = "cpu",
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """float32 normalised inputs (B, ...) and int64 labels (B,) on `device`; the last batch may be smaller.
+        """Iterate over float32 normalised inputs (B, ...) and int64 labels (B,) on `device`; the last may be smaller.
 
-        `order` holds int64 positions (default: file order). `augmentation` names what `generator` (on the CPU) draws
-        for each image anew. The tensors must not be written to: they may be views of what the split keeps.
+        order: int64 positions (default: file order).
+        augmentation: names of augmentations, drawn anew for each image by `generator` (on the CPU).
+
+        The tensors must not be written to: they may be views of what the split keeps.
         """
 
 
 class MemorySplit(Split):
-    """Raw inputs (N, C, H, W) or (N, D), uint8 or float32, held in memory and, once used there, on the device."""
+    """Split of raw inputs (N, C, H, W) or (N, D), uint8 or float32, in memory and, once used there, on the device."""
 
     def __init__(
         self,
@@ -95,23 +99,27 @@ class MemorySplit(Split):
         self._ready: tuple[tuple[torch.device, bool], Tensor] | None = None
 
     def __len__(self) -> int:
+        """Number of examples."""
         return len(self._raw)
 
     @property
     def labels(self) -> Tensor:
+        """Labels (N,), int64 on the CPU."""
         return self._labels
 
     @property
     def raw(self) -> Tensor:
-        """The inputs as stored, (N, ...) uint8 or float32."""
+        """Inputs as stored, (N, ...) uint8 or float32."""
         return self._raw
 
     def subset(self, positions: Tensor) -> MemorySplit:
+        """See `Split.subset`."""
         return MemorySplit(
             self._raw[positions], self._labels[positions], self._normalisation, input_shape=self.input_shape
         )
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> MemorySplit:
+        """See `Split.normalised`."""
         normalisation = replace(self._normalisation, mean=tuple(mean), std=tuple(std))
         return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape)
 
@@ -125,7 +133,8 @@ class MemorySplit(Split):
         device: Device = "cpu",
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        check_request(batch_size, augmentation, generator, tuple(self._raw.shape[1:]), self.input_shape)
+        """See `Split.batches`."""
+        check_batch_request(batch_size, augmentation, generator, tuple(self._raw.shape[1:]), self.input_shape)
         channels_last = channels_last and self._raw.dim() == 4
         place = torch.device(device)
         raw, labels = self._on(place)
@@ -147,7 +156,7 @@ class MemorySplit(Split):
         """All normalised inputs, made once: (N, C, H, W), or (N, H, W, C) in memory for channels last."""
         key = (device, channels_last)
         if self._ready is None or self._ready[0] != key:
-            inputs = prepare(self._on(device)[0], self.input_shape, self._normalisation)
+            inputs = prepare_batch(self._on(device)[0], self.input_shape, self._normalisation)
             # Gathering rows of a permuted tensor would lose its layout, so the layout is made the shape.
             self._ready = (key, inputs.permute(0, 2, 3, 1).contiguous() if channels_last else inputs)
         return self._ready[1]
@@ -162,14 +171,16 @@ class MemorySplit(Split):
         generator: Generator | None,
         channels_last: bool,
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches that are augmented or normalised as they come."""
         for images, targets in _picked(raw, labels, batch_size, order, False):
-            inputs = prepare(
+            inputs = prepare_batch(
                 images, self.input_shape, self._normalisation, augmentation, generator, channels_last=channels_last
             )
             yield inputs, targets
 
 
 def _float_bytes(shape: Sequence[int]) -> int:
+    """Bytes of one float32 input."""
     return 4 * int(torch.Size(shape).numel())
 
 
@@ -186,7 +197,7 @@ def _picked(
         yield rows.permute(0, 3, 1, 2) if permuted else rows, targets
 
 
-def prepare(
+def prepare_batch(
     raw: Tensor,
     input_shape: Sequence[int],
     normalisation: Normalisation,
@@ -207,14 +218,17 @@ def prepare(
     return inputs.mul_(factor).add_(summand)
 
 
-def check_request(
+def check_batch_request(
     batch_size: int,
     augmentation: Sequence[str],
     generator: Generator | None,
     stored: tuple[int, ...],
     input_shape: tuple[int, ...],
 ) -> None:
-    """What `batches` of every split asks of its arguments."""
+    """Check the arguments of `Split.batches`, for images of shape `stored` that the network sees as `input_shape`.
+
+    Raises StarcliError for augmentations, ValueError for the other arguments.
+    """
     if batch_size < 1:
         raise ValueError(f"batch_size {batch_size}, expected at least 1")
     check_augmentations(augmentation, stored, input_shape)

@@ -1,4 +1,4 @@
-"""Images that are decoded from files by worker processes, while the network computes."""
+"""Splits of image files that worker processes decode while the network computes."""
 
 from __future__ import annotations
 
@@ -16,34 +16,41 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_request, prepare
+from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_batch_request, prepare_batch
 from starcli.errors import StarcliError, first_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# Images a worker hands over at once: small, so that the first batch comes early and little shared memory is held.
 CHUNK = 32
+"""Images that a worker hands over at once.
 
-# Only readers that stay inside this process (no ghostscript) and the formats of torchvision's ImageFolder.
+Few, so that the first batch comes early and little shared memory is held.
+"""
+
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""Image formats that are read: those of torchvision's ImageFolder.
+
+Their readers stay inside this process (no ghostscript).
+"""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes of image files."""
 
 # Its decoders log what is damaged, and a program without handlers shows that: what matters is raised.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-# Of many broken images an error shows these.
 SHOWN = 10
+"""Largest number of broken images that an error lists."""
 
-# The number of the field of a TIFF that holds the bits of each sample.
 TIFF_BITS = 258
+"""Number of the field of a TIFF that holds the bits of each sample."""
 
-# A picture with more pixels is refused before it is decoded: 150 MB as RGB, more than any camera's.
 MAX_PIXELS = 50_000_000
+"""Largest number of pixels that are decoded: 150 MB as RGB, more than any camera's."""
 
 
 def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """The RGB image at `path`, resized to a square whatever its own shape, as (3, size, size) uint8.
+    """Decode the image at `path`, resized to a square whatever its own shape, as RGB (3, size, size) uint8.
 
     JPEGs are decoded at the smallest of 1, 1/2, 1/4, 1/8 of their size that is not below `size`, then resized
     bilinearly with antialiasing. Raises StarcliError with the path for what is no image, is damaged or is too large.
@@ -73,7 +80,7 @@ def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """`image`; grey values v of b > 8 bits become the nearest to 255 v / (2^b - 1), where PIL would cut them at 255."""
+    """`image` with 8 bits a value: v of b > 8 bits becomes the nearest to 255 v / (2^b - 1); PIL would cut it."""
     from PIL import Image as Images
 
     if image.mode.startswith("I;16"):
@@ -91,7 +98,7 @@ def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
 
 
 class _Chunks(Dataset[tuple[Tensor, list[str]]]):
-    """What workers run: item i is chunk i of the decoded images, and the words of what is wrong with any of them."""
+    """Work of the workers: item i is chunk i of the decoded images, and one line for each that is broken."""
 
     def __init__(self, root: str, names: NDArray[np.bytes_], positions: NDArray[np.int64], size: int) -> None:
         self.root, self.names, self.positions, self.size = root, names, positions, size
@@ -114,17 +121,17 @@ class _Chunks(Dataset[tuple[Tensor, list[str]]]):
 
 
 def default_workers() -> int:
-    """One worker for each core that this process may use, shared among the ranks of this machine, at most 16."""
+    """Number of workers: one for each core that this process may use, shared among this machine's ranks, at most 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return max(1, min(16, cores // max(1, int(ranks) if ranks.isdigit() else 1)))
 
 
 class StreamedSplit(Split):
-    """Images of a folder, decoded anew in each pass: for what does not fit in memory."""
+    """Split of image files, decoded anew in each pass: for what does not fit in memory."""
 
-    # Data sets that take up to this much, decoded, are held in memory instead.
     RESIDENT_BYTES = 2 << 30
+    """Data sets that take up to this much, decoded, are held in memory instead."""
 
     def __init__(
         self,
@@ -137,19 +144,21 @@ class StreamedSplit(Split):
         input_size: int,
         workers: int | None = None,
     ) -> None:
-        """`names` are paths below `root` (encoded: a million `str` would be copied page by page into every worker).
+        """Images lie at `names` below `root`, as bytes: a million `str` would be copied page by page into every worker.
 
-        Images are resized to `stored_size` squared; the network sees windows of `input_size` squared.
+        They are resized to `stored_size` squared; the network sees windows of `input_size` squared.
         """
         self._root, self._names, self._labels, self._normalisation = root, names, labels, normalisation
         self._stored, self._size = stored_size, input_size
         self._workers = workers
 
     def __len__(self) -> int:
+        """Number of images."""
         return len(self._names)
 
     @property
     def labels(self) -> Tensor:
+        """Labels (N,), int64 on the CPU."""
         return self._labels
 
     @property
@@ -158,9 +167,11 @@ class StreamedSplit(Split):
         return len(self) * 3 * self._stored**2
 
     def subset(self, positions: Tensor) -> StreamedSplit:
+        """See `Split.subset`."""
         return self._changed(self._names[positions.numpy()], self._labels[positions], self._normalisation)
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> StreamedSplit:
+        """See `Split.normalised`."""
         normalisation = replace(self._normalisation, mean=tuple(mean), std=tuple(std))
         return self._changed(self._names, self._labels, normalisation)
 
@@ -194,8 +205,9 @@ class StreamedSplit(Split):
         device: Device = "cpu",
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `Split.batches`."""
         shape = (3, self._size, self._size)
-        check_request(batch_size, augmentation, generator, (3, self._stored, self._stored), shape)
+        check_batch_request(batch_size, augmentation, generator, (3, self._stored, self._stored), shape)
         place = torch.device(device)
         order = torch.arange(len(self)) if order is None else order.cpu()
         labels = self._labels[order].to(place)
@@ -203,7 +215,7 @@ class StreamedSplit(Split):
         def generate() -> Iterator[tuple[Tensor, Tensor]]:
             done = 0
             for images in _regrouped(self._chunks(order.numpy(), place, 2 * batch_size), batch_size):
-                inputs = prepare(
+                inputs = prepare_batch(
                     images, shape, self._normalisation, augmentation, generator, channels_last=channels_last
                 )
                 yield inputs, labels[done : done + len(inputs)]
@@ -214,7 +226,7 @@ class StreamedSplit(Split):
     def _chunks(
         self, positions: NDArray[np.int64], device: torch.device, ahead: int, *, all_broken: bool = False
     ) -> Iterator[Tensor]:
-        """The raw images at `positions`, in that order, chunk by chunk on `device`, about `ahead` prefetched.
+        """Raw images at `positions`, in that order, chunk by chunk on `device`, about `ahead` prefetched.
 
         Where some cannot be read, the error names those of the first such chunk or, with `all_broken`, of all chunks.
         """

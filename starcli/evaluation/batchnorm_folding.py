@@ -1,5 +1,6 @@
-"""Evaluation with BatchNorm folded into the layers before it: in eval mode it is an affine map of each channel, which a
-convolution or a linear layer can take along.
+"""BatchNorm folded into the layers before it, for faster evaluation.
+
+In eval mode BatchNorm is an affine map of each channel, which a convolution or a linear layer can take along:
 
     norm(W x + b) = (s W) x + s (b - mean) + beta,    s = gamma / sqrt(variance + eps)
 
@@ -20,19 +21,21 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""Layers that BatchNorm is folded into; exactly these classes."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Layers that are folded; exactly these classes."""
 FOLDING_EXAMPLES = 4
-"""As many of a batch tell which layers belong together."""
+"""Examples of a batch that tell which layers belong together."""
 SAME = 1e-2
 """Outputs that differ by more than this part of the largest are other outputs; rounding stays far below."""
 
 
 @dataclass
 class _Pair:
-    """A layer whose output goes into a norm and nowhere else, and a layer of its kind that takes the place of both."""
+    """A layer whose output goes into a norm and nowhere else, and a layer of its kind that replaces both."""
 
     layer: str
     norm: str
@@ -40,26 +43,37 @@ class _Pair:
 
 
 class Folding:
-    """Which layers of a network a BatchNorm follows directly, as the first inputs tell.
+    """Folding of a network: which layers a BatchNorm follows directly, as the first inputs tell.
 
     Other than exact torch layers (parametrised ones, subclasses) are left as they are, and so is everything where
     folding would change the outputs.
+
+    >>> network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval()
+    >>> inputs = torch.ones(4, 2)
+    >>> with Folding(network).applied(inputs):
+    ...     print(type(network[1]).__name__)
+    Identity
     """
 
     def __init__(self, network: nn.Module) -> None:
+        """Pairs of layers are looked for at the first use."""
         self.network = network
         self._pairs: list[_Pair] | None = None
 
     @contextmanager
     def applied(self, inputs: Tensor) -> Iterator[None]:
-        """Within, the network is folded at its present weights and statistics; changes of either do not show."""
+        """Context in which the network is folded at its present weights and statistics.
+
+        Changes of either within it do not show.
+        """
         if self._pairs is None:
             self._pairs = self._find(inputs[:FOLDING_EXAMPLES])
         with self._folded(self._pairs):
             yield
 
     def _find(self, inputs: Tensor) -> list[_Pair]:
-        with modes.kept(self.network), torch.no_grad():
+        """Pairs of the network; none where folding would change outputs."""
+        with modes_restored(self.network), torch.no_grad():
             self.network.eval()
             try:
                 pairs = [self._pair(layer, norm) for layer, norm in _found(self.network, inputs)]
@@ -68,12 +82,14 @@ class Folding:
                 return []
 
     def _pair(self, layer: str, norm: str) -> _Pair:
+        """A pair, its layer without weights yet."""
         original = self.network.get_submodule(layer)
         blank = {id(each): nn.Parameter(torch.empty(0)) for each in original.parameters(recurse=False)}
         return _Pair(layer, norm, copy.deepcopy(original, blank).eval().requires_grad_(False))
 
     @contextmanager
     def _folded(self, pairs: Sequence[_Pair]) -> Iterator[None]:
+        """Context in which `pairs` are folded."""
         with ExitStack() as stack:
             for pair in pairs:
                 layer: Any = self.network.get_submodule(pair.layer)
@@ -88,7 +104,7 @@ class Folding:
             yield
 
     def _harmless(self, pairs: Sequence[_Pair], inputs: Tensor) -> bool:
-        """Whether the outputs stay, with statistics at which no norm is the identity."""
+        """Whether folding leaves the outputs, at statistics at which no norm is the identity."""
         generator = torch.Generator().manual_seed(0)
         norms: list[Any] = [self.network.get_submodule(pair.norm) for pair in pairs]
         kept = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
@@ -115,8 +131,11 @@ def _put(network: nn.Module, name: str, module: nn.Module) -> Callable[[], None]
 
 
 def _found(network: nn.Module, inputs: Tensor) -> list[tuple[str, str]]:
-    """Names of the layers and norms that are called once, one on the output of the other, where nothing else uses that
-    output or the tensors of the two."""
+    """Names of layers and norms that follow each other.
+
+    Both are called once, the norm on the output of the layer, and nothing else uses that output or the tensors of the
+    two.
+    """
     names = Counter(id(module) for _, module in network.named_modules(remove_duplicate=False))
     modules = {name: module for name, module in network.named_modules() if names[id(module)] == 1}
     uses, calls = _Uses(), Counter[str]()
@@ -156,13 +175,15 @@ def _found(network: nn.Module, inputs: Tensor) -> list[tuple[str, str]]:
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
+    """Parameters and buffers of a module itself."""
     return [*module.parameters(recurse=False), *module.buffers(recurse=False)]
 
 
 class _Uses(TorchFunctionMode):
-    """Counts, for every tensor by id, the operators that make tensors of it."""
+    """Count, for every tensor by id, of the operators that make tensors of it."""
 
     def __init__(self) -> None:
+        """Start without counts."""
         super().__init__()
         self.count: Counter[int] = Counter()
         self.kept: list[Tensor] = []

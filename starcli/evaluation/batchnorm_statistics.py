@@ -1,4 +1,4 @@
-"""BatchNorm statistics anew: mean and variance of a network's activations over a whole data set.
+"""Re-estimation of BatchNorm statistics: mean and variance of a network's activations over a whole data set.
 
 An averaged network needs them, because the statistics of its parents are those of other activations ("variance
 collapse"). A running average with momentum 0.1 sees the last batches only; here every batch counts by its size, and is
@@ -17,23 +17,30 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from starcli.errors import StarcliError
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
 PIXELS_PER_BATCH = 2**17
-"""Input pixels in a batch: 128 images of 32 x 32. On CPUs the activations of such a batch still fit the caches; four
-times as much is slower by a quarter, ten times by half (measured)."""
+"""Input pixels in a batch: 128 images of 32 x 32.
+
+On CPUs the activations of such a batch still fit the caches; four times as much is slower by a quarter, ten times by
+half (measured).
+"""
 
 SMALLEST_BATCH, LARGEST_BATCH = 64, 1024
+"""Bounds of the batch size of statistics."""
 
 
 def statistics_batch_size(input_shape: tuple[int, ...], count: int) -> int:
-    """The batch size of every statistics and evaluation pass: by the input's shape and the data's size, nothing else.
+    """Batch size of every statistics and evaluation pass: by the input's shape and the data's size, nothing else.
 
     About `PIXELS_PER_BATCH` pixels (a vector is one pixel), between 64 and 1024, then evened out over the batches, and
     such that no last batch holds a single example, of which BatchNorm has no variance. It is the same on every device:
     the inputs of a deeper BatchNorm layer depend on the batch that the ones before normalised.
+
+    >>> statistics_batch_size((3, 32, 32), 50_000), statistics_batch_size((784,), 1437)
+    (128, 719)
     """
     pixels = input_shape[-1] * input_shape[-2] if len(input_shape) > 1 else 1
     size = min(max(PIXELS_PER_BATCH // pixels, SMALLEST_BATCH), LARGEST_BATCH)
@@ -44,12 +51,12 @@ def statistics_batch_size(input_shape: tuple[int, ...], count: int) -> int:
 
 
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
-    """The BatchNorm layers that keep running statistics, in the order of the network's modules."""
+    """BatchNorm layers that keep running statistics, in the order of the network's modules."""
     return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
 
 
 def statistics_names(network: nn.Module) -> set[str]:
-    """Names of what `recalibrate_` sets anew."""
+    """Names of the buffers that re-estimation sets."""
     layers = {id(layer) for layer in batch_norms(network)}
     prefixes = [name for name, module in network.named_modules(remove_duplicate=False) if id(module) in layers]
     return {f"{prefix}.{name}".lstrip(".") for prefix in prefixes for name in ("running_mean", "running_var")}
@@ -77,6 +84,7 @@ class _Moments:
     m2: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
 
     def add(self, count: int, mean: Tensor, unbiased_variance: Tensor) -> None:
+        """Add a batch."""
         mean, m2 = float64(mean), float64(unbiased_variance) * (count - 1)
         if self.count == 0:
             self.count, self.mean, self.m2 = count, mean, m2
@@ -93,15 +101,16 @@ class _Moments:
             self.add(other.count, other.mean, other.unbiased_variance())
 
     def unbiased_variance(self) -> Tensor:
+        """Variance with divisor count - 1."""
         return self.m2 / max(self.count - 1, 1)
 
     def on_cpu(self) -> "_Moments":
-        """For other ranks, each of which has a GPU of its own: a tensor comes to them on the device that it left."""
+        """Copy for other ranks, each of which has a GPU of its own: a tensor arrives on the device that it left."""
         return _Moments(self.count, self.mean.cpu(), self.m2.cpu())
 
 
 def _observe(moments: _Moments, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-    """A forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
+    """Forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
     layer, inputs = cast(_BatchNorm, module), cast(Tensor, arguments[0])
     assert layer.running_mean is not None
     assert layer.running_var is not None
@@ -110,7 +119,7 @@ def _observe(moments: _Moments, module: nn.Module, arguments: tuple[Any, ...], o
 
 @contextmanager
 def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_Moments]]:
-    """Within, only `layers` are in train mode and every batch adds to their moments; all is put back afterwards."""
+    """Context in which only `layers` are in train mode and every batch adds to their moments; restored afterwards."""
     kept = [
         (layer, layer.momentum, None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone())
         for layer in layers
@@ -118,7 +127,7 @@ def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_M
     moments = [_Moments() for _ in layers]
     hooks = [layer.register_forward_hook(partial(_observe, m)) for layer, m in zip(layers, moments, strict=True)]
     try:
-        with modes.kept(network):
+        with modes_restored(network):
             network.eval()  # dropout off
             for layer in layers:
                 layer.train()
@@ -142,9 +151,12 @@ def recalibrate_from_(
     progress: Progress = SILENT,
     shared: bool = False,
 ) -> None:
-    """`recalibrate_` on prepared batches; `autocast` is the context of each forward pass (reusable).
+    """Set the network's BatchNorm statistics to those over `batches`, in place.
 
+    autocast: context of each forward pass (reusable).
     shared: each rank comes with batches of its own, and the statistics are those of all.
+
+    Raises StarcliError for a batch of a single example, Interrupted where `progress` asks to stop.
     """
     layers = batch_norms(network)
     if not layers:
@@ -156,7 +168,7 @@ def recalibrate_from_(
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
             network(inputs)
     together = shared and distributed.size() > 1
-    first, *others = distributed.everyones([each.on_cpu() for each in all_moments]) if together else [all_moments]
+    first, *others = distributed.all_gather([each.on_cpu() for each in all_moments]) if together else [all_moments]
     for layer, moments, *more in zip(layers, first, *others, strict=True):
         for each in more:
             moments.merge(each)

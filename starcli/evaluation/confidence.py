@@ -1,4 +1,4 @@
-"""How far predicted probabilities can be trusted: proper scores, calibration, and the ranking of errors.
+"""Confidence of predictions: proper scores, calibration, and the ranking of errors.
 
 AUROC and ECE are written out here (a dozen lines) rather than taken from torchmetrics, whose import takes longer than
 everything else that `bma` does; the tests hold them to torchmetrics' values.
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 ECE_BINS = 15
+"""Number of bins of the expected calibration error."""
 
 FEWEST_ERRORS = 30
 """Below this number of errors the ranking metrics are mostly noise."""
 
 RANKING = ("auroc_max_prob", "auroc_entropy", "aurc")
-"""How well confidence tells errors from right answers."""
+"""Metrics of how well confidence tells errors from right answers."""
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """What predictions are worth: accuracy, proper scores (nats; squared), calibration, and error ranking.
+    """Metrics of predictions: accuracy, proper scores (nats; squared), calibration, and error ranking.
 
     The ranking metrics (`auroc_*`, higher is better; `aurc`, lower is better) are NaN where there is no error or
     nothing else. `decided` is false below 30 errors: print "not decided".
@@ -45,34 +46,42 @@ class Confidence:
         return self.errors >= FEWEST_ERRORS
 
     def to_json(self) -> dict[str, Any]:
-        """The metrics by their names, without the count."""
+        """Metrics by name, without the count."""
         values = asdict(self)
         del values["count"]
         return values
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of metrics as people are to see it: rankings of too few errors (`decided` is false) are "not decided"."""
+def mark_undecided(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the ranking metrics in a row by "not decided" where there are too few errors (`decided` is false)."""
     return {**row, **({} if row["decided"] else dict.fromkeys(RANKING, "not decided"))}
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
-    """- sum_c p_c log p_c in nats, with 0 log 0 = 0: (N, classes) -> (N,)."""
+    """Entropy of predictions, - sum_c p_c log p_c in nats, with 0 log 0 = 0: (N, classes) -> (N,).
+
+    >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
+    tensor([0.6931, 0.0000])
+    """
     terms: Tensor = torch.special.entr(log_probabilities.exp())
     return terms.sum(dim=-1)
 
 
 def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
-    """For sorted `values` (N,): the number of each one's run of equals (N,), and the lengths of the runs."""
+    """Runs of equal numbers in sorted `values` (N,): the number of each one's run (N,), and the lengths of the runs."""
     _, group, lengths = torch.unique_consecutive(values, return_inverse=True, return_counts=True)
     return group, lengths
 
 
 def auroc(scores: Tensor, positive: Tensor) -> float:
-    """The chance that a positive scores above a negative, ties counted half; NaN without one of either.
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
 
     (R - P (P + 1) / 2) / (P Q) with R the sum of the positives' average ranks, P positives and Q negatives (Mann and
-    Whitney 1947). scores: (N,) float; positive: (N,) bool. Exact in float64 for N below 10^7.
+    Whitney 1947); NaN without one of either. scores: (N,) float; positive: (N,) bool. Exact in float64 for N below
+    10^7.
+
+    >>> auroc(torch.tensor([0.9, 0.8, 0.3]), torch.tensor([True, False, True]))
+    0.5
     """
     positives = int(positive.sum())
     negatives = len(positive) - positives
@@ -90,6 +99,9 @@ def aurc(confidence: Tensor, wrong: Tensor) -> float:
     """Area under the risk-coverage curve: the mean, over n, of the error rate among the n most confident.
 
     Among equally confident examples the order is random: its expectation is taken. Geifman et al. 2019.
+
+    >>> aurc(torch.tensor([0.9, 0.6]), torch.tensor([False, True]))
+    0.25
     """
     ordered, order = confidence.sort(descending=True)
     group, lengths = _runs(ordered)
@@ -102,6 +114,9 @@ def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS)
     """Expected calibration error: sum over `bins` equal-width bins of share * |accuracy - mean confidence|.
 
     confidence: (N,) in [0, 1]; bins are [i / bins, (i + 1) / bins), the last one closed. Guo et al. 2017.
+
+    >>> round(calibration_error(torch.tensor([0.75, 0.75]), torch.tensor([True, False])), 2)
+    0.25
     """
     place = (confidence * bins).long().clamp_(max=bins - 1)
     gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, correct.double() - confidence.double())
@@ -109,7 +124,13 @@ def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS)
 
 
 def confidence(log_probabilities: Tensor, labels: Tensor) -> Confidence:
-    """All metrics of predictions (N, classes) as float64 log-probabilities, for labels (N,) int64, both on the CPU."""
+    """All metrics of predictions (N, classes) as float64 log-probabilities, for labels (N,) int64, both on the CPU.
+
+    >>> predictions = torch.tensor([[0.8, 0.2], [0.4, 0.6]]).double()
+    >>> found = confidence(predictions.log(), torch.tensor([0, 0]))
+    >>> found.accuracy, round(found.nll, 4), round(found.brier, 2), found.decided
+    (0.5, 0.5697, 0.4, False)
+    """
     outputs = log_probabilities.double()
     predicted = outputs.argmax(dim=1)
     correct = predicted == labels

@@ -17,7 +17,7 @@ from starcli.evaluation.batchnorm_statistics import (
     statistics_batch_size,
     statistics_names,
 )
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Evaluator",
     "Scores",
-    "evaluate",
     "has_batch_statistics",
     "log_probabilities",
     "recalibrate_",
+    "score_network",
     "statistics_batch_size",
 ]
 
@@ -57,7 +57,7 @@ class Scores:
 class Batches:
     """A split's batches in file order, ready for the network: iterate it as often as needed.
 
-    A split whose float32 inputs fit in `KEPT_BYTES` is prepared once; a larger one anew in each pass.
+    A split whose float32 inputs fit in `KEPT_BATCH_BYTES` is prepared once; a larger one anew in each pass.
     """
 
     def __init__(self, split: "Split", batch_size: int, device: torch.device) -> None:
@@ -102,7 +102,7 @@ def _forward(
     progress: Progress,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
-    with modes.kept(network), contextlib.ExitStack() as stack:
+    with modes_restored(network), contextlib.ExitStack() as stack:
         network.eval()
         for number, (inputs, labels) in enumerate(batches):
             progress.stop_if_asked()
@@ -152,7 +152,7 @@ def recalibrate_(
     recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
 
 
-def evaluate(
+def score_network(
     network: nn.Module,
     split: "Split",
     *,

@@ -1,70 +1,50 @@
 """How a comparison measures: the same for all its models."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from starcli import __version__
-from starcli.alignment.align import described
-from starcli.barriers.pairs import Align
-from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.evaluation.evaluator import Evaluator, Model, Statistics
-from starcli.registry import METHODS, resolve
+from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.data import record_of
 from starcli.workspace.workspace import Workspace
 
+POINTS = 11
+"""Points on a line, both ends included: the grid of the paper."""
+
 
 @dataclass(frozen=True)
 class Measure:
-    """How barriers are measured: the same for every pair of a comparison."""
+    """How barriers and averages are measured: on what, after which alignment, at how many points of a line.
+
+    statistics: BatchNorm statistics of the ends of a line, see `Evaluator`.
+    """
 
     workspace: Workspace
-    method: str | None = None
-    restarts: int = 1
-    seed: int = 0
-    points: int = 11
+    alignment: Alignment = AS_GIVEN
+    points: int = POINTS
     statistics: Statistics = "recalibrate"
     progress: Progress = SILENT
 
-    @property
-    def aligns(self) -> bool:
-        """Whether models are aligned before they are measured."""
-        return self.method is not None and self.method != "none"
-
-    def described(self, reference: Checkpoint, model: Checkpoint) -> str:
-        """How a result says what alignment it rests on."""
-        return described(self.method, self.restarts, reference, model)
-
-    def alignments(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> str:
-        """The alignments that `pairs` rest on: all that occur."""
-        return ", ".join(sorted({self.described(a, b) for a, b in pairs}))
-
     def evaluator(self) -> Evaluator:
-        """The network that everything is measured in."""
+        """A new evaluator, whose network everything is measured in."""
         return Evaluator(self.workspace, statistics=self.statistics, progress=self.progress)
 
-    def align(self) -> Align | None:
-        """Alignment of bare tensors, for pairs whose models take part in several."""
-        if not self.aligns:
-            return None
-        match = resolve(METHODS, "method", str(self.method))
-        spec = self.workspace.spec.resolved
-
-        def aligned(reference: Model, model: Model) -> Model:
-            found = match(reference, model, spec, seed=self.seed, restarts=self.restarts)
-            result: Model = found.permutation.apply(model)
-            return result
-
-        return aligned
+    @property
+    def is_kept(self) -> bool:
+        """Whether results are kept between runs: only where names say what network and data they are of."""
+        return self.workspace.is_known_by_name
 
     def settings(self) -> dict[str, Any]:
-        """All that decides a measurement besides the weights."""
-        how = {"method": self.method, "restarts": self.restarts, "seed": self.seed}
+        """All that decides a measurement besides the weights: the key that results are kept under."""
+        align = None
+        if self.alignment.active:
+            align = {**self.alignment.settings(), "spec": self.workspace.spec.resolved.sha256}
         return {
             "architecture": self.workspace.architecture.model_dump(mode="json"),
             "data": record_of(self.workspace.dataset).model_dump(mode="json"),
-            "align": {**how, "spec": self.workspace.spec.resolved.sha256} if self.aligns else None,
+            "align": align,
             "points": self.points,
             "statistics": self.statistics,
             "precision": self.workspace.precision,

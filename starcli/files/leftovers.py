@@ -1,4 +1,4 @@
-"""Names of files in the making, and the removal of those whose makers were killed."""
+"""Temporary files beside their targets, and removal of those that killed processes left behind."""
 
 import contextlib
 import hashlib
@@ -8,13 +8,16 @@ import shutil
 from pathlib import Path
 
 
-def in_the_making(path: Path) -> Path:
-    """The hidden directory beside `path` in which this process makes it: `.NAME.HOST-PID.part`."""
+def partial_directory(path: Path) -> Path:
+    """Hidden directory beside `path` in which this process writes it: `.NAME.HOST-PID.part`."""
     return path.with_name(f".{path.name}.{_host()}-{os.getpid()}.part")
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed processes of this machine left of `path`; of what others make of it, here none can tell."""
+    """Remove the temporary files for `path` of dead processes on this machine.
+
+    Those of other machines are left: from here none can tell whether they live.
+    """
     pattern = re.compile(rf"\.{re.escape(path.name)}\.{_host()}-(\d+)\.part")
     with contextlib.suppress(OSError):
         for name in os.listdir(path.parent):
@@ -24,11 +27,12 @@ def sweep(path: Path) -> None:
 
 
 def _host() -> str:
-    """This machine or container among those that share the disk: a hash, for names are long and of any characters."""
+    """Hash of this machine's or container's name: many may share the disk, and names are long and of any characters."""
     return hashlib.sha256(os.uname().nodename.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether a process with this number runs on this machine."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

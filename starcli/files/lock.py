@@ -1,4 +1,4 @@
-"""One writer a file: a lock of the kernel, which ends with its holder."""
+"""Lock for an output file, so that two processes never write the same one."""
 
 import contextlib
 import fcntl
@@ -9,22 +9,24 @@ from pathlib import Path
 from starcli.errors import StarcliError
 from starcli.files import leftovers
 from starcli.files.state import state_path
-from starcli.files.write import refuse
+from starcli.files.write import raise_os_error
 
 
 @contextlib.contextmanager
 def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the output `path` for this process; a second process is told who holds it, or made to `wait`.
+    """Hold the output `path` for this process, by a lock of the kernel (flock) on `.NAME.lock` beside it.
 
-    The kernel drops a flock when its holder dies, so none goes stale. What it had half written is removed, also of the
-    files `beside` it that only the holder writes.
+    Temporary files that an earlier holder left, of `path` and of the files `beside` it that only the holder writes, are
+    removed. The kernel drops the lock when its holder dies, so none goes stale.
+
+    wait: wait for another holder; otherwise StarcliError names it.
     """
     target = path.with_name(f".{path.name}.lock")
     while True:
         try:
             handle = target.open("a+", encoding="utf-8")
         except OSError as error:
-            refuse(path, error, "lock")
+            raise_os_error(path, error, "lock")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The log of a run beside its checkpoint: one JSON line an epoch."""
+"""Log of a run beside its checkpoint: one JSON line an epoch."""
 
 import contextlib
 import json
@@ -11,25 +11,26 @@ from starcli.files.write import append_line, write_atomically
 
 
 class MetricsLog:
-    """The rows of a run as JSON lines beside its checkpoint: `ckpts/0.metrics.jsonl` for `ckpts/0.safetensors`.
+    """Log of a run: `ckpts/0.metrics.jsonl` for `ckpts/0.safetensors`.
 
     Rows that a killed run logged after its last saved state are dropped when the run goes on, so that the file is that
     of an uninterrupted run.
     """
 
     def __init__(self, checkpoint: Path) -> None:
+        """`checkpoint` is the path of the file that the run makes."""
         self.path = checkpoint.with_name(stem(checkpoint) + ".metrics.jsonl")
         self._begun = False
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """Add a row; the first one of this process first removes what was logged at or after its epoch."""
+        """Append a row. The first row of this process first removes what was logged at or after its epoch."""
         if not self._begun:
             self._begun = True
             self._write([old for old in self._rows() if old.get("epoch", 0) < row.get("epoch", 0)])
         append_line(self.path, row)
 
     def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Make the log exactly these rows: all of a finished run."""
+        """Replace the whole log by `rows`."""
         self._write(rows)
 
     def _rows(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Names of files to read and write: `-` for the standard streams, templates for several outputs."""
+"""Names of input and output files; `-` is stdin or stdout."""
 
 import contextlib
 import shutil
@@ -8,21 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 STDOUT = "-"
+"""Name that stands for a standard stream."""
 
 
 def to_stdout(path: Path) -> bool:
-    """Whether the output is stdout, so that results go to stderr."""
+    """Whether an output goes to stdout, so that results go to stderr."""
     return str(path) == STDOUT
 
 
 def stem(path: Path) -> str:
-    """`{name}` of an input: its file name without `.safetensors`; stdin's is `stdin`."""
+    """File name without `.safetensors`, as in the template `{name}`; that of stdin is `stdin`.
+
+    >>> stem(Path("ckpts/0.safetensors"))
+    '0'
+    """
     return "stdin" if str(path) == STDOUT else path.name.removesuffix(".safetensors")
 
 
 @contextlib.contextmanager
 def on_disk(path: Path) -> Iterator[Path]:
-    """`path` itself; for `-` a file named `stdin`, while the block lasts, with what stdin has to say."""
+    """Path of an input as a regular file; stdin (`-`) is copied to a temporary file named `stdin`."""
     if str(path) != "-":
         yield path
         return

@@ -1,4 +1,7 @@
-"""PyTorch's own files from strangers: plain data and tensors are read, code never, and no bomb unfolds."""
+"""Reading PyTorch's own files, which are pickles, from strangers: tensors and plain data only, never code.
+
+Files that would take unreasonable time or memory to unpickle are refused.
+"""
 
 import io
 import json
@@ -9,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 MAXIMUM_PICKLE = 4 * 2**20
-"""Bytes of pickled structure, without the tensors' own: 10,000 tensors need 1 MB; interpreting more takes seconds."""
+"""Largest pickle in bytes, without the tensors' own data: 10,000 tensors need 1 MB; interpreting more takes seconds."""
 
 BYTES_PER_MEMBER = 256
-"""Twice of what a tensor takes of the pickle: a file of very many, each a member of its own, may have a larger one."""
+"""Bytes of pickle allowed for each tensor where there are very many: twice of what one takes."""
 
 JSON = "starcli/json"
-"""The one key of what stands in a state for a list of plain data: its JSON, as bytes in a tensor."""
+"""Key of a packed list: `pack` replaces a list of plain data by {JSON: its text as a tensor of bytes}."""
 
 
 class RefusedPickle(pickle.UnpicklingError):
@@ -23,7 +26,7 @@ class RefusedPickle(pickle.UnpicklingError):
 
 
 class _Bounded(io.BufferedReader):
-    """A file that may be read in so many steps: unpickling takes one or two for each instruction."""
+    """File that may be read in MAXIMUM_PICKLE steps: unpickling takes one or two for each instruction."""
 
     steps = 0
 
@@ -33,19 +36,21 @@ class _Bounded(io.BufferedReader):
             raise RefusedPickle("more instructions than any state dict needs")
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read, and count a step."""
         self._step()
         return super().read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
+        """Read a line, and count a step."""
         self._step()
         return super().readline(size)
 
 
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
-    """The plain data in a file of `torch.save`, tensors on the CPU; memory-mapped if the format allows it.
+    """Load the tensors (on the CPU) and plain data in a file of `torch.save`, memory-mapped if the format allows it.
 
-    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError, and
-    nearly anything for damage.
+    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError where
+    the file cannot be read, and nearly anything for a damaged one.
     """
     import torch
 
@@ -59,7 +64,7 @@ def load_pickle(path: Path, *, mapped: bool = True) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """PyTorch stores members as they are: one that is packed, or a large pickle, is somebody else's."""
+    """Refuse compressed members and large pickles: PyTorch stores members as they are."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
@@ -71,7 +76,7 @@ def _check_archive(path: Path) -> None:
 
 
 def pack(value: Any) -> Any:
-    """`value` with its lists of plain data as tensors, so that the pickle of a long history remains small."""
+    """Replace the lists of plain data in `value` by tensors, so that the pickle of a long history remains small."""
     if isinstance(value, dict):
         return {key: pack(child) for key, child in value.items()}
     if type(value) is not list:
@@ -84,7 +89,11 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: Any) -> Any:
-    """What `pack` was given. ValueError or RecursionError for what it never made."""
+    """Inverse of `pack`. Raises ValueError or RecursionError for what `pack` never made.
+
+    >>> unpack(pack({"history": [{"loss": 0.5}, {"loss": 0.25}]}))
+    {'history': [{'loss': 0.5}, {'loss': 0.25}]}
+    """
     if isinstance(value, list):
         return [unpack(child) for child in value]
     if not isinstance(value, dict):
@@ -97,7 +106,7 @@ def unpack(value: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether JSON gives back just this: no tuples, tensors or keys that are numbers."""
+    """Whether JSON gives back exactly `value`: no tuples, tensors or keys that are numbers."""
     if type(value) is dict:
         return all(type(key) is str and _is_plain(child) for key, child in value.items())
     if type(value) is list:

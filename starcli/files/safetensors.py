@@ -1,4 +1,8 @@
-"""Reading safetensors files that may come from strangers: every header is checked before anything is mapped."""
+"""Reading safetensors files that may come from strangers: every header is checked before any data is mapped.
+
+The format: 8 bytes of length (little-endian), a JSON header (tensor name -> dtype, shape, begin and end of its data;
+`__metadata__` -> strings), then the data of all tensors.
+"""
 
 import io
 import json
@@ -10,29 +14,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
-from starcli.files.write import refuse
+from starcli.files.write import raise_os_error
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
-"""Endings of PyTorch's own files."""
+"""Suffixes of PyTorch's own files."""
 
 MAXIMUM_HEADER = 8 * 2**20
-"""Bytes of a safetensors header that we are willing to parse: 10,000 tensors with their specs need 2 MB."""
+"""Largest header in bytes: 10,000 tensors with their specs need 2 MB."""
 
 MAXIMUM_TENSORS, MAXIMUM_DIMENSIONS = 20_000, 64
-"""A file of more tensors, or a tensor of more dimensions, was not made for a network."""
+"""Largest number of tensors in a file, and of dimensions of a tensor: more was not made for a network."""
 
 BYTES_PER_ELEMENT = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }  # fmt: skip
+"""Size of an element by the format's name of its dtype."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """What a safetensors header says of one tensor: dtype in the format's own words, shape, place among the data."""
+    """Entry of a tensor in a header: dtype in the format's words, shape, begin and end of its data in bytes."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,7 +47,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """A checked safetensors header: the tensors, the string metadata, and the byte where the data begins."""
+    """Checked header: the tensors, the string metadata, and the offset in the file at which the data begins."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
@@ -50,6 +55,7 @@ class Header:
 
 
 def _pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON object whose names must differ."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name occurs twice")
@@ -57,11 +63,15 @@ def _pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python's json reads."""
     raise ValueError(f"{word} is no JSON")
 
 
 def strict_json(text: str) -> Any:
-    """JSON as its standard has it: no name twice, no NaN, no halves of characters. ValueError or RecursionError."""
+    """Parse JSON strictly: no name twice, no NaN or Infinity, no lone surrogates.
+
+    Raises ValueError or RecursionError.
+    """
     content = json.loads(text, object_pairs_hook=_pairs_once, parse_constant=_no_number)
     if "\\ud" in text.lower():  # the only way in for half a character
         _check_words(content)
@@ -69,7 +79,7 @@ def strict_json(text: str) -> Any:
 
 
 def _check_words(value: Any) -> None:
-    """Lone surrogates, which JSON can escape, can be neither printed nor hashed."""
+    """Refuse lone surrogates, which JSON can escape and which can be neither printed nor hashed."""
     if isinstance(value, str):
         value.encode()
     elif isinstance(value, dict):
@@ -82,7 +92,7 @@ def _check_words(value: Any) -> None:
 
 
 def _parse_header(raw: bytes, data_size: int) -> Header:
-    """Check a header's JSON against the format: known dtypes, sizes that fit, data without holes or overlaps."""
+    """Check a header against the format: known dtypes, sizes that agree with shapes, data without holes or overlaps."""
     content = strict_json(raw.decode("utf-8"))
     if not isinstance(content, dict):
         raise ValueError("the header is no JSON object")
@@ -124,6 +134,7 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
 
 
 def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
+    """Read and check the header at the beginning of a stream of `size` bytes."""
     try:
         if size < 8:
             raise ValueError("it is shorter than a header")
@@ -140,20 +151,30 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
 
 
 def read_header(path: Path) -> Header:
-    """The checked header of a safetensors file, without reading its data or importing torch."""
+    """Checked header of a safetensors file, without reading its data and without torch.
+
+    Raises StarcliError where the file cannot be read or its header is not that of a whole safetensors file.
+
+    >>> import tempfile, torch
+    >>> from starcli.files.write import write_tensors
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     write_tensors(Path(place, "a.safetensors"), {"w": torch.zeros(2, 3)}, {})
+    ...     read_header(Path(place, "a.safetensors")).tensors["w"]
+    TensorInfo(dtype='F32', shape=(2, 3), begin=0, end=24)
+    """
     if path.exists() and not path.is_file():  # opening a pipe would wait for ever
         raise StarcliError(f"{path}: is not a regular file")
     try:
         with path.open("rb") as handle:
             return _header_of(handle, os.fstat(handle.fileno()).st_size, str(path))
     except OSError as error:
-        refuse(path, error, "read")
+        raise_os_error(path, error, "read")
 
 
 def read_tensors(path: Path) -> tuple[Header, dict[str, "Tensor"]]:
-    """Header and tensors of a safetensors file; the tensors are memory-mapped and must not be written to.
+    """Header and tensors of a safetensors file; `-` reads the whole file from stdin.
 
-    Path `-` reads the whole file from stdin.
+    The tensors are memory-mapped: never write to them. Errors as of `read_header`.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load

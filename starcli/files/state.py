@@ -1,4 +1,4 @@
-"""The state of a long run beside its target: saved as it goes, loaded when the same line is typed again."""
+"""State of a long run beside its target: saved as it goes, loaded when the same command is typed again."""
 
 import contextlib
 import io
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.write import refuse, write_atomically
+from starcli.files.write import raise_os_error, write_atomically
 
 
 def state_path(target: Path) -> Path:
-    """Where the state of a run that makes `target` is."""
+    """Path of the state of a run that makes `target`."""
     return target.with_name(target.name + ".state")
 
 
 class StateFile:
-    """Where a long run of one target keeps what it needs to go on: `target.safetensors` has `target.safetensors.state`.
+    """State file of a run: `target.safetensors.state` for `target.safetensors`.
 
-    A state carries the `run_id` of its run; a state of another run is an error unless `force`, which discards it.
-    It also carries `facts`, plain values, of which `differences` says in lines how they differ from those of now.
+    The state carries the `run_id` of its run: that of another run is an error, unless `force`, which discards it. It
+    also carries `facts` (plain values) about the run, for the error message.
     """
 
     def __init__(
@@ -32,13 +32,14 @@ class StateFile:
         facts: Mapping[str, Any] | None = None,
         differences: Callable[[Mapping[str, Any]], list[str]] | None = None,
     ) -> None:
+        """`differences` lists, one line each, how the facts of a saved state differ from `facts`."""
         self.path = state_path(target)
         self.run_id = run_id
         self.force = force
         self.facts, self.differences = facts, differences
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace the state by `state`: tensors, numbers, strings and containers of them."""
+        """Replace the saved state by `state`: tensors, numbers, strings and containers of them."""
         import torch
 
         from starcli.files import pickles
@@ -49,7 +50,11 @@ class StateFile:
         write_atomically(self.path, buffer.getvalue())
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved, or None; nothing but plain data is ever unpickled."""
+        """Return the saved state, or None where there is none.
+
+        Raises StarcliError for a damaged state and for that of another run; with `force` these count as none. Nothing
+        but plain data and tensors is ever unpickled.
+        """
         if not self.path.exists():
             return None
         from starcli.files import pickles
@@ -69,13 +74,13 @@ class StateFile:
         return state
 
     def _differences(self, facts: object) -> list[str]:
-        """None where the state does not say, or says what makes no sense."""
+        """Lines of `differences`; none where the state records no facts, or some that make no sense."""
         with contextlib.suppress(ValueError, TypeError):
             return self.differences(json.loads(str(facts))) if self.differences else []
         return []
 
-    def recorded(self) -> Any:
-        """The facts of the state that is there, of whichever run; None where there is none, or none of ours."""
+    def recorded_facts(self) -> Any:
+        """Return the facts of the saved state, of whichever run, or None where there is no readable state."""
         from starcli.files import pickles
 
         try:
@@ -84,8 +89,8 @@ class StateFile:
             return None
 
     def remove(self) -> None:
-        """Forget the state: the run is finished."""
+        """Delete the state: the run is finished."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            refuse(self.path, error, "remove")
+            raise_os_error(self.path, error, "remove")

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def refuse(path: Path, error: OSError, deed: str) -> NoReturn:
-    """Say in one line what the system did not let us do with `path`."""
+def raise_os_error(path: Path, error: OSError, deed: str) -> NoReturn:
+    """Raise the StarcliError for an operation (`deed`: read, write, lock ...) on `path` that the system refused."""
     raise StarcliError(f"{path}: cannot {deed}: {error.strerror or error}") from error
 
 
 def check_output(path: Path, *, force: bool = False) -> None:
-    """Refuse, before any work is done, a target that exists (unless `force`) or whose directory does not."""
+    """Check, before any work is done, that `path` can be written.
+
+    Raises StarcliError where it exists (unless `force`) or its directory does not.
+    """
     if path.is_dir():
         raise StarcliError(f"{path}: is a directory, not a file to write")
     if path.exists() and not force:
@@ -44,7 +47,7 @@ def _replacing(path: Path) -> Iterator[Path]:
     It lies in a directory of its own, for safetensors writes to a name of its own invention first, which a process that
     is killed leaves behind.
     """
-    place = leftovers.in_the_making(path)
+    place = leftovers.partial_directory(path)
     leftovers.sweep(path)
     try:
         place.mkdir(exist_ok=True)
@@ -62,26 +65,29 @@ def _replacing(path: Path) -> Iterator[Path]:
         finally:
             os.close(directory)
     except OSError as error:
-        refuse(path, error, "write")
+        raise_os_error(path, error, "write")
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all; an older file there is replaced."""
+    """Write `content` to `path`, whole or not at all, in place of an older file."""
     with _replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, or with path `-` put its bytes on stdout; each tensor is stored under its own name."""
+    """Write a safetensors file atomically, or its bytes to stdout where `path` is `-`.
+
+    Tied tensors are stored under each of their names.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save, save_file
 
     own = _unshared(tensors)
     if str(path) == "-":
-        stdout.results().buffer.write(save(own, dict(metadata)))
-        stdout.results().buffer.flush()
+        stdout.result_stream().buffer.write(save(own, dict(metadata)))
+        stdout.result_stream().buffer.flush()
         return
     with _replacing(path) as temporary:
         try:
@@ -91,7 +97,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
 
 
 def _unshared(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """Contiguous CPU tensors of which no two share memory: tied weights are written under every name they have."""
+    """Contiguous CPU tensors of which no two share memory, as safetensors wants them."""
     seen: set[int] = set()
     own = {}
     for name, tensor in tensors.items():
@@ -105,17 +111,17 @@ def _unshared(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one JSON line to a log beside a checkpoint."""
+    """Append one JSON line to a log."""
     try:
         with path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row, sort_keys=True) + "\n")
     except OSError as error:
-        refuse(path, error, "write")
+        raise_os_error(path, error, "write")
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory that the user named as an output, with its parents."""
+    """Create a directory, with its parents, that the user named as an output."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        refuse(path, error, "create")
+        raise_os_error(path, error, "create")

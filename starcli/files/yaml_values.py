@@ -1,8 +1,8 @@
-"""YAML text -> plain values with their lines, without any of YAML's dangers.
+"""Reading YAML safely: maps, lists and scalars, each with its line.
 
-Only maps, lists and scalars are read, and every scalar is a string: no aliases, anchors or tags, no repeated keys, no
-deep nesting, no large files. Braces inside a word (`inner.{b}`) are templates of ours; YAML would take them for a map,
-so they are hidden from it (sign for sign, so that lines and columns stay true) and put back afterwards.
+Every scalar is a string; there are no aliases, anchors, tags or repeated keys, no deep nesting and no large files.
+Braces inside a word (`inner.{b}`) are templates of ours; YAML would take them for a map, so they are hidden from it
+(character for character, so that lines and columns stay true) and put back afterwards.
 """
 
 import re
@@ -14,9 +14,9 @@ import yaml
 
 from starcli.errors import StarcliError
 
-LARGEST_YAML = 4 * 2**20
-MAX_EVENTS = 200_000
-DEEPEST_YAML = 6
+LARGEST_YAML, MAX_EVENTS, DEEPEST_YAML = 4 * 2**20, 200_000, 6
+"""Largest number of characters, of parser events, and of levels within each other."""
+
 _TEMPLATE = re.compile(r"\{[A-Za-z0-9_+\-]{1,200}(?::[A-Za-z0-9_+\-]{1,200})?\}")
 _HIDE = str.maketrans("{:}", "\ue000\ue001\ue002")
 _SHOW = str.maketrans("\ue000\ue001\ue002", "{:}")
@@ -25,7 +25,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class YamlScalar:
-    """A word or a quoted string, and its line (from 1)."""
+    """Word or quoted string, and its line (from 1)."""
 
     text: str
     line: int
@@ -33,7 +33,7 @@ class YamlScalar:
 
 @dataclass(frozen=True)
 class YamlList:
-    """A list and the line where it begins."""
+    """List, and the line where it begins."""
 
     items: tuple["YamlValue", ...]
     line: int
@@ -41,17 +41,22 @@ class YamlList:
 
 @dataclass(frozen=True)
 class YamlMap:
-    """A map, in order, and the line where it begins; no key stands twice."""
+    """Map with its items in order, and the line where it begins; no key occurs twice."""
 
     items: tuple[tuple[YamlScalar, "YamlValue"], ...]
     line: int
 
 
 YamlValue = YamlScalar | YamlList | YamlMap
+"""Any value in a YAML document."""
 
 
 def read_yaml(text: str, source: str) -> YamlValue:
-    """The one document in `text`. StarcliError with `source` and the line where it is not plain YAML."""
+    """Parse the one document in `text`. Raises StarcliError with `source` and the line where it is not plain YAML.
+
+    >>> read_yaml("lr: 0.1", "my.yaml")
+    YamlMap(items=((YamlScalar(text='lr', line=1), YamlScalar(text='0.1', line=1)),), line=1)
+    """
     if len(text) > LARGEST_YAML:
         raise StarcliError(f"{source}: {len(text)} characters; a spec has at most {LARGEST_YAML}")
     if any(sign in text for sign in "\ue000\ue001\ue002"):
@@ -73,7 +78,7 @@ def read_yaml(text: str, source: str) -> YamlValue:
 
 
 def _line_too_deep(text: str) -> int | None:
-    """Line (from 1) of the first bracket or brace that opens beyond MAX_DEPTH, in YAML that cannot be parsed."""
+    """Line (from 1) of the first bracket or brace beyond DEEPEST_YAML levels, in YAML that cannot be parsed."""
     depth = 0
     for line, words in enumerate(text.split("\n"), start=1):
         for sign in words:
@@ -90,12 +95,13 @@ def _is_alias(text: str, mark: Any) -> bool:
 
 
 class _Reader:
-    """Builds values from YAML's events; recursion is bounded by MAX_DEPTH."""
+    """Builder of values from YAML's events; recursion is bounded by DEEPEST_YAML."""
 
     def __init__(self, events: Iterator[Any], source: str) -> None:
         self.events, self.source, self.count = events, source, 0
 
     def next(self) -> Any:
+        """Return the next event. Raises StarcliError for aliases, anchors, tags and too many events."""
         self.count += 1
         event = next(self.events)
         if self.count > MAX_EVENTS:
@@ -109,9 +115,11 @@ class _Reader:
         return event
 
     def error(self, event: Any, message: str) -> StarcliError:
+        """StarcliError with the line of `event`."""
         return StarcliError(f"{self.source}:{event.start_mark.line + 1}: {message}")
 
     def document(self) -> YamlValue:
+        """Read the only document."""
         self.next()
         event = self.next()
         if isinstance(event, yaml.StreamEndEvent):
@@ -124,6 +132,7 @@ class _Reader:
         return value
 
     def value(self, event: Any, depth: int) -> YamlValue:
+        """Read the value that begins with `event`, `depth` levels down."""
         if depth > DEEPEST_YAML:
             raise self.error(event, f"nested deeper than {DEEPEST_YAML}")
         line = event.start_mark.line + 1
@@ -137,6 +146,7 @@ class _Reader:
         return self.map(line, depth)
 
     def map(self, line: int, depth: int) -> YamlMap:
+        """Read a map up to its end."""
         pairs: dict[str, tuple[YamlScalar, YamlValue]] = {}
         while not isinstance(event := self.next(), yaml.MappingEndEvent):
             key = self.value(event, depth + 1)

@@ -1,4 +1,4 @@
-"""What an architecture may be asked for: typed, bounded arguments, read off the signature of its function.
+"""Arguments of architectures: typed, bounded, and read off the signature of the function that builds the network.
 
 Arguments come from the command line and from checkpoints of unknown origin, so every one is checked here, all problems
 of one call in one report, before any network is built.
@@ -25,7 +25,7 @@ class Between:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The names that a string may be."""
+    """Names that a string may be."""
 
     names: tuple[str, ...]
 
@@ -39,6 +39,7 @@ class Sides:
 
 
 Width = Annotated[int, Between(1, 65_536)]
+"""Types of arguments, with their bounds."""
 Depth = Annotated[int, Between(1, 1_000)]
 Count = Annotated[int, Between(1, 1_000_000)]
 Rate = Annotated[float, Between(0.0, 0.99)]
@@ -46,10 +47,11 @@ Activation = Annotated[str, OneOf(tuple(ACTIVATIONS))]
 ImageSize = Annotated[int | Sequence[int], Sides(1, 16_384)]
 
 Builder = Callable[..., nn.Module]
+"""Function that builds a network from keyword arguments."""
 
 
 def activation_module(name: str) -> nn.Module:
-    """A new module of the activation that `name` stands for in the registry.
+    """New module of the activation `name` of the registry.
 
     ReLU writes into its input, which must be a result that nothing else reads: 6% of a small ResNet's step (measured).
     """
@@ -60,23 +62,27 @@ def activation_module(name: str) -> nn.Module:
     return module
 
 
-def sides(image_size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of an `ImageSize`."""
+def height_and_width(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of an `ImageSize`.
+
+    >>> height_and_width(32), height_and_width([32, 48])
+    ((32, 32), (32, 48))
+    """
     return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
 
 
 def image_size_of(height: int, width: int) -> int | list[int]:
-    """The `ImageSize`, as JSON has it, of an image: one integer where it is square."""
+    """`ImageSize`, as JSON has it, of an image: one integer where it is square."""
     return height if height == width else [height, width]
 
 
-def names(function: Builder) -> tuple[str, ...]:
-    """The arguments that an architecture's function takes."""
+def argument_names(function: Builder) -> tuple[str, ...]:
+    """Names of the arguments of a function that builds a network."""
     return tuple(inspect.signature(function).parameters)
 
 
-def checked(architecture: str, function: Builder, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`arguments` with every default filled in, in the order of the signature, as JSON values.
+def check_arguments(architecture: str, function: Builder, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Check `arguments` against the signature of `function`; return all of them as JSON values, defaults filled in.
 
     Raises StarcliError, with one line a problem, for unknown names, wrong types and values out of bounds.
     """
@@ -101,6 +107,8 @@ def checked(architecture: str, function: Builder, arguments: Mapping[str, Any]) 
 
 @dataclass(frozen=True)
 class _Refused:
+    """What was expected instead of a value."""
+
     expected: str
     help: str = ""
 
@@ -128,6 +136,7 @@ def _fitted(hint: Any, value: Any) -> Any:
 
 
 def _fitted_sides(rule: Sides, value: Any) -> int | list[int] | _Refused:
+    """`value` as an `ImageSize`, or a `_Refused`."""
     pair: Iterable[Any] = (value, value) if _is_integer(value) else value if isinstance(value, list | tuple) else ()
     pair = tuple(pair)
     if len(pair) == 2 and all(_is_integer(side) and rule.low <= side <= rule.high for side in pair):
@@ -136,10 +145,12 @@ def _fitted_sides(rule: Sides, value: Any) -> int | list[int] | _Refused:
 
 
 def _is_integer(value: Any) -> bool:
+    """Whether `value` is an integer."""
     # bool is a subclass of int: width=true is a mistake, not 1
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _close(value: Any, known: tuple[str, ...]) -> str:
+    """Suggestion of a known name that is like `value`; empty where none is."""
     help = suggestion(value, known) if isinstance(value, str) else ""
     return help if "did you mean" in help else ""

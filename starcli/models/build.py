@@ -1,4 +1,4 @@
-"""Networks by name: `build("resnet", width=8)` makes what `--arch resnet --arch-arg width=8` names."""
+"""Networks by name: `build_network("resnet", width=8)` builds what `--arch resnet --arch-arg width=8` names."""
 
 import math
 from collections.abc import Mapping
@@ -7,54 +7,55 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.models import external
-from starcli.models.arguments import Builder, checked, image_size_of, names
+from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
 from starcli.models.external import is_external
 from starcli.models.initialise import initialised, outlined
 from starcli.registry import ARCHITECTURES, lookup, resolve
 
-# metadata of a hostile checkpoint must not demand a terabyte; the largest published vision transformers fit
 MAXIMUM_PARAMETERS = 2_000_000_000
+"""Largest number of parameters that are built: the largest published vision transformers fit.
 
-__all__ = [
-    "MAXIMUM_PARAMETERS",
-    "build_network",
-    "complete_arguments",
-    "outline_of",
-    "runnable",
-    "tried",
-]
+A hostile checkpoint must not demand a terabyte.
+"""
 
 
 def build_network(
     name: str, /, *, generator: torch.Generator | None = None, trusted: bool = False, **arguments: Any
 ) -> nn.Module:
-    """The network of architecture `name`, on the CPU, float32, in train mode.
+    """Build a network of architecture `name`, on the CPU, float32, in train mode.
 
-    generator: source of the initial weights, drawn as each layer's author drew them; None means a generator seeded
-        with 0, so that the same call makes the same network. The global generator is left as it was.
-    trusted: allow names outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which
-        import code; only for names from the command line.
+    generator: source of the initial weights, drawn as each layer's author drew them; None means a generator seeded with
+        0, so that the same call makes the same network. The global generator is left as it was.
+    trusted: allow names outside the registry ("torchvision:NAME", "timm:NAME", "package.module:callable"), which import
+        code; only for names from the command line.
     arguments: those of the architecture's function; what is left out has its default.
 
     Raises StarcliError for an unknown name or argument, a wrong type, sizes that do not fit together, or more than
-    `LARGEST` parameters.
+    `MAXIMUM_PARAMETERS` parameters.
+
+    >>> network = build_network("mlp", hidden_dim=16, input_size=4, num_classes=3)
+    >>> network(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     if is_external(name):
-        function = external.function_of(name, trusted=trusted)
+        function = external.external_builder(name, trusted=trusted)
         return initialised(lambda: external.build_external(name, function, arguments), generator)
     function = builder_of(name)
-    values = checked(name, function, arguments)
+    values = check_arguments(name, function, arguments)
     _outline(name, function, values)
     return initialised(lambda: function(**values), generator)
 
 
-def outline_of(name: str, /, **arguments: Any) -> nn.Module:
-    """A registry architecture on the meta device: all names and shapes, no memory. Errors as of `build`."""
+def build_outline(name: str, /, **arguments: Any) -> nn.Module:
+    """Build a registry architecture on the meta device: all names and shapes, no memory.
+
+    Errors as of `build_network`.
+    """
     function = builder_of(name)
-    return _outline(name, function, checked(name, function, arguments))
+    return _outline(name, function, check_arguments(name, function, arguments))
 
 
 def runnable(network: nn.Module) -> nn.Module:
@@ -82,33 +83,37 @@ def complete_arguments(
 ) -> dict[str, Any]:
     """All arguments of an architecture for data of `input_shape` (C, H, W) or (D,), as JSON values.
 
-    What data decide (channels, image or input size, classes) is filled in where the architecture has such an
-    argument; everything else has the value given or its default. The network is then tried on one batch of that shape.
-    Raises StarcliError where given arguments contradict the data, or the network does not admit such inputs.
+    What data decide (channels, image or input size, classes) is filled in where the architecture has such an argument;
+    everything else has the value given or its default. The network is then run on one batch of that shape. Raises
+    StarcliError where given arguments contradict the data, or the network does not accept such inputs.
+
+    >>> complete_arguments("resnet", {"width": 4}, input_shape=(1, 8, 8), num_classes=10)
+    {'blocks': 1, 'width': 4, 'stages': 3, 'activation': 'relu', 'in_channels': 1, 'num_classes': 10}
     """
     if is_external(name):
-        function = external.function_of(name, trusted=trusted)
-        values = {**external.derived(name, function, input_shape, num_classes), **arguments}
+        function = external.external_builder(name, trusted=trusted)
+        values = {**external.arguments_from_data(name, function, input_shape, num_classes), **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
             raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
-        tried(name, network.float(), torch.zeros(2, *input_shape), num_classes)
+        check_forward(name, network.float(), torch.zeros(2, *input_shape), num_classes)
         return values
     function = builder_of(name)
-    values = checked(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
+    values = check_arguments(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
     _compare(name, values, input_shape, num_classes)
-    tried(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
+    check_forward(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
     return values
 
 
 def builder_of(name: str) -> Builder:
-    """The function that builds a registry architecture; an unknown name is an error."""
+    """Function that builds a registry architecture. Raises StarcliError for an unknown name."""
     lookup(ARCHITECTURES, "architecture", name)
     function: Builder = resolve(ARCHITECTURES, "architecture", name)
     return function
 
 
 def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Module:
+    """Outline of a network. Raises StarcliError for more than MAXIMUM_PARAMETERS."""
     network = outlined(lambda: function(**values))
     size = sum(parameter.numel() for parameter in network.parameters())
     if size > MAXIMUM_PARAMETERS:
@@ -119,7 +124,8 @@ def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Modu
 
 
 def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
-    known = names(function)
+    """Arguments that the data decide."""
+    known = argument_names(function)
     values: dict[str, Any] = {"num_classes": num_classes}
     if "in_channels" in known:
         if len(input_shape) != 3:
@@ -134,6 +140,7 @@ def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_cla
 
 
 def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int) -> None:
+    """Raise StarcliError where arguments contradict the data."""
     expected = _derived(name, builder_of(name), input_shape, num_classes)
     problems = [
         f"{key}: {values[key]} given, {value} in the data"
@@ -145,21 +152,19 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
-def tried(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
-    """Run `network` once, in eval mode: StarcliError where it does not admit `inputs` or has too few outputs.
+def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
+    """Run `network` once on `inputs`, in eval mode.
 
-    Without `num_classes` it may give out anything.
-
-    More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are defined all the
-    same.
+    Raises StarcliError where it does not accept `inputs`, or its outputs are not (B, C) with C >= `num_classes` (None:
+    any outputs). More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are
+    defined all the same.
     """
     size = "x".join(map(str, inputs.shape[1:]))
     try:
         with torch.no_grad():
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first]) from error
+        raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first_line(error)]) from error
     if num_classes is None:
         return
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:

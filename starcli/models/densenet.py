@@ -11,9 +11,10 @@ from starcli.models.arguments import Activation, Between, Count, Rate, Width, ac
 
 
 class DenseLayer(nn.Module):
-    """x -> [x, dropout(conv(f(BN(x))))], concatenated along the channels."""
+    """Layer x -> [x, dropout(conv(f(BN(x))))], concatenated along the channels."""
 
     def __init__(self, in_channels: int, growth: int, dropout: float, activation: str) -> None:
+        """Add `growth` channels to `in_channels`."""
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.activation = activation_module(activation)
@@ -21,27 +22,31 @@ class DenseLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, in_channels + growth, H, W)."""
         return torch.cat([x, self.dropout(self.conv1(self.activation(self.bn1(x))))], dim=1)
 
 
 class DenseBlock(nn.Module):
-    """`layers` dense layers in a row: `growth` more channels each."""
+    """Dense layers in a row, each of which adds `growth` channels."""
 
     def __init__(self, layers: int, in_channels: int, growth: int, dropout: float, activation: str) -> None:
+        """Put `layers` dense layers after each other."""
         super().__init__()
         self.layer = nn.Sequential(
             *(DenseLayer(in_channels + i * growth, growth, dropout, activation) for i in range(layers))
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, in_channels + layers x growth, H, W)."""
         out: Tensor = self.layer(x)
         return out
 
 
 class Transition(nn.Module):
-    """x -> mean over 2x2 of dropout(conv1x1(f(BN(x))))."""
+    """Layer x -> mean over 2x2 of dropout(conv1x1(f(BN(x))))."""
 
     def __init__(self, channels: int, dropout: float, activation: str) -> None:
+        """Keep the number of channels."""
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels)
         self.activation = activation_module(activation)
@@ -49,15 +54,17 @@ class Transition(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, channels, H / 2, W / 2)."""
         return functional.avg_pool2d(self.dropout(self.conv1(self.activation(self.bn1(x)))), 2)
 
 
 class DenseNet(nn.Module):
-    """A stem of 2 x growth channels, then three dense blocks with two transitions between them."""
+    """Stem of 2 x growth channels, then three dense blocks with two transitions between them, a mean, a linear head."""
 
     def __init__(
         self, depth: int, growth: int, dropout: float, in_channels: int, num_classes: int, activation: str
     ) -> None:
+        """Build blocks of (depth - 4) / 3 layers."""
         super().__init__()
         layers = (depth - 4) // 3
         channels = 2 * growth
@@ -79,6 +86,7 @@ class DenseNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> logits (B, num_classes)."""
         x = self.trans1(self.block1(self.conv1(x)))
         x = self.block3(self.trans2(self.block2(x)))
         out: Tensor = self.fc(self.activation(self.bn1(x)).mean((2, 3)))
@@ -94,7 +102,7 @@ def densenet40_12(
     in_channels: Width = 3,
     num_classes: Count = 10,
 ) -> nn.Module:
-    """DenseNet of `depth` 3n + 4 layers (three blocks of n) that adds `growth_rate` channels a layer."""
+    """DenseNet of `depth` 3n + 4 layers (three blocks of n), each of which adds `growth_rate` channels."""
     if depth % 3 != 1:
         nearest = 3 * round((depth - 4) / 3) + 4
         raise StarcliError(f"densenet40-12: depth is 3n + 4 (7, 10, ..., 40), not {depth}; the nearest is {nearest}")

@@ -23,22 +23,26 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.models.arguments import Builder, image_size_of
 
-# what the field calls the same thing, by argument of ours
 SYNONYMS = {
     "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
     "num_classes": ("num_classes", "n_classes", "classes", "num_labels"),
     "image_size": ("image_size", "img_size"),
     "input_size": ("input_size", "in_features", "input_dim"),
 }
+"""Names that libraries give to each of our arguments."""
 
 
 def is_external(name: str) -> bool:
-    """Whether `name` has the form of an architecture outside the registry."""
+    """Whether `name` has the form of an architecture outside the registry.
+
+    >>> is_external("timm:vit_tiny_patch16_224"), is_external("vit")
+    (True, False)
+    """
     return ":" in name
 
 
-def function_of(name: str, *, trusted: bool) -> Builder:
-    """The function behind an external name. Raises StarcliError where it is not trusted or not there."""
+def external_builder(name: str, *, trusted: bool) -> Builder:
+    """Import the function behind an external name. Raises StarcliError where it is not trusted or not there."""
     if not trusted:
         raise StarcliError(
             f"architecture {name!r} lies outside the registry and would import code",
@@ -53,6 +57,7 @@ def function_of(name: str, *, trusted: bool) -> Builder:
 
 
 def _torchvision(name: str) -> Builder:
+    """Builder of one of torchvision's classification models."""
     import torchvision.models
 
     # classification models only: these are the ones that live in torchvision.models itself
@@ -69,6 +74,7 @@ def _torchvision(name: str) -> Builder:
 
 
 def _timm(name: str) -> Builder:
+    """Builder of one of timm's models."""
     if find_spec("timm") is None:
         raise StarcliError(f"architecture timm:{name} needs the package timm", ["pip install timm"])
     timm = import_module("timm")
@@ -85,6 +91,7 @@ def _timm(name: str) -> Builder:
 
 
 def _imported(module_name: str, attribute: str) -> Builder:
+    """Callable of a module of the user's own."""
     here = str(Path.cwd())
     if here not in sys.path:
         # where people keep their own models; last, so that it hides nothing that is installed
@@ -104,7 +111,10 @@ def _imported(module_name: str, attribute: str) -> Builder:
 
 
 def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -> nn.Module:
-    """Call `function` with `arguments`. Raises StarcliError for arguments that it does not take, or no network."""
+    """Call `function` with `arguments`.
+
+    Raises StarcliError for arguments that it does not take, and where it fails or makes no network with known sizes.
+    """
     try:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
@@ -124,17 +134,18 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
 
 
 LIBRARIES = ("torch", "torchvision", "timm")
-"""Whose versions stand for their code."""
+"""Libraries whose version stands for their code."""
 
 INSTALLED = {"site-packages", "dist-packages"}
+"""Directories of installed packages."""
 
 
-def code_of(name: str, network: nn.Module) -> str:
-    """A hash of the code behind an architecture from outside the registry: what is kept under a name alone would
-    outlive an edit. Empty for those of the registry, whose code goes with the version of the program.
+def code_hash(name: str, network: nn.Module) -> str:
+    """Hash of the code behind an external architecture; empty for the registry's, whose code goes with our version.
 
-    It is over the versions of `LIBRARIES`, and the sources of all modules loaded by now that belong to a package of the
-    builder or of the network's classes, or lie outside of what is installed.
+    What is cached under a name alone would outlive an edit of the code. The hash is over the versions of `LIBRARIES`,
+    and the sources of all modules loaded by now that belong to a package of the builder or of the network's classes, or
+    lie outside of what is installed.
     """
     if not is_external(name):
         return ""
@@ -150,7 +161,7 @@ def code_of(name: str, network: nn.Module) -> str:
 
 
 def _sources(roots: set[str]) -> dict[str, bytes]:
-    """The sources of loaded modules, by name: of the packages `roots`, and of all outside of what is installed."""
+    """Sources of loaded modules, by name: of the packages `roots`, and of all outside of what is installed."""
     standard = Path(sysconfig.get_paths()["stdlib"])
     found = {}
     for name, module in list(sys.modules.items()):
@@ -165,8 +176,8 @@ def _sources(roots: set[str]) -> dict[str, bytes]:
     return found
 
 
-def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
-    """The arguments that data decide, under the names that `function` gives them.
+def arguments_from_data(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
+    """Arguments that data decide, under the names that `function` gives them.
 
     torchvision takes the number of classes and always 3 channels; timm channels as well; a function of the user's own
     gets what its signature names.
@@ -187,4 +198,5 @@ def derived(name: str, function: Builder, input_shape: tuple[int, ...], num_clas
 
 
 def _what(error: Exception) -> str:
+    """Type and message of an exception."""
     return f"{type(error).__name__}: {error}"

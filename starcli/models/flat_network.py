@@ -1,4 +1,4 @@
-"""A network whose learnable parameters lie in one vector: a step of lerp, of an optimiser, is one operation."""
+"""Networks whose learnable parameters lie in one vector: interpolating two networks is one operation on vectors."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from starcli.errors import StarcliError
 
 @dataclass(frozen=True)
 class ParameterSlot:
-    """Where a parameter lies in the vector: `numel` entries from `offset`."""
+    """Place of a parameter in the vector: `numel` entries from `offset`."""
 
     name: str
     shape: tuple[int, ...]
@@ -20,18 +20,17 @@ class ParameterSlot:
 
 
 class FlatNetwork:
-    """`network`, its learnable parameters as views of `parameters` (P,), their gradients as views of `gradient` (P,).
+    """Network whose learnable parameters are views of one vector, `parameters` (P,).
 
     A tied parameter has one slot, under its first name. What is not learnable (buffers, parameters that require no
     gradient) stays apart, in `buffers`. The network itself is changed: it is the same object, with the same values.
 
-    memory_format: `torch.channels_last` lays the entries of 4-D weights out as (out, height, width, in), which CPU
-        convolutions prefer; names, shapes and everything that `state`, `load` and `flatten` give and take are the same.
-    dtype: of the vector and of the whole network.
-
-    `parameters.grad` is `gradient`, so that `torch.optim.SGD([flat.parameters])` takes one step for all. Gradients
-    accumulate: call `zero_grad()` of this class before each backward pass; the optimiser's would cut the views off.
-    Raises StarcliError for a network without learnable parameters or with complex ones.
+    >>> flat = FlatNetwork(nn.Linear(2, 3))
+    >>> flat.parameters.shape, {slot.name: slot.shape for slot in flat.layout}
+    (torch.Size([9]), {'weight': (3, 2), 'bias': (3,)})
+    >>> _ = torch.lerp(flat.flatten(flat.state()), torch.zeros(9), 1.0, out=flat.parameters)
+    >>> flat.network.weight.abs().sum().item()
+    0.0
     """
 
     def __init__(
@@ -41,6 +40,15 @@ class FlatNetwork:
         memory_format: torch.memory_format = torch.contiguous_format,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        """Move the learnable parameters of `network` into one vector.
+
+        memory_format: `torch.channels_last` lays the entries of 4-D weights out as (out, height, width, in), which CPU
+            convolutions prefer; names, shapes and everything that `state`, `load` and `flatten` give and take are the
+            same.
+        dtype: of the vector and of the whole network.
+
+        Raises StarcliError for a network without learnable parameters or with complex ones.
+        """
         if memory_format not in (torch.contiguous_format, torch.channels_last):
             raise ValueError(f"memory_format is contiguous_format or channels_last, not {memory_format}")
         self.memory_format = memory_format
@@ -55,16 +63,17 @@ class FlatNetwork:
         self._adopt(torch.empty(last.offset + last.numel, dtype=dtype, device=device), learnable, copy=True)
 
     def __repr__(self) -> str:
+        """Class of the network and number of its parameters."""
         return f"FlatNetwork({type(self.network).__name__}, {self.parameters.numel():,} parameters)"
 
     @property
     def buffers(self) -> dict[str, Tensor]:
-        """The persistent tensors that are not learnable, by name, as they lie in the network (not copies)."""
+        """Persistent tensors that are not learnable, by name, as they lie in the network (not copies)."""
         learnable = self._learnable_names()
         return {name: tensor for name, tensor in self.network.state_dict().items() if name not in learnable}
 
     def load_buffers(self, models: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> list[str]:
-        """Put sum_i weights[i] of the models' float buffers into the network; the names of those that differ.
+        """Put sum_i weights[i] of the models' float buffers into the network; return the names of those that differ.
 
         What is equal in all models of any weight, and what is no float (counters, masks), is the first model's.
         """
@@ -84,16 +93,12 @@ class FlatNetwork:
             mixed.append(name)
         return mixed
 
-    def zero_grad(self) -> None:
-        """Set every gradient to zero."""
-        self.gradient.zero_()
-
     def views(self, vector: Tensor) -> dict[str, Tensor]:
-        """`vector` (P,) as named tensors of the parameters' shapes; they share its memory."""
+        """Named views of `vector` (P,) in the parameters' shapes."""
         return {slot.name: self._view(vector, slot) for slot in self.layout}
 
     def state(self) -> dict[str, Tensor]:
-        """The full state dict as contiguous copies on the CPU, in its own order, tied parameters under every name."""
+        """Full state dict as contiguous copies on the CPU, in its own order, tied parameters under every name."""
         copies = {}
         for name, tensor in self.network.state_dict().items():
             if not isinstance(tensor, Tensor):
@@ -102,7 +107,7 @@ class FlatNetwork:
         return copies
 
     def load(self, tensors: Mapping[str, Tensor], *, finite: bool = False) -> None:
-        """Copy a full state dict in; nothing is changed unless all of it fits.
+        """Copy a full state dict into the network; nothing is changed unless all of it fits.
 
         Raises StarcliError with every missing, unknown or misshapen tensor, every tied pair that differs and, where
         `finite`, every tensor with NaN or infinite entries.
@@ -120,9 +125,10 @@ class FlatNetwork:
                 tensor.copy_(tensors[name])
 
     def flatten(self, tensors: Mapping[str, Tensor], out: Tensor | None = None) -> Tensor:
-        """The learnable parameters of a state dict as a vector (P,) in this layout; entries of other names are ignored.
+        """Learnable parameters of a state dict as a vector (P,) in this layout; other entries are ignored.
 
         out: a vector to write into, of this network's size; a new one on this network's device otherwise.
+
         Raises StarcliError with every missing or misshapen tensor.
         """
         problems = _mismatches({s.name: s.shape for s in self.layout}, tensors, only_missing=True)
@@ -135,25 +141,25 @@ class FlatNetwork:
         return vector
 
     def to(self, device: torch.device | str) -> "FlatNetwork":
-        """Move the vector, the gradient and the buffers to `device`; returns itself."""
-        parameters, gradient = self.parameters.to(device), self.gradient.to(device)
+        """Move the vector and the buffers to `device`; return this object."""
+        parameters = self.parameters.to(device)
         if parameters is not self.parameters:
-            for parameter in self.network.parameters():
-                parameter.grad = None
             self.network.to(device)
             self._adopt(parameters, self._learnable(), copy=False)
-            self.gradient.copy_(gradient)
         return self
 
     def _learnable(self) -> dict[str, nn.Parameter]:
+        """Learnable parameters by name."""
         found = dict(self.network.named_parameters())
         return {slot.name: found[slot.name] for slot in self.layout}
 
     def _learnable_names(self) -> set[str]:
+        """All names of learnable parameters, tied ones under each of theirs."""
         names = {slot.name for slot in self.layout}
         return names | {name for group in self.tied if group[0] in names for name in group}
 
     def _view(self, vector: Tensor, slot: ParameterSlot) -> Tensor:
+        """View of a parameter's place in `vector`, in its shape."""
         flat = vector[slot.offset : slot.offset + slot.numel]
         if self.memory_format is torch.channels_last and len(slot.shape) == 4:
             out, inner, height, width = slot.shape
@@ -161,10 +167,8 @@ class FlatNetwork:
         return flat.view(slot.shape)
 
     def _adopt(self, vector: Tensor, learnable: Mapping[str, nn.Parameter], *, copy: bool) -> None:
-        """Make `vector` the memory of the parameters `learnable`, and a new vector that of their gradients."""
+        """Make `vector` the memory of the parameters `learnable`."""
         self.parameters = vector
-        self.gradient = torch.zeros_like(vector)
-        self.parameters.grad = self.gradient
         for slot in self.layout:
             parameter = learnable[slot.name]
             view = self._view(vector, slot)
@@ -172,9 +176,9 @@ class FlatNetwork:
                 view.copy_(parameter.detach())
             # the Parameter object stays, so that tied modules and hooks keep pointing at it
             parameter.data = view
-            parameter.grad = self._view(self.gradient, slot)
 
     def _unequal_copies(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Tied tensors with different values."""
         return [
             f"{name}: tied to {group[0]}, but its values differ"
             for group in self.tied
@@ -184,6 +188,7 @@ class FlatNetwork:
 
 
 def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[ParameterSlot, ...]:
+    """Slots of the learnable parameters, in order."""
     slots, offset = [], 0
     for name, parameter in learnable.items():
         if parameter.is_complex():
@@ -207,6 +212,7 @@ def _mismatches(
     *,
     only_missing: bool = False,
 ) -> list[str]:
+    """Missing, misshapen and, unless `only_missing`, unknown tensors, one line each."""
     problems = []
     for name, value in expected.items():
         shape = tuple(value.shape) if isinstance(value, Tensor) else value

@@ -15,7 +15,7 @@ _BORROWED = threading.Lock()
 
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Inside, torch's global CPU generator is seeded by one draw from `generator`; afterwards it is as it was.
+    """Context in which torch's global CPU generator is seeded by one draw from `generator`, and restored afterwards.
 
     Layers draw their weights from the global generator and take no other, in code that is not ours (torchvision, timm)
     as well. Borrowing it keeps every initialisation, special ones too, exactly as its author wrote it.
@@ -31,13 +31,13 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
 
 
 def initialised(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
-    """The network of `make`, on the CPU, its weights drawn from `generator`."""
+    """Network made by `make`, on the CPU, its weights drawn from `generator`."""
     with drawing_from(generator), torch.device("cpu"):
         return make()
 
 
 class _Unfilled(TorchFunctionMode):
-    """Inside, nothing is drawn into tensors of the meta device: drawing nothing would import torch's compiler."""
+    """Mode in which nothing is drawn into tensors of the meta device: that would import torch's compiler."""
 
     DRAWS = frozenset({"normal_", "uniform_", "bernoulli_", "erfinv_"})
 
@@ -48,6 +48,6 @@ class _Unfilled(TorchFunctionMode):
 
 
 def outlined(make: Callable[[], nn.Module]) -> nn.Module:
-    """The network of `make` on the meta device: all names and shapes, no memory."""
+    """Network made by `make` on the meta device: all names and shapes, no memory."""
     with torch.device("meta"), _Unfilled():
         return make()

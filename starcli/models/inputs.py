@@ -1,4 +1,4 @@
-"""What goes into a network that comes without data: the shape and type of one input."""
+"""Inputs of networks that come without data: the shape and type of one input."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,46 +8,54 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.models import external
-from starcli.models.arguments import checked
-from starcli.models.build import complete_arguments
-from starcli.registry import ARCHITECTURES, resolve
+from starcli.models.arguments import check_arguments
+from starcli.models.build import builder_of, complete_arguments
 
-IMAGE = (3, 224, 224)
+IMAGE_SHAPE = (3, 224, 224)
 """Input of an architecture from a library of image classifiers, where nothing else is said."""
 
-BATCH = 2
+EXAMPLE_BATCH = 2
 """Examples in an example input: tracing must not take the batch for an axis of size 1."""
 
 
-def parsed_shape(words: str) -> tuple[int, ...]:
-    """The shape of one input from `--input 1,3,224,224`, which includes a batch."""
+def parse_input_shape(words: str) -> tuple[int, ...]:
+    """Shape of one input from `--input 1,3,224,224`, which includes a batch.
+
+    >>> parse_input_shape("1,3,224,224")
+    (3, 224, 224)
+    """
     sizes = words.split(",")
     if len(sizes) < 2 or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
         raise StarcliError(f"--input {words}: expected sizes, batch included, as in 1,3,224,224")
     return tuple(int(size) for size in sizes[1:])
 
 
-def example(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
-    """(BATCH, *input_shape): normally distributed, or tokens, all 0: a proof draws others from the vocabulary."""
+def example_input(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
+    """Batch (EXAMPLE_BATCH, *input_shape) of normal draws (float32), or of tokens 0 (int64).
+
+    A proof draws other tokens from the vocabulary.
+    """
     if dtype == "int64":
-        return torch.zeros(BATCH, *input_shape, dtype=torch.int64)
-    return torch.randn(BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+        return torch.zeros(EXAMPLE_BATCH, *input_shape, dtype=torch.int64)
+    return torch.randn(EXAMPLE_BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
 
 
-def usual_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
-    """The input of an architecture by its arguments; StarcliError for a function of the user's own."""
+def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of an input of an architecture by its arguments. Raises StarcliError for a function of the user's own."""
     if external.is_external(name):
         if name.partition(":")[0] in ("torchvision", "timm"):
-            return IMAGE
+            return IMAGE_SHAPE
         raise StarcliError(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
     values = _checked(name, arguments)
     if "input_size" in values:
         return (int(values["input_size"]),)
-    size = values.get("image_size", IMAGE[1] if name in ("resnet18", "resnet50") else 32)
+    size = values.get("image_size", IMAGE_SHAPE[1] if name in ("resnet18", "resnet50") else 32)
     return (int(values["in_channels"]), *((size, size) if isinstance(size, int) else tuple(size)))
 
 
-def fitted(name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...], *, trusted: bool) -> dict[str, Any]:
+def complete_for_input(
+    name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...], *, trusted: bool
+) -> dict[str, Any]:
     """Arguments of a registry architecture completed for its input; those of others as they are."""
     if external.is_external(name):
         return dict(arguments)
@@ -56,4 +64,5 @@ def fitted(name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...]
 
 
 def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return checked(name, resolve(ARCHITECTURES, "architecture", name), arguments)
+    """Arguments of a registry architecture, with defaults."""
+    return check_arguments(name, builder_of(name), arguments)

@@ -1,4 +1,4 @@
-"""Fully connected networks."""
+"""Multilayer perceptrons."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from starcli.models.arguments import Activation, Count, Depth, OneOf, Width, act
 
 
 class MLP(nn.Module):
-    """`depth` hidden layers of `hidden_dim` units; inputs of any shape (N, ...) are flattened to (N, input_size)."""
+    """Multilayer perceptron: `depth` hidden layers of `hidden_dim` units, then a linear head."""
 
     def __init__(
         self,
@@ -20,6 +20,7 @@ class MLP(nn.Module):
         bias: bool,
         activation: str,
     ) -> None:
+        """Arguments as of `mlp`."""
         super().__init__()
         self.fc1 = nn.Linear(input_size, hidden_dim, bias=bias)
         if batch_norm == "all":
@@ -38,6 +39,7 @@ class MLP(nn.Module):
         self.first_norm = batch_norm == "all"
 
     def forward(self, x: Tensor) -> Tensor:
+        """Inputs (B, ...), flattened to (B, input_size), -> logits (B, num_classes)."""
         x = self.fc1(x.flatten(1))
         x = self.activation(self.bn1(x) if self.first_norm else x)
         for layer in self.hidden_layers:
@@ -56,9 +58,9 @@ def mlp(
     input_size: Count = 784,
     num_classes: Count = 10,
 ) -> nn.Module:
-    """A multilayer perceptron with `depth` hidden layers of `hidden_dim` units.
+    """Multilayer perceptron with `depth` hidden layers of `hidden_dim` units.
 
-    batch_norm: `inner` normalises every hidden layer but the first (the convention of the published MNIST
-    checkpoints, where one hidden layer has none), `all` the first one too, `none` no layer.
+    batch_norm: `inner` normalises every hidden layer but the first (the convention of the published MNIST checkpoints,
+        where one hidden layer has none), `all` the first one too, `none` no layer.
     """
     return MLP(input_size, hidden_dim, depth, num_classes, batch_norm, bias, activation)

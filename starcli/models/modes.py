@@ -1,4 +1,4 @@
-"""Train and eval mode of a network's modules, put back after others were needed."""
+"""Train and eval mode of a network's modules."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def kept(network: "nn.Module") -> Iterator[None]:
-    """Afterwards every module that the network has now is in the mode that it is in now."""
+def modes_restored(network: "nn.Module") -> Iterator[None]:
+    """Context after which every module of the network is in the mode (train or eval) in which it was before."""
     modes = [(module, module.training) for module in network.modules()]
     try:
         yield

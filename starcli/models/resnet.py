@@ -9,9 +9,10 @@ from starcli.models.arguments import Activation, Between, Count, Width, activati
 
 
 class BasicBlock(nn.Module):
-    """x -> f(BN(conv(f(BN(conv(x))))) + shortcut(x)); the shortcut projects where the shape changes."""
+    """Block x -> f(BN(conv(f(BN(conv(x))))) + shortcut(x)); the shortcut projects where the shape changes."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, activation: str) -> None:
+        """The first convolution carries the stride."""
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -26,15 +27,20 @@ class BasicBlock(nn.Module):
         self.activation = activation_module(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, channels, H / stride, W / stride)."""
         inner = self.activation(self.bn1(self.conv1(x)))
         out: Tensor = self.activation(self.bn2(self.conv2(inner)) + self.shortcut(x))
         return out
 
 
 class ResNet(nn.Module):
-    """Stages `layer1`, `layer2`, ... of width, 2 x width, ... channels; all but the first halve the image."""
+    """Residual network with stages `layer1`, `layer2`, ... of width, 2 x width, ... channels.
+
+    All stages but the first halve the image.
+    """
 
     def __init__(self, blocks: Sequence[int], width: int, in_channels: int, num_classes: int, activation: str) -> None:
+        """`blocks` holds the number of blocks of each stage."""
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -52,6 +58,7 @@ class ResNet(nn.Module):
         self.activation = activation_module(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> logits (B, num_classes)."""
         x = self.activation(self.bn1(self.conv1(x)))
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
@@ -79,5 +86,5 @@ def resnet(
     in_channels: Width = 3,
     num_classes: Count = 10,
 ) -> nn.Module:
-    """A small residual network: `stages` stages of `blocks` basic blocks, `width` channels in the first stage."""
+    """Small residual network: `stages` stages of `blocks` basic blocks, `width` channels in the first stage."""
     return ResNet((blocks,) * stages, width, in_channels, num_classes, activation)

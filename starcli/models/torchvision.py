@@ -1,4 +1,4 @@
-"""torchvision's residual networks, for any number of channels.
+"""Residual networks of torchvision, for any number of channels.
 
 The registry imports this module when one of them is asked for, since torchvision takes 3 s. It cannot wait until one is
 built: under the meta device, where names and shapes are read off, the import of torchvision 0.21 fails.
@@ -21,10 +21,10 @@ def _adapted(network: nn.Module, in_channels: int) -> nn.Module:
 
 
 def resnet18(*, in_channels: Width = 3, num_classes: Count = 1000) -> nn.Module:
-    """torchvision's ResNet-18: a 7x7 stem with pooling, four stages of two basic blocks."""
+    """ResNet-18 of torchvision: a 7x7 stem with pooling, four stages of two basic blocks."""
     return _adapted(torchvision.models.resnet18(weights=None, num_classes=num_classes), in_channels)
 
 
 def resnet50(*, in_channels: Width = 3, num_classes: Count = 1000) -> nn.Module:
-    """torchvision's ResNet-50: a 7x7 stem with pooling, bottleneck blocks 3, 4, 6, 3."""
+    """ResNet-50 of torchvision: a 7x7 stem with pooling, bottleneck blocks 3, 4, 6, 3."""
     return _adapted(torchvision.models.resnet50(weights=None, num_classes=num_classes), in_channels)

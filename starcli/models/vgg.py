@@ -6,19 +6,23 @@ from functools import partial
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.models.arguments import Activation, Count, ImageSize, Rate, Width, activation_module, sides
+from starcli.models.arguments import Activation, Count, ImageSize, Rate, Width, activation_module, height_and_width
 
-# convolutions of each of the five stages; channels are width * (1, 2, 4, 8, 8)
 VGG11 = (1, 1, 2, 2, 2)
+"""Convolutions of each of the five stages."""
 VGG19 = (2, 2, 4, 4, 4)
+"""Convolutions of each of the five stages."""
 MULTIPLES = (1, 2, 4, 8, 8)
+"""Channels of each stage, in multiples of `width`."""
 REDUCTION = 32
+"""Factor by which the five stages reduce each side."""
 
 
 class VGG(nn.Module):
     """Convolutions `features`, flattened, then the linear layers `classifier`."""
 
     def __init__(self, features: nn.Sequential, classifier: nn.Sequential) -> None:
+        """Initialise the convolutions for ReLU (He et al. 2015)."""
         super().__init__()
         self.features = features
         self.classifier = classifier
@@ -30,11 +34,13 @@ class VGG(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> logits (B, num_classes)."""
         out: Tensor = self.classifier(self.features(x).flatten(1))
         return out
 
 
 def _features(stages: Sequence[int], width: int, in_channels: int, norm: bool, activation: str) -> Iterator[nn.Module]:
+    """Layers of the convolutional part."""
     channels = in_channels
     for convolutions, multiple in zip(stages, MULTIPLES, strict=True):
         for _ in range(convolutions):
@@ -61,7 +67,7 @@ def _vgg(
 
     Raises StarcliError for images under 32 pixels a side, of which five halvings leave nothing.
     """
-    height, breadth = sides(image_size)
+    height, breadth = height_and_width(image_size)
     if min(height, breadth) < REDUCTION:
         raise StarcliError(
             f"VGG needs images of at least {REDUCTION}x{REDUCTION} pixels, not {height}x{breadth}",

@@ -1,4 +1,4 @@
-"""A minimal vision transformer (Dosovitskiy et al. 2021): pre-norm, class token, learned positions, fused qkv."""
+"""Vision transformer (Dosovitskiy et al. 2021), minimal: pre-norm, class token, learned positions, fused qkv."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from starcli.errors import StarcliError
-from starcli.models.arguments import Activation, Count, Depth, ImageSize, Rate, Width, activation_module, sides
+from starcli.models.arguments import (
+    Activation,
+    Count,
+    Depth,
+    ImageSize,
+    Rate,
+    Width,
+    activation_module,
+    height_and_width,
+)
 
 
 class Attention(nn.Module):
     """Self-attention. Rows of `qkv`: queries, keys, values, each head by head; columns of `proj`: head by head."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        """Divide `dim` units among `heads` heads."""
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim)
@@ -21,6 +31,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, tokens, dim) -> (B, tokens, dim)."""
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (batch, heads, tokens, units)
@@ -30,9 +41,10 @@ class Attention(nn.Module):
 
 
 class Feedforward(nn.Module):
-    """x -> W2 f(W1 x), with `mlp_dim` hidden units."""
+    """Two linear layers x -> W2 f(W1 x), with `mlp_dim` hidden units."""
 
     def __init__(self, dim: int, mlp_dim: int, dropout: float, activation: str) -> None:
+        """Build the two layers."""
         super().__init__()
         self.fc1 = nn.Linear(dim, mlp_dim)
         self.activation = activation_module(activation)
@@ -40,14 +52,16 @@ class Feedforward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, tokens, dim) -> (B, tokens, dim)."""
         out: Tensor = self.dropout(self.fc2(self.activation(self.fc1(x))))
         return out
 
 
 class EncoderBlock(nn.Module):
-    """x -> x + attention(LN(x)), then x -> x + feedforward(LN(x))."""
+    """Block x -> x + attention(LN(x)), then x -> x + feedforward(LN(x))."""
 
     def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, activation: str) -> None:
+        """Build attention, feedforward and their norms."""
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.attn = Attention(dim, heads, dropout)
@@ -55,13 +69,14 @@ class EncoderBlock(nn.Module):
         self.mlp = Feedforward(dim, mlp_dim, dropout, activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, tokens, dim) -> (B, tokens, dim)."""
         x = x + self.attn(self.norm1(x))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
 
 
 class ViT(nn.Module):
-    """Patches and a class token through `depth` blocks; the head reads the class token."""
+    """Vision transformer: patches and a class token through `depth` blocks; the head reads the class token."""
 
     def __init__(
         self,
@@ -76,6 +91,7 @@ class ViT(nn.Module):
         num_classes: int,
         activation: str,
     ) -> None:
+        """`patches` is the number of patches in an image; the rest as of `vit`."""
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + patches, dim))
@@ -87,6 +103,7 @@ class ViT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        """Draw token and positions from N(0, 0.02^2), linear layers after Glorot and Bengio 2010."""
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.pos_embed, std=0.02)
         for module in self.modules():
@@ -95,6 +112,7 @@ class ViT(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> logits (B, num_classes)."""
         x = self.patch_embed(x).flatten(2).transpose(1, 2)  # (batch, patches, dim)
         x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1)
         x = self.norm(self.blocks(self.dropout(x + self.pos_embed)))
@@ -115,11 +133,11 @@ def vit(
     image_size: ImageSize = 32,
     num_classes: Count = 10,
 ) -> nn.Module:
-    """A vision transformer of `depth` blocks with `heads` heads of `dim` / `heads` units each.
+    """Vision transformer of `depth` blocks with `heads` heads of `dim` / `heads` units each.
 
-    `patch_size` divides both sides of the image, `heads` divides `dim`.
+    Raises StarcliError unless `patch_size` divides both sides of the image, and `heads` divides `dim`.
     """
-    height, width = sides(image_size)
+    height, width = height_and_width(image_size)
     problems = _misfits(height, width, patch_size=patch_size, dim=dim, heads=heads)
     if problems:
         raise StarcliError("vit: sizes that do not fit together", problems)
@@ -128,6 +146,7 @@ def vit(
 
 
 def _misfits(height: int, width: int, *, patch_size: int, dim: int, heads: int) -> Sequence[str]:
+    """Sizes that do not fit together, one line each."""
     problems = []
     if height % patch_size or width % patch_size:
         fitting = [str(p) for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]

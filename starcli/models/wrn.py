@@ -9,9 +9,10 @@ from starcli.models.arguments import Activation, Between, Count, Rate, Width, ac
 
 
 class WideBlock(nn.Module):
-    """x -> conv(f(BN(dropout(conv(f(BN(x))))))) + shortcut(x); the second convolution carries the stride."""
+    """Block x -> conv(f(BN(dropout(conv(f(BN(x))))))) + shortcut(x); the second convolution carries the stride."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, dropout: float, activation: str) -> None:
+        """The shortcut projects where the shape changes."""
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
@@ -24,6 +25,7 @@ class WideBlock(nn.Module):
         self.activation = activation_module(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, channels, H / stride, W / stride)."""
         out = self.dropout(self.conv1(self.activation(self.bn1(x))))
         out = self.conv2(self.activation(self.bn2(out)))
         result: Tensor = out + self.shortcut(x)
@@ -43,6 +45,7 @@ class WideResNet(nn.Module):
         num_classes: int,
         activation: str,
     ) -> None:
+        """Arguments as of `wrn`."""
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, kernel_size=3, padding=1)
         before = channels = width
@@ -59,6 +62,7 @@ class WideResNet(nn.Module):
         self.activation = activation_module(activation)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> logits (B, num_classes)."""
         x = self.conv1(x)
         for stage in (1, 2, 3):
             x = self.get_submodule(f"layer{stage}")(x)

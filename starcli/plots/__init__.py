@@ -1,0 +1,1 @@
+"""Figures, as the bytes of a file."""

@@ -1,4 +1,4 @@
-"""Loss and accuracy along straight lines between models."""
+"""Figure of loss and accuracy along straight lines between models."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 MOST_LINES = 30
-"""More pairs than this have no lines of their own beneath their mean: they would be a second band."""
+"""Largest number of pairs that have lines of their own beneath their mean: more would be a second band."""
 
 
 def _band(axes: "Axes", x: Any, values: Any, style: tuple[str, str, str], label: str) -> None:
-    """The mean over rows of `values` (curves, points), a band of one standard deviation, and a thin line each."""
+    """Draw the mean over rows of `values` (curves, points), a band of one standard deviation, and a thin line each."""
     colour, marker, dash = style
     mean = values.mean(axis=0)
     if 1 < len(values) <= MOST_LINES:
@@ -37,11 +37,11 @@ def _band(axes: "Axes", x: Any, values: Any, style: tuple[str, str, str], label:
 def barrier_figure(
     groups: Mapping[str, Sequence["Barrier"]], kind: str, *, splits: Sequence[str] = ("train", "test")
 ) -> bytes:
-    """Loss and accuracy along paths: one mean curve with a one-sigma band for each group of barriers.
+    """Draw loss and accuracy along paths: one mean curve with a one-sigma band for each group of barriers.
 
-    Beneath the mean of up to 30 pairs each has a thin line of its own.
-    One row a split, loss (nats) on the left and accuracy (%) on the right, as in the paper's figure 2: at t = 0 lies
-    the first model of each pair (the star), at t = 1 the second. kind: png, svg or pdf.
+    Beneath the mean of up to 30 pairs each has a thin line of its own. One row a split, loss (nats) on the left and
+    accuracy (%) on the right, as in the paper's figure 2: at t = 0 lies the first model of each pair (the star), at t =
+    1 the second. kind: png, svg or pdf. Raises StarcliError where there is no barrier.
     """
     groups = {name: found for name, found in groups.items() if found}
     if not groups:
@@ -52,7 +52,7 @@ def barrier_figure(
         for row, split in zip(axes, splits, strict=True):
             for name, found in groups.items():
                 t = np.array(found[0].t)
-                curves = [getattr(barrier, split) for barrier in found]
+                curves = [barrier.curves[split] for barrier in found]
                 pairs = f"{name} ({len(found)} {'pair' if len(found) == 1 else 'pairs'})"
                 _band(row[0], t, np.array([curve.loss for curve in curves]), styles[name], pairs)
                 _band(row[1], t, 100 * np.array([curve.accuracy for curve in curves]), styles[name], pairs)

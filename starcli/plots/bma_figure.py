@@ -1,4 +1,4 @@
-"""Metrics of averaged predictions against the number of models."""
+"""Figure of the metrics of averaged predictions against the number of models."""
 
 import math
 from collections.abc import Sequence
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 BMA_STYLES = {"star": (RED, "^", "-"), "ensemble": (BLUE, "o", "-"), "single": (BLACK, "X", ":")}
+"""Colour, marker and dash of each posterior."""
 
 
 BMA_NAMES = {"star": "star domain", "ensemble": "ensemble of the sources", "single": "single models"}
+"""Name of each posterior in the legend."""
 
 
 BMA_PANELS = (
@@ -29,14 +31,15 @@ BMA_PANELS = (
     ("accuracy", "accuracy"),
     ("aurc", "area under risk-coverage"),
 )
+"""Metric and title of each panel."""
 
 
 def bma_figure(rows: Sequence["PosteriorRow"], kind: str) -> bytes:
-    """Metrics of the averaged predictions against the number of samples, with one-sigma bands over repeats.
+    """Draw metrics of averaged predictions against the number of samples, with one-sigma bands over repeats.
 
-    Single models are a horizontal line with its band. Like the paper's figure 4, with three more metrics.
+    Single models are a horizontal line with its band. Like the paper's figure 4, with three more metrics. kind: png,
+    svg or pdf.
     """
-
     decided = all(row.decided for row in rows)
 
     def paint(figure: "Figure", axes: Any) -> None:

@@ -1,4 +1,4 @@
-"""The barriers between all pairs of models as a heat map."""
+"""Figure of the barriers between all pairs of models."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 
 def pairs_figure(barriers: Tensor, names: Sequence[str], kind: str, *, split: str = "train") -> bytes:
-    """The barriers between all pairs of models (n, n), nats, as a heat map; numbers are written in up to 12 models."""
+    r"""Draw the barriers between all pairs of models (n, n), nats, as a heat map.
+
+    Numbers are written in for up to 12 models. kind: png, svg or pdf.
+
+    >>> import torch
+    >>> picture = pairs_figure(torch.tensor([[0.0, 0.4], [0.4, 0.0]]), ["a", "b"], "png")
+    >>> picture[:4]
+    b'\x89PNG'
+    """
     values = barriers.double().numpy()
 
     def paint(figure: "Figure", axes: Any) -> None:

@@ -1,4 +1,4 @@
-"""What all figures share: formats, colours, fonts, and the same bytes for the same numbers.
+"""Style that all figures share: formats, colours, fonts, and the same bytes for the same numbers.
 
 No dates, no random ids. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and every curve has its
 own marker and dash as well.
@@ -12,6 +12,7 @@ from typing import Any, cast
 from starcli.errors import StarcliError, suggestion
 
 FIGURE_FORMATS = ("png", "svg", "pdf")
+"""File formats of figures."""
 
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = (
@@ -25,9 +26,11 @@ GROUP_STYLES: Mapping[str, tuple[str, str, str]] = {  # colour, marker, dash
     "star-source (training)": (PURPLE, "D", "--"),
     "star-held-out": (RED, "^", "-"),
 }
+"""Colour, marker and dash of the paper's groups of pairs."""
 
 
 OTHER_STYLES = ((GREEN, "v", "-"), (SKY, "P", "--"), (BLACK, "X", ":"), (PURPLE, "D", "-."))
+"""Colour, marker and dash of other groups, in turn."""
 
 
 STYLE: Mapping[str, Any] = {
@@ -52,10 +55,15 @@ STYLE: Mapping[str, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
+"""Settings of matplotlib."""
 
 
 def check_format(path: Path) -> str:
-    """The figure format of a file name's suffix: png, svg or pdf; anything else is an error."""
+    """Format of a figure by the suffix of its file name. Raises StarcliError for other than png, svg and pdf.
+
+    >>> check_format(Path("barrier.svg"))
+    'svg'
+    """
     suffix = path.suffix.lower().lstrip(".")
     if suffix not in FIGURE_FORMATS:
         raise StarcliError(f"{path}: cannot draw a figure of that type{suggestion(suffix, FIGURE_FORMATS)}")
@@ -63,7 +71,10 @@ def check_format(path: Path) -> str:
 
 
 def draw_figure(rows: int, columns: int, size: tuple[float, float], paint: Any, kind: str) -> bytes:
-    """Paint a new figure of `rows` x `columns` axes with `paint(figure, axes)`, and return its file's bytes."""
+    """Paint a new figure of `rows` x `columns` axes with `paint(figure, axes)`, and return its file's bytes.
+
+    size: width and height in inches. kind: png, svg or pdf.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -85,7 +96,7 @@ def draw_figure(rows: int, columns: int, size: tuple[float, float], paint: Any, 
 
 
 def styles_of(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """A colour, marker and dash for each curve, fixed for the groups of the paper."""
+    """Colour, marker and dash of each curve, fixed for the groups of the paper."""
     others = [name for name in names if name not in GROUP_STYLES]
     found = dict(GROUP_STYLES)
     found.update({name: OTHER_STYLES[i % len(OTHER_STYLES)] for i, name in enumerate(others)})

@@ -1,0 +1,1 @@
+"""Processes, threads, memory, devices, progress: what a computation runs on."""

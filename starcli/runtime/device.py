@@ -1,4 +1,4 @@
-"""The device that computes."""
+"""Choice of the device that computes."""
 
 import torch
 
@@ -6,7 +6,10 @@ from starcli.errors import StarcliError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `mps` stands for here; one that is not there is an error."""
+    """Device for `--device`: cpu, cuda, mps or auto (cuda, else mps, else cpu).
+
+    Raises StarcliError where there is none of that kind.
+    """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))

@@ -1,8 +1,8 @@
-"""Several processes that share one command: `torchrun --nproc-per-node 2 -m starcli star ...`.
+"""Several processes (ranks) that share one command: `torchrun --nproc-per-node 2 -m starcli star ...`.
 
-torchrun tells each process its rank through the environment. Units of work (seeds, pairs, sources) are dealt out and
-gathered, a gradient is summed by one all-reduce a step; rank 0 writes and speaks. With one process, and outside of
-`group`, everything here does nothing.
+torchrun tells each process its rank through environment variables. Units of work (seeds, pairs, sources) are dealt out
+and gathered; a gradient is summed by one all-reduce a step; rank 0 writes files and prints. With one process, and
+outside of `group`, every function here does the work of a single process.
 """
 
 import contextlib
@@ -28,18 +28,23 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 EXCHANGE_TIMEOUT = datetime.timedelta(days=30)
-"""How long a rank waits for another: one may have more to do. One that died is noticed at once, by its socket."""
+"""Longest time that a rank waits for another.
+
+That one may have more to do; if it died, its closed socket tells at once.
+"""
 
 FAILURE, SAID = "starcli/failure", "starcli/said"
-"""Keys of the ranks' common store: what went wrong first, and that rank 0 has told the user."""
+"""Keys of the ranks' common store: the first error, and that rank 0 has printed it."""
 
 
 @dataclass(frozen=True)
 class _World:
+    """This process's place among the processes that share the present work."""
+
     rank: int = 0
     size: int = 1
     joined: bool = False
-    """Whether all ranks work on the same item of `share_out` at the moment."""
+    """Whether all ranks work together on one item of `share_out` at the moment."""
 
 
 _world = _World()
@@ -47,42 +52,42 @@ _store: Any = None
 
 
 class Lost(StarcliError):
-    """An exchange failed: another rank has ended."""
+    """Failed exchange: another rank has ended."""
 
 
 def rank() -> int:
-    """This process's number among `size()`, from 0."""
+    """Number of this process among `size()`, from 0."""
     return _world.rank
 
 
 def size() -> int:
-    """How many processes share the present work; 1 outside of `group` and within `alone`."""
+    """Number of processes that share the present work; 1 outside of `group` and within `alone`."""
     return _world.size
 
 
 def is_writer() -> bool:
-    """Whether this process writes what the present work makes: rank 0 does."""
+    """Whether this process (rank 0) writes the files of the present work."""
     return _world.rank == 0
 
 
-def speaks() -> bool:
-    """Whether this process shows results, notes and errors; known before the ranks have met."""
+def is_speaker() -> bool:
+    """Whether this process prints results, notes and errors; known before the ranks have met."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def launched() -> int:
-    """How many processes were started for the command."""
+    """Number of processes that were started for the command."""
     count = os.environ.get("WORLD_SIZE", "")
     return int(count) if count.isdecimal() else 1
 
 
 def crowded() -> bool:
-    """Whether ranks share this machine and the launcher says no number of threads: with all cores each, they crawl."""
+    """Whether ranks share this machine and no number of threads is set: each would take all cores, and all crawl."""
     return "OMP_NUM_THREADS" not in os.environ and int(os.environ.get("LOCAL_WORLD_SIZE", launched())) > 1
 
 
 def alone() -> contextlib.AbstractContextManager[None]:
-    """Within it this rank works as a single process does: it writes, and waits for no other."""
+    """Context in which this rank works as a single process: it writes, and waits for no other rank."""
     return _within(_World())
 
 
@@ -98,9 +103,10 @@ def _within(world: _World) -> Iterator[None]:
 
 @contextlib.contextmanager
 def group() -> Iterator[None]:
-    """Join the other ranks for the time of a command: gloo, and nccl for what lies on GPUs.
+    """Join the other ranks for the duration of a command (gloo; nccl for tensors on GPUs).
 
-    An error of one rank ends all: the others, woken by the closed connection, raise the same.
+    An error of one rank ends all: the others are woken by the closed connection and raise the same error.
+    Raises Lost where the ranks cannot reach each other.
     """
     global _world, _store
     if launched() == 1:
@@ -148,25 +154,25 @@ def _disband() -> None:
     del gloo
 
 
-def leave() -> None:
-    """Before this process ends with an error: torchrun ends all ranks with the first, so that one has to be rank 0."""
+def let_rank_0_end_first() -> None:
+    """Wait, before ending with an error, until rank 0 has printed it: torchrun kills all ranks once one has failed."""
     if launched() == 1:
         return
     with contextlib.suppress(RuntimeError):
-        if _store is not None and speaks():
+        if _store is not None and is_speaker():
             _store.set(SAID, "yes")
         elif _store is not None:
             _store.wait([SAID], datetime.timedelta(seconds=10))
-        elif not speaks():
+        elif not is_speaker():
             time.sleep(3)  # wrong words, which rank 0 was given too: it needs no longer
 
 
-def end(status: int) -> None:
-    """End this process with `status` as soon as all is written, if it is one of several or has threads at work still.
+def end_process(status: int) -> None:
+    """End this process with `status` at once, after flushing, if it is one of several ranks or has running threads.
 
-    The interpreter is not taken down: it would wait for the threads. And a thread of gloo's that lets go of a tensor at
-    that moment would end the process by std::terminate (seen once in a hundred runs on an overloaded machine), and
-    torchrun all the others.
+    The interpreter is not shut down: it would wait for the threads; and a thread of gloo's that frees a tensor at that
+    moment would abort the process by std::terminate (seen once in a hundred runs on an overloaded machine), on which
+    torchrun kills all others.
     """
     working = any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread())
     if launched() > 1 or working:
@@ -177,7 +183,7 @@ def end(status: int) -> None:
 
 
 def _first_failure(error: BaseException) -> BaseException:
-    """What made another rank end, where it could still say that; else `error` itself."""
+    """First error of any rank, where that rank could still record it; else `error` itself."""
     try:
         _store.wait([FAILURE], datetime.timedelta(seconds=2))
         return from_dict(json.loads(_store.get(FAILURE)))
@@ -187,6 +193,7 @@ def _first_failure(error: BaseException) -> BaseException:
 
 @contextlib.contextmanager
 def _exchanging() -> Iterator[None]:
+    """Turn a failed exchange into Lost."""
     try:
         yield
     except RuntimeError as error:
@@ -207,8 +214,8 @@ def sum_(tensor: "Tensor") -> "Tensor":
     return tensor
 
 
-def largest(value: int) -> int:
-    """The largest of the ranks' values: one stop signal stops all."""
+def maximum(value: int) -> int:
+    """Maximum of an integer over the ranks: a stop signal to one rank stops all."""
     if size() == 1:
         return value
     import torch
@@ -221,7 +228,7 @@ def largest(value: int) -> int:
 
 
 def by_writer(work: Callable[[], _Result]) -> _Result:
-    """`work()`, done by rank 0 alone: its result, or its StarcliError, is that of all ranks."""
+    """Run `work` on rank 0 alone and return its result, or raise its StarcliError, on all ranks."""
     if size() == 1:
         return work()
     import torch.distributed as dist
@@ -236,8 +243,8 @@ def by_writer(work: Callable[[], _Result]) -> _Result:
     return done
 
 
-def everyones(value: _Result) -> list[_Result]:
-    """What each rank gives, in the order of the ranks."""
+def all_gather(value: _Result) -> list[_Result]:
+    """Values of all ranks, in the order of the ranks."""
     gathered: list[Any] = [value] * size()
     if size() > 1:
         import torch.distributed as dist
@@ -248,22 +255,22 @@ def everyones(value: _Result) -> list[_Result]:
 
 
 def own_share(count: int, waves: Sequence[int] = ()) -> int:
-    """How many of `count` items `share_out` gives to this rank."""
+    """Number of the `count` items that `share_out` gives to this rank."""
     return count if _together(count, waves) else len(range(rank(), count, size()))
 
 
 def share_out(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequence[int] = ()) -> list[_Result]:
-    """`[work(item) for item in items]`, each item done by exactly one rank, all results known to all, in order.
+    """Compute `[work(item) for item in items]`, each item on one rank; all ranks get all results, in order.
 
-    An item may consist of pieces that ranks can share, so many in each of its `waves`. Where that is faster, all ranks
-    do every item together, and each piece is done by exactly one (see `share_pieces`). An error of one rank is raised
-    by all, so that none waits for ever.
+    An item may consist of pieces that ranks can share, `waves` of them after each other. Where that is faster, all
+    ranks work on every item together, and each piece is computed by exactly one of them (see `share_pieces`). An error
+    of one rank is raised by all, so that none waits for ever.
     """
     return list(deal(items, work, waves))
 
 
 def deal(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequence[int] = ()) -> Iterator[_Result]:
-    """`share_out`, but what all do together, or a single process alone, is given as soon as it is there."""
+    """Yield the results of `share_out`: one by one where all ranks work together or there is a single process."""
     if not _together(len(items), waves):
         yield from share_out_together(items, lambda own: [work(item) for item in own])
         return
@@ -274,20 +281,17 @@ def deal(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequen
 
 
 def _together(count: int, waves: Sequence[int]) -> bool:
-    """Whether items take less time one after the other, their waves shared, than dealt out whole."""
+    """Whether items are done sooner one after the other, their waves shared, than dealt out whole."""
     return size() == 1 or count * sum(-(-wave // size()) for wave in waves) < -(-count // size()) * sum(waves)
 
 
 def share_pieces(pieces: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
-    """`work(pieces)` of one item of `share_out`: shared out where all ranks do that item together."""
+    """Compute `work(pieces)` of one item of `share_out`, the pieces shared where all ranks do that item together."""
     return share_out_together(pieces, work) if _world.joined else work(pieces)
 
 
 def share_out_together(items: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
-    """`work(items)`, in which each rank does its part of the items at once; otherwise as `share_out`.
-
-    A rank does its items as a single process would.
-    """
+    """`share_out` with `work` on lists: each rank calls it once, on its items, as a single process would."""
     if size() == 1:
         return work(items)
 
@@ -296,7 +300,7 @@ def share_out_together(items: Sequence[_Item], work: Callable[[Sequence[_Item]],
         with alone():
             return work(mine) if mine else []
 
-    gathered = everyones(_attempt(own))
+    gathered = all_gather(_attempt(own))
     for _, failure in gathered:
         if failure is not None:
             raise from_dict(failure)
@@ -305,7 +309,7 @@ def share_out_together(items: Sequence[_Item], work: Callable[[Sequence[_Item]],
 
 
 def _attempt(work: Callable[[], _Result]) -> tuple[_Result | None, dict[str, Any] | None]:
-    """The result of `work`, or the words of what a user or a signal did to it; a bug is raised."""
+    """Result of `work`, or its StarcliError or interruption as a dictionary; others (bugs) are raised."""
     try:
         return work(), None
     except (StarcliError, Interrupted) as error:

@@ -1,42 +1,47 @@
-"""How long-running library code talks to whoever watches it, without knowing who that is."""
+"""How long computations report their progress and are interrupted, independent of any user interface."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 class Interrupted(Exception):
-    """The user or the system asked to stop; the state up to here is saved. `signal` is 2 (INT) or 15 (TERM)."""
+    """Interruption by a signal, `signal` 2 (SIGINT) or 15 (SIGTERM); what was done so far is saved."""
 
     def __init__(self, signal: int, how_to_continue: str = "") -> None:
+        """`how_to_continue` is shown to the user; empty where nothing was saved."""
         self.signal = signal
         super().__init__(how_to_continue)
 
 
 class Progress:
-    """A watcher that ignores everything; the command line's draws bars on stderr, tests keep what they are told."""
+    """Observer of a long computation; this one ignores everything.
+
+    That of the command line draws bars on stderr.
+    """
 
     stop_signal: int = 0
-    """Set by a signal handler: loops finish their step, save, and raise `Interrupted(stop_signal)`."""
+    """Signal that asked to stop, else 0: loops finish their step, save and raise `Interrupted(stop_signal)`."""
 
     def stop_if_asked(self) -> None:
-        """Raises Interrupted where a signal asked for it: between two pieces of work that leave nothing to save."""
+        """Raise Interrupted if a signal asked to stop; called between two pieces of work that leave nothing to save."""
         if self.stop_signal:
             raise Interrupted(self.stop_signal)
 
     def start(self, task: str, total: int) -> None:
-        """A task of `total` steps begins (it replaces the one before); `task` is what a person reads."""
+        """Begin a task of `total` steps, in place of the one before; `task` is its name for people."""
 
     def step(self, count: int = 1, **figures: float) -> None:
-        """`count` more steps are done; `figures` (loss=...) are shown beside the bar."""
+        """Count `count` more steps; `figures` (loss=...) are shown beside the bar."""
 
     def finish(self) -> None:
-        """The task is over."""
+        """End the task."""
 
     def record(self, row: Mapping[str, Any]) -> None:
-        """One row of the log that is kept beside the checkpoint (an epoch, a realignment)."""
+        """Add one row (an epoch, a realignment) to the log beside the checkpoint."""
 
     def note(self, text: str) -> None:
-        """One line that a person should read, on stderr."""
+        """Show one line of text to the user, on stderr."""
 
 
 SILENT = Progress()
+"""Progress that shows nothing: the default of every function."""

@@ -1,4 +1,4 @@
-"""How ranks find each other, and only each other, in a store that may be older than they are."""
+"""How the ranks of one command find each other in torchrun's store, which may outlive a failed attempt."""
 
 import datetime
 import secrets
@@ -10,10 +10,12 @@ MEETING_SECONDS = 300.0
 
 
 def meet(store: Any, own: int, count: int) -> Any:
-    """A part of `store` that only the ranks have that are alive now.
+    """Return a private part of `store` for the `count` ranks that are alive now; `own` is this rank.
 
-    torchrun's store outlives a restart, and what the attempt before wrote with it: addresses of dead processes. So each
-    rank shows a token of its own, and rank 0 answers under that token until all have heard from it.
+    torchrun's store outlives a restart, and so do the addresses of dead processes in it. Each rank therefore shows a
+    random token, and rank 0 answers under that token until all have heard from it.
+
+    Raises RuntimeError where a rank does not come within MEETING_SECONDS.
     """
     from torch.distributed.distributed_c10d import PrefixStore
 

@@ -1,4 +1,4 @@
-"""Standard output belongs to results: what a network of the user's own prints must not end up between them."""
+"""Standard output reserved for results: what a user's own network prints goes to stderr instead."""
 
 import contextlib
 import sys
@@ -8,14 +8,14 @@ from typing import TextIO
 _results: TextIO | None = None
 
 
-def results() -> TextIO:
-    """Where results go: the stdout that the program was started with."""
+def result_stream() -> TextIO:
+    """Stream for results: the stdout that the program was started with."""
     return _results or sys.stdout
 
 
 @contextlib.contextmanager
-def reserved() -> Iterator[None]:
-    """Within, stdout is for `results`; everything else that is printed goes to stderr."""
+def reserved_for_results() -> Iterator[None]:
+    """Context in which `print` writes to stderr, and only `result_stream` to stdout."""
     global _results
     before, _results = _results, sys.stdout
     try:

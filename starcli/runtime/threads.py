@@ -1,7 +1,4 @@
-"""How many CPU threads a network is worth: small ones run faster, and leave other programs alone, on one.
-
-in_threads: independent pieces of work side by side, the cores shared out among them.
-"""
+"""Number of CPU threads: small networks run faster on one; independent pieces of work run side by side."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +13,14 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 ONE_THREAD_BELOW = 4_000_000
-"""Floating-point operations an example. Below, handing a layer's work to a second thread takes longer than doing it,
-and two such programs on one machine slow each other a hundredfold (measured: a step of 14 ms became 1.8 s)."""
+"""Floating-point operations an example, below which one thread is best.
+
+Handing a layer's work to a second thread then takes longer than doing it, and two such programs on one machine slow
+each other a hundredfold (measured: a step of 14 ms became 1.8 s).
+"""
 
 
-def operations(network: nn.Module, example: torch.Tensor) -> int:
+def operations_per_example(network: nn.Module, example: torch.Tensor) -> int:
     """Floating-point operations of a forward pass, an example: two for each weight that meets an activation.
 
     Counted over convolutions and linear layers, in a pass over the examples (B, ...).
@@ -45,23 +45,26 @@ def operations(network: nn.Module, example: torch.Tensor) -> int:
 
 
 def choose_threads(network: nn.Module, example: torch.Tensor, asked: int | None) -> None:
-    """Set torch's CPU threads for this process: as asked, or one where that is best, or all that there are.
+    """Set torch's number of CPU threads: `asked`, or one where that is best, or all that there are.
 
     One is best for a small network, and for each of several ranks on a machine where nothing says how many.
     """
     if asked is not None:
         torch.set_num_threads(asked)
-    elif torch.get_num_threads() > 1 and (distributed.crowded() or operations(network, example) < ONE_THREAD_BELOW):
+    elif torch.get_num_threads() > 1 and (
+        distributed.crowded() or operations_per_example(network, example) < ONE_THREAD_BELOW
+    ):
         torch.set_num_threads(1)
 
 
 def in_threads(
     work: Callable[[_Item], _Result], items: Sequence[_Item], threads: int | None = None
 ) -> Iterator[_Result]:
-    """`map(work, items)` by `threads` threads (default: torch's number of them), each with its share of the cores: two
-    teams on the same ones wait for each other. With one thread, or one item, nothing is started.
+    """Yield `work(item)` of each item, in order, computed by `threads` threads (default: torch's number).
 
-    The first error ends all; a signal does not wait for what is being worked on (see `distributed.end`).
+    Each thread has its share of the cores: two teams on the same ones wait for each other. With one thread, or one
+    item, nothing is started. The first error ends all; a signal does not wait for unfinished items (see
+    `distributed.end_process`).
     """
     cores = torch.get_num_threads()
     workers = max(1, min(threads or cores, len(items)))
@@ -81,6 +84,6 @@ def in_threads(
 
 
 def _take(threads: int) -> None:
-    """Let this thread use so many cores."""
+    """Let this thread use `threads` cores."""
     torch.get_num_threads()  # a thread that looks for the first time takes the process's number: only then is it ours
     torch.set_num_threads(threads)

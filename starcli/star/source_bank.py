@@ -13,18 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.weight_matching import match_many
+from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.batchnorm_statistics import statistics_names
-from starcli.models import modes
 from starcli.models.flat_network import FlatNetwork
-from starcli.registry import METHODS, lookup
+from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
-from starcli.training.seeds import put_back, substream
+from starcli.training.seeds import generators_restored, substream
 
 KEPT_SOURCE_BYTES = 256 * 2**20
 """Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
@@ -43,7 +42,7 @@ class Source:
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> "Source":
         """A checkpoint as a source; its file is opened anew at each use."""
-        return cls(checkpoint.name, checkpoint.opened)
+        return cls(checkpoint.name, checkpoint.fresh_tensors)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
         return {}
     device = flat.parameters.device
     inputs, _ = next(iter(split.batches(min(FORWARD_EXAMPLES, len(split)), device=device, channels_last=True)))
-    with modes.kept(flat.network), put_back(device), torch.no_grad():
+    with modes_restored(flat.network), generators_restored(device), torch.no_grad():
         flat.network.train()
         flat.network(inputs)
         found = {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}
@@ -117,26 +116,21 @@ class SourceBank:
         self._thread = ThreadPoolExecutor(1) if not self.keeps else None
 
     def align(
-        self,
-        star: Mapping[str, Tensor],
-        spec: Resolved,
-        *,
-        method: str,
-        restarts: int,
-        seed: int,
-        progress: Progress,
+        self, star: Mapping[str, Tensor], spec: Resolved, alignment: Alignment, *, progress: Progress
     ) -> Realignment:
-        """Align every source to `star`, beginning from its present permutation; all of them change, or none."""
-        lookup(METHODS, "method", method)
+        """Align every source to `star`, beginning from its present permutation; all of them change, or none.
+
+        The seed of each source comes from that of `alignment` and from its number.
+        """
         # a search that goes on from the last epoch's needs no other beginnings
-        restarts = restarts if None in self.permutations else 1
+        restarts = alignment.restarts if None in self.permutations else 1
 
         def aligned(numbers: Sequence[int]) -> list[_Found]:
-            found = match_many(
+            found = alignment.matching.match_all(
                 star,
                 _Opened([self.sources[number] for number in numbers], progress),
                 spec,
-                seeds=[substream(seed, number) for number in numbers],
+                seeds=[substream(alignment.seed, number) for number in numbers],
                 restarts=restarts,
                 starts=[self.permutations[number] for number in numbers],
             )

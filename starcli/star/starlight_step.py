@@ -1,4 +1,4 @@
-"""The objective of Starlight: the loss at random points of the lines from the star to its sources.
+"""One step of Starlight (Algorithm 1): the loss at a random point of the line from the star to one of its sources.
 
 1/N sum_n E_t[L((1 - t) theta + t pi_n(theta_n))]  +  mu L(theta)
 
@@ -7,40 +7,26 @@ times the gradient at the point.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from starcli import registry
 from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
-from starcli.star.sampling import Sampling
+from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank, fixed_in_training
 from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.seeds import substream
-from starcli.training.train import Plain
+from starcli.training.train import PlainObjective
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class StarSettings:
-    """What a star run has beside its recipe; the arguments of `starlight`."""
-
-    mu: float
-    normalised: bool
-    sampling: Sampling
-    realign_every: int | None
-    method: str | None
-    restarts: int
-    draws_per_step: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +37,7 @@ class HeldOut:
     every: int
 
 
-class OnLines(Plain):
+class OnLines(PlainObjective):
     """The objective of Starlight. The network's own parameters are the point on the line; the star is apart.
 
     What is `fixed_in_training` goes along the line, as in `barrier`; the star keeps that of `bank.flat`.
@@ -69,6 +55,7 @@ class OnLines(Plain):
     ) -> None:
         super().__init__(workspace, bank.flat, recipe, progress)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
+        self.draws_per_step, self.draw_t = settings.draws(recipe), settings.draw_t
         self.vector = bank.flat.parameters.clone()
         self.parts = list(bank.flat.views(self.vector).values())
         self.point = fixed_in_training(bank.flat, workspace.dataset.train)
@@ -80,19 +67,12 @@ class OnLines(Plain):
     def begin_epoch(self, epoch: int) -> Row:
         """Align the sources anew where it is their time; a resumed epoch finds that done."""
         self.flat.network.train()
-        settings = self.settings
-        every = settings.realign_every
+        alignment, every = self.settings.alignment, self.settings.realign_every
         due = epoch == 0 or (every is not None and epoch % every == 0)
-        if settings.method is None or not due or self.aligned_epoch == epoch:
+        if not alignment.active or not due or self.aligned_epoch == epoch:
             return {}
-        found = self.bank.align(
-            self._named(),
-            self.workspace.spec.resolved,
-            method=settings.method,
-            restarts=settings.restarts,
-            seed=substream(self.seed, "align", epoch),
-            progress=self.progress,
-        )
+        alignment = replace(alignment, seed=substream(self.seed, "align", epoch))
+        found = self.bank.align(self._named(), self.workspace.spec.resolved, alignment, progress=self.progress)
         self.aligned_epoch = epoch
         return found.row()
 
@@ -136,7 +116,7 @@ class OnLines(Plain):
 
     def _following(self, epoch: int, step: int, number: int) -> int:
         """The source that this process draws next."""
-        each = self.settings.draws_per_step // distributed.size()
+        each = self.draws_per_step // distributed.size()
         first = distributed.rank() * each
         following = (step, number + 1) if number + 1 < first + each else (step + 1, first)
         return self.draw(epoch, *following)[0]
@@ -145,7 +125,7 @@ class OnLines(Plain):
         """Source and t of one point: a function of its place in the run."""
         place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, number))
         source = int(torch.randint(len(self.bank.sources), (1,), generator=place))
-        return source, self.settings.sampling(place)
+        return source, self.draw_t(place)
 
     def end_epoch(self, epoch: int) -> Row:
         """The barrier to each held-out model, where it is time; the validation split is left to the end."""
@@ -155,7 +135,7 @@ class OnLines(Plain):
 
     def describe(self, epoch: int, step: int) -> str:
         """Source and t of a step's points."""
-        draws = [self.draw(epoch, step, number) for number in range(self.settings.draws_per_step)]
+        draws = [self.draw(epoch, step, number) for number in range(self.draws_per_step)]
         return "".join(f", source {self.bank.sources[source].name} at t = {t:.4f}" for source, t in draws)
 
     def finish(self) -> None:
@@ -198,18 +178,15 @@ class OnLines(Plain):
     def _barriers(self) -> list[Row]:
         if self._evaluator is None:
             self._evaluator = Evaluator(self.workspace)
-        evaluator, settings, star = self._evaluator, self.settings, self._named()
+        evaluator, star = self._evaluator, self._named()
 
         def measured(number: int) -> Row:
             model = self.held_out.models[number]
             tensors = model.open()
-            if settings.method is not None:
-                match = registry.resolve(registry.METHODS, "method", settings.method)
-                seed = substream(self.seed, "held-out", number)
-                result = match(star, tensors, self.workspace.spec.resolved, seed=seed, restarts=settings.restarts)
-                tensors = result.permutation.apply(tensors)
-            found = measure_line(evaluator, star, tensors)
-            losses = {"train_barrier": found.train.loss_barrier, "test_barrier": found.test.loss_barrier}
-            return {"model": model.name, **losses}
+            if self.settings.alignment.active:
+                alignment = replace(self.settings.alignment, seed=substream(self.seed, "held-out", number))
+                tensors = alignment.permuted(self.workspace.spec.resolved, star, tensors)
+            curves = measure_line(evaluator, star, tensors).curves
+            return {"model": model.name, **{f"{split}_barrier": c.loss_barrier for split, c in curves.items()}}
 
         return distributed.share_out(range(len(self.held_out.models)), measured)

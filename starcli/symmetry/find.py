@@ -1,11 +1,10 @@
-"""Where the permutation spec of a network comes from, and that it is proved before anything trusts it.
+"""Finding the permutation spec of a network, and proving it before anything trusts it.
 
 Looked up in this order: the file that `--spec` names, the checkpoints' own record, the archspec that is shipped with
-the architecture, one derived by tracing the network.  Proofs and derivations are cached under the hash of what they
-speak of.
+the architecture, one derived by tracing the network. Proofs and derivations are cached under the hash of what they are
+about.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,11 @@ from starcli import __version__
 from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
-from starcli.models.external import code_of
+from starcli.models.external import code_hash
 from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proved:
-    """A resolved spec, what the proof said of it (None where it was not asked for) and where it was found."""
+    """A resolved spec, its proof (None where none was asked for) and its origin: a file, recorded, shipped, derived."""
 
     resolved: Resolved
     proof: Proof | None
@@ -34,11 +35,11 @@ class Proved:
 
     @property
     def movable(self) -> bool:
-        """Whether there is anything to permute."""
+        """Whether any group has more than one unit, so that there is something to permute."""
         return any(group.size > 1 for group in self.resolved.groups.values())
 
     def record(self) -> SpecRecord:
-        """What a checkpoint keeps of it."""
+        """The record that a checkpoint keeps of the spec and its proof."""
         return SpecRecord(
             resolved=self.resolved.to_json(),
             sha256=self.resolved.sha256,
@@ -55,14 +56,23 @@ def find_spec(
     record: SpecRecord | None = None,
     accept_unproved: bool = False,
 ) -> Proved:
-    """The spec of `network`, proved on `example` inputs; one that the proof rejects is an error that names the groups.
+    """Find the spec of `network` and prove it on `example` inputs.
 
-    `accept_unproved` skips the proof and takes the spec at its word. What a checkpoint says of a proof is not believed:
-    files come from strangers, and a proof is made once on each machine and then cached.
+    `file` and `record` (of a checkpoint) come before the shipped spec and a derived one. `accept_unproved` skips the
+    proof and takes the spec at its word. What a checkpoint says of a proof is not believed: files come from strangers,
+    and a proof is made once on each machine and then cached. StarcliError where the spec does not fit the network, or
+    names the groups that the proof rejects.
+
+    >>> import torch
+    >>> from starcli.models.build import build_network
+    >>> arguments = {"input_size": 9, "num_classes": 3, "hidden_dim": 6, "depth": 1}
+    >>> network = build_network("mlp", **arguments)
+    >>> architecture = Architecture(name="mlp", arguments=arguments, input_shape=[9])
+    >>> found = find_spec(architecture, network, (torch.zeros(2, 9),), accept_unproved=True)
+    >>> found.origin, list(found.resolved.sizes.values())
+    ('shipped', [6])
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    buffers = [name for name, _ in network.named_buffers()]
-    origin, resolved = _look_up(architecture, network, example, shapes, buffers, file, record)
+    origin, resolved = _look_up(architecture, network, example, file, record)
     if accept_unproved:
         return Proved(resolved, None, origin)
     proof = proof_of(architecture, network, resolved, example)
@@ -77,27 +87,29 @@ def _look_up(
     architecture: Architecture,
     network: "nn.Module",
     example: tuple["Tensor", ...],
-    shapes: Mapping[str, tuple[int, ...]],
-    buffers: Sequence[str],
     file: Path | None,
     record: SpecRecord | None,
 ) -> tuple[str, Resolved]:
+    """The origin of the spec, and the spec resolved against the tensors of `network`, not yet proved."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    buffers = [name for name, _ in network.named_buffers()]
     if file is not None:
         variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
-        return file.name, load_spec(file).resolve(shapes, variables, buffers)
+        return file.name, resolve_spec(load_spec(file), shapes, variables, buffers)
     if record is not None:
-        resolved = Resolved.from_json(record.resolved)
+        resolved = resolved_from_json(record.resolved)
         resolved.check(shapes)
         return "recorded", resolved
     shipped = shipped_spec(architecture.name, architecture.arguments)
     if shipped is not None:
         spec, variables = shipped
-        return "shipped", spec.resolve(shapes, variables, buffers)
+        return "shipped", resolve_spec(spec, shapes, variables, buffers)
     return "derived", _derived(architecture, network, example)
 
 
 def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
-    code = code_of(architecture.name, network)
+    """The cache key of an architecture: its description, our version, and the code of a network of the user's own."""
+    code = code_hash(architecture.name, network)
     return hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
 
 
@@ -118,8 +130,8 @@ def proof_of(
 
 def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
     def compute() -> dict[str, object]:
-        from starcli.symmetry.derive.derive import derive_and_prove
+        from starcli.symmetry.derive.derive import derive_and_prove  # brings in torch.export, which takes a second
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return Resolved.from_json(cached("specs", _key(architecture, network), compute))
+    return resolved_from_json(cached("specs", _key(architecture, network), compute))

@@ -1,4 +1,4 @@
-"""Permutations of the units of every group of a spec: made, inverted, composed and applied to tensors, exactly.
+"""Permutations of the units of every group of a spec: drawn, inverted, composed and applied to tensors, exactly.
 
 For a group at the top, new[i] = old[p[i]]. For a group `u` within `h`, new[(h, u)] = old[(p_h[h], p_u[h, u])]: the
 index of a nested group has the shape (parents..., n), and its row is the parent's new position.
@@ -12,14 +12,29 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.runtime.memory import pieces
+from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
 
 
 @dataclass(frozen=True, eq=False)
 class Permutation:
-    """One permutation for each group of `spec`; `index` maps the group's name to int64 (parents..., n), on the CPU."""
+    """One permutation for each group of a spec.
+
+    `index` maps the name of each group to int64 (parents..., n), on the CPU: `index[g][i]` is the old position of the
+    unit that is new at i.
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_spec
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = resolve_spec(parse("{format: 1, tensors: {w1: [h], w2: [_, h]}}"), {"w1": (3, 2), "w2": (1, 3)})
+    >>> permutation = Permutation(spec, {"h": torch.tensor([2, 0, 1])})
+    >>> permutation.apply({"w2": torch.tensor([[5.0, 6.0, 7.0]])})["w2"]
+    tensor([[7., 5., 6.]])
+    >>> permutation.compose(permutation.inverse()).is_identity()
+    True
+    >>> Permutation.identity(spec).index
+    {'h': tensor([0, 1, 2])}
+    """
 
     spec: Resolved
     index: Mapping[str, Tensor]
@@ -32,7 +47,14 @@ class Permutation:
 
     @classmethod
     def random(cls, spec: Resolved, generator: torch.Generator) -> "Permutation":
-        """Uniform over all permutations of the spec."""
+        """A permutation drawn uniformly from all that the spec allows.
+
+        >>> from starcli.symmetry.archspec.resolve import resolve_spec
+        >>> from starcli.symmetry.archspec.spec import parse
+        >>> spec = resolve_spec(parse("{format: 1, tensors: {w: [h]}}"), {"w": (3,)})
+        >>> Permutation.random(spec, torch.Generator().manual_seed(0)).index["h"].sort().values
+        tensor([0, 1, 2])
+        """
         # float64: ties, which would favour the order that stands, are then out of reach.
         draws = {
             group: torch.rand(spec.index_shape(group), generator=generator, dtype=torch.float64)
@@ -42,7 +64,16 @@ class Permutation:
 
     @classmethod
     def from_tensors(cls, spec: Resolved, tensors: Mapping[str, Tensor]) -> "Permutation":
-        """From the tensors of a file. StarcliError lists every group that is missing, unknown or no permutation."""
+        """The permutation that the tensors of a file hold, one for each group.
+
+        StarcliError lists every group that is missing, unknown or no permutation.
+
+        >>> from starcli.symmetry.archspec.resolve import resolve_spec
+        >>> from starcli.symmetry.archspec.spec import parse
+        >>> spec = resolve_spec(parse("{format: 1, tensors: {w: [h]}}"), {"w": (3,)})
+        >>> Permutation.from_tensors(spec, {"h": torch.tensor([2, 0, 1])}).moved()
+        3
+        """
         problems = [f"group {name}: missing" for name in spec.groups if name not in tensors]
         problems += [f"group {name}: the spec does not know it" for name in tensors if name not in spec.groups]
         for name in (name for name in spec.groups if name in tensors):
@@ -56,13 +87,16 @@ class Permutation:
         return cls(spec, {name: tensors[name].contiguous() for name in spec.groups})
 
     def sources(self, group: str) -> tuple[Tensor, ...]:
-        """For each group around `group` the old position of every new one, each of the shape (parents...)."""
+        """For each group around `group`, outermost first, the old position of every new unit, of shape (parents...)."""
         shape = self.spec.index_shape(group)[:-1]
         found = (self.index[name] for name in self.spec.ancestors(group))
         return tuple(index.reshape(*index.shape, *[1] * (len(shape) - index.dim())).expand(shape) for index in found)
 
     def inverse(self) -> "Permutation":
-        """The permutation that undoes this one: q_h = p_h^-1, and q_u[h] = p_u[q_h[h]]^-1."""
+        """The permutation that undoes this one.
+
+        q_h = p_h^-1, and for a group u within h: q_u[h] = p_u[q_h[h]]^-1.
+        """
         made: dict[str, Tensor] = {}
         for group in self.spec.groups:
             rows = self.index[group][Permutation(self.spec, made).sources(group)]
@@ -70,7 +104,10 @@ class Permutation:
         return Permutation(self.spec, made)
 
     def compose(self, then: "Permutation") -> "Permutation":
-        """This one first, `then` after it: c_h[i] = p_h[r_h[i]], and c_u[h, i] = p_u[r_h[h], r_u[h, i]]."""
+        """This permutation first, `then` after it. StarcliError where the two belong to different specs.
+
+        c_h[i] = p_h[r_h[i]], and for a group u within h: c_u[h, i] = p_u[r_h[h], r_u[h, i]].
+        """
         if then.spec != self.spec:
             raise StarcliError("the two permutations belong to different specs")
         made = {
@@ -83,13 +120,16 @@ class Permutation:
         return not self.moving
 
     def moved(self, other: "Permutation | None" = None) -> int:
-        """Number of units (of a nested group: in all parents) that stand elsewhere than in `other`, or at first."""
+        """Number of units that stand elsewhere than in `other` (by default, than at first).
+
+        Units of a nested group count once for each combination of units around them.
+        """
         start = Permutation.identity(self.spec) if other is None else other
         return sum(int((index != start.index[group]).sum()) for group, index in self.index.items())
 
     @cached_property
     def moving(self) -> frozenset[str]:
-        """The groups whose index is not the identity."""
+        """Names of the groups of which some unit moves."""
         return frozenset(
             name
             for name, index in self.index.items()
@@ -98,19 +138,23 @@ class Permutation:
 
     @cached_property
     def _axis_indices(self) -> dict[tuple[str, torch.device], Tensor | None]:
-        """By axis expression: the old position of every new one, None where it is the identity."""
+        """By axis expression and device: the old position of every new one, None where it is the identity."""
         return {}
 
     def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The permuted tensors, new ones; those that no moving group touches are returned as they are.
 
-        Any subset of the spec's tensors will do. StarcliError names tensors that are unknown or of another shape.
+        `tensors` may be any subset of the spec's tensors. StarcliError names those that are unknown or of another
+        shape.
         """
         self._check(tensors)
         return {name: self._permuted(name, tensor, None) for name, tensor in tensors.items()}
 
     def apply_(self, name: str, tensor: Tensor, out: Tensor) -> Tensor:
-        """Write the permuted tensor `name` into `out` (same shape, any dtype; no part of `tensor`) and return it."""
+        """Write the permuted tensor `name` into `out` and return it.
+
+        `out` has the shape of `tensor` and any dtype, and shares no memory with it. StarcliError as in `apply`.
+        """
         self._check({name: tensor})
         result = self._permuted(name, tensor, out)
         return out.copy_(result) if result is not out else out
@@ -130,6 +174,7 @@ class Permutation:
         return view
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise StarcliError for tensors that the spec does not know or that have another shape."""
         shapes = self.spec.shapes
         problems = [f"{name}: the spec does not know it" for name in tensors if name not in shapes]
         problems += [
@@ -144,6 +189,7 @@ class Permutation:
         return group is not None and group in self.moving
 
     def _permuted(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
+        """The permuted tensor `name`, in `out` where that is given; the tensor itself where nothing moves."""
         if name not in self.spec.blocks:
             return tensor
         if name in self.spec.dependent:
@@ -153,7 +199,7 @@ class Permutation:
         if not steps:
             return tensor
         out = torch.empty_like(tensor, memory_format=torch.contiguous_format) if out is None else out
-        for rows in pieces(tensor) if len(steps) > 1 or out.dtype != tensor.dtype else [slice(None)]:
+        for rows in row_slices(tensor) if len(steps) > 1 or out.dtype != tensor.dtype else [slice(None)]:
             part = tensor[rows] if indices[0] is None else tensor
             *before, (last, index) = [(axis, index if axis else index[rows]) for axis, index in steps]
             for axis, each in before:
@@ -175,7 +221,8 @@ class Permutation:
         return result
 
     def _axis_index(self, name: str, axis: int, device: torch.device) -> Tensor | None:
-        key = (self.spec.axes[name][axis], device)
+        """The old position of every new one along an axis, on `device`; None where nothing moves."""
+        key = (self.spec.expressions[name][axis], device)  # text: the hash of a long tree would be taken anew
         if key not in self._axis_indices:
             index = self._positions(self.spec.terms[name][axis], self.spec.shapes[name][axis])
             self._axis_indices[key] = None if index is None else index.to(device)
@@ -233,8 +280,10 @@ def _offsets(term: AxisTerm) -> Tensor:
 
 
 def check_tied(spec: Resolved, tensors: Mapping[str, Tensor], what: str) -> None:
-    """StarcliError with every pair of tied tensors of `what` that do not hold equal values: a network that shares them
-    would take one of the two."""
+    """Raise StarcliError with every pair of tied tensors of `what` whose values differ.
+
+    A network that shares them would take the values of one of the two.
+    """
     problems = [
         f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name] - tensors[names[0]]):.3g}"
         for names in spec.tied

@@ -1,9 +1,9 @@
-"""Which shipped archspec belongs to an architecture."""
+"""Shipped specs by architecture."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from starcli.models.arguments import checked
+from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of
 from starcli.models.external import is_external
 from starcli.symmetry.archspec.library import load_spec, spec_dir
@@ -11,16 +11,22 @@ from starcli.symmetry.archspec.spec import Spec
 
 
 def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
-    """The shipped archspec of an architecture and the variables that its patterns use; None if there is none."""
+    """The shipped spec of an architecture, and the variables that its patterns use; None if there is none.
+
+    >>> spec, variables = shipped_spec("mlp", {"input_size": 9, "num_classes": 3, "depth": 2})
+    >>> spec.source.endswith("mlp.yaml"), variables
+    (True, {'depth': 2})
+    """
     if is_external(name):
         return None
-    values = checked(name, builder_of(name), arguments)
+    values = check_arguments(name, builder_of(name), arguments)
     file, variables = _file_of(name, values)
     # by path: a file in the working directory that is called `mlp` must not take its place
     return load_spec(spec_dir() / f"{file}.yaml"), variables
 
 
 def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    """The file of the spec that belongs to an architecture with these arguments, and the variables of its patterns."""
     match name:
         case "mlp":
             return "mlp", {"depth": values["depth"]}

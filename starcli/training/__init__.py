@@ -1,0 +1,1 @@
+"""Training: a recipe and a seed make a network."""

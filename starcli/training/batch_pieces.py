@@ -1,4 +1,4 @@
-"""How a batch is cut into pieces, each with its own draws, and which of them this rank computes.
+"""Pieces of a batch, each with its own random draws, and their distribution over the ranks.
 
 One process with P pieces a step and R ranks with P / R pieces each take the same steps: the gradient of a batch is the
 mean of its pieces' gradients, each by its share of the examples, and BatchNorm normalises a piece by itself. Running
@@ -26,10 +26,13 @@ class BatchPiece:
     weight: float
 
 
-def cut(length: int, count: int) -> list[BatchPiece]:
-    """A batch of `length` as `count` pieces whose sizes differ by one at most, the larger ones first.
+def cut_batch(length: int, count: int) -> list[BatchPiece]:
+    """Cut a batch of `length` examples into `count` pieces whose sizes differ by one at most, the larger ones first.
 
     A short batch has fewer pieces, so that none is of a single example: BatchNorm knows no variance of one.
+
+    >>> [(piece.start, piece.stop) for piece in cut_batch(10, 3)]
+    [(0, 4), (4, 7), (7, 10)]
     """
     count = min(count, max(1, length // 2))
     size, more = divmod(length, count)
@@ -38,19 +41,26 @@ def cut(length: int, count: int) -> list[BatchPiece]:
 
 
 def _share(ends: Sequence[int], number: int) -> float:
+    """Share of a piece in the batch."""
     return (ends[number + 1] - ends[number]) / ends[-1]
 
 
-def own(length: int, count: int) -> list[BatchPiece]:
-    """This rank's pieces of a batch: one run of numbers. A rank that is left without one does the first for nothing."""
-    pieces, each = cut(length, count), count // distributed.size()
+def own_pieces(length: int, count: int) -> list[BatchPiece]:
+    """This rank's pieces of a batch, consecutive ones.
+
+    A rank that is left without any computes the first piece with weight 0.
+    """
+    pieces, each = cut_batch(length, count), count // distributed.size()
     first = distributed.rank() * each
     mine = pieces[first : first + each]
     return mine or [BatchPiece(0, pieces[0].start, pieces[0].stop, 0.0)]
 
 
 def pieces_per_step(asked: int | None, batch_size: int) -> int:
-    """How many pieces each batch has: as asked, else one for each rank."""
+    """Number of pieces of each batch: `asked`, else one for each rank.
+
+    Raises StarcliError where the ranks cannot share them evenly or a batch has fewer examples.
+    """
     ranks = distributed.size()
     count = asked or ranks
     if count % ranks:
@@ -61,8 +71,8 @@ def pieces_per_step(asked: int | None, batch_size: int) -> int:
 
 
 @dataclass(frozen=True)
-class Summed:
-    """What a step gives over all ranks: gradients (None: no rank has one), loss, correct predictions, a stop signal."""
+class StepTotals:
+    """Results of a step over all ranks: gradients (None: no rank has one), loss, correct predictions, a stop signal."""
 
     gradients: Sequence[Tensor | None]
     loss: Tensor
@@ -71,16 +81,17 @@ class Summed:
 
 
 class Exchange:
-    """Sums over the ranks what a step gives: gradients, loss and correct predictions, means of buffers, a stop signal.
+    """Sum of a step's results over the ranks: gradients, loss, correct predictions, a stop signal; means of buffers.
 
     All of it is one vector, so that a step costs one all-reduce. Afterwards every rank holds the same numbers: what
     rank 0 saves is the state of all. Made where all ranks hold the same buffers.
     """
 
     TAIL = 3
-    """Loss, correct predictions, and whether this rank was told to stop."""
+    """Numbers at the end of the vector: loss, correct predictions, and whether this rank got a stop signal."""
 
     def __init__(self, parts: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
+        """Lay out one vector for gradients in the shapes of `parts`, and for the float ones among `buffers`."""
         device = parts[0].device if parts[0].device.type in ("cpu", "cuda") else "cpu"  # gloo and nccl know no other
         self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.before = [buffer.clone() for buffer in self.buffers]
@@ -97,7 +108,7 @@ class Exchange:
 
     def __call__(
         self, gradients: Sequence[Tensor | None], loss: Tensor, correct: Tensor, stop: int, share: float
-    ) -> Summed:
+    ) -> StepTotals:
         """Sum gradients, loss and correct; average the buffers in place, each rank's by its `share` of the batch.
 
         A gradient that some ranks lack is the others' sum, as that of several pieces in one process is.
@@ -119,16 +130,16 @@ class Exchange:
             self._summed(gradient, view, ranks, loss.device)
             for gradient, view, ranks in zip(gradients, self.views, self.tail[self.TAIL :].tolist(), strict=False)
         ]
-        return Summed(found, loss_sum, correct_sum.long(), bool(stops))
+        return StepTotals(found, loss_sum, correct_sum.long(), bool(stops))
 
     @staticmethod
     def _summed(gradient: Tensor | None, view: Tensor, ranks: float, device: torch.device) -> Tensor | None:
-        """The sum in `view`, in the memory of this rank's own gradient where it has one."""
+        """Sum in `view`, copied into the memory of this rank's own gradient where it has one."""
         if gradient is not None:
             return gradient.copy_(view)
         return view.clone().to(device) if ranks else None
 
     @property
     def bytes(self) -> int:
-        """What a rank hands to the all-reduce each step."""
+        """Bytes that a rank hands to the all-reduce each step."""
         return self.vector.numel() * self.vector.element_size()

@@ -1,4 +1,4 @@
-"""The forward pass of K networks at once: `torch.vmap`, or a batched product for each layer where all are linear.
+"""Forward pass of K networks at once: `torch.vmap`, or a batched product for each layer where all are linear.
 
 vmap takes linear layers apart: it adds the biases, and lays out the gradients of the weights, in passes of their own. A
 step of 100 MLPs takes it 1.2 times as long (measured).
@@ -13,12 +13,15 @@ from torch import Tensor, nn
 
 
 class _Products(torch.autograd.Function):
-    """y_k = x_k W_k^T + b_k. Autograd's own gradients of the weights would not have the layout of the weights and be
-    copied, and an activation that writes into its input would make copies if that were a view."""
+    """Batched linear layer: y_k = x_k W_k^T + b_k.
+
+    Autograd's own gradients of the weights would not have the layout of the weights and be copied, and an activation
+    that writes into its input would make copies if that were a view.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """x (K * B, ..., in), weight (K, out, in), bias (K, out): (K * B, ..., out)."""
+        """Outputs (K * B, ..., out) of x (K * B, ..., in), weight (K, out, in) and bias (K, out)."""
         rows = x.reshape(len(weight), -1, x.shape[-1])
         ctx.save_for_backward(rows, weight)
         found = x.new_empty(*x.shape[:-1], weight.shape[1])
@@ -30,7 +33,7 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Of x, the weights and the biases."""
+        """Gradients by x, the weights and the biases."""
         rows, weight = ctx.saved_tensors
         gradient = gradients[0].reshape(*rows.shape[:-1], -1)
         of_x, of_weight, of_bias = ctx.needs_input_grad
@@ -48,10 +51,12 @@ class BatchedLinear(nn.Module):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        """Keep `weight` and `bias` by reference: they may be leaves that require gradients."""
         super().__init__()
         self.weight, self.bias = weight, bias
 
     def forward(self, x: Tensor) -> Tensor:
+        """(K * B, ..., in) -> (K * B, ..., out)."""
         device = x.device.type
         weight, bias = self.weight, self.bias
         if torch.is_autocast_enabled(device):
@@ -62,12 +67,13 @@ class BatchedLinear(nn.Module):
         return found
 
 
-def forward_of(
+def batched_forward(
     network: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor], examples: Tensor
 ) -> Callable[[Tensor], Tensor]:
-    """What maps inputs (K, B, ...) to the outputs (K, B, ...) of K networks with `weights` and `buffers` (K, *shape).
+    """Function from inputs (K, B, ...) to outputs (K, B, ...) of K networks with `weights` and `buffers` (K, *shape).
 
-    Batched products, where these are possible and give what vmap does on `examples`. RuntimeError where vmap cannot.
+    Batched products, where these are possible and give what vmap does on `examples`. Raises RuntimeError where vmap
+    cannot map the network.
     """
 
     def one(weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor) -> Any:
@@ -77,7 +83,7 @@ def forward_of(
         found: Tensor = torch.vmap(one)(weights, buffers, inputs)
         return found
 
-    whole = batched(network, weights)
+    whole = batched_network(network, weights)
     if whole is None:
         return mapped
 
@@ -95,11 +101,11 @@ def forward_of(
     return together if same else mapped
 
 
-def batched(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module | None:
-    """`network` for examples (K * B, ...), those of each of K networks together, which reads the (K, *shape) `weights`.
+def batched_network(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module | None:
+    """Copy of `network` for examples (K * B, ...), those of each network together, which reads `weights` (K, *shape).
 
-    None where something but linear layers holds parameters or buffers. It computes what K networks do where the others
-    of its operators treat each example by itself: that is for the caller to compare.
+    None where something but linear layers holds parameters or buffers. It computes what K networks do if its other
+    operators treat each example by itself: that is for the caller to compare.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     layers = [module for module in network.modules() if type(module) is nn.Linear]

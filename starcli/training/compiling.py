@@ -1,8 +1,8 @@
-"""The training step through `torch.compile`, and whether that pays.
+"""Training steps through `torch.compile`, and a measurement of whether that pays.
 
 Compiling takes tens of seconds and buys a fifth of a convolutional network's step on a CPU, nothing of a small MLP's
 (measured): it has to be asked for. Its sums are taken in another order, so a compiled run is one of its own; whether it
-pays is said, and never decided by a clock, since the same line must write the same bytes.
+pays is reported, and never decided by a clock, since the same command must write the same bytes.
 """
 
 import logging
@@ -12,30 +12,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.runtime.progress import Progress
 
 REPEATS = 3
+"""Passes of which the fastest counts."""
 
 
 class CompiledForward:
-    """`network.forward`, compiled; the first call compares it with the network as it is, and notes what it found."""
+    """Compiled forward pass of a network; its first call times both versions and reports whether compiling pays."""
 
     def __init__(self, network: nn.Module, steps: int, progress: Progress) -> None:
-        """`steps` of the whole run tell whether the time to compile comes back."""
+        """`steps` is the number of steps in the whole run, over which the time to compile must come back."""
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no CUDA
         self.network, self.steps, self.progress = network, steps, progress
         self.compiled: Callable[[Tensor], Tensor] = torch.compile(network.forward, dynamic=False)
         self.checked = False
 
     def __call__(self, inputs: Tensor) -> Tensor:
+        """Outputs of the compiled network."""
         if not self.checked:
             self.checked = True
             self._check(inputs)
         return self.compiled(inputs)
 
     def _check(self, inputs: Tensor) -> None:
-        """Time both; buffers and gradients are put back."""
+        """Time both versions; buffers and gradients are restored."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         gradients = [parameter.grad for parameter in self.network.parameters()]
         self.network.zero_grad(set_to_none=True)
@@ -44,8 +46,7 @@ class CompiledForward:
             compiling = self._seconds(self.compiled, inputs, repeats=1, warm=False)
             compiled = self._seconds(self.compiled, inputs)
         except Exception as error:  # a missing C++ compiler, an operator that cannot be compiled: of many types
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise StarcliError("--compile: the network cannot be compiled here", [first[:300]]) from error
+            raise StarcliError("--compile: the network cannot be compiled here", [first_line(error)[:300]]) from error
         with torch.no_grad():
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(buffers[name])
@@ -66,7 +67,7 @@ class CompiledForward:
     def _seconds(
         self, forward: Callable[[Tensor], Tensor], inputs: Tensor, *, repeats: int = REPEATS, warm: bool = True
     ) -> float:
-        """The fastest of some passes forward and backward."""
+        """Seconds of the fastest of some passes forward and backward."""
         found = []
         for _ in range(repeats + warm):
             begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The recipe's optimiser, as one fused kernel over all parts of a network's vector."""
+"""Optimiser of a recipe, as one fused kernel over all parts of a network's vector."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from starcli import registry
-from starcli.training.recipe import Recipe
+from starcli.recipes.recipe import Recipe
 
 
 def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> torch.optim.Optimizer:
-    """The recipe's optimiser over `parts`, views of one vector; it reads each one's `grad`.
+    """Build the recipe's optimiser over `parts`, views of one vector; it reads each one's `grad`.
 
     Decay acts on every parameter, biases and normalisation included, as in the published recipes.
     """

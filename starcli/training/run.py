@@ -1,4 +1,4 @@
-"""The loop that plain training and star training share: batches, rate, optimiser, watching, stopping and going on.
+"""Training loop, shared by plain and star training: batches, rate, optimiser, progress, saving and resuming.
 
 What is optimised, and how a batch gives its gradient, is an `Objective`. Everything random is drawn by counter (see
 `seeds`), so a state holds no generator: vector, optimiser, what the objective adds, and the position in the run.
@@ -17,30 +17,31 @@ from torch import Tensor
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
-from starcli.training.batch_pieces import BatchPiece, Exchange, own
+from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
-from starcli.training.recipe import Recipe
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generator, put_back, seed_globally, substream
+from starcli.training.seeds import generator, generators_restored, seed_globally, substream
 
 SAVE_INTERVAL = 1.0
-"""Seconds: an epoch that ends sooner after the last save is not saved, the flush would cost more than the epoch."""
+"""Shortest time in seconds between two saves at ends of epochs: the flush would cost more than a shorter epoch."""
 
 HOW_TO_GO_ON = "type the same line again to go on"
+"""What an interrupted run tells the user."""
 
 CHECK_EVERY = 50
-"""Steps between looks at the loss on a device that computes ahead; on a CPU each step is looked at."""
+"""Steps between checks of the loss on a device that computes ahead; on a CPU each step is checked."""
 
 Batch = Sequence[tuple[Tensor, Tensor, BatchPiece]]
-"""A process's pieces of a batch: inputs and labels of each."""
+"""This process's pieces of a batch: inputs and labels of each."""
 
 
 @dataclass
 class Position:
-    """How far a run is: `step` steps of epoch `epoch` are done; `losses` and `correct` are theirs."""
+    """Position in a run: `step` of `steps` steps of epoch `epoch` are done; `figures` are of its beginning."""
 
     steps: int
     epoch: int = 0
@@ -49,7 +50,7 @@ class Position:
     figures: Row = field(default_factory=dict)
 
     def state(self) -> dict[str, Any]:
-        """Plain data."""
+        """Plain data, without the number of steps."""
         return {"epoch": self.epoch, "step": self.step, "history": self.history, "figures": self.figures}
 
 
@@ -60,12 +61,12 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 
 def _number(piece: BatchPiece) -> tuple[int, ...]:
-    """Where its draws come from, beside epoch and step: a batch's first piece draws as a whole batch does."""
+    """Place of a piece's draws, beside epoch and step: a batch's first piece draws as a whole batch does."""
     return (piece.number,) if piece.number else ()
 
 
 class TrainingRun:
-    """One run of `objective` over `split` by `recipe`; `run()` does it, from the start or from the saved state."""
+    """Run of `objective` over `split` by `recipe`, from the start or from the saved state."""
 
     def __init__(
         self,
@@ -81,7 +82,12 @@ class TrainingRun:
         pieces: int = 1,
         progress: Progress = SILENT,
     ) -> None:
-        """`pieces` a batch is cut into, each with its own draws; ranks share them."""
+        """Prepare the run; nothing is computed yet.
+
+        seed: of order, augmentation and dropout.
+        state: where the run is saved, every `checkpoint_every` seconds or at ends of epochs.
+        pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
+        """
         if len(split) == 0:
             raise StarcliError("the training split is empty")
         self.objective, self.split, self.recipe, self.seed = objective, split, recipe, seed
@@ -99,19 +105,20 @@ class TrainingRun:
         self.exchange: Exchange | None = None
 
     def run(self) -> list[Row]:
-        """All epochs; returns their rows. Raises `Interrupted` once the state is saved, where a stop is asked for."""
+        """Train all epochs and return their rows. Raises `Interrupted`, after saving, where a stop is asked for."""
         self._resume()
         if distributed.size() > 1:
             self.exchange = Exchange(self.objective.parts, self.objective.buffers())
         self.progress.start(self.task, self.recipe.epochs * self.position.steps)
         self.progress.step(self.position.epoch * self.position.steps + self.position.step)
-        with put_back(self.device):  # each step seeds it for dropout
+        with generators_restored(self.device):  # each step seeds it for dropout
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
         self.progress.finish()
         return self.position.history
 
     def _epoch(self) -> None:
+        """Train the rest of the present epoch."""
         position = self.position
         with self.saving_when_stopped():
             begun = self.objective.begin_epoch(position.epoch)
@@ -126,7 +133,7 @@ class TrainingRun:
         self._end_epoch()
 
     def _batches(self) -> Iterator[Batch]:
-        """The epoch's remaining batches as this process's pieces, each augmented by the generator of its own place."""
+        """Remaining batches of the epoch as this process's pieces, each augmented by the generator of its own place."""
         position = self.position
         order = torch.randperm(len(self.split), generator=generator(self.seed, "order", position.epoch))
         short = self.sizes[-1] != self.sizes[0]
@@ -136,10 +143,10 @@ class TrainingRun:
             yield from self._pieces(order, range(max(position.step, last), position.steps))
 
     def _pieces(self, order: Tensor, steps: range) -> Iterator[Batch]:
-        """The batches of `steps`, all of one size, read one piece after the other."""
+        """Batches of `steps`, all of one size, read one piece after the other."""
         if not steps:
             return
-        pieces = own(self.sizes[steps[0]], self.pieces)
+        pieces = own_pieces(self.sizes[steps[0]], self.pieces)
         if len({piece.stop - piece.start for piece in pieces}) == 1:
             readers = [self._reader(order, steps, pieces)] * len(pieces)
         else:
@@ -154,7 +161,7 @@ class TrainingRun:
     def _reader(
         self, order: Tensor, steps: range, pieces: Sequence[BatchPiece]
     ) -> tuple[Iterator[tuple[Tensor, Tensor]], torch.Generator]:
-        """The examples of `pieces`, all of one size, of each step; and the generator that augments them."""
+        """Examples of `pieces`, all of one size, of each step; and the generator that augments them."""
         starts = [step * self.recipe.batch_size for step in steps]
         rows = torch.cat([order[start + piece.start : start + piece.stop] for start in starts for piece in pieces])
         augmenting = torch.Generator()
@@ -169,7 +176,7 @@ class TrainingRun:
         return batches, augmenting
 
     def _step(self, batch: Batch) -> bool:
-        """One step of the optimiser; whether a stop is asked for, of any rank."""
+        """Take one step of the optimiser; return whether a stop is asked for, of any rank."""
         position, objective = self.position, self.objective
         step = position.epoch * position.steps + position.step
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, step, position.steps)
@@ -200,7 +207,7 @@ class TrainingRun:
         return stop or (self.exchange is None and bool(self.progress.stop_signal))
 
     def _check(self) -> None:
-        """Look at the losses since the last look: the first that is not finite ends the run."""
+        """Check the losses since the last check; the first that is not finite ends the run with a StarcliError."""
         position = self.position
         recent = self.losses[self.checked : position.step].tolist()
         for step, loss in enumerate(recent, self.checked):
@@ -214,6 +221,7 @@ class TrainingRun:
         self.checked = position.step
 
     def _end_epoch(self) -> None:
+        """Log the epoch's figures and move on to the next."""
         position = self.position
         sizes = torch.tensor(self.sizes, dtype=torch.float64)
         row: Row = {
@@ -235,7 +243,7 @@ class TrainingRun:
 
     @contextmanager
     def saving_when_stopped(self) -> Iterator[None]:
-        """Work around the steps that may be interrupted: nothing of the run before it is lost."""
+        """Context for work beside the steps that may be interrupted: the run so far is saved then."""
         try:
             yield
         except Interrupted as stop:
@@ -243,11 +251,13 @@ class TrainingRun:
             raise Interrupted(stop.signal, HOW_TO_GO_ON) from None
 
     def _stop(self) -> None:
+        """Save and raise Interrupted."""
         self._check()
         self._save()
-        raise Interrupted(distributed.largest(self.progress.stop_signal), HOW_TO_GO_ON)
+        raise Interrupted(distributed.maximum(self.progress.stop_signal), HOW_TO_GO_ON)
 
     def _save(self) -> None:
+        """Save the state, on rank 0."""
         self.saved_at = time.monotonic()
         if self.file is None or not distributed.is_writer():
             return
@@ -263,6 +273,7 @@ class TrainingRun:
         )
 
     def _resume(self) -> None:
+        """Load the saved state, if there is one."""
         state = None if self.file is None else distributed.by_writer(self.file.load)
         if state is None:
             return

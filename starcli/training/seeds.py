@@ -11,18 +11,22 @@ import torch
 
 
 def substream(seed: int, *place: int | str) -> int:
-    """The seed, in [0, 2^63), of the draw at `place` in the run of `seed`: `substream(0, "order", epoch)`."""
+    """Seed, in [0, 2^63), of the draw at `place` in the run of `seed`: `substream(0, "order", epoch)`.
+
+    >>> substream(0, "order", 7) == substream(0, "order", 8)
+    False
+    """
     text = "/".join(map(str, (seed, *place)))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator(seed: int, *place: int | str) -> torch.Generator:
-    """A CPU generator at `substream(seed, *place)`."""
+    """CPU generator with the seed `substream(seed, *place)`."""
     return torch.Generator().manual_seed(substream(seed, *place))
 
 
-def put_back(device: torch.device) -> AbstractContextManager[None]:
-    """Afterwards the global generators of the CPU and of `device` are as they are now.
+def generators_restored(device: torch.device) -> AbstractContextManager[None]:
+    """Context after which the global generators of the CPU and of `device` are as before.
 
     Dropout draws from them, and admits no other.
     """

@@ -1,4 +1,4 @@
-"""Many small networks trained at once: their weights are stacked, and each operator works on all of them in one call.
+"""Stacked training: many small networks at once, each operator working on all of their weights in one call.
 
 A step of a small MLP is mostly the price of calling operators; stacked, 100 networks share it. Each network has the
 first weights, the order of the data and the augmentation that it has alone; sums are taken in another order than alone,
@@ -16,11 +16,11 @@ from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import autocast
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
-from starcli.training.batch_pieces import cut
-from starcli.training.batched import forward_of
+from starcli.training.batch_pieces import cut_batch
+from starcli.training.batched import batched_forward
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.run import Batch, TrainingRun
 from starcli.training.seeds import generator, substream
 from starcli.training.train import Trained, augmentation_of, final_metrics, scores_of
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 
 class StackedObjective:
-    """The objective of K networks: the sum of their losses, of which each network's gradient is its own.
+    """Objective of K networks: the sum of their losses, so that each network's gradient is its own.
 
     `parts` are (K, *shape) views of `vector` (K * P,), in which the K copies of a parameter lie together.
     """
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, seeds: Sequence[int]) -> None:
+        """Stack the initial weights of `seeds`; `flat` is the network that computes."""
         self.workspace, self.flat, self.recipe, self.seeds = workspace, flat, recipe, tuple(seeds)
         count = len(seeds)
         self.vector = torch.empty(count * flat.parameters.numel(), device=flat.parameters.device)
@@ -75,7 +76,7 @@ class StackedObjective:
     def step(
         self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """Forward and backward of all networks: inputs (K, B, ...), labels (K, B); the mean loss, all correct ones."""
+        """Forward and backward of all networks: inputs (K, B, ...), labels (K, B) -> mean loss, number of correct."""
         with autocast(self.workspace.device, self.workspace.precision):
             logits = self._logits(inputs)
         # outside of vmap, whose rules take it apart, and with the classes outermost: 2.6 times faster (measured)
@@ -95,10 +96,10 @@ class StackedObjective:
         return losses.detach().mean(), correct.sum()
 
     def _logits(self, inputs: Tensor) -> Tensor:
-        """(K, B, classes). StarcliError for networks that ask for a number or call what cannot be stacked."""
+        """Logits (K, B, classes). Raises StarcliError for a network with draws or calls that cannot be stacked."""
         try:
             if self._forward is None:
-                self._forward = forward_of(self.flat.network, self.leaves, self.statistics, inputs)
+                self._forward = batched_forward(self.flat.network, self.leaves, self.statistics, inputs)
             return self._forward(inputs).float()
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
@@ -107,16 +108,16 @@ class StackedObjective:
             raise StarcliError("this network cannot be trained stacked: leave out --stacked", [reason[:200]]) from error
 
     def gradients(self) -> Sequence[Tensor | None]:
-        """As the backward pass left them."""
+        """Gradients as the backward pass left them, (K, *shape) each."""
         return [leaf.grad for leaf in self.leaves.values()]
 
     def take(self, gradients: Sequence[Tensor | None]) -> None:
-        """In the place of what the backward pass left."""
+        """Replace what the backward pass left."""
         for leaf, gradient in zip(self.leaves.values(), gradients, strict=True):
             leaf.grad = gradient
 
     def clip(self, largest: float) -> None:
-        """Each network's gradient by its own norm."""
+        """Scale each network's gradient by its own norm."""
         gradients = [gradient for gradient in self.gradients() if gradient is not None]
         norms = sum(gradient.flatten(1).square().sum(1) for gradient in gradients)
         assert isinstance(norms, Tensor)
@@ -125,7 +126,7 @@ class StackedObjective:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
     def end_epoch(self, epoch: int) -> Row:
-        """The figures of each network, taken apart again by `_row_of`."""
+        """Figures of each network, taken apart again by `_row_of`."""
         found = {
             "losses": (self.losses / self.examples).tolist(),
             "accuracies": (self.correct / self.examples).tolist(),
@@ -144,12 +145,12 @@ class StackedObjective:
         return found
 
     def describe(self, epoch: int, step: int) -> str:
-        """The seeds whose loss is not finite."""
+        """Seeds whose loss is not finite."""
         broken = [seed for seed, loss in zip(self.seeds, self.latest.tolist(), strict=True) if not abs(loss) < 1e300]
         return f", seed {', '.join(map(str, broken))}"
 
     def load(self, number: int) -> None:
-        """Put network `number` of the stack into `flat`."""
+        """Copy network `number` of the stack into `flat`."""
         with torch.no_grad():
             for view, part in zip(self.flat.views(self.flat.parameters).values(), self.parts, strict=True):
                 view.copy_(part[number])
@@ -157,6 +158,7 @@ class StackedObjective:
                 buffer.copy_(self.statistics[name][number])
 
     def _put(self, number: int, network: FlatNetwork) -> None:
+        """Copy a network into place `number` of the stack."""
         with torch.no_grad():
             for view, part in zip(network.views(network.parameters).values(), self.parts, strict=True):
                 part[number] = view
@@ -168,26 +170,29 @@ class StackedObjective:
         return {"buffers": self.statistics, "examples": self.examples, **self._sums()}
 
     def _sums(self) -> dict[str, Tensor]:
+        """Sums over the epoch so far, of each network."""
         return {"losses": self.losses, "accuracies": self.correct}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Put `state()` back."""
+        """Inverse of `state`."""
         for name, buffer in self.statistics.items():
             buffer.copy_(state["buffers"][name])
         self.losses, self.correct, self.examples = state["losses"], state["accuracies"], state["examples"]
 
 
 class StackedRun(TrainingRun):
-    """A run whose batches are those of all seeds: inputs (K, B, ...)."""
+    """Training run whose batches are those of all seeds: inputs (K, B, ...)."""
 
     seeds: Sequence[int] = ()
 
     def _batches(self) -> Iterator[Batch]:
-        [whole] = cut(self.recipe.batch_size, 1)
+        """Batches of all networks, each as one piece."""
+        [whole] = cut_batch(self.recipe.batch_size, 1)
         for inputs, labels in self._inputs():
             yield [(inputs, labels, whole)]
 
     def _inputs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (K, B, ...) and labels (K, B) of the epoch's remaining steps."""
         position, size, count = self.position, self.recipe.batch_size, len(self.seeds)
         length = min(position.steps * size, len(self.split))
         orders = torch.stack(
@@ -223,7 +228,7 @@ def train_stacked(
     checkpoint_every: float | None = None,
     progress: Progress = SILENT,
 ) -> list[Trained]:
-    """`train` of several seeds at once, equal up to rounding; one state for all of them.
+    """`train_network` for several seeds at once, equal up to rounding; one state for all of them.
 
     Raises StarcliError for a network with dropout, whose draws could not be those of each seed alone, and where the
     recipe compiles.
@@ -262,10 +267,10 @@ LISTS = {
     "validation_loss": "validation_loss",
     "validation_accuracy": "validation_accuracy",
 }
-"""The lists in a stack's row, one value a network, and what each value is called in the network's own row."""
+"""Lists in a stack's row, one value a network, and the name of each value in the network's own row."""
 
 
 def _row_of(row: Row, number: int) -> Row:
-    """The row of one network, as `train` would have logged it."""
+    """Row of one network, as `train_network` would have logged it."""
     own = {key: value for key, value in row.items() if key not in LISTS}
     return own | {name: row[key][number] for key, name in LISTS.items() if key in row}

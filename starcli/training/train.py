@@ -11,15 +11,15 @@ from torch.nn.functional import cross_entropy
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
-from starcli.evaluation.evaluator import Scores, autocast, evaluate, statistics_batch_size
+from starcli.evaluation.evaluator import Scores, autocast, score_network, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.training.batch_pieces import cut, pieces_per_step
+from starcli.training.batch_pieces import cut_batch, pieces_per_step
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun, steps_per_epoch
 
 if TYPE_CHECKING:
@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: its state dict, its final scores by split, and a row for each epoch."""
+    """Trained network: its state dict, its final scores by split, and a row for each epoch."""
 
     tensors: Mapping[str, Tensor]
     metrics: Mapping[str, Mapping[str, float]]
     history: Sequence[Row]
 
 
-class Plain:
-    """The ordinary objective: the mean cross-entropy of a batch."""
+class PlainObjective:
+    """Ordinary objective: the mean cross-entropy of a batch."""
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
+        """Minimise over the parameters of `flat`; compiled where the recipe says so."""
         self.flat, self.workspace, self.progress = flat, workspace, progress
         self.vector = flat.parameters
         self.parts: Sequence[Tensor] = list(flat.views(self.vector).values())
@@ -51,7 +52,7 @@ class Plain:
             self.forward = CompiledForward(flat.network, steps, progress)
 
     def begin_epoch(self, epoch: int) -> Row:
-        """Nothing to prepare but the mode."""
+        """Set train mode."""
         self.flat.network.train()
         return {}
 
@@ -62,7 +63,7 @@ class Plain:
         return self.accumulate(inputs, labels, weight)
 
     def buffers(self) -> Sequence[Tensor]:
-        """Running statistics and the like."""
+        """Buffers of the network."""
         return list(self.flat.buffers.values())
 
     def clear(self) -> None:
@@ -71,16 +72,16 @@ class Plain:
             parameter.grad = None
 
     def gradients(self) -> Sequence[Tensor | None]:
-        """As the backward pass left them."""
+        """Gradients as the backward pass left them."""
         return [parameter.grad for parameter in self.parameters]
 
     def take(self, gradients: Sequence[Tensor | None]) -> None:
-        """In the place of what the backward pass left."""
+        """Replace what the backward pass left."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
     def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Add `factor` times the gradient at what the network holds; the mean loss and the correct predictions."""
+        """Add `factor` times the gradient at the network's weights; return mean loss and correct predictions."""
         with autocast(self.workspace.device, self.workspace.precision):
             logits = self.forward(inputs).float()
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -88,7 +89,7 @@ class Plain:
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
     def clip(self, largest: float) -> None:
-        """By the norm of the whole gradient."""
+        """Scale by the norm of the whole gradient."""
         torch.nn.utils.clip_grad_norm_(self.parameters, largest)
 
     def end_epoch(self, epoch: int) -> Row:
@@ -100,15 +101,15 @@ class Plain:
         return {"validation_loss": found["loss"], "validation_accuracy": found["accuracy"]}
 
     def describe(self, epoch: int, step: int) -> str:
-        """A plain step has no circumstances."""
+        """Nothing: a plain step has no circumstances."""
         return ""
 
     def state(self) -> dict[str, Any]:
-        """Running statistics and the like."""
+        """Buffers of the network."""
         return {"buffers": self.flat.buffers}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Put the buffers back."""
+        """Inverse of `state`."""
         with torch.no_grad():
             for name, buffer in self.flat.buffers.items():
                 buffer.copy_(state["buffers"][name])
@@ -126,13 +127,15 @@ def train_network(
 ) -> Trained:
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
 
-    With a `state`, the run is saved as it goes and continued where one was saved: the result is the same to the bit.
-    `pieces` a batch is cut into, by default one for each rank; BatchNorm takes its statistics from each by itself.
-    The caller removes the state once the result is safe. BatchNorm keeps the running statistics of training.
+    state: where the run is saved as it goes, and continued from if it was: the result is the same to the bit. The
+        caller removes the state once the result is safe.
+    pieces: number of pieces that a batch is cut into, by default one for each rank; BatchNorm takes its statistics from
+        each by itself, and keeps the running statistics of training.
+
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
     flat = workspace.network(seed)
-    objective = Plain(workspace, flat, recipe, progress)
+    objective = PlainObjective(workspace, flat, recipe, progress)
     run = TrainingRun(
         objective,
         workspace.dataset.train,
@@ -152,7 +155,7 @@ def train_network(
 
 
 def augmentation_of(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
-    """The recipe's augmentations, or the data set's own where it names none."""
+    """Augmentations of the recipe, or the data set's own where it names none."""
     return dataset.augmentation if recipe.augmentation is None else recipe.augmentation
 
 
@@ -165,12 +168,12 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
 
     def score(part: Split) -> Scores:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
-        return evaluate(flat.network, part, batch_size=batch_size, **how)
+        return score_network(flat.network, part, batch_size=batch_size, **how)
 
     if distributed.size() == 1:
         scores = score(split)
         return {"loss": scores.loss, "accuracy": scores.accuracy}
-    pieces = cut(len(split), distributed.size())
+    pieces = cut_batch(len(split), distributed.size())
     found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct = sum(round(each.accuracy * each.count) for each in found)
     return {"loss": math.fsum(each.loss * each.count for each in found) / len(split), "accuracy": correct / len(split)}

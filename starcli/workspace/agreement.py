@@ -69,7 +69,7 @@ def refuse_misfits(checkpoints: Sequence[Checkpoint], expected: Mapping[str, Ten
     """Each checkpoint must have exactly the tensors of `network`, all of them finite."""
     problems = []
     for checkpoint in checkpoints:
-        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.opened(), expected)]
+        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.fresh_tensors(), expected)]
     if problems:
         raise StarcliError(f"the weights do not fit the network {network}", first_of(problems, MISFITS))
 

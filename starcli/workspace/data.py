@@ -53,7 +53,7 @@ def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
 def open_agreed(
     choices: "Choices", record: DataRecord | None, model: str, *, measures: bool
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """`open_chosen`, compared with what `model` records, and notes for those who read what is measured.
+    """`open_named`, compared with what `model` records, and notes for those who read what is measured.
 
     What `measures` may do so on other data, which are then normalised as the model's own were; anything else must not:
     what it writes would be of both. A validation split must be the one that the model was trained beside, or its images

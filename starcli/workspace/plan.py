@@ -20,7 +20,7 @@ from starcli.checkpoints.checkpoint import (
 from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
 
@@ -127,7 +127,7 @@ def plan_of(
         kind,
         {**settings, **precision},
         seed,
-        workspace.architecture,
+        None if workspace.builder else workspace.architecture,
         workspace.data,
         spec or workspace.record,
         parents,
@@ -162,7 +162,7 @@ def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":
 
     `compile` is not inherited: whether it pays depends on the run, and it is asked for each time.
     """
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
 
     # weights from elsewhere record how they came here, not how they were trained
     found = [(parent, training_settings(parent)) for parent in parents]

@@ -1,4 +1,4 @@
-"""Specs as `starcli spec` treats them: of one network, checked, derived, explained and compared."""
+"""What `starcli spec` reports: the spec of one network, checked, derived, explained, or compared with another one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,16 @@ from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
-from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
+from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.registry import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
+from starcli.symmetry.archspec.expression import Fixed
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import Spec
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
@@ -31,7 +34,7 @@ from starcli.workspace.choices import Choices
 
 @dataclass(frozen=True)
 class SpecNetwork:
-    """A built network with an example input, and the variables that patterns of its spec may use."""
+    """A built network, an example input, the shipped spec if there is one, and the variables of spec patterns."""
 
     name: str
     module: nn.Module
@@ -41,7 +44,10 @@ class SpecNetwork:
 
     @classmethod
     def of(cls, choices: Choices, given: str | None) -> "SpecNetwork":
-        """The network that the flags name; without `--arch`, that of a checkpoint or of a shipped spec's name."""
+        """Build the network that the options name; without `--arch`, that of a checkpoint or of a shipped spec's name.
+
+        `given` is the spec's name, file or checkpoint. StarcliError where it remains open which network is meant.
+        """
         recorded = None
         if given is not None and _is_checkpoint(given):
             recorded = checkpoint.read_metadata(Path(given))[1].architecture
@@ -58,15 +64,15 @@ class SpecNetwork:
         shape = tuple(_input_shape(name, arguments, choices, recorded))
         dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
         trusted = choices.arch is not None
-        complete = fitted(name, arguments, shape, trusted=trusted)
+        complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module = build_network(name, trusted=trusted, **complete)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
         spec, variables = shipped_spec(name, complete) or (None, {})
-        return cls(name, module, (example(shape, dtype),), {**integers, **variables}, spec)
+        return cls(name, module, (example_input(shape, dtype),), {**integers, **variables}, spec)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Tensor name -> shape."""
+        """Shapes of the network's tensors by name."""
         return {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
 
     @property
@@ -75,19 +81,22 @@ class SpecNetwork:
         return [name for name, _ in self.module.named_buffers()]
 
     def resolve(self, given: str | None) -> Resolved:
-        """The spec that `given` names (a shipped name, a file, a checkpoint), or the one shipped, or one derived."""
+        """The spec that `given` names (a shipped name, a file, a checkpoint), resolved against the network's tensors.
+
+        Without `given`, the shipped spec, or a derived one where none is shipped.
+        """
         if given is None and self.shipped is None:
             return derive(self.module, self.example).resolved
         if given is not None and _is_checkpoint(given):
             record = checkpoint.read_metadata(Path(given))[1].spec
             if record is None:
                 raise StarcliError(f"{given}: records no spec")
-            resolved = Resolved.from_json(record.resolved)
+            resolved = resolved_from_json(record.resolved)
             resolved.check(self.shapes)
             return resolved
         spec = self.shipped if given is None else load_spec(given)
         assert spec is not None
-        return spec.resolve(self.shapes, self.variables, self.buffers)
+        return resolve_spec(spec, self.shapes, self.variables, self.buffers)
 
 
 def _is_checkpoint(given: str) -> bool:
@@ -97,15 +106,15 @@ def _is_checkpoint(given: str) -> bool:
 def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:
     """The shape of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
     if choices.input is not None:
-        return list(parsed_shape(choices.input))
+        return list(parse_input_shape(choices.input))
     if choices.data is not None:
         return list(open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape)
-    return list(usual_shape(name, arguments)) if recorded is None else recorded.input_shape
+    return list(default_input_shape(name, arguments)) if recorded is None else recorded.input_shape
 
 
 @dataclass(frozen=True)
 class SpecReport:
-    """What is known of a spec: the numbers of DESIGN section 4, and the YAML of a derived one."""
+    """A spec of one network with its proof, its fixed axes, and the notes of its derivation."""
 
     network: SpecNetwork
     resolved: Resolved
@@ -115,7 +124,11 @@ class SpecReport:
     rejected: Mapping[str, str] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """`spec check` and `spec derive` as an object."""
+        """The report as one JSON object, of `spec check` and `spec derive`.
+
+        `log10_symmetries` is log10 of the number of permutations, `movable` the share of learnable parameters that at
+        least one of them moves, `worst_difference` the largest change of an output in units of its spread over inputs.
+        """
         parameters = sum(tensor.numel() for tensor in self.network.module.parameters())
         return {
             "arch": self.network.name,
@@ -133,12 +146,12 @@ class SpecReport:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """Why each group that is not proved is not."""
+        """For each group that is not proved the reason."""
         return self.proof.reasons
 
     @property
     def yaml(self) -> str:
-        """The spec to be read by people, with what the proof said above it."""
+        """The spec as YAML for a reader, with the outcome of the proof in comments above it."""
         lines = [
             f"{self.network.name}: derived and proved by starcli {__version__}",
             f"groups {len(self.resolved.groups)}, worst difference {self.proof.worst_difference:.0e}",
@@ -149,19 +162,19 @@ class SpecReport:
 
 
 def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
-    """The spec that `given` names, checked against the network's tensors and proved."""
+    """Check the spec that `given` names against the network's tensors, and prove it."""
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
     return SpecReport(network, resolved, proof, tuple(_fixed(resolved)))
 
 
 def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:
-    """With the auxiliary heads that eval mode leaves out, as tracing follows them."""
+    """The proof of a spec; auxiliary heads that eval mode leaves out are included, as in tracing."""
     return prove(traced_network(network.module, network.example), resolved, network.example)
 
 
 def derive_report(network: SpecNetwork, progress: Progress = SILENT) -> SpecReport:
-    """The spec that tracing finds, proved."""
+    """Derive the spec of a network by tracing it, and prove it."""
     found = derive_and_prove(network.module, network.example, progress=progress)
     assert found.proof is not None
     frozen = tuple(each.to_json() for each in found.frozen)
@@ -169,7 +182,7 @@ def derive_report(network: SpecNetwork, progress: Progress = SILENT) -> SpecRepo
 
 
 def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = None) -> list[dict[str, Any]]:
-    """Axes of learnable tensors on which nothing moves."""
+    """A row for each axis of a learnable tensor on which nothing moves."""
 
     def why(name: str, axis: int) -> str:
         if resolved.shapes[name][axis] == 1:
@@ -179,13 +192,16 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
     return [
         {"tensor": name, "axis": axis, "reason": why(name, axis)}
         for name in resolved.learnable()
-        for axis, expression in enumerate(resolved.axes[name])
-        if expression.isdecimal()
+        for axis, node in enumerate(resolved.axes[name])
+        if isinstance(node, Fixed)
     ]
 
 
 def explain_rows(network: SpecNetwork, given: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A row for each group, and one for each fixed axis: tracing says why it is fixed, where it finds it so too."""
+    """A row for each group, and one for each fixed axis.
+
+    The reason of a fixed axis is that of tracing, where that finds it fixed too.
+    """
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
     traced = _traced(network)
@@ -211,7 +227,7 @@ def _traced(network: SpecNetwork) -> Derived | None:
 
 
 def list_rows() -> list[dict[str, Any]]:
-    """The shipped specs and the architectures of the same name."""
+    """A row for each shipped spec, with the architecture of the same name."""
     return [{"name": name, "architectures": name if name in ARCHITECTURES else None} for name in shipped_specs()]
 
 
@@ -221,7 +237,7 @@ def text_of(given: str) -> str:
         record = checkpoint.read_metadata(Path(given))[1].spec
         if record is None:
             raise StarcliError(f"{given}: records no spec")
-        return to_yaml(Resolved.from_json(record.resolved))
+        return to_yaml(resolved_from_json(record.resolved))
     load_spec(given)  # what cannot be read is an error, not shown
     if given == "-":
         return spec_from_stdin()
@@ -230,5 +246,5 @@ def text_of(given: str) -> str:
 
 
 def spec_differences(network: SpecNetwork, first: str, second: str) -> list[str]:
-    """In what the symmetries that two specs of the network describe differ; names of groups do not count."""
+    """List in what the symmetries of two specs of a network differ; names of groups do not matter."""
     return same_symmetries(network.resolve(first), network.resolve(second))

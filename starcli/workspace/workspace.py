@@ -1,6 +1,6 @@
 """What one command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
 from starcli.data.dataset import Dataset
-from starcli.data.names import needs_path
+from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments, outline_of, runnable, tried
-from starcli.models.external import code_of, is_external
+from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
+from starcli.models.external import code_hash, is_external
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.inputs import example, fitted, parsed_shape, usual_shape
+from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
@@ -24,6 +24,9 @@ from starcli.symmetry.find import Proved, find_spec
 from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import open_agreed, open_named, record_of
+
+NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
+"""Makes a network, its weights drawn from a generator (None: they will be loaded)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Workspace:
     opened: Dataset | None = None
     notes: tuple[str, ...] = ()
     """What a command should say of the data that it measures on."""
+    builder: NetworkBuilder | None = None
+    """Makes the network where it has no name; None: `architecture` names it."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -57,6 +62,8 @@ class Workspace:
         return FlatNetwork(self._build(generator), memory_format=layout).to(self.device)
 
     def _build(self, generator: torch.Generator | None = None) -> torch.nn.Module:
+        if self.builder is not None:
+            return self.builder(generator)
         return build_network(
             self.architecture.name,
             generator=generator,
@@ -66,19 +73,29 @@ class Workspace:
 
     def outline(self) -> torch.nn.Module:
         """The network for its names and shapes alone: on the meta device where the architecture is ours."""
-        if is_external(self.architecture.name):
+        if self.builder is not None or is_external(self.architecture.name):
             return self._build()
-        return outline_of(self.architecture.name, **self.architecture.arguments)
+        return build_outline(self.architecture.name, **self.architecture.arguments)
 
     @cached_property
     def code(self) -> str:
-        """A hash of the code of a network from outside the registry, else empty (see `external.code_of`)."""
+        """A hash of the code of a network from outside the registry, else empty (see `external.code_hash`)."""
         name = self.architecture.name
-        return code_of(name, self._build()) if is_external(name) else ""
+        return code_hash(name, self._build()) if self.builder is None and is_external(name) else ""
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether names say which network and data these are, so that results may be kept under them."""
+        return self.builder is None and self.dataset.name != IN_MEMORY
 
     @cached_property
     def spec(self) -> Proved:
-        """The permutation spec, proved unless the user waived it."""
+        """The permutation spec, proved unless the user waived it; that of a network without a name is derived anew."""
+        if self.builder is not None:
+            from starcli.symmetry.derive.derive import derive_and_prove
+
+            derived = derive_and_prove(self._build(), (self.example(),))
+            return Proved(derived.resolved, derived.proof, "derived")
         return find_spec(
             self.architecture,
             self._build(),
@@ -90,50 +107,89 @@ class Workspace:
 
     def example(self) -> Tensor:
         """Two inputs as the network takes them."""
-        return example(self.architecture.input_shape, self.architecture.input_dtype)
+        return example_input(self.architecture.input_shape, self.architecture.input_dtype)
 
 
-def new_workspace(choices: Choices) -> Workspace:
-    """The workspace of a network that does not exist yet: architecture and data come from the command line alone."""
-    if choices.arch is None:
+@dataclass(frozen=True)
+class Given:
+    """What a caller of the library has in memory, and what its process admits."""
+
+    dataset: Dataset | None = None
+    builder: NetworkBuilder | None = None
+    own_process: bool = True
+    """Whether threads and memory of the process may be set as suits the network."""
+
+    def architecture(self, data: DataRecord | None, choices: Choices) -> Architecture | None:
+        """The architecture of the network in memory, known by its input alone; None where there is no such network."""
+        if self.builder is None:
+            return None
+        if data is not None:
+            shape = tuple(data.input_shape)
+        elif choices.input is not None:
+            shape = parse_input_shape(choices.input)
+        else:
+            raise StarcliError("data or an input shape is needed: what goes into the network")
+        dtype = choices.input_dtype or "float32"
+        return Architecture.model_validate({"name": IN_MEMORY, "input_shape": list(shape), "input_dtype": dtype})
+
+
+def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
+    """The workspace of a network that does not exist yet: the choices, or what is `given`, say all of it."""
+    if choices.arch is None and given.builder is None:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
-    dataset = open_named(choices, None)
+    dataset = given.dataset or open_named(choices, None)
     record = record_of(dataset)
-    architecture = _chosen(choices.arch, choices, record)
+    architecture = given.architecture(record, choices) or _chosen(str(choices.arch), choices, record)
     device = choose_device(choices.device)
-    workspace = Workspace(architecture, record, device, choices.precision, choices, opened=dataset)
-    choose_threads(runnable(workspace.outline()), workspace.example(), choices.threads)
-    keep_freed_memory()
+    workspace = Workspace(
+        architecture, record, device, choices.precision, choices, opened=dataset, builder=given.builder
+    )
+    _tune(runnable(workspace.outline()), workspace, given)
     return workspace
 
 
 def workspace_of(
-    checkpoints: Sequence[Checkpoint], choices: Choices, *, data: bool = True, measures: bool = False
+    checkpoints: Sequence[Checkpoint],
+    choices: Choices,
+    *,
+    data: bool = True,
+    measures: bool = False,
+    given: Given = Given(),
 ) -> Workspace:
     """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported.
 
     Without `data`, for what only renames or averages weights, none are opened that the command line does not name, and
-    there need not be any. What only `measures` may do so on other data than the models were trained on.
+    there need not be any. What only `measures` may do so on other data than the models were trained on. What is `given`
+    in memory has no name and takes the place of what names say.
     """
     first = checkpoints[0]
     refuse_differences(checkpoints)
-    _require_flags(first.metadata, choices, data=data)
-    opened: Dataset | None = None
-    notes: tuple[str, ...] = ()
-    if data or choices.names_data:
+    if given.builder is None:
+        _require_flags(first.metadata, choices, data=data and given.dataset is None)
+    opened, notes = given.dataset, tuple[str, ...]()
+    if opened is None and (data or choices.names_data):
         opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
     record = first.metadata.data if opened is None else record_of(opened)
-    architecture = _agreed(first, choices, record, data=data)
+    architecture = given.architecture(record, choices) or _agreed(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):
         raise StarcliError(f"the data {record.name} say what an input is: --input is for networks without data")
     if record is not None and architecture.input_dtype != "float32":
         raise StarcliError(f"the network {architecture.name} takes tokens, the data {record.name} are none")
     device = choose_device(choices.device)
-    workspace = Workspace(architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes)
-    network = _fitting(workspace, checkpoints)
-    choose_threads(network, workspace.example(), choices.threads)
-    keep_freed_memory()
+    workspace = Workspace(
+        architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes, given.builder
+    )
+    _tune(_fitting(workspace, checkpoints), workspace, given)
     return workspace
+
+
+def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:
+    """Let this process have the threads and keep the memory that suit the network, unless it is somebody else's."""
+    if given.own_process:
+        choose_threads(network, workspace.example(), workspace.choices.threads)
+        keep_freed_memory()
+    elif workspace.choices.threads is not None:
+        torch.set_num_threads(workspace.choices.threads)
 
 
 def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, data: bool) -> Architecture:
@@ -153,12 +209,12 @@ def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, d
         return _chosen(choices.arch, choices, record, kept.arguments if kept else {})
     given = {**(kept.arguments if kept else {}), **choices.arch_args}
     if choices.input is not None:
-        shape = parsed_shape(choices.input)
+        shape = parse_input_shape(choices.input)
     else:
-        shape = tuple(kept.input_shape) if kept else usual_shape(choices.arch, given)
+        shape = tuple(kept.input_shape) if kept else default_input_shape(choices.arch, given)
     fields = {
         "name": choices.arch,
-        "arguments": fitted(choices.arch, given, shape, trusted=True),
+        "arguments": complete_for_input(choices.arch, given, shape, trusted=True),
         "input_shape": list(shape),
         "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
     }
@@ -202,7 +258,7 @@ def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.n
     network = runnable(outline)
     name, data = workspace.architecture.name, workspace.data
     if data is None:
-        tried(name, network, workspace.example())
+        check_forward(name, network, workspace.example())
     else:
-        tried(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
+        check_forward(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
     return network

@@ -78,7 +78,7 @@ def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Poste
         *(("star", k) for k in range(2, 6)),
         *(("ensemble", k) for k in range(2, 4)),  # drawn without replacement: three sources, no more
     ]
-    row = rows[1].to_json()
+    row = rows[1].to_dict()
     assert {"posterior", "samples", "decided"} <= row.keys()
     assert all(name in row and f"{name}_std" in row for name in METRICS)
     assert rows[0].repeats == 3  # the single models

@@ -44,7 +44,7 @@ def test_a_model_against_itself_rises_nowhere(arch: str) -> None:
     workspace = new_workspace(Choices(arch=arch, data="digits", limit=120, device="cpu"))
     model = workspace.network(seed=3).state()
     found = measure_line(Evaluator(workspace), model, dict(model))
-    for curve in (found.train, found.test):
+    for curve in found.curves.values():
         assert rises(found.t, curve.loss) == (0.0,) * 11
         assert rises(found.t, curve.accuracy) == (0.0,) * 11
 
@@ -57,25 +57,25 @@ def test_a_path_is_its_points_measured_one_by_one(
         point = interpolate_models(workspace, models[:2], [1 - t, t])
         evaluator.load(point)
         scores = evaluator.scores()
-        assert scores["train"].loss == found.train.loss[position]
-        assert scores["test"].accuracy == found.test.accuracy[position]
-    assert found.train.loss_max == max(found.train.loss)
-    assert found.train.loss[found.t.index(found.train.t_max)] == found.train.loss_max
+        assert scores["train"].loss == found.curves["train"].loss[position]
+        assert scores["test"].accuracy == found.curves["test"].accuracy[position]
+    assert found.curves["train"].loss_max == max(found.curves["train"].loss)
+    assert found.curves["train"].loss[found.t.index(found.curves["train"].t_max)] == found.curves["train"].loss_max
 
 
 def test_own_ends_change_the_ends_only(workspace: Workspace, evaluator: Evaluator, models: list[Model]) -> None:
     found = measure_line(evaluator, models[0], models[1], points=3)
     own = measure_line(Evaluator(workspace, statistics="own-ends"), models[0], models[1], points=3)
-    assert own.train.loss[1] == found.train.loss[1]
-    assert own.train.loss[0] != found.train.loss[0]
-    assert own.train.loss[2] != found.train.loss[2]
+    assert own.curves["train"].loss[1] == found.curves["train"].loss[1]
+    assert own.curves["train"].loss[0] != found.curves["train"].loss[0]
+    assert own.curves["train"].loss[2] != found.curves["train"].loss[2]
 
 
 def test_backwards_is_the_mirror_image(evaluator: Evaluator, models: list[Model]) -> None:
     there = measure_line(evaluator, models[0], models[1], points=5)
     back = measure_line(evaluator, models[1], models[0], points=5)
-    assert there.train.loss == pytest.approx(back.train.loss[::-1], rel=1e-5)
-    assert there.train.loss_barrier == pytest.approx(back.train.loss_barrier, abs=1e-5)
+    assert there.curves["train"].loss == pytest.approx(back.curves["train"].loss[::-1], rel=1e-5)
+    assert there.curves["train"].loss_barrier == pytest.approx(back.curves["train"].loss_barrier, abs=1e-5)
 
 
 def test_a_signal_stops_a_path(workspace: Workspace, models: list[Model]) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.barriers import Counting, Model, Watcher
 
+from starcli.alignment.align import Alignment
 from starcli.barriers.line import Barrier, measure_line
 from starcli.barriers.pairs import barriers, matrix, pairs_of, star_share
 from starcli.evaluation.evaluator import Evaluator
@@ -26,21 +27,15 @@ def test_ends_are_measured_once_and_progress_counts_it(workspace: Workspace, mod
 
 
 def test_alignment_is_the_callers(workspace: Workspace, evaluator: Evaluator, models: list[Model]) -> None:
-    """A permuted copy has a barrier; put back in order by `align` it has none."""
+    """A permuted copy has a barrier; aligned it has none."""
     spec = workspace.spec.resolved
     permutation = Permutation.random(spec, torch.Generator().manual_seed(0))
     shuffled = permutation.apply(dict(models[0]))
     plain = barriers(evaluator, [models[0], shuffled], [(0, 1)], points=3)[0]
-    undone = barriers(
-        evaluator,
-        [models[0], shuffled],
-        [(0, 1)],
-        points=3,
-        align=lambda _, model: permutation.inverse().apply(dict(model)),
-    )[0]
-    assert plain.train.loss[0] == pytest.approx(plain.train.loss[2], rel=1e-4)
-    assert abs(plain.train.loss[1] - plain.train.loss[0]) > 1e-3
-    assert undone.train.loss[1] == pytest.approx(undone.train.loss[0], rel=1e-4)
+    undone = barriers(evaluator, [models[0], shuffled], [(0, 1)], points=3, alignment=Alignment("weight"))[0]
+    assert plain.curves["train"].loss[0] == pytest.approx(plain.curves["train"].loss[2], rel=1e-4)
+    assert abs(plain.curves["train"].loss[1] - plain.curves["train"].loss[0]) > 1e-3
+    assert undone.curves["train"].loss[1] == pytest.approx(undone.curves["train"].loss[0], rel=1e-4)
 
 
 class Kept:
@@ -51,7 +46,7 @@ class Kept:
         return self.found.get(pair)
 
     def put(self, pair: tuple[int, int], value: Barrier) -> None:
-        self.found[pair] = Barrier.from_json(json.loads(json.dumps(value.to_json())))
+        self.found[pair] = Barrier.from_dict(json.loads(json.dumps(value.to_dict())))
 
 
 def test_what_is_kept_is_not_measured_again(workspace: Workspace, models: list[Model]) -> None:

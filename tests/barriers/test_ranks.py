@@ -37,7 +37,7 @@ with distributed.group():
     )
     counts = distributed.share_out(range(distributed.size()), lambda _: evaluator.measured)
     if distributed.is_writer():
-        print(json.dumps([[b.to_json() for b in found], [row.mean for row in rows], counts]))
+        print(json.dumps([[b.to_dict() for b in found], [row.mean for row in rows], counts]))
 """
 
 

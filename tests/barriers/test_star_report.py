@@ -6,9 +6,11 @@ from collections import Counter
 import pytest
 from support.barriers import Counting, Model
 
-from starcli.barriers.star_report import TRAINED, UNALIGNED, star_report
+from starcli.alignment.align import Alignment
+from starcli.barriers.star_report import TRAINED, UNALIGNED, measure_star
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
+from starcli.symmetry.archspec.resolved import Resolved
 from starcli.workspace.workspace import Workspace
 
 
@@ -17,17 +19,18 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
     counting = Counting(workspace)
     aligned: Counter[int] = Counter()
 
-    def align(reference: Model, model: Model) -> Model:
-        aligned[id(reference)] += 1
-        return model
+    class Counted(Alignment):
+        def permuted(self, spec: Resolved, reference: Model, model: Model) -> Model:
+            aligned[id(reference)] += 1
+            return model
 
-    found = star_report(
+    found = measure_star(
         counting,
         star,
         sources,
         held_out,
         points=3,
-        align=align,
+        alignment=Counted(),
         aligned_sources=sources,
     )
     assert list(found.groups) == [UNALIGNED, "regular-regular", "star-source", TRAINED, "star-held-out"]
@@ -36,20 +39,23 @@ def test_a_star_report_measures_every_group(workspace: Workspace, models: list[M
     assert counting.measured == 5 + 2 + (4 + 4 + 2 + 2 + 2)  # ends, training's ends, points between
     assert aligned[id(star)] == 4
     assert sum(aligned.values()) == 8  # training's permutations are left alone
-    assert found.groups[TRAINED].train.mean == pytest.approx(found.groups["star-source"].train.mean)
+    assert found.groups[TRAINED].summaries["train"].mean == pytest.approx(
+        found.groups["star-source"].summaries["train"].mean
+    )
 
     regular, to_star = found.groups["regular-regular"].barriers, found.groups["star-held-out"].barriers
     by_hand = [
-        (regular[h].test.loss_barrier + regular[2 + h].test.loss_barrier) / 2 - to_star[h].test.loss_barrier
+        (regular[h].curves["test"].loss_barrier + regular[2 + h].curves["test"].loss_barrier) / 2
+        - to_star[h].curves["test"].loss_barrier
         for h in (0, 1)
     ]
     assert found.differences["test"].mean == pytest.approx(sum(by_hand) / 2)
     assert found.differences["test"].count == 2
-    assert found.star["train"].loss == to_star[0].train.loss[0]
-    assert found.regular["train"].max == max(b.train.loss[-1] for b in found.groups["star-source"].barriers)
-    json.dumps(found.to_json())
+    assert found.star["train"].loss == to_star[0].curves["train"].loss[0]
+    assert found.regular["train"].max == max(b.curves["train"].loss[-1] for b in found.groups["star-source"].barriers)
+    json.dumps(found.to_dict())
 
 
 def test_a_star_report_needs_both_kinds(evaluator: Evaluator, models: list[Model]) -> None:
     with pytest.raises(StarcliError, match="at least one source"):
-        star_report(evaluator, models[0], models[1:3], [])
+        measure_star(evaluator, models[0], models[1:3], [])

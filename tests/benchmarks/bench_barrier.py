@@ -177,9 +177,9 @@ def main() -> None:
 def rows(what: str, seconds: dict[str, list[float]], results: dict[str, Any]) -> list[Row]:
     """Both precisions against the loop, with their differences, and float32 against the best of the bare passes."""
     exact, coarse = results["fp32"], results["bf16"]
-    losses = [exact.train.loss, results["loop"], coarse.train.loss]
+    losses = [exact.curves["train"].loss, results["loop"], coarse.curves["train"].loss]
     off_loop, off_exact = (max(abs(x - y) for x, y in zip(losses[0], other, strict=True)) for other in losses[1:])
-    off_barrier = abs(exact.train.loss_barrier - coarse.train.loss_barrier)
+    off_barrier = abs(exact.curves["train"].loss_barrier - coarse.curves["train"].loss_barrier)
     instructions = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
     found = []
     for name, target, note in (

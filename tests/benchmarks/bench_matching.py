@@ -30,12 +30,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.nn import functional
 
-from starcli.alignment.matching.costs import State
-from starcli.alignment.matching.families import layout
-from starcli.alignment.matching.nested import GainTerm, best
+from starcli.alignment.matching.costs import MatchingState
+from starcli.alignment.matching.families import matching_layout
+from starcli.alignment.matching.nested import GainTerm, best_permutations
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.data.dataset import open_data
 from starcli.models.build import build_network, complete_arguments
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.shipped import shipped_spec
@@ -89,7 +90,7 @@ def pair(name: str, steps: int, folder: Path | None) -> tuple[Resolved, Tensors,
     assert written is not None
     spec, variables = written
     shapes = {key: tuple(tensor.shape) for key, tensor in found[0].items()}
-    resolved = spec.resolve(shapes, variables, [key for key, _ in networks[0].named_buffers()])
+    resolved = resolve_spec(spec, shapes, variables, [key for key, _ in networks[0].named_buffers()])
     return resolved, found[0], found[1], later, networks
 
 
@@ -99,8 +100,8 @@ def inner_product(a: Tensors, b: Mapping[str, Tensor], spec: Resolved) -> float:
 
 def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
     """Coordinate descent as everyone writes it: all groups, all blocks, scipy on the whole matrix."""
-    made = layout(spec)
-    state = State(made, {key: index.numpy() for key, index in Permutation.identity(spec).index.items()})
+    made = matching_layout(spec)
+    state = MatchingState(made, {key: index.numpy() for key, index in Permutation.identity(spec).index.items()})
     generator = np.random.default_rng(seed)
     for _ in range(100):
         moved = False
@@ -120,10 +121,10 @@ def plain(a: Tensors, b: Tensors, spec: Resolved, seed: int) -> Permutation:
                 costs[k] = total.numpy()
             if family.nested:
                 terms = [GainTerm(made.stacks[k].chain, cost) for k, cost in costs.items()]
-                index = best(terms, {key: state.index[key] for key in family.groups})[1]
+                index = best_permutations(terms, {key: state.index[key] for key in family.groups})[1]
             else:
                 index = {family.root: linear_sum_assignment(costs[family.stacks[0]], maximize=True)[1]}
-            trial = State(made, {**state.index, **index})
+            trial = MatchingState(made, {**state.index, **index})
             gain = sum(
                 float((cost[range(len(cost)), trial.chain(k)] - cost[range(len(cost)), state.chain(k)]).sum())
                 for k, cost in costs.items()
@@ -165,7 +166,7 @@ class Timed:
 def bench(name: str, repeats: int, steps: int, folder: Path | None) -> list[Row]:
     spec, a, b, later, networks = pair(name, steps, folder)
     before = inner_product(a, b, spec)
-    layout(spec)
+    matching_layout(spec)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def run(call: Callable[[int], Any], gain: Callable[[Any], float], times: int = repeats) -> Timed:

@@ -22,8 +22,8 @@ from torch import Tensor
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator
+from starcli.recipes.recipe import Recipe
 from starcli.symmetry.permutation import Permutation
-from starcli.training.recipe import Recipe
 from starcli.training.train import train_network
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -49,7 +49,7 @@ def compared(name: str, arguments: dict[str, Any], models: int, epochs: int) -> 
         moved = permutation.apply(b)
         gain = sum(float((a[key].double() * (moved[key] - b[key]).double()).sum()) for key in spec.learnable())
         gains.setdefault(search, []).append(gain)
-        barriers.setdefault(search, []).append(measure_line(evaluator, a, moved, points=5).train.loss_barrier)
+        barriers.setdefault(search, []).append(measure_line(evaluator, a, moved, points=5).curves["train"].loss_barrier)
 
     for i, j in pairs:
         a, b = found[i], found[j]

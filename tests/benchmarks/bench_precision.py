@@ -19,7 +19,7 @@ from support.training import Small, small
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.barriers.line import measure_line
 from starcli.evaluation.evaluator import Evaluator
-from starcli.training.recipe import Recipe
+from starcli.recipes.recipe import Recipe
 from starcli.training.train import train_network
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -45,10 +45,12 @@ def differences(name: str, arguments: dict[str, Any], epochs: int, limit: int) -
     }
     shares, barriers = [], []
     for split in ("train", "test"):
-        exact, coarse = (getattr(paths[p], split) for p in ("fp32", "bf16"))
+        exact, coarse = (paths[p].curves[split] for p in ("fp32", "bf16"))
         shares += [abs(x - y) / (1e-3 + 1e-3 * x) for x, y in zip(exact.loss, coarse.loss, strict=True)]
         barriers.append(abs(exact.loss_barrier - coarse.loss_barrier))
-    worst = max(abs(x - y) for x, y in zip(paths["fp32"].train.loss, paths["bf16"].train.loss, strict=True))
+    worst = max(
+        abs(x - y) for x, y in zip(paths["fp32"].curves["train"].loss, paths["bf16"].curves["train"].loss, strict=True)
+    )
     return Row(
         f"bf16, {name}: largest difference of a loss",
         "its tolerance",
@@ -57,7 +59,7 @@ def differences(name: str, arguments: dict[str, Any], epochs: int, limit: int) -
         kind="price",
         unit="tolerances",
         target="1",
-        note=f"train loss {worst:.1e}; barrier {max(barriers):.1e} of {paths['fp32'].train.loss_barrier:.3f}",
+        note=f"train loss {worst:.1e}; barrier {max(barriers):.1e} of {paths['fp32'].curves['train'].loss_barrier:.3f}",
     )
 
 

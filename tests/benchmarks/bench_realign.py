@@ -19,10 +19,10 @@ from support.training import Stopping
 
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.star.sampling import uniform_t
 from starcli.star.source_bank import Realignment, Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 
 IMAGES, BATCH, SOURCES = 50_000, 128, 50
@@ -32,12 +32,12 @@ def step_seconds(architecture: str, repeats: int) -> list[float]:
     """Seconds of plain steps: forward, backward, SGD; channels last."""
     arguments = complete_arguments(architecture, {}, input_shape=(3, 32, 32), num_classes=10)
     flat = FlatNetwork(build_network(architecture, generator=torch.Generator().manual_seed(0), **arguments))
-    optimizer = torch.optim.SGD([flat.parameters], lr=0.01, momentum=0.9, fused=True)
+    optimizer = torch.optim.SGD(flat.network.parameters(), lr=0.01, momentum=0.9, fused=True)
     inputs = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,))
 
     def step() -> None:
-        flat.zero_grad()
+        optimizer.zero_grad()
         torch.nn.functional.cross_entropy(flat.network(inputs), labels).backward()
         optimizer.step()
 

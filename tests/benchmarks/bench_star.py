@@ -23,16 +23,16 @@ from support.training import Small, Stopping, small
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import complete_arguments
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.progress import Progress
 from starcli.star.sampling import uniform_t
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
-from starcli.training.batch_pieces import cut
-from starcli.training.recipe import Recipe
+from starcli.training.batch_pieces import cut_batch
 from starcli.training.run import TrainingRun
-from starcli.training.train import Plain, train_network
+from starcli.training.train import PlainObjective, train_network
 
 NETWORKS: dict[str, tuple[str, tuple[int, ...], int, dict[str, Any]]] = {
     "mlp 784-512-10": ("mlp", (1, 28, 28), 128, {"hidden_dim": 512, "batch_norm": "none"}),
@@ -68,12 +68,12 @@ def steps(label: str, rounds: int) -> Row:
     sources = [Source(str(seed), workspace.network(seed).state) for seed in (1, 2)]
     settings = StarSettings(0.0, False, uniform_t, 1, None, 1, 1)
     bank = SourceBank(sources, workspace.network(0))
-    plain = Plain(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
+    plain = PlainObjective(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
     star = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
     batch = next(workspace.dataset.train.batches(batch_size, channels_last=True))
-    [piece] = cut(batch_size, 1)
+    [piece] = cut_batch(batch_size, 1)
 
-    def stepper(objective: Plain) -> Callable[[], object]:
+    def stepper(objective: PlainObjective) -> Callable[[], object]:
         run = TrainingRun(objective, workspace.dataset.train, recipe, 0)
         objective.begin_epoch(0)
 

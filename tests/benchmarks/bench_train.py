@@ -25,11 +25,11 @@ from support.training import Small, small
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import build_network, complete_arguments
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory
-from starcli.training.recipe import Recipe
 from starcli.training.run import TrainingRun
 from starcli.training.stacked import train_stacked
-from starcli.training.train import Plain, train_network
+from starcli.training.train import PlainObjective, train_network
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 AUGMENTATION = ("pad-crop", "flip")
@@ -54,7 +54,7 @@ def our_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, pr
     workspace = Small(name, complete, dataset, precision=precision)
 
     def work() -> None:
-        objective = Plain(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
+        objective = PlainObjective(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
         TrainingRun(objective, split, recipe, 0, augmentation=AUGMENTATION).run()
 
     return work

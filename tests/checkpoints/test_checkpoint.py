@@ -93,10 +93,10 @@ def test_all_unreadable_files_are_reported_at_once(tmp_path: Path) -> None:
 
 def test_a_file_opened_anew_has_the_same_tensors_and_one_in_memory_has_its_own(tmp_path: Path) -> None:
     found = saved(tmp_path / "a")
-    assert torch.equal(found.opened()["w"], found.tensors["w"])
-    assert found.opened()["w"].data_ptr() != found.tensors["w"].data_ptr()
+    assert torch.equal(found.fresh_tensors()["w"], found.tensors["w"])
+    assert found.fresh_tensors()["w"].data_ptr() != found.tensors["w"].data_ptr()
     other = checkpoint.Checkpoint({"w": torch.zeros(3)}, found.metadata, found.name, found.path)  # an aligned one
-    assert not other.opened()["w"].any()
+    assert not other.fresh_tensors()["w"].any()
 
 
 def test_a_foreign_file_is_hashed_once_for_all_its_results(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from starcli.data.augment import _FUNCTIONS, AUGMENTATIONS, augment, centre_crop, check_augmentations, windows
+from starcli.data.augment import _FUNCTIONS, AUGMENTATIONS, augment, centre_crop, check_augmentations, cut_windows
 from starcli.errors import StarcliError
 
 
@@ -60,7 +60,7 @@ def test_windows_of_a_strided_batch() -> None:
     x = images(6, (8, 8)).permute(0, 1, 3, 2)
     top, left = torch.tensor([0, 1, 2, 3, 4, 5]), torch.tensor([5, 4, 3, 2, 1, 0])
     expected = torch.stack([x[i, :, i : i + 3, 5 - i : 8 - i] for i in range(6)])
-    assert torch.equal(windows(x, top, left, (3, 3)), expected)
+    assert torch.equal(cut_windows(x, top, left, (3, 3)), expected)
 
 
 def test_order_of_names_is_kept_and_draws_follow_the_generator() -> None:

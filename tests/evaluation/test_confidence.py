@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from starcli.evaluation.confidence import aurc, auroc, calibration_error, confidence, entropy, shown
+from starcli.evaluation.confidence import aurc, auroc, calibration_error, confidence, entropy, mark_undecided
 
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40)
 
@@ -114,6 +114,6 @@ def test_calibration_error_is_the_gap_by_hand() -> None:
 
 def test_rankings_of_few_errors_are_not_shown() -> None:
     row = {"errors": 29, "aurc": 0.1, "auroc_entropy": 0.5, "auroc_max_prob": 0.5, "nll": 1.0}
-    assert shown({**row, "decided": True}) == {**row, "decided": True}
-    found = shown({**row, "decided": False})
+    assert mark_undecided({**row, "decided": True}) == {**row, "decided": True}
+    found = mark_undecided({**row, "decided": False})
     assert (found["aurc"], found["nll"]) == ("not decided", 1.0)

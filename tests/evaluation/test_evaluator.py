@@ -16,10 +16,10 @@ from starcli.evaluation.batchnorm_statistics import recalibrate_from_
 from starcli.evaluation.evaluator import (
     Evaluator,
     Scores,
-    evaluate,
     has_batch_statistics,
     log_probabilities,
     recalibrate_,
+    score_network,
     statistics_batch_size,
 )
 from starcli.runtime import distributed
@@ -144,7 +144,7 @@ def test_ranks_give_each_other_their_moments_on_the_cpu(monkeypatch: pytest.Monk
         return [moments, moments]
 
     monkeypatch.setattr(distributed, "size", lambda: 2)
-    monkeypatch.setattr(distributed, "everyones", twice)
+    monkeypatch.setattr(distributed, "all_gather", twice)
     batches = list(split_of(38).batches(10))
     recalibrate_from_(shared, batches, autocast=nullcontext(), shared=True)
     torch.testing.assert_close(shared.last.running_mean.cpu(), alone.last.running_mean)
@@ -185,7 +185,7 @@ def test_known_batch_sizes() -> None:
 def test_scores_are_the_plain_float64_ones() -> None:
     network, split = Net(), split_of(41)
     network.train()
-    found = evaluate(network, split, batch_size=7, device=CPU)
+    found = score_network(network, split, batch_size=7, device=CPU)
     assert network.training
     inputs, labels = next(split.batches(41))
     exact = network.double().eval()(inputs.double()).detach()
@@ -208,7 +208,7 @@ def test_log_probabilities_are_in_order_and_normalised() -> None:
 def test_a_signal_stops_within_a_pass_and_puts_the_network_back() -> None:
     network, watcher = Net(), Progress()
     watcher.stop_signal = 2
-    for function in (recalibrate_, evaluate):
+    for function in (recalibrate_, score_network):
         with pytest.raises(Interrupted):
             function(network, split_of(37), batch_size=10, device=CPU, progress=watcher)
     assert network.shared.momentum == 0.1
@@ -233,7 +233,7 @@ def test_an_evaluator_measures_what_is_loaded(workspace: Workspace) -> None:
     size = evaluator.statistics_batch_size
     other = workspace.network(seed=0)
     recalibrate_(other.network, workspace.dataset.train, batch_size=size, device=CPU)
-    assert evaluate(other.network, workspace.dataset.train, batch_size=size, device=CPU) == first["train"]
+    assert score_network(other.network, workspace.dataset.train, batch_size=size, device=CPU) == first["train"]
     assert evaluator.log_probabilities("test").shape == (len(workspace.dataset.test), 10)
 
 
@@ -243,7 +243,7 @@ def test_own_statistics_are_used_where_asked_for(workspace: Workspace) -> None:
     evaluator.load(model, own_statistics=True)
     own = evaluator.scores()["test"]
     plain = workspace.network(seed=0)
-    assert evaluate(plain.network, workspace.dataset.test, batch_size=1000, device=CPU).loss == pytest.approx(
+    assert score_network(plain.network, workspace.dataset.test, batch_size=1000, device=CPU).loss == pytest.approx(
         own.loss, rel=1e-6
     )
     evaluator.load(model)
@@ -255,7 +255,7 @@ def test_bf16_is_near_float32(workspace: Workspace) -> None:
     found: list[Scores] = []
     for precision in ("fp32", "bf16"):
         recalibrate_(network, split, batch_size=100, device=CPU, precision=precision)
-        found.append(evaluate(network, split, batch_size=100, device=CPU, precision=precision))
+        found.append(score_network(network, split, batch_size=100, device=CPU, precision=precision))
     exact, rough = found
     assert rough.loss != exact.loss
     assert rough.loss == pytest.approx(exact.loss, rel=1e-2)

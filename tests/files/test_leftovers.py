@@ -43,9 +43,9 @@ def test_only_what_this_machine_left_of_just_this_file_is_swept(
     pid, names = _dead(), ("r18.a.safetensors", "r18.a.safetensors.state", "r18.a.metrics.jsonl", "r18.b.safetensors")
     with monkeypatch.context() as patched:
         patched.setattr(os, "getpid", lambda: pid)
-        own = [leftovers.in_the_making(tmp_path / name) for name in names]
+        own = [leftovers.partial_directory(tmp_path / name) for name in names]
         patched.setattr(os, "uname", lambda: SimpleNamespace(nodename="another machine/\udcff"))
-        others = [leftovers.in_the_making(tmp_path / name) for name in names]
+        others = [leftovers.partial_directory(tmp_path / name) for name in names]
     for place in (*own, *others):
         place.mkdir()
     with lock(tmp_path / names[0], tmp_path / names[2]):

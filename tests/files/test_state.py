@@ -39,7 +39,7 @@ def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path:
     groups = [{"betas": (0.9, 0.99), "params": [0, 1]}]
     kept = {"position": {"history": history}, "optimizer": {"state": {0: {"step": 1}}, "param_groups": groups}}
     state = StateFile(tmp_path / "0.safetensors", "run", facts={"a": 1})
-    assert state.recorded() is None
+    assert state.recorded_facts() is None
     state.save({**kept, "permutations": [None, {"g": torch.arange(3)}]})
     found = state.load()
     assert found is not None
@@ -48,7 +48,7 @@ def test_a_state_with_the_history_of_a_thousand_networks_is_read_again(tmp_path:
     assert type(found["optimizer"]["param_groups"][0]["betas"]) is tuple
     assert none is None
     assert torch.equal(index["g"], torch.arange(3))
-    assert state.recorded() == {"a": 1}
+    assert state.recorded_facts() == {"a": 1}
 
 
 def test_a_state_of_very_many_tensors_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

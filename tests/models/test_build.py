@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments, outline_of
+from starcli.models.build import build_network, build_outline, complete_arguments
 from starcli.models.initialise import drawing_from
 from starcli.registry import ACTIVATIONS, ARCHITECTURES
 from starcli.symmetry.shipped import shipped_spec
@@ -171,7 +171,7 @@ def test_activations_by_name(name: str, activation: str) -> None:
 
 def test_the_quickstarts_network_has_20_thousand_parameters() -> None:
     arguments = complete_arguments("resnet", {}, input_shape=(1, 8, 8), num_classes=10)
-    count = sum(p.numel() for p in outline_of("resnet", **arguments).parameters())
+    count = sum(p.numel() for p in build_outline("resnet", **arguments).parameters())
     assert 19_000 < count < 21_000
 
 
@@ -282,7 +282,7 @@ def test_outlines_import_no_compiler_and_run_once_they_have_values() -> None:
             continue
         inputs = {"mlp": "input_size=64"}.get(name, f"in_channels={shape[0]}")
         given = f"{name!r}, **{arguments}, {inputs}" + (f", image_size={list(shape[1:])}" if name[:3] == "vgg" else "")
-        lines.append(f"network = build.runnable(build.outline_of({given}))")
+        lines.append(f"network = build.runnable(build.build_outline({given}))")
         lines.append("assert not any(tensor.is_meta for tensor in network.state_dict().values())")
         lines.append(f"network.eval()(torch.zeros{(2, *shape)})" if name != "vit" else "")
     lines.append("assert not {'sympy', 'torch._dynamo'} & (set(sys.modules) - alone)")

@@ -23,7 +23,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 def curve(height: float) -> Barrier:
     ts = grid(5)
     found = Curve.of(ts, [Scores(0.1 + 4 * height * t * (1 - t), 0.99 - height * t * (1 - t), 10) for t in ts])
-    return Barrier(ts, found, found)
+    return Barrier(ts, {"train": found, "test": found})
 
 
 GROUPS = {"regular-regular": [curve(0.9), curve(1.1)], "star-held-out": [curve(0.4)], "mine": [curve(0.2)]}

@@ -11,7 +11,7 @@ from hypothesis.strategies import SearchStrategy
 
 from starcli.checkpoints import checkpoint
 from starcli.files.safetensors import BYTES_PER_ELEMENT
-from starcli.training.recipe import Recipe
+from starcli.recipes.recipe import Recipe
 
 from .targets import ENOUGH, Feeder, Target
 

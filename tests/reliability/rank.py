@@ -14,12 +14,12 @@ from .trial import main
 
 if __name__ == "__main__":
     note, *words = sys.argv[1:]
-    leave = distributed.end
+    leave = distributed.end_process
 
     def end(status: int) -> None:
         """Write down how the rank ends, then end it."""
         Path(f"{note}.{os.environ['RANK']}").write_text(str(status))
         leave(status)
 
-    with mock.patch.object(distributed, "end", end):
+    with mock.patch.object(distributed, "end_process", end):
         end(main(words))

@@ -17,10 +17,11 @@ from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
 from starcli.files import safetensors
+from starcli.recipes import recipe
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
-from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
-from starcli.training import recipe
+from starcli.symmetry.archspec.validate import resolved_from_json
 
 from .costs import Costs
 from .hostile import arrays, checkpoints, images, pickles, readers
@@ -81,12 +82,12 @@ def _metadata(content: bytes) -> None:
     found = checkpoint.parse_metadata(content.decode("utf-8", "replace"), "x")
     found.to_text()
     if found.spec is not None:
-        resolved = Resolved.from_json(found.spec.resolved)
+        resolved = resolved_from_json(found.spec.resolved)
         _ = resolved.blocks, resolved.sha256
 
 
 def _spec(content: bytes) -> None:
-    _ = parse(content.decode("utf-8", "replace"), "x").resolve(readers.SHAPES, {"depth": 3}).blocks
+    _ = resolve_spec(parse(content.decode("utf-8", "replace"), "x"), readers.SHAPES, {"depth": 3}).blocks
 
 
 def _axis(content: bytes) -> None:
@@ -124,7 +125,7 @@ def _image(path: Path) -> None:
 
 
 def _permutation_file() -> bytes:
-    spec = parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
+    spec = resolve_spec(parse("format: 1\ntensors:\n  w: [a, b]\n"), {"w": (4, 6)})
     record = checkpoint.SpecRecord(resolved=spec.to_json(), sha256=spec.sha256)
     metadata = checkpoint.Metadata(kind="permutation", spec=record)
     return save({"a": torch.arange(4), "b": torch.arange(6)}, {"starcli": metadata.to_text()})

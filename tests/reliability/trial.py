@@ -63,7 +63,7 @@ def quiet_import() -> None:
     import pydantic  # noqa: F401
 
     from starcli.checkpoints import lineage  # noqa: F401
-    from starcli.training import recipe  # noqa: F401
+    from starcli.recipes import recipe  # noqa: F401
 
     PIL.Image.init()
 

@@ -8,12 +8,12 @@ import pytest
 
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
-from starcli.training.batch_pieces import cut, own, pieces_per_step
+from starcli.training.batch_pieces import cut_batch, own_pieces, pieces_per_step
 
 
 @pytest.mark.parametrize(("length", "count"), [(128, 1), (128, 3), (7, 3), (5, 8), (3, 2), (2, 2), (1, 4)])
 def test_pieces_cover_a_batch(length, count):
-    pieces = cut(length, count)
+    pieces = cut_batch(length, count)
     assert [row for piece in pieces for row in range(piece.start, piece.stop)] == list(range(length))
     assert sum(piece.weight for piece in pieces) == pytest.approx(1)
     sizes = [piece.stop - piece.start for piece in pieces]
@@ -26,9 +26,9 @@ def test_ranks_share_the_pieces(length, monkeypatch):
     shares = []
     for rank in range(3):
         monkeypatch.setattr(distributed, "_world", distributed._World(rank, 3))
-        shares.append(own(length, 6))
+        shares.append(own_pieces(length, 6))
     done = [piece for share in shares for piece in share if piece.weight]
-    assert done == cut(length, 6)
+    assert done == cut_batch(length, 6)
     assert all(shares)  # an idle rank computes too, for nothing: it takes part in every exchange
 
 

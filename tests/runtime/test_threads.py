@@ -10,12 +10,12 @@ from torch import nn
 
 from starcli.runtime import distributed
 from starcli.runtime.distributed import Lost
-from starcli.runtime.threads import choose_threads, in_threads, operations
+from starcli.runtime.threads import choose_threads, in_threads, operations_per_example
 
 
 def test_operations_are_two_for_each_weight_and_activation() -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.Flatten(), nn.Linear(8 * 6 * 6, 10))
-    assert operations(network, torch.zeros(2, 3, 6, 6)) == 2 * (8 * 6 * 6) * (3 * 9) + 2 * 10 * (8 * 6 * 6)
+    assert operations_per_example(network, torch.zeros(2, 3, 6, 6)) == 2 * (8 * 6 * 6) * (3 * 9) + 2 * 10 * (8 * 6 * 6)
 
 
 @pytest.mark.usefixtures("threads")
@@ -110,7 +110,7 @@ try:
     list(in_threads(time.sleep, [100, 100]))
 except KeyboardInterrupt:
     print("left", flush=True)
-    distributed.end(130)
+    distributed.end_process(130)
 """
 
 

@@ -1,24 +1,23 @@
 """Sources that are no solutions are named."""
 
 import pytest
-from support.stars import RECIPE
+from support.stars import RECIPE, search_star
 from support.training import Stopping
 
 from starcli.data.splits import MemorySplit
 from starcli.star.check_sources import first_losses, outliers
 from starcli.star.source_bank import Source
-from starcli.star.starlight import starlight
 
 
 def test_a_source_that_is_no_solution_is_named(mlp, mlps):
     fresh = mlp.network(5).state()
     watcher = Stopping()
     recipe = RECIPE.override(epochs=1)
-    starlight(mlp, [*mlps, Source("fresh", lambda: fresh)], recipe, 0, progress=watcher)
+    search_star(mlp, [*mlps, Source("fresh", lambda: fresh)], recipe, 0, progress=watcher)
     assert len(watcher.notes) == 1
     assert "fresh" in watcher.notes[0]
     quiet = Stopping()
-    starlight(mlp, mlps, recipe, 0, progress=quiet)
+    search_star(mlp, mlps, recipe, 0, progress=quiet)
     assert quiet.notes == []
 
 
@@ -29,12 +28,12 @@ def test_what_counts_as_an_outlier():
 
 
 def test_first_losses_are_losses(mlp, mlps, monkeypatch):
-    from starcli.evaluation.evaluator import evaluate
+    from starcli.evaluation.evaluator import score_network
 
     monkeypatch.setattr("starcli.star.check_sources.LOSS_EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()
     flat.load(mlps[0].open())
-    expected = evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
+    expected = score_network(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
     assert first_losses(mlp, mlps)[0] == pytest.approx(expected, rel=1e-5)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from support.stars import OPTIONS, RECIPE, objective_of, same, stopped_run
+from support.stars import OPTIONS, RECIPE, objective_of, same, search_star, stopped_run
 from support.training import Small, small
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -13,7 +13,6 @@ from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.star import source_bank as sources_module
 from starcli.star.source_bank import Source, fixed_in_training
-from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator
 from starcli.training.train import train_network
@@ -89,14 +88,14 @@ def test_the_stars_own_loss_is_that_of_the_star(frozen, sources):
 
 def test_the_star_has_its_first_sources_or_its_first_weights(frozen, sources):
     recipe = RECIPE.override(epochs=1)
-    star, other = (starlight(frozen, sources[:2], recipe, 0, **how) for how in ({}, {"init": sources[2].open()}))
+    star, other = (search_star(frozen, sources[:2], recipe, 0, **how) for how in ({}, {"init": sources[2].open()}))
     assert all(torch.equal(star.tensors[name], sources[0].open()[name]) for name in FIXED)
     assert all(torch.equal(other.tensors[name], sources[2].open()[name]) for name in FIXED)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_stopped_one_ends_as_if_never_stopped(frozen, sources, options):
-    whole = starlight(frozen, sources, RECIPE, 1, **options)
+    whole = search_star(frozen, sources, RECIPE, 1, **options)
     pieces = stopped_run([1, 6], frozen, sources, RECIPE, 1, **options)
     assert same(whole.tensors, pieces.tensors)
     assert list(whole.history) == list(pieces.history)

@@ -1,18 +1,17 @@
 """Star runs that were stopped end as if they never were."""
 
 import pytest
-from support.stars import OPTIONS, RECIPE, same, stopped_run
+from support.stars import OPTIONS, RECIPE, same, search_star, stopped_run
 from support.training import Memory, Stopping
 
 from starcli.runtime.progress import Interrupted
-from starcli.star.starlight import starlight
 
 
 @pytest.mark.parametrize("pauses", [[1], [4, 2], [3], [5], [1, 7]], ids=str)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_stopped_star_ends_as_if_never_stopped(mlp, mlps, options, pauses):
     arguments = (mlp, mlps[:3], RECIPE, 1)
-    whole, pieces = starlight(*arguments, **options), stopped_run(pauses, *arguments, **options)
+    whole, pieces = search_star(*arguments, **options), stopped_run(pauses, *arguments, **options)
     assert same(whole.tensors, pieces.tensors)
     assert whole.metrics == pieces.metrics
     assert list(whole.history) == list(pieces.history)
@@ -20,7 +19,7 @@ def test_a_stopped_star_ends_as_if_never_stopped(mlp, mlps, options, pauses):
 
 
 def test_a_stopped_star_with_batch_norm(resnet, resnets):
-    whole = starlight(resnet, resnets, RECIPE, 1)
+    whole = search_star(resnet, resnets, RECIPE, 1)
     pieces = stopped_run([2, 2, 3], resnet, resnets, RECIPE, 1)
     assert same(whole.tensors, pieces.tensors)
 
@@ -29,7 +28,7 @@ def test_a_stop_during_alignment_changes_no_permutation(mlp, mlps):
     state, watcher = Memory(), Stopping()
     watcher.stop_signal = 15
     with pytest.raises(Interrupted) as caught:
-        starlight(mlp, mlps, RECIPE, 0, state=state, progress=watcher)
+        search_star(mlp, mlps, RECIPE, 0, state=state, progress=watcher)
     assert caught.value.signal == 15
     assert state.load()["objective"]["aligned_epoch"] == -1
-    assert same(starlight(mlp, mlps, RECIPE, 0).tensors, starlight(mlp, mlps, RECIPE, 0, state=state).tensors)
+    assert same(search_star(mlp, mlps, RECIPE, 0).tensors, search_star(mlp, mlps, RECIPE, 0, state=state).tensors)

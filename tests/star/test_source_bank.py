@@ -2,19 +2,18 @@
 
 import pytest
 import torch
-from support.stars import RECIPE, same
+from support.stars import RECIPE, same, search_star
 
 from starcli.star import source_bank as sources_module
 from starcli.star.source_bank import SourceBank
-from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator
 
 
 def test_sources_made_ready_in_a_thread_are_the_same(mlp, mlps, monkeypatch):
-    kept = starlight(mlp, mlps, RECIPE, 2, draws_per_step=2)
+    kept = search_star(mlp, mlps, RECIPE, 2, draws_per_step=2)
     monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", 0)
-    assert same(kept.tensors, starlight(mlp, mlps, RECIPE, 2, draws_per_step=2).tensors)
+    assert same(kept.tensors, search_star(mlp, mlps, RECIPE, 2, draws_per_step=2).tensors)
 
 
 @pytest.mark.parametrize("kept", [0, 2**30])
@@ -34,5 +33,5 @@ def test_vectors_are_the_permuted_sources(resnet, resnets, monkeypatch, kept):
 
 def test_sources_are_never_written_to(mlp, mlps):
     before = {name: tensor.clone() for name, tensor in mlps[0].open().items()}
-    starlight(mlp, mlps, RECIPE.override(epochs=1), 0)
+    search_star(mlp, mlps, RECIPE.override(epochs=1), 0)
     assert same(before, mlps[0].open())

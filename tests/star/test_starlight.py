@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from support.stars import RECIPE, same
+from support.stars import RECIPE, same, search_star
 
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.star.source_bank import Source
-from starcli.star.starlight import starlight
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator, substream
 from starcli.training.train import train_network
@@ -16,7 +15,7 @@ from starcli.training.train import train_network
 
 def test_at_t_0_a_star_is_plain_training(resnet, resnets):
     """To the bit, from the same first weights and in the same order of the data."""
-    star = starlight(resnet, resnets, RECIPE, 3, sampling=lambda _: 0.0, method=None)
+    star = search_star(resnet, resnets, RECIPE, 3, sampling=lambda _: 0.0, method=None)
     plain = train_network(resnet, RECIPE, substream(3, "star"))
     learnable = [name for name, _ in build_network("resnet", **resnet.arguments).named_parameters()]
     assert all(torch.equal(star.tensors[name], plain.tensors[name]) for name in learnable)
@@ -29,7 +28,7 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
     spec = mlp.spec.resolved
     copies = [Permutation.random(spec, generator(i)).apply(original) for i in range(3)]
     sources = [Source(str(i), lambda copy=copy: copy) for i, copy in enumerate(copies)]
-    star = starlight(mlp, sources, RECIPE.override(lr=1e-4, weight_decay=0.0), 0, init=original)
+    star = search_star(mlp, sources, RECIPE.override(lr=1e-4, weight_decay=0.0), 0, init=original)
     assert star.history[0]["moved"] > 0
     flat = mlp.network()
     for number in range(3):
@@ -40,14 +39,14 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
 
 
 def test_a_star_connects_to_its_sources(mlp, mlps):
-    from starcli.evaluation.evaluator import evaluate
+    from starcli.evaluation.evaluator import score_network
 
-    star = starlight(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
+    star = search_star(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
     flat = mlp.network()
 
     def middle_loss(a, b):
         flat.parameters.copy_(torch.lerp(flat.flatten(a), flat.flatten(b), 0.5))
-        return evaluate(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
+        return score_network(flat.network, mlp.dataset.train, batch_size=200, device=mlp.device).loss
 
     to_sources = [middle_loss(star.tensors, star.aligned(n)) for n in range(3)]
     between = [middle_loss(mlps[a].open(), mlps[b].open()) for a, b in [(0, 1), (0, 2), (1, 2)]]
@@ -61,7 +60,7 @@ def test_a_star_connects_to_its_sources(mlp, mlps):
 @pytest.mark.parametrize("kind", ["mlp", "resnet"])
 def test_sources_are_aligned_to_the_star_itself(request, kind):
     workspace, sources = request.getfixturevalue(kind), request.getfixturevalue(f"{kind}s")
-    star = starlight(workspace, sources, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0)
+    star = search_star(workspace, sources, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0)
     spec = workspace.spec.resolved
     products = [inner_product(spec, star.tensors, star.aligned(number)) for number in range(len(sources))]
     assert star.history[0]["objective"] == pytest.approx(sum(products) / len(products), rel=1e-5)
@@ -70,7 +69,7 @@ def test_sources_are_aligned_to_the_star_itself(request, kind):
 
 
 def test_a_star_shares_no_draw_with_the_model_of_its_seed(mlp, mlps):
-    star = starlight(mlp, mlps, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0, method=None)
+    star = search_star(mlp, mlps, RECIPE.override(epochs=1, lr=0.0, weight_decay=0.0), 0, method=None)
     assert not torch.equal(star.tensors["fc1.weight"], mlp.network(0).state()["fc1.weight"])
     torch.testing.assert_close(
         star.tensors["fc1.weight"], mlp.network(substream(0, "star")).state()["fc1.weight"], atol=0, rtol=0
@@ -78,16 +77,16 @@ def test_a_star_shares_no_draw_with_the_model_of_its_seed(mlp, mlps):
 
 
 def test_seeds_do_not_touch_each_other(mlp, mlps):
-    alone = starlight(mlp, mlps, RECIPE, 4)
-    other = starlight(mlp, mlps, RECIPE, 5)
-    assert same(alone.tensors, starlight(mlp, mlps, RECIPE, 4).tensors)
+    alone = search_star(mlp, mlps, RECIPE, 4)
+    other = search_star(mlp, mlps, RECIPE, 5)
+    assert same(alone.tensors, search_star(mlp, mlps, RECIPE, 4).tensors)
     assert not same(alone.tensors, other.tensors)
 
 
 def test_statistics_are_the_stars_own(resnet, resnets):
     from starcli.evaluation.evaluator import recalibrate_, statistics_batch_size
 
-    star = starlight(resnet, resnets, RECIPE, 0)
+    star = search_star(resnet, resnets, RECIPE, 0)
     flat, split = resnet.network(), resnet.dataset.train
     flat.load(star.tensors)
     for module in flat.network.modules():
@@ -99,8 +98,8 @@ def test_statistics_are_the_stars_own(resnet, resnets):
 
 
 def test_held_out_models_are_logged_and_change_nothing(mlp, mlps):
-    logged = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=2)
-    plain = starlight(mlp, mlps[:2], RECIPE, 0)
+    logged = search_star(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=2)
+    plain = search_star(mlp, mlps[:2], RECIPE, 0)
     assert same(logged.tensors, plain.tensors)
     assert [("held_out" in row) for row in logged.history] == [False, True, False]
     found = logged.history[1]["held_out"]
@@ -109,27 +108,27 @@ def test_held_out_models_are_logged_and_change_nothing(mlp, mlps):
 
 
 def test_held_out_models_alone_are_measured_at_the_end(mlp, mlps):
-    logged = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:])
-    every = starlight(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=1)
+    logged = search_star(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:])
+    every = search_star(mlp, mlps[:2], RECIPE, 0, held_out=mlps[2:], eval_every=1)
     assert [("held_out" in row) for row in logged.history] == [False, False, True]
     assert logged.history[-1] == every.history[-1]
 
 
 def test_fusion_does_better_by_its_own_loss(mlp, mlps):
     recipe = RECIPE.override(epochs=10)
-    star, fused = starlight(mlp, mlps, recipe, 0), starlight(mlp, mlps, recipe, 0, mu=1.0)
+    star, fused = search_star(mlp, mlps, recipe, 0), search_star(mlp, mlps, recipe, 0, mu=1.0)
     assert fused.metrics["train"]["loss"] < star.metrics["train"]["loss"]
 
 
 def test_broken_sources_are_errors(mlp, mlps):
     broken = {name: tensor * float("nan") for name, tensor in mlps[0].open().items()}
     with pytest.raises(StarcliError, match="bad"):
-        starlight(mlp, [*mlps, Source("bad", lambda: broken)], RECIPE, 0)
+        search_star(mlp, [*mlps, Source("bad", lambda: broken)], RECIPE, 0)
 
 
 def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
     with pytest.raises(StarcliError, match=r"step \d+ .*source m\d at t = 0\.\d+"):
-        starlight(mlp, mlps, RECIPE.override(lr=1e30), 0, method=None)
+        search_star(mlp, mlps, RECIPE.override(lr=1e30), 0, method=None)
 
 
 @pytest.mark.parametrize(
@@ -145,9 +144,9 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
 )
 def test_wrong_settings(mlp, mlps, options, word):
     with pytest.raises(StarcliError, match=word):
-        starlight(mlp, mlps, RECIPE, 0, **options)
+        search_star(mlp, mlps, RECIPE, 0, **options)
 
 
 def test_one_source_is_no_star(mlp, mlps):
     with pytest.raises(StarcliError, match="at least 2"):
-        starlight(mlp, mlps[:1], RECIPE, 0)
+        search_star(mlp, mlps[:1], RECIPE, 0)

@@ -6,11 +6,13 @@ from support.stars import objective_of
 from torch.nn.functional import cross_entropy
 
 from starcli.star.sampling import beta_t, constant_t
-from starcli.training.batch_pieces import cut
+from starcli.training.batch_pieces import cut_batch
 
 
 def pieces_of(inputs, labels, count):
-    return [(p.number, inputs[p.start : p.stop], labels[p.start : p.stop], p.weight) for p in cut(len(labels), count)]
+    return [
+        (p.number, inputs[p.start : p.stop], labels[p.start : p.stop], p.weight) for p in cut_batch(len(labels), count)
+    ]
 
 
 def by_autograd(objective, inputs, labels, epoch, step):

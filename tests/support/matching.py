@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.permutation import Permutation
@@ -181,7 +182,7 @@ CASES: dict[str, tuple[str, dict[str, tuple[int, ...]]]] = {
 
 def case(name: str) -> Resolved:
     text, shapes = CASES[name]
-    return parse(text).resolve(shapes)
+    return resolve_spec(parse(text), shapes)
 
 
 def draw(spec: Resolved, seed: int) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 """The clone."""
 
+PACKAGE = ROOT / "starcli"
+
 TRAIN = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--epochs", "3", "--limit", "300")
 """Words of `train` for a small network."""
 

@@ -22,16 +22,16 @@ from starcli.alignment.matching.search import Detour
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
 from starcli.training.run import TrainingRun
-from starcli.training.train import Plain
+from starcli.training.train import PlainObjective
 
 
 @contextlib.contextmanager
 def trouble(word: str, notes: list[float]) -> Iterator[None]:
     """Within it this rank fails as `word` says; `notes` gets the step from which each run goes, and
     the weight of each detour of matching."""
-    step, resume, go = Plain.step, TrainingRun._resume, Detour.go
+    step, resume, go = PlainObjective.step, TrainingRun._resume, Detour.go
 
-    def failing(self: Plain, *arguments: Any) -> Any:
+    def failing(self: PlainObjective, *arguments: Any) -> Any:
         notes[0] += 1
         if os.environ["RANK"] == "1":
             if word == "!bug":
@@ -51,7 +51,7 @@ def trouble(word: str, notes: list[float]) -> Iterator[None]:
         return go(self, *arguments)
 
     with (
-        mock.patch.object(Plain, "step", failing),
+        mock.patch.object(PlainObjective, "step", failing),
         mock.patch.object(TrainingRun, "_resume", resuming),
         mock.patch.object(Detour, "go", going),
     ):
@@ -69,7 +69,7 @@ def main() -> None:
             ran = run_here(*words)
         found.append([ran.status, ran.out, ran.err, notes[1:]])
     Path(f"{out}.{os.environ['RANK']}.json").write_text(json.dumps(found))
-    distributed.end(0)  # as the program itself ends: a thread of gloo's may abort an interpreter that is taken down
+    distributed.end_process(0)  # as the program does: a thread of gloo's may abort an interpreter that is taken down
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
 
@@ -110,7 +111,7 @@ def resolve(name: str, arguments: dict[str, Any], network: nn.Module) -> Resolve
     assert found is not None
     spec, variables = found
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    return spec.resolve(shapes, variables, buffers=[key for key, _ in network.named_buffers()])
+    return resolve_spec(spec, shapes, variables, buffers=[key for key, _ in network.named_buffers()])
 
 
 def shrunk(network: nn.Module, by: int) -> nn.Module:

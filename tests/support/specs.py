@@ -19,9 +19,8 @@ from starcli.symmetry.archspec.expression import (
     size_of_expression,
     symbols,
 )
-from starcli.symmetry.archspec.parse_expression import parse_axis
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.validate import make
+from starcli.symmetry.archspec.validate import make_resolved
 
 GROUPS = {
     "g": UnitGroup("g", 3),
@@ -79,7 +78,7 @@ def specs(draw: st.DrawFn) -> Resolved:
         used.add(name)
     shapes = {name: tuple(size_of_expression(node, SIZES) or 0 for node in nodes) for name, nodes in axes.items()}
     try:
-        return make({name: GROUPS[name] for name in used}, axes, shapes, frozenset(), ())
+        return make_resolved({name: GROUPS[name] for name in used}, axes, shapes, frozenset(), ())
     except StarcliError:
         # A parent twice in one product, or on two other axes: no sound spec.
         from hypothesis import reject
@@ -115,7 +114,7 @@ def addresses(node: Node, sizes: Mapping[str, int], path: tuple[object, ...] = (
 def applied(spec: Resolved, index: Mapping[str, Tensor], name: str, tensor: Tensor) -> Tensor:
     """new[position] = old[source(position)], one element at a time."""
     sizes = {group: g.size for group, g in spec.groups.items()}
-    tables = [addresses(parse_axis(axis), sizes) for axis in spec.axes[name]]
+    tables = [addresses(axis, sizes) for axis in spec.axes[name]]
     lookup = [{address: i for i, address in enumerate(table)} for table in tables]
     result = torch.empty_like(tensor)
     for position in itertools.product(*(range(n) for n in tensor.shape)):

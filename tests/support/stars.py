@@ -4,12 +4,14 @@ import pytest
 import torch
 from support.training import Memory, Stopping
 
+from starcli.alignment.align import Alignment
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
 from starcli.star.sampling import uniform_t
+from starcli.star.settings import StarSettings
 from starcli.star.source_bank import SourceBank
 from starcli.star.starlight import starlight
-from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
-from starcli.training.recipe import Recipe
+from starcli.star.starlight_step import HeldOut, OnLines
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -19,19 +21,33 @@ def same(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+def settings_of(**options):
+    """Settings of a star; `method` and `restarts` are its alignment's."""
+    how = {name: options.pop(name) for name in ("method", "restarts") if name in options}
+    return StarSettings(alignment=Alignment(**how), **options)
+
+
 def objective_of(workspace, models, **changes):
-    settings = {"mu": 0.0, "normalised": False, "sampling": uniform_t, "realign_every": 1, "method": None}
-    settings |= {"restarts": 1, "draws_per_step": 1} | changes
+    settings = settings_of(**{"sampling": uniform_t, "method": None, "draws_per_step": 1} | changes)
     bank = SourceBank(models, workspace.network(9))
-    return OnLines(workspace, bank, RECIPE, 0, StarSettings(**settings), HeldOut((), 1), Stopping())
+    return OnLines(workspace, bank, RECIPE, 0, settings, HeldOut((), 1), Stopping())
+
+
+RUN = ("init", "held_out", "state", "checkpoint_every", "progress")
+
+
+def search_star(workspace, sources, recipe, seed, **options):
+    """`starlight` with its settings as plain arguments."""
+    run = {name: options.pop(name) for name in RUN if name in options}
+    return starlight(workspace, sources, recipe, seed, settings_of(**options), **run)
 
 
 def stopped_run(pauses, *arguments, **options):
     state = Memory()
     for pause in pauses:
         with pytest.raises(Interrupted):
-            starlight(*arguments, state=state, progress=Stopping(pause), **options)
-    return starlight(*arguments, state=state, **options)
+            search_star(*arguments, state=state, progress=Stopping(pause), **options)
+    return search_star(*arguments, state=state, **options)
 
 
 OPTIONS = [

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support.specs import applied, specs
 
 from starcli.errors import StarcliError
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.permutation import Permutation, check_tied
@@ -28,7 +29,7 @@ tensors:
 @pytest.fixture(scope="module")
 def resnext() -> Resolved:
     shapes = {"conv1.weight": (12, 5), "conv2.weight": (20, 3, 3, 3), "conv3.weight": (6, 20), "norm": (4,)}
-    return parse(RESNEXT).resolve(shapes)
+    return resolve_spec(parse(RESNEXT), shapes)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -55,7 +56,7 @@ def test_apply_moves_every_element_where_the_grammar_says(spec: Resolved, seed: 
     permutation = Permutation.random(spec, generator(seed))
     values = tensors(spec)
     for name, moved in permutation.apply(values).items():
-        assert torch.equal(moved, applied(spec, permutation.index, name, values[name])), spec.axes[name]
+        assert torch.equal(moved, applied(spec, permutation.index, name, values[name])), spec.expressions[name]
 
 
 @settings(max_examples=60, deadline=None)
@@ -116,7 +117,7 @@ def test_apply_leaves_its_arguments_and_fixed_tensors(resnext: Resolved) -> None
 
 
 def test_random_is_uniform_and_seeded() -> None:
-    spec = parse("format: 1\ntensors: {a: [g]}").resolve({"a": (3,)})
+    spec = resolve_spec(parse("format: 1\ntensors: {a: [g]}"), {"a": (3,)})
     draws = generator(0)
     seen = [tuple(Permutation.random(spec, draws).index["g"].tolist()) for _ in range(600)]
     counts = {order: seen.count(order) for order in set(seen)}
@@ -155,13 +156,13 @@ def test_wrong_tensors_are_named(resnext: Resolved) -> None:
         permutation.apply({"norm": torch.zeros(5)})
     with pytest.raises(StarcliError, match="extra: the spec does not know it"):
         permutation.apply({"extra": torch.zeros(5)})
-    other = parse("format: 1\ntensors: {a: [g]}").resolve({"a": (3,)})
+    other = resolve_spec(parse("format: 1\ntensors: {a: [g]}"), {"a": (3,)})
     with pytest.raises(StarcliError, match="different specs"):
         permutation.compose(Permutation.identity(other))
 
 
 def test_tied_tensors_must_be_equal() -> None:
-    spec = parse("format: 1\ntensors: {a: [g], b: [g]}\ntied: [[a, b]]").resolve({"a": (3,), "b": (3,)})
+    spec = resolve_spec(parse("format: 1\ntensors: {a: [g], b: [g]}\ntied: [[a, b]]"), {"a": (3,), "b": (3,)})
     check_tied(spec, {"a": torch.ones(3), "b": torch.ones(3)}, "the model")
     with pytest.raises(StarcliError, match=r"the model has tied.*unequal\s.*b and a are tied, but differ by up to 1\b"):
         check_tied(spec, {"a": torch.ones(3), "b": torch.zeros(3)}, "the model")

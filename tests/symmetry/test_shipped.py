@@ -13,10 +13,11 @@ import torch
 from support.shipped import CASES, FULL, resolve, shrunk
 from torch import Tensor, nn
 
-from starcli.models.build import build_network, complete_arguments, outline_of
+from starcli.models.build import build_network, build_outline, complete_arguments
 from starcli.registry import ARCHITECTURES
 from starcli.symmetry.archspec.library import shipped_specs
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.proof.prove import prove
 from starcli.symmetry.shipped import shipped_spec
 
@@ -52,7 +53,7 @@ def test_proved_and_counted(label: str) -> None:
 @pytest.mark.parametrize("label", FULL)
 def test_counted_at_published_sizes(label: str) -> None:
     name, arguments, count = FULL[label]
-    resolved = resolve(name, arguments, outline_of(name, **arguments))
+    resolved = resolve(name, arguments, build_outline(name, **arguments))
     assert resolved.log10_symmetries() == pytest.approx(count, rel=1e-9)
     # all but the biases of the last layer has an axis that moves
     assert resolved.movable() > 0.99
@@ -89,7 +90,7 @@ class Small:
         value["groups"] |= groups
         on_axes = {word for axes in value["tensors"].values() for axis in axes for word in SYMBOL.findall(axis)}
         value["groups"] = {name: group for name, group in value["groups"].items() if name in on_axes}
-        proof = prove(self.network, Resolved.from_json(value), (self.example,))
+        proof = prove(self.network, resolved_from_json(value), (self.example,))
         assert not proof.proved
         return set(proof.failed)
 
@@ -100,7 +101,7 @@ SYMBOL = re.compile(r"[A-Za-z][\w.-]*")
 @pytest.mark.parametrize("label", WRONG)
 def test_wrong_ones_are_caught_by_name(label: str) -> None:
     small = Small.of(label)
-    axes, groups = small.resolved.axes, small.resolved.to_json()["groups"]
+    axes, groups = small.resolved.expressions, small.resolved.to_json()["groups"]
     weights = [name for name in small.resolved.learnable() if len(axes[name]) > 1]
 
     # the last tensor that bears the last group is left out

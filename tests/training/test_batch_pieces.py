@@ -9,12 +9,12 @@ from support.training import Small, Stopping, small
 from torch import nn
 
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
-from starcli.training.batch_pieces import Exchange, cut
-from starcli.training.recipe import Recipe
+from starcli.training.batch_pieces import Exchange, cut_batch
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator
-from starcli.training.train import Plain
+from starcli.training.train import PlainObjective
 
 
 def exchanged(monkeypatch, ranks):
@@ -68,7 +68,7 @@ def test_sums_of_loss_predictions_and_stops(monkeypatch):
 def test_running_statistics_are_those_of_the_batch(monkeypatch):
     """5 examples on 3 ranks are pieces of 3 and 2, and the third rank does the first one for nothing."""
     inputs = torch.randn(5, 4, generator=generator(0))
-    pieces = [*cut(5, 3), cut(5, 3)[0]]
+    pieces = [*cut_batch(5, 3), cut_batch(5, 3)[0]]
     shares = [pieces[0].weight, pieces[1].weight, 0.0]
     norms = [nn.BatchNorm1d(4) for _ in pieces]
     buffers = [[norm.running_mean, norm.running_var] for norm in norms]
@@ -118,9 +118,11 @@ def test_a_rank_without_a_gradient_takes_the_others_step(monkeypatch, others):
     workspace = Workspace(base.name, base.arguments, base.dataset)
     recipe = Recipe(epochs=1, batch_size=20, lr=0.5, momentum=0.0, weight_decay=0.1, schedule="constant")
     flat = workspace.network()
-    run = TrainingRun(Plain(workspace, flat, recipe), workspace.dataset.train, recipe, 0, pieces=2, progress=Stopping())
+    run = TrainingRun(
+        PlainObjective(workspace, flat, recipe), workspace.dataset.train, recipe, 0, pieces=2, progress=Stopping()
+    )
     monkeypatch.setattr(distributed, "_world", distributed._World(0, 2))
-    monkeypatch.setattr(distributed, "largest", lambda value: value)
+    monkeypatch.setattr(distributed, "maximum", lambda value: value)
     before = flat.network.skipped.weight.clone()
 
     def sum_(vector):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from starcli.training.batched import batched, forward_of
+from starcli.training.batched import batched_forward, batched_network
 
 COUNT, BATCH = 3, 5
 
@@ -38,7 +38,7 @@ def both_ways(network, inputs):
         name: torch.randn(COUNT, *each.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
         for name, each in network.named_parameters()
     }
-    together = batched(network, weights)
+    together = batched_network(network, weights)
 
     def one(parameters, inputs):
         return torch.func.functional_call(network, parameters, (inputs,))
@@ -70,14 +70,14 @@ def test_mixed_precision_takes_the_products_in_bf16():
 )
 def test_networks_with_other_weights_are_left_to_vmap(layer):
     network = nn.Sequential(nn.Linear(12, 7), layer, nn.Linear(7, 4))
-    assert batched(network, {name: each[None] for name, each in network.named_parameters()}) is None
+    assert batched_network(network, {name: each[None] for name, each in network.named_parameters()}) is None
 
 
 def test_frozen_layers_are_left_to_vmap():
     network = perceptron()
     network[1].requires_grad_(False)
     learnable = {name: each[None] for name, each in network.named_parameters() if each.requires_grad}
-    assert batched(network, learnable) is None
+    assert batched_network(network, learnable) is None
 
 
 class Centred(nn.Module):
@@ -110,4 +110,4 @@ def test_vmap_is_taken_where_examples_are_not_on_their_own(make):
     network, inputs = make(), torch.randn(COUNT, BATCH, 1, 8, 8)
     weights = {name: torch.stack([each.detach()] * COUNT) for name, each in network.named_parameters()}
     expected = torch.stack([network(part) for part in inputs])
-    torch.testing.assert_close(forward_of(network, weights, {}, inputs)(inputs), expected)
+    torch.testing.assert_close(batched_forward(network, weights, {}, inputs)(inputs), expected)

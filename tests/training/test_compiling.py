@@ -8,10 +8,10 @@ from support.training import small
 from torch import nn
 
 from starcli.errors import StarcliError
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Progress
 from starcli.training import compiling
 from starcli.training.compiling import CompiledForward
-from starcli.training.recipe import Recipe
 from starcli.training.stacked import train_stacked
 
 

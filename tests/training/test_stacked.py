@@ -5,8 +5,8 @@ import torch
 from support.training import Memory, Stopping, small
 
 from starcli.errors import StarcliError
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
-from starcli.training.recipe import Recipe
 from starcli.training.stacked import train_stacked
 from starcli.training.train import train_network
 

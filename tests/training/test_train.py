@@ -9,12 +9,12 @@ from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
 from starcli.training.optimizer import build_optimizer
-from starcli.training.recipe import Recipe
 from starcli.training.run import steps_per_epoch
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generator, put_back, seed_globally, substream
+from starcli.training.seeds import generator, generators_restored, seed_globally, substream
 from starcli.training.train import train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
@@ -190,7 +190,7 @@ def test_dropout_on_a_device_is_seeded_and_its_generator_put_back(kind, monkeypa
     for name in ("get_rng_state", "set_rng_state", "manual_seed"):
         monkeypatch.setattr(torch.get_device_module(kind), name, getattr(fake, name))
     before = torch.get_rng_state()
-    with put_back(device):
+    with generators_restored(device):
         seed_globally(device, 3)
         first = torch.rand(2)
         assert fake.state.item() == 3
@@ -203,7 +203,7 @@ def test_dropout_on_a_device_is_seeded_and_its_generator_put_back(kind, monkeypa
 
 def test_each_step_seeds_the_generators_of_its_device(mlp, monkeypatch):
     seen = []
-    monkeypatch.setattr("starcli.training.run.put_back", lambda device: seen.append(device) or nullcontext())
+    monkeypatch.setattr("starcli.training.run.generators_restored", lambda device: seen.append(device) or nullcontext())
     monkeypatch.setattr("starcli.training.run.seed_globally", lambda *place: seen.append(place))
     train_network(mlp, RECIPE.override(epochs=1), 2)
     assert seen == [mlp.device, *((mlp.device, substream(2, "dropout", 0, step)) for step in range(5))]

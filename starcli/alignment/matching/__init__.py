@@ -1,0 +1,1 @@
+"""Weight matching: which unit of one network corresponds to which of another."""

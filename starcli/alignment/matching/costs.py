@@ -1,4 +1,4 @@
-"""Two models laid out for matching, and cost matrices that are kept up to date where neighbours moved."""
+"""Cost matrices of weight matching, kept up to date while the permutations of neighbouring layers change."""
 
 import copy
 import math
@@ -10,60 +10,62 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from starcli.alignment.matching.families import Family, MatchingLayout, layout
+from starcli.alignment.matching.families import Family, MatchingLayout, matching_layout
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.nested import GainTerm, LowRankGains
 from starcli.alignment.matching.stacks import WeightStack
 from starcli.symmetry.archspec.resolved import Resolved
 
 WIDENED = 1 << 15
-"""Elements that are widened to float64 at once: few enough for the cache."""
+"""Elements that are converted to float64 at once: few enough for the cache."""
 CHEAP = 1 << 16
-"""Stacks of up to this many elements are multiplied whole: sorting out what moved would take longer."""
+"""Stacks of up to this many elements are multiplied whole: finding out what moved would take longer."""
 FEW = 64
-"""Up to so many rows that never move are multiplied anew each time: a matrix to keep would take more memory."""
+"""Up to this many rows that never move are multiplied anew each time: a matrix to keep would take more memory."""
 WIDEST_CHAIN = 4096
 """Chains of nested groups with more positions than this are never written out (3 x 64 MB each would be)."""
 LARGE_PRODUCT = 1 << 22
-"""Problems of as many elements are worth rounding to 8 bits."""
+"""Problems of at least this many elements are worth rounding to 8 bits."""
 
 
-class Side:
-    """One model's stacks. Serves any number of matchings."""
+class StackedModel:
+    """A model's weights, laid out as stacks for matching. Serves any number of matchings."""
 
     def __init__(self, spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
-        self.layout = layout(spec)
+        """Fill the stacks of `spec` from the learnable parameters among `tensors`."""
+        self.layout = matching_layout(spec)
         self.tensors = {name: tensors[name].detach().cpu() for name in spec.learnable()}
         self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
 
     @cached_property
     def norms(self) -> tuple[float, ...]:
-        """Of the stacks."""
+        """L2 norm of each stack."""
         return tuple(float(torch.linalg.vector_norm(stack)) for stack in self.stacks)
 
 
-class State:
-    """The permutations of all groups, and those of all chains, concatenated."""
+class MatchingState:
+    """Present permutations of all groups, and of all chains, concatenated."""
 
     def __init__(self, made: MatchingLayout, index: Mapping[str, Indices]) -> None:
+        """Copy the permutations `index` of all groups."""
         self.layout = made
         self.index = {name: np.array(each, dtype=np.int64) for name, each in index.items()}
         self.flat = np.concatenate([np.zeros(0, np.int64), *(stack.chain.flat(self.index) for stack in made.stacks)])
 
     def chain(self, number: int) -> Indices:
-        """The permutation of the chain of stack `number`, a view."""
+        """Permutation of the chain of stack `number`, a view."""
         start = self.layout.offsets[number]
         return self.flat[start : start + self.layout.stacks[number].chain.size]
 
     def set(self, family: Family, index: Mapping[str, Indices]) -> None:
-        """New permutations of some groups of `family`."""
+        """Set the permutations of some groups of `family`."""
         self.index.update(index)
         for number in family.stacks:
             self.chain(number)[:] = self.layout.stacks[number].chain.flat(self.index)
 
 
 class Costs:
-    """The cost matrices of one stack: what is gained by old unit j at new position i, over all its blocks.
+    """Cost matrix of one stack: what the objective gains by old unit j at new position i, over all its blocks.
 
     fixed + outputs + inputs, each (size, size): blocks beside nothing that moves, blocks that make the unit, blocks
     that it feeds. Rows whose neighbours moved are subtracted and added again where they are few. Where `split`, outputs
@@ -71,6 +73,7 @@ class Costs:
     """
 
     def __init__(self, stack: WeightStack, a: Tensor, b: Tensor, split: bool) -> None:
+        """`a` and `b` are the stack (rows, size) of the reference and of the model."""
         self.stack = stack
         still = stack.fixed_rows
         self.still = a[:still], b[:still]
@@ -87,8 +90,8 @@ class Costs:
         """Of one of the gains, if they are coarse: one standard deviation."""
         self.source = np.full(stack.rows - still, -1, dtype=np.int64)
 
-    def anew(self) -> "Costs":
-        """The same before any `update`."""
+    def reset_copy(self) -> "Costs":
+        """Copy that shares the weights, before any `update`."""
         made = copy.copy(self)
         made.parts = [torch.zeros(1) for _ in self.ranges]
         made.source = np.full_like(self.source, -1)
@@ -99,8 +102,8 @@ class Costs:
         """Bytes of the matrices."""
         return 0 if self.wide else 4 * len(self.ranges) * self.stack.chain.size**2
 
-    def update(self, state: State) -> None:
-        """Bring the matrices up to the other chains' present permutations."""
+    def update(self, state: MatchingState) -> None:
+        """Update the matrices to the present permutations of the other chains."""
         source = self.stack.source(state.flat)
         changed = np.flatnonzero(source != self.source)
         if not len(changed):
@@ -121,10 +124,11 @@ class Costs:
         self.source = source
 
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
+        """a^T b[rows]."""
         return torch.mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
 
-    def term(self, state: State, weight: float) -> GainTerm | LowRankGains:
-        """The gains as `nested.best` takes them, of a wide chain as a product."""
+    def term(self, state: MatchingState, weight: float) -> GainTerm | LowRankGains:
+        """Gains in the form that `best_permutations` takes; those of a wide chain as a product."""
         chain = self.stack.chain
         if not self.wide:
             self.update(state)
@@ -135,7 +139,7 @@ class Costs:
         return LowRankGains(chain, a.numpy(), b.numpy())
 
     def gains(self, weight: float = 1.0) -> NDArray[np.float32]:
-        """The cost matrix (size, size) with the part of output axes taken `weight` times."""
+        """Cost matrix (size, size) in which the part of output axes counts `weight` times."""
         total = self.still[0].T @ self.still[1] if self.fixed is None else self.fixed.clone()
         for part, times in zip(self.parts, (weight, 1.0), strict=False):
             total.add_(part, alpha=times * self.unit)
@@ -147,23 +151,28 @@ class CoarseCosts(Costs):
     """Costs of weights rounded to 8 bits: a third of the time, correlated 0.9998 with the exact ones."""
 
     def __init__(self, stack: WeightStack, a: Tensor, b: Tensor) -> None:
+        """Round the moving rows of `a` and `b`."""
         super().__init__(stack, a, b, split=True)
-        (self.a, a_unit), (self.b, b_unit) = rounded(self.a), rounded(self.b)
+        (self.a, a_unit), (self.b, b_unit) = round_to_int8(self.a), round_to_int8(self.b)
         self.unit = a_unit * b_unit
         # a sum over rows of (error of a) b + a (error of b): errors of 1 / sqrt(12) units, values of 127 / 6 units
         self.error = math.sqrt(len(self.a) / 6) * 127 / 6 * self.unit
 
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
+        """a^T b[rows] in units of both, exact."""
         return torch._int_mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
 
 
 def _multiplies_bytes() -> bool:
-    """Whether the processor has instructions for products of 8 bits: without them these are slower than float32."""
+    """Whether the processor has instructions for products of 8 bits; without them these are slower than float32."""
     return bool(getattr(torch.cpu, "_is_vnni_supported", lambda: False)())
 
 
-def rounded(values: Tensor) -> tuple[Tensor, float]:
-    """`values` as int8 multiples of a unit, and the unit: 127 of them are 6 root mean squares, beyond which is cut."""
+def round_to_int8(values: Tensor) -> tuple[Tensor, float]:
+    """Round `values` to int8 multiples of a unit; return them and the unit.
+
+    127 units are 6 root mean squares; values beyond are cut.
+    """
     unit = 6 / 127 * float(torch.linalg.vector_norm(values)) / max(1, values.numel()) ** 0.5
     narrow = torch.empty(values.shape, dtype=torch.int8)
     step = max(1, WIDENED // max(1, values.shape[1]))
@@ -173,10 +182,11 @@ def rounded(values: Tensor) -> tuple[Tensor, float]:
     return narrow, unit
 
 
-class Problem:
+class MatchingProblem:
     """A reference and a model under one spec: what descents work on."""
 
-    def __init__(self, reference: Side, model: Side) -> None:
+    def __init__(self, reference: StackedModel, model: StackedModel) -> None:
+        """Pair the stacks of the two."""
         self.layout = reference.layout
         self.sides = reference, model
         self.pairs = tuple(zip(self.layout.stacks, reference.stacks, model.stacks, strict=True))
@@ -185,17 +195,17 @@ class Problem:
     @cached_property
     def exact(self) -> tuple[Costs, ...]:
         """Costs in float32; split where detours use them too."""
-        return tuple(Costs(*pair, split=not self.rounded) for pair in self.pairs)
+        return tuple(Costs(*pair, split=not self.uses_int8) for pair in self.pairs)
 
     @cached_property
-    def rounded(self) -> bool:
-        """Whether detours are made on costs in 8 bits: on large problems, where processors multiply those faster."""
+    def uses_int8(self) -> bool:
+        """Whether detours use costs in 8 bits: on large problems, where the processor multiplies those faster."""
         return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE_PRODUCT and _multiplies_bytes()
 
     @cached_property
     def coarse(self) -> tuple[Costs, ...]:
-        """Costs for detours, in 8 bits or exact ones: each detour takes them `anew`, so several can go side by side."""
-        if not self.rounded:
+        """Costs for detours, in 8 bits or exact; each detour works on copies, so that several can go side by side."""
+        if not self.uses_int8:
             return self.exact
         return tuple(
             costs if costs.wide else CoarseCosts(*pair) for costs, pair in zip(self.exact, self.pairs, strict=True)
@@ -203,27 +213,27 @@ class Problem:
 
     @cached_property
     def at_identity(self) -> float:
-        """The objective where nothing moves, roughly: summed in float32."""
+        """Objective where nothing moves, approximately: summed in float32."""
         reference, model = (side.tensors for side in self.sides)
         return sum(
             float(torch.dot(each.float().flatten(), model[name].float().flatten())) for name, each in reference.items()
         )
 
     def scale(self, number: int) -> float:
-        """The product of the norms of the stacks: what bounds every inner product of parts of the two."""
+        """Product of the norms of the two stacks: a bound of every inner product of parts of them."""
         reference, model = self.sides
         return reference.norms[number] * model.norms[number]
 
-    def objective(self, state: State) -> float:
-        """The inner product of the reference and the permuted model over all learnable parameters, in float64."""
+    def objective(self, state: MatchingState) -> float:
+        """Inner product of the reference and the permuted model over all learnable parameters, in float64."""
         total = self.constant
         for number, (stack, a, b) in enumerate(self.pairs):
             rows, columns = stack.rows_of(state.flat), torch.from_numpy(state.chain(number))
             total += _product(a, b, stack.counted, rows, columns)
         return total
 
-    def value(self, family: Family, state: State) -> float:
-        """The part of the objective that a family takes part in, in float64."""
+    def value(self, family: Family, state: MatchingState) -> float:
+        """Part of the objective in which a family takes part, in float64."""
         total = 0.0
         for number in family.stacks:
             stack, a, b = self.pairs[number]
@@ -231,8 +241,8 @@ class Problem:
             total += _product(a, b, [(0, len(rows))], rows, columns, torch.from_numpy(stack.share))
         return total
 
-    def difference(self, number: int, state: State, after: Indices) -> float:
-        """What the stack's blocks gain, in float64, when its chain goes from where it is to `after`."""
+    def difference(self, number: int, state: MatchingState, after: Indices) -> float:
+        """Gain of the stack's blocks, in float64, when its chain moves from where it is to `after`."""
         (stack, a, b), before = self.pairs[number], state.chain(number)
         moved = np.flatnonzero(before != after)
         rows = stack.rows_of(state.flat)
@@ -248,7 +258,7 @@ def _product(
     columns: Tensor,
     share: Tensor | None = None,
 ) -> float:
-    """sum over r in `ranges` and i of share[r] a[r, i] b[rows[r], columns[i]], in float64."""
+    """Compute sum over r in `ranges` and i of share[r] a[r, i] b[rows[r], columns[i]], in float64."""
     total, step = 0.0, max(1, WIDENED // max(1, a.shape[1]))
     for start, stop in ranges:
         for first in range(start, stop, step):
@@ -262,7 +272,7 @@ def _product(
 
 
 def _constant(spec: Resolved, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> float:
-    """The inner product over learnable parameters that nothing moves."""
+    """Inner product over learnable parameters that nothing moves."""
     total = 0.0
     for name in spec.learnable():
         a, b = reference[name], model[name]

@@ -5,19 +5,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starcli.alignment.matching.costs import Costs, Problem, State
+from starcli.alignment.matching.costs import Costs, MatchingProblem, MatchingState
 from starcli.alignment.matching.families import Family
 from starcli.alignment.matching.linear_assignment import EPS, Floats, Indices, assign
-from starcli.alignment.matching.nested import GainTerm, best
+from starcli.alignment.matching.nested import GainTerm, best_permutations
 
 ROUNDING = 16 * EPS
-"""Of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
+"""Rounding error of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
 
 
 class Descent:
-    """A point of the search: the permutations so far, and the families with neighbours that moved since."""
+    """Descent in progress: the permutations so far, and the number of sweeps."""
 
-    def __init__(self, problem: Problem, costs: Sequence[Costs], index: Mapping[str, Indices]) -> None:
+    def __init__(self, problem: MatchingProblem, costs: Sequence[Costs], index: Mapping[str, Indices]) -> None:
+        """Start at the permutations `index`."""
         self.problem, self.costs = problem, costs
         self.place(index)
         self.families = problem.layout.families
@@ -26,16 +27,16 @@ class Descent:
         self.sweeps = 0
 
     def place(self, index: Mapping[str, Indices]) -> None:
-        """Go on from there."""
-        self.state = State(self.problem.layout, index)
+        """Continue at the permutations `index`."""
+        self.state = MatchingState(self.problem.layout, index)
 
     def run(
         self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0, *, forward: bool = False
     ) -> None:
         """Sweep over all groups until none gains or `max_sweeps` are done: in random order, or from the input on.
 
-        With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may
-        then fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
+        With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may then
+        fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
         """
         stale = set(self.free)
         for _ in range(max_sweeps):
@@ -51,14 +52,14 @@ class Descent:
                     stale |= self.free & set(self.families[i].neighbours)
 
     def improve(self, family: Family, weight: float) -> bool:
-        """Match one family anew; whether it moved."""
+        """Match one family anew and return whether it moved."""
         costs = [self.costs[number] for number in family.stacks]
         gains: list[Floats | None]
         index: Mapping[str, Indices]
         if family.nested:
             terms = [each.term(self.state, weight) for each in costs]
             gains = [term.gains if isinstance(term, GainTerm) else None for term in terms]
-            index = best(terms, {name: self.state.index[name] for name in family.groups})[1]
+            index = best_permutations(terms, {name: self.state.index[name] for name in family.groups})[1]
         else:
             costs[0].update(self.state)
             matrix = costs[0].gains(weight)
@@ -76,7 +77,7 @@ class Descent:
         if family.quadratic:
             # the costs hold the family's other axis where it was: only the objective itself tells
             now = self.problem.value(family, self.state)
-            then = self.problem.value(family, State(self.problem.layout, trial))
+            then = self.problem.value(family, MatchingState(self.problem.layout, trial))
             return then - now > 1e-12 * (abs(now) + abs(then))
         gain, scale, noise = 0.0, 0.0, 0.0
         chains = [(number, self.problem.layout.stacks[number].chain.flat(trial)) for number in family.stacks]

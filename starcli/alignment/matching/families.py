@@ -1,4 +1,4 @@
-"""All stacks of a spec, and its families: what is matched at once."""
+"""Families of groups that are matched at once, and the layout of all stacks of a spec."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from starcli.symmetry.archspec.resolved import Resolved
 
 @dataclass(frozen=True)
 class Family:
-    """A root group with all groups within it: what is matched at once, the rest held."""
+    """A root group with all groups within it: what is matched at once, while the rest is held."""
 
     root: str
     groups: tuple[str, ...]
     stacks: tuple[int, ...]
-    """Numbers of its stacks in `Layout.stacks`."""
+    """Numbers of its stacks in `MatchingLayout.stacks`."""
     quadratic: bool
-    """Whether some block bears it twice, so that its costs depend on its own permutation."""
+    """Whether some block has it on two axes, so that its costs depend on its own permutation."""
     neighbours: tuple[int, ...]
     """Numbers of the families (itself among them if quadratic) whose costs change when it moves."""
 
@@ -31,6 +31,7 @@ class Family:
 
     @property
     def nested(self) -> bool:
+        """Whether there are groups within the root."""
         return len(self.groups) > 1
 
 
@@ -46,8 +47,8 @@ class MatchingLayout:
 
 
 @lru_cache(maxsize=4)
-def layout(spec: Resolved) -> MatchingLayout:
-    """The layout of a spec; made once for the specs last used."""
+def matching_layout(spec: Resolved) -> MatchingLayout:
+    """Layout of a spec; those of the specs last used are kept."""
     rank = {name: i for i, name in enumerate(spec.groups)}
     blocks = [block for name in spec.learnable() for block in spec.blocks.get(name, ())]
     placed = [(block, places_of(block, rank)) for block in blocks]
@@ -91,7 +92,7 @@ def _families(
 
 
 def _depths(placed: Sequence[tuple[Block, tuple[ChainPlace, ...]]]) -> dict[str, int]:
-    """The fewest steps to every root from those that the network's input makes; nothing where none is found."""
+    """Fewest steps to every root from those that the network's input makes; nothing where none is found."""
     feeds: dict[str, set[str]] = {}
     first: dict[bool, set[str]] = {False: set(), True: set()}
     for block, places in placed:

@@ -1,4 +1,4 @@
-"""Linear assignment: which old unit goes to which new one, so that the gains summed are greatest.
+"""Linear assignment: the permutation of units with the greatest sum of gains.
 
 Products of weights make hard instances: terms of rank one (biases, BatchNorm's weights) and columns that all rows want
 send shortest augmenting paths (Jonker & Volgenant 1987) through most of the matrix. A price subtracted from each column
@@ -27,27 +27,35 @@ Indices = NDArray[np.int64]
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 EPS = float(np.finfo(np.float32).eps)
+"""Distance of 1 from the next float32."""
 DENSE_UP_TO = 96
 """Up to this size the dense solver is faster without prices."""
 SPARSE_FROM = 600
 """From this size on it is worth leaving out entries."""
 TEMPERATURE = 0.04
-"""Of the Sinkhorn iterations, in units of the mean distance from the largest gain of a row; 0.1 standard deviations."""
+"""Temperature of the Sinkhorn iterations, in units of the mean distance from the largest gain of a row.
+
+It is about 0.1 standard deviations.
+"""
 ITERATIONS = 10
+"""Number of Sinkhorn iterations."""
 NEGLIGIBLE = 1e-3
 """Entries of a smaller probability are left to the proof. At 0.01 half of them fail, at 0.0001 all takes longer."""
 CROWDED = 64
 """Candidates in a row, on average, above which the dense solver is faster."""
 AUCTION_ROUNDS = 300
-"""Of looking for prices that prove an optimum; 15 to 100 are usual."""
+"""Rounds of looking for prices that prove an optimum; 15 to 100 are usual."""
 EXACT = 1e-9
-"""By how many temperatures an entry may gain more than the one that was chosen."""
+"""Tolerance of that proof, in temperatures: an entry may gain this much more than the one that was chosen."""
 
 
 def assign(gains: Floats) -> Indices:
-    """The permutation p that maximises sum_i gains[i, p[i]].
+    """Permutation p that maximises sum_i gains[i, p[i]].
 
     `gains` is (n, n) and finite. Optimal in float64; of several optima any one.
+
+    >>> assign(np.array([[1.0, 5.0], [2.0, 3.0]]))
+    array([1, 0])
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -69,10 +77,10 @@ def assign(gains: Floats) -> Indices:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The entries that an optimum may use, and what bounds the others."""
+    """Entries that an optimum may use, and bounds of the others."""
 
     prices: NDArray[np.float64]
-    """(n,): of the columns."""
+    """(n,): prices of the columns."""
     rows: Indices
     columns: Indices
     """(m,) each, in the order of the matrix."""
@@ -81,16 +89,18 @@ class Candidates:
     elsewhere: NDArray[np.float64]
     """(n,): no other entry of the row gains more than this, net."""
     unit: float
-    """The temperature of the Sinkhorn iterations."""
+    """Temperature of the Sinkhorn iterations."""
 
 
 class Transport:
-    """Entropic transport between rows and columns. With E = exp(gains / t): alternately e = 1 / (E f), f = 1 / (E^T e).
+    """Entropic transport between rows and columns, by Sinkhorn iterations.
 
-    The prices of the columns are -t log f, those under which most rows want different ones; e E f are probabilities.
+    With E = exp(gains / t): alternately e = 1 / (E f), f = 1 / (E^T e). The prices of the columns are -t log f, those
+    under which most rows want different ones; e E f are probabilities.
     """
 
     def __init__(self, gains: Floats) -> None:
+        """Run the iterations on `gains` (n, n)."""
         self.gains = gains
         table = torch.from_numpy(np.ascontiguousarray(gains)).float()
         self.means = table.mean(dim=0)
@@ -112,7 +122,7 @@ class Transport:
         self.prices = (self.means.double() - self.factors.double().log() * t).numpy()
 
     def candidates(self) -> Candidates:
-        """The entries whose probability is not NEGLIGIBLE."""
+        """Entries whose probability is not NEGLIGIBLE."""
         chosen = self.table * self.factors > (NEGLIGIBLE / self.rows)[:, None]
         rows, columns = np.divmod(np.flatnonzero(chosen.numpy()), len(self.gains))
         net = self.gains[rows, columns].astype(np.float64) - self.prices[columns]
@@ -123,7 +133,7 @@ class Transport:
 
 
 def _sparse(candidates: Candidates) -> Indices | None:
-    """The best assignment that uses candidates only; None where there is none, or they are too many."""
+    """Best assignment that uses candidates only; None where there is none, or they are too many."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
@@ -146,9 +156,11 @@ def _sparse(candidates: Candidates) -> Indices | None:
 
 
 def _optimal(gains: Floats, candidates: Candidates, found: Indices) -> bool:
-    """Whether `found` is the best of all assignments, by prices d that prove it: g[i, p[i]] - d[p[i]] >= g[i, j] - d[j]
-    for all i and j, up to EXACT. The least of them above the given ones are longest paths, which Bellman and Ford's
-    rounds find."""
+    """Whether `found` is the best of all assignments.
+
+    It is if there are prices d with g[i, p[i]] - d[p[i]] >= g[i, j] - d[j] for all i and j, up to EXACT. The least of
+    them above the given ones are longest paths, which Bellman and Ford's rounds find.
+    """
     n, slack = len(found), EXACT * candidates.unit
     own = gains[np.arange(n), found].astype(np.float64) - candidates.prices[found]
     order = np.argsort(candidates.columns, kind="stable")

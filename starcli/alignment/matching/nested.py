@@ -1,4 +1,4 @@
-"""Groups within groups: parents matched by the best that their children can do, then the children of each."""
+"""Matching of groups within groups: parents by the best that their children can do, then the children of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,26 @@ from starcli.alignment.matching.linear_assignment import Floats, Indices, assign
 from starcli.alignment.matching.stacks import Chain
 
 NESTED_ROUNDS = 8
-Found = dict[str, Indices]
+"""Largest number of rounds in which children of one parent take turns."""
+GroupIndices = dict[str, Indices]
+"""Permutation of each group."""
 
 
 @dataclass(frozen=True, eq=False)
 class GainTerm:
-    """A part of the gains of the groups of `chain`: `gains[new, old]`, (size, size) over the chain's positions."""
+    """Part of the gains of the groups of `chain`: `gains[new, old]`, (size, size) over the chain's positions."""
 
     chain: Chain
     gains: Floats
 
     def inside(self, new: int, old: int) -> "GainTerm":
-        """What is left of a term with one root once that root's units `new` and `old` are chosen."""
+        """Rest of a term with one root once that root's units `new` and `old` are chosen."""
         rest = _inner(self.chain)
         step = rest.size
         return GainTerm(rest, self.gains[new * step : (new + 1) * step, old * step : (old + 1) * step])
 
     def held(self, root: int, index: Mapping[str, Indices]) -> "GainTerm":
-        """The term with only the root at position `root`, and what lies within it, free; `index` holds the others."""
+        """Term in which only the root at position `root` and what lies within it are free; `index` holds the others."""
         own, other = _split(self.chain, root)
         order = (*own.axes, *other.axes)
         count = len(order)
@@ -38,13 +40,13 @@ class GainTerm:
         return GainTerm(own.chain, spread[:, at, :, other.chain.flat(index)].sum(axis=0))
 
     def value(self, index: Mapping[str, Indices]) -> float:
-        """The gains of one permutation."""
+        """Gains of one permutation."""
         return float(self.gains[np.arange(self.chain.size), self.chain.flat(index)].sum(dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
 class LowRankGains:
-    """A term as the product that makes it, for chains whose gains would not fit: gains = a.T @ b, never written out."""
+    """Term as the product that makes it, gains = a^T b, never written out: for chains whose gains would not fit."""
 
     chain: Chain
     a: NDArray[np.float32]
@@ -52,14 +54,14 @@ class LowRankGains:
     """Both (rows, size)."""
 
     def inside(self, new: int, old: int) -> "GainTerm | LowRankGains":
-        """As of `Term`; written out once a single group, or one around the others, is left."""
+        """As of `GainTerm`; written out once a single group, or one around the others, is left."""
         rest = _inner(self.chain)
         step = rest.size
         a, b = self.a[:, new * step : (new + 1) * step], self.b[:, old * step : (old + 1) * step]
         return LowRankGains(rest, a, b) if len(_roots(rest)) > 1 else GainTerm(rest, a.T @ b)
 
     def held(self, root: int, index: Mapping[str, Indices]) -> GainTerm:
-        """As of `Term`."""
+        """As of `GainTerm`."""
         own, other = _split(self.chain, root)
         order = (0, *(k + 1 for k in (*other.axes, *own.axes)))
         a, b = (
@@ -70,7 +72,7 @@ class LowRankGains:
         return GainTerm(own.chain, a.reshape(-1, own.chain.size).T @ moved.reshape(-1, own.chain.size))
 
     def value(self, index: Mapping[str, Indices]) -> float:
-        """As of `Term`."""
+        """As of `GainTerm`."""
         return float(np.einsum("ri,ri->i", self.a, self.b[:, self.chain.flat(index)]).sum(dtype=np.float64))
 
 
@@ -79,6 +81,8 @@ AnyTerm = GainTerm | LowRankGains
 
 @dataclass(frozen=True)
 class _Part:
+    """Some positions of a chain as a chain, and which they are."""
+
     chain: Chain
     axes: tuple[int, ...]
 
@@ -91,7 +95,7 @@ def _roots(chain: Chain) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1024)
 def _inner(chain: Chain) -> Chain:
-    """The chain without its root."""
+    """Chain without its root."""
     return _part(chain, tuple(range(1, len(chain.groups))))
 
 
@@ -106,17 +110,17 @@ def _part(chain: Chain, axes: tuple[int, ...]) -> Chain:
 
 @lru_cache(maxsize=1024)
 def _split(chain: Chain, root: int) -> tuple[_Part, _Part]:
-    """The root at position `root` with what lies within it, and the rest."""
+    """Root at position `root` with what lies within it, and the rest."""
     own = tuple(k for k, parents in enumerate(chain.parents) if root in (k, *parents))
     other = tuple(k for k in range(len(chain.groups)) if k not in own)
     return _Part(_part(chain, own), own), _Part(_part(chain, other), other)
 
 
-def best(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> tuple[float, Found]:
-    """The permutation of one root group, and of all groups within it, that gains most over `terms`, all of that root.
+def best_permutations(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> tuple[float, GroupIndices]:
+    """Permutations of one root group, and of all groups within it, that gain most over `terms`, all of that root.
 
     For every pair of units (new, old) of the root the best of its children is found; the assignment over these values
-    decides the root. Exact where no term bears two children of one parent. There the children take turns, and only for
+    decides the root. Exact where no term has two children of one parent. There the children take turns, and only for
     pairs that the root may come to choose. `current` is where all are now, one of the starts of those turns.
     """
     chain = terms[0].chain
@@ -146,20 +150,20 @@ class _Pairs:
         self.terms, self.root, self.size, self.current = terms, root, size, current
         self.shared = any(len(_roots(_inner(term.chain))) > 1 for term in terms)
         self.values = np.zeros((size, size), dtype=np.float64)
-        self.found: dict[tuple[int, int], Found] = {}
+        self.found: dict[tuple[int, int], GroupIndices] = {}
         for new in range(size):
             for old in range(size):
                 known = bool(old == current[root][new])
                 self.solve(new, old, turns=known, known=known)
 
     def solve(self, new: int, old: int, turns: bool, known: bool) -> None:
-        """The children of one pair; `known`: `current` is about this pair, and not about other units' names."""
+        """Match the children of one pair; `known`: `current` is about this pair, and not about other units' names."""
         here = {name: index[new] for name, index in self.current.items() if name != self.root}
         terms = [term.inside(new, old) for term in self.terms]
         self.values[new, old], self.found[new, old] = _children(terms, here, turns, known)
 
     def settle(self, values: NDArray[np.float64]) -> Indices:
-        """The best assignment of the root: every pair chosen has had its turns, if its children need any."""
+        """Best assignment of the root; every pair chosen has had its turns, if its children need any."""
         done = {(new, int(old)) for new, old in enumerate(self.current[self.root])}
         while True:
             order = assign(values + self.values)
@@ -173,19 +177,19 @@ class _Pairs:
 
 def _children(
     terms: Sequence[AnyTerm], current: Mapping[str, Indices], turns: bool, known: bool
-) -> tuple[float, Found]:
-    """The best permutations of several groups beside each other."""
+) -> tuple[float, GroupIndices]:
+    """Best permutations of several groups beside each other."""
     roots = list(dict.fromkeys(term.chain.groups[k] for term in terms for k in _roots(term.chain)))
     shared = [term for term in terms if len(_roots(term.chain)) > 1]
     bound = {term.chain.groups[k] for term in shared for k in _roots(term.chain)}
     single = {root: [term for term in terms if term not in shared and term.chain.groups[0] == root] for root in roots}
     total = 0.0
-    found: Found = {}
+    found: GroupIndices = {}
     alone = dict(current)
     for root in roots:
         if not single[root]:
             continue
-        value, index = best(single[root], _below(single[root], current))
+        value, index = best_permutations(single[root], _below(single[root], current))
         if root in bound:
             alone |= index
         else:
@@ -200,7 +204,8 @@ def _children(
     return total + value, found | index
 
 
-def _below(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> Found:
+def _below(terms: Sequence[AnyTerm], current: Mapping[str, Indices]) -> GroupIndices:
+    """Those of `current` that `terms` are about."""
     names = {name for term in terms for name in term.chain.groups}
     return {name: index for name, index in current.items() if name in names}
 
@@ -211,8 +216,8 @@ def _turns(
     shared: Sequence[AnyTerm],
     start: Mapping[str, Indices],
     rounds: int,
-) -> tuple[float, Found]:
-    """Coordinate ascent, from `start`, over groups that some term bears together."""
+) -> tuple[float, GroupIndices]:
+    """Coordinate ascent, from `start`, over groups that some term has in common."""
     index = dict(start)
     everything = [*shared, *(term for root in roots for term in single[root])]
     names = {name for term in everything for name in term.chain.groups}
@@ -224,7 +229,7 @@ def _turns(
             terms += [
                 term.held(k, index) for term in shared for k in _roots(term.chain) if term.chain.groups[k] == root
             ]
-            trial = index | best(terms, _below(terms, index))[1]
+            trial = index | best_permutations(terms, _below(terms, index))[1]
             reached = sum(term.value(trial) for term in everything)
             if reached > value:
                 index, value = trial, reached

@@ -1,4 +1,4 @@
-"""Which descents to make, and from where.
+"""Search for the best permutations: which descents to make, and from where.
 
 Plain descent stops early: while most groups are not matched yet, what they say of their neighbours is noise. A few
 sweeps in which one side of each unit counts much less (what makes it, or what it feeds) carry a match from layer to
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from starcli.alignment.matching.costs import Costs, Problem
+from starcli.alignment.matching.costs import Costs, MatchingProblem
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.runtime import distributed
@@ -30,11 +30,14 @@ from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 
 COARSE_SWEEPS = 8
-"""Costs in 8 bits need not agree between neighbours: descents on them could go round in circles."""
+"""Largest number of sweeps on costs in 8 bits.
+
+These need not agree between neighbours: descents on them could go round in circles.
+"""
 
 
 @dataclass(frozen=True)
-class End:
+class DetourEnd:
     """Where a detour ends."""
 
     objective: float
@@ -52,31 +55,37 @@ class Detour:
 
     def go(
         self,
-        problem: Problem,
+        problem: MatchingProblem,
         costs: Sequence[Costs],
         start: Mapping[str, Indices],
         generator: np.random.Generator,
         max_sweeps: int,
-    ) -> End:
-        """From `start`, and down again, on coarse costs, which are left as they are for other detours."""
-        descent = Descent(problem, [each.anew() for each in costs], start)
+    ) -> DetourEnd:
+        """Make the detour from `start` and descend again, on copies of the coarse `costs`."""
+        descent = Descent(problem, [each.reset_copy() for each in costs], start)
         descent.run(generator, min(self.sweeps, max_sweeps), self.weight, forward=self.forward)
-        descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.rounded else max_sweeps)
-        return End(problem.objective(descent.state), descent.state.index, descent.sweeps)
+        descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.uses_int8 else max_sweeps)
+        return DetourEnd(problem.objective(descent.state), descent.state.index, descent.sweeps)
 
 
 FIRST = (Detour(0.1, 4), Detour(16.0, 2, forward=True))
+"""Detours of a cold search: one in each direction."""
 SIDE_BY_SIDE = 2**32
 """Bytes that the matrices of all detours on this machine's threads may take: 0.9 GB each on a ViT-B/16."""
 LIGHTEST, HEAVIEST = 0.05, 20.0
+"""Range of the weights of further detours."""
 GOLDEN = (math.sqrt(5) - 1) / 2
+"""Golden ratio: its multiples, modulo 1, lie far from each other."""
 WAVES = (1, 1, 2, 4, 8)
-"""Detours that begin at one point, in the first waves and in all after the last: at first most find a better point,
-later few do. The numbers do not follow the machine, so that the result does not either."""
+"""Detours that begin at one point, in the first waves and in all after the last.
+
+At first most find a better point, later few do. The numbers do not follow the machine, so that the result does not
+either.
+"""
 
 
 def search(
-    problem: Problem,
+    problem: MatchingProblem,
     start: Mapping[str, Indices],
     seed: int,
     rounds: int,
@@ -84,7 +93,7 @@ def search(
     cold: bool,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Indices], float, int]:
-    """The best permutations found, their objective, and the number of sweeps. See `match_weights`.
+    """Find the best permutations; return them, their objective, and the number of sweeps. See `match_weights`.
 
     The detours of a wave are shared out over ranks and threads, which changes nothing in the result but rounding.
     Raises Interrupted before a detour where `progress` asks to stop.
@@ -115,7 +124,7 @@ def search(
 
 
 def wave_sizes(restarts: int) -> list[int]:
-    """How many detours each wave of a cold search has: pieces that ranks can share."""
+    """Number of detours in each wave of a cold search: pieces that ranks can share."""
     return [len(wave) for wave in waves(restarts - 1, cold=restarts > 0)]
 
 
@@ -132,17 +141,17 @@ def waves(rounds: int, cold: bool) -> Iterator[list[tuple[int, Detour]]]:
 
 
 def _ends(
-    problem: Problem,
+    problem: MatchingProblem,
     start: Mapping[str, Indices],
     wave: Sequence[tuple[int, Detour]],
     seed: int,
     max_sweeps: int,
     progress: Progress,
-) -> list[End]:
-    """Where the detours of a wave end; each draws from a generator of its own."""
+) -> list[DetourEnd]:
+    """Ends of the detours of a wave, each of which draws from a generator of its own."""
     costs = problem.coarse
 
-    def end(numbered: tuple[int, Detour]) -> End:
+    def end(numbered: tuple[int, Detour]) -> DetourEnd:
         progress.stop_if_asked()
         number, detour = numbered
         # not [seed, 0], which is the stream of `seed` itself

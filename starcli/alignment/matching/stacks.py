@@ -1,7 +1,7 @@
-"""What matching needs of a spec: which units stand beside which, laid out so that each cost matrix is one product.
+"""Stacks: the weights of a model laid out so that each cost matrix of weight matching is one product.
 
 A *chain* is what one root group brings into one block: its own sub-axis and those of the groups within it, a single
-axis of prod(sizes) positions on which a single permutation acts. For every chain S all blocks that bear it are stacked
+axis of prod(sizes) positions on which a single permutation acts. For every chain S all blocks that have it are stacked
 as rows of one matrix (rows, |S|): a row is a position along the other axes of a block. Moving the other chains reorders
 rows, so
 
@@ -36,14 +36,16 @@ class Chain:
 
     @property
     def root(self) -> str:
+        """Name of the root group."""
         return self.groups[0]
 
     @property
     def size(self) -> int:
+        """Number of positions."""
         return prod(self.sizes)
 
     def flat(self, index: Mapping[str, Indices]) -> Indices:
-        """The permutation of the chain's positions (size,): new position -> old position."""
+        """Permutation of the chain's positions (size,): new position -> old position."""
         if len(self.groups) == 1:
             return index[self.root]
         old: Indices = np.zeros((1,) * len(self.sizes), dtype=np.int64)
@@ -53,12 +55,13 @@ class Chain:
 
     @cached_property
     def _places(self) -> tuple[tuple[Indices, ...], ...]:
-        """For each group what indexes its permutation: its parents' positions and its own, along the chain's axes."""
+        """Index into each group's permutation: its parents' positions and its own, along the chain's axes."""
         grids = np.ogrid[tuple(slice(n) for n in self.sizes)]
         return tuple(tuple(grids[parent] for parent in (*self.parents[k], k)) for k in range(len(self.groups)))
 
     @cached_property
     def _steps(self) -> tuple[int, ...]:
+        """Positions from one unit of each group to the next."""
         return tuple(prod(self.sizes[k + 1 :]) for k in range(len(self.sizes)))
 
 
@@ -74,7 +77,7 @@ class StackRows:
     stop: int
 
     def extended(self, by: "StackRows") -> "StackRows | None":
-        """This piece with the one below it, where the two are one view."""
+        """These rows together with those below them, where the two are one view; else None."""
         joined = by.offset == self.offset + self.shape[0] * self.strides[0]
         if not joined or (self.tensor, self.strides, self.shape[1:]) != (by.tensor, by.strides, by.shape[1:]):
             return None
@@ -83,7 +86,7 @@ class StackRows:
 
 @dataclass(frozen=True)
 class WeightStack:
-    """The rows of one chain: first those beside nothing that moves, then those of output axes, then the others."""
+    """Rows of one chain: first those beside nothing that moves, then those of output axes, then the others."""
 
     chain: Chain
     pieces: tuple[StackRows, ...]
@@ -103,18 +106,18 @@ class WeightStack:
     """Ranges of the rows that enter the objective through this stack: of every block the first one's."""
 
     def source(self, state: Indices) -> Indices:
-        """(moving rows,) the moving row of the model that belongs at each, given the permutations of all chains."""
+        """Moving row of the model that belongs at each moving row, given the permutations of all chains."""
         source = self.base
         for units, strides in zip(self.units, self.strides, strict=True):
             source = source + state[units] * strides
         return source
 
     def rows_of(self, state: Indices) -> Tensor:
-        """(rows,) the row of the model that belongs at each row."""
+        """Row of the model that belongs at each row (rows,)."""
         return torch.from_numpy(np.concatenate([np.arange(self.fixed_rows), self.source(state) + self.fixed_rows]))
 
     def fill(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The stack (rows, chain size) of a model, float32 on the CPU."""
+        """Stack (rows, chain size) of a model, float32 on the CPU."""
         stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32)
         for piece in self.pieces:
             plain = tensors[piece.tensor].detach().contiguous()
@@ -126,7 +129,7 @@ class WeightStack:
 
 @dataclass(frozen=True)
 class ChainPlace:
-    """A chain in a block, and the positions of its sub-axes there."""
+    """A chain in a block, the positions of its sub-axes there, and whether these are of the output axis."""
 
     chain: Chain
     axes: tuple[int, ...]
@@ -143,16 +146,17 @@ class Stacked:
 
     @property
     def others(self) -> tuple[ChainPlace, ...]:
+        """All places but the one in focus."""
         return self.places[: self.focus] + self.places[self.focus + 1 :]
 
     @property
     def kind(self) -> int:
-        """0 where nothing else moves, 1 on output axes, 2 on the others: the order within a stack."""
+        """Order within a stack: 0 where nothing else moves, 1 on output axes, 2 on the others."""
         return 0 if len(self.places) == 1 else 1 if self.places[self.focus].output else 2
 
 
 def places_of(block: Block, rank: Mapping[str, int]) -> tuple[ChainPlace, ...]:
-    """The chains of a block, in the order of their roots' sub-axes."""
+    """Chains of a block, in the order of their roots' sub-axes."""
     places = []
     for root, name in enumerate(block.groups):
         if name is None or block.parents[root]:
@@ -171,7 +175,7 @@ def places_of(block: Block, rank: Mapping[str, int]) -> tuple[ChainPlace, ...]:
 def weight_stack(
     chain: Chain, stacked: list[Stacked], offsets: Mapping[Chain, int], shapes: Mapping[str, tuple[int, ...]]
 ) -> WeightStack:
-    """All blocks that bear `chain`, one below the other."""
+    """Stack of all blocks that have `chain`, one below the other."""
     stacked = sorted(stacked, key=lambda each: each.kind)
     width = max(len(each.others) for each in stacked)
     pieces: list[StackRows] = []
@@ -210,6 +214,7 @@ _NONE = (np.zeros(0, np.int64), np.zeros((1, 0), np.int64), np.zeros((1, 0), np.
 
 
 def _piece(each: Stacked, start: int, shape: tuple[int, ...]) -> StackRows:
+    """Rows of one block in a stack, from row `start` on."""
     block, own = each.block, each.places[each.focus].axes
     moving = [axis for place in each.others for axis in place.axes]
     still = [k for k in range(len(block.shape)) if k not in own and k not in moving]
@@ -228,7 +233,10 @@ def _piece(each: Stacked, start: int, shape: tuple[int, ...]) -> StackRows:
 def _rows(
     each: Stacked, piece: StackRows, width: int, offsets: Mapping[Chain, int]
 ) -> tuple[Indices, Indices, Indices]:
-    """`base` (rows,), `units` and `strides` (width, rows) of one piece; see `Stack`. Unused others have stride 0."""
+    """`base` (rows,), `units` and `strides` (width, rows) of one piece; see `WeightStack`.
+
+    Places that a block does not have get stride 0.
+    """
     sizes = [place.chain.size for place in each.others]
     rows = piece.stop - piece.start
     still = rows // prod(sizes)

@@ -8,33 +8,19 @@ over groups, each step a linear assignment. Buffers never take part, 1-D paramet
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.costs import Problem, Side
+from starcli.alignment.matching.costs import MatchingProblem, StackedModel
+from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.search import search
 from starcli.errors import StarcliError
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation, check_tied
-
-
-@dataclass(frozen=True)
-class Match:
-    """A permutation found, and how."""
-
-    permutation: Permutation
-    objective: float
-    """The inner product over learnable parameters after it, in float64."""
-    sweeps: int
-    """Of all rounds together."""
-    restarts: int
-    moved: int
-    """Units that are not where the start had them."""
 
 
 def match_weights(
@@ -48,19 +34,20 @@ def match_weights(
     max_sweeps: int = 100,
     progress: Progress = SILENT,
 ) -> Match:
-    """The permutation of `model` under which its inner product with `reference` is greatest, as far as found.
+    """Find the permutation of `model` under which its inner product with `reference` is greatest.
 
     Given a `start`, descends from there; without one, makes two detours first (see `search`). Each of `restarts` - 1
     further rounds makes a detour from the best permutation that was known when its wave began, and the best end of a
     wave is kept where it is higher; with 0 restarts there is nothing but one descent, the fastest way and the one of
-    the paper. The same seed gives the same result, up to rounding on other numbers of threads. The
-    objective is never below that of `start` (default: the identity).
+    the paper. The same seed gives the same result, up to rounding on other numbers of threads. The objective is never
+    below that of `start` (default: the identity), though it need not be the greatest of all.
+
     Raises StarcliError where the tensors do not fit the spec or are not finite, Interrupted where `progress` asks to
     stop before a detour.
     """
     _check(reference, spec, "the reference")
     _check(model, spec, "the model")
-    return _match(Side(spec, reference), Side(spec, model), seed, restarts, start, max_sweeps, progress)
+    return _match(StackedModel(spec, reference), StackedModel(spec, model), seed, restarts, start, max_sweeps, progress)
 
 
 def match_many(
@@ -85,11 +72,13 @@ def match_many(
     if not len(models) == len(seeds) == len(starts):
         raise ValueError(f"{len(models)} models, {len(seeds)} seeds, {len(starts)} starts")
     _check(reference, spec, "the reference")
-    side = Side(spec, reference)
+    side = StackedModel(spec, reference)
 
     def one(number: int) -> Match:
         _check(models[number], spec, f"model {number}")
-        return _match(side, Side(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps, progress)
+        return _match(
+            side, StackedModel(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps, progress
+        )
 
     progress.start("aligning", len(models))
     found = []
@@ -98,6 +87,9 @@ def match_many(
         progress.step()
     progress.finish()
     return found
+
+
+WEIGHT = MatchMethod(one=match_weights, many=match_many)
 
 
 def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec: Resolved) -> tuple[float, float]:
@@ -117,6 +109,7 @@ def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec
 
 
 def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
+    """Raise StarcliError where `tensors` do not fit the spec, are not finite, or are tied and differ."""
     spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     # the sum is finite where all are, and 10 times as fast to look at
     doubtful = [name for name in spec.learnable() if not bool(tensors[name].detach().sum().isfinite())]
@@ -127,14 +120,15 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
 
 
 def _match(
-    reference: Side,
-    model: Side,
+    reference: StackedModel,
+    model: StackedModel,
     seed: int,
     restarts: int,
     start: Permutation | None,
     max_sweeps: int,
     progress: Progress,
 ) -> Match:
+    """Match two models that are laid out and checked."""
     if restarts < 0:
         raise ValueError(f"restarts: {restarts}, at least 0 expected")
     spec = reference.layout.spec
@@ -143,7 +137,7 @@ def _match(
         for name, index in (Permutation.identity(spec) if start is None else start).index.items()
     }
     chosen, objective, sweeps = search(
-        Problem(reference, model),
+        MatchingProblem(reference, model),
         first,
         seed,
         max(1, restarts),

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +19,12 @@ from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_what_moves, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
+from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Aligned
+    from starcli.alignment.align import Aligned, Alignment
+    from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+    from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -39,7 +42,7 @@ _COLUMNS = (
 
 @command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
 def align_command(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align_command to; - is stdin.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin.")],
     models: ModelsArg,
     output: OutputOpt,
     common: Common,
@@ -58,9 +61,8 @@ def align_command(
     The output records what it was aligned to, so that barrier and the others know. Several models need a {name} in
     the output.
     """
+    from starcli.alignment.align import Alignment
     from starcli.alignment.matching.search import wave_sizes
-    from starcli.runtime import distributed
-    from starcli.workspace.plan import plan_of, training_settings
     from starcli.workspace.workspace import workspace_of
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
@@ -69,69 +71,78 @@ def align_command(
     if to_stdout(output) and permutation and to_stdout(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
-    workspace = workspace_of([first, *others], setup.choices(), data=False)
-    how = {"method": method, "restarts": restarts, "seed": seed}
+    workspace, alignment = workspace_of([first, *others], setup, data=False), Alignment(method, restarts, seed)
     with common.session(output) as (watch, results):
-        spec = workspace.spec.record()
-        note_what_moves(workspace, method, watch)
-        works = []
-        for model, path, file in zip_longest(others, paths, files):
-            facts: dict[str, Any] = {"seed": model.metadata.seed, "parents": [first, model], "spec": spec}
-            wanted = plan_of(workspace, model.metadata.kind, {**training_settings(model), "align": how}, **facts)
-            permuting = plan_of(workspace, "permutation", {"align": how}, **facts)
-            index = Job(file, permuting, watch, force=force) if file else None
-            job = Job(path, wanted, watch, force=force)
-            works.append(_Work(workspace.spec, first, model, how, watch, job, index))
-        watch.start("aligning", distributed.own_share(len(works), wave_sizes(restarts)))
-        for work, told in zip(works, distributed.deal(works, _Work.make, wave_sizes(restarts)), strict=True):
-            work.job.metadata, work.seconds = told
-            results.add("align", work.row(), _COLUMNS)
+        note_what_moves(workspace, alignment, watch)
+        make = partial(_AlignmentJob.plan, workspace, alignment, first, watch, force)
+        jobs = [make(*each) for each in zip_longest(others, paths, files)]
+        waves = wave_sizes(restarts)
+        watch.start("aligning", distributed.own_share(len(jobs), waves))
+        for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
+            job.job.metadata, job.seconds = metadata, seconds
+            results.add("align", job.row(), _COLUMNS)
         watch.finish()
 
 
 @dataclass
-class _Work:
-    """One alignment, made when the first of its files needs it."""
+class _AlignmentJob:
+    """One alignment, found when the first of its files needs it."""
 
-    spec: Any
-    reference: Any
-    model: Any
-    how: dict[str, Any]
+    workspace: "Workspace"
+    alignment: "Alignment"
+    reference: "Checkpoint"
+    model: "Checkpoint"
     watch: Bars
     job: Job
     index: Job | None
     """What the permutation is to be written to."""
     seconds: float | None = None
 
+    @classmethod
+    def plan(
+        cls,
+        workspace: "Workspace",
+        alignment: "Alignment",
+        reference: "Checkpoint",
+        watch: Bars,
+        force: bool,
+        model: "Checkpoint",
+        path: Path,
+        permutation: Path | None,
+    ) -> "_AlignmentJob":
+        """Look at the outputs; what lies there and was made otherwise is an error."""
+        from starcli.library.plans import alignment_plan, permutation_plan
+
+        job = Job(path, alignment_plan(workspace, alignment, reference, model), watch, force=force)
+        index = None
+        if permutation is not None:
+            wanted = permutation_plan(workspace, alignment, reference, model)
+            index = Job(permutation, wanted, watch, force=force)
+        return cls(workspace, alignment, reference, model, watch, job, index)
+
     @cached_property
     def found(self) -> "Aligned":
-
-        from starcli.alignment.align import align
-
+        """The alignment."""
         began = time.monotonic()
-        found = align(self.spec, self.reference, self.model, progress=self.watch, **self.how)
+        found = self.alignment.apply(self.workspace.spec, self.reference, self.model, progress=self.watch)
         self.seconds = time.monotonic() - began
         return found
 
-    def make(self) -> tuple[Any, float | None]:
-        """Write the files: what the model's says of itself, and the seconds that it took."""
+    def make(self) -> "tuple[Metadata, float | None]":
+        """Write the aligned model and, where it is wanted, the permutation; the file's metadata and the seconds."""
         self.watch.step()
-        return self.write(), self.seconds
-
-    def write(self) -> Any:
-        """Write the aligned model and, where it is wanted, the permutation; what the model's file says of itself."""
         metadata = self.model.metadata
         with self.job.making() as needed:
             if needed:
-                found = self.found
-                metrics = {**(metadata.metrics or {}), "align": found.figures()}
-                self.job.write(found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=found.record)
+                metrics = {**(metadata.metrics or {}), "align": self.found.to_dict()}
+                record = self.found.record
+                self.job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=record)
         if self.index is not None:
             with self.index.making() as needed:
                 if needed:
                     self.index.write(dict(self.found.permutation.index), aligned_to=self.found.record)
         self.__dict__.pop("found", None)  # many aligned models would fill the memory
-        return self.job.finished
+        return self.job.finished, self.seconds
 
     def row(self) -> dict[str, Any]:
         """The figures, from the file; the seconds are unknown where it was finished before."""

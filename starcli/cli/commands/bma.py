@@ -46,8 +46,9 @@ def bma_command(
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
     errors AUROC and AURC are not decided.
     """
+    from starcli.alignment.align import Alignment
     from starcli.averaging.cached import posterior_rows
-    from starcli.evaluation.confidence import shown
+    from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.measure import Measure
     from starcli.plots.bma_figure import bma_figure
     from starcli.workspace.stamp import stamps
@@ -56,16 +57,16 @@ def bma_command(
     need_several(sources)
     paint = figure_writer(plot, [star, *sources])
     [[model], solutions] = read_groups([star], sources)
-    workspace = workspace_of([model, *solutions], setup.choices(), measures=True)
+    workspace = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        measure = Measure(workspace, align, restarts, seed, progress=watch)
-        rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats)
-        alignment = measure.alignments((model, solution) for solution in solutions)
+        measure = Measure(workspace, Alignment(align, restarts, seed), progress=watch)
+        rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats, seed=seed)
+        alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp = stamps(workspace)
         for row in rows:
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
-            found = {**row.to_json(), "alignment": alignment, "statistics": "recalibrate", **origin}
-            results.add("bma", found if results.as_json else shown(found), _COLUMNS)
+            found = {**row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
+            results.add("bma", found if results.as_json else mark_undecided(found), _COLUMNS)
         paint(bma_figure, rows)

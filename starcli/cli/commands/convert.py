@@ -41,7 +41,7 @@ def convert_command(
     put before all names, as Lightning does, is then left out. With --plain, or to a .pt file, it is the bare state dict
     as it is. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running code in them.
     """
-    from starcli.checkpoints.convert import facts_of, is_pickled, named_as_fits, read_any, told_by, write_plain
+    from starcli.checkpoints.convert import is_pickled, read_any, source_facts, source_plan, strip_prefix, write_plain
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
@@ -60,12 +60,12 @@ def convert_command(
                 check_output(path, force=force)
             write_plain(path, source.tensors)
         else:
-            open_for = partial(workspace_of, choices=setup.choices(), data=False)
-            source, workspace = named_as_fits(source, lambda each: open_for([each]), watch.note)
-            job = Job(path, plan_of(workspace, **told_by(source)), watch, force=force)
+            open_for = partial(workspace_of, choices=setup, data=False)
+            source, workspace = strip_prefix(source, lambda each: open_for([each]), watch.note)
+            job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
             with job.making() as needed:
                 if needed:
-                    facts = facts_of(source, architecture=workspace.architecture, data=workspace.data)
+                    facts = source_facts(source, architecture=workspace.architecture, data=workspace.data)
                     job.write(source.tensors, **facts)
         row = {"model": source.name, "architecture": setup.arch or known, "tensors": len(source.tensors)}
         results.add("convert", {**row, "output": str(path)}, _COLUMNS)

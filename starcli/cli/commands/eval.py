@@ -46,13 +46,13 @@ def eval_command(
     The loss (`nll` in JSON) is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the
     confidence, and are not decided below 30 errors.
     """
-    from starcli.evaluation.confidence import shown
+    from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.rows import evaluation_rows
     from starcli.workspace.workspace import workspace_of
 
     [checkpoints] = read_groups(models, distinct=False)
-    workspace = workspace_of(checkpoints, setup.choices(), measures=True)
+    workspace = workspace_of(checkpoints, setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
         for row in evaluation_rows(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
-            results.add("eval", row if results.as_json else shown(row), _COLUMNS)
+            results.add("eval", row if results.as_json else mark_undecided(row), _COLUMNS)

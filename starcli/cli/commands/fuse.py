@@ -47,5 +47,5 @@ def fuse_command(
     with common.session(search.output) as (watch, results):
         run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
         for made in run.all("fused"):
-            for row in made.compared(run.workspace, search, watch):
+            for row in made.compared(run.workspace, search.alignment, watch):
                 results.add("fuse", {**row, "statistics": "recalibrate"}, _COLUMNS)

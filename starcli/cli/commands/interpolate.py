@@ -1,7 +1,7 @@
 """starcli interpolate"""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +11,11 @@ from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import aligned_to_first, read_groups
+from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from starcli.workspace.workspace import Workspace
+    from starcli.barriers.points import Point
 
 _COLUMNS = (
     Column("models", "models", "name"),
@@ -58,37 +56,38 @@ def interpolate_command(
     BatchNorm statistics are re-estimated for each point. Models are taken as they are unless --align brings the others
     to the first. Several t need a {t} in the output.
     """
-    from starcli.workspace.plan import plan_of, training_settings
+    from starcli.alignment.align import Alignment
+    from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
     points = _points(len(models), t, weights, perturb, seed)
-    paths = output_paths(output, [{"t": point.pop("t", ""), "seed": seed} for point in points], models)
+    paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
     [given] = read_groups(models, distinct=False)
-    workspace = workspace_of(given, setup.choices(), data=False)
+    workspace, alignment = workspace_of(given, setup, data=False), Alignment(align, restarts, seed)
     with common.session(output) as (watch, results):
-        settings = training_settings(given[0])
-        how = {} if align in (None, "none") else {"align": align, "restarts": restarts, "align_seed": seed}
-        spec = workspace.spec.record() if how else None
-        works = []
-        for point, path in zip(points, paths, strict=True):
-            wanted = plan_of(
-                workspace, "model", {**settings, "interpolate": {**point, **how}}, parents=given, spec=spec
-            )
-            works.append((point, Job(path, wanted, watch, force=force)))
-        present, alignment = aligned_to_first(workspace, given, align, restarts=restarts, seed=seed, watch=watch)
-        make = _maker(workspace, lambda: [model.tensors for model in present()], progress=watch)
+        works = [
+            (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
+            for (_, point), path in zip(points, paths, strict=True)
+        ]
+        note_what_moves(workspace, alignment, watch)
+        if align is None and len(given) > 1:
+            note_unaligned(alignment, given, watch)
+        models_of = cache(lambda: [given[0].tensors, *alignment.tensors_of_all(workspace.spec, given[0], given[1:])])
+        label = alignment.labels((given[0], other) for other in given[1:]) or "none"
         for point, job in works:
             with job.making() as needed:
                 if needed:
-                    job.write(make(point), statistics="recalibrated")
-            row = {"models": [model.name for model in given], **point, "alignment": alignment, "output": str(job.path)}
-            results.add("interpolate", row, _COLUMNS)
+                    job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
+            row = {"models": [model.name for model in given], **point.settings(), "alignment": label}
+            results.add("interpolate", {**row, "output": str(job.path)}, _COLUMNS)
 
 
 def _points(
     count: int, ts: list[float] | None, weights: list[float] | None, radius: float | None, seed: int
-) -> list[dict[str, Any]]:
-    """What each output is, as the settings that a checkpoint keeps: weights of the models, or radius and seed."""
+) -> "list[tuple[str, Point]]":
+    """The point of each output, with the `{t}` of its name."""
+    from starcli.barriers.points import Point
+
     found = sum(option is not None for option in (ts, weights, radius))
     if found != 1:
         count_words = ("none", "one", "two", "all three")
@@ -99,31 +98,14 @@ def _points(
     if radius is not None:
         if count != 1:
             raise StarcliError(f"--perturb takes one model, found {count}")
-        return [{"radius": radius, "seed": seed}]
+        return [("", Point(radius=radius, seed=seed))]
     if count < 2:
         raise StarcliError("interpolate needs at least two models, found one")
     if ts is not None:
         if count != 2:
             raise StarcliError(f"--t goes from one model to another, found {count} models; --weights combines several")
-        return [{"t": f"{t:g}", "weights": [1 - t, t]} for t in ts]
+        return [(f"{t:g}", Point([1 - t, t])) for t in ts]
     assert weights is not None
     if len(weights) != count:
         raise StarcliError(f"--weights: {len(weights)} weights for {count} models")
-    return [{"weights": weights}]
-
-
-def _maker(
-    workspace: "Workspace", models: "Callable[[], Sequence[Mapping[str, Tensor]]]", **settings: Any
-) -> "Callable[[Mapping[str, Any]], dict[str, Tensor]]":
-    """A function that makes the model of a point."""
-    import torch
-
-    from starcli.barriers.points import interpolate_models, perturb_model
-
-    def make(point: Mapping[str, Any]) -> "dict[str, Tensor]":
-        if "radius" in point:
-            generator = torch.Generator().manual_seed(point["seed"])
-            return perturb_model(workspace, models()[0], point["radius"], generator, **settings)
-        return interpolate_models(workspace, models(), point["weights"], **settings)
-
-    return make
+    return [("", Point(weights))]

@@ -39,23 +39,18 @@ def permute_command(
     force: ForceOpt = False,
 ) -> None:
     """Rename the units of a model by a permutation: other weights, the same function."""
-    from starcli.alignment.permutation_file import chosen
-    from starcli.workspace.plan import plan_of, training_settings
+    from starcli.alignment.permutation_file import chosen_permutation
+    from starcli.library.plans import permuted_plan
     from starcli.workspace.workspace import workspace_of
 
     if (by is None) != random:
         raise StarcliError("permute needs one of --by FILE and --random")
     [path] = output_paths(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
     [[source]] = read_groups([model])
-    workspace = workspace_of([source], setup.choices(), data=False)
+    workspace = workspace_of([source], setup, data=False)
     with common.session(output) as (watch, results):
-        permutation, which = chosen(workspace.spec.resolved, by, seed=seed, invert=invert)
-        settings = {**training_settings(source), "permute": which}
-        wanted = plan_of(
-            workspace, source.metadata.kind, settings, seed=source.metadata.seed, parents=[source],
-            spec=workspace.spec.record(),
-        )  # fmt: skip
-        job = Job(path, wanted, watch, force=force)
+        permutation, which = chosen_permutation(workspace.spec.resolved, by, seed=seed, invert=invert)
+        job = Job(path, permuted_plan(workspace, source, dict(which)), watch, force=force)
         with job.making() as needed:
             if needed:
                 metadata = source.metadata

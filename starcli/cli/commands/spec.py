@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from starcli.cli.framework.command import command, help_asked, register
+from starcli.cli.framework.command import command, register, show_help_if_asked
 from starcli.cli.framework.help import page
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common, NetworkSetup
@@ -21,7 +21,7 @@ class SpecCommands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The name of a command."""
-        help_asked(self, ctx, args[:1])
+        show_help_if_asked(self, ctx, args[:1])
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
@@ -80,7 +80,7 @@ def spec_show_command(
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
     from starcli.workspace.spec_report import text_of
 
-    typer.echo(text_of(spec), stdout.results(), nl=False)
+    typer.echo(text_of(spec), stdout.result_stream(), nl=False)
 
 
 @command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
@@ -92,7 +92,7 @@ def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = 
     from starcli.workspace.spec_report import SpecNetwork, check_report
 
     given = _named(given, setup)
-    network = SpecNetwork.of(setup.choices(), given)
+    network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
         report = check_report(network, given)
         results.add("spec_check", report.row(), REPORT)
@@ -124,13 +124,13 @@ def spec_derive_command(
     if output is not None and not to_stdout(output):
         check_place(output)
         check_output(output, force=force)
-    network = SpecNetwork.of(setup.choices(), None)
+    network = SpecNetwork.of(setup, None)
     with common.session(output) as (watch, results):
         report = derive_report(network, watch)
         for note in report.notes:
             watch.note(note)
         if output is not None and to_stdout(output):
-            typer.echo(report.yaml, stdout.results(), nl=False)
+            typer.echo(report.yaml, stdout.result_stream(), nl=False)
         elif output is not None:
             write_atomically(output, report.yaml.encode())
         results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)
@@ -145,7 +145,7 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
     from starcli.workspace.spec_report import SpecNetwork, explain_rows
 
     given = _named(given, setup)
-    network = SpecNetwork.of(setup.choices(), given)
+    network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
         groups, frozen = explain_rows(network, given)
         for row in groups:
@@ -168,7 +168,7 @@ def spec_diff_command(
     """
     from starcli.workspace.spec_report import SpecNetwork, spec_differences
 
-    network = SpecNetwork.of(setup.choices(), first)
+    network = SpecNetwork.of(setup, first)
     with common.session() as (_, results):
         rows = spec_differences(network, first, second)
         for row in rows:

@@ -21,7 +21,7 @@ from starcli.files.state import StateFile
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Metadata
-    from starcli.training.recipe import Recipe
+    from starcli.recipes.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
@@ -61,15 +61,15 @@ def train_command(
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
+    from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.runtime import distributed
-    from starcli.training.recipe import DEFAULT, load_recipe
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import new_workspace
 
     chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
     paths = output_paths(output, [{"seed": number} for number in numbers])
-    workspace = new_workspace(setup.choices(chosen))
+    workspace = new_workspace(setup.behind(chosen))
     with common.session(output) as (watch, results):
         note_data(workspace, watch)
         spec = spec_record(workspace, watch)
@@ -143,7 +143,7 @@ def jobs_of_stack(jobs: Sequence[Job], missing: Sequence[Job]) -> Sequence[Job]:
 
     Only together with these are they what its state is of, and give the same bytes.
     """
-    recorded = StateFile(missing[0].path, "").recorded()
+    recorded = StateFile(missing[0].path, "").recorded_facts()
     ids = recorded.get(STACK) if isinstance(recorded, Mapping) else None
     known = {job.plan.run_id: job for job in jobs}
     if isinstance(ids, list) and {job.plan.run_id for job in missing} <= set(map(str, ids)) <= known.keys():

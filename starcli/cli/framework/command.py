@@ -1,4 +1,4 @@
-"""What a command is: Typer's, with list options, quoted patterns and options that come in bundles."""
+"""Commands: typer's, with list options, quoted patterns, and groups of options that are one parameter."""
 
 import dataclasses
 import functools
@@ -18,6 +18,7 @@ from starcli.runtime import stdout
 F = TypeVar("F", bound=Callable[..., None])
 
 BUNDLE = "starcli_bundle"
+"""Name of the mark that `bundle` sets."""
 
 
 def bundle(cls: type) -> type:
@@ -27,27 +28,27 @@ def bundle(cls: type) -> type:
 
 
 class Command(TyperCommand):
-    """A command whose list options take all words up to the next option.
+    """Command whose list options take all words up to the next option.
 
-    The shell expands `--sources ckpts/*.safetensors` into many words, of which Typer would give `--sources` the first
+    The shell expands `--sources ckpts/*.safetensors` into many words, of which typer would give `--sources` the first
     and lose the others among the positional arguments.
     """
 
     def get_help(self, ctx: Any) -> str:
-        """The help page."""
+        """Return the help page."""
         return page(self, ctx, getattr(self.callback, "example", ""))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite `--sources a b` to `--sources a --sources b`, then parse as usual."""
-        help_asked(self, ctx, args)
+        show_help_if_asked(self, ctx, args)
         lists = {name: option for option in self.params for name in option.opts if _takes_many(option)}
         numbers: frozenset[str] = getattr(self.callback, "number_lists", frozenset())
         known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
         return super().parse_args(ctx, list(_repeated(args, lists, numbers, known)))
 
 
-def help_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
-    """Show the help and end, before Typer parses: its conversion of values imports pydantic, a fifth of a second."""
+def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
+    """Show the help and end, before typer parses: its conversion of values imports pydantic, a fifth of a second."""
     words = args[: args.index("--")] if "--" in args else args
     if {"--help", "-h"} & set(words):
         typer.echo(command.get_help(ctx))
@@ -55,10 +56,12 @@ def help_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
 
 
 def _takes_many(parameter: object) -> bool:
+    """Whether a parameter is a list option."""
     return isinstance(parameter, TyperOption) and bool(parameter.multiple)
 
 
 def _is_number(word: str) -> bool:
+    """Whether a word is a number."""
     try:
         float(word)
     except ValueError:
@@ -67,12 +70,12 @@ def _is_number(word: str) -> bool:
 
 
 def _is_option(word: str, known: set[str]) -> bool:
-    """`-` is stdin and `-0.5` a number; anything else that begins with a dash is an option or meant to be one."""
+    """Whether a word is an option or meant to be one: it begins with a dash, and is neither stdin nor a number."""
     return word.startswith("-") and word != "-" and (word in known or not _is_number(word))
 
 
 def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], known: set[str]) -> Iterator[str]:
-    """The words of `args`, the name of a list option repeated before each of its values.
+    """The words of `args`, with the name of a list option repeated before each of its values.
 
     A list of numbers ends at the first word that is none, so that `--t 0 0.5 a.safetensors` means what it says.
     """
@@ -97,7 +100,7 @@ def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], k
 
 
 def command(example: str) -> Callable[[F], Callable[..., None]]:
-    """Make a function a command, with a worked example below its help.
+    """Decorator that makes a function a command, with a worked example below its help.
 
     Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded.
     """
@@ -114,11 +117,10 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
         def run(**values: Any) -> None:
             for name in paths:
                 if values[name] is not None:
-                    values[name] = expanded(values[name])
+                    values[name] = expand_patterns(values[name])
             for name, kind in bundles.items():
-                fields = [field.name for field in dataclasses.fields(kind) if field.init]
-                values[name] = kind(**{field: values.pop(field) for field in fields})
-            with stdout.reserved():
+                values[name] = kind(**{option.name: values.pop(option.name) for option in _options_of(kind)})
+            with stdout.reserved_for_results():
                 function(**values)
 
         numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))
@@ -141,9 +143,10 @@ def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> N
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:
+    """Fields of a bundle that are declared as options, as parameters."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if field.init:
+        if get_origin(hints[field.name]) is Annotated:
             default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty
             yield inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
@@ -151,14 +154,18 @@ def _options_of(kind: type) -> Iterator[inspect.Parameter]:
 
 
 def _is_list_of(annotation: Any, element: type) -> bool:
+    """Whether an annotation is a list of `element`, perhaps annotated or optional."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     options = [annotation, *get_args(annotation)]
     return any(get_origin(option) is list and get_args(option) == (element,) for option in options)
 
 
-def expanded(paths: list[Path]) -> list[Path]:
-    """Quoted patterns among `paths` replaced by the files they match, sorted; one that matches none is an error."""
+def expand_patterns(paths: list[Path]) -> list[Path]:
+    """Replace quoted patterns among `paths` by the files they match, sorted.
+
+    Raises StarcliError for a pattern that matches none.
+    """
     found: list[Path] = []
     for path in paths:
         pattern = str(path)

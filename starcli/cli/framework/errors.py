@@ -1,4 +1,8 @@
-"""The one place where what went wrong becomes words on stderr and an exit status (DESIGN section 4)."""
+"""Error boundary: the one place where exceptions become text on stderr and an exit status.
+
+Which status means what: docs/architecture.md, Streams and exit codes. A traceback is shown for bugs only, or with
+`--traceback`.
+"""
 
 import contextlib
 import errno
@@ -11,19 +15,17 @@ from typing import TextIO, TypeVar
 import typer
 
 from starcli.cli.framework import signals
-from starcli.errors import StarcliError, suggestion
+from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 
 _Result = TypeVar("_Result")
 
-WRONG_INPUT, WRONG_WORDS, OUR_BUG = 1, 2, 70
-
 THE_SYSTEM = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT,
     errno.EMFILE, errno.ENFILE, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
 }  # fmt: skip
-"""What the system may refuse a program that is right: no bug of ours."""
+"""Errors of the system that a correct program can meet: no bugs of ours."""
 
 _traceback = False
 
@@ -36,13 +38,13 @@ def show_traceback(value: bool) -> bool:
 
 
 def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
-    """What `run` returns; anything that it raises is said in one place and ends the program with its status.
+    """Return the result of `run`; print whatever it raises, and end the program with the error's exit status.
 
     `last` is false where a command is still to follow, for which `--traceback` was said.
     """
     global _traceback
     try:
-        with signals.caught():
+        with signals.handling_signals():
             result = run()
             sys.stdout.flush()  # here, where a full disk or a closed pipe can still be said
         _traceback = _traceback and not last
@@ -55,12 +57,12 @@ def guard(run: Callable[[], _Result], *, last: bool = True) -> _Result:
             traceback.print_exc()
         status, _traceback = _status(error), False
         if status:
-            distributed.leave()
+            distributed.let_rank_0_end_first()
         raise typer.Exit(status) from None
 
 
 def _status(error: BaseException) -> int:
-    """Say what `error` means and return the exit status; `say` prints one summary line and indented details."""
+    """Print `error` by `say` and return its exit status."""
     match error:
         case StarcliError():
             say(error.summary, *error.problems)
@@ -93,11 +95,12 @@ def _status(error: BaseException) -> int:
 
 
 def _how_to_continue(error: Interrupted) -> tuple[str, ...]:
+    """Line that tells how to go on after an interruption."""
     return () if str(error) else ("the same line typed again goes on from here, if it had begun to write",)
 
 
 def _wrong_words(error: typer.TyperException) -> int:
-    """An unknown option or command, a value of the wrong type: what it was and where help is."""
+    """Print an error of the command line (unknown option or command, value of the wrong type) and where help is."""
     message = error.format_message()
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoSuchOption" and context is not None:
@@ -113,6 +116,7 @@ def _wrong_words(error: typer.TyperException) -> int:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error means that memory is exhausted."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     # torch's CPU allocator has no exception class of its own: only its words tell, which a test provokes anew
@@ -122,18 +126,18 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def say(summary: str, *problems: str) -> None:
-    """One line on stderr, then one indented line for each problem; a stderr that is gone hears nothing.
+    """Print one line on stderr, then one indented line for each problem. Of several ranks the first prints.
 
-    Of several ranks the first speaks for all.
+    A stderr that is closed is no error.
     """
-    if not distributed.speaks():
+    if not distributed.is_speaker():
         return
     with contextlib.suppress(OSError):
         print("\n".join([f"starcli: {summary}", *(f"  {problem}" for problem in problems)]), file=sys.stderr)
 
 
 def silence() -> None:
-    """Point stdout at nothing, so that the interpreter's own last flush cannot fail again."""
+    """Redirect a broken stdout or stderr to nothing, so that the interpreter's own last flush cannot fail again."""
     for stream in (sys.stdout, sys.stderr):
         if _broken(stream):
             with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -143,6 +147,7 @@ def silence() -> None:
 
 
 def _broken(stream: TextIO) -> bool:
+    """Whether a stream can no longer be flushed."""
     try:
         stream.flush()
     except (OSError, ValueError):

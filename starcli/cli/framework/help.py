@@ -1,4 +1,4 @@
-"""Help in plain text: what a command is for, a worked example, its options in groups.
+"""Help pages in plain text: what a command is for, a worked example, its options in groups.
 
 Written here rather than by rich, whose import alone takes as long as everything else that `--help` does.
 """
@@ -13,12 +13,15 @@ from typing import Any
 from typer.core import TyperOption
 
 WIDEST = 100
+"""Largest width of a page."""
 INDENT = "  "
+"""Indentation of paragraphs and rows."""
 VALUES = {"int": "N", "float": "X", "str": "WORD", "path": "FILE", "file": "FILE", "directory": "DIR"}
+"""How the value of an option is written, by its type."""
 
 
 def page(command: Any, ctx: Any, example: str = "") -> str:
-    """The whole help of a command or a group of commands."""
+    """Whole help of a command or a group of commands."""
     width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
     parts = [_bold("Usage") + f"  {_usage(command, ctx)}", *_paragraphs(command.help or "", width)]
     if example:
@@ -31,6 +34,7 @@ def page(command: Any, ctx: Any, example: str = "") -> str:
 
 
 def _usage(command: Any, ctx: Any) -> str:
+    """Usage: the command's path and its required words."""
     words = [ctx.command_path]
     for parameter in command.get_params(ctx):
         if parameter.param_type_name == "argument":
@@ -44,17 +48,19 @@ def _usage(command: Any, ctx: Any) -> str:
 
 
 def _first_line(command: Any) -> str:
+    """First paragraph of a command's help, as one line."""
     text = command.short_help or (command.help or "").split("\n\n")[0]
     return " ".join(text.split())
 
 
 def _paragraphs(text: str, width: int) -> Iterator[str]:
+    """Paragraphs of a text, wrapped to `width`."""
     for paragraph in textwrap.dedent(text).strip().split("\n\n"):
         yield textwrap.fill(" ".join(paragraph.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]]:
-    """Rows of what can be said, by heading: arguments, the command's own options, then the bundles'."""
+    """Rows of a command's parameters, by heading: arguments, the command's own options, then the bundles'."""
     groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for parameter in parameters:
         if parameter.hidden:
@@ -76,6 +82,7 @@ def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]
 
 
 def _value(parameter: Any, ctx: Any) -> str:
+    """How an option's value is written; empty for a flag."""
     if parameter.is_flag:
         return ""
     if parameter.metavar:
@@ -85,7 +92,7 @@ def _value(parameter: Any, ctx: Any) -> str:
 
 
 def _explained(parameter: Any) -> str:
-    """The help of a parameter and its default, where that says something."""
+    """Help of a parameter and its default, where that says something."""
     text, default = parameter.help or "", parameter.default
     if parameter.required and isinstance(parameter, TyperOption):
         return f"{text} (required)"
@@ -95,7 +102,7 @@ def _explained(parameter: Any) -> str:
 
 
 def _section(title: str, rows: list[tuple[str, str]], width: int) -> str:
-    """A heading and two columns; what does not fit into the first has the second on the next line."""
+    """Heading and two columns; what does not fit into the first has the second on the next line."""
     column = min(max(len(name) for name, _ in rows) + 2, 30)
     lines = [_bold(title)]
     for name, text in rows:
@@ -110,6 +117,6 @@ def _section(title: str, rows: list[tuple[str, str]], width: int) -> str:
 
 
 def _bold(text: str) -> str:
-    """Bold on a terminal that shows it."""
+    """`text` in bold on a terminal that shows it."""
     plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return text if plain else f"\033[1m{text}\033[0m"

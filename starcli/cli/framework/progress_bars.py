@@ -1,4 +1,4 @@
-"""Progress and notes on stderr: a bar with the time left for what lasts over a second, on a terminal only."""
+"""Progress bars and notes on stderr: a bar with the time left for what lasts over a second, on a terminal only."""
 
 import contextlib
 import sys
@@ -19,9 +19,10 @@ SECONDS_WITHOUT_A_BAR = 1.0
 
 
 class Bars(Progress):
-    """Draws the running task, prints notes above it, and hands rows to the log of the file being made."""
+    """Progress that draws a bar for the running task, prints notes above it, and logs rows beside the checkpoint."""
 
     def __init__(self, *, quiet: bool = False, log: "MetricsLog | None" = None) -> None:
+        """`quiet` shows neither bars nor notes; `log` is that of the file being made."""
         self.quiet, self.log = quiet, log
         self.stop_signal = 0
         self._task, self._total, self._done, self._since = "", 0, 0, 0.0
@@ -29,12 +30,14 @@ class Bars(Progress):
         self._visible = not quiet and sys.stderr.isatty()
 
     def start(self, task: str, total: int) -> None:
+        """See `Progress.start`; from here on a signal only sets `stop_signal`."""
         self._hide()
         self.leave_if_asked()
         self._task, self._total, self._done, self._since = task, total, 0, time.monotonic()
         signals.listen(self)
 
     def step(self, count: int = 1, **figures: float) -> None:
+        """See `Progress.step`."""
         self._done += count
         if self._bar is None:
             if not self._visible or time.monotonic() - self._since < SECONDS_WITHOUT_A_BAR:
@@ -45,6 +48,7 @@ class Bars(Progress):
         self._bar.update(self._bar.task_ids[0], completed=self._done, figures=text)
 
     def finish(self) -> None:
+        """See `Progress.finish`."""
         # still listening: what follows a loop (final scores, writing) must not lose the loop's work
         self._hide()
 
@@ -54,10 +58,12 @@ class Bars(Progress):
             raise signals.Leave(self.stop_signal)
 
     def record(self, row: Mapping[str, Any]) -> None:
+        """See `Progress.record`."""
         if self.log is not None:
             self.log.record(row)
 
     def note(self, text: str) -> None:
+        """See `Progress.note`."""
         if self.quiet:
             return
         if self._bar is not None:
@@ -67,15 +73,18 @@ class Bars(Progress):
             print(f"note: {text}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> "Bars":
+        """Return this object."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Hide the bar; from here on a signal ends the program at once."""
         self._hide()
         signals.stop_listening()
         if kind is None:
             self.leave_if_asked()
 
     def _show(self) -> None:
+        """Draw the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -92,6 +101,7 @@ class Bars(Progress):
         self._bar.start()
 
     def _hide(self) -> None:
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks the running loop to stop after its step, a second one leaves at once."""
+"""SIGINT and SIGTERM: the first asks the running loop to stop after its step, a second one ends the program at once."""
 
 import contextlib
 import os
@@ -11,15 +11,19 @@ from starcli.runtime.progress import Progress
 
 
 class Leave(BaseException):
-    """Leave now, cleaning up on the way; no `except Exception` may hold it back."""
+    """End of the program at once, cleaning up on the way.
+
+    A BaseException, so that no `except Exception` holds it back.
+    """
 
     def __init__(self, signum: int) -> None:
+        """`signum` is the number of the signal."""
         self.signal = signum
         super().__init__(signum)
 
 
 _listening: list[Progress] = []
-"""The watcher of the command whose loops look at `stop_signal`; at most one."""
+"""Progress of the command whose loops look at `stop_signal`; at most one."""
 
 
 def listen(progress: Progress) -> None:
@@ -33,8 +37,8 @@ def stop_listening() -> None:
 
 
 @contextlib.contextmanager
-def caught() -> Iterator[None]:
-    """Handle both signals until the block ends; outside the main thread Python cannot, and nothing changes."""
+def handling_signals() -> Iterator[None]:
+    """Context that handles both signals; outside the main thread Python cannot, and nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,15 +1,19 @@
-"""A curve in one line of text."""
+"""Sparkline: a curve in one line of text."""
 
 import math
 from collections.abc import Sequence
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+"""Characters from the lowest to the highest value."""
 
 
 def sparkline(values: Sequence[float], *, low: float | None = None, high: float | None = None) -> str:
-    """A curve in one line of text, one block a value: the lowest is "▁", the highest "█", what is not finite "?".
+    """Draw a curve as one block a value: the lowest is "▁", the highest "█", what is not finite "?".
 
     `low` and `high` set the scale, so that several curves compare; values beyond it are cut. A flat curve is low.
+
+    >>> sparkline([0.0, 1.0, 2.0, 1.0])
+    '▁▅█▅'
     """
     finite = [value for value in values if math.isfinite(value)]
     bottom = low if low is not None else min(finite, default=0.0)

@@ -1,4 +1,4 @@
-"""Tables on a terminal of any width: what is common is said once, what does not fit is left out and named."""
+"""Tables that fit a terminal of any width: common values stand below, columns that do not fit are named there."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,44 +10,45 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LOSS, SHARE = ".4f", ".2%"
+"""Formats of losses and of shares."""
 MISSING = "–"
+"""Text of a missing value."""
 SPREAD = "±"
-"""The heading of a standard deviation: of the column before."""
+"""Heading of a standard deviation, that of the column before."""
 
-WORDS = ("name", "hash", "spark", "range")
+TEXT_FORMS = ("name", "hash", "spark", "range")
 """Forms of columns that are no numbers."""
 
 WIDE_GAP, TIGHT_GAP = 3, 2
 """Blanks between two columns."""
 
 EASY, EASY_FIRST = 16, 20
-"""Cells of words are broken into lines of this width before any column is left out; the first column says what the row
-is and gets more."""
+"""Width to which text is broken before any column is left out; more for the first column, which names the row."""
 
 NARROW, NARROW_FIRST = 8, 12
-"""No line of words is ever shorter, whatever has to be left out."""
+"""Smallest width of text, whatever has to be left out; more for the first column."""
 
 
 def _word(value: object) -> str:
-    """As people write it: yes for true, 0.1 for 0.10000000000000009."""
+    """Value as people write it: yes for true, 0.1 for 0.10000000000000009."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _missing(value: object) -> bool:
+    """Whether a value is missing."""
     return value is None or value in ([], ()) or (isinstance(value, float) and math.isnan(value))
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: the key of a row (dots go inside), its heading, and how a value is written.
+    """Column of a table: key of a row (dots go inside), heading, and how a value is written.
 
     `form` is a number's format, or `name` (a file's, without `.safetensors`), `hash` (its beginning), `spark` (a curve,
-    on one scale for all rows), `range` (two numbers).
-    A `common` column whose value is the same in all rows becomes a line below the table. An `optional` one is left out
-    where the terminal is too narrow: the greatest number first, the last of equal ones; 0 stays. What is left out is
-    named below the table.
+    on one scale for all rows), `range` (two numbers). A `common` column whose value is the same in all rows becomes a
+    line below the table. An `optional` one is left out where the terminal is too narrow: the greatest number first, the
+    last of equal ones; 0 stays. What is left out is named below the table.
     """
 
     key: str
@@ -57,20 +58,21 @@ class Column:
     optional: int = 0
 
     def value(self, row: Mapping[str, Any]) -> Any:
-        """What the row holds under this column's key, None where it holds nothing."""
+        """Value of a row under this column's key, or None."""
         value: Any = row
         for part in self.key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The values of this column as people read them; what is missing is a dash."""
+        """Values of this column as people read them; what is missing is a dash."""
         values = [self.value(row) for row in rows]
         if self.form == "spark":
             return _curves(values)
         return [MISSING if _missing(value) else self._text(value) for value in values]
 
     def _text(self, value: Any) -> str:
+        """Text of a value."""
         if self.form == "range":
             ends = [MISSING if _missing(end) else format(end, LOSS) for end in value]
             return MISSING if set(ends) == {MISSING} else " to ".join(ends)
@@ -83,12 +85,12 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """Whether its values line up at the right."""
-        return bool(self.form) and self.form not in WORDS
+        """Whether the values are numbers, which line up at the right."""
+        return bool(self.form) and self.form not in TEXT_FORMS
 
     @property
-    def whole(self) -> bool:
-        """Whether a value is useless in pieces, as numbers and curves are; words may go on in a second line."""
+    def unbreakable(self) -> bool:
+        """Whether a value is useless in pieces, as numbers and curves are; text may go on in a second line."""
         return self.is_number or self.form in ("hash", "spark", "range")
 
 
@@ -103,10 +105,11 @@ def _curves(values: Sequence[Any]) -> list[str]:
 
 
 Texts = dict[Column, list[str]]
+"""Cells of each column."""
 
 
 def show_table(console: "Console", columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table as wide as the terminal allows, then what all its rows have in common and what did not fit."""
+    """Print a table as wide as the terminal allows, then what all its rows have in common and what did not fit."""
     from rich.text import Text
 
     texts = {column: column.texts(rows) for column in columns}
@@ -114,7 +117,7 @@ def show_table(console: "Console", columns: Sequence[Column], rows: Sequence[Map
     empty = [column for column, cells in texts.items() if set(cells) == {MISSING}]
     common = [column for column in columns if column.common and column not in empty and len(set(texts[column])) == 1]
     shown = [column for column in columns if column not in (*empty, *common)]
-    layout = fit(shown, texts, console.width)
+    layout = fit_columns(shown, texts, console.width)
     console.print(_table(layout, texts))
     below = [*(f"{column.heading}: {texts[column][0]}" for column in common), *below]
     if left_out := [name for column, name in _names(shown) if column not in layout.widths]:
@@ -126,7 +129,7 @@ def show_table(console: "Console", columns: Sequence[Column], rows: Sequence[Map
 
 
 def _take_words(texts: Texts, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Put dashes where columns of numbers hold words, and say these below: once, not in each cell."""
+    """Put dashes where columns of numbers hold words; return lines that say these once, below the table."""
     found: dict[tuple[str, bool], list[str]] = {}
     for column, cells in texts.items():
         said = [value if isinstance(value := column.value(row), str) else None for row in rows]
@@ -141,7 +144,7 @@ def _take_words(texts: Texts, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _names(columns: Sequence[Column]) -> list[tuple[Column, str]]:
-    """What each column is called where its neighbours are not in sight."""
+    """Name of each column where its neighbours are not in sight."""
     names, before = [], ""
     for column in columns:
         names.append((column, f"{SPREAD} of {before}" if column.heading == SPREAD else column.heading))
@@ -151,24 +154,25 @@ def _names(columns: Sequence[Column]) -> list[tuple[Column, str]]:
 
 @dataclass(frozen=True)
 class TableLayout:
-    """The columns that are shown with their widths, in order, and the blanks between them."""
+    """Columns that are shown with their widths, in order, and the blanks between them."""
 
     widths: Mapping[Column, int]
     gap: int
 
 
-def fit(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
-    """The most columns that fit into `width`.
+def fit_columns(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
+    """Fit as many columns as possible into `width`.
 
-    First all as they are, then closer together, then with words in lines of an easy width; where that is too wide one
-    optional column after the other goes, then words are in narrow lines, and in the end the last columns go but two.
+    First all as they are, then closer together, then with text in lines of an easy width; where that is too wide one
+    optional column after the other goes, then text is in narrow lines, and in the end the last columns go but two.
     """
     from rich.cells import cell_len
 
     natural = {c: max(map(cell_len, (c.heading, *texts[c]))) for c in columns}
 
     def squeezed(kept: Sequence[Column], first: int, others: int) -> dict[Column, int]:
-        limits = {c: natural[c] if c.whole else others for c in kept} | {c: first for c in kept[:1] if not c.whole}
+        limits = {c: natural[c] if c.unbreakable else others for c in kept}
+        limits |= {c: first for c in kept[:1] if not c.unbreakable}
         return {c: min(natural[c], limits[c]) for c in kept}
 
     def room(widths: Mapping[Column, int], gap: int) -> int:
@@ -196,6 +200,7 @@ def fit(columns: Sequence[Column], texts: Texts, width: int) -> TableLayout:
 
 
 def _table(layout: TableLayout, texts: Texts) -> "Table":
+    """Table of rich in that layout."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -210,7 +215,7 @@ def _table(layout: TableLayout, texts: Texts) -> "Table":
     )
     for column, width in layout.widths.items():
         side = "right" if column.is_number else "left"
-        table.add_column(column.heading, justify=side, no_wrap=column.whole, overflow="fold", width=width)  # type: ignore[arg-type]
+        table.add_column(column.heading, justify=side, no_wrap=column.unbreakable, overflow="fold", width=width)  # type: ignore[arg-type]
     for cells in zip(*(texts[column] for column in layout.widths), strict=True):
         table.add_row(*map(Text, cells))
     return table

@@ -15,12 +15,15 @@ MAX_BLOCKS = 20_000
 
 
 class NestingError(Exception):
-    """A nested group whose parent is not borne exactly once where the group stands."""
+    """A nested group whose parent does not stand exactly once beside it, or an axis of too many parts."""
 
 
 @dataclass(frozen=True)
 class UnitGroup:
-    """Units that may be permuted among themselves, once for each combination of units of the groups around it."""
+    """A set of units that may be permuted among themselves.
+
+    A group `within` another one is permuted separately in each unit of that one: the key units of each attention head.
+    """
 
     name: str
     size: int
@@ -29,7 +32,7 @@ class UnitGroup:
 
 @dataclass(frozen=True)
 class SubAxis:
-    """A factor of a term: `size` positions, `step` apart along the tensor axis, of one group or none."""
+    """A factor of a term: `size` positions, `step` apart along the tensor axis, borne by one group or by none."""
 
     size: int
     step: int
@@ -38,7 +41,7 @@ class SubAxis:
 
 @dataclass(frozen=True)
 class AxisTerm:
-    """One dense part of an axis: positions start + sum_k step_k i_k, factors in memory order."""
+    """One dense part of an axis: the positions start + sum_k step_k i_k, 0 <= i_k < size_k, factors in memory order."""
 
     start: int
     factors: tuple[SubAxis, ...]
@@ -46,10 +49,11 @@ class AxisTerm:
 
 @dataclass(frozen=True)
 class Block:
-    """A strided view of a tensor in which every sub-axis belongs to one group or none; blocks of a tensor partition it.
+    """A strided view of a tensor, each sub-axis of which belongs to one group or to none.
 
-    `view(tensor)` has the shape `shape`; sub-axis k runs along tensor axis `axes[k]` in steps of `steps[k]`, and the
-    block begins at position `starts[axis]` of each tensor axis. Every tensor axis has at least one sub-axis.
+    The blocks of a tensor partition it. `view(tensor)` has the shape `shape`; sub-axis k runs along tensor axis
+    `axes[k]` in steps of `steps[k]`, and the block begins at position `starts[axis]` of each tensor axis. Every tensor
+    axis has at least one sub-axis.
     """
 
     tensor: str
@@ -76,7 +80,14 @@ class Block:
 
 
 def terms(node: Node, sizes: Mapping[str, int]) -> tuple[AxisTerm, ...]:
-    """The dense parts of an axis whose sizes are all known, in the order of the expression."""
+    """The dense parts of an axis whose sizes are all known, in the order of the expression. Raises NestingError.
+
+    >>> from starcli.symmetry.archspec.parse_expression import parse_axis
+    >>> for term in terms(parse_axis("a + (b 2)"), {"a": 3, "b": 5}):
+    ...     print(term.start, [(factor.size, factor.step, factor.group) for factor in term.factors])
+    0 [(3, 1, 'a')]
+    3 [(5, 2, 'b'), (2, 1, None)]
+    """
     found = list(itertools.islice(_terms(node, sizes), MAX_BLOCKS + 1))
     if len(found) > MAX_BLOCKS:
         raise NestingError(f"an axis falls into more than {MAX_BLOCKS} parts")
@@ -84,6 +95,7 @@ def terms(node: Node, sizes: Mapping[str, int]) -> tuple[AxisTerm, ...]:
 
 
 def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) -> Iterator[AxisTerm]:
+    """The dense parts of `node` in order, the first of its positions at `start`, neighbours `step` apart."""
     match node:
         case Fixed(n):
             yield AxisTerm(start, (SubAxis(n, step, None),))
@@ -119,13 +131,14 @@ def _size(node: Node, sizes: Mapping[str, int]) -> int:
 
 
 def blocks(tensor: str, axes: tuple[tuple[AxisTerm, ...], ...], groups: Mapping[str, UnitGroup]) -> tuple[Block, ...]:
-    """All blocks of a tensor, from the terms of its axes. Raises NestingError."""
+    """All blocks of a tensor, from the terms of its axes: one for each combination of terms. Raises NestingError."""
     if prod(len(axis) for axis in axes) > MAX_BLOCKS:
         raise NestingError(f"more than {MAX_BLOCKS} blocks")
     return tuple(_block(tensor, combination, groups) for combination in itertools.product(*axes))
 
 
 def _block(tensor: str, combination: tuple[AxisTerm, ...], groups: Mapping[str, UnitGroup]) -> Block:
+    """The block of one combination of terms, one for each axis."""
     factors = [(axis, factor) for axis, term in enumerate(combination) for factor in term.factors]
     names = tuple(factor.group for _, factor in factors)
     axes = tuple(axis for axis, _ in factors)

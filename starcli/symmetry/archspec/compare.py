@@ -1,4 +1,4 @@
-"""Whether two resolved specs describe the same group of symmetries, whatever their groups are called."""
+"""Comparison of two resolved specs by the symmetries that they describe, whatever their groups are called."""
 
 from collections import defaultdict
 from itertools import product
@@ -9,16 +9,24 @@ from starcli.symmetry.archspec.resolved import Resolved
 
 AxisSlot = tuple[object, ...]
 Atom = tuple[str, tuple[int, ...]]
-"""One unit: its group, then its index, those of the groups around it first."""
+"""One unit: the name of its group, then its index, preceded by the indices of the groups around it."""
 
 
 def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
-    """Readable differences between the symmetries that two specs describe; none where they are the same.
+    """List in what the symmetries that two specs describe differ; nothing where they are the same.
 
     An *atom* is one unit of one group (in one combination of units around it); its *slots* are all positions (tensor,
     axis, position) that it moves, together with the parent's position where that lies on another axis. Two specs are
     the same if they have the same atoms, by slots, each with the same others beside it and the same one around it.
     Groups of one unit move nothing and do not count.
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_spec
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> shapes = {"w1": (6, 9), "w2": (3, 6)}
+    >>> whole = resolve_spec(parse("{format: 1, tensors: {w1: [h], w2: [_, h]}}"), shapes)
+    >>> other = resolve_spec(parse("{format: 1, tensors: {w1: [units], w2: [_, units]}}"), shapes)
+    >>> same_symmetries(whole, other)
+    []
     """
     problems = [f"{name}: only in the first" for name in first.shapes if name not in second.shapes]
     problems += [f"{name}: only in the second" for name in second.shapes if name not in first.shapes]
@@ -31,12 +39,12 @@ def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
         return problems
     one, two = _Orbits(first), _Orbits(second)
     found = one.differences(two, "first", "second")
-    # The other way round only what is not told yet: a group of the second without any counterpart.
+    # Both ways, since a group of the second may have no counterpart in the first.
     return found + two.differences(one, "second", "first")
 
 
 class _Orbits:
-    """Atoms of a spec by their slots, and which of them are exchanged with each other."""
+    """The atoms of a spec by their slots, and which of them are exchanged with each other."""
 
     def __init__(self, spec: Resolved) -> None:
         self.spec = spec
@@ -50,7 +58,7 @@ class _Orbits:
         self.atom = {key: atom for atom, key in self.key.items()}
 
     def around(self, atom: Atom) -> frozenset[AxisSlot] | None:
-        """The slots of the nearest atom around it, passing over groups of one unit."""
+        """Slots of the nearest atom around `atom`, passing over groups of one unit; None at the top."""
         group, index = atom
         parent = self.spec.groups[group].within
         while parent is not None:

@@ -1,10 +1,10 @@
-"""The expression of one tensor axis: tree -> canonical tree -> text. Knows no tensors and no files.
+"""The expression of one tensor axis as a tree: its nodes, canonical form, size and text.
 
     axis    := part ('|' part)*            in turns, a0 b0 a1 b1 ...; the first may be one longer than the last
     part    := factor ('+' factor)*        concatenation
     factor  := '_' | INT | group | '(' axis axis* ')'     fixed, fixed of that size, group, product in memory order
 
-A group's name may hold templates in braces (see `patterns`): `inner.{b}`, `h.{l-1}`, `g.{0:l}`; a factor that is
+A group's name may hold templates in braces (see `templates`): `inner.{b}`, `h.{l-1}`, `g.{0:l}`; a factor that is
 nothing but braces, `{heads}`, is an integer.
 """
 
@@ -14,21 +14,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fixed:
-    """A run of positions that nothing permutes."""
+    """`size` positions that nothing permutes."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class Hole:
-    """`_`: fixed, of a size that the tensor tells. `key` is unique once the expression belongs to a tensor."""
+    """`_`: positions that nothing permutes, as many as the tensor has there.
+
+    `key` is unique once the expression belongs to a tensor.
+    """
 
     key: str = "_"
 
 
 @dataclass(frozen=True)
 class Ref:
-    """All units of one group, in order. The name may hold templates until it is expanded; `at` is its place."""
+    """All units of one group, in order.
+
+    The name may hold templates until it is expanded; `at` is its place in the text, for error messages.
+    """
 
     name: str
     at: int = 0
@@ -36,21 +42,21 @@ class Ref:
 
 @dataclass(frozen=True)
 class Product:
-    """Factors in memory order, the first outermost."""
+    """Factors in memory order, the first outermost: position (i, j) of `(a b)` is i * size(b) + j."""
 
     factors: tuple["Node", ...]
 
 
 @dataclass(frozen=True)
 class Concat:
-    """Parts one behind the other; none at all is an axis of length 0."""
+    """Parts one behind the other, `a + b`; none at all is an axis of length 0."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True)
 class Interleave:
-    """Parts taken in turns, a0 b0 a1 b1 ...: of equal length, or the first ones longer by one (see `turns`)."""
+    """Parts taken in turns, `a | b` is a0 b0 a1 b1 ...: of equal length, or the first longer by one (see `turns`)."""
 
     parts: tuple["Node", ...]
 
@@ -59,7 +65,7 @@ Node = Fixed | Hole | Ref | Product | Concat | Interleave
 
 
 def product(factors: tuple[Node, ...]) -> Node:
-    """The product in canonical form: flat, without factors of size 1, adjacent fixed factors as one."""
+    """The product in canonical form: flat, without factors of size 1, adjacent fixed factors multiplied."""
     flat: list[Node] = []
     for factor in (inner for f in factors for inner in (f.factors if isinstance(f, Product) else (f,))):
         if isinstance(factor, Fixed) and flat and isinstance(flat[-1], Fixed):
@@ -70,7 +76,7 @@ def product(factors: tuple[Node, ...]) -> Node:
 
 
 def concat(parts: tuple[Node, ...]) -> Node:
-    """The concatenation in canonical form: flat, adjacent fixed parts as one."""
+    """The concatenation in canonical form: flat, adjacent fixed parts added up."""
     flat: list[Node] = []
     for part in (inner for p in parts for inner in (p.parts if isinstance(p, Concat) else (p,))):
         if isinstance(part, Fixed) and flat and isinstance(flat[-1], Fixed):
@@ -81,19 +87,25 @@ def concat(parts: tuple[Node, ...]) -> Node:
 
 
 def interleave(parts: tuple[Node, ...]) -> Node:
-    """The interleaving in canonical form: of fixed parts alone it is fixed."""
+    """The interleaving in canonical form: one of fixed parts only is fixed."""
     if all(isinstance(part, Fixed) for part in parts):
         return Fixed(sum(part.size for part in parts if isinstance(part, Fixed)))
     return parts[0] if len(parts) == 1 else Interleave(parts)
 
 
 def turns(total: int, parts: int) -> list[int]:
-    """The lengths of interleaved parts that number `total`: a channel shuffle cut in the middle leaves a0 b0 a1."""
+    """Lengths of `parts` interleaved parts with `total` positions together.
+
+    A channel shuffle that was cut in the middle leaves a0 b0 a1: the first parts may be longer by one.
+
+    >>> turns(5, 2)
+    [3, 2]
+    """
     return [(total + parts - 1 - i) // parts for i in range(parts)]
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below."""
+    """The nodes directly below `node`."""
     match node:
         case Product(inner) | Concat(inner) | Interleave(inner):
             return inner
@@ -101,7 +113,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def symbols(node: Node) -> list[str]:
-    """Names of groups and holes below `node`, in order, repeated as often as they stand there."""
+    """Names of the groups and keys of the holes in `node`, in order, repeated as often as they stand there."""
     match node:
         case Ref(name):
             return [name]
@@ -111,14 +123,14 @@ def symbols(node: Node) -> list[str]:
 
 
 def references(node: Node) -> list[tuple[str, int]]:
-    """Names of groups below `node` as written, with their places in the text."""
+    """Names of the groups in `node` as written, each with its place in the text."""
     if isinstance(node, Ref):
         return [(node.name, node.at)]
     return [found for child in children(node) for found in references(child)]
 
 
 def size_of_expression(node: Node, sizes: Mapping[str, int]) -> int | None:
-    """Number of positions, or None while a size below is unknown."""
+    """Number of positions of `node`, given sizes of groups and holes; None while one is unknown."""
     match node:
         case Fixed(n):
             return n
@@ -134,7 +146,10 @@ def size_of_expression(node: Node, sizes: Mapping[str, int]) -> int | None:
 
 
 def canonical(node: Node, sizes: Mapping[str, int]) -> Node:
-    """The canonical tree of an expanded one: holes become integers of their size."""
+    """The canonical tree of `node`: holes become integers of their size, nested sums and products are flat.
+
+    Two expressions with equal canonical trees put the same units at the same positions.
+    """
     match node:
         case Hole(key):
             return Fixed(sizes[key])
@@ -150,7 +165,11 @@ def canonical(node: Node, sizes: Mapping[str, int]) -> Node:
 
 
 def text(node: Node) -> str:
-    """The expression that parses to `node`."""
+    """The expression that parses to `node`.
+
+    >>> text(Concat((Ref("stem"), Product((Ref("head"), Fixed(4))))))
+    'stem + (head 4)'
+    """
     match node:
         case Fixed(n):
             return str(n)

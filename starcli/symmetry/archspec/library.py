@@ -1,4 +1,4 @@
-"""Where shipped specs lie, and how one is read from there or from a path."""
+"""Specs by name or path: the shipped ones in archspecs/, files, and stdin."""
 
 import sys
 from functools import cache, lru_cache
@@ -11,7 +11,11 @@ from starcli.symmetry.archspec.spec import Spec, parse
 
 
 def spec_dir() -> Path:
-    """The directory of shipped specs: in the package of a wheel, beside it in a clone, sdist or editable install."""
+    """The directory of the shipped specs.
+
+    It lies in the package of a wheel, beside it in a clone, sdist or editable install. StarcliError where it is
+    missing.
+    """
     package = Path(__file__).resolve().parents[2]
     for directory in (package / "archspecs", package.parent / "archspecs"):
         if directory.is_dir():
@@ -20,14 +24,22 @@ def spec_dir() -> Path:
 
 
 def shipped_specs() -> list[str]:
-    """Names of the shipped specs, sorted."""
+    """Names of the shipped specs, sorted.
+
+    >>> shipped_specs()[:3]
+    ['densenet40-12', 'mlp', 'resnet']
+    """
     return sorted(path.stem for path in spec_dir().glob("*.yaml"))
 
 
 def load_spec(path: Path | str) -> Spec:
-    """The spec in a file, or the shipped one of that name (a word without a suffix that is no file here).
+    """Read the spec in a file, or the shipped one of that name, or the one on stdin (`-`).
 
-    `-` is stdin.
+    A name is a word without a suffix that is no file here. StarcliError where the file cannot be read, or is no spec:
+    with line, expression and a caret for all that is wrong in it.
+
+    >>> load_spec("mlp").source
+    'mlp.yaml'
     """
     if str(path) == "-":
         return parse(spec_from_stdin(), "stdin")
@@ -46,7 +58,7 @@ def _shipped(name: str) -> Spec:
 
 @cache
 def spec_from_stdin() -> str:
-    """The text on stdin, which can be read only once; at most a few megabytes are ever read."""
+    """The text on stdin, kept, since it can be read only once; at most a few megabytes are ever read."""
     return _decoded(sys.stdin.buffer, "stdin")
 
 

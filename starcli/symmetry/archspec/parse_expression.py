@@ -1,7 +1,7 @@
-"""The expression of one tensor axis: text -> tree, in linear time. `grammar` says what may stand there."""
+"""Parser of axis expressions: text to tree, in linear time. `expression` has the grammar."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave, Node, Product, Ref
 
@@ -11,9 +11,13 @@ NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 
 
 class GrammarError(Exception):
-    """A place in one expression that cannot be read; whoever knows file and line turns it into a StarcliError."""
+    """A place in one expression that cannot be read.
+
+    It knows neither file nor line; whoever does turns it into a StarcliError (see `lines`).
+    """
 
     def __init__(self, message: str, text: str, at: int) -> None:
+        """`message` says what is wrong at character `at` of `text`."""
         super().__init__(message)
         self.message, self.text, self.at = message, text, at
 
@@ -25,7 +29,11 @@ class GrammarError(Exception):
 
 
 def parse_axis(text: str) -> Node:
-    """The tree of one axis expression, names still as written. Raises GrammarError."""
+    """Parse one axis expression; names of groups stay as written. Raises GrammarError.
+
+    >>> parse_axis("stem + (head 4)")
+    Concat(parts=(Ref(name='stem', at=0), Product(factors=(Ref(name='head', at=8), Fixed(size=4)))))
+    """
     if len(text) > MAX_LENGTH:
         raise GrammarError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read", text, 0)
     return _Parser(text).whole()
@@ -40,6 +48,7 @@ class _Parser:
         self.here = 0
 
     def whole(self) -> Node:
+        """The tree of the whole text: one axis and nothing behind it."""
         node = self.axis(0)
         if self.peek() is not None:
             word = self.peek()
@@ -49,28 +58,34 @@ class _Parser:
         return node
 
     def peek(self) -> str | None:
+        """The next token, None at the end."""
         return self.tokens[self.here][0] if self.here < len(self.tokens) else None
 
     def error(self, message: str) -> GrammarError:
+        """An error at the next token."""
         at = self.tokens[self.here][1] if self.here < len(self.tokens) else len(self.text)
         return GrammarError(message, self.text, at)
 
     def axis(self, depth: int) -> Node:
-        return self.chain("|", depth)
+        """An axis: part ('|' part)*."""
+        parts = self.separated("|", self.part, depth)
+        return parts[0] if len(parts) == 1 else Interleave(parts)
 
-    def chain(self, operator: str, depth: int) -> Node:
-        items = [self.operand(operator, depth)]
-        while self.peek() == operator:
+    def part(self, depth: int) -> Node:
+        """A part: factor ('+' factor)*."""
+        factors = self.separated("+", self.factor, depth)
+        return factors[0] if len(factors) == 1 else Concat(factors)
+
+    def separated(self, sign: str, operand: Callable[[int], Node], depth: int) -> tuple[Node, ...]:
+        """One operand or several, with `sign` between each two."""
+        found = [operand(depth)]
+        while self.peek() == sign:
             self.here += 1
-            items.append(self.operand(operator, depth))
-        if len(items) == 1:
-            return items[0]
-        return Interleave(tuple(items)) if operator == "|" else Concat(tuple(items))
-
-    def operand(self, operator: str, depth: int) -> Node:
-        return self.chain("+", depth) if operator == "|" else self.factor(depth)
+            found.append(operand(depth))
+        return tuple(found)
 
     def factor(self, depth: int) -> Node:
+        """A factor: '_' | INT | group | product."""
         token = self.peek()
         if token is None:
             raise self.error("something is missing here: a group, an integer, `_` or (...)")
@@ -92,6 +107,7 @@ class _Parser:
         return int(token)
 
     def product(self, depth: int) -> Node:
+        """A product: '(' axis axis* ')'."""
         if depth > DEEPEST_EXPRESSION:
             raise self.error(f"parentheses deeper than {DEEPEST_EXPRESSION}")
         opened = self.tokens[self.here][1]

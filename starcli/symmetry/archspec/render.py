@@ -1,9 +1,9 @@
-"""A resolved spec as YAML that a person can read, and that `parse` and `resolve` turn back into the same."""
+"""Resolved specs as YAML that a person can read, and that `parse` and `resolve_spec` turn back into the same."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.expression import Fixed, Node, text
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, solve
 from starcli.symmetry.archspec.spec import DEFAULT_BUFFERS
@@ -13,28 +13,37 @@ _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
 def render(resolved: Resolved) -> str:
-    """YAML with a line a tensor; trailing fixed axes are left out, other fixed ones are `_`, sizes stand where needed.
+    """Write a resolved spec as YAML, one line for each tensor.
 
-    `parse(render(r)).resolve(r.shapes, buffers=r.buffers) == r`.
+    Trailing fixed axes are left out, other fixed ones are `_`, sizes of groups stand where the tensors do not determine
+    them: `resolve_spec(parse(render(r)), r.shapes, buffers=r.buffers) == r`. `to_yaml` is shorter, where blocks repeat.
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_spec
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = parse("{format: 1, tensors: {w1: [h], w2: [_, h]}}")
+    >>> print(render(resolve_spec(spec, {"w1": (6, 9), "w2": (3, 6)})), end="")
+    format: 1
+    tensors:
+      w1: [h]
+      w2: [_, h]
     """
-    told = _unsolvable(resolved)
+    need_size = _unsolvable(resolved)
     groups = {
-        name: ({"size": str(group.size)} if name in told else {}) | ({"within": group.within} if group.within else {})
+        name: ({"size": str(group.size)} if name in need_size else {})
+        | ({"within": group.within} if group.within else {})
         for name, group in resolved.groups.items()
     }
-    tensors = {
-        name: [_short(axis) for axis in _moving(axes)] for name, axes in resolved.axes.items() if resolved.shapes[name]
-    }
+    tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
     listed = {name: fields for name, fields in groups.items() if fields}
     return write_yaml(listed, tensors, resolved.tied, _patterns(resolved.buffers))
 
 
 def _unsolvable(resolved: Resolved) -> set[str]:
-    """Groups whose sizes the tensors alone do not tell."""
+    """Groups whose sizes cannot be solved from the shapes of the tensors alone."""
     equations = [
-        Equation(parse_axis(axis), n, "")
+        Equation(node, n, "")
         for name, axes in resolved.axes.items()
-        for axis, n in zip(axes, resolved.shapes[name], strict=True)
+        for node, n in zip(axes, resolved.shapes[name], strict=True)
     ]
     sizes: dict[str, int] = {}
     solve(equations, sizes)
@@ -47,7 +56,7 @@ def write_yaml(
     tied: Sequence[Sequence[str]] = (),
     buffers: Sequence[str] | None = None,
 ) -> str:
-    """YAML of these lines (names and expressions may hold templates), quoted where YAML asks for it."""
+    """The YAML of these lines, whose names and expressions may hold templates, quoted where YAML asks for it."""
     lines = ["format: 1"]
     if groups:
         lines.append("groups:")
@@ -73,18 +82,14 @@ def quoted(word: str) -> str:
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
-def _short(axis: str) -> str:
-    return "_" if axis.isdecimal() else axis
-
-
-def _moving(axes: tuple[str, ...]) -> tuple[str, ...]:
-    """The axes without trailing fixed ones."""
-    length = max((i + 1 for i, axis in enumerate(axes) if not axis.isdecimal()), default=0)
-    return axes[:length]
+def moving_axes(axes: Sequence[Node]) -> tuple[str, ...]:
+    """Expressions of a tensor's axes as a spec writes them: fixed ones as `_`, trailing fixed ones left out."""
+    length = max((i + 1 for i, node in enumerate(axes) if not isinstance(node, Fixed)), default=0)
+    return tuple("_" if isinstance(node, Fixed) else text(node) for node in axes[:length])
 
 
 def _patterns(buffers: Collection[str]) -> list[str] | None:
-    """Patterns for buffers that the default ones do not match: the names themselves."""
+    """Patterns for the buffers, None where the default ones match them all; others are named one by one."""
     ends = tuple(pattern.removeprefix("*") for pattern in DEFAULT_BUFFERS)
     others = sorted(name for name in buffers if not name.endswith(ends))
     return [*DEFAULT_BUFFERS, *others] if others else None

@@ -7,31 +7,51 @@ from typing import TypeVar
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
-from starcli.symmetry.archspec.names import Bindings, Pattern, expand_templates, fill_template
+from starcli.symmetry.archspec.names import Bindings
 from starcli.symmetry.archspec.parse_expression import GrammarError
+from starcli.symmetry.archspec.patterns import Pattern
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
-from starcli.symmetry.archspec.validate import make
+from starcli.symmetry.archspec.templates import expand_templates, fill_template
+from starcli.symmetry.archspec.validate import make_resolved
 
 MAX_PATTERNS = 2_000
 MAX_TRIES = 500_000
-"""Patterns held against names, in one section."""
+"""Most comparisons of a pattern with a name, in one section."""
 MOST_PARTS_OF_A_SPEC = 100_000
-"""Names of groups in all axes of one network together: a DenseNet of 200 layers has 25,000."""
+"""Most names of groups in all axes of one network together; a DenseNet of 200 layers has 25,000."""
 MAX_SUGGESTIONS = 20
 Line = TypeVar("Line", GroupLine, TensorLine)
 
 
 def resolve_spec(
-    spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int], buffers: Collection[str]
+    spec: Spec,
+    shapes: Mapping[str, tuple[int, ...]],
+    variables: Mapping[str, int] | None = None,
+    buffers: Collection[str] = (),
 ) -> Resolved:
-    """See `Spec.resolve`."""
-    return _Resolver(spec, {name: tuple(shape) for name, shape in shapes.items()}, variables).resolved(buffers)
+    """Check a spec against the tensors of a network (name -> shape) and solve all sizes.
+
+    `variables` are architecture arguments that patterns may compute with (`h.{depth-1}`); `buffers` names tensors
+    that the network knows to be buffers, besides those that the spec's own patterns match. StarcliError lists
+    every tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
+
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = parse("{format: 1, tensors: {w1: [h], b1: [h], w2: [_, h]}}")
+    >>> resolved = resolve_spec(spec, {"w1": (6, 9), "b1": (6,), "w2": (3, 6)})
+    >>> resolved.sizes, resolved.expressions["w2"]
+    ({'h': 6}, ('3', 'h'))
+    """
+    shapes = {name: tuple(shape) for name, shape in shapes.items()}
+    return _Resolver(spec, shapes, variables or {}).resolved(buffers)
 
 
 class _Lines:
-    """Lines of one section by what their patterns match. A literal beats a pattern; two of a kind are a problem."""
+    """The lines of one section, by the names that their patterns match.
+
+    A literal beats a pattern; two of a kind that match the same name are a problem.
+    """
 
     def __init__(self, lines: Sequence[Line], variables: Mapping[str, int], source: str, problems: list[str]) -> None:
         self.literal: dict[str, tuple[Pattern, GroupLine | TensorLine]] = {}
@@ -55,7 +75,7 @@ class _Lines:
                 self.literal[pattern.literal] = (pattern, line)
 
     def matching(self, name: str) -> list[tuple[GroupLine | TensorLine, Bindings]]:
-        """The lines that name `name`, each with what its wildcards stand for."""
+        """The lines that match `name`, each with what its wildcards stand for."""
         if name in self.literal:
             self.used.add(name)
             return [(self.literal[name][1], {})]
@@ -71,7 +91,7 @@ class _Lines:
 
 
 class _Resolver:
-    """One resolution; collects problems until a step cannot go on without what failed."""
+    """One resolution. It collects problems, and gives up before a step that needs what failed."""
 
     def __init__(self, spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int]) -> None:
         self.spec, self.shapes, self.variables = spec, shapes, variables
@@ -81,6 +101,7 @@ class _Resolver:
         self.parts = 0
 
     def resolved(self, buffers: Collection[str]) -> Resolved:
+        """The resolved spec. StarcliError with all problems."""
         axes = self.expanded()
         self.read_groups(axes)
         equations = [
@@ -101,7 +122,7 @@ class _Resolver:
         }
         trees = {name: tuple(canonical(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
         try:
-            return make(groups, trees, self.shapes, known, tied)
+            return make_resolved(groups, trees, self.shapes, known, tied)
         except StarcliError as error:
             self.problems += error.problems
             raise self.failure() from None
@@ -125,6 +146,7 @@ class _Resolver:
         return axes
 
     def tensor_axes(self, name: str, shape: tuple[int, ...], lines: _Lines) -> tuple[Node, ...]:
+        """The trees of one tensor, by the one line that matches its name; all axes are fixed where that fails."""
         fixed: tuple[Node, ...] = tuple(Fixed(n) for n in shape)
         found = lines.matching(name)
         if not shape:
@@ -148,6 +170,7 @@ class _Resolver:
         return nodes + fixed[len(written) :]
 
     def expand(self, axis: Axis, hole: str, bindings: Bindings, name: str) -> Node | None:
+        """The tree of one axis as written, templates filled in for `name`; None where that is a problem."""
         try:
             node = expand_templates(axis.node, axis.text, {**self.variables, **bindings}, f"_ {hole}")
         except GrammarError as error:
@@ -159,7 +182,7 @@ class _Resolver:
         return node
 
     def read_groups(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
-        """Sizes and parents that the section `groups` tells, of every group that an axis bears."""
+        """Read sizes and parents of every group that an axis bears from the section `groups`."""
         lines = _Lines(self.spec.groups, self.variables, self.spec.source, self.problems)
         used = dict.fromkeys(symbol for nodes in axes.values() for node in nodes for symbol in symbols(node))
         for name in used:
@@ -169,6 +192,7 @@ class _Resolver:
             self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used, number)}")
 
     def read_group(self, name: str, lines: _Lines) -> None:
+        """Read size and parent of one group, from the one line that matches its name, if any."""
         found = lines.matching(name)
         if len(found) > 1:
             where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
@@ -186,13 +210,14 @@ class _Resolver:
                 self.read_parent(name, line.within, bindings)
 
     def read_parent(self, name: str, within: Axis, bindings: Bindings) -> None:
+        """Read the name of the group around `name`, templates filled in."""
         try:
             self.within[name] = fill_template(within.text, {**self.variables, **bindings})
         except GrammarError as error:
             self.problems += error.lines(f"{self.place(within.line)}: for group {name}")
 
     def unsolved(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
-        """Problems for the symbols whose size no tensor tells, up to MAX_SUGGESTIONS of them."""
+        """Add a problem for each symbol whose size the tensors leave open, up to MAX_SUGGESTIONS of them."""
         unknown: dict[str, list[str]] = {}
         for name, nodes in axes.items():
             for i, node in enumerate(nodes):
@@ -210,7 +235,7 @@ class _Resolver:
             self.problems.append(f"and {len(unknown) - MAX_SUGGESTIONS} more sizes cannot be solved")
 
     def buffer_names(self, buffers: Collection[str]) -> frozenset[str]:
-        """Tensors that the spec's patterns name (there `*` also stands for dots), or that the network calls buffers."""
+        """Tensors that the spec's patterns match (`*` also stands for dots), or that are buffers of the network."""
         patterns = [pattern.text for pattern in self.spec.buffers]
         if len(patterns) > MAX_PATTERNS or len(patterns) * len(self.shapes) > MAX_TRIES:
             raise StarcliError(f"{self.spec.source}: {len(patterns)} patterns of buffers are too many")
@@ -219,13 +244,14 @@ class _Resolver:
         )
 
     def tied_names(self) -> tuple[tuple[str, ...], ...]:
+        """The tied sets as written; an unknown tensor among them is a problem."""
         for name in (name for names in self.spec.tied for name in names if name.text not in self.shapes):
             self.problems.append(f"{self.place(name.line)}: there is no tensor {name.text}")
         return tuple(tuple(name.text for name in names) for names in self.spec.tied)
 
 
 def _nearest(name: str, known: Collection[str], number: int) -> str:
-    """A mistyped name's nearest ones; nothing where none is near, since a list of all tensors helps nobody."""
+    """Suggest known names near a mistyped one; none where none is near, since a list of all tensors helps nobody."""
     if number >= MAX_SUGGESTIONS:  # each is a search through all names
         return ""
     words = suggestion(name, known)
@@ -233,7 +259,10 @@ def _nearest(name: str, known: Collection[str], number: int) -> str:
 
 
 def _glob(pattern: str, name: str) -> bool:
-    """Whether `name` is `pattern`, each `*` any characters: the earliest place for each part, so linear in the name."""
+    """Whether `name` matches `pattern`, in which each `*` stands for any characters.
+
+    The earliest place is taken for each part, so that it takes time linear in the name.
+    """
     first, *others = pattern.split("*")
     if not others:
         return name == pattern

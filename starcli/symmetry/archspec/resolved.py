@@ -1,4 +1,4 @@
-"""A spec that was checked against the tensors of one network: groups with sizes, one canonical expression an axis."""
+"""A spec that was checked against the tensors of one network: groups with sizes, one canonical tree an axis."""
 
 import hashlib
 import json
@@ -11,14 +11,17 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
-from starcli.symmetry.archspec.expression import Node
-from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.expression import Node, text
 
 _DIGITS = re.compile(r"(\d+)")
 
 
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A sorting key under which layer2 comes before layer10."""
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sorting key under which layer2 comes before layer10.
+
+    >>> sorted(["layer10", "layer2"], key=natural_key)
+    ['layer2', 'layer10']
+    """
     parts = enumerate(_DIGITS.split(name))
     # length and digits order as the numbers do, without making one of thousands of digits
     return tuple((len(digits := part.lstrip("0")), digits) if i % 2 else (-1, part) for i, part in parts)
@@ -26,87 +29,74 @@ def natural(name: str) -> tuple[tuple[int, str], ...]:
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """Which group acts on which axis of every tensor. Equal where the canonical JSON is; order never matters.
+    """Which group acts on which axis of every tensor of one network.
 
-    Built by `Spec.resolve`, `from_json` or `make`, which check it: applying it to tensors of these shapes
-    cannot fail.
+    Made by `resolve_spec` (from a spec as written), `resolved_from_json` (from a checkpoint) or `make_resolved`, which
+    check it: applying it to tensors of these shapes cannot fail. Two are equal where their canonical JSON is; the order
+    of tensors and groups never matters.
     """
 
     groups: Mapping[str, UnitGroup]
-    """Parents before children."""
-    axes: Mapping[str, tuple[str, ...]]
-    """For every tensor the canonical expression of every axis, `_` resolved to its size."""
+    """Groups by name, parents before children."""
+    axes: Mapping[str, tuple[Node, ...]]
+    """For every tensor the canonical tree of every axis, `_` resolved to its size."""
     shapes: Mapping[str, tuple[int, ...]]
     buffers: frozenset[str]
-    """Permuted, never matched on."""
+    """Names of tensors that are permuted, but never matched on."""
     tied: tuple[tuple[str, ...], ...]
-    """Sets of names that hold equal values; the first of each stands for all when matched or counted."""
+    """Sets of tensors that hold equal values; the first of each stands for all when matched or counted."""
 
     def __eq__(self, other: object) -> bool:
+        """Whether the canonical JSON of both is the same."""
         return isinstance(other, Resolved) and self.sha256 == other.sha256
 
     def __hash__(self) -> int:
+        """Hash of the canonical JSON."""
         return hash(self.sha256)
 
-    @classmethod
-    def make(
-        cls,
-        groups: Mapping[str, UnitGroup],
-        axes: Mapping[str, tuple[Node, ...]],
-        shapes: Mapping[str, tuple[int, ...]],
-        buffers: frozenset[str],
-        tied: tuple[tuple[str, ...], ...],
-    ) -> "Resolved":
-        """From expanded trees and solved groups, in canonical order. StarcliError lists all that is wrong."""
-        from starcli.symmetry.archspec.validate import make
-
-        return make(groups, axes, shapes, buffers, tied)
-
-    @classmethod
-    def from_json(cls, value: object) -> "Resolved":
-        """The inverse of `to_json`. The input may come from anywhere: StarcliError where it is no sound spec."""
-        from starcli.symmetry.archspec.validate import from_json
-
-        return from_json(value)
-
     def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and integers, sorted."""
+        """The canonical form as plain dicts, lists, strings and integers, sorted; `resolved_from_json` reads it back.
+
+        {"format": 1, "groups": {"h": {"size": 6}}, "tensors": {"fc.weight": ["h", "9"]},
+         "shapes": {"fc.weight": [6, 9]}, "buffers": [], "tied": []}
+        """
         return {
             "format": 1,
             "groups": {
                 name: {"size": group.size} | ({"within": group.within} if group.within else {})
                 for name, group in sorted(self.groups.items())
             },
-            "tensors": {name: list(self.axes[name]) for name in sorted(self.axes)},
+            "tensors": {name: list(self.expressions[name]) for name in sorted(self.axes)},
             "shapes": {name: list(self.shapes[name]) for name in sorted(self.shapes)},
             "buffers": sorted(self.buffers),
             "tied": [list(names) for names in self.tied],
         }
 
     @cached_property
+    def expressions(self) -> dict[str, tuple[str, ...]]:
+        """For every tensor the canonical expressions of its axes as text, as files hold them."""
+        return {name: tuple(map(text, axes)) for name, axes in self.axes.items()}
+
+    @cached_property
     def sha256(self) -> str:
-        """Of the canonical JSON: sorted keys, no blanks."""
+        """SHA-256 of the canonical JSON (sorted keys, no blanks), in hexadecimal."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @cached_property
     def sizes(self) -> dict[str, int]:
-        """Group name -> number of units."""
+        """Number of units of every group."""
         return {name: group.size for name, group in self.groups.items()}
 
     @cached_property
     def terms(self) -> Mapping[str, tuple[tuple[AxisTerm, ...], ...]]:
-        """For every tensor and axis the dense parts; equal expressions share theirs."""
-        made: dict[str, tuple[AxisTerm, ...]] = {}
-        for expressions in self.axes.values():
-            for expression in expressions:
-                if expression not in made:
-                    made[expression] = terms(parse_axis(expression), self.sizes)
-        return {name: tuple(made[expression] for expression in axes) for name, axes in self.axes.items()}
+        """For every tensor and axis its dense parts; equal trees share theirs."""
+        made = {node: terms(node, self.sizes) for node in {node for axes in self.axes.values() for node in axes}}
+        return {name: tuple(made[node] for node in axes) for name, axes in self.axes.items()}
 
     @cached_property
     def blocks(self) -> Mapping[str, tuple[Block, ...]]:
-        """The blocks of every tensor with at least one permuted axis; they partition the tensor."""
+        """Blocks of every tensor with at least one permuted axis; they partition the tensor."""
         return {name: blocks(name, axes, self.groups) for name, axes in self.terms.items() if _permuted(axes)}
 
     @cached_property
@@ -125,7 +115,7 @@ class Resolved:
 
     @cached_property
     def bearing(self) -> Mapping[str, tuple[str, ...]]:
-        """For every group the tensors that bear it."""
+        """For every group the names of the tensors that bear it."""
         found: dict[str, list[str]] = {name: [] for name in self.groups}
         for tensor, axes in self.terms.items():
             names = dict.fromkeys(factor.group for axis in axes for term in axis for factor in term.factors)
@@ -140,16 +130,20 @@ class Resolved:
         return (*self.ancestors(parent), parent) if parent else ()
 
     def index_shape(self, group: str) -> tuple[int, ...]:
-        """The shape of the group's permutation: sizes of the groups around it, outermost first, then its own."""
+        """Shape of the group's permutation: sizes of the groups around it, outermost first, then its own."""
         return tuple(self.groups[name].size for name in (*self.ancestors(group), group))
 
     def learnable(self) -> tuple[str, ...]:
-        """Tensors that are no buffers, each tied set once."""
+        """Names of the tensors that are no buffers; of each tied set only the first."""
         repeated = {name for names in self.tied for name in names[1:]}
         return tuple(name for name in self.axes if name not in self.buffers and name not in repeated)
 
     def log10_symmetries(self) -> float:
-        """sum over groups of log10 n!, a nested group's once for each unit of the groups around it."""
+        """log10 of the number of permutations that the spec allows.
+
+        sum over groups g of copies(g) * log10(size(g)!), where copies(g) is the number of combinations of units around
+        g.
+        """
         total = 0.0
         for name, group in self.groups.items():
             copies = math.prod(self.index_shape(name)[:-1])
@@ -157,7 +151,7 @@ class Resolved:
         return total
 
     def movable(self) -> float:
-        """The share of learnable parameters with at least one permuted axis, in [0, 1]."""
+        """Share of the learnable parameters that lie on at least one permuted axis, in [0, 1]."""
         names = self.learnable()
         everything = sum(math.prod(self.shapes[name]) for name in names)
         moved = sum(
@@ -166,7 +160,7 @@ class Resolved:
         return moved / everything if everything else 0.0
 
     def check(self, tensors: Mapping[str, tuple[int, ...]]) -> None:
-        """StarcliError with every tensor (name -> shape) that is missing, unknown or of another shape."""
+        """Raise StarcliError with every tensor (name -> shape) that is missing, unknown or of another shape."""
         problems = [f"{name}: missing" for name in self.shapes if name not in tensors]
         problems += [f"{name}: the spec does not know it" for name in tensors if name not in self.shapes]
         problems += [

@@ -1,4 +1,4 @@
-"""Sizes of groups and of `_` from the shapes of tensors, by a fixed point over one equation an axis."""
+"""Sizes of groups and of `_` from the shapes of tensors: one equation for each axis, solved to a fixed point."""
 
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ MAX_WORK = 3_000_000
 
 @dataclass(frozen=True)
 class Equation:
-    """The positions of `node` number `total`; `place` says where that comes from."""
+    """An axis whose expression `node` has `total` positions; `place` names the tensor and axis in messages."""
 
     node: Node
     total: int
@@ -30,12 +30,12 @@ class Equation:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The symbols in it, as often as they stand there."""
+        """Symbols of the expression, as often as they stand there."""
         return tuple(symbols(self.node))
 
 
 def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
-    """Fill `sizes` (symbol -> size) in place; returns one line for each equation that cannot hold.
+    """Fill `sizes` (symbol -> size) in place; return one line for each equation that cannot hold.
 
     An equation with one unknown symbol is solved by bisection (its size grows with every symbol); one with more is
     split where all factors, parts or siblings but one are known. What stays unknown is left out of `sizes`.
@@ -72,7 +72,7 @@ def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
 
 
 def shortened(words: str) -> str:
-    """The beginning of a long expression: enough to recognise it."""
+    """The beginning of a long expression, enough to recognise it."""
     return words if len(words) <= 200 else words[:200] + " ..."
 
 
@@ -81,8 +81,8 @@ def _show(symbol: str) -> str:
 
 
 def _mismatch(equation: Equation, sizes: dict[str, int], origin: dict[str, str]) -> list[str]:
-    """One line where the sizes that are known contradict the tensor, or interleaved parts differ in length."""
-    found = ragged(equation.node, sizes)
+    """One line where the known sizes contradict the tensor, or interleaved parts differ in length; else none."""
+    found = interleaving_problem(equation.node, sizes)
     if found:
         return [f"{equation.place}: {found}"]
     total = size_of_expression(equation.node, sizes)
@@ -96,13 +96,13 @@ def _mismatch(equation: Equation, sizes: dict[str, int], origin: dict[str, str])
     ]
 
 
-def ragged(node: Node, sizes: Mapping[str, int]) -> str:
-    """What is wrong with an interleaving below `node` whose parts cannot take turns, or nothing."""
+def interleaving_problem(node: Node, sizes: Mapping[str, int]) -> str:
+    """Say which interleaving in `node` has parts whose lengths do not allow them to be taken in turns; "" for none."""
     if isinstance(node, Interleave):
         lengths = [size_of_expression(part, sizes) or 0 for part in node.parts]
         if lengths != turns(sum(lengths), len(lengths)):
             return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {shortened(text(node))}"
-    return next((found for child in children(node) if (found := ragged(child, sizes))), "")
+    return next((found for child in children(node) if (found := interleaving_problem(child, sizes))), "")
 
 
 def _bisect(equation: Equation, symbol: str, sizes: dict[str, int]) -> int | None:

@@ -1,14 +1,12 @@
-"""A spec as written: lines of groups and tensors, with patterns; `resolve` checks it against one network's tensors."""
+"""Specs as written: lines for groups and tensors, with patterns. `resolve` checks one against a network's tensors."""
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
 from starcli.symmetry.archspec.expression import Node, references
-from starcli.symmetry.archspec.names import check_template
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
-from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.templates import check_template
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
 SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
@@ -16,7 +14,7 @@ SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis expression as written, and its tree with templates."""
+    """One axis expression as written, and its tree, still with templates."""
 
     text: str
     node: Node
@@ -25,7 +23,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class GroupLine:
-    """What is said of groups whose names match `pattern`: a size (an integer, perhaps in braces), the group around."""
+    """A line about groups whose names match `pattern`: size (an integer, perhaps in braces), group around."""
 
     pattern: str
     size: Axis | None
@@ -35,7 +33,7 @@ class GroupLine:
 
 @dataclass(frozen=True)
 class TensorLine:
-    """The axes of the tensors whose names match `pattern`; trailing axes that nothing permutes are left out."""
+    """A line about tensors whose names match `pattern`: their axes; trailing fixed axes are left out."""
 
     pattern: str
     axes: tuple[Axis, ...]
@@ -44,7 +42,7 @@ class TensorLine:
 
 @dataclass(frozen=True)
 class Spec:
-    """An archspec as parsed: it knows no tensors yet."""
+    """A permutation spec as parsed, before it is resolved against the tensors of a network."""
 
     source: str
     groups: tuple[GroupLine, ...]
@@ -52,31 +50,22 @@ class Spec:
     buffers: tuple[YamlScalar, ...]
     tied: tuple[tuple[YamlScalar, ...], ...]
 
-    def resolve(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        variables: Mapping[str, int] | None = None,
-        buffers: Collection[str] = (),
-    ) -> Resolved:
-        """Check against the tensors of a network (name -> shape) and solve all sizes.
-
-        `variables` are architecture arguments that patterns may compute with (`h.{depth-1}`); `buffers` names tensors
-        that the network knows to be buffers, besides those that the spec's own patterns match. StarcliError lists
-        every tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
-        """
-        from starcli.symmetry.archspec.resolve import resolve_spec
-
-        return resolve_spec(self, shapes, variables or {}, buffers)
-
 
 def parse(text: str, source: str = "<spec>") -> Spec:
-    """YAML text -> Spec. StarcliError with `source`, line, expression and a caret for all that cannot be read."""
+    """Parse the YAML text of a spec.
+
+    StarcliError, with `source`, line, expression and a caret, lists all that cannot be read.
+
+    >>> spec = parse("{format: 1, tensors: {'{l}.weight': [h.{l}, h.{l-1}]}}")
+    >>> [line.pattern for line in spec.tensors]
+    ['{l}.weight']
+    """
     document = read_yaml(text, source)
     return _Builder(source).spec(document)
 
 
 class _Builder:
-    """Collects all problems of one document before it gives up."""
+    """Builds a Spec from a YAML document; collects all problems before it gives up."""
 
     def __init__(self, source: str) -> None:
         self.source = source

@@ -1,4 +1,7 @@
-"""The one gate through which every `Resolved` is made: canonical order, and all that must hold, of hostile JSON too."""
+"""The gate through which every `Resolved` is made: checks of all that must hold, and canonical order.
+
+The JSON of a checkpoint may come from anywhere, so sizes, depths and counts are limited.
+"""
 
 import math
 from collections.abc import Mapping
@@ -9,26 +12,26 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, terms
-from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols, text
+from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
-from starcli.symmetry.archspec.resolved import Resolved, natural
-from starcli.symmetry.archspec.solve_sizes import ragged
+from starcli.symmetry.archspec.resolved import Resolved, natural_key
+from starcli.symmetry.archspec.solve_sizes import interleaving_problem
 
 MAX_NUMEL = 2**40
 MAX_INDEX = 2**28
 MAX_NESTING = 8
 MAX_DIMENSIONS = 64
 MAX_NAMES = 20_000
-"""Groups, and tensors, of one network."""
+"""Most groups, and most tensors, of one network."""
 MAX_FACTORS = 200_000
-"""Sub-axes of all blocks of all tensors together: a DenseNet of 200 layers has 60,000."""
+"""Most sub-axes of all blocks of all tensors together; a DenseNet of 200 layers has 60,000."""
 
 Size = Annotated[StrictInt, Field(ge=1, le=MAX_NUMEL)]
 
 
 class GroupJson(BaseModel):
-    """One group of the JSON form."""
+    """The JSON form of one group."""
 
     model_config = ConfigDict(extra="forbid")
     size: Size
@@ -36,7 +39,7 @@ class GroupJson(BaseModel):
 
 
 class ResolvedJson(BaseModel):
-    """The JSON form of a resolved spec, before it is checked for sense."""
+    """The JSON form of a resolved spec: types and limits; `make_resolved` checks what it says."""
 
     model_config = ConfigDict(extra="forbid")
     format: Literal[1]
@@ -49,8 +52,11 @@ class ResolvedJson(BaseModel):
     tied: list[Annotated[list[StrictStr], Field(min_length=2)]]
 
 
-def from_json(value: object) -> Resolved:
-    """A resolved spec from JSON that may come from anywhere; StarcliError names each field that is wrong."""
+def resolved_from_json(value: object) -> Resolved:
+    """Inverse of `Resolved.to_json`.
+
+    The input may come from anywhere: StarcliError names each field that is wrong, or says what does not hold together.
+    """
     try:
         read = ResolvedJson.model_validate(value)
     except ValidationError as error:
@@ -65,11 +71,11 @@ def from_json(value: object) -> Resolved:
         axes[name] = tuple(parsed[expression] for expression in expressions)
     groups = {name: UnitGroup(name, group.size, group.within) for name, group in read.groups.items()}
     shapes = {name: tuple(shape) for name, shape in read.shapes.items()}
-    return make(groups, axes, shapes, frozenset(read.buffers), tuple(map(tuple, read.tied)))
+    return make_resolved(groups, axes, shapes, frozenset(read.buffers), tuple(map(tuple, read.tied)))
 
 
 def _parse(expression: str, tensor: str) -> Node:
-    """One canonical expression; neither `_` nor braces may be left in it."""
+    """The tree of one canonical expression, in which neither `_` nor braces may be left."""
     try:
         node = parse_axis(expression)
     except GrammarError as error:
@@ -83,26 +89,28 @@ def _has_hole(node: Node) -> bool:
     return isinstance(node, Hole) or any(_has_hole(child) for child in children(node))
 
 
-def make(
+def make_resolved(
     groups: Mapping[str, UnitGroup],
     axes: Mapping[str, tuple[Node, ...]],
     shapes: Mapping[str, tuple[int, ...]],
     buffers: frozenset[str],
     tied: tuple[tuple[str, ...], ...],
 ) -> Resolved:
-    """Check all that applying relies on, and bring it into canonical order. StarcliError lists all that is wrong."""
+    """A resolved spec from expanded trees and solved groups, in canonical form and order.
+
+    StarcliError lists all that is wrong: whatever applying a permutation relies on is checked here.
+    """
     problems = _group_problems(groups, axes) or _tensor_problems(groups, axes, shapes, buffers, tied)
     if problems:
         raise StarcliError("the spec does not hold together", problems)
-    names = sorted(axes, key=natural)
+    names = sorted(axes, key=natural_key)
     sizes = {name: group.size for name, group in groups.items()}
-    written = {name: tuple(text(canonical(node, sizes)) for node in axes[name]) for name in names}
     resolved = Resolved(
-        groups={name: groups[name] for name in sorted(groups, key=lambda g: (_depth(g, groups), natural(g)))},
-        axes=written,
+        groups={name: groups[name] for name in sorted(groups, key=lambda g: (_depth(g, groups), natural_key(g)))},
+        axes={name: tuple(canonical(node, sizes) for node in axes[name]) for name in names},
         shapes={name: tuple(shapes[name]) for name in names},
         buffers=buffers,
-        tied=tuple(sorted(tuple(sorted(each, key=natural)) for each in tied)),
+        tied=tuple(sorted(tuple(sorted(each, key=natural_key)) for each in tied)),
     )
     problems = _nesting_problems(resolved) or _tied_problems(resolved)
     if problems:
@@ -121,6 +129,7 @@ def _depth(name: str, groups: Mapping[str, UnitGroup]) -> int:
 
 
 def _group_problems(groups: Mapping[str, UnitGroup], axes: Mapping[str, tuple[Node, ...]]) -> list[str]:
+    """Groups that no axis bears or that are not listed, impossible names, and parents in circles or too deep."""
     used = {name for nodes in axes.values() for node in nodes for name in symbols(node)}
     problems = [f"group {name}: an axis bears it, but it is not listed" for name in sorted(used - groups.keys())]
     problems += [f"group {name}: no axis bears it" for name in groups if name not in used]
@@ -141,8 +150,10 @@ def _tensor_problems(
     buffers: frozenset[str],
     tied: tuple[tuple[str, ...], ...],
 ) -> list[str]:
+    """Shapes that do not agree with the axes, and buffers and tied sets that name no tensor."""
     sizes = {name: group.size for name, group in groups.items()}
     problems = [f"{name}: a shape, but no axes" for name in shapes if name not in axes]
+    problems += [f"{name}: shape {shape} has an axis of length 0" for name, shape in shapes.items() if 0 in shape]
     for name, nodes in axes.items():
         if name not in shapes:
             problems.append(f"{name}: axes, but no shape")
@@ -151,7 +162,7 @@ def _tensor_problems(
         elif (lengths := tuple(size_of_expression(node, sizes) for node in nodes)) != shapes[name]:
             problems.append(f"{name}: shape {shapes[name]}, its axes give {lengths}")
         else:
-            problems += [f"{name}: {found}" for node in nodes if (found := ragged(node, sizes))]
+            problems += [f"{name}: {found}" for node in nodes if (found := interleaving_problem(node, sizes))]
     problems += [f"buffer {name}: there is no such tensor" for name in sorted(buffers) if name not in axes]
     names = [name for each in tied for name in each]
     problems += [f"tied {name}: there is no such tensor" for name in dict.fromkeys(names) if name not in axes]
@@ -160,21 +171,21 @@ def _tensor_problems(
 
 
 def _nesting_problems(resolved: Resolved) -> list[str]:
-    """Where a nested group's parent cannot be told, and groups whose permutations would not fit into memory."""
+    """Nested groups whose parent is not unique, and groups whose permutations would not fit into memory."""
     problems = [
         f"group {name}: {math.prod(resolved.index_shape(name))} units in all are too many"
         for name in resolved.groups
         if math.prod(resolved.index_shape(name)) > MAX_INDEX
     ]
-    known: dict[str, tuple[AxisTerm, ...]] = {}
-    sound: set[tuple[str, ...]] = set()
+    known: dict[Node, tuple[AxisTerm, ...]] = {}
+    sound: set[tuple[Node, ...]] = set()
     factors = 0
     for name, axes in resolved.axes.items():
         try:
             for axis in axes:
                 if axis not in known:
                     known[axis] = ()  # one that has too many parts is not tried again
-                    known[axis] = terms(parse_axis(axis), resolved.sizes)
+                    known[axis] = terms(axis, resolved.sizes)
                     factors += sum(len(term.factors) for term in known[axis])
             made = tuple(known[axis] for axis in axes)
             factors += _factors(made)
@@ -189,15 +200,16 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
 
 
 def _factors(axes: tuple[tuple[AxisTerm, ...], ...]) -> int:
-    """Number of sub-axes of all blocks of a tensor, each block a combination of one term an axis."""
+    """Number of sub-axes of all blocks of a tensor; each block is a combination of one term for each axis."""
     combinations = math.prod(len(terms) for terms in axes)
     return sum(combinations // len(terms) * sum(len(term.factors) for term in terms) for terms in axes if terms)
 
 
 def _tied_problems(resolved: Resolved) -> list[str]:
+    """Tied tensors with different shapes or axes."""
     return [
-        f"tied {names[0]} and {other}: {resolved.shapes[names[0]]} {resolved.axes[names[0]]} against "
-        f"{resolved.shapes[other]} {resolved.axes[other]}"
+        f"tied {names[0]} and {other}: {resolved.shapes[names[0]]} {resolved.expressions[names[0]]} against "
+        f"{resolved.shapes[other]} {resolved.expressions[other]}"
         for names in resolved.tied
         for other in names[1:]
         if (resolved.shapes[other], resolved.axes[other]) != (resolved.shapes[names[0]], resolved.axes[names[0]])

@@ -1,7 +1,7 @@
-"""How factors meet: the three laws behind every operator's rule.
+"""The algebra of factors: the three laws behind every operator's rule.
 
-relate: two factors on the same positions (elementwise).   merge: the factors of several tensors, broadcast.
-reduce: what remains when axes are summed over, a bundle of the atoms in each sum.
+relate: two factors on the same positions (elementwise).   merge: the factors of several tensors, broadcast. reduce:
+what remains when axes are summed over, a bundle of the atoms in each sum.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ def relate(atoms: Atoms, f: AtomLabels, g: AtomLabels, where: str) -> str:
     - Where neither does, but every connected component is a complete product (heads of queries and units of a shared
       value), the components become a parent of both.  - Anything else is pinned.
 
-    Returns which factor tells more: "same", "first", "second" or "both".
+    Returns which factor is the finer one: "same", "first", "second", or "both" where neither determines the other.
     """
     f, g = atoms.find(f), atoms.find(g)
     if f.shape == g.shape and upwards(f) and upwards(g):
@@ -49,7 +49,7 @@ def _pairs(f: AtomLabels, g: AtomLabels) -> tuple[AtomLabels, AtomLabels, AtomLa
 
 
 def _components(atoms: Atoms, a: AtomLabels, b: AtomLabels, i: AtomLabels, j: AtomLabels, where: str) -> None:
-    """Several complete products: what is above the a's and the b's of one component is one thing; otherwise pin all.
+    """Unite what is above the two sides of each complete product that the pairs form; pin all where they form none.
 
     The pairs come in order of i. In complete products all a's that meet one b have the same first b.
     """
@@ -125,7 +125,7 @@ def _join(atoms: Atoms, f: AtomLabels, g: AtomLabels) -> tuple[str, AtomLabels |
 
 
 def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = True) -> Value:
-    """The value summed over `axes` (kept with size 1): each factor leaves a bundle for each sum.
+    """The value summed over `axes`, which keep size 1: each factor leaves a bundle for each sum.
 
     A factor that varies along no other axis leaves one bundle for all, which is constant; with `whole` its members
     still get it as a parent (the two halves of an axis that are normalised apart are two sets).
@@ -155,13 +155,13 @@ def _bundled(atoms: Atoms, rows: AtomLabels) -> AtomLabels:
 
 
 def contract(atoms: Atoms, values: Sequence[Value], axes: Iterable[int], where: str, *, whole: bool = True) -> Value:
-    """sum over `axes` of the product of `values`, which all live in one space (see `Value.aligned`)."""
+    """The sum over `axes` of the product of `values`, which all live in one space (see `Value.aligned`)."""
     shape = np.broadcast_shapes(*(value.shape for value in values))
     return reduce(atoms, merge(atoms, values, shape, where), axes, whole=whole)
 
 
 def pin(atoms: Atoms, value: Value, reason: str, axes: Iterable[int] | None = None) -> None:
-    """Fix what varies along `axes` (all by default)."""
+    """Fix the atoms of all factors that vary along one of `axes` (by default, along any)."""
     wanted = set(range(len(value.shape)) if axes is None else axes)
     for factor in value.factors:
         if wanted & set(varies(factor)):
@@ -184,7 +184,7 @@ def positions(atoms: Atoms, value: Value, axes: Iterable[int], shape: Sequence[i
 
 
 def _apart(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels | None:
-    """What a pinned factor tells along other axes than those (space folded into channels): None for nothing."""
+    """What a pinned factor determines along other axes than those (space folded into channels); None for nothing."""
     inside = [axis for axis in varies(factor) if axis in axes]
     outside = [axis for axis in varies(factor) if axis not in axes]
     if not inside:

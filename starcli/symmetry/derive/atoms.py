@@ -1,4 +1,4 @@
-"""The units that may move: a union-find of atoms, what stands above each, and what is known to be fixed.
+"""Atoms, the units that may move: a union-find, the parents of each atom, and which atoms are fixed.
 
 Every channel, head or hidden unit is an atom, an integer. Atoms that every operator moves together are united. An atom
 may have parents: units that move whenever it leaves them (the head of a unit). A fixed atom moves nowhere; it differs
@@ -16,9 +16,10 @@ AtomLabels = NDArray[np.int64]
 
 
 class Atoms:
-    """All atoms of one trace."""
+    """All atoms of one trace: which are united, which have parents, which are fixed and why."""
 
     def __init__(self) -> None:
+        """No atoms yet."""
         self.count = 0
         self._root: AtomLabels = np.empty(1024, dtype=np.int64)
         self._fixed: NDArray[np.bool_] = np.zeros(1024, dtype=bool)
@@ -30,7 +31,7 @@ class Atoms:
         self._ordinals: dict[int, int] = {}
 
     def new(self, n: int, fixed: str | None = None) -> AtomLabels:
-        """`n` fresh atoms; where `fixed` is given they are fixed, for that reason."""
+        """Labels of `n` fresh atoms; with a reason `fixed` they are fixed."""
         first = self.count
         self.count += n
         while self.count > len(self._root):
@@ -56,15 +57,18 @@ class Atoms:
         return roots
 
     def is_fixed(self, labels: AtomLabels) -> NDArray[np.bool_]:
-        """For every label whether its atom is fixed."""
+        """Whether the atom of each label is fixed."""
         return self._fixed[self.find(labels)]
 
     def reason(self, label: int) -> str:
-        """Why the atom is fixed; empty where nothing was said."""
+        """Why the atom is fixed; empty where no reason was given."""
         return self.reasons[int(self._reason[self.find(np.array([label]))[0]])]
 
     def union(self, a: AtomLabels, b: AtomLabels) -> None:
-        """Unite a[i] with b[i]. Two fixed atoms stay two: a shifted axis must not make its positions equal."""
+        """Unite a[i] with b[i] for all i.
+
+        Two fixed atoms stay two: a shifted axis must not make its positions equal.
+        """
         a, b = self.find(a.reshape(-1)), self.find(b.reshape(-1))
         keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
         if not keep.any():
@@ -93,8 +97,10 @@ class Atoms:
         self._reason[first[why > 0]] = why[why > 0]
 
     def occurrences(self, labels: AtomLabels) -> AtomLabels | None:
-        """Fixed atoms that tell apart positions whose atoms were united after they had come to differ, by the order in
-        which those stand; None where there are none. (An atom that is repeated from the start marks equal values.)"""
+        """Fixed atoms that distinguish, by their order, positions whose atoms were united later; None for no positions.
+
+        An atom that is repeated from the start marks equal values, and is not distinguished.
+        """
         if np.array_equal(self.find(labels), labels):
             return None
         names, first, index = np.unique(labels, return_index=True, return_inverse=True)
@@ -114,14 +120,14 @@ class Atoms:
         return np.array([self._ordinals[each] for each in ranks.tolist()])[place][index].reshape(labels.shape)
 
     def pin(self, labels: AtomLabels, reason: str) -> None:
-        """Fix all atoms in `labels`."""
+        """Fix all atoms in `labels`, for this reason."""
         roots = unique(self.find(labels))
         roots = roots[~self._fixed[roots]]
         self._fixed[roots] = True
         self._reason[roots] = self._number(reason)
 
     def place(self, children: AtomLabels, parents: AtomLabels) -> None:
-        """Put parents[i] above children[i]."""
+        """Make parents[i] a parent of children[i], for all i."""
         a, b = self.find(children.reshape(-1)), self.find(parents.reshape(-1))
         keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
         if keep.any():
@@ -129,7 +135,7 @@ class Atoms:
             self._sorted = False
 
     def edges(self) -> tuple[AtomLabels, AtomLabels]:
-        """All (child, parent) pairs, each once, none from an atom to itself."""
+        """All pairs (child, parent), each once, none from an atom to itself."""
         if not self._edges:
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         if self._sorted:
@@ -142,10 +148,10 @@ class Atoms:
         return self._edges[0]
 
     def bundles(self, rows: AtomLabels) -> AtomLabels:
-        """(n, m) -> (n,): for every row one atom above its members; rows with the same members share it.
+        """For every row of labels (n, m) one atom (n,) above its members; rows with the same members share it.
 
         A row with a single member is that member. (Two bundles whose members only later become the same are found equal
-        at the end, see `colours.close`.)
+        at the end, see `colours.stable_colours`.)
         """
         rows = self.find(rows)
         if rows.shape[1] == 1:
@@ -156,6 +162,7 @@ class Atoms:
         return made[index]
 
     def _bundle(self, members: AtomLabels) -> int:
+        """The atom above `members`, made where these are bundled for the first time."""
         if len(members) == 1:
             return int(members[0])
         key = members.tobytes()
@@ -166,7 +173,10 @@ class Atoms:
 
 
 def distinct(labels: AtomLabels) -> tuple[AtomLabels, AtomLabels]:
-    """The distinct labels in order, and the place of every label among them: in linear time where they lie close."""
+    """The distinct labels in order, and the place of every label among them.
+
+    It takes linear time where the labels lie close together.
+    """
     low, here = _present(labels)
     if here is None:
         names, index = np.unique(labels, return_inverse=True)
@@ -176,8 +186,11 @@ def distinct(labels: AtomLabels) -> tuple[AtomLabels, AtomLabels]:
 
 
 def distinct_rows(rows: AtomLabels) -> tuple[AtomLabels, AtomLabels]:
-    """The distinct rows in order, and the place of every row among them. No entry is negative: numbers whose largest
-    byte comes first are in the order of their bytes, which numpy sorts several times as fast as rows of numbers."""
+    """The distinct rows in order, and the place of every row among them; no entry is negative.
+
+    Numbers whose largest byte comes first are in the order of their bytes, which numpy sorts several times as fast as
+    rows of numbers.
+    """
     row = np.dtype((np.void, 8 * rows.shape[1]))
     keys = np.ascontiguousarray(rows, dtype=">i8").view(row).reshape(-1)
     _, first, index = np.unique(keys, return_index=True, return_inverse=True)
@@ -185,7 +198,7 @@ def distinct_rows(rows: AtomLabels) -> tuple[AtomLabels, AtomLabels]:
 
 
 def components(count: int, rows: AtomLabels, columns: AtomLabels) -> tuple[int, AtomLabels]:
-    """The number of components of a graph of `count` nodes with edges rows[i] - columns[i], and each node's."""
+    """Number of components of a graph of `count` nodes with edges rows[i] - columns[i], and the one of each node."""
     met = np.bincount(np.concatenate([rows, columns]), minlength=count)
     if met.max(initial=0) <= 1:  # nothing but pairs, as nearly always
         found: AtomLabels = np.arange(count)
@@ -200,7 +213,10 @@ def components(count: int, rows: AtomLabels, columns: AtomLabels) -> tuple[int, 
 
 
 def unique(labels: AtomLabels) -> AtomLabels:
-    """The distinct labels in order; numpy hashes integers for it, which takes ten times as long for millions."""
+    """The distinct labels in order.
+
+    numpy.unique hashes integers for it, which takes ten times as long for millions.
+    """
     low, here = _present(labels)
     if here is not None:
         return np.flatnonzero(here) + low
@@ -212,7 +228,7 @@ def unique(labels: AtomLabels) -> AtomLabels:
 
 
 def upwards(labels: AtomLabels) -> bool:
-    """Whether the labels count upwards: quickly seen, and then no two are equal."""
+    """Whether the labels count upwards, so that no two are equal; quickly seen."""
     flat = labels.reshape(-1)
     return bool((flat[1:] > flat[:-1]).all())
 

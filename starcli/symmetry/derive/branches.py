@@ -1,4 +1,4 @@
-"""Auxiliary heads that exist only while training (GoogLeNet, Inception) are traced and proved with the rest."""
+"""Auxiliary heads that exist only while training (GoogLeNet, Inception), traced and proved with the rest."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import CodeType, FunctionType
@@ -8,14 +8,18 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from starcli.models import modes
+from starcli.models.modes import modes_restored
 
 
 class TracedNetwork(nn.Module):
-    """A network as it is traced and proved: same tensors under the same names, fixed keyword arguments, and in eval
-    mode its outermost module alone still believes that it trains, so that auxiliary heads are computed."""
+    """A network as it is traced and proved: the same tensors under the same names, with fixed keyword arguments.
+
+    With `auxiliary`, in eval mode its outermost module alone still believes that it trains, so that auxiliary heads are
+    computed.
+    """
 
     def __init__(self, network: nn.Module, kwargs: Mapping[str, Any], *, auxiliary: bool) -> None:
+        """Wrap `network`, whose tensors are shared, not copied."""
         super().__init__()
         # the very dictionaries of the network: names, copies and conversions of tensors stay in step
         self._modules, self._parameters, self._buffers = network._modules, network._parameters, network._buffers
@@ -24,22 +28,27 @@ class TracedNetwork(nn.Module):
         self.kwargs, self.auxiliary = dict(kwargs), auxiliary
 
     def train(self, mode: bool = True) -> "TracedNetwork":
+        """Set the mode of all modules; with `auxiliary` the outermost one stays in train mode."""
         super().train(mode)
         self.__dict__["network"].training = mode or self.auxiliary
         return self
 
     def forward(self, *args: Any) -> Any:
+        """Call the network with the fixed keyword arguments."""
         return self.__dict__["network"](*args, **self.kwargs)
 
 
 def traced_network(
     network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """What to trace and to prove: the network itself, or a `Subject` where it takes keyword arguments or where
-    putting its outermost module alone into train mode gives more outputs, the same each time."""
+    """The module to trace and to prove in place of `network`.
+
+    That is the network itself, or a `TracedNetwork` where it takes keyword arguments or where putting its outermost
+    module alone into train mode gives more outputs, the same each time.
+    """
     if not _may_read_mode(network):
         return TracedNetwork(network, kwargs, auxiliary=False) if kwargs else network
-    with modes.kept(network):
+    with modes_restored(network):
         plain = TracedNetwork(network, kwargs or {}, auxiliary=False)
         whole = TracedNetwork(network, kwargs or {}, auxiliary=True)
         if _has_more(plain, whole, example_inputs):
@@ -48,8 +57,10 @@ def traced_network(
 
 
 def _may_read_mode(network: nn.Module) -> bool:
-    """Whether the outermost module's own code could ask for its mode: by the name `training`, or in a way that cannot
-    be seen here. Most networks do not, and are spared passes that take seconds at full size."""
+    """Whether the outermost module's own code could ask for its mode, by the name `training` or in a hidden way.
+
+    Most networks do not, and are spared passes that take seconds at full size.
+    """
     if "forward" in vars(network):
         return True
     for kind in type(network).__mro__:
@@ -65,7 +76,7 @@ def _may_read_mode(network: nn.Module) -> bool:
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """The code and all that is nested in it."""
+    """The code object and all that are nested in it."""
     yield code
     for each in code.co_consts:
         if isinstance(each, CodeType):
@@ -73,6 +84,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _has_more(plain: TracedNetwork, whole: TracedNetwork, inputs: Sequence[Any]) -> bool:
+    """Whether `whole` gives more outputs than `plain`, and the same ones each time."""
     few = _run(plain, inputs)
     try:
         many = _run(whole, inputs)

@@ -1,4 +1,4 @@
-"""From a finished trace to a resolved spec: groups, names, expressions, and why each fixed axis is fixed."""
+"""From a finished trace to a resolved spec: groups, their names, axis expressions, reasons of fixed axes."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ from torch import nn
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import make_resolved
 from starcli.symmetry.derive.atoms import AtomLabels, unique
 from starcli.symmetry.derive.call import Parameter
-from starcli.symmetry.derive.colours import axes_in_order, close
+from starcli.symmetry.derive.colours import axes_in_order, stable_colours
 from starcli.symmetry.derive.expressions import MAX_TURNS, Table, Writer
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.units import Refused, Units, units
@@ -25,19 +26,20 @@ MAX_ATTEMPTS = 200
 
 @dataclass(frozen=True)
 class Frozen:
-    """A tensor axis with positions that nothing moves, and why."""
+    """A tensor axis on which nothing moves, and why."""
 
     tensor: str
     axis: int
     reason: str
 
     def to_json(self) -> dict[str, object]:
+        """The axis and its reason as plain values."""
         return {"tensor": self.tensor, "axis": self.axis, "reason": self.reason}
 
 
 @dataclass(frozen=True)
 class Built:
-    """A spec, why the rest is fixed, and which atoms each group stands for."""
+    """A spec, the reasons of its fixed axes, and the atoms of each group."""
 
     resolved: Resolved
     frozen: tuple[Frozen, ...]
@@ -45,11 +47,14 @@ class Built:
 
 
 def build_spec(trace: Trace, network: nn.Module) -> Built:
-    """The spec of everything the trace found to be exchangeable. What cannot be written is fixed, and says so."""
+    """The spec of all units that the trace found to be exchangeable.
+
+    Units whose structure no expression can describe are fixed, with that reason.
+    """
     for _, labels in trace.unread():
         trace.atoms.pin(labels, "the traced function does not read it")
     for _ in range(MAX_ATTEMPTS):
-        where, colours = close(trace.atoms, trace.parameters)
+        where, colours = stable_colours(trace.atoms, trace.parameters)
         try:
             found = units(trace.atoms, where, colours)
             return _written(trace, network, found)
@@ -62,7 +67,7 @@ def build_spec(trace: Trace, network: nn.Module) -> Built:
 
 
 def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
-    """Raises Refused for an axis that the grammar cannot express."""
+    """The spec of `found`. Raises Refused for an axis that the grammar cannot express."""
     names = _names(trace, found)
     writer = Writer(names, found.size)
     known: dict[bytes, Node] = {}
@@ -87,7 +92,7 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
         if name in trace.same:
             ties.setdefault(trace.same[name], []).append(name)
     buffers = frozenset(name for name, _ in network.named_buffers(remove_duplicate=False) if name in shapes)
-    resolved = Resolved.make(
+    resolved = make_resolved(
         groups, nodes, shapes, buffers, tuple(tuple(each) for each in ties.values() if len(each) > 1)
     )
     members = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}
@@ -97,8 +102,11 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
 def _axes(
     trace: Trace, found: Units, writer: Writer, parameter: Parameter, known: dict[bytes, Node]
 ) -> tuple[Node, ...]:
-    """The expression of every axis of one tensor. `known` are those of axes that depend on no other: the same units in
-    the same order stand on the tensors of a normalisation and on the next layer's weight."""
+    """The expression of every axis of one tensor.
+
+    `known` holds those of axes that depend on no other: the same units in the same order stand on the tensors of a
+    normalisation and on the next layer's weight.
+    """
     shape = parameter.value.shape
     keys = [_units_of(trace, parameter, axis) for axis in range(len(shape))]
     tables = [None if key in known else _table(trace, found, parameter, axis) for axis, key in enumerate(keys)]
@@ -124,8 +132,11 @@ def _units_of(trace: Trace, parameter: Parameter, axis: int) -> bytes | None:
 
 
 def _unwritable(found: Units, table: Table, reason: str) -> Refused:
-    """What to give up for an axis whose order of units cannot be written. One group in shuffled order is cut into
-    parts that stand in order, taken in turns or one behind the other; otherwise all groups of the axis are fixed."""
+    """What must be fixed or split for an axis whose order of units cannot be written.
+
+    One group in shuffled order is cut into parts that stand in order, taken in turns or one behind the other; otherwise
+    all groups of the axis are fixed.
+    """
     for group, index in table.items():
         order = np.array(list(dict.fromkeys(index[index >= 0].tolist())))
         parts = _in_order(order)
@@ -149,8 +160,11 @@ def _in_order(order: AtomLabels) -> list[AtomLabels]:
 
 
 def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table:
-    """Coordinates along one axis. Where they depend on another axis too (a grouped convolution), the groups that the
-    other axis bears are left out there, and the rest must be the same everywhere."""
+    """Coordinates of the units along one axis.
+
+    Where they depend on another axis too (a grouped convolution), the groups that the other axis bears are left out
+    there, and the rest must be the same everywhere.
+    """
     labels = parameter.labels(axis)
     if labels is None or parameter.first_use is None:
         return {}
@@ -173,7 +187,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
 
 
 def _names(trace: Trace, found: Units) -> dict[int, str]:
-    """Each group is named after the module whose tensor bears it first; sets of units get `.group` or `.head`."""
+    """A name for each group, after the module whose tensor bears it first; sets of units get `.group` or `.head`."""
     edges: list[tuple[int, str, int]] = []
     place = 0
     for name, axis in axes_in_order(trace.parameters):

@@ -15,19 +15,22 @@ RuleResult = Value | tuple[Value, ...]
 
 
 class Unknown(Exception):
-    """Raised by a rule that does not cover this use of its operator; the driver pins what it touches."""
+    """Raised by a rule that does not cover this use of its operator; whatever it touches is then pinned."""
 
 
 @dataclass
 class Parameter:
-    """A parameter (or running statistic) of the network. Its value may be replaced at its first use, never later."""
+    """A parameter (or running statistic) of the network and its value.
+
+    The value may be replaced at its first use, never later.
+    """
 
     name: str
     value: Value
     first_use: int | None = None
 
     def labels(self, axis: int) -> AtomLabels | None:
-        """The factor that tells positions along `axis`, with as many axes as the tensor; None for a single position."""
+        """The factor that distinguishes positions along `axis`, with all axes of the tensor; None for one position."""
         found = [factor for factor in self.value.factors if factor.shape[axis] > 1]
         # a grouped convolution's second axis is told by a factor over both axes, its first by one of its own
         return min(found, key=lambda factor: sum(n > 1 for n in factor.shape), default=None)
@@ -35,7 +38,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Call:
-    """An operator with its arguments by schema name: a `Value`, a tensor that is constant, or a plain Python value."""
+    """One call of an operator: arguments by schema name, each a `Value`, a constant tensor or a plain Python value."""
 
     atoms: Atoms
     name: str
@@ -55,53 +58,62 @@ class Call:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the first result."""
         return self.shapes[0]
 
     def result(self, values: Sequence[Value]) -> RuleResult:
-        """As many values as the operator gives."""
+        """The results as the operator gives them: a tuple, or a single value."""
         return tuple(values) if self.many else values[0]
 
     def __getitem__(self, name: str) -> Any:
+        """The argument `name` as it was passed."""
         return self.arguments[name]
 
     def value(self, name: str) -> Value:
-        """The tensor argument `name` as a value."""
+        """The tensor argument `name` as a value. Raises Unknown where the operator was called without it."""
         found = self.optional(name)
         if found is None:
             raise Unknown
         return found
 
     def optional(self, name: str) -> Value | None:
-        """The same, or None where the operator was called without it."""
+        """The tensor argument `name` as a value, or None where the operator was called without it."""
         return self.as_value(self.arguments.get(name))
 
     def as_value(self, argument: Any) -> Value | None:
+        """A value for a constant tensor or a value; None for everything else."""
         if isinstance(argument, torch.Tensor):
             return constant_value(self.atoms, argument)
         return argument if isinstance(argument, Value) else None
 
     def values(self) -> list[Value]:
-        """All tensor arguments, those in lists too."""
+        """All tensor arguments as values, those in lists too."""
         flat = [each for argument in self.arguments.values() for each in _flat(argument)]
         return [value for each in flat if (value := self.as_value(each)) is not None]
 
     def merge(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
+        """The factors of an elementwise function of `values` (see `algebra.merge`)."""
         return algebra.merge(self.atoms, values, self.shape if shape is None else shape, self.where)
 
     def picked(self, factor: AtomLabels) -> AtomLabels:
-        """A factor from which an operator picked positions. A unit that is picked alone is like no other, yet its value
-        no longer varies with a label: it is pinned."""
+        """Check a factor from which an operator picked positions, and return it.
+
+        A unit that is picked alone is unlike all others, yet its value no longer varies with a label: it is pinned.
+        """
         if factor.size and (factor == factor.flat[0]).all():
             self.atoms.pin(factor.reshape(-1)[:1], f"one unit is picked, {self.where}")
         return factor
 
     def contract(self, values: Sequence[Value], axes: Iterable[int], *, whole: bool = True) -> Value:
+        """The sum over `axes` of the product of `values` (see `algebra.contract`)."""
         return algebra.contract(self.atoms, values, axes, self.where, whole=whole)
 
     def pin(self, value: Value, axes: Iterable[int] | None = None, reason: str | None = None) -> None:
+        """Fix what varies along `axes`, for a reason that names this operator."""
         algebra.pin(self.atoms, value, self.where if reason is None else f"{reason}, {self.where}", axes)
 
     def positions(self, value: Value, axes: Iterable[int], shape: Sequence[int] | None = None) -> Value:
+        """The value after positions along `axes` were mixed (see `algebra.positions`)."""
         reason = f"positions mixed by {self.where}"
         return algebra.positions(self.atoms, value, axes, self.shape if shape is None else shape, reason)
 
@@ -111,7 +123,7 @@ def _flat(argument: Any) -> list[Any]:
 
 
 def constant_value(atoms: Atoms, tensor: torch.Tensor) -> Value:
-    """A constant: every axis along which it varies has fixed positions."""
+    """The value of a constant tensor: fixed positions along every axis on which it varies."""
     data = tensor.detach().cpu().to(torch.float64 if tensor.is_floating_point() else torch.int64).numpy()
     axes = [
         axis
@@ -122,7 +134,7 @@ def constant_value(atoms: Atoms, tensor: torch.Tensor) -> Value:
 
 
 def fixed(atoms: Atoms, shape: Sequence[int], axes: Iterable[int], reason: str) -> Value:
-    """A value of fixed positions along `axes`."""
+    """A value of `shape` with fixed positions along `axes`."""
     factors = [along_axis(atoms.new(shape[axis], fixed=reason), axis, len(shape)) for axis in axes if shape[axis] > 1]
     return Value.of(shape, factors)
 
@@ -133,7 +145,7 @@ RULES: dict[str, OperatorRule] = {}
 
 
 def rule(*names: str) -> Callable[[OperatorRule], OperatorRule]:
-    """Register a rule for these operators."""
+    """Register a function as the rule of these operators."""
 
     def register(function: OperatorRule) -> OperatorRule:
         for name in names:

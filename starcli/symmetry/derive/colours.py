@@ -1,4 +1,4 @@
-"""Which atoms are exchangeable: colour refinement, and laws between the parents of the same children.
+"""Classes of exchangeable atoms: colour refinement, and laws between the parents of the same children.
 
 Two atoms have one colour when they occur equally often in the same axes of the same tensors, and their parents and
 children have the same colours. A colour of one atom alone is fixed in effect.
@@ -21,7 +21,7 @@ MAX_ROUNDS = 1000
 
 @dataclass(frozen=True)
 class Occurrences:
-    """Where every atom stands: one entry for each atom and tensor axis."""
+    """Where atoms stand: one entry for each atom and tensor axis."""
 
     atoms: AtomLabels
     axis: AtomLabels
@@ -33,7 +33,7 @@ class Occurrences:
 
 @dataclass(frozen=True)
 class Colours:
-    """The classes of atoms that took part."""
+    """The colour classes of all atoms that take part."""
 
     nodes: AtomLabels
     """All atoms that stand in a tensor or above one that does, sorted."""
@@ -61,6 +61,7 @@ def axes_in_order(parameters: dict[str, Parameter]) -> list[tuple[str, int]]:
 
 
 def occurrences(atoms: Atoms, parameters: dict[str, Parameter]) -> Occurrences:
+    """Count how often each atom stands on each axis of the parameters, and where it stands first."""
     found: list[tuple[AtomLabels, ...]] = []
     place = 0
     for number, (name, axis) in enumerate(axes_in_order(parameters)):
@@ -79,7 +80,7 @@ def occurrences(atoms: Atoms, parameters: dict[str, Parameter]) -> Occurrences:
 
 
 def refine(atoms: Atoms, where: Occurrences) -> Colours:
-    """The coarsest stable colouring."""
+    """The coarsest stable colouring of the atoms."""
     child, parent = atoms.edges()
     nodes = unique(np.concatenate([where.atoms, child, parent]))
     children, parents = np.searchsorted(nodes, child), np.searchsorted(nodes, parent)
@@ -101,7 +102,7 @@ def refine(atoms: Atoms, where: Occurrences) -> Colours:
 
 
 def _mix(x: NDArray[np.int64] | Hashes) -> Hashes:
-    """splitmix64: numbers to hashes whose sums stand for multisets."""
+    """Hashes of numbers (splitmix64), whose sums stand for multisets."""
     z = x.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -118,12 +119,12 @@ def _names(hashes: Hashes) -> tuple[AtomLabels, int]:
     return index.astype(np.int64), len(values)
 
 
-def close(atoms: Atoms, parameters: dict[str, Parameter]) -> tuple[Occurrences, Colours]:
+def stable_colours(atoms: Atoms, parameters: dict[str, Parameter]) -> tuple[Occurrences, Colours]:
     """Refine until the parents of every class agree with each other.
 
-    Where children have parents of two classes, one parent may tell the other (all children of p stand below q: q is
-    above p), or be told by it (the same children: one thing; this is how key-value heads, reached by their keys and by
-    their values, become one).
+    Where children have parents of two classes, one parent may determine the other (all children of p stand below q: q
+    is above p), or be determined by it (the same children: one thing; this is how key-value heads, reached by their
+    keys and by their values, become one).
     """
     while True:
         _unite_equal_sets(atoms)
@@ -137,8 +138,10 @@ def close(atoms: Atoms, parameters: dict[str, Parameter]) -> tuple[Occurrences, 
 
 
 def _unite_equal_sets(atoms: Atoms) -> None:
-    """Parents of the very same children are one thing: sets that came to have the same members only after they had been
-    made. (Swin V2 normalises each branch before it joins the residual stream.)"""
+    """Unite parents of the very same children: sets that came to have the same members only after they had been made.
+
+    Swin V2 normalises each branch before it joins the residual stream.
+    """
     while True:
         child, parent = atoms.edges()
         names, index, count = np.unique(parent, return_inverse=True, return_counts=True)
@@ -155,13 +158,13 @@ def _unite_equal_sets(atoms: Atoms) -> None:
 
 
 def _state(atoms: Atoms, colours: Colours) -> tuple[int, int, int]:
-    """Grows or shrinks whenever something is united, put above something, or pinned."""
+    """Three counts that change whenever something is united, put above something, or pinned."""
     roots = unique(atoms.find(colours.nodes))
     return len(roots), len(atoms.edges()[0]), int(atoms.is_fixed(roots).sum())
 
 
 def movable(colours: Colours, atoms: Atoms) -> NDArray[np.bool_]:
-    """For every class whether its atoms may move: more than one, not fixed."""
+    """For every class whether its atoms may move: it has more than one, and none is fixed."""
     fixed = np.zeros(len(colours.size), dtype=bool)
     fixed[colours.colour[atoms.is_fixed(colours.nodes)]] = True
     return (colours.size > 1) & ~fixed
@@ -180,8 +183,10 @@ def _shared(colours: Colours) -> list[tuple[AtomLabels, AtomLabels]]:
 
 
 def parents_by_class(colours: Colours, child: AtomLabels, parent: AtomLabels) -> dict[int, list[AtomLabels | None]]:
-    """Child class -> for each class of parents the parent of every child in order of children; None where some child
-    has several of one class."""
+    """For each class of children, and each class of parents above it, the parent of every child in order of children.
+
+    None stands for a class of parents of which some child has several.
+    """
     kinds = np.stack([colours.colour[child], colours.colour[parent], child, parent], axis=1)
     kinds = kinds[np.lexsort((kinds[:, 3], kinds[:, 2], kinds[:, 1], kinds[:, 0]))]
     cuts = np.flatnonzero((np.diff(kinds[:, 0]) != 0) | (np.diff(kinds[:, 1]) != 0)) + 1

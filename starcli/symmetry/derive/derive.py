@@ -1,4 +1,4 @@
-"""derive: a network and example inputs -> its permutation spec. derive_and_prove: what the proof rejects is fixed."""
+"""Derivation of a network's permutation spec by tracing it, with or without a proof."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.models import modes
-from starcli.runtime.memory import uncollected
+from starcli.models.modes import modes_restored
+from starcli.runtime.memory import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import traced_network
@@ -20,7 +20,7 @@ from starcli.symmetry.proof.prove import Proof, prove
 
 @dataclass(frozen=True)
 class Derived:
-    """A derived spec, and what became of the rest."""
+    """A derived spec, the reasons of all that is fixed, and the proof."""
 
     resolved: Resolved
     frozen: tuple[Frozen, ...]
@@ -28,9 +28,9 @@ class Derived:
     notes: tuple[str, ...]
     """Operators without a rule, with the line of the model's own source."""
     proof: Proof | None = None
-    """Of `resolved`; None where none was asked for."""
+    """The proof of `resolved`; None where none was asked for."""
     rejected: Mapping[str, str] = field(default_factory=dict)
-    """Groups that tracing proposed and the proof refused, hence fixed: name -> what the proof said."""
+    """Groups that tracing proposed and the proof refused, and that are therefore fixed: name -> reason."""
 
     @property
     def undecided(self) -> tuple[str, ...]:
@@ -39,11 +39,16 @@ class Derived:
 
 
 def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Derived:
-    """The symmetry group of `network`, found by tracing it once in eval mode on `example_inputs`; not proved.
+    """Find the permutation symmetries of `network` by tracing it once in eval mode on `example_inputs`; not proved.
 
     Use a batch of two or more examples. The network is left as it is. StarcliError where torch.export cannot follow it.
+
+    >>> import torch
+    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    >>> derive(network, (torch.zeros(2, 9),)).resolved.expressions
+    {'0.bias': ('units.0',), '0.weight': ('units.0', '9'), '2.bias': ('3',), '2.weight': ('3', 'units.0')}
     """
-    with uncollected():
+    with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
         return _derived(trace, build_spec(trace, target))
 
@@ -56,13 +61,19 @@ def derive_and_prove(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Derived:
-    """The same, proved (see `prove`): groups that the proof rejects are fixed, and what is left proved again.
+    """Find the permutation symmetries of `network` as `derive` does, and prove them (see `prove`).
 
-    Groups that it cannot decide stay, and `undecided` names them.
+    Groups that the proof rejects are fixed, and what is left is proved again. Groups that it cannot decide stay, and
+    `undecided` names them. `seed` draws the weights and inputs of the proof.
+
+    >>> import torch
+    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    >>> derive_and_prove(network, (torch.zeros(2, 9),)).proof.verdicts
+    {'units.0': 'proved'}
     """
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}
-    with uncollected():
+    with garbage_collection_paused():
         trace, target = _traced(network, example_inputs, kwargs)
         built = build_spec(trace, target)
     while True:
@@ -81,7 +92,7 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
     """The finished trace, and the module that was traced."""
     if not any(True for _ in network.parameters()):
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
-    with modes.kept(network):
+    with modes_restored(network):
         try:
             target = (
                 traced_network(network, inputs, kwargs).train().eval()

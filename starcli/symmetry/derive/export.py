@@ -15,13 +15,13 @@ from starcli.symmetry.derive import nodes
 
 
 def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
-    """The exported program. StarcliError where torch.export cannot follow the network."""
+    """The exported program of `network`. StarcliError where torch.export cannot follow it."""
     with _quiet(), torch.no_grad():
         try:
             return torch.export.export(network, args, dict(kwargs or {}), strict=False)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            problems = [f"{type(error).__name__}: {reason.strip()}", *nodes.raised(error)]
+            problems = [f"{type(error).__name__}: {reason.strip()}", *nodes.raised_at(error)]
             problems.append(
                 "commands that align nothing, and --align none, do without; or a spec written by hand, --spec"
             )
@@ -30,7 +30,7 @@ def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch says at length, in three ways, what the exception that it raises says as well."""
+    """Silence torch, which says at length, in three ways, what the exception that it raises says as well."""
     disabled = logging.root.manager.disable
     nowhere = io.StringIO()
     logging.disable(logging.CRITICAL)

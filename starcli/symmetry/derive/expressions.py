@@ -1,4 +1,4 @@
-"""Coordinates along a tensor axis -> its expression, by taking the axis apart from the outside in.
+"""Axis expressions from the coordinates of units along an axis, taken apart from the outside in.
 
 A table maps each group to its index at every position, -1 where the group does not move that position.
 """
@@ -18,9 +18,10 @@ Table = Mapping[int, AtomLabels]
 
 
 class Writer:
-    """Writes axes with given names and sizes of groups."""
+    """Writer of axis expressions, for given names and sizes of groups."""
 
     def __init__(self, names: Mapping[int, str], sizes: Mapping[int, int]) -> None:
+        """`names` and `sizes` are those of every group, by its number."""
         self.names, self.sizes = names, sizes
 
     def axis(self, table: Table, n: int) -> Node | None:
@@ -28,6 +29,7 @@ class Writer:
         return self._axis(table, n, 0)
 
     def _axis(self, table: Table, n: int, depth: int) -> Node | None:
+        """The expression of an axis, `depth` steps inside the one that was asked for."""
         table = {group: index for group, index in table.items() if (index >= 0).any()}
         if not table:
             return Fixed(n)
@@ -80,7 +82,7 @@ class Writer:
         return None
 
     def _parts(self, table: Table, n: int, depth: int) -> Node | None:
-        """part + part: cut wherever another set of groups begins, or the present ones begin anew."""
+        """Concatenation: cut wherever another set of groups begins, or the present ones begin anew."""
         signature = np.stack([index >= 0 for index in table.values()])
         cuts = set((np.flatnonzero((signature[:, 1:] != signature[:, :-1]).any(axis=0)) + 1).tolist())
         if not cuts:
@@ -100,7 +102,7 @@ class Writer:
         return concat(tuple(parts))
 
     def _turns(self, table: Table, n: int, depth: int) -> Node | None:
-        """part | part: positions taken in turns."""
+        """Interleaving: positions taken in turns."""
         for turns in range(2, min(MAX_TURNS, n // 2) + 1):
             parts = [
                 self._axis({g: i[k::turns] for g, i in table.items()}, len(range(k, n, turns)), depth + 1)

@@ -1,4 +1,4 @@
-"""What a node of an exported graph says of itself: its operator, the shapes it gives, the source line it comes from."""
+"""Facts about a node of an exported graph: its operator, the shapes of its results, the source line it comes from."""
 
 import operator
 import re
@@ -16,12 +16,13 @@ _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<cod
 
 
 def name(target: Any) -> str:
-    """`aten.add_.Tensor` -> `add`."""
+    """Name of the operator, without its overload and a trailing underscore: `aten.add_.Tensor` is `add`."""
     name = str(getattr(getattr(target, "overloadpacket", target), "__name__", target))
     return name[:-1] if name.endswith("_") and not name.endswith("__") else name
 
 
 def mutates(target: Any) -> bool:
+    """Whether the operator writes to one of its arguments."""
     return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
 
 
@@ -34,7 +35,7 @@ def is_view(target: Callable[..., Any] | str) -> bool:
 
 
 def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
-    """The shapes of the results and whether they come as a tuple."""
+    """The shapes of the results, and whether they come as a tuple."""
     found = node.meta["val"]
     many = isinstance(found, list | tuple)
     values = found if many else (found,)
@@ -43,20 +44,25 @@ def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
 
 @lru_cache(maxsize=1024)
 def _torchs(file: str) -> bool:
+    """Whether a source file is one of torch's own."""
     return PurePath(file).is_relative_to(_TORCH)
 
 
-def raised(error: BaseException) -> list[str]:
-    """`at net.py:26: if h.sum() > 0:`, the innermost line that is neither torch's nor ours, where there is one."""
+def raised_at(error: BaseException) -> list[str]:
+    """Where an exception was raised, as `at net.py:26: if h.sum() > 0:`.
+
+    It is the innermost line that is neither torch's nor ours; empty where there is none.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if not _torchs(each.filename) and not PurePath(each.filename).is_relative_to(_OURS)]
     return [f"at {PurePath(each.filename).name}:{each.lineno}: {each.line}" for each in own[-1:]]
 
 
 def where(node: fx.Node) -> str:
-    """`conv2d at resnet.py:93: out = self.conv1(x)`: the operator, and the innermost line that is not torch's own.
+    """The operator and the source line of a node, as `conv2d at resnet.py:93: out = self.conv1(x)`.
 
-    Where all lines are (a network put together from torch's modules), the module: `linear in 0.up (Linear)`.
+    It is the innermost line that is not torch's own. Where all lines are (a network put together from torch's modules),
+    the module: `linear in 0.up (Linear)`.
     """
     operator_name = name(node.target)
     own = [match for match in _FRAME.finditer(node.meta.get("stack_trace") or "") if not _torchs(match["file"])]

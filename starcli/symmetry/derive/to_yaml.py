@@ -1,4 +1,4 @@
-"""A resolved spec as short YAML: one line for all layers that repeat, `layer1.{b}.conv1.weight: [...]`.
+"""Resolved specs as short YAML: one line for all layers that repeat, `layer1.{b}.conv1.weight: [...]`.
 
 Names fall into families that differ in their numbers only. In each, every number in an expression is a constant or one
 of the name's numbers plus a constant; what fits no rule of its family gets a literal line, which beats the pattern.
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from starcli.errors import StarcliError
-from starcli.symmetry.archspec.render import render, write_yaml
+from starcli.symmetry.archspec.render import moving_axes, render, write_yaml
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 
@@ -25,7 +26,19 @@ Lines = dict[str, tuple[str, ...]]
 
 
 def to_yaml(resolved: Resolved) -> str:
-    """YAML that `parse` and `resolve` turn back into `resolved`, with patterns where blocks repeat."""
+    """Write a resolved spec as YAML with patterns where blocks repeat; `resolve_spec` turns it back into the same.
+
+    Where two families cannot be kept apart by patterns, every tensor gets its own line (see `render`).
+
+    >>> spec = parse("{format: 1, tensors: {w.1: [h.1, _], w.2: [h.2, h.1], w.3: [h.3, h.2], w.4: [_, h.3]}}")
+    >>> shapes = {"w.1": (6, 9), "w.2": (5, 6), "w.3": (6, 5), "w.4": (3, 6)}
+    >>> print(to_yaml(resolve_spec(spec, shapes)), end="")
+    format: 1
+    tensors:
+      w.1: [h.1]
+      "w.{l}": ["h.{l}", "h.{l-1}"]
+      w.4: [_, h.3]
+    """
     nested = {name for name, group in resolved.groups.items() if group.within}
     nested |= {group.within for group in resolved.groups.values() if group.within}
     groups = {
@@ -33,7 +46,7 @@ def to_yaml(resolved: Resolved) -> str:
         for name, group in resolved.groups.items()
         if name in nested
     }
-    tensors = {name: _moving(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
+    tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
     written = write_yaml(
         {
             name: {"size": size} | ({"within": within[0]} if within else {})
@@ -43,22 +56,16 @@ def to_yaml(resolved: Resolved) -> str:
         resolved.tied,
     )
     try:
-        if parse(written).resolve(resolved.shapes, buffers=resolved.buffers) == resolved:
+        if resolve_spec(parse(written), resolved.shapes, buffers=resolved.buffers) == resolved:
             return written
     except StarcliError:
         pass  # two families that a pattern cannot keep apart: every tensor gets its own line
     return render(resolved)
 
 
-def _moving(axes: Sequence[str]) -> tuple[str, ...]:
-    """Fixed axes as `_`, without trailing ones."""
-    length = max((i + 1 for i, axis in enumerate(axes) if not axis.isdecimal()), default=0)
-    return tuple("_" if axis.isdecimal() else axis for axis in axes[:length])
-
-
 @dataclass(frozen=True)
 class Member:
-    """One line of a family: the numbers in its name, its expressions with numbers taken out, and those numbers."""
+    """One line of a family: its name, the numbers in it, and its expressions."""
 
     name: str
     numbers: tuple[int, ...]
@@ -66,7 +73,7 @@ class Member:
 
     @cached_property
     def split(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        """(expressions with a `#` for each number of a group's name, the numbers)."""
+        """The expressions with `#` in place of each number of a group's name, and those numbers."""
         slots: list[int] = []
 
         def take(match: re.Match[str]) -> str:
@@ -91,11 +98,12 @@ class Member:
 
 
 def _ranged(expression: str) -> str:
-    """`a + g.0 + g.1 + g.2` -> `a + g.{0:3}`."""
+    """The expression with runs as ranges: `a + g.0 + g.1 + g.2` becomes `a + g.{0:3}`."""
     return _RUN.sub(lambda match: " + ".join(_runs(match[0].split(" + "))), expression)
 
 
 def _runs(words: Sequence[str]) -> Iterator[str]:
+    """The parts of a sum, with runs of consecutive numbers in names as one range each."""
     here = 0
     while here < len(words):
         best = (1, words[here])
@@ -111,7 +119,7 @@ def _runs(words: Sequence[str]) -> Iterator[str]:
 
 
 def fold_families(lines: Mapping[str, tuple[str, ...]]) -> Lines:
-    """Name -> expressions, as few lines as the families allow, in the order in which their first member stands."""
+    """As few lines (pattern -> expressions) as the families allow, in the order of their first members."""
     families: dict[str, list[Member]] = defaultdict(list)
     for name, expressions in lines.items():
         numbers = tuple(int(match[0]) for match in _NUMBER.finditer(name))
@@ -125,7 +133,7 @@ def fold_families(lines: Mapping[str, tuple[str, ...]]) -> Lines:
 
 
 def _folded(template: str, members: list[Member]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(first member's name, pattern, expressions) for each line of a family."""
+    """The lines of a family: (first member's name, pattern, expressions) each."""
     literal = [(m.name, m.name, m.expressions) for m in members]
     if len(members) == 1:
         return literal
@@ -161,7 +169,7 @@ def _pattern(template: str, members: list[Member]) -> list[tuple[str, str, tuple
 
 
 FamilyRule = tuple[int | None, int]
-"""(which number of the name, what is added), or (None, a constant)."""
+"""How a number in an expression follows from those in the name: (which one, what is added), or (None, constant)."""
 
 
 def _rule(samples: Sequence[tuple[tuple[int, ...], int]]) -> FamilyRule:
@@ -179,7 +187,7 @@ def _apply(rule: FamilyRule, numbers: tuple[int, ...]) -> int:
 
 
 def _text(rule: FamilyRule, names: Mapping[int, str], numbers: tuple[int, ...]) -> str:
-    """`3`, `l`, `l-1`."""
+    """The rule as it stands in braces: `3`, `l`, `l-1`."""
     if rule[0] is None or rule[0] not in names:
         return str(_apply(rule, numbers))
     return names[rule[0]] + (f"{rule[1]:+d}" if rule[1] else "")
@@ -198,7 +206,7 @@ def _filled(expression: str, texts: Iterator[str]) -> str:
 
 
 def _starred(lines: Lines, tensors: set[str]) -> Lines:
-    """`bn1.weight`, `bn1.bias`, ... with the same axes as one line `bn1.*`, where these are all that `bn1` has."""
+    """Write `bn1.*` for `bn1.weight`, `bn1.bias`, ... with the same axes, where these are all that `bn1` has."""
     ends: dict[str, set[str]] = defaultdict(set)
     for name in tensors:
         head, _, tail = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""The driver: torch.export gives a graph of ATen operators; each one's rule carries the labels on.
+"""Tracing of a network: labels of atoms are carried through the graph of ATen operators that torch.export gives.
 
 What depends on no input and no float tensor is computed (masks, index tables); everything else is traced. An operator
 without a rule freezes what it touches, and is reported with the line of the model's own source.
@@ -49,23 +49,23 @@ _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "
 
 @dataclass
 class Trace:
-    """What tracing a network found out."""
+    """Everything that tracing a network found out."""
 
     atoms: Atoms = field(default_factory=Atoms)
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    """Every parameter and running statistic by its first name."""
+    """Every parameter and running statistic, by its first name."""
     same: dict[str, str] = field(default_factory=dict)
     """Every name of a tensor -> its first name (tied parameters have several)."""
     notes: list[str] = field(default_factory=list)
-    """Operators that were not understood."""
+    """Operators without a rule, each with its source line."""
     step: int = 0
     pieces: dict[str, list[AtomLabels]] = field(default_factory=dict)
-    """What is read of parameters of which only pieces are: rows of position embeddings, say."""
+    """For parameters of which only pieces are read (rows of position embeddings), the atoms that are."""
     whole: set[str] = field(default_factory=set)
     """Parameters that some operator takes as a whole."""
 
     def unread(self) -> Iterator[tuple[str, AtomLabels]]:
-        """Atoms of each parameter that no operator reads."""
+        """For each parameter the atoms that no operator reads."""
         for name, parameter in self.parameters.items():
             if name not in self.whole:
                 read = np.concatenate([np.empty(0, dtype=np.int64), *self.pieces.get(name, ())])
@@ -92,7 +92,7 @@ def start(network: nn.Module, buffers: Sequence[str] = BUFFERS) -> Trace:
 
 
 def follow(trace: Trace, program: Any) -> None:
-    """Carry labels through the whole program; what reaches an output is fixed."""
+    """Carry labels through the whole exported program; what reaches an output is fixed."""
     environment: dict[fx.Node, Any] = {}
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
@@ -123,7 +123,7 @@ def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
 
 
 class _Graph:
-    """One graph, or one nested in it, being followed."""
+    """One graph, or a graph nested in it, that is being followed."""
 
     def __init__(self, trace: Trace, module: fx.GraphModule, environment: dict[fx.Node, Any]) -> None:
         self.trace, self.module, self.environment = trace, module, environment
@@ -192,7 +192,7 @@ class _Graph:
         return _Graph(self.trace, inner, dict(zip(names, args[at + 1 :], strict=True))).run()
 
     def call(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Through the operator's rule; without one, everything it touches is pinned."""
+        """Results by the operator's rule; without one, everything that the operator touches is pinned."""
         function = RULES.get(name)
         if function is None and is_pointwise(node.target):
             function = elementwise
@@ -241,7 +241,7 @@ class _Graph:
         )
 
     def unknown(self, node: fx.Node, touched: Any) -> Any:
-        """Fails closed: pins all operands, and the result has fixed positions."""
+        """Pin all operands of an operator that no rule covers; the results have fixed positions."""
         reason = f"no rule for {nodes.where(node)}"
         if reason not in self.trace.notes:
             self.trace.notes.append(reason)
@@ -255,7 +255,7 @@ class _Graph:
         return values if many else values[0]
 
     def written(self, node: fx.Node, result: Any) -> None:
-        """After an in-place operator its operand is the result. Where that is a view, its base is pinned."""
+        """Put the result of an in-place operator in the place of its operand; the base of a view is pinned."""
         target = node.args[0]
         if not isinstance(target, fx.Node):
             return
@@ -270,7 +270,7 @@ class _Graph:
 
 
 def _present(argument: Any) -> Any:
-    """With values in place of parameters."""
+    """The argument with values in place of parameters."""
     if isinstance(argument, Parameter):
         return argument.value
     if isinstance(argument, dict):

@@ -1,4 +1,4 @@
-"""From colours to groups: every movable atom gets coordinates, its index in each group that moves it."""
+"""From colour classes to groups: every movable atom gets coordinates, its index in each group that moves it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,17 +10,20 @@ from starcli.symmetry.derive.colours import Colours, Occurrences, movable, paren
 
 
 class Refused(Exception):
-    """A structure that the grammar of specs has no words for: `labels` must be fixed, or, where `parts` of them are
-    given, those must be told apart."""
+    """A structure of units that no spec can describe.
+
+    `labels` must be fixed, or, where `parts` of them are given, those must be distinguished from each other.
+    """
 
     def __init__(self, labels: AtomLabels, reason: str, parts: Sequence[AtomLabels] = ()) -> None:
+        """`reason` says what cannot be described."""
         super().__init__(reason)
         self.labels, self.reason, self.parts = labels, reason, parts
 
 
 @dataclass
 class Units:
-    """Groups and coordinates. Groups are known by the class of their atoms."""
+    """Groups and the coordinates of atoms in them. A group is known by the class of its atoms."""
 
     colours: Colours
     size: dict[int, int] = field(default_factory=dict)
@@ -33,12 +36,12 @@ class Units:
     """Class -> group -> the index of every member."""
 
     def closure(self, group: int) -> frozenset[int]:
-        """The group and all around it."""
+        """The group and all groups around it."""
         parent = self.within[group]
         return frozenset([group]) if parent is None else self.closure(parent) | {group}
 
     def table(self, atoms: Atoms, labels: AtomLabels) -> dict[int, AtomLabels]:
-        """Labels (n,) -> group -> (n,) indices, -1 where the group does not move the position."""
+        """Index of each position in each group: labels (n,) -> group -> (n,), -1 where the group does not move it."""
         roots = atoms.find(labels)
         nodes = np.searchsorted(self.colours.nodes, roots)
         classes = self.colours.colour[nodes]
@@ -54,7 +57,7 @@ class Units:
 
 
 def units(atoms: Atoms, where: Occurrences, colours: Colours) -> Units:
-    """Raises Refused."""
+    """The groups and coordinates of all movable atoms. Raises Refused."""
     moves = movable(colours, atoms)
     node_moves = moves[colours.colour]
     keep = node_moves[colours.child] & node_moves[colours.parent]

@@ -1,4 +1,4 @@
-"""What a traced tensor is known to depend on: factors, arrays of atom labels broadcastable to its shape.
+"""Values, what is known of traced tensors: factors, arrays of atom labels that broadcast to the tensor's shape.
 
 Two positions whose labels agree in every factor hold equal values; an axis along which no factor varies is one along
 which the tensor is constant. Positions of images, tokens and batches are fixed atoms.
@@ -21,7 +21,7 @@ class Value:
 
     @classmethod
     def of(cls, shape: Iterable[int], factors: Iterable[AtomLabels]) -> "Value":
-        """With every factor reduced to the axes along which it varies; constant factors and repetitions are dropped."""
+        """A value with factors reduced to the axes along which they vary, without constant and repeated ones."""
         kept: list[AtomLabels] = []
         for factor in map(squash, factors):
             if factor.size > 1 and not any(np.array_equal(factor, other) for other in kept):
@@ -48,12 +48,12 @@ class Value:
         return Value(tuple(shape), tuple(move(factor) for factor in self.factors))
 
     def padded(self, ndim: int) -> "Value":
-        """With leading axes of size 1, as broadcasting does."""
+        """The value with leading axes of size 1, as broadcasting adds them, up to `ndim`."""
         missing = ndim - len(self.shape)
         return self.aligned(range(missing, ndim), ndim) if missing > 0 else self
 
     def dropped(self, axes: Iterable[int]) -> "Value":
-        """Without `axes`, along which no factor may vary."""
+        """The value without `axes`, along which no factor may vary."""
         gone = tuple(axes)
         shape = tuple(n for axis, n in enumerate(self.shape) if axis not in gone)
         return Value(shape, tuple(factor.squeeze(gone) for factor in self.factors))
@@ -76,5 +76,5 @@ def squash(factor: AtomLabels) -> AtomLabels:
 
 
 def along_axis(labels: AtomLabels, axis: int, ndim: int) -> AtomLabels:
-    """(n,) -> a factor that varies along one axis of `ndim`."""
+    """A factor of `ndim` axes that varies along one: labels (n,) -> (1, ..., n, ..., 1)."""
     return labels.reshape([len(labels) if i == axis else 1 for i in range(ndim)])

@@ -1,4 +1,4 @@
-"""Negative controls: that every place where a group stands matters, so that the proof could have failed there.
+"""Negative controls: every place where a group stands is shown to matter, so that the proof could have failed there.
 
 A *place* is one part of one axis of one tensor T that bears the group. Let p be an involution at that place alone, M a
 tensor that p leaves as it is, and f the output as a function of this tensor. If permuting the place alone changed
@@ -27,17 +27,22 @@ from starcli.symmetry.proof.evaluation import ProofNetwork, Reference
 from starcli.symmetry.proof.places import GroupPlace, Swap, places
 
 THRESHOLD = 1e-4
+"""Least change of an output, in units of its spread, that shows that a place matters."""
 NOTHING = 1e-9
-# Of a float32 derivative that is zero but for rounding.
+"""Largest change of an output, in units of its spread, that counts as none."""
 FLAT = 1e-5
+"""Largest sum of |M G| for a float32 gradient G that is zero but for rounding."""
 MAX_PASSES = 8
+"""Most backward passes of one proof on one reference."""
 MAX_EXACT = 64
+"""Most places that are permuted alone in one proof."""
 
 
 class Controls:
-    """The controls of one proof: in the end `open` holds the places that could not be shown to matter."""
+    """The controls of one proof; in the end `open` holds the places that could not be shown to matter."""
 
     def __init__(self, spec: Resolved, base: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """All places of all groups of `spec` are open; `base` are the generic tensors."""
         self.spec, self.base, self.generator = spec, base, generator
         self.places = places(spec)
         self.open: dict[GroupPlace, None] = {
@@ -55,20 +60,21 @@ class Controls:
         self.flat &= set(self.open)
 
     def by_derivatives(self, reference: Reference) -> None:
-        """Close places by a few forward and backward passes, of a subject in float32, for all of them together; none
-        where it cannot be differentiated (in-place changes of parameters)."""
+        """Close places by a few forward and backward passes in float32, for all of them together.
+
+        None is closed where the network cannot be differentiated (in-place changes of parameters).
+        """
         self.flat.clear()
         self.unused.clear()
         with contextlib.suppress(RuntimeError, StarcliError):
             self._passes(reference)
 
     def by_changes(self, reference: Reference) -> None:
-        """Close places that are left by what a control means, of a subject in float64: permuted at the place alone,
-        does the output change?
+        """Close the places that are left by permuting each alone, in float64: those where the output changes.
 
-        So are those closed whose values the output really never depends on although it uses them (a key's bias under
+        Places whose values the output never depends on although it uses them are closed too (a key's bias under
         softmax, a bias before a normalisation of its channel): permuted or not, nothing changes. A group that stands at
-        a single place has no other to be held against: it only has to matter there.
+        a single place has no other to be compared with: it only has to matter there.
         """
         if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
             for place in self.flat:
@@ -81,6 +87,7 @@ class Controls:
                 del self.open[place]
 
     def _passes(self, reference: Reference) -> None:
+        """Run up to MAX_PASSES backward passes, each for some of the open places."""
         subject = reference.subject
         for attempt in range(MAX_PASSES):
             if attempt == 2:  # so many vectors halfway may have driven the network to where nothing matters
@@ -100,7 +107,7 @@ class Controls:
         return ((other, tensor) for name, tensor in tensors for other in self.aliases.get(name, (name,)))
 
     def _choose(self, attempt: int) -> dict[str, list[GroupPlace]]:
-        """Open places to try together, by tensor: of each group about half, fewer where that led nowhere.
+        """Open places to try together, by tensor: about half of each group's, fewer where that led nowhere.
 
         All vectors go first (those of a normalisation), then matrices by their first axis, so that what makes a unit is
         tried apart from what reads it: where nothing nonlinear is between the two, each may hide the other.
@@ -143,9 +150,9 @@ class Controls:
     def _backward(self, reference: Reference, chosen: Mapping[str, Sequence[GroupPlace]], swap: Swap) -> set[str]:
         """Close places of tensors by the gradients of a random projection of the outputs, in units of their spread.
 
-        Each is looked at and forgotten as soon as it is there: all of them would be as large as the network. Returns
-        the names of tensors that the outputs do not depend on. RuntimeError where a gradient comes in parts (layers
-        that are used twice under a checkpoint that enters backward again), which say nothing.
+        Each gradient is looked at and freed as soon as it is there: all of them would be as large as the network.
+        Returns the names of tensors that the outputs do not depend on. RuntimeError where a gradient comes in parts
+        (layers that are used twice under a checkpoint that enters backward again), which are of no use.
         """
         subject, before = reference.subject, dict(self.open)
         # Of one tensor under several names the last was loaded: only its places are tried.
@@ -184,10 +191,10 @@ class Controls:
                 tensor.requires_grad_(False)
 
     def _close(self, found: Sequence[GroupPlace], gradient: Tensor, middle: Tensor, swap: Swap) -> None:
-        """Close the places of one tensor where its gradient G tells the units of a pair apart; `middle` is M.
+        """Close the places of one tensor where its gradient G differs between the units of a pair; `middle` is M.
 
-        The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along
-        T - pT with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without any
+        The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along T - pT
+        with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without any
         effect.
         """
         base = self.base[found[0].tensor]

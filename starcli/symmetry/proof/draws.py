@@ -1,4 +1,4 @@
-"""Which permutations a proof tries: few, but such that what leaves the function alone under them does under all."""
+"""The permutations that a proof tries: few, but a function that they leave unchanged is unchanged by all."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -10,18 +10,19 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
 SMALL_GROUP = 4
-"""Units of a group in which random permutations are likely to agree by chance with those of another group."""
+"""Most units of a group whose random permutations are likely to agree by chance with those of another group."""
 
 
-def draws(spec: Resolved, generator: torch.Generator) -> list[Permutation]:
-    """At least two permutations. Every group is moved by a random cycle through all its units in one of them, and in
-    another by a swap of two units that follow each other in that cycle (in each parent; further ones are random; of two
-    units the swap is the cycle).
+def proof_permutations(spec: Resolved, generator: torch.Generator) -> list[Permutation]:
+    """The permutations that a proof tries, at least two.
+
+    Every group is moved by a random cycle through all its units in one of them, and in another by a swap of two units
+    that follow each other in that cycle (in each parent; further ones are random; of two units the swap is the cycle).
 
     A cycle and such a swap generate every permutation: a function that both leave alone at generic weights has all of
     the group's symmetries, where random permutations leave alone with probability 1/n what has one unit less to move.
-    All groups move together, but no two of as many units, up to SMALL, in the same way at all times, or it would not
-    show that they may only move together: each has a cycle of its own, or draws of its own in which it moves.
+    All groups move together, but no two of as many units, up to SMALL_GROUP, in the same way at all times, or it would
+    not show that they may only move together: each has a cycle of its own, or draws of its own in which it moves.
     """
     groups = [name for name, group in spec.groups.items() if group.size > 1]
     # within other groups, random ones differ from parent to parent

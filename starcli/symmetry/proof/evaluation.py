@@ -1,4 +1,4 @@
-"""A private copy of a network that runs at given tensors in a given precision, and how its outputs are compared."""
+"""A private copy of a network, run at given tensors in a given precision, and comparison of its outputs."""
 
 import copy
 import dataclasses
@@ -14,14 +14,16 @@ from torch.overrides import TorchFunctionMode
 from starcli.errors import StarcliError
 
 ROUNDED = 1e-3
-"""Of outputs that are the same but for float32, in units of their spread: more is another function. At generic weights
-deep networks make 7e-4 of rounding (measured: EfficientNet-B7), most less than 1e-5."""
+"""Largest difference between outputs that are the same but for float32, in units of their spread.
+
+At generic weights deep networks make 7e-4 of rounding (measured: EfficientNet-B7), most less than 1e-5."""
 
 
 class ProofNetwork:
     """The network under proof: eval mode, on the CPU, in one precision at a time; the original is never touched."""
 
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+        """A copy of `network` at `tensors`, in `dtype`."""
         self.original = network
         self.become(dtype, tensors)
 
@@ -50,12 +52,11 @@ class ProofNetwork:
         self.forget()
 
     def forget(self) -> None:
-        """After a change of weights: networks that keep what they computed from them (tables of relative positions)
-        let it go by this."""
+        """Make the network forget what it computed from weights that changed (tables of relative positions)."""
         self.network.train().eval()
 
     def shared(self) -> list[tuple[str, ...]]:
-        """Sets of names that are one and the same memory in the original: copies in another precision may part."""
+        """Sets of names that are one and the same memory in the original; copies in another precision may part."""
         found: dict[tuple[int, int], list[str]] = {}
         for name, tensor in self.original.state_dict(keep_vars=True).items():
             if isinstance(tensor, Tensor) and tensor.numel():
@@ -68,7 +69,7 @@ class ProofNetwork:
             return self.differentiable(inputs)
 
     def differentiable(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """As `run`, recording what a gradient needs."""
+        """The outputs as in `run`, with what a gradient needs."""
         inputs = [tensor.to(self.dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
         with precision(self.dtype):
             found = [leaf for leaf in leaves(self._called(inputs)) if leaf.is_floating_point() and leaf.numel()]
@@ -81,6 +82,7 @@ class ProofNetwork:
         return found
 
     def _called(self, inputs: Sequence[Tensor]) -> object:
+        """The outputs of the network. StarcliError in place of whatever it raises."""
         try:
             return self.network(*inputs)
         except Exception as error:  # a network of the user's own may raise anything
@@ -92,8 +94,10 @@ class ProofNetwork:
 
 
 def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
-    """Memory in `dtype` for the copies of parameters by id, whose values are replaced: they are large, and fresh memory
-    is slow."""
+    """Uninitialised memory in `dtype` for the copies of parameters, by id: their values are replaced anyway.
+
+    They are large, and fresh memory is slow.
+    """
     return {
         id(value): nn.Parameter(torch.empty_like(value, dtype=dtype, device="cpu"), requires_grad=False)
         for value in network.state_dict(keep_vars=True).values()
@@ -102,7 +106,7 @@ def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
 
 
 def leaves(value: object) -> Iterator[Tensor]:
-    """Tensors in nested tuples, lists, maps and dataclasses, in order."""
+    """All tensors in nested tuples, lists, maps and dataclasses, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -117,9 +121,9 @@ def leaves(value: object) -> Iterator[Tensor]:
 
 
 def spreads(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[float]:
-    """For each output how far it varies over inputs: the root mean square of y(x1) - y(x2), over sqrt 2.
+    """How far each output varies over inputs: rms(y(x1) - y(x2)) / sqrt 2.
 
-    Where it does not vary at all its own size stands in, and 1 where it is zero throughout.
+    Where an output does not vary at all its own size stands in, and 1 where it is zero throughout.
     """
     found = []
     for a, b in zip(first, second, strict=True):
@@ -130,7 +134,7 @@ def spreads(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[float]:
 
 
 def difference(first: Sequence[Tensor], second: Sequence[Tensor], scale: Sequence[float]) -> float:
-    """The largest difference between two evaluations, in units of each output's spread; infinite for other shapes."""
+    """Largest difference between two evaluations, in units of each output's spread; infinite where shapes differ."""
     if [a.shape for a in first] != [b.shape for b in second]:
         return float("inf")
     return max(float((a - b).abs().max()) / s for a, b, s in zip(first, second, scale, strict=True))
@@ -138,16 +142,16 @@ def difference(first: Sequence[Tensor], second: Sequence[Tensor], scale: Sequenc
 
 @dataclass(frozen=True)
 class Reference:
-    """What a subject gives out at its generic weights on some inputs."""
+    """The outputs of a subject at its generic weights on some inputs, for comparison."""
 
     subject: ProofNetwork
     inputs: tuple[Tensor, ...]
     outputs: list[Tensor]
     scale: list[float]
-    """How far each output spreads over inputs."""
+    """Spread of each output over inputs, the unit of all differences."""
 
     def anew(self) -> "Reference":
-        """The same of the subject as it is now, in another precision."""
+        """The reference of the subject as it is now, in another precision."""
         return replace(self, outputs=self.subject.run(self.inputs))
 
     def change(self) -> float:
@@ -155,7 +159,7 @@ class Reference:
         return difference(self.subject.run(self.inputs), self.outputs, self.scale)
 
 
-def one_alone(subject: ProofNetwork, batch: tuple[Tensor, ...], joint: Sequence[Tensor]) -> Reference | None:
+def last_example_alone(subject: ProofNetwork, batch: tuple[Tensor, ...], joint: Sequence[Tensor]) -> Reference | None:
     """The last example of a batch with the outputs `joint`; None where the network does not treat that one by itself.
 
     It does where its outputs are the last rows of those of the whole batch. A first axis that counts something else
@@ -175,8 +179,10 @@ def one_alone(subject: ProofNetwork, batch: tuple[Tensor, ...], joint: Sequence[
 
 @contextmanager
 def precision(dtype: torch.dtype) -> Iterator[None]:
-    """Within it new tensors have `dtype`, requests for float32 give `dtype`, and BatchNorm can be differentiated by its
-    running statistics."""
+    """A context in which new tensors have `dtype` and requests for float32 give `dtype`.
+
+    BatchNorm can be differentiated by its running statistics in it.
+    """
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -188,7 +194,10 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
 
 
 class _Precision(TorchFunctionMode):
-    """Networks that compute a norm `in float32`, as RMSNorm in most language models, would round a proof away."""
+    """Redirect float32 to another precision.
+
+    Networks that compute a norm in float32, as RMSNorm in most language models, would round a proof away.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

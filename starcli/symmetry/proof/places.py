@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from starcli.runtime.memory import pieces
+from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 
@@ -21,14 +21,14 @@ class GroupPlace:
     group: str
 
     def sub_axes(self, block: Block) -> tuple[int, ...]:
-        """The sub-axes of `block` that belong to the place, none if the block lies elsewhere."""
+        """The sub-axes of `block` that belong to the place; none if the block lies elsewhere."""
         if block.starts[self.axis] != self.start:
             return ()
         return tuple(k for k, group in enumerate(block.groups) if group == self.group and block.axes[k] == self.axis)
 
 
 def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
-    """Every place of every group; tied tensors are one."""
+    """All places of every group; tied tensors are one."""
     repeated = {name for names in spec.tied for name in names[1:]}
     found: dict[str, list[GroupPlace]] = {group: [] for group in spec.groups}
     for tensor, axes in spec.terms.items():
@@ -41,12 +41,13 @@ def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
 
 
 class Swap:
-    """For every group units that are swapped in random pairs; of an odd number one stays.
+    """An involution for every group, which swaps its units in random pairs; of an odd number one stays.
 
     The pairs are the same in every parent, so that swaps of a group commute with those of the groups around it.
     """
 
     def __init__(self, spec: Resolved, generator: torch.Generator) -> None:
+        """Draw the pairs of all groups of `spec`."""
         self.index = {name: _partners(group.size, generator) for name, group in spec.groups.items()}
         """For each group the partner of every unit, (n,)."""
 
@@ -60,13 +61,13 @@ class Swap:
     def apart(self, block: Block, only: Collection[int], *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """V - pV of the block of each tensor, piece by piece."""
         views = [block.view(tensor) for tensor in tensors]
-        for rows in pieces(views[0]):
+        for rows in row_slices(views[0]):
             yield tuple(view[rows] - self.rows(block, view, only, rows) for view in views)
 
     def halfway_(self, block: Block, parts: Sequence[Collection[int]], base: Tensor, out: Tensor) -> None:
         """Write the block of `base`, averaged over the swaps along each of `parts`, into that of `out`."""
         source, target = block.view(base), block.view(out)
-        for rows in pieces(source):
+        for rows in row_slices(source):
             found = source[rows]
             for only in sorted(parts, key=lambda only: 0 not in only):  # what crosses rows comes first
                 other = self.rows(block, source, only, rows) if 0 in only else self.rows(block, found, only)

@@ -1,4 +1,4 @@
-"""Whether a spec's permutations leave a network's function alone: shown at generic weights, not assumed."""
+"""Proof that a spec's permutations leave the function of a network unchanged, at generic weights."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,28 +13,30 @@ from starcli.errors import StarcliError, few
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.controls import Controls
-from starcli.symmetry.proof.draws import draws
-from starcli.symmetry.proof.evaluation import ROUNDED, ProofNetwork, Reference, one_alone, spreads
+from starcli.symmetry.proof.draws import proof_permutations
+from starcli.symmetry.proof.evaluation import ROUNDED, ProofNetwork, Reference, last_example_alone, spreads
 from starcli.symmetry.proof.redraw import calibrate_, fresh_inputs, redrawn
 
 TOLERANCE = 1e-9
+"""Least change of an output, in units of its spread over inputs, that refutes a permutation."""
 Verdict = Literal["proved", "failed", "undecided"]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a proof found: the verdict on each group, and the largest difference with all groups permuted together."""
+    """The verdict of a proof on each group, and the largest difference with all groups permuted together."""
 
     worst_difference: float
-    """In units of the output's spread over inputs; infinite (null in JSON) where not even the shape stayed, NaN (left
-    out of JSON) where it was not kept."""
+    """Largest change of an output, in units of its spread over inputs.
+
+    Infinite (null in JSON) where not even the shape stayed, NaN (left out of JSON) where it was not kept."""
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """For each group that is not proved, why, with the names of tensors."""
+    """For each group that is not proved the reason, with names of tensors."""
 
     @property
     def proved(self) -> bool:
-        """Whether every group is."""
+        """Whether every group is proved."""
         return all(verdict == "proved" for verdict in self.verdicts.values())
 
     @property
@@ -44,22 +46,25 @@ class Proof:
 
     @property
     def undecided(self) -> tuple[str, ...]:
-        """Groups with a tensor that might as well have been left out."""
+        """Groups that stand on a tensor where leaving them out would not change the function either."""
         return tuple(group for group, verdict in self.verdicts.items() if verdict == "undecided")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` reads them back."""
+        """The proof as plain values; `from_json` reads them back."""
         finite = self.worst_difference != float("inf")
         return {"worst_difference": self.worst_difference if finite else None, **self.record()}
 
     def record(self) -> dict[str, Any]:
-        """What a checkpoint keeps: no worst difference, whose last digits change with the number of threads, so that
-        the same line writes the same bytes wherever the proof was made."""
+        """The part of a proof that a checkpoint keeps, as plain values: all but the worst difference.
+
+        The last digits of that one change with the number of threads; without it the same line writes the same bytes
+        wherever the proof was made.
+        """
         return {"proved": self.proved, "verdicts": dict(self.verdicts), "reasons": dict(self.reasons)}
 
     @classmethod
     def from_json(cls, value: object) -> "Proof":
-        """The inverse of `to_json`; StarcliError where the input, which may come from anywhere, is no such record."""
+        """Inverse of `to_json`. StarcliError where the input, which may come from anywhere, is no such record."""
         try:
             read = _ProofJson.model_validate(value)
         except ValidationError as error:
@@ -84,7 +89,9 @@ class _ProofJson(BaseModel):
 
 
 def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], *, seed: int = 0) -> Proof:
-    """Permute all groups of `spec`, by permutations that generate all (see `draws`): do the network's outputs stay?
+    """Check that permuting the groups of `spec` leaves the outputs of `network` unchanged.
+
+    The permutations that are tried generate all (see `proof_permutations`).
 
     In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
     a random input: like one of the examples of `example_inputs` where the network treats each by itself, every place of
@@ -92,14 +99,23 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     difference of TOLERANCE times the output's spread over inputs, or more, is a failure, and the groups at fault are
     found by bisection. Groups that pass must also pass the negative controls (see `controls`) or are `undecided`.
     StarcliError where names or shapes differ or the network cannot be evaluated. The network itself is left as it is.
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_spec
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    >>> shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    >>> spec = parse("{format: 1, tensors: {0.weight: [h], 0.bias: [h], 2.weight: [_, h], 2.bias: []}}")
+    >>> proof = prove(network, resolve_spec(spec, shapes), (torch.zeros(2, 9),))
+    >>> proof.verdicts, proof.worst_difference < TOLERANCE
+    ({'h': 'proved'}, True)
     """
     state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
     spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
     generator = torch.Generator().manual_seed(seed)
-    bench = _Bench(network, spec, state, example_inputs, generator)
-    worst, failed = bench.bisected()
+    run = _ProofRun(network, spec, state, example_inputs, generator)
+    worst, failed = run.worst_and_failed()
     reasons = {group: f"permuting it changes the output; it stands on {_some(spec.bearing[group])}" for group in failed}
-    undecided = bench.undecided([group for group in spec.groups if group not in failed])
+    undecided = run.undecided([group for group in spec.groups if group not in failed])
     for group, tensors in undecided.items():
         reasons[group] = f"leaving it out of {_some(tensors)} does not change the output"
     verdicts: dict[str, Verdict] = {
@@ -112,8 +128,8 @@ def _some(names: Sequence[str]) -> str:
     return few(list(dict.fromkeys(names)), 6)
 
 
-class _Bench:
-    """The network at its generic weights, the outputs there, and how far they vary."""
+class _ProofRun:
+    """One proof in progress: the network at its generic weights, its outputs there, and how far they vary."""
 
     def __init__(
         self,
@@ -133,27 +149,26 @@ class _Bench:
             if tensor.dtype != self.base[name].dtype or not torch.equal(tensor, self.base[name]):
                 self.base[name] = tensor.clone()
         self.controls = Controls(spec, self.base, generator)
-        self.draws = draws(spec, generator)
+        self.permutations = proof_permutations(spec, generator)
         found = self._by_derivatives(drawn)
         self.subject.become(torch.float64, self.base)
         # The spread of float32 is good enough for a unit of measure; the outputs are not.
         self.reference = found.anew() if found else self._evaluated(drawn)
 
     def _by_derivatives(self, drawn: list[tuple[Tensor, ...]]) -> Reference | None:
-        """The controls that derivatives decide, and what stands for the rest of the proof; None where float32 is too
-        small a range.
+        """Run the controls that derivatives decide; return the reference of the proof, None where float32 fails.
 
-        One example does where the network treats it by itself, every place matters on it (all its units may be off
+        One example is enough where the network treats it by itself, every place matters on it (all its units may be off
         there), and all examples allow what the spec says: what it leaves out may be of no use to that one.
         """
         try:
             outputs = self.subject.run(drawn[0])
-            alone = one_alone(self.subject, drawn[0], outputs)
+            alone = last_example_alone(self.subject, drawn[0], outputs)
             scale = alone.scale if alone else spreads(outputs, self.subject.run(drawn[1]))
         except StarcliError:
             return None
         together = Reference(self.subject, drawn[0], outputs, scale)
-        if alone and self.changed_by(self.draws[0], together) < ROUNDED:
+        if alone and self.changed_by(self.permutations[0], together) < ROUNDED:
             self.controls.by_derivatives(alone)
             if not self.controls.open:
                 return alone
@@ -161,7 +176,7 @@ class _Bench:
         return together
 
     def _evaluated(self, drawn: Sequence[tuple[Tensor, ...]]) -> Reference:
-        """All examples of the first input, in units of what they differ by from those of the second."""
+        """The reference on the first inputs; the second ones give the spread of the outputs."""
         outputs, others = (self.subject.run(inputs) for inputs in drawn)
         return Reference(self.subject, drawn[0], outputs, spreads(outputs, others))
 
@@ -182,17 +197,17 @@ class _Bench:
         """Groups that stand on the tensor."""
         return {group for block in self.spec.blocks.get(tensor, ()) for group in block.groups if group is not None}
 
-    def bisected(self) -> tuple[float, set[str]]:
-        """The worst difference over the draws, of all groups together, and the groups that cause it."""
-        worst, failed = 0.0, set(self._torn())
-        for permutation in self.draws:
+    def worst_and_failed(self) -> tuple[float, set[str]]:
+        """The worst difference over the permutations, of all groups together, and the groups that cause it."""
+        worst, failed = 0.0, set(self._sharing_conflicts())
+        for permutation in self.permutations:
             found = self.changed_by(permutation, self.reference)
             worst = max(worst, found)
             if not found < TOLERANCE:
-                failed |= self._guilty(permutation, [name for name in self.spec.groups if name in permutation.moving])
+                failed |= self._at_fault(permutation, [name for name in self.spec.groups if name in permutation.moving])
         return worst, failed
 
-    def _torn(self) -> set[str]:
+    def _sharing_conflicts(self) -> set[str]:
         """Groups on tensors that share memory but not axes: one of them would be permuted, the other not."""
         return {
             group
@@ -202,19 +217,19 @@ class _Bench:
             for group in self.groups_of(name) | self.groups_of(names[0])
         }
 
-    def _guilty(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
-        """Groups of a set known to change the output that do so in the smallest sets; halves that pass are innocent."""
+    def _at_fault(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
+        """Groups of a set known to change the output that do so in the smallest sets; halves that pass are left out."""
         if len(groups) == 1:
             return set(groups)
         middle = len(groups) // 2
-        guilty: set[str] = set()
+        at_fault: set[str] = set()
         for half in (groups[:middle], groups[middle:]):
             if not self.changed_by(_only(permutation, half), self.reference) < TOLERANCE:
-                guilty |= self._guilty(permutation, half)
-        return guilty or set(groups)
+                at_fault |= self._at_fault(permutation, half)
+        return at_fault or set(groups)
 
     def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
-        """For each of `groups` with places that could not be shown to matter: the tensors of these places."""
+        """For each of `groups` with places that could not be shown to matter, the tensors of these places."""
         self.controls.only(groups)
         self.controls.by_changes(self.reference)
         found: dict[str, list[str]] = {}
@@ -227,6 +242,3 @@ def _only(permutation: Permutation, groups: Sequence[str]) -> Permutation:
     """The permutation with all other groups at rest."""
     rest = Permutation.identity(permutation.spec).index
     return Permutation(permutation.spec, {**rest, **{group: permutation.index[group] for group in groups}})
-
-
-__all__ = ["TOLERANCE", "Proof", "Verdict", "prove"]

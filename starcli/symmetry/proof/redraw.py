@@ -1,4 +1,4 @@
-"""Generic weights: what a proof evaluates a network at, so that nothing is equal, zero or symmetric by chance.
+"""Generic weights, at which a proof evaluates a network, so that nothing is equal, zero or symmetric by chance.
 
 At initialisation biases, gates, layer scale and BatchNorm tensors are constant and a ViT's head is zero, so that wrong
 symmetries pass there. An identity between analytic functions that holds at generic weights holds everywhere.
@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Variance of a ReLU's output is half of its input's; with it a plain deep network keeps its scale.
 GAIN = math.sqrt(2.0)
+"""Factor that makes up for a ReLU, which halves the variance: with it a plain deep network keeps its scale."""
 
-# Several times what a weight with that variance makes of inputs of size 1.
 LOUD = 4.0
+"""Root mean square of a layer's output above which it is scaled down; generic weights give about 1 for inputs of 1."""
 
 
 def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    """float32 generic values for every floating (or complex) tensor; integers and booleans stay as they are.
+    """Generic float32 values for every floating (or complex) tensor; integers and booleans stay as they are.
 
     Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means
     and whatever is added once (class tokens, positions) are normal with deviation 0.3. Tensors that share memory share
@@ -36,6 +36,7 @@ def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[s
 
 
 def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Generic values for one tensor, by its type, shape and name."""
     shape = tensor.shape
     if tensor.is_complex():
         return torch.randn(shape, generator=generator, dtype=torch.complex64)
@@ -57,11 +58,11 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
 def calibrate_(
     network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Sequence[Tensor]], seed: int
 ) -> None:
-    """Set a layer's running statistics near those of what it sees, one layer after the other, in one forward pass;
-    in networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`).
+    """Set running statistics near those of what each layer sees, one layer after the other, in one forward pass.
 
-    Deep networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the
-    statistics generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
+    In networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`). Deep
+    networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the statistics
+    generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
     """
     try:
         _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed)
@@ -73,6 +74,7 @@ def calibrate_(
 def _calibrate_(
     network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Tensor], seed: int
 ) -> None:
+    """Set running statistics in one forward pass on `inputs`."""
     generator = torch.Generator().manual_seed(seed)
     handles = [
         module.register_forward_pre_hook(_Calibration(generator))
@@ -118,7 +120,7 @@ class _Calibration:
 
 
 class _Damper:
-    """Scales the weight of a layer down at its first call, where what it gives out is LOUD, to an output of size 1.
+    """Scales the weight of a layer down at its first call, where its output is LOUD, to an output of size 1.
 
     Nothing else holds back a residual stream without normalisation (ResMLP): it grows by a factor at each block, and a
     bias at its end has no effect that one could see.
@@ -143,8 +145,11 @@ class _Damper:
 
 
 def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Random inputs like `example`: normal; integers drawn from those of the example, or, where it is zero throughout,
-    from the vocabulary of the network's smallest embedding; booleans, and masks of ones, as they are."""
+    """Random inputs like `example`: floating tensors are normal; booleans, and masks of ones, stay as they are.
+
+    Integers are drawn from those of the example, or, where it is zero throughout, from the vocabulary of the network's
+    smallest embedding.
+    """
     vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
     made = []
     for tensor in example:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from support.matching import CASES, case, draw
 
-from starcli.alignment.matching.costs import Problem
-from starcli.alignment.matching.search import HEAVIEST, LIGHTEST, Detour, End, wave_sizes, waves
+from starcli.alignment.matching.costs import MatchingProblem
+from starcli.alignment.matching.search import HEAVIEST, LIGHTEST, Detour, DetourEnd, wave_sizes, waves
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.symmetry.permutation import Permutation
@@ -77,18 +77,20 @@ def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkey
     a, b = draw(spec, 0), draw(spec, 1)
     values = [3.0, 5.0, 4.0, 6.0, 9.0, 7.0, 8.0, 1.0, 2.0, 0.0]  # waves of 2, 1, 1, 2 and 4
     ends = [
-        End(value, {n: i.numpy() for n, i in Permutation.random(spec, generator(number)).index.items()}, 0)
+        DetourEnd(value, {n: i.numpy() for n, i in Permutation.random(spec, generator(number)).index.items()}, 0)
         for number, value in enumerate(values)
     ]
     begun, drawn = [], []
 
-    def go(self: Detour, problem: object, costs: object, start: object, own: np.random.Generator, most: int) -> End:
+    def go(
+        self: Detour, problem: object, costs: object, start: object, own: np.random.Generator, most: int
+    ) -> DetourEnd:
         begun.append(start)
         drawn.append(own.integers(2**60))
         return ends[len(begun) - 1]
 
     monkeypatch.setattr(Detour, "go", go)
-    monkeypatch.setattr(Problem, "objective", lambda self, state: 10.0)
+    monkeypatch.setattr(MatchingProblem, "objective", lambda self, state: 10.0)
     torch.set_num_threads(1)  # the ends come in order
     found = match_weights(a, b, spec, seed=3, restarts=9, max_sweeps=0).permutation
     assert found.moved(Permutation(spec, {n: torch.from_numpy(i) for n, i in ends[4].index.items()})) == 0

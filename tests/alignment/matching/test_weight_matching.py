@@ -10,6 +10,7 @@ from support.matching import CASES, case, draw, inner_product, shuffled
 from starcli.alignment.matching import costs
 from starcli.alignment.matching.weight_matching import distances, match_many, match_weights
 from starcli.errors import StarcliError
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.permutation import Permutation
 
@@ -87,11 +88,11 @@ def test_planted_permutation_is_recovered_with_coarse_detours(name: str, monkeyp
 def test_rounding_to_bytes_keeps_products() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(400, 30, generator=generator) for _ in range(2))
-    (narrow_a, unit_a), (narrow_b, unit_b) = costs.rounded(a), costs.rounded(b)
+    (narrow_a, unit_a), (narrow_b, unit_b) = costs.round_to_int8(a), costs.round_to_int8(b)
     product = unit_a * unit_b * torch._int_mm(narrow_a.T, narrow_b).float()
     error = (product - a.T @ b).std() / (a.T @ b).std()
     assert float(error) < 0.02
-    assert costs.rounded(torch.zeros(3, 2))[1] == 0.0
+    assert costs.round_to_int8(torch.zeros(3, 2))[1] == 0.0
 
 
 def test_warm_start_at_the_optimum_moves_nothing() -> None:
@@ -129,8 +130,9 @@ def test_buffers_do_not_matter() -> None:
 
 
 def test_biases_alone_can_decide() -> None:
-    spec = parse("format: 1\ntensors:\n  fc.weight: [h]\n  fc.bias: [h]\n  out.weight: [_, h]\n").resolve(
-        {"fc.weight": (6, 4), "fc.bias": (6,), "out.weight": (3, 6)}
+    spec = resolve_spec(
+        parse("format: 1\ntensors:\n  fc.weight: [h]\n  fc.bias: [h]\n  out.weight: [_, h]\n"),
+        {"fc.weight": (6, 4), "fc.bias": (6,), "out.weight": (3, 6)},
     )
     a = {"fc.weight": torch.ones(6, 4), "fc.bias": torch.arange(6.0), "out.weight": torch.ones(3, 6)}
     hidden = torch.tensor([4, 2, 5, 0, 3, 1])
@@ -148,8 +150,9 @@ def test_a_tied_pair_counts_once() -> None:
 
 
 def test_single_group_equals_brute_force() -> None:
-    spec = parse("format: 1\ntensors:\n  fc.weight: [h]\n  fc.bias: [h]\n  out.weight: [_, h]\n").resolve(
-        {"fc.weight": (6, 4), "fc.bias": (6,), "out.weight": (3, 6)}
+    spec = resolve_spec(
+        parse("format: 1\ntensors:\n  fc.weight: [h]\n  fc.bias: [h]\n  out.weight: [_, h]\n"),
+        {"fc.weight": (6, 4), "fc.bias": (6,), "out.weight": (3, 6)},
     )
     a, b = draw(spec, 0), draw(spec, 1)
     trials = (
@@ -174,7 +177,7 @@ tensors:
   temperature: [head]
 """
     shapes = {"q.weight": (6, 5), "k.weight": (6, 5), "v.weight": (6, 5), "temperature": (3,)}
-    spec = parse(text).resolve(shapes)
+    spec = resolve_spec(parse(text), shapes)
     a, b = draw(spec, 0), draw(spec, 1)
     pairs = [torch.tensor(rows) for rows in itertools.product([[0, 1], [1, 0]], repeat=3)]
     trials = (

@@ -6,7 +6,7 @@ import pytest
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import SpecRecord, read, read_metadata, write
-from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import resolved_from_json
 
 KEYS = {
     "schema", "type", "reference", "model", "output", "method", "restarts", "distance_before", "distance_after",
@@ -76,7 +76,7 @@ def test_a_stranger_s_word_for_a_proof_is_not_taken(solutions):
         forged = checkpoint.metadata.spec.resolved
         forged["tensors"]["fc1.bias"] = [str(forged["shapes"]["fc1.bias"][0])]
         proof = {"proved": True, "verdicts": dict.fromkeys(forged["groups"], "proved"), "reasons": {}}
-        spec = SpecRecord(resolved=forged, sha256=Resolved.from_json(forged).sha256, proof=proof)
+        spec = SpecRecord(resolved=forged, sha256=resolved_from_json(forged).sha256, proof=proof)
         write(Path(f"{seed}.safetensors"), checkpoint.tensors, checkpoint.metadata.model_copy(update={"spec": spec}))
     ran = run_here("align", "0.safetensors", "1.safetensors", "-o", "b.safetensors")
     assert ran.status == 1

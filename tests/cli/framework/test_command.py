@@ -7,7 +7,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starcli.cli.framework.command import _repeated, expanded
+from starcli.cli.framework.command import _repeated, expand_patterns
 from starcli.cli.outputs import output_paths
 from starcli.cli.values import epochs_between, pairs, seed_list
 from starcli.errors import StarcliError
@@ -67,11 +67,15 @@ def test_a_quoted_pattern_is_expanded_sorted_and_must_match(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for name in ("b.safetensors", "a.safetensors", "[x].safetensors", ".hidden.safetensors", "a.metrics.jsonl"):
         (tmp_path / name).touch()
-    assert expanded([Path("[ab].safetensors"), Path("c")]) == [Path("a.safetensors"), Path("b.safetensors"), Path("c")]
-    assert expanded([Path("[x].safetensors")]) == [Path("[x].safetensors")]  # there is such a file
-    assert Path(".hidden.safetensors") not in expanded([Path("*.safetensors")])
+    assert expand_patterns([Path("[ab].safetensors"), Path("c")]) == [
+        Path("a.safetensors"),
+        Path("b.safetensors"),
+        Path("c"),
+    ]
+    assert expand_patterns([Path("[x].safetensors")]) == [Path("[x].safetensors")]  # there is such a file
+    assert Path(".hidden.safetensors") not in expand_patterns([Path("*.safetensors")])
     with pytest.raises(StarcliError, match="no file matches"):
-        expanded([Path("z*.safetensors")])
+        expand_patterns([Path("z*.safetensors")])
 
 
 def test_templates(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.framework import progress_bars
-from starcli.cli.framework.results import Column, Results, line
+from starcli.cli.framework.results import Column, Results, json_line
 
 COLUMNS = (
     Column("file", "file", "name"),
@@ -109,7 +109,7 @@ json_values = st.recursive(
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text().filter(lambda key: key not in ("schema", "type")), json_values, max_size=4))
 def test_every_line_is_strict_json_in_one_line(row):
-    text = line("thing", row)
+    text = json_line("thing", row)
     assert "\n" not in text
 
     def refuse(constant):

@@ -89,7 +89,7 @@ def test_a_file_size_limit_leaves_no_litter(tmp_path):
 
 def test_the_first_signal_waits_for_the_loop_and_the_second_does_not():
     watch = Bars(quiet=True)
-    with pytest.raises(signals.Leave) as left, signals.caught():  # noqa: PT012
+    with pytest.raises(signals.Leave) as left, signals.handling_signals():  # noqa: PT012
         watch.start("work", 3)
         os.kill(os.getpid(), signal.SIGINT)
         assert watch.stop_signal == signal.SIGINT
@@ -99,14 +99,14 @@ def test_the_first_signal_waits_for_the_loop_and_the_second_does_not():
 
 
 def test_a_signal_outside_a_loop_leaves_at_once():
-    with pytest.raises(signals.Leave), signals.caught():  # noqa: PT012
+    with pytest.raises(signals.Leave), signals.handling_signals():  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("must leave")
 
 
 def test_a_signal_that_no_loop_saw_is_obeyed_between_two_pieces_of_work():
     watch = Bars(quiet=True)
-    with signals.caught():
+    with signals.handling_signals():
         watch.start("one", 1)
         os.kill(os.getpid(), signal.SIGINT)
         watch.finish()
@@ -118,13 +118,13 @@ def test_a_signal_that_no_loop_saw_is_obeyed_between_two_pieces_of_work():
 
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT)
-    with signals.caught():
+    with signals.handling_signals():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_forked_worker_leaves_the_decision_to_its_parent():
-    with signals.caught():
+    with signals.handling_signals():
         signals.listen(Progress())
         child = os.fork()
         if child == 0:

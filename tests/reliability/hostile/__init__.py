@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.checkpoints.convert import read_any
-from starcli.training import recipe
+from starcli.recipes import recipe
 
 from .arrays import IDX, archives, idx_directory
 from .checkpoints import HARMLESS, SAFETENSORS

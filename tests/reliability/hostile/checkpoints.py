@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.proof.prove import Proof
 
@@ -35,7 +36,7 @@ def with_metadata(content: Any) -> bytes:
 
 def spec_json(**changes: Any) -> dict[str, Any]:
     """The metadata of a file whose recorded spec has these fields changed."""
-    plain = parse("format: 1\ntensors:\n  w: [a]\n").resolve({"w": (1,)}).to_json()
+    plain = resolve_spec(parse("format: 1\ntensors:\n  w: [a]\n"), {"w": (1,)}).to_json()
     return {"spec": {"resolved": {**plain, **changes}, "sha256": "0"}}
 
 
@@ -171,7 +172,7 @@ HARMLESS = {"metadata of 7 MB", "ancestors that point anywhere", "hashes that ar
 
 def whole_checkpoint() -> bytes:
     """A small file of ours, for cutting and mutating."""
-    spec = parse("format: 1\ntensors:\n  w: [a, b]\n  b: [a]\n").resolve({"w": (2, 3), "b": (2,)})
+    spec = resolve_spec(parse("format: 1\ntensors:\n  w: [a, b]\n  b: [a]\n"), {"w": (2, 3), "b": (2,)})
     record = checkpoint.SpecRecord(
         resolved=spec.to_json(), sha256=spec.sha256, proof=Proof(0.0, {"a": "proved", "b": "proved"}).to_json()
     )

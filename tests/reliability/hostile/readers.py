@@ -9,8 +9,9 @@ from starcli.checkpoints import checkpoint, lineage
 from starcli.data.dataset import open_data
 from starcli.files.state import StateFile
 from starcli.symmetry.archspec.library import load_spec
-from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.proof.prove import Proof
 
 SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")
@@ -23,7 +24,7 @@ def read_checkpoint(path: Path) -> None:
     found = checkpoint.read(path, kinds=("model", "star", "fused", "permutation"))
     _ = found.sha256
     if found.metadata.spec is not None:
-        resolved = Resolved.from_json(found.metadata.spec.resolved)
+        resolved = resolved_from_json(found.metadata.spec.resolved)
         _ = resolved.blocks, resolved.sha256, resolved.log10_symmetries(), resolved.movable()
         if found.metadata.spec.proof is not None:
             Proof.from_json(found.metadata.spec.proof)
@@ -32,11 +33,11 @@ def read_checkpoint(path: Path) -> None:
 
 
 def read_spec(path: Path) -> None:
-    _ = load_spec(path).resolve(SHAPES, {"depth": 20}).blocks
+    _ = resolve_spec(load_spec(path), SHAPES, {"depth": 20}).blocks
 
 
 def read_permutation_file(path: Path) -> None:
-    spec = parse("format: 1\ntensors:\n  w: [a, b]\n").resolve({"w": (4, 6)})
+    spec = resolve_spec(parse("format: 1\ntensors:\n  w: [a, b]\n"), {"w": (4, 6)})
     permutation, _ = read_permutation(path, spec)
     permutation.inverse().apply({"w": torch.zeros(4, 6)})
 

@@ -7,17 +7,17 @@ from support.specs import specs
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.expression import Concat, Interleave, Node, Product, Ref, children
-from starcli.symmetry.archspec.parse_expression import parse_axis
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
-from starcli.symmetry.archspec.validate import make
+from starcli.symmetry.archspec.validate import make_resolved
 
 SHAPES = {"a": (6, 2), "b": (6,), "c": (4, 12)}
 BASE = "tensors: {a: [h], b: [h], c: [k, (h 2)]}"
 
 
 def resolve(body: str, shapes: dict[str, tuple[int, ...]]) -> Resolved:
-    return parse("format: 1\n" + body).resolve(shapes)
+    return resolve_spec(parse("format: 1\n" + body), shapes)
 
 
 def renamed(node: Node) -> Node:
@@ -36,9 +36,9 @@ def renamed(node: Node) -> Node:
 @settings(max_examples=60, deadline=None)
 @given(specs())
 def test_names_do_not_matter(spec: Resolved) -> None:
-    other = make(
+    other = make_resolved(
         {f"z.{n}": UnitGroup(f"z.{n}", g.size, g.within and f"z.{g.within}") for n, g in spec.groups.items()},
-        {name: tuple(renamed(parse_axis(axis)) for axis in axes) for name, axes in spec.axes.items()},
+        {name: tuple(renamed(axis) for axis in axes) for name, axes in spec.axes.items()},
         spec.shapes,
         spec.buffers,
         spec.tied,

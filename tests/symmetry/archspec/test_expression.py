@@ -21,8 +21,9 @@ from starcli.symmetry.archspec.expression import (
     symbols,
     text,
 )
-from starcli.symmetry.archspec.names import Pattern, expand_templates, fill_template
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
+from starcli.symmetry.archspec.patterns import Pattern
+from starcli.symmetry.archspec.templates import expand_templates, fill_template
 
 
 @pytest.mark.parametrize(

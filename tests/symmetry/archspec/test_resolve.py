@@ -10,12 +10,14 @@ from support.specs import specs
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.library import load_spec, shipped_specs
 from starcli.symmetry.archspec.render import render
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.validate import resolved_from_json
 
 
 def resolve(body: str, shapes: dict[str, tuple[int, ...]], **variables: int) -> Resolved:
-    return parse("format: 1\n" + body, "test.yaml").resolve(shapes, variables)
+    return resolve_spec(parse("format: 1\n" + body, "test.yaml"), shapes, variables)
 
 
 def problems(body: str, shapes: dict[str, tuple[int, ...]], **variables: int) -> list[str]:
@@ -39,9 +41,9 @@ def test_densenet_concatenation() -> None:
     for layer in range(3):
         shapes |= {f"layer.{layer}.norm": (4 + 2 * layer,), f"layer.{layer}.conv": (2, 4 + 2 * layer, 3, 3)}
     spec = resolve(DENSE, shapes, depth=3)
-    assert spec.axes["layer.2.conv"] == ("g.2", "stem + g.0 + g.1", "3", "3")
-    assert spec.axes["reverse.3"] == ("g.2 + g.1 + g.0",)
-    assert spec.axes["head"] == ("10", "stem + g.0 + g.1 + g.2")
+    assert spec.expressions["layer.2.conv"] == ("g.2", "stem + g.0 + g.1", "3", "3")
+    assert spec.expressions["reverse.3"] == ("g.2 + g.1 + g.0",)
+    assert spec.expressions["head"] == ("10", "stem + g.0 + g.1 + g.2")
     assert spec.sizes == {"stem": 4, "g.0": 2, "g.1": 2, "g.2": 2}
     assert spec.log10_symmetries() == pytest.approx(math.log10(24 * 2 * 2 * 2))
     assert spec.movable() == 1.0
@@ -74,7 +76,7 @@ def test_sizes_travel_through_tensors_in_any_order() -> None:
 
 def test_literal_beats_pattern_and_zero_dimensional_needs_no_line() -> None:
     spec = resolve("tensors: {'a.*': [g], a.b: []}", {"a.b": (3,), "a.c": (2,), "a.n": (), "z": ()})
-    assert spec.axes == {"a.b": ("3",), "a.c": ("g",), "a.n": (), "z": ()}
+    assert spec.expressions == {"a.b": ("3",), "a.c": ("g",), "a.n": (), "z": ()}
 
 
 def test_every_mismatch_is_told_at_once() -> None:
@@ -129,6 +131,11 @@ def test_a_parent_stands_exactly_once(body: str, shapes: dict[str, tuple[int, ..
     assert any(words in line for line in problems(body, shapes))
 
 
+def test_an_axis_of_length_0_is_an_error() -> None:
+    found = problems("tensors: {a: [g], 'b.{l}': ['g.{0:l}'], c: [g.0]}", {"a": (3, 0), "b.0": (0,), "c": (2,)})
+    assert found == ["a: shape (3, 0) has an axis of length 0", "b.0: shape (0,) has an axis of length 0"]
+
+
 def test_grouped_query_attention_and_resnext() -> None:
     body = """
 groups: {kv: {size: 2}, rep: {within: kv}, qk: {within: kv}, vo: {within: kv}}
@@ -148,10 +155,10 @@ tensors: {q: [(kv rep qk)], k: [(kv qk)], v: [(kv vo)], o: [_, (kv rep vo)]}
 def test_buffers_and_ties() -> None:
     body = "tensors: {'*.running_mean': [g], a.weight: [g], b.weight: [g], m: [g]}\ntied: [[b.weight, a.weight]]"
     shapes = {"x.running_mean": (3,), "a.weight": (3,), "b.weight": (3,), "m": (3,)}
-    spec = parse("format: 1\n" + body).resolve(shapes, buffers=["m"])
+    spec = resolve_spec(parse("format: 1\n" + body), shapes, buffers=["m"])
     assert spec.buffers == {"x.running_mean", "m"}
     assert spec.learnable() == ("a.weight",)
-    own = parse("format: 1\nbuffers: ['*.weight', 'x*mean']\n" + body).resolve(shapes)
+    own = resolve_spec(parse("format: 1\nbuffers: ['*.weight', 'x*mean']\n" + body), shapes)
     assert own.buffers == {"a.weight", "b.weight", "x.running_mean"}
     assert any("no tensor c" in line for line in problems("tensors: {a: [g]}\ntied: [[a, c]]", {"a": (3,)}))
     assert any(
@@ -162,8 +169,8 @@ def test_buffers_and_ties() -> None:
 @settings(max_examples=60, deadline=None)
 @given(specs())
 def test_rendered_and_recorded_specs_come_back(spec: Resolved) -> None:
-    assert Resolved.from_json(spec.to_json()) == spec
-    again = parse(render(spec)).resolve(spec.shapes, buffers=spec.buffers)
+    assert resolved_from_json(spec.to_json()) == spec
+    again = resolve_spec(parse(render(spec)), spec.shapes, buffers=spec.buffers)
     assert again.to_json() == spec.to_json()
 
 

@@ -14,8 +14,9 @@ from starcli.errors import StarcliError
 from starcli.files.yaml_values import read_yaml
 from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.render import render
-from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.validate import resolved_from_json
 
 
 def refused(text: str) -> str:
@@ -85,12 +86,12 @@ tensors:
     spec = parse(text)
     assert spec.tensors[0].pattern == "{l}.qkv"
     assert spec.tensors[0].axes[1].text == "s.{0:l} | s.{l:0}"
-    assert spec.resolve({"2.qkv": (12, 8), "s.0": (1,)}).axes["2.qkv"][1] == "s.0 + s.1 | s.1 + s.0"
+    assert resolve_spec(spec, {"2.qkv": (12, 8), "s.0": (1,)}).expressions["2.qkv"][1] == "s.0 + s.1 | s.1 + s.0"
 
 
 def test_rendered_specs_are_plain_yaml_for_others_too() -> None:
     spec = parse("format: 1\ntensors: {'a b': [g], 'yes': [g], '1': ['g | g'], 'x: y': [g]}")
-    rendered = render(spec.resolve({"a b": (2,), "yes": (2,), "1": (4,), "x: y": (2,)}))
+    rendered = render(resolve_spec(spec, {"a b": (2,), "yes": (2,), "1": (4,), "x: y": (2,)}))
     assert yaml.safe_load(rendered)["tensors"] == {"1": ["g | g"], "a b": ["g"], "x: y": ["g"], "yes": ["g"]}
 
 
@@ -153,15 +154,15 @@ GOOD: dict[str, Any] = {
     ],
 )
 def test_records_that_contradict_themselves(change: dict[str, Any]) -> None:
-    assert Resolved.from_json(GOOD).groups["u"].within == "g"
+    assert resolved_from_json(GOOD).groups["u"].within == "g"
     with pytest.raises(StarcliError):
-        Resolved.from_json({**GOOD, **change})
+        resolved_from_json({**GOOD, **change})
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [], {}, {"format": 1}])
 def test_records_of_another_kind(value: object) -> None:
     with pytest.raises(StarcliError, match="no resolved spec"):
-        Resolved.from_json(value)
+        resolved_from_json(value)
 
 
 def test_records_that_would_take_forever() -> None:
@@ -177,8 +178,8 @@ def test_records_that_would_take_forever() -> None:
     }
     start = time.process_time()
     with pytest.raises(StarcliError):
-        Resolved.from_json(record)
+        resolved_from_json(record)
     deep = {**GOOD, "groups": {f"g{i}": {"size": 2, "within": f"g{i + 1}"} for i in range(5000)}}
     with pytest.raises(StarcliError):
-        Resolved.from_json(deep)
+        resolved_from_json(deep)
     assert time.process_time() - start < 2

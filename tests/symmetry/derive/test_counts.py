@@ -260,7 +260,7 @@ def test_flatten_of_more_than_one_position():
     """At 224 px VGG's flatten has 49 positions a channel: the units stay, and so does the count."""
     derived = derive(empty("vgg11_bn"), (torch.rand(1, 3, 224, 224),))
     assert derived.resolved.log10_symmetries() == pytest.approx(vgg11_bn(), abs=1e-6)
-    assert derived.resolved.axes["classifier.0.weight"][1].endswith(" 49)")
+    assert derived.resolved.expressions["classifier.0.weight"][1].endswith(" 49)")
 
 
 def test_published_table():

@@ -76,7 +76,7 @@ def test_derived_proved_and_counted(name):
 
 def test_grouped_query_attention_is_written_by_groups_within_groups():
     derived = derive(attention.Llama(), (torch.randint(0, 11, (2, 5)),))
-    axes, groups = derived.resolved.axes, derived.resolved.groups
+    axes, groups = derived.resolved.expressions, derived.resolved.groups
     assert len(axes["q.weight"][0].strip("()").split()) == 3  # key-value head, repeats, units
     shared = axes["v.weight"][0].strip("()").split()[0]
     assert axes["k.weight"][0].strip("()").split() == [shared, "4"]

@@ -180,7 +180,7 @@ def test_operators_that_leave_units_free(name):
     derived = derive(Between(FREE[name]), (torch.rand(3, 3),))
     assert derived.notes == ()
     assert [group.size for group in derived.resolved.groups.values()] == [4]
-    assert derived.resolved.axes["last.weight"][1] == "first"
+    assert derived.resolved.expressions["last.weight"][1] == "first"
 
 
 FIXING = {
@@ -208,13 +208,13 @@ def test_operators_that_tell_units_apart(name):
 
 def test_padding_with_zeros_keeps_the_units():
     derived = derive(Between(lambda x: nn.functional.pad(x, (0, 2)), last=6), (torch.rand(3, 3),))
-    assert derived.resolved.axes["first.weight"][0] == "first"
-    assert derived.resolved.axes["last.weight"][1].startswith("first + ")
+    assert derived.resolved.expressions["first.weight"][0] == "first"
+    assert derived.resolved.expressions["last.weight"][1].startswith("first + ")
 
 
 def test_parts_of_one_value_twice_are_told_apart():
     derived = derive(Between(lambda x: torch.cat([x, x.square()], -1), last=8), (torch.rand(3, 3),))
-    assert derived.resolved.axes["last.weight"][1] == "(2 first)"
+    assert derived.resolved.expressions["last.weight"][1] == "(2 first)"
 
 
 def test_an_unread_row_is_no_symmetry():

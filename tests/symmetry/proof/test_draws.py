@@ -9,7 +9,7 @@ from support.proof import proof_of, resolve
 from torch import Tensor, nn
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.proof.draws import SMALL_GROUP, draws
+from starcli.symmetry.proof.draws import SMALL_GROUP, proof_permutations
 
 
 def generator(seed: int) -> torch.Generator:
@@ -38,14 +38,14 @@ def generated(*permutations: tuple[int, ...]) -> int:
 @pytest.mark.parametrize("size", [2, 3, 4, 5, 6])
 def test_draws_generate_every_permutation(size: int) -> None:
     for seed in range(5):
-        moves = [tuple(each.index["g0"].tolist()) for each in draws(chain(size), generator(seed))]
+        moves = [tuple(each.index["g0"].tolist()) for each in proof_permutations(chain(size), generator(seed))]
         assert generated(*moves) == math.factorial(size)
 
 
 def test_no_two_small_groups_move_alike() -> None:
     for sizes, count in (((8, 16), 2), ((2, 9, 3, 2, 4, 2, 1), 2), ((2,) * 4, 3), ((3,) * 7, 3), ((4,) * 24, 2)):
         spec = chain(*sizes)
-        made = draws(spec, generator(0))
+        made = proof_permutations(spec, generator(0))
         assert len(made) == count
         moves = {
             name: tuple(tuple(each.index[name].tolist()) for each in made)

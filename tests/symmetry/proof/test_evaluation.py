@@ -7,7 +7,7 @@ import torch
 from support.proof import proof_of
 from torch import Tensor, nn
 
-from starcli.symmetry.proof.evaluation import ProofNetwork, one_alone
+from starcli.symmetry.proof.evaluation import ProofNetwork, last_example_alone
 
 
 class Norms(nn.Module):
@@ -98,7 +98,7 @@ class Company(nn.Linear):
 
 def alone(network: nn.Module, *batch: Tensor) -> bool:
     subject = ProofNetwork(network, network.state_dict(), torch.float32)
-    found = one_alone(subject, batch, subject.run(batch))
+    found = last_example_alone(subject, batch, subject.run(batch))
     assert found is None or all(torch.equal(a, b[-1:]) for a, b in zip(found.inputs, batch, strict=True))
     return found is not None
 

@@ -1,0 +1,1 @@
+"""How each ATen operator carries labels of atoms from its operands to its results."""

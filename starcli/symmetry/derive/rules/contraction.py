@@ -15,7 +15,7 @@ from starcli.symmetry.derive.values import Value, varies
 
 @rule("linear")
 def linear(call: Call) -> RuleResult:
-    """(..., k), (n, k), (n,) -> (..., n); in the space (..., n, k)."""
+    """A linear layer, in the space (..., n, k): x (..., k), weight (n, k), bias (n,) -> (..., n)."""
     x, weight, bias = call.value("input"), call.value("weight"), call.optional("bias")
     n = len(x.shape)
     product = call.contract(
@@ -25,7 +25,7 @@ def linear(call: Call) -> RuleResult:
 
 
 def matrix_product(call: Call, a: Value, b: Value, *, whole: bool = True) -> Value:
-    """(..., m, k) @ (..., k, n), in the space (..., m, n, k); vectors get an axis that is dropped again."""
+    """The factors of (..., m, k) @ (..., k, n), in the space (..., m, n, k); vectors get an axis and lose it again."""
     left, right = len(a.shape) == 1, len(b.shape) == 1
     a = reshaped(a, (1, *a.shape)) if left else a
     b = reshaped(b, (*b.shape, 1)) if right else b
@@ -39,6 +39,7 @@ def matrix_product(call: Call, a: Value, b: Value, *, whole: bool = True) -> Val
 
 @rule("matmul", "bmm", "mm", "mv", "dot")
 def matmul(call: Call) -> RuleResult:
+    """Matrix products without a summand."""
     second = next(name for name in ("other", "mat2", "vec", "tensor") if name in call.arguments)
     whole = not {"self", second} & set(call.parameters)
     return matrix_product(call, call.value("self"), call.value(second), whole=whole)
@@ -46,6 +47,7 @@ def matmul(call: Call) -> RuleResult:
 
 @rule("addmm", "baddbmm", "addmv", "addbmm")
 def addmm(call: Call) -> RuleResult:
+    """A summand plus a matrix product."""
     names = [name for name in ("mat1", "mat2", "batch1", "batch2", "mat", "vec") if name in call.arguments]
     if call.name == "addbmm":
         raise Unknown
@@ -55,7 +57,7 @@ def addmm(call: Call) -> RuleResult:
 
 @rule("einsum")
 def einsum(call: Call) -> RuleResult:
-    """All operands in the space of all letters; the letters that the result lacks are summed over."""
+    """An einsum, in the space of all its letters; the letters that the result lacks are summed over."""
     operands = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
     left, arrow, right = call["equation"].replace(" ", "").partition("->")
     terms = left.split(",")
@@ -72,7 +74,7 @@ def einsum(call: Call) -> RuleResult:
 
 @rule("scaled_dot_product_attention")
 def attention(call: Call) -> RuleResult:
-    """softmax(q k^T + mask) v."""
+    """Attention, softmax(q k^T + mask) v."""
     query, key, value, mask = call.value("query"), call.value("key"), call.value("value"), call.optional("attn_mask")
     if call.arguments.get("enable_gqa"):
         repeats = query.shape[-3] // key.shape[-3]
@@ -97,7 +99,10 @@ def _repeated(value: Value, axis: int, repeats: int) -> Value:
 
 @rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 def convolution(call: Call) -> RuleResult:
-    """x (B, G i, S...), w (G o, i, k...) or, transposed, (G i, o, k...): in the space (B, G, o, i, S...)."""
+    """A convolution, transposed or not, in the space (B, G, o, i, S...).
+
+    Input (B, G i, S...), weight (G o, i, k...) or, transposed, (G i, o, k...).
+    """
     x, bias = call.value("input"), call.optional("bias")
     rank = len(call.shape) - 2
     if rank < 1 or len(call["weight"].shape) != rank + 2:
@@ -119,8 +124,11 @@ def convolution(call: Call) -> RuleResult:
 
 
 def _kernel(call: Call, rank: int, groups: int) -> Value:
-    """The weight without its kernel axes, which are fixed. At its first use in a grouped convolution its second axis
-    gets atoms of its own in every group: it depends on axis 0 as well."""
+    """The weight without its kernel axes, which are fixed.
+
+    At its first use in a grouped convolution its second axis gets atoms of its own in every group: it depends on axis 0
+    as well.
+    """
     weight = call.value("weight")
     call.pin(weight, range(2, rank + 2), "positions of a kernel")
     parameter = call.parameters.get("weight")
@@ -135,7 +143,7 @@ def _kernel(call: Call, rank: int, groups: int) -> Value:
 
 
 def _pointwise(call: Call) -> bool:
-    """Kernel 1, stride 1, no padding: no positions meet."""
+    """Whether no positions meet: kernel 1, stride 1, no padding."""
 
     def all_are(name: str, number: int) -> bool:
         found = call.arguments.get(name, number)

@@ -1,9 +1,8 @@
-"""Operators that act on every position alone, where broadcast operands meet (ATen tags them pointwise)."""
+"""Operators that act on every position separately, where broadcast operands meet (ATen tags them pointwise)."""
 
 import torch
 
 from starcli.symmetry.derive.call import Call, RuleResult, rule
-from starcli.symmetry.derive.rules.shape import along_one_axis
 from starcli.symmetry.derive.values import Value
 
 
@@ -64,30 +63,31 @@ from starcli.symmetry.derive.values import Value
     "one_minus",
 )
 def elementwise(call: Call) -> RuleResult:
+    """An elementwise function of all tensor arguments."""
     return call.merge(call.values())
 
 
 @rule("to", "_to_copy", "type_as")
 def converted(call: Call) -> RuleResult:
-    """Another tensor, where one is given, tells the type and nothing else."""
+    """A conversion; another tensor among the arguments gives the type and nothing else."""
     return call.value("self")
 
 
 def is_pointwise(target: object) -> bool:
-    """Whether ATen itself says so."""
+    """Whether ATen tags the operator as pointwise."""
     return isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags
 
 
 @rule("prelu")
 def prelu(call: Call) -> RuleResult:
-    """A slope a channel, on axis 1."""
+    """A PReLU: one slope for each channel, on axis 1."""
     x, weight = call.value("self"), call.value("weight")
     return call.merge([x, weight.aligned([1 if len(x.shape) > 1 else 0], len(x.shape)) if weight.shape else weight])
 
 
 @rule("glu")
 def glu(call: Call) -> RuleResult:
-    """The first half of the axis times a gate made of the second."""
+    """A gated linear unit: the first half of the axis times a gate made of the second."""
     value, axis = call.value("self"), call.arguments.get("dim", -1)
     halves = []
     for k in range(2):
@@ -97,6 +97,3 @@ def glu(call: Call) -> RuleResult:
         ]
         halves.append(Value.of(call.shape, factors))
     return call.merge(halves)
-
-
-__all__ = ["along_one_axis", "elementwise", "glu", "is_pointwise", "prelu"]

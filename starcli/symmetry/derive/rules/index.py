@@ -11,7 +11,10 @@ from starcli.symmetry.derive.values import Value
 
 @rule("embedding")
 def embedding(call: Call) -> RuleResult:
-    """(v, d) at indices (...) -> (..., d): which row is asked for comes from outside, so the rows are fixed."""
+    """An embedding (v, d) at indices (...) -> (..., d).
+
+    Which row is read depends on the input, so the rows are fixed.
+    """
     weight, indices = call.value("weight"), call.value("indices")
     call.pin(weight, [0], "rows of a look-up")
     n = len(call.shape)
@@ -22,7 +25,7 @@ def embedding(call: Call) -> RuleResult:
 
 @rule("index")
 def index(call: Call) -> RuleResult:
-    """By constant tensors: run on the labels. By traced ones: the indexed axes are pinned."""
+    """Indexing: by constant tensors it is run on the labels; by traced ones the indexed axes are pinned."""
     value, indices = call.value("self"), call["indices"]
     axes = [axis for axis, each in enumerate(indices) if each is not None]
     if not any(isinstance(each, Value) for each in indices):
@@ -66,7 +69,7 @@ def _passed_by(call: Call, factor: AtomLabels, axes: list[int]) -> AtomLabels:
 
 @rule("gather", "take_along_dim")
 def gather(call: Call) -> RuleResult:
-    """Along one axis, by indices of the same rank: that axis is pinned, the others meet the indices'."""
+    """A gather along one axis, by indices of the same rank: that axis is pinned, the others meet the indices'."""
     value, indices, axis = call.value("self"), call.value("index"), call["dim"] % len(call.shape)
     call.pin(value, [axis], "positions of a look-up")
     if any(n != m for i, (n, m) in enumerate(zip(value.shape, call.shape, strict=True)) if i != axis):

@@ -7,19 +7,20 @@ from starcli.symmetry.derive.values import Value
 
 
 def _channels(call: Call, *names: str) -> list[Value]:
-    """One-dimensional tensors on axis 1."""
+    """The one-dimensional tensors among the arguments `names`, each placed on axis 1."""
     return [value.aligned([1], len(call.shape)) for name in names if (value := call.optional(name)) is not None]
 
 
 @rule("batch_norm", "_native_batch_norm_legit_no_training", "instance_norm", "cudnn_batch_norm", "native_batch_norm")
 def batch_norm(call: Call) -> RuleResult:
-    """Statistics of each channel alone."""
+    """Normalisation with statistics of each channel."""
     merged = call.merge([call.value("input"), *_channels(call, "weight", "bias", "running_mean", "running_var")])
     return call.result([merged, *(Value(shape) for shape in call.shapes[1:])])
 
 
 @rule("group_norm")
 def group_norm(call: Call) -> RuleResult:
+    """Normalisation of groups of channels: each group becomes a set."""
     x, groups = call.value("input"), call["num_groups"]
     split = reshaped(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
     reduce(call.atoms, split, [2])
@@ -28,6 +29,7 @@ def group_norm(call: Call) -> RuleResult:
 
 @rule("layer_norm", "rms_norm", "native_layer_norm")
 def layer_norm(call: Call) -> RuleResult:
+    """Normalisation over the last axes, whose positions become one set."""
     x = call.value("input")
     reduce(call.atoms, x, range(len(x.shape) - len(call["normalized_shape"]), len(x.shape)))
     merged = call.merge([x, *(value for name in ("weight", "bias") if (value := call.optional(name)) is not None)])
@@ -36,6 +38,7 @@ def layer_norm(call: Call) -> RuleResult:
 
 @rule("softmax", "_softmax", "log_softmax", "_log_softmax", "_safe_softmax")
 def softmax(call: Call) -> RuleResult:
+    """A softmax along `dim`, whose positions become one set."""
     value = call.value("self")
     reduce(call.atoms, value, [call["dim"] % len(value.shape)])
     return value

@@ -15,7 +15,9 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
 @rule(*GATES)
 def recurrent(call: Call) -> RuleResult:
-    """x (B, T, in) or (T, B, in) -> (B, T, directions * h) and the last states (layers * directions, B, h).
+    """A recurrent network: x (B, T, in) or (T, B, in) -> outputs and last states.
+
+    Outputs are (B, T, directions * h), last states (layers * directions, B, h).
 
     A unit is one place of each gate, of the state and of the recurrent weight's second axis. Positions in time are
     fixed.
@@ -50,7 +52,8 @@ def _state(call: Call, state: Value | None) -> Value:
 def _cell(call: Call, x: Value, weights: Sequence[Value | None], starts: Sequence[Value]) -> tuple[Value, Value]:
     """What one layer gives out in one direction, and its states, at all times.
 
-    What comes in from the state before stands on the same units as what comes in from below, so one step is enough."""
+    What comes in from the state before stands on the same units as what comes in from below, so one step is enough.
+    """
     given = [weight for weight in weights if weight is not None]
     inside, around = given[:2]
     biases, projection = (given[2:4], given[4:]) if call["has_biases"] else ([], given[2:])

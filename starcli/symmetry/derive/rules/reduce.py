@@ -36,7 +36,10 @@ def _axes(call: Call, rank: int) -> list[int]:
     "nansum",
 )
 def reduction(call: Call) -> RuleResult:
-    """Symmetric functions of what they reduce over. `max` and `min` also tell where, which nothing may follow."""
+    """Symmetric functions of what they reduce over.
+
+    `max` and `min` also give positions, which nothing may follow.
+    """
     value = call.value("self")
     if "other" in call.arguments:
         return call.merge(call.values())
@@ -54,7 +57,7 @@ def reduction(call: Call) -> RuleResult:
 
 @rule("argmax", "argmin", "topk", "sort", "argsort", "cumsum", "cumprod", "kthvalue", "median", "logcumsumexp")
 def ordering(call: Call) -> RuleResult:
-    """Order along an axis matters, and its positions come out."""
+    """Operators for which the order along an axis matters, so that its positions come out fixed."""
     value = call.value("self")
     axes = _axes(call, len(value.shape))
     call.pin(value, axes, "order matters")
@@ -96,7 +99,10 @@ def ordering(call: Call) -> RuleResult:
     "replication_pad2d",
 )
 def pooling(call: Call) -> RuleResult:
-    """Positions of space are mixed, each channel alone. Pooling to one position is a sum or maximum over all."""
+    """Pooling and resampling: positions of space are mixed in each channel separately.
+
+    Pooling to one position is a sum or maximum over all.
+    """
     value = call.value("input" if "input" in call.arguments else "self")
     name = call.name
     rank = next(int(c) for c in reversed(name) if c.isdigit())
@@ -109,7 +115,7 @@ def pooling(call: Call) -> RuleResult:
 
 @rule("im2col")
 def unfold(call: Call) -> RuleResult:
-    """(B, C, H, W) -> (B, C k, places): every channel with the k positions of a window."""
+    """Windows of an image: (B, C, H, W) -> (B, C k, places), every channel with the k positions of a window."""
     x = call.value("self")
     batch, channels, *_ = x.shape
     window = math.prod(call["kernel_size"])
@@ -119,7 +125,7 @@ def unfold(call: Call) -> RuleResult:
 
 @rule("col2im")
 def fold_windows(call: Call) -> RuleResult:
-    """(B, C k, places) -> (B, C, H, W): every channel summed over the windows in which a position lies."""
+    """An image from windows: (B, C k, places) -> (B, C, H, W), every channel summed over windows."""
     x = call.value("self")
     split = reshaped(x, (*call.shape[:2], math.prod(call["kernel_size"]), x.shape[-1]))
     return call.positions(split, (2, 3))

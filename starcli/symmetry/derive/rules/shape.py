@@ -38,6 +38,7 @@ def _chunks(old: tuple[int, ...], new: tuple[int, ...]) -> list[tuple[range, tup
 
 
 def _reshape(factor: AtomLabels, old: tuple[int, ...], pieces: list[tuple[range, tuple[int, ...]]]) -> AtomLabels:
+    """One factor viewed in the new shape; runs of axes along which it does not vary keep size 1."""
     spelled: list[int] = []
     target: list[int] = []
     for axes, sizes in pieces:
@@ -48,23 +49,26 @@ def _reshape(factor: AtomLabels, old: tuple[int, ...], pieces: list[tuple[range,
 
 
 def run(call: Call, labels: AtomLabels) -> list[AtomLabels]:
-    """The operator itself on one label array."""
+    """Run the operator itself on one label array."""
     result = call.target(torch.from_numpy(np.array(labels)), *call.args[1:], **call.kwargs)
     return [each.numpy() for each in result] if isinstance(result, list | tuple) else [result.numpy()]
 
 
 @rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
 def reshape(call: Call) -> RuleResult:
+    """Views in another shape."""
     return reshaped(call.value("self"), call.shape)
 
 
 @rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "matrix_H", "adjoint")
-def permute(call: Call) -> RuleResult:
+def permute_rule(call: Call) -> RuleResult:
+    """Axes in another order."""
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
 
 
 @rule("expand", "expand_as", "broadcast_to")
 def expand_rule(call: Call) -> RuleResult:
+    """Broadcasting to a shape."""
     return Value.of(call.shape, call.value("self").padded(len(call.shape)).factors)
 
 
@@ -81,7 +85,7 @@ def expand_rule(call: Call) -> RuleResult:
     "unsafe_split",
 )
 def along_one_axis(call: Call) -> RuleResult:
-    """Along `dim` only; a factor that does not depend on it stays."""
+    """Slices, chunks and repetitions along `dim`; a factor that does not depend on that axis stays."""
     value, axis = call.value("self"), call.arguments.get("dim", 0)
     if axis is None or any(isinstance(each, Value) for each in (*call.args[1:], *call.kwargs.values())):
         raise Unknown
@@ -96,6 +100,7 @@ def along_one_axis(call: Call) -> RuleResult:
 
 @rule("select")
 def select(call: Call) -> RuleResult:
+    """One position of an axis."""
     axis = call["dim"]
     factors = (
         call.picked(run(call, factor)[0]) if factor.shape[axis] > 1 else factor.squeeze(axis)
@@ -106,6 +111,7 @@ def select(call: Call) -> RuleResult:
 
 @rule("unbind")
 def unbind(call: Call) -> RuleResult:
+    """Each position of an axis as a tensor of its own."""
     value, axis = call.value("self"), call["dim"]
     return tuple(
         Value.of(shape, (_unbound(call, factor, k, axis) for factor in value.factors))
@@ -119,6 +125,7 @@ def _unbound(call: Call, factor: AtomLabels, k: int, axis: int) -> AtomLabels:
 
 @rule("roll", "flip", "repeat", "tile")
 def tile(call: Call) -> RuleResult:
+    """Shifts, flips and repetitions."""
     if call.arguments.get("dims") in ([], ()) and call.name == "roll":
         raise Unknown
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
@@ -128,7 +135,10 @@ def tile(call: Call) -> RuleResult:
     "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "rot90", "diagonal", "tril", "triu"
 )
 def everywhere(call: Call) -> RuleResult:
-    """Run on the whole array. A triangle keeps labels and adds that its two axes are told apart."""
+    """Operators that are run on the whole array.
+
+    A triangle keeps labels and adds that its two axes are distinguished.
+    """
     value = call.value("self")
     if call.target in (torch.ops.aten.tril.default, torch.ops.aten.triu.default):
         n = len(call.shape)
@@ -138,12 +148,14 @@ def everywhere(call: Call) -> RuleResult:
 
 @rule("cat", "concat", "concatenate")
 def cat(call: Call) -> RuleResult:
+    """Concatenation along an axis."""
     parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None and value.shape != (0,)]
     return joined(call, parts, call.arguments.get("dim", 0) % len(call.shape))
 
 
 @rule("stack")
 def stack(call: Call) -> RuleResult:
+    """Concatenation along a new axis."""
     axis = call.arguments.get("dim", 0) % len(call.shape)
     parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
     shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
@@ -151,7 +163,10 @@ def stack(call: Call) -> RuleResult:
 
 
 def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
-    """Concatenation. Factors along `axis` are laid end to end; the others meet as in an elementwise operator."""
+    """The concatenation of `parts` along `axis`.
+
+    Factors along the axis are laid end to end; the others meet as in an elementwise operator.
+    """
     # a factor that another one determines would be laid beside one that tells more
     parts = [call.merge([part], part.shape) if len(part.along(axis)) > 1 else part for part in parts]
     along = [part.along(axis) for part in parts]
@@ -186,7 +201,7 @@ def _laid(call: Call, parts: Sequence[Value], factors: Sequence[AtomLabels | Non
 
 
 def _repeats(call: Call, factors: Sequence[AtomLabels], parts: Sequence[Value], axis: int) -> bool:
-    """Whether two parts share labels in every factor, so that only their place tells them apart."""
+    """Whether two parts share labels in every factor, so that only their place distinguishes them."""
     cuts = np.cumsum([part.shape[axis] for part in parts])[:-1]
     for factor in factors:
         pieces = [unique(call.atoms.find(piece)) for piece in np.split(factor, cuts, axis)]
@@ -198,8 +213,10 @@ def _repeats(call: Call, factors: Sequence[AtomLabels], parts: Sequence[Value], 
 
 @rule("constant_pad_nd", "pad")
 def pad(call: Call) -> RuleResult:
-    """Zeros around: where an axis grows, its new positions are one fixed atom (one a set, where several sets of units
-    are padded alike). Other modes mix positions."""
+    """Padding with zeros: where an axis grows, its new positions are one fixed atom. Other modes mix positions.
+
+    Where several sets of units are padded alike, it is one fixed atom for each set.
+    """
     value, amounts = call.value("self"), call["pad"]
     grown = {len(value.shape) - 1 - i // 2 for i, amount in enumerate(amounts) if amount}
     if call.arguments.get("mode", "constant") != "constant":
@@ -212,6 +229,7 @@ def pad(call: Call) -> RuleResult:
 
 
 def _padded(call: Call, factor: AtomLabels, value: Value, amounts: Sequence[int], grown: set[int]) -> AtomLabels:
+    """A factor with the padded positions as atoms of their own."""
     lengths = [n if axis in varies(factor) else 1 for axis, n in enumerate(value.shape)]
     around = [
         amount if len(value.shape) - 1 - i // 2 in set(varies(factor)) & grown else 0

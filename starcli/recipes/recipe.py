@@ -1,6 +1,6 @@
-"""A recipe: everything that decides how a network is trained, flat, as the flags of `train` are.
+"""Recipe: everything that decides how a network is trained, flat, as the flags of `train` are.
 
-Recipes are YAML files, or flags, or both (a flag wins).  This module imports no torch: `--help` and completion read it.
+Recipes are YAML files, or flags, or both (a flag wins). This module imports no torch: `--help` and completion read it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,27 @@ from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
 from starcli.recipes.shipped import recipe_directory, shipped_recipes
 
 DEFAULT = "default"
-"""The recipe of a run that names none."""
+"""Recipe of a run that names none."""
 
 RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
-"""The learning rate of each optimizer where neither recipe nor flag gives one."""
+"""Learning rate of each optimiser where neither recipe nor flag gives one."""
 
 UNREAD = {"sgd": ("betas",), "adam": ("momentum",), "adamw": ("momentum",)}
-"""Settings that an optimizer does not know; a recipe has them for others."""
+"""Settings that an optimiser does not read; a recipe has them for others."""
 
 LARGEST_FILE = 64 * 1024
-"""Bytes of a recipe file that we are willing to read."""
+"""Largest recipe file in bytes."""
 
 SOURCE_FIELDS = ("arch", "arch_args", "data", "val_fraction")
-"""What a shipped recipe says of network and data; a checkpoint records these apart from the recipe."""
+"""Settings about network and data, which a checkpoint records apart from the recipe."""
 
 
 class Recipe(BaseModel):
-    """How to train; the defaults are those of `recipes/default.yaml`. Unknown keys are errors."""
+    """Settings of a training run; the defaults are those of `recipes/default.yaml`. Unknown ones are errors.
+
+    >>> Recipe(epochs=3, optimizer="adam").rate
+    0.001
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -61,6 +65,7 @@ class Recipe(BaseModel):
     @field_validator("optimizer", "schedule")
     @classmethod
     def _known(cls, value: str, info: Any) -> str:
+        """Refuse a name that the registry does not have."""
         table = registry.OPTIMIZERS if info.field_name == "optimizer" else registry.SCHEDULES
         if value not in table:
             raise ValueError(f"unknown {info.field_name} {value!r}{suggestion(value, table)}")
@@ -69,6 +74,7 @@ class Recipe(BaseModel):
     @field_validator("betas")
     @classmethod
     def _betas(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Refuse betas outside [0, 1)."""
         if not all(0 <= beta < 1 for beta in value):
             raise ValueError("each has to be at least 0 and below 1")
         return value
@@ -76,12 +82,14 @@ class Recipe(BaseModel):
     @field_validator("milestones")
     @classmethod
     def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        """Refuse milestones that are not positive and ascending."""
         if any(milestone <= 0 for milestone in value) or list(value) != sorted(set(value)):
             raise ValueError("have to be positive and ascending")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        """Refuse settings that contradict each other."""
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs sgd with momentum above 0")
         if self.warmup >= self.epochs:
@@ -92,13 +100,16 @@ class Recipe(BaseModel):
 
     @property
     def rate(self) -> float:
-        """The learning rate after warm-up."""
+        """Learning rate after warm-up."""
         return RATES[self.optimizer] if self.lr is None else self.lr
 
     def override(self, **flags: Any) -> Recipe:
-        """This recipe with the flags that are not None put in; they are checked as a file is.
+        """This recipe with those of `flags` that are not None, checked as a file is.
 
-        A flag that the optimizer or the schedule would not read is an error.
+        Raises StarcliError for a wrong value, and for a flag that the optimiser or the schedule would not read.
+
+        >>> load_recipe().override(epochs=3, lr=None).epochs
+        3
         """
         given = {key: value for key, value in flags.items() if value is not None}
         changed = _validated(self.model_dump(exclude_unset=True) | given, "the flags")
@@ -110,11 +121,12 @@ class Recipe(BaseModel):
         return changed
 
     def settings(self) -> dict[str, Any]:
-        """What decides a run, JSON-able and complete, without what a checkpoint records elsewhere (network, data)."""
+        """Everything that decides a run, as JSON values, but network and data, which a checkpoint records elsewhere."""
         return self.model_dump(mode="json", exclude=set(SOURCE_FIELDS)) | {"lr": self.rate}
 
 
 def _validated(content: dict[str, Any], source: str) -> Recipe:
+    """Recipe from plain values. Raises StarcliError with every wrong setting."""
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -131,7 +143,14 @@ def _validated(content: dict[str, Any], source: str) -> Recipe:
 
 
 def load_recipe(name: str | Path = DEFAULT) -> Recipe:
-    """A recipe by shipped name (`paper/resnet18-cifar10`) or from a file (`my.yaml`)."""
+    """Load a recipe by shipped name (`paper/resnet18-cifar10`) or from a file (`my.yaml`).
+
+    Raises StarcliError for an unknown name, a file that cannot be read, and wrong settings.
+
+    >>> recipe = load_recipe("paper/resnet18-cifar10")
+    >>> recipe.arch, recipe.data, recipe.optimizer
+    ('resnet18-cifar', 'cifar10', 'sgd')
+    """
     names = shipped_recipes()
     if str(name) in names:
         path = recipe_directory() / f"{name}.yaml"
@@ -143,7 +162,7 @@ def load_recipe(name: str | Path = DEFAULT) -> Recipe:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    """The top-level map of a YAML file as plain values."""
+    """Top-level map of a YAML file as plain values."""
     try:
         with path.open("rb") as handle:
             text = handle.read(LARGEST_FILE + 1).decode("utf-8")
@@ -160,7 +179,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: YamlValue) -> Any:
-    """Words become what they spell: numbers (5e-4 too, which YAML takes for a word), true, false, null, text."""
+    """Value that a word spells: a number (5e-4 too, which YAML takes for a word), true, false, null, else text."""
     if isinstance(value, YamlMap):
         return {key.text: _plain(item) for key, item in value.items}
     if isinstance(value, YamlList):

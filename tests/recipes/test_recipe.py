@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from starcli.errors import StarcliError
+from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.recipes.shipped import shipped_recipes
 from starcli.registry import ARCHITECTURES, DATASETS
-from starcli.training.recipe import Recipe, load_recipe
 from starcli.training.schedule import learning_rate
 
 
@@ -27,10 +27,10 @@ def test_shipped_recipes_load_and_name_what_exists(name):
 
 @pytest.mark.parametrize("name", [name for name in shipped_recipes() if load_recipe(name).arch])
 def test_shipped_arguments_fit_their_architecture(name):
-    from starcli.models.build import outline_of
+    from starcli.models.build import build_outline
 
     recipe = load_recipe(name)
-    outline_of(recipe.arch, **recipe.arch_args)
+    build_outline(recipe.arch, **recipe.arch_args)
 
 
 def test_the_default_recipe_is_what_the_fields_say():
@@ -57,7 +57,7 @@ def test_published_facts():
 def test_listing_needs_no_torch():
     code = (
         "import sys; from starcli.recipes.shipped import shipped_recipes;"
-        "from starcli.training.recipe import load_recipe; load_recipe(list(shipped_recipes())[0])"
+        "from starcli.recipes.recipe import load_recipe; load_recipe(list(shipped_recipes())[0])"
     )
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 

@@ -1,0 +1,53 @@
+"""Interface of an alignment method: how one model, or many, are matched to a reference."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+
+
+@dataclass(frozen=True)
+class Match:
+    """Permutation that was found, and how."""
+
+    permutation: Permutation
+    objective: float
+    """Inner product over learnable parameters under the permutation, in float64."""
+    sweeps: int
+    """Number of sweeps, of all rounds together."""
+    restarts: int
+    moved: int
+    """Number of units that are not where the start had them."""
+
+
+@dataclass(frozen=True)
+class MatchMethod:
+    """Alignment method, as `registry.METHODS` names it.
+
+    one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
+        dicts, `start` is the permutation to begin from (None: a cold search).
+    many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
+        is faster than one after the other; None: one after the other.
+    """
+
+    one: Callable[..., Match]
+    many: Callable[..., list[Match]] | None = None
+
+    def match_all(
+        self,
+        reference: Mapping[str, Tensor],
+        models: Sequence[Mapping[str, Tensor]],
+        spec: Resolved,
+        *,
+        seeds: Sequence[int],
+        restarts: int,
+        starts: Sequence[Permutation | None],
+    ) -> list[Match]:
+        """Match each of `models` to `reference`, each with its seed and from its start."""
+        if self.many is not None:
+            return self.many(reference, models, spec, seeds=seeds, restarts=restarts, starts=starts)
+        each = zip(models, seeds, starts, strict=True)
+        return [self.one(reference, m, spec, seed=seed, restarts=restarts, start=start) for m, seed, start in each]

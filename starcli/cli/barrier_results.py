@@ -1,0 +1,178 @@
+"""What `starcli barrier` shows: a row for each line, summaries of groups, the share of stars, a star's report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from starcli.cli.framework.results import LOSS, Column, Results
+from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
+
+if TYPE_CHECKING:
+    from starcli.barriers.intervals import BarrierGroup
+    from starcli.barriers.line import Barrier
+    from starcli.barriers.star_report import StarReport
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.evaluation.measure import Measure
+    from starcli.workspace.stamp import Stamp
+
+LINE_COLUMNS = (
+    Column("a", "a", "name"),
+    Column("b", "b", "name"),
+    Column("alignment", "alignment", common=True),
+    Column("train.loss_barrier", "train barrier", LOSS),
+    Column("train.accuracy_barrier", "accuracy", ".2%", optional=2),
+    Column("test.loss_barrier", "test barrier", LOSS),
+    Column("test.accuracy_barrier", "accuracy", ".2%", optional=2),
+    Column("train.loss", "train loss", "spark", optional=1),
+)
+SUMMARY_COLUMNS = (
+    Column("group", "barriers"),
+    Column("count", "pairs", "d"),
+    Column("alignment", "alignment", common=True),
+    Column("train.mean", "train", LOSS),
+    Column("train.std", "±", LOSS),
+    Column("test.mean", "test", LOSS),
+    Column("test.std", "±", LOSS),
+    Column("test.interval", "95% of test mean", "range", optional=1),
+)
+SHARE_COLUMNS = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%"))
+MANY_PAIRS = 60
+"""A table with more rows than this is of no use to people, who then see the summary alone; programs get them all."""
+LOSS_COLUMNS = (
+    Column("model", "nats"),
+    Column("train", "train", LOSS),
+    Column("test", "test", LOSS),
+)
+
+
+@dataclass(frozen=True)
+class BarrierResults:
+    """How to measure, and where to show what comes out.
+
+    paint: draws a figure where one is asked for. said: whether the command line says how models are aligned.
+    """
+
+    measure: "Measure"
+    results: Results
+    paint: Callable[..., None]
+    said: bool
+
+    @cached_property
+    def stamp(self) -> "Stamp":
+        """What each result rests on."""
+        from starcli.workspace.stamp import stamps
+
+        return stamps(self.measure.workspace)
+
+    def to_each(self, models: "Sequence[Checkpoint]") -> None:
+        """Measure from the first model to each of the others."""
+        from starcli.barriers.cached import cached_lines
+        from starcli.barriers.intervals import group_of
+        from starcli.plots.barrier_figure import barrier_figure
+
+        first, *others = models
+        if not self.said:
+            note_unaligned(self.measure.alignment, models, self.measure.progress)
+        found = cached_lines(self.measure, first, others)
+        for other, each in zip(others, found, strict=True):
+            self._line(first, other, each)
+        if len(others) > 1:
+            pairs = [(0, number + 1) for number in range(len(others))]
+            group = group_of(pairs, found, [range(1, len(models))])
+            label = self.measure.alignment.labels((first, other) for other in others)
+            self._group(f"{first.name} to each", group, models, label)
+        title = f"{first.name} – {others[0].name}" if len(others) == 1 else f"{first.name} to {len(others)} models"
+        self.paint(barrier_figure, {title: found})
+
+    def all_pairs(self, models: "Sequence[Checkpoint]", tolerances: Sequence[float]) -> None:
+        """Measure every pair, and the share of stars among the models at each tolerance."""
+        from starcli.barriers.cached import cached_pairs
+        from starcli.barriers.intervals import group_of
+        from starcli.barriers.pairs import matrix, pairs_of, star_share
+        from starcli.plots.pairs_figure import pairs_figure
+
+        pairs = pairs_of(len(models))
+        found = cached_pairs(self.measure, models, pairs)
+        columns = LINE_COLUMNS if len(pairs) <= MANY_PAIRS else ()
+        if not columns and not self.results.as_json:
+            self.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --json has each")
+        for (i, j), each in zip(pairs, found, strict=True):
+            self._line(models[i], models[j], each, columns)
+        matrices = {
+            split: matrix(len(models), pairs, [each.curves[split].loss_barrier for each in found])
+            for split in ("train", "test")
+        }
+        shares = {f"{epsilon:g}": star_share(matrices["train"], epsilon) for epsilon in tolerances}
+        group = group_of(pairs, found, [range(len(models))])
+        facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
+        label = self.measure.alignment.labels((models[i], models[j]) for i, j in pairs)
+        self._group("all pairs", group, models, label, star_share=shares, **facts)
+        names = [model.name.removesuffix(".safetensors") for model in models]
+        self.paint(pairs_figure, matrices["train"], names)
+
+    def star(
+        self,
+        star: "Sequence[Checkpoint]",
+        sources: "Sequence[Checkpoint]",
+        held_out: "Sequence[Checkpoint]",
+        aligned_sources: "Sequence[Checkpoint]",
+    ) -> None:
+        """Measure whether the one model of `star` is a star."""
+        from starcli.barriers.cached import cached_star_report
+        from starcli.barriers.star_report import TRAINED, UNALIGNED
+        from starcli.plots.barrier_figure import barrier_figure
+
+        measure, numbered = self.measure, [*sources, *held_out, star[0]]
+        check_roles(star[0], sources, held_out, measure.progress)
+        if not self.said:
+            measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
+        report = cached_star_report(measure, star[0], sources, held_out, aligned_sources)
+        own = {TRAINED: "training's own", UNALIGNED: "none"}
+        pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
+        labels = {name: measure.alignment.labels(some) for name, some in pairs.items()}
+        usual = measure.alignment.labels(chain(*pairs.values()))
+        for name, group in report.groups.items():
+            models = [*aligned_sources, star[0]] if name == TRAINED else numbered
+            for (i, j), each in zip(group.pairs, group.barriers, strict=True):
+                self._line(models[i], models[j], each, (), group=name, alignment=own.get(name))
+            # in a table the group's name says what is its own, and one alignment of all others can be said once
+            once = name in own and not self.results.as_json and set(labels.values()) == {usual}
+            self._group(name, group, models, usual if once else {**labels, **own}[name])
+        self._star(star[0], report, usual)
+        # beside unaligned pairs all other curves would look flat
+        self.paint(barrier_figure, {name: g.barriers for name, g in report.groups.items() if name != UNALIGNED})
+
+    def _line(
+        self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = LINE_COLUMNS, **more: Any
+    ) -> None:
+        """One row for the line from a to b."""
+        alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
+        row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
+        self.results.add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, columns)
+
+    def _group(
+        self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
+    ) -> None:
+        """The summary of a group of pairs, which number the models."""
+        row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_dict(), **more}
+        taking_part = sorted({number for pair in group.pairs for number in pair})
+        self.results.add("summary", {**row, **self.stamp([numbered[i] for i in taking_part])}, SUMMARY_COLUMNS)
+        for epsilon, share in {} if self.results.as_json else more.get("star_share", {}).items():
+            self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
+
+    def _star(self, star: "Checkpoint", report: "StarReport", alignment: str) -> None:
+        """The star's own figures; for people the losses of star and regular models, and what the star gains."""
+        facts = report.to_dict()
+        facts.pop("groups")
+        self.results.add("star", {"star": star.name, **facts, "alignment": alignment, **self.stamp([star])}, ())
+        if self.results.as_json:
+            return
+        means = {
+            name: {split: facts[name][split]["mean"] for split in ("train", "test")}
+            for name in ("regular_loss", "differences")
+        }
+        self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, LOSS_COLUMNS)
+        self.results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, LOSS_COLUMNS)
+        self.results.add("losses", {"model": "barrier: regular less star", **means["differences"]}, LOSS_COLUMNS)

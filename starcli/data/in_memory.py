@@ -1,0 +1,119 @@
+"""Data sets from tensors, torch data sets and loaders in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import Dataset as TorchDataset
+
+from starcli.data.dataset import Dataset
+from starcli.data.names import IN_MEMORY
+from starcli.data.splits import MemorySplit, Normalisation
+from starcli.errors import StarcliError
+
+Examples = tuple[Tensor, Tensor] | TorchDataset[Any] | DataLoader[Any]
+"""Inputs (N, ...) and labels (N,); or a data set or loader of (input, label)."""
+
+ROLES = ("train", "validation", "test")
+
+
+def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
+    """A data set of examples in memory: one for all purposes, or by role, `{"train": ..., "test": ...}`.
+
+    With a single one, or without "test", models are measured on what they are trained on. "validation" may be left out.
+    Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
+    Inputs (N, D) or (N, C, H, W); labels (N,), integers from 0. Data sets and loaders are read once, in the order of
+    the data set, and kept in memory.
+
+    Raises StarcliError with all that is wrong.
+
+    >>> inputs, labels = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    >>> found = dataset_in_memory({"train": (inputs, labels), "test": (inputs[:3], labels[:3])})
+    >>> found.num_classes, found.input_shape, len(found.test)
+    (3, (4,), 3)
+    """
+    by_role = dict(examples) if isinstance(examples, Mapping) else {"train": examples}
+    if unknown := sorted(set(by_role) - set(ROLES)):
+        raise StarcliError(f"data in memory: unknown {', '.join(unknown)}", [f"expected {', '.join(ROLES)}"])
+    if "train" not in by_role:
+        raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated')
+    tensors = {role: _checked(*_tensors(found, role), role) for role, found in by_role.items()}
+    first = tensors["train"][0]
+    problems = [
+        f"{role}: {inputs.dtype} of shape {tuple(inputs.shape[1:])}, train {first.dtype} of {tuple(first.shape[1:])}"
+        for role, (inputs, _) in tensors.items()
+        if inputs.shape[1:] != first.shape[1:] or inputs.dtype != first.dtype
+    ]
+    if problems:
+        raise StarcliError("data in memory: inputs differ", problems)
+    plain = Normalisation(255.0 if first.dtype == torch.uint8 else 1.0, (0.0,), (1.0,))
+    splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
+    return Dataset(
+        name=IN_MEMORY,
+        num_classes=1 + max(int(labels.max()) for _, labels in tensors.values()),
+        input_shape=tuple(first.shape[1:]),
+        mean=plain.mean,
+        std=plain.std,
+        fingerprint=_fingerprint(tensors),
+        augmentation=(),
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits.get("test", splits["train"]),
+        val_fraction=0.0,
+        split_seed=0,
+        limit=None,
+    )
+
+
+def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor]:
+    """Inputs and labels of all examples, in order."""
+    if isinstance(examples, tuple):
+        if len(examples) != 2 or not all(isinstance(each, Tensor) for each in examples):
+            raise StarcliError(f"data in memory, {role}: expected a pair of tensors, inputs and labels")
+        return examples
+    loader = examples if isinstance(examples, DataLoader) else DataLoader(examples, batch_size=256)
+    if loader is examples and not isinstance(loader.dataset, IterableDataset):
+        # shuffling would draw another order each time; workers would outlive the call
+        loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
+    try:
+        batches = [(inputs, torch.as_tensor(labels)) for inputs, labels in loader]
+    except (TypeError, ValueError) as error:
+        raise StarcliError(f"data in memory, {role}: its examples are no pairs of input and label") from error
+    if not batches or not all(isinstance(inputs, Tensor) for inputs, _ in batches):
+        raise StarcliError(f"data in memory, {role}: no examples whose inputs are tensors")
+    return torch.cat([inputs for inputs, _ in batches]), torch.cat([labels for _, labels in batches])
+
+
+def _checked(inputs: Tensor, labels: Tensor, role: str) -> tuple[Tensor, Tensor]:
+    """Contiguous inputs on the CPU, uint8 or float32, and int64 labels; StarcliError for all else."""
+    inputs, labels = inputs.detach().cpu(), labels.detach().cpu()
+    problems = []
+    if inputs.dim() not in (2, 4) or not inputs.numel():
+        problems.append(f"inputs of shape {tuple(inputs.shape)}, expected (N, D) or (N, C, H, W)")
+    if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
+        problems.append(f"inputs of {inputs.dtype}, expected floats or uint8")
+    elif not bool(inputs.isfinite().all()):
+        problems.append("inputs that are NaN or infinite")
+    if labels.shape != inputs.shape[:1] or labels.is_floating_point() or labels.is_complex():
+        problems.append(f"labels of {labels.dtype} {tuple(labels.shape)}, expected integers ({len(inputs)},)")
+    elif len(labels) and int(labels.min()) < 0:
+        problems.append(f"a label of {int(labels.min())}, expected 0 or more")
+    if problems:
+        raise StarcliError(f"data in memory, {role}: cannot be used", problems)
+    kind = torch.uint8 if inputs.dtype == torch.uint8 else torch.float32
+    return inputs.to(kind).contiguous(), labels.to(torch.int64)
+
+
+def _fingerprint(tensors: Mapping[str, tuple[Tensor, Tensor]]) -> str:
+    """SHA-256 over role, type, shape and bytes of all examples."""
+    digest = hashlib.sha256()
+    for role in ROLES:
+        for tensor in tensors.get(role, ()):
+            digest.update(f"{IN_MEMORY} {role} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

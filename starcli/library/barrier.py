@@ -1,0 +1,176 @@
+"""Barriers and points from Python."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+from torch import Tensor
+
+from starcli.alignment.align import Alignment
+from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
+from starcli.barriers.line import Barrier
+from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
+from starcli.barriers.points import Point
+from starcli.barriers.star_report import StarReport
+from starcli.errors import StarcliError
+from starcli.evaluation.evaluator import Statistics
+from starcli.evaluation.frames import frame_of
+from starcli.evaluation.measure import POINTS, Measure
+from starcli.library.align import as_alignment
+from starcli.library.inputs import MadeModel, ModelLike, Where, open_models
+from starcli.library.plans import point_plan
+from starcli.library.train import made
+
+
+def barrier(
+    a: ModelLike,
+    b: ModelLike,
+    *,
+    points: int = POINTS,
+    alignment: Alignment | str | None = None,
+    statistics: Statistics = "recalibrate",
+    **where: Unpack[Where],
+) -> Barrier:
+    """Measure how far the loss rises on the straight line from `a` to `b`, on the training and the test split.
+
+    B(a, b) = max_t  L((1 - t) a + t b) - ((1 - t) L(a) + t L(b))   over `points` even values of t, ends included.
+
+    alignment: how `b` is aligned to `a` first; by default the models are taken as they are. statistics: BatchNorm
+    statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way).
+
+    >>> import starcli as sc
+    >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
+    >>> found = sc.barrier(a, sc.align(a, b), points=3)
+    >>> found.curves["train"].loss_barrier >= 0, found.t
+    (True, (0.0, 0.5, 1.0))
+    """
+    workspace, [first, second], watcher = open_models([a, b], where, measures=True)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
+    return cached_lines(measure, first, [second])[0]
+
+
+@dataclass(frozen=True)
+class PairsReport:
+    """The lines between all pairs of models."""
+
+    names: Sequence[str]
+    pairs: Sequence[Pair]
+    barriers: Sequence[Barrier]
+
+    def matrix(self, split: str = "train") -> Tensor:
+        """Loss barriers (n, n) in nats, float64, symmetric, 0 on the diagonal."""
+        values = [barrier.curves[split].loss_barrier for barrier in self.barriers]
+        return matrix(len(self.names), self.pairs, values)
+
+    def star_share(self, epsilon: float, split: str = "train") -> float:
+        """The share of models whose barriers to all others are below `epsilon` nats."""
+        return star_share(self.matrix(split), epsilon)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`models`, and by split the `matrix` of loss barriers."""
+        return {"models": list(self.names), "matrix": {s: self.matrix(s).tolist() for s in ("train", "test")}}
+
+    def to_frame(self) -> Any:
+        """A pandas table with a line for each pair: `a`, `b`, `train` and `test` loss barriers."""
+        return frame_of(
+            {"a": self.names[i], "b": self.names[j], **{split: c.loss_barrier for split, c in each.curves.items()}}
+            for (i, j), each in zip(self.pairs, self.barriers, strict=True)
+        )
+
+
+def all_pairs(
+    models: Sequence[ModelLike],
+    *,
+    alignment: Alignment | str | None,
+    points: int = POINTS,
+    statistics: Statistics = "recalibrate",
+    **where: Unpack[Where],
+) -> PairsReport:
+    """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
+
+    It has to be said: models that were aligned to one reference are not aligned to each other. None takes all as given.
+
+    >>> import starcli as sc
+    >>> models = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2)]
+    >>> sc.all_pairs(models, alignment="weight", points=3).matrix().shape
+    torch.Size([3, 3])
+    """
+    if len(models) < 2:
+        raise StarcliError(f"all_pairs needs at least two models, found {len(models)}")
+    workspace, found, watcher = open_models(models, where, measures=True)
+    pairs = pairs_of(len(found))
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
+    return PairsReport([model.name for model in found], pairs, cached_pairs(measure, found, pairs))
+
+
+def star_report(
+    star: ModelLike,
+    sources: Sequence[ModelLike],
+    held_out: Sequence[ModelLike],
+    *,
+    aligned_sources: Sequence[ModelLike] = (),
+    alignment: Alignment | str | None = "weight",
+    points: int = POINTS,
+    statistics: Statistics = "recalibrate",
+    **where: Unpack[Where],
+) -> StarReport:
+    """Measure whether a model is a star: its barriers to sources and held-out models, against those of regular models.
+
+    The row of the paper's Table 1, see `StarReport`. aligned_sources: the sources as the star's training left them.
+
+    >>> import starcli as sc
+    >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2))
+    >>> star = sc.find_star([a, b], epochs=1)
+    >>> report = sc.star_report(star, [a, b], [c], points=3)
+    >>> sorted(report.groups)
+    ['regular-regular', 'regular-regular (unaligned)', 'star-held-out', 'star-source']
+    """
+    everything = [star, *sources, *held_out, *aligned_sources]
+    workspace, found, watcher = open_models(everything, where, measures=True)
+    begin, end = 1 + len(sources), 1 + len(sources) + len(held_out)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
+    return cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
+
+
+def interpolate(
+    *models: ModelLike,
+    t: float | None = None,
+    weights: Sequence[float] | None = None,
+    perturb: float | None = None,
+    seed: int = 0,
+    alignment: Alignment | str | None = None,
+    **where: Unpack[Where],
+) -> MadeModel:
+    """Make the point (1 - t) a + t b, a weighted mean of models, or a random point at distance `perturb` around one.
+
+    weights: one a model, summing to 1; also outside [0, 1], as t. seed: of the random direction. alignment: how the
+    other models are aligned to the first. BatchNorm statistics are re-estimated from the training split.
+
+    >>> import starcli as sc
+    >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
+    >>> middle = sc.interpolate(a, b, t=0.5)
+    >>> mean = (a.tensors["fc1.bias"] + b.tensors["fc1.bias"]) / 2
+    >>> float((middle.tensors["fc1.bias"] - mean).abs().max()) < 1e-6
+    True
+    """
+    point = _point(len(models), t, weights, perturb, seed)
+    how = as_alignment(alignment)
+    workspace, found, watcher = open_models(models, where, data=False)
+    tensors = [found[0].tensors, *how.tensors_of_all(workspace.spec, found[0], found[1:])] if how.active else None
+    result = point.make(workspace, tensors or [model.tensors for model in found], progress=watcher)
+    plan = point_plan(workspace, found, point, how)
+    return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")  # type: ignore[no-any-return]
+
+
+def _point(count: int, t: float | None, weights: Sequence[float] | None, radius: float | None, seed: int) -> Point:
+    if sum(option is not None for option in (t, weights, radius)) != 1:
+        raise StarcliError("interpolate takes one of t, weights and perturb")
+    if radius is not None:
+        if count != 1:
+            raise StarcliError(f"perturb takes one model, found {count}")
+        return Point(radius=radius, seed=seed)
+    if t is not None:
+        if count != 2:
+            raise StarcliError(f"t goes from one model to another, found {count} models; weights combines several")
+        return Point([1 - t, t])
+    return Point(weights)

@@ -1,0 +1,57 @@
+"""Evaluation and averages of predictions from Python."""
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from starcli.alignment.align import Alignment
+from starcli.averaging.cached import posterior_rows
+from starcli.evaluation.frames import ResultTable
+from starcli.evaluation.measure import Measure
+from starcli.evaluation.rows import evaluation_rows
+from starcli.library.align import as_alignment
+from starcli.library.inputs import ModelLike, Where, open_models
+
+
+def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False, **where: Unpack[Where]) -> ResultTable:
+    """Measure models: accuracy, loss (`nll`, nats), calibration, and how well confidence tells right from wrong.
+
+    A row for each model, with the keys of `starcli eval --json`. split: train, validation or test. recalibrate:
+    re-estimate BatchNorm statistics first.
+
+    >>> import starcli as sc
+    >>> model = sc.train("mlp", "digits", epochs=1, limit=60)
+    >>> row = sc.evaluate(model)[0]
+    >>> 0 <= row["accuracy"] <= 1, row["split"]
+    (True, 'test')
+    """
+    workspace, found, watcher = open_models(models, where, measures=True)
+    return ResultTable(evaluation_rows(workspace, found, split=split, recalibrate=recalibrate, progress=watcher))
+
+
+def bma(
+    star: ModelLike,
+    sources: Sequence[ModelLike],
+    *,
+    samples: int = 10,
+    repeats: int = 3,
+    seed: int = 0,
+    alignment: Alignment | str | None = "weight",
+    **where: Unpack[Where],
+) -> ResultTable:
+    """Average the predictions of models sampled between a star and its sources, against their ensemble.
+
+    Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
+    with the keys of `starcli bma --json`. seed: of the draws, and of the alignment of the sources to the star unless
+    `alignment` has its own.
+
+    >>> import starcli as sc
+    >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
+    >>> rows = sc.bma(sc.find_star(sources, epochs=1), sources, samples=2, repeats=1)
+    >>> rows.column("posterior")
+    ['single', 'star', 'ensemble']
+    """
+    how = alignment if isinstance(alignment, Alignment) else Alignment(alignment, seed=seed)
+    workspace, found, watcher = open_models([star, *sources], where, measures=True)
+    measure = Measure(workspace, as_alignment(how), progress=watcher)
+    rows = posterior_rows(measure, found[0], found[1:], samples=samples, repeats=repeats, seed=seed)
+    return ResultTable(row.to_dict() for row in rows)

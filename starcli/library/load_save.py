@@ -1,0 +1,50 @@
+"""Models in from files and out to files."""
+
+import os
+from pathlib import Path
+from typing import overload
+
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+from starcli.checkpoints.convert import is_pickled, read_any, write_plain
+from starcli.files.write import check_output
+from starcli.library.inputs import ModelLike, as_checkpoint
+
+
+@overload
+def load(path: str | os.PathLike[str], /) -> Checkpoint: ...
+@overload
+def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> list[Checkpoint]: ...
+def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> Checkpoint | list[Checkpoint]:
+    """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's state dicts.
+
+    Weights are mapped into memory, never copied; code in a file is never run. What a file of starcli says of itself is
+    in `.metadata`, and later calls need no more. StarcliError for what cannot be read, and for weights that are not
+    those that their metadata speak of.
+
+    >>> import starcli as sc
+    >>> path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "a.safetensors")
+    >>> sc.load(path).metadata.architecture.name
+    'mlp'
+    """
+    found = [read_any(Path(each)) for each in (path, *paths)]
+    return found if paths else found[0]
+
+
+def save(model: ModelLike, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write a model to a safetensors file, with all that it says of itself, or to a `.pt` or `.pth` file, bare.
+
+    A checkpoint of the library is written as the command line would write it. The file appears whole or not at all.
+    Returns the path. StarcliError where the file exists (unless `force`) or its directory does not.
+
+    >>> import starcli as sc
+    >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name
+    'b.safetensors'
+    """
+    target, source = Path(path), as_checkpoint(model)
+    check_output(target, force=force)
+    if is_pickled(target) or source.metadata == Metadata():
+        write_plain(target, source.tensors)
+    else:
+        checkpoint.write(target, source.tensors, source.metadata)
+    return target

@@ -1,0 +1,64 @@
+"""What the files of derived models are made from and by which settings; the library and the command line plan alike."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from starcli.alignment.align import Alignment
+from starcli.barriers.points import Point
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.recipes.recipe import Recipe
+from starcli.star.settings import StarSettings
+from starcli.workspace.plan import Plan, plan_of, training_settings
+from starcli.workspace.workspace import Workspace
+
+
+def alignment_plan(workspace: Workspace, alignment: Alignment, reference: Checkpoint, model: Checkpoint) -> Plan:
+    """Plan `model` aligned to `reference`."""
+    settings = {**training_settings(model), "align": alignment.settings()}
+    spec = workspace.spec.record()
+    metadata = model.metadata
+    return plan_of(workspace, metadata.kind, settings, seed=metadata.seed, parents=[reference, model], spec=spec)
+
+
+def permutation_plan(workspace: Workspace, alignment: Alignment, reference: Checkpoint, model: Checkpoint) -> Plan:
+    """Plan the file of the permutation that aligns `model` to `reference`."""
+    settings, spec = {"align": alignment.settings()}, workspace.spec.record()
+    return plan_of(workspace, "permutation", settings, seed=model.metadata.seed, parents=[reference, model], spec=spec)
+
+
+def permuted_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any]) -> Plan:
+    """Plan `model` permuted; `which` says by what permutation."""
+    settings, spec = {**training_settings(model), "permute": which}, workspace.spec.record()
+    return plan_of(workspace, model.metadata.kind, settings, seed=model.metadata.seed, parents=[model], spec=spec)
+
+
+def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point, alignment: Alignment) -> Plan:
+    """Plan a point between or around `models`, of which all but the first are aligned to it first."""
+    how: dict[str, Any] = {}
+    if alignment.active:
+        how = {"align": alignment.method, "restarts": alignment.restarts, "align_seed": alignment.seed}
+    settings = {**training_settings(models[0]), "interpolate": {**point.settings(), **how}}
+    spec = workspace.spec.record() if alignment.active else None
+    return plan_of(workspace, "model", settings, parents=models, spec=spec)
+
+
+def star_plan(
+    workspace: Workspace,
+    kind: Literal["star", "fused"],
+    sources: Sequence[Checkpoint],
+    recipe: Recipe,
+    seed: int,
+    settings: StarSettings,
+    *,
+    init: Checkpoint | None = None,
+    held_out: Sequence[Checkpoint] = (),
+) -> Plan:
+    """Plan a star or a fused model; measuring held-out models changes its log alone, which a run leaves too."""
+    search = {
+        **settings.record(recipe),
+        "init": init.sha256 if init is not None else None,
+        "held_out": [model.sha256 for model in held_out],
+    }
+    parents = [*sources, *([init] if init is not None else [])]
+    spec = workspace.spec.record() if settings.alignment.active else None
+    return plan_of(workspace, kind, {**recipe.settings(), kind: search}, seed=seed, parents=parents, spec=spec)

@@ -1,0 +1,120 @@
+"""Training from Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack, cast
+
+from starcli.checkpoints.hashes import weights_sha256
+from starcli.errors import StarcliError, suggestion
+from starcli.evaluation.frames import frame_of
+from starcli.library.inputs import KEYWORDS, DataLike, MadeModel, NetworkLike, Surroundings, Where, open_network
+from starcli.recipes.recipe import Recipe, load_recipe
+from starcli.training.train import train_network
+from starcli.workspace.plan import Plan, plan_of
+from starcli.workspace.workspace import Workspace
+
+
+class RecipeSettings(TypedDict, total=False):
+    """Settings of training, as the flags of `starcli train`; what is left out the recipe says."""
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    betas: tuple[float, float]
+    schedule: str
+    milestones: Sequence[float]
+    gamma: float
+    warmup: float
+    label_smoothing: float
+    clip: float
+    compile: bool
+    augmentation: Sequence[str]
+
+
+class TrainOptions(Surroundings, RecipeSettings, total=False):
+    """Keywords of `train`."""
+
+
+@dataclass(frozen=True)
+class TrainedModel(MadeModel):
+    """A model that was trained, and the log of its training: a row for each epoch."""
+
+    history: Sequence[Mapping[str, Any]] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Final loss (nats) and accuracy by split, and the seed."""
+        return {"model": self.name, "seed": self.metadata.seed, **(self.metadata.metrics or {})}
+
+    def to_frame(self) -> Any:
+        """A pandas table with a line for each epoch."""
+        return frame_of(self.history)
+
+
+def train(
+    network: NetworkLike,
+    data: DataLike,
+    *,
+    recipe: Recipe | str | Path | None = None,
+    seed: int = 0,
+    **options: Unpack[TrainOptions],
+) -> TrainedModel:
+    """Train a network from random weights drawn from `seed`.
+
+    network: a name as `--arch` takes it, a function that builds a network, or a module, whose weights are drawn anew.
+    data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader, or `{"train": ..., "test": ...}`.
+    recipe: a shipped name, a YAML file or a `Recipe`; settings of training (`epochs=3, lr=0.1`) win over it.
+
+    The result is, to the byte, the checkpoint that `starcli train` writes. StarcliError for settings that do not fit,
+    and where the loss stops being finite.
+
+    >>> import starcli as sc
+    >>> model = sc.train("mlp", "digits", epochs=1, limit=60, seed=3)
+    >>> sorted(model.metadata.metrics), len(model.history)
+    (['test', 'train'], 1)
+    """
+    where, settings = split_options(options)
+    chosen = understood_recipe(recipe).override(**settings)
+    workspace, watcher = open_network(network, data, where)
+    spec = _spec_record(workspace, watcher)
+    found = train_network(workspace, chosen, seed, progress=watcher)
+    plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec)
+    name = f"{workspace.architecture.name}-{seed}"
+    return made(TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history)  # type: ignore[no-any-return]
+
+
+def _spec_record(workspace: Workspace, watcher: Any) -> Any:
+    """The proved spec, recorded so that no later call has to find it; a note where there is none."""
+    try:
+        return workspace.spec.record()
+    except StarcliError as error:
+        if workspace.choices.spec is not None:
+            raise
+        watcher.note(f"no permutation spec is recorded: {error.summary}")
+        return None
+
+
+def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
+    """A recipe by name, file or value; None is the default."""
+    return recipe if isinstance(recipe, Recipe) else load_recipe(*([] if recipe is None else [recipe]))
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:
+    """Keywords of network, data and device, and settings of training."""
+    known = (*RecipeSettings.__annotations__, *KEYWORDS)
+    if unknown := [name for name in options if name not in known]:
+        raise StarcliError(f"unknown keyword {unknown[0]!r}{suggestion(unknown[0], known)}")
+    settings = {name: value for name, value in options.items() if name in RecipeSettings.__annotations__}
+    where = {name: value for name, value in options.items() if name not in settings}
+    return cast(Where, where), cast(RecipeSettings, settings)
+
+
+def made(kind: Any, workspace: Workspace, plan: Plan, tensors: Any, name: str, **more: Any) -> Any:
+    """A model of `kind` in memory with the metadata of its plan; of `more`, what metadata have goes there."""
+    facts = {key: more.pop(key) for key in ("metrics", "statistics", "aligned_to") if key in more}
+    metadata = plan.metadata(**facts).model_copy(update={"weights_sha256": weights_sha256(tensors)})
+    return kind(tensors, metadata, name, workspace=workspace, **more)

@@ -1,0 +1,80 @@
+"""What a search for a star has beside the recipe of its training."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from starcli.alignment.align import Alignment
+from starcli.errors import StarcliError
+from starcli.recipes.recipe import Recipe
+from starcli.registry import SAMPLINGS, resolve
+from starcli.star.sampling import Sampling
+from starcli.training.batch_pieces import pieces_per_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarSettings:
+    """How a star is searched for: the objective, the draws, the alignment of its sources.
+
+    mu: weight of the star's own loss in the objective; fusion is mu = 1. normalised: divide the objective by 1 + mu.
+    sampling: how t is drawn: a name of `registry.SAMPLINGS`, or a function of a generator.
+    alignment: of the sources to the star; its restarts are those of the first alignment, which has none to begin from;
+        all seeds come from the star's own.
+    realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
+    draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
+    eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
+
+    StarcliError with all that is wrong.
+
+    >>> StarSettings(mu=1.0, sampling="beta").alignment.title
+    'weight, 1 restart'
+    """
+
+    mu: float = 0.0
+    normalised: bool = False
+    sampling: str | Sampling = "uniform"
+    alignment: Alignment = Alignment()  # noqa: RUF009  a frozen value
+    realign_every: int | None = 1
+    draws_per_step: int | None = None
+    eval_every: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = [] if 0 <= self.mu < math.inf else [f"mu is a number from 0 up, found {self.mu}"]
+        for name in ("realign_every", "eval_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(f"{name} is a number of epochs from 1 up, found {value}")
+        if self.draws_per_step is not None and self.draws_per_step < 1:
+            problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
+        if problems:
+            raise StarcliError("these settings of a star do not work", problems)
+        if isinstance(self.sampling, str):
+            resolve(SAMPLINGS, "sampling", self.sampling)
+
+    @property
+    def draw_t(self) -> Sampling:
+        """The function that draws t from a generator."""
+        if isinstance(self.sampling, str):
+            function: Sampling = resolve(SAMPLINGS, "sampling", self.sampling)
+            return function
+        return self.sampling
+
+    def draws(self, recipe: Recipe) -> int:
+        """Points a step: as asked, else one for each rank, so that two ranks find what one process with two draws does.
+
+        StarcliError for more than a batch of `recipe` has examples.
+        """
+        return pieces_per_step(self.draws_per_step, recipe.batch_size)
+
+    def record(self, recipe: Recipe) -> dict[str, Any]:
+        """What the recipe of a star's file keeps of them."""
+        return {
+            "sampling": self.sampling if isinstance(self.sampling, str) else None,
+            "realign_every": self.realign_every,
+            "method": self.alignment.method,
+            "restarts": self.alignment.restarts,
+            "draws_per_step": self.draws(recipe),
+            "mu": self.mu,
+            "normalised": self.normalised,
+            "eval_every": self.eval_every,
+        }

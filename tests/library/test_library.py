@@ -1,0 +1,234 @@
+"""The library over the same code as the commands: the same bytes and numbers, models and data in any form."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.program import TRAIN, run_here
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import starcli as sc
+from starcli.library.inputs import StarcliWarning
+
+Data = dict[str, tuple[Tensor, Tensor]]
+
+MLP = {"arch_args": {"depth": 2, "hidden_dim": 12}, "epochs": 3, "limit": 300}
+"""What `TRAIN` says, in Python."""
+
+
+def network() -> nn.Module:
+    """A network of one hidden layer with BatchNorm."""
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def equal(a: "dict[str, Tensor]", b: "dict[str, Tensor]") -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# -- the same as the commands ------------------------------------------------------------------------------------------
+
+
+def test_files_are_those_of_the_commands_to_the_byte(place: Path) -> None:
+    run_here("train", *TRAIN, "--seeds", "0,1", "-o", "{seed}.safetensors")
+    for seed in (0, 1):
+        sc.save(sc.train("mlp", "digits", seed=seed, **MLP), f"mine{seed}.safetensors")
+        assert Path(f"{seed}.safetensors").read_bytes() == Path(f"mine{seed}.safetensors").read_bytes()
+    zero, one = sc.load("0.safetensors", "1.safetensors")
+
+    run_here("align", "0.safetensors", "1.safetensors", "--restarts", 3, "-o", "aligned.safetensors")
+    sc.save(sc.align(zero, one, restarts=3), "mine.aligned.safetensors")
+    assert Path("aligned.safetensors").read_bytes() == Path("mine.aligned.safetensors").read_bytes()
+
+    run_here("permute", "0.safetensors", "--random", "--seed", 4, "-o", "permuted.safetensors")
+    sc.save(sc.permute(zero, seed=4), "mine.permuted.safetensors")
+    assert Path("permuted.safetensors").read_bytes() == Path("mine.permuted.safetensors").read_bytes()
+
+    run_here(
+        "interpolate", "0.safetensors", "1.safetensors", "--t", 0.3, "--align", "weight", "-o", "between.safetensors"
+    )
+    sc.save(sc.interpolate(zero, one, t=0.3, alignment="weight"), "mine.between.safetensors")
+    assert Path("between.safetensors").read_bytes() == Path("mine.between.safetensors").read_bytes()
+
+    run_here("star", "--sources", "0.safetensors", "1.safetensors", "--epochs", 2, "-o", "star.safetensors")
+    star = sc.find_star([zero, one], epochs=2)
+    sc.save(star, "mine.star.safetensors")
+    assert Path("star.safetensors").read_bytes() == Path("mine.star.safetensors").read_bytes()
+    assert len(star.history) == 2
+
+    run_here("fuse", "--sources", "0.safetensors", "1.safetensors", "--epochs", 1, "-o", "fused.safetensors")
+    sc.save(sc.fuse([zero, one], epochs=1), "mine.fused.safetensors")
+    assert Path("fused.safetensors").read_bytes() == Path("mine.fused.safetensors").read_bytes()
+
+
+def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
+    a, b = solutions[0], solutions[1]
+    [row] = run_here("barrier", a, b, "--align", "weight", "--restarts", 2, "--points", 4, "--json").rows
+    found = sc.barrier(a, b, alignment=sc.Alignment("weight", 2), points=4)
+    assert json.loads(json.dumps(found.to_dict())).items() <= row.items()
+
+    row = run_here("eval", a, "--json").rows[0]
+    assert dict(sc.evaluate(a)[0]).items() <= row.items()
+
+    rows = run_here("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 3, "--json").rows
+    table = sc.bma(star, solutions.some(0, 1, 2), samples=3)
+    assert [each["nll"] for each in table] == [each["nll"] for each in rows]
+
+    words = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--held-out", *solutions.some(3, 4))
+    rows = run_here("barrier", *words, "--align", "weight", "--points", 3, "--json").rows
+    report = sc.star_report(star, solutions.some(0, 1, 2), solutions.some(3, 4), points=3)
+    summaries = {each["group"]: each["train"] for each in rows if each["type"] == "summary"}
+    assert {name: group.to_dict()["train"]["mean"] for name, group in report.groups.items()} == {
+        name: each["mean"] for name, each in summaries.items()
+    }
+
+    rows = run_here(
+        "barrier", *solutions.some(0, 1, 2), "--all-pairs", "--align", "weight", "--points", 3, "--json"
+    ).rows
+    pairs = sc.all_pairs(solutions.some(0, 1, 2), alignment="weight", points=3)
+    assert pairs.to_dict()["matrix"] == rows[-1]["matrix"]
+    assert pairs.star_share(1e9) == 1
+
+
+# -- models and data in any form ---------------------------------------------------------------------------------------
+
+
+def test_modules_and_tensors_all_the_way(data: Data) -> None:
+    models = [sc.train(network, data, seed=seed, epochs=8, batch_size=30, lr=0.05) for seed in range(3)]
+    assert sc.evaluate(models[0])[0]["accuracy"] > 0.8
+    assert models[0].metadata.architecture is None  # no name leads to it
+    aligned = sc.align(models[0], models[1])
+    assert aligned.to_dict()["distance_after"] <= aligned.to_dict()["distance_before"]
+    inputs = data["test"][0]
+    assert torch.allclose(aligned.module()(inputs), models[1].module()(inputs), atol=1e-5)
+    star = sc.find_star(models[:2], held_out=models[2:], epochs=3)
+    assert "held_out" in star.history[-1]
+    report = sc.star_report(star, models[:2], models[2:], aligned_sources=star.aligned_sources, points=3)
+    assert "star-source (training)" in report.groups
+    assert sc.fuse(models, epochs=2).comparison[0]["model"] == "fused"
+
+
+def test_every_form_of_a_model_is_the_same_model(data: Data, place: Path) -> None:
+    model = sc.train(network, data, epochs=2, batch_size=30)
+    module = model.module()
+    torch.save(module.state_dict(), "weights.pt")
+    path = sc.save(model, "model.safetensors")
+    forms = [model, module, module.state_dict(), path, str(path), "weights.pt", sc.load(path)]
+    rows = [sc.evaluate(form, arch=network, data=data)[0] for form in forms]
+    assert len({row["nll"] for row in rows}) == 1
+    assert sc.barrier(model, module, points=3).curves["train"].loss_barrier == 0
+
+
+def test_every_form_of_data_is_the_same_data(data: Data) -> None:
+    model = sc.train(network, data, epochs=2, batch_size=30)
+    sets = {role: TensorDataset(*pair) for role, pair in data.items()}
+    loaders = {role: DataLoader(each, batch_size=7, shuffle=True) for role, each in sets.items()}
+    rows = [sc.evaluate(model, data=each)[0] for each in (data, sets, loaders)]
+    assert len({row["nll"] for row in rows}) == 1
+    assert rows[0]["data"] == rows[2]["data"]
+
+
+def test_one_pair_is_trained_and_measured_on(data: Data) -> None:
+    model = sc.train(network, data["train"], epochs=1, batch_size=30)
+    assert model.metadata.metrics["train"] == model.metadata.metrics["test"]
+
+
+def test_a_module_is_no_solution_to_begin_from(data: Data) -> None:
+    """Its weights do not count: the seed draws them."""
+    given = network()
+    before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
+    first, again = (sc.train(given, data, seed=1, epochs=1, batch_size=30) for _ in range(2))
+    assert equal(dict(first.tensors), dict(again.tensors))
+    assert not equal(dict(first.tensors), dict(sc.train(given, data, seed=2, epochs=1, batch_size=30).tensors))
+    assert equal(before, given.state_dict())
+
+
+def test_alignment_needs_an_input_shape_alone() -> None:
+    a, b = network(), network()
+    aligned = sc.align(a, b, input_shape=(4,))
+    x = torch.randn(5, 4)
+    assert torch.allclose(aligned.module()(x), b.eval()(x), atol=1e-5)
+
+
+def test_uint8_images_are_scaled_and_floats_are_not() -> None:
+    images, labels = torch.full((8, 1, 4, 4), 255, dtype=torch.uint8), torch.arange(8) % 2
+    from starcli.data.in_memory import dataset_in_memory
+
+    assert next(iter(dataset_in_memory((images, labels)).train.batches(8)))[0].unique().tolist() == [1.0]
+    assert next(iter(dataset_in_memory((images.float(), labels)).train.batches(8)))[0].unique().tolist() == [255.0]
+
+
+def test_the_process_of_the_caller_is_left_alone(data: Data) -> None:
+    before, state = torch.get_num_threads(), torch.get_rng_state()
+    torch.set_num_threads(2)
+    try:
+        sc.train(network, data, epochs=1, batch_size=30)
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_results_become_tables(data: Data) -> None:
+    pandas = pytest.importorskip("pandas")
+    models = [sc.train(network, data, seed=seed, epochs=2, batch_size=30) for seed in (0, 1)]
+    assert isinstance(models[0].to_frame(), pandas.DataFrame)
+    assert list(sc.barrier(*models, points=3).to_frame().columns) == ["split", "t", "loss", "accuracy"]
+    assert len(sc.evaluate(*models).to_frame()) == 2
+    assert len(sc.all_pairs(models, alignment=None, points=3).to_frame()) == 1
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda data: sc.evaluate(3, data=data), "model 0: a int is no file"),
+        (lambda data: sc.evaluate(network().state_dict(), data=data), "does not say what network it is"),
+        (lambda data: sc.train(network, data, epoch=3), "did you mean epochs"),
+        (lambda data: sc.train(network, (data["train"][0], data["train"][1].float())), "labels of torch.float32"),
+        (lambda data: sc.train(network, {"test": data["test"]}), '"train" is missing'),
+        (lambda data: sc.train(network, {"trian": data["test"]}), "unknown trian"),
+        (lambda data: sc.align(network(), nn.Linear(4, 3), data=data), "do not fit the network"),
+        (lambda data: sc.align(network(), network()), "an input shape"),
+        (lambda data: sc.interpolate(network(), network(), data=data), "one of t, weights and perturb"),
+        (lambda data: sc.find_star([network()], data=data), "at least 2"),
+        (lambda data: sc.train(network, data, lr=-1.0), "lr"),
+        (lambda data: sc.load("there is no such file.safetensors"), "cannot read"),
+    ],
+)
+def test_errors_say_what_is_wrong(call, words: str, data: Data) -> None:
+    with pytest.raises(sc.StarcliError, match=words):
+        call(data)
+
+
+def test_notes_become_warnings(solutions) -> None:
+    tensors = sc.load(solutions[0]).tensors
+    broken = {name: 30 * tensor if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    models = [solutions[0], solutions[1], broken]
+    where = {"arch": "mlp", "arch_args": MLP["arch_args"], "data": "digits", "limit": 300, "val_fraction": 0.2}
+    with pytest.warns(StarcliWarning, match="hardly a solution"):
+        sc.find_star(models, epochs=1, **where)
+
+
+def test_nothing_is_written_over(solutions, place: Path) -> None:
+    model = sc.load(solutions[0])
+    sc.save(model, "a.safetensors")
+    with pytest.raises(sc.StarcliError, match="exists"):
+        sc.save(model, "a.safetensors")
+    assert sc.save(model, "a.safetensors", force=True) == Path("a.safetensors")
+    assert Path("a.safetensors").read_bytes() == Path(solutions[0]).read_bytes()
+
+
+def test_importing_is_cheap_and_names_are_there() -> None:
+    code = "import sys, starcli; assert not {'torch', 'numpy', 'pydantic'} & {*sys.modules}; print(*dir(starcli))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(sc.__all__) <= set(done.stdout.split())
+    for name in sc.__all__:
+        assert getattr(sc, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'align_all'"):
+        sc.align_all  # noqa: B018
