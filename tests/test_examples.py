@@ -99,7 +99,13 @@ def test_every_example_has_short_settings() -> None:
     assert {path.name for path in EXAMPLES.glob("*.sh")} == SHORT.keys()
 
 
-@pytest.mark.parametrize("script", sorted(SHORT.keys() - {"quickstart.sh"}))
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, marks=[pytest.mark.slow] if script in ("vit.sh", "width.sh") else [])
+        for script in sorted(SHORT.keys() - {"quickstart.sh"})
+    ],
+)
 def test_example_runs(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "images")
     lines = lines_of(script, SHORT[script], tmp_path)

@@ -56,10 +56,9 @@ def _reason(error: pickle.UnpicklingError) -> str:
 
     torch's own many lines explain how to load the file in spite of it, which is not for here.
     """
-    first = (str(error).splitlines() or [""])[0]
-    if first.startswith("Weights only load failed"):
-        return "save the state dict alone: torch.save(network.state_dict(), FILE)"
-    return first[:200]
+    if isinstance(error, pickles.RefusedPickle):
+        return str(error)
+    return "save the state dict alone: torch.save(network.state_dict(), FILE)"
 
 
 def _state_dict(content: object, path: Path) -> dict[str, Tensor]:

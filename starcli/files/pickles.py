@@ -21,6 +21,10 @@ JSON = "starcli/json"
 """Key of a packed list: `pack` replaces a list of plain data by {JSON: its text as a tensor of bytes}."""
 
 
+class RefusedPickle(pickle.UnpicklingError):
+    """What no file of PyTorch's has or needs, in words for the user."""
+
+
 class _Bounded(io.BufferedReader):
     """File that may be read in MAXIMUM_PICKLE steps: unpickling takes one or two for each instruction."""
 
@@ -29,7 +33,7 @@ class _Bounded(io.BufferedReader):
     def _step(self) -> None:
         self.steps += 1
         if self.steps > MAXIMUM_PICKLE:
-            raise pickle.UnpicklingError("more instructions than any state dict needs")
+            raise RefusedPickle("more instructions than any state dict needs")
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read, and count a step."""
@@ -45,8 +49,8 @@ class _Bounded(io.BufferedReader):
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
     """Load the tensors (on the CPU) and plain data in a file of `torch.save`, memory-mapped if the format allows it.
 
-    Raises pickle.UnpicklingError for what could run code or is too large, OSError where the file cannot be read, and
-    nearly anything for a damaged one.
+    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError where
+    the file cannot be read, and nearly anything for a damaged one.
     """
     import torch
 
@@ -66,9 +70,9 @@ def _check_archive(path: Path) -> None:
         largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
-                raise pickle.UnpicklingError(f"{member.filename[:80]} is compressed, which PyTorch never does")
+                raise RefusedPickle(f"{member.filename[:80]} is compressed, which PyTorch never does")
             if member.filename.endswith(".pkl") and member.file_size > largest:
-                raise pickle.UnpicklingError(f"{member.filename[:80]} is larger than {largest >> 20} MB")
+                raise RefusedPickle(f"{member.filename[:80]} is larger than {largest >> 20} MB")
 
 
 def pack(value: Any) -> Any:

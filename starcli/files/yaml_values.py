@@ -70,7 +70,8 @@ def read_yaml(text: str, source: str) -> YamlValue:
         place = f"{source}:{mark.line + 1}" if mark else source
         if (line := _line_too_deep(hidden)) is not None:  # the parser looks ahead, and has a limit of its own
             raise StarcliError(f"{source}:{line}: nested deeper than {DEEPEST_YAML}") from None
-        words = str(getattr(error, "problem", None) or "characters that YAML does not allow").translate(_SHOW)
+        problem = None if isinstance(error, yaml.reader.ReaderError) else getattr(error, "problem", None)
+        words = str(problem or "characters that YAML does not allow").translate(_SHOW)
         # "*.weight" without quotes is an alias to YAML, and libyaml's words for it help nobody.
         hint = "; a name that begins with `*` stands in quotes" if mark and _is_alias(hidden, mark) else ""
         raise StarcliError(f"{place}: {words}{hint}") from None

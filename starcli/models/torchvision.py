@@ -1,5 +1,10 @@
-"""Residual networks of torchvision, for any number of channels; its import takes 3 s, so it waits for the call."""
+"""Residual networks of torchvision, for any number of channels.
 
+The registry imports this module when one of them is asked for, since torchvision takes 3 s. It cannot wait until one is
+built: under the meta device, where names and shapes are read off, the import of torchvision 0.21 fails.
+"""
+
+import torchvision.models
 from torch import nn
 
 from starcli.models.arguments import Count, Width
@@ -17,13 +22,9 @@ def _adapted(network: nn.Module, in_channels: int) -> nn.Module:
 
 def resnet18(*, in_channels: Width = 3, num_classes: Count = 1000) -> nn.Module:
     """ResNet-18 of torchvision: a 7x7 stem with pooling, four stages of two basic blocks."""
-    import torchvision.models
-
     return _adapted(torchvision.models.resnet18(weights=None, num_classes=num_classes), in_channels)
 
 
 def resnet50(*, in_channels: Width = 3, num_classes: Count = 1000) -> nn.Module:
     """ResNet-50 of torchvision: a 7x7 stem with pooling, bottleneck blocks 3, 4, 6, 3."""
-    import torchvision.models
-
     return _adapted(torchvision.models.resnet50(weights=None, num_classes=num_classes), in_channels)

@@ -134,7 +134,9 @@ def _validated(content: dict[str, Any], source: str) -> Recipe:
         problems = []
         for item in error.errors():
             path = ".".join(map(str, item["loc"]))
-            message = item["msg"].removeprefix("Value error, ")
+            message = item["msg"]
+            if item["type"] == "value_error":  # one of ours, without what pydantic puts before it
+                message = str(item["ctx"]["error"])
             if item["type"] == "extra_forbidden":
                 message = f"unknown setting{suggestion(path, Recipe.model_fields)}"
             problems.append(f"{path}: {message}" if path else message)

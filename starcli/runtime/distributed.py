@@ -136,7 +136,22 @@ def group() -> Iterator[None]:
         raise _first_failure(error) from None
     finally:
         _world = _World()
-        dist.destroy_process_group()
+        _disband()
+
+
+def _disband() -> None:
+    """Leave the group: close the connections, which wakes the ranks that still wait for this one.
+
+    The end of a group joins gloo's threads. Some of them may be about to let go of a tensor, for which they need the
+    interpreter's lock; up to torch 2.6 at least, the end of a group holds that lock and waits for ever, the end of its
+    gloo part lets go of it. So that part is kept until the group is gone.
+    """
+    import torch
+    import torch.distributed as dist
+
+    gloo = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu"))
+    dist.destroy_process_group()
+    del gloo
 
 
 def let_rank_0_end_first() -> None:

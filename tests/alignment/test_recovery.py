@@ -85,7 +85,9 @@ def test_every_architecture_has_a_case() -> None:
     assert CASES.keys() == ARCHITECTURES.keys()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "resnet50" else []) for name in CASES]
+)
 def test_planted_permutation_of_a_trained_network_is_found(name: str) -> None:
     case = CASES[name]
     first, state, spec = trained(name, case)

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 WORK = """
 import json, torch
 torch.set_num_threads(1)
@@ -54,6 +56,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow
+@pytest.mark.ranks
 def test_ranks_share_the_work_and_agree() -> None:
     rendezvous = f"127.0.0.1:{free_port()}"
     processes = [run(0, 1, rendezvous), *(run(rank, 2, rendezvous) for rank in (0, 1))]

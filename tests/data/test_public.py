@@ -25,10 +25,9 @@ class _Stale:
         self.array = array
 
     def __reduce__(self) -> Any:
-        from numpy._core import multiarray
-
+        reconstruct = np.zeros(0).__reduce__()[0]  # of numpy._core.multiarray, or of numpy.core before NumPy 2
         state = (1, self.array.shape, _StaleType(), False, self.array.tobytes())
-        return multiarray._reconstruct, (np.ndarray, (0,), b"b"), state
+        return reconstruct, (np.ndarray, (0,), b"b"), state
 
 
 class _StaleType:

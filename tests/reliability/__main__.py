@@ -4,6 +4,7 @@ Rows that are not run again are those of their last run, which lie in tests/reli
 `fuzz/image`, is one reader to fuzz.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -88,9 +89,16 @@ def keep(name: str, rows: list[Row], *, some: bool) -> None:
 
 def main() -> int:
     """Run what was named, or all; exit status 1 where a trial failed."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION[/TARGET]", help=", ".join(SECTIONS))
+    sections = parser.parse_args().sections
     failed = False
-    for words in sys.argv[1:] or list(SECTIONS):
+    for words in sections or list(SECTIONS):
         name, _, target = words.partition("/")
+        if name not in SECTIONS:
+            parser.error(f"there is no section {name}")
         print(f"{name}: begins", file=sys.stderr, flush=True)
         began = time.monotonic()
         rows = run(name, {target} - {""})

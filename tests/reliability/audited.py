@@ -125,6 +125,7 @@ def rows(sources: Path, place: Path, *, warm: bool = True) -> Iterator[Row]:
     # matplotlib lists the system's fonts once for each user, by a program of the system: before the hook is armed
     os.environ["MPLCONFIGDIR"] = str(place / "cache" / "matplotlib")
     import matplotlib.font_manager  # noqa: F401
+    import numpy.testing  # noqa: F401  # NumPy 1 asks the system for its processor here, and SciPy imports it late
 
     tempfile.gettempdir()  # Python finds it by writing a file; torch's compiler asks for it when it is imported
     directory = fresh(sources, place / "audited")

@@ -6,6 +6,8 @@ Samples of `python -m tests.reliability kills signals faults numbers`.
 import pytest
 from support.reliability import Found, sample
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def samples() -> dict[str, Found]:

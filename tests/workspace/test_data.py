@@ -174,6 +174,7 @@ def test_statistics_are_taken_from_the_recorded_data_or_none(place):
     assert run_here(*line, "--data-dir", "one").status == 0
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_network_is_not_hidden_by_what_was_kept(place):
     layers = "nn.Flatten(), nn.Linear(5, 4), nn.{}(), nn.Linear(4, 3)"
     source = f"from torch import nn\ndef build():\n    return nn.Sequential({layers})\n"

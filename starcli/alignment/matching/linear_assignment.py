@@ -145,7 +145,9 @@ def _sparse(candidates: Candidates) -> Indices | None:
     costs = most[candidates.rows] + candidates.unit - net  # an entry of 0 would be no entry
     # for a square matrix the solver lets rows outbid each other first, without end where gains are nearly the same: a
     # column that nobody wants makes it none
-    table = csr_array((costs, candidates.columns, starts), shape=(n, n + 1))
+    # scipy's solver takes no other integers, and up to 1.14 does not convert them
+    columns, starts = candidates.columns.astype(np.int32), starts.astype(np.int32)
+    table = csr_array((costs, columns, starts), shape=(n, n + 1))
     try:
         _, found = min_weight_full_bipartite_matching(table)
     except ValueError:

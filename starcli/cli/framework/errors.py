@@ -119,7 +119,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Whether the error means that memory is exhausted."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch's CPU allocator has no exception class of its own
+    # torch's CPU allocator has no exception class of its own: only its words tell, which a test provokes anew
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
     )

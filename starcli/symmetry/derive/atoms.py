@@ -205,7 +205,9 @@ def components(count: int, rows: AtomLabels, columns: AtomLabels) -> tuple[int, 
         found[columns] = rows
         names, found = distinct(found)
         return len(names), found
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+    # scipy up to 1.11 takes no other integers here: it warns, and gives back nonsense
+    kind = np.int32 if count <= np.iinfo(np.int32).max else np.int64
+    graph = coo_array((np.ones(len(rows)), (rows.astype(kind), columns.astype(kind))), shape=(count, count))
     number, reached = connected_components(graph, directed=False)
     return number, reached.astype(np.int64)
 

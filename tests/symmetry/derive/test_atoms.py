@@ -36,7 +36,8 @@ def test_components_as_scipy_finds_them(seed):
     rng = np.random.default_rng(seed)
     rows, columns = rng.integers(0, 30, (2, 12))
     number, found = components(30, rows, columns)
-    expected, labels = connected_components(coo_array((np.ones(12), (rows, columns)), shape=(30, 30)), directed=False)
+    edges = (rows.astype(np.int32), columns.astype(np.int32))  # scipy up to 1.11 takes no other integers
+    expected, labels = connected_components(coo_array((np.ones(12), edges), shape=(30, 30)), directed=False)
     assert number == expected
     assert len(set(zip(found.tolist(), labels.tolist(), strict=True))) == number
 

@@ -9,6 +9,7 @@ from support.networks import attention, convolutional, dense
 from torch import nn
 
 from starcli.symmetry.derive.derive import derive, derive_and_prove
+from starcli.symmetry.derive.export import export
 
 torch.set_num_threads(1)
 
@@ -53,9 +54,17 @@ CASES = {
 }
 
 
+def traced_truly(network, example):
+    """Whether torch.export finds the shape that the network gives; torch 2.6 errs in the last states of an LSTM."""
+    [output] = export(network, example).graph.find_nodes(op="output")
+    return output.args[0][0].meta["val"].shape == network(*example).shape
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_derived_proved_and_counted(name):
     make, example, expected = CASES[name]
+    if name == "lstm" and not traced_truly(make(), example):
+        pytest.skip("this torch traces the last states of an LSTM with wrong shapes")
     torch.manual_seed(0)
     derived = derive_and_prove(make(), example)
     assert derived.proof is not None
