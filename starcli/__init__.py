@@ -59,7 +59,7 @@ __all__ = [
 
 _MODULES = {
     "alignment.align": ("Alignment",),
-    "barriers.line": ("Barrier",),
+    "barriers.line_barrier": ("Barrier",),
     "barriers.star_report": ("StarReport",),
     "checkpoints.checkpoint": ("Checkpoint",),
     "checkpoints.lineage": ("describe",),

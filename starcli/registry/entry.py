@@ -26,6 +26,7 @@ def lookup(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
 def resolve(table: Mapping[str, Entry], kind: str, name: str) -> Any:
     """Import and return the object that `name` stands for. `kind` is the word for it in errors.
 
+    >>> from starcli.registry.schedules import SCHEDULES
     >>> resolve(SCHEDULES, "schedule", "constant").__name__
     'constant_rate'
     """
