@@ -32,6 +32,7 @@ def equal(a: "dict[str, Tensor]", b: "dict[str, Tensor]") -> bool:
 # -- the same as the commands ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_files_are_those_of_the_commands_to_the_byte(place: Path) -> None:
     run_here("train", *TRAIN, "--seeds", "0,1", "-o", "{seed}.safetensors")
     for seed in (0, 1):
