@@ -1,12 +1,12 @@
 """`starcli convert`: bring weights in from elsewhere, or take them out."""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from starcli.cli.framework.command import command
+from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
@@ -15,6 +15,9 @@ from starcli.cli.outputs import output_paths
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
 from starcli.files.write import check_output
+
+if TYPE_CHECKING:
+    from starcli.checkpoints.checkpoint import Checkpoint
 
 _COLUMNS = (
     Column("model", "model"),
@@ -41,9 +44,7 @@ def convert_command(
     put before all names, as Lightning does, is then left out. With --plain, or to a .pt file, it is the bare state dict
     as it is. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running code in them.
     """
-    from starcli.checkpoints.convert import is_pickled, read_any, source_facts, source_plan, strip_prefix, write_plain
-    from starcli.workspace.plan import plan_of
-    from starcli.workspace.workspace import workspace_of
+    from starcli.checkpoints.convert import is_pickled, read_any, write_plain
 
     [path] = output_paths(output, [{"name": stem(model)}], [model], pickled=True)
     plain = plain or is_pickled(path)
@@ -60,12 +61,23 @@ def convert_command(
                 check_output(path, force=force)
             write_plain(path, source.tensors)
         else:
-            open_for = partial(workspace_of, choices=setup, data=False)
-            source, workspace = strip_prefix(source, lambda each: open_for([each]), watch.note)
-            job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
-            with job.making() as needed:
-                if needed:
-                    facts = source_facts(source, architecture=workspace.architecture, data=workspace.data)
-                    job.write(source.tensors, **facts)
+            source = _write_checkpoint(source, path, setup, watch, force=force)
         row = {"model": source.name, "architecture": setup.arch or known, "tensors": len(source.tensors)}
         results.add("convert", {**row, "output": str(path)}, _COLUMNS)
+
+
+def _write_checkpoint(
+    source: "Checkpoint", path: Path, setup: NetworkSetup, watch: Bars, *, force: bool
+) -> "Checkpoint":
+    """Write the weights with what the network and the data are; the source, named as its network names its tensors."""
+    from starcli.checkpoints.convert import source_facts, source_plan, strip_prefix
+    from starcli.workspace.plan import plan_of
+    from starcli.workspace.workspace import workspace_of
+
+    source, workspace = strip_prefix(source, lambda each: workspace_of([each], setup, data=False), watch.note)
+    job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
+    with job.making() as needed:
+        if needed:
+            facts = source_facts(source, architecture=workspace.architecture, data=workspace.data)
+            job.write(source.tensors, **facts)
+    return source
