@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from measure_layout import imported
 from support.program import ROOT
 
 import starcli
@@ -23,29 +24,19 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Every module that is imported anywhere below `tree`, `from a import b` as both a and a.b."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
 def top_level(tree: ast.Module) -> Iterator[str]:
     """What importing the module imports: not what stands in functions or under TYPE_CHECKING."""
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from imports(node)
+            yield from imported(node)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_the_command_line_knows_its_framework(path: Path) -> None:
-    found = {name.split(".")[0] for name in imports(ast.parse(path.read_text()))}
+    found = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
     if "cli" not in path.relative_to(PACKAGE).parts:
         assert not found & {"typer", "rich", "click"}
-        assert not any(name.startswith("starcli.cli") for name in imports(ast.parse(path.read_text()))) or (
+        assert not any(name.startswith("starcli.cli") for name in imported(ast.parse(path.read_text()))) or (
             path.name == "__main__.py"
         )
 
@@ -57,7 +48,7 @@ def test_commands_are_light_and_do_not_import_each_other(path: Path) -> None:
     commands = {p.stem for p in (PACKAGE / "cli").rglob("*.py") if "@command(" in p.read_text()}
     if path.stem in commands:
         others = {f"starcli.cli.commands.{command}" for command in commands - {path.stem}}
-        assert not others & set(imports(tree))
+        assert not others & set(imported(tree))
 
 
 WRITING = re.compile(r"\.write_(bytes|text)\(|\.open\(\s*['\"][wax]|open\([^)]*['\"][wax]b?\+?['\"]|\.mkdir\(")

@@ -9,7 +9,7 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
-    from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
+    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.cli.framework.progress_bars import Bars
     from starcli.runtime.progress import Progress
     from starcli.workspace.workspace import Workspace
@@ -56,20 +56,6 @@ def need_several(sources: Sequence[Path], what: str = "--sources") -> None:
     if len(sources) < 2:
         given = f"only {sources[0]}" if sources else "none"
         raise StarcliError(f"{what} needs at least two models, found {given}")
-
-
-def spec_record(workspace: "Workspace", watch: "Bars") -> "SpecRecord | None":
-    """The proved spec of a network about to be trained, recorded so that no later command has to find it again.
-
-    Training needs none: where none is found or none holds, a note says so, unless the user named one.
-    """
-    try:
-        return workspace.spec.record()
-    except StarcliError as error:
-        if workspace.choices.spec is not None:
-            raise
-        watch.note(f"no permutation spec is recorded: {error.summary}")
-        return None
 
 
 def note_data(workspace: "Workspace", watch: "Bars") -> None:

@@ -5,11 +5,27 @@ from typing import Any, Literal
 
 from starcli.alignment.align import Alignment
 from starcli.barriers.interpolation import Point
-from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
+from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
+from starcli.runtime.progress import Progress
 from starcli.star.settings import StarSettings
 from starcli.workspace.plan import Plan, plan_of, training_settings
 from starcli.workspace.workspace import Workspace
+
+
+def spec_record(workspace: Workspace, watcher: Progress) -> SpecRecord | None:
+    """The proved spec of a network about to be trained, recorded so that nothing later has to find it again.
+
+    Training needs none: where none is found or none holds, a note says so, unless the user named one.
+    """
+    try:
+        return workspace.spec.record()
+    except StarcliError as error:
+        if workspace.choices.spec is not None:
+            raise
+        watcher.note(f"no permutation spec is recorded: {error.summary}")
+        return None
 
 
 def alignment_plan(workspace: Workspace, alignment: Alignment, reference: Checkpoint, model: Checkpoint) -> Plan:

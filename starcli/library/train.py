@@ -18,6 +18,7 @@ from starcli.library.inputs import (
     open_network,
     threads_restored,
 )
+from starcli.library.plans import spec_record
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
 from starcli.workspace.plan import Plan, plan_of
@@ -90,22 +91,11 @@ def train(
     where, settings = split_options(options)
     chosen = understood_recipe(recipe).override(**settings)
     workspace, watcher = open_network(network, data, where)
-    spec = _spec_record(workspace, watcher)
+    spec = spec_record(workspace, watcher)
     found = train_network(workspace, chosen, seed, progress=watcher)
     plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec)
     name = f"{workspace.architecture.name}-{seed}"
     return made(TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history)  # type: ignore[no-any-return]
-
-
-def _spec_record(workspace: Workspace, watcher: Any) -> Any:
-    """The proved spec, recorded so that no later call has to find it; a note where there is none."""
-    try:
-        return workspace.spec.record()
-    except StarcliError as error:
-        if workspace.choices.spec is not None:
-            raise
-        watcher.note(f"no permutation spec is recorded: {error.summary}")
-        return None
 
 
 def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:

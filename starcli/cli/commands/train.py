@@ -14,7 +14,7 @@ from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, Setup, Training
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import note_data, spec_record
+from starcli.cli.read_models import note_data
 from starcli.cli.values import seed_list
 from starcli.files.cache import hash_json
 from starcli.files.state import StateFile
@@ -61,6 +61,7 @@ def train_command(
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
     """
+    from starcli.library.plans import spec_record
     from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.runtime import distributed
     from starcli.workspace.plan import plan_of
