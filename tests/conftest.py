@@ -9,9 +9,15 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two workers wit
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from support.program import TRAIN, Ran, run_here
 
 torch.set_num_threads(1)
+
+# hypothesis' own profile for CI: the time of an example by the clock tells how busy the machine is (a draw of 1.2 s
+# failed a test in version 6.100); what must be quick is tested in calls or in processor time
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture
