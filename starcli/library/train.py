@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack, cast
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError, suggestion
 from starcli.evaluation.frames import frame_of
+from starcli.library.calls import library_call
 from starcli.library.inputs import (
     KEYWORDS,
     DataLike,
@@ -16,7 +17,6 @@ from starcli.library.inputs import (
     Surroundings,
     Where,
     open_network,
-    threads_restored,
 )
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
@@ -49,7 +49,7 @@ class TrainOptions(Surroundings, RecipeSettings, total=False):
     """Keywords of `train`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel(MadeModel):
     """A model that was trained, and the log of its training: a row for each epoch."""
 
@@ -64,7 +64,7 @@ class TrainedModel(MadeModel):
         return frame_of(self.history)
 
 
-@threads_restored
+@library_call
 def train(
     network: NetworkLike,
     data: DataLike,
@@ -110,7 +110,11 @@ def _spec_record(workspace: Workspace, watcher: Any) -> Any:
 
 def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
     """A recipe by name, file or value; None is the default."""
-    return recipe if isinstance(recipe, Recipe) else load_recipe(*([] if recipe is None else [recipe]))
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe or load_recipe()
+    if not isinstance(recipe, str | Path):
+        raise StarcliError(f"recipe: a {type(recipe).__name__}, expected a name, a YAML file or a Recipe")
+    return load_recipe(recipe)
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:
