@@ -58,7 +58,8 @@ def align(
     """Bring the weights of `model` nearest to those of `reference` by renaming its units, which changes no function.
 
     method, restarts, seed: as of `Alignment`. Needs no data, but for networks in memory an `input_shape` or data.
-    Tensors keep their type. StarcliError where the two are not models of one network, or its spec is not proved.
+    Tensors keep their type. where: `arch`, `data`, `device` and others, see `Where`.
+    StarcliError where the two are not models of one network, or its spec is not proved.
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
@@ -67,7 +68,7 @@ def align(
     True
     """
     alignment = Alignment(method, restarts, seed)
-    workspace, [first, second], watcher = open_models([reference, model], where, data=False)
+    workspace, [first, second], watcher = open_models([reference, model], where, data=False, uses_data=False)
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
     found = alignment.apply(workspace.spec, first, second, progress=watcher)
@@ -90,6 +91,7 @@ def permute(
     """Rename the units of a model by a permutation: other weights, the same function.
 
     by: a permutation, or a file of one; else `seed`, from which a random one is drawn. invert: apply the inverse.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a = sc.train("mlp", "digits", epochs=1, limit=60)
@@ -100,7 +102,7 @@ def permute(
     """
     if (by is None) == (seed is None):
         raise StarcliError("permute needs one of by and seed")
-    workspace, [source], _ = open_models([model], where, data=False)
+    workspace, [source], _ = open_models([model], where, data=False, uses_data=False)
     spec = workspace.spec.resolved
     if isinstance(by, Permutation):
         permutation = by.inverse() if invert else by

@@ -40,6 +40,7 @@ def barrier(
 
     alignment: how `b` is aligned to `a` first; by default the models are taken as they are. statistics: BatchNorm
     statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way).
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
@@ -95,6 +96,7 @@ def all_pairs(
     """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
 
     It has to be said: models that were aligned to one reference are not aligned to each other. None takes all as given.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> models = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2)]
@@ -126,6 +128,7 @@ def star_report(
 
     The row of the paper's Table 1, see `StarReport`. aligned_sources: the sources as the star's training left them.
     Look at the star's own loss too (`.star`): a barrier is a rise above both ends, and is low where an end is high.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2))
@@ -165,6 +168,7 @@ def interpolate(
 
     weights: one a model, summing to 1; also outside [0, 1], as t. seed: of the random direction. alignment: how the
     other models are aligned to the first. BatchNorm statistics are re-estimated from the training split.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))

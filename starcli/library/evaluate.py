@@ -20,6 +20,7 @@ def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False,
 
     A row for each model, with the keys of `starcli eval --json`. split: train, validation or test. recalibrate:
     re-estimate BatchNorm statistics first.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> model = sc.train("mlp", "digits", epochs=1, limit=60)
@@ -47,6 +48,7 @@ def bma(
     Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
     with the keys of `starcli bma --json`. seed: of the draws, and of the alignment of the sources to the star unless
     `alignment` has its own.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]

@@ -32,16 +32,7 @@ DataLike = str | Dataset | Examples | Mapping[str, Examples]
 
 
 class Surroundings(TypedDict, total=False):
-    """Keywords of all functions of the library besides network and data.
-
-    arch_args: arguments of a network by name. data_dir, download, limit, val_fraction, split_seed: of data by name, as
-        the options of these names.
-    input_shape, input_dtype: of one input, without the batch, for a network without data.
-    spec: a file with the permutation spec. unproved: take that spec at its word.
-    device: auto, cpu, cuda or mps, or a `torch.device`. precision: fp32 or bf16.
-    threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
-    progress: who watches; by default notes become warnings.
-    """
+    """Keywords of all functions besides network and data: see `Where`."""
 
     arch_args: Mapping[str, Any]
     data_dir: str | Path | None
@@ -60,10 +51,20 @@ class Surroundings(TypedDict, total=False):
 
 
 class Where(Surroundings, total=False):
-    """The same, with the network and the data; left out, the models say them, as in the shell.
+    """Keywords of nearly all functions: which network, which data, which device. What the models say need not be said.
 
-    arch: needed for state dicts and foreign files; a module in the place of a model is its own network. Of modules all
-        parameters count as weights, also those that take no gradient.
+    arch: the network, for state dicts and foreign files: a name as `--arch` takes it, a module, or a function that
+        builds one. A module in the place of a model is its own network; a model that the library made knows its own.
+        Of modules all parameters count as weights, also those that take no gradient.
+    data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader of pairs, or
+        `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made with.
+    arch_args: arguments of a network by name.
+    data_dir, download, limit, val_fraction, split_seed: of data by name, as the options of these names.
+    input_shape, input_dtype: of one input, without the batch, for a network without data.
+    spec: a file with the permutation spec. unproved: take that spec at its word.
+    device: auto, cpu, cuda or mps, or a `torch.device`. precision: fp32 or bf16.
+    threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
+    progress: who watches; by default notes become warnings (`StarcliWarning`).
     """
 
     arch: NetworkLike | None
@@ -80,7 +81,7 @@ KEYWORDS = (*Surroundings.__annotations__, "arch", "data")
 
 
 class StarcliWarning(UserWarning):
-    """What the command line would print as a note."""
+    """A note: what a result rests on, or what is odd about it. On the command line notes go to stderr."""
 
 
 class Warnings(Progress):
@@ -120,10 +121,12 @@ def open_models(
     data: bool = True,
     measures: bool = False,
     distinct: bool = False,
+    uses_data: bool = True,
 ) -> tuple[Workspace, list[Checkpoint], Progress]:
     """The workspace that `models` share, the models as checkpoints, and who watches.
 
-    distinct: refuse the same weights twice. data, measures: as of `workspace_of`.
+    distinct: refuse the same weights twice. data, measures: as of `workspace_of`. uses_data: whether notes on the data
+        matter; to rename units takes nothing from them but the shape of an input.
     """
     if not models:
         raise StarcliError("no model is given")
@@ -136,7 +139,7 @@ def open_models(
     if made is not None:
         choices, given = _as_made(choices, given, made)
     workspace = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
-    return workspace, checkpoints, _watcher(where, workspace)
+    return workspace, checkpoints, _watcher(where, workspace, uses_data)
 
 
 def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, Given]:
@@ -160,8 +163,10 @@ def open_network(network: NetworkLike, data: DataLike, where: Surroundings) -> t
     return workspace, _watcher(where, workspace)
 
 
-def _watcher(where: Surroundings, workspace: Workspace) -> Progress:
+def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:
     watcher = where.get("progress") or Warnings()
+    if not uses_data:
+        return watcher
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
         watcher.note(note)
     return watcher

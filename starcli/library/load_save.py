@@ -22,8 +22,9 @@ def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> Che
     """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's state dicts.
 
     Weights are mapped into memory, never copied; code in a file is never run. What a file of starcli says of itself is
-    in `.metadata`, and later calls need no more. StarcliError for what cannot be read, and for weights that are not
-    those that their metadata speak of.
+    in `.metadata`, and later calls need no more. `network.load_state_dict(dict(found.tensors))` puts the weights into a
+    module of yours. StarcliError for what cannot be read, and for weights that are not those that their metadata speak
+    of.
 
     >>> import starcli as sc
     >>> path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "a.safetensors")

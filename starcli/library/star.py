@@ -67,6 +67,7 @@ def find_star(
 
     held_out: models to which barriers are logged; they select nothing. init: a model to begin from. The other settings
     are those of `StarSettings`. The recipe is that of the sources unless one is named, and settings of training win.
+    options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
     StarcliError for fewer than 2 sources, the same one twice, and models of different networks.
 
     >>> import starcli as sc

@@ -78,6 +78,7 @@ def train(
     network: a name as `--arch` takes it, a function that builds a network, or a module, whose weights are drawn anew.
     data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader, or `{"train": ..., "test": ...}`.
     recipe: a shipped name, a YAML file or a `Recipe`; settings of training (`epochs=3, lr=0.1`) win over it.
+    options: fields of `Recipe`, and `device`, `arch_args` and others, see `Where`.
 
     The result is, to the byte, the checkpoint that `starcli train` writes. StarcliError for settings that do not fit,
     and where the loss stops being finite.

@@ -9,7 +9,6 @@ from library.conftest import three_classes
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.library.inputs import StarcliWarning
 
 Data = dict[str, tuple[Tensor, Tensor]]
 
@@ -185,7 +184,7 @@ def test_a_spec_of_the_callers_own_is_used(data: Data) -> None:
     ],
     ids=map(str, range(16)),
 )
-@pytest.mark.filterwarnings("ignore::starcli.library.inputs.StarcliWarning")
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
 def test_what_is_wrong_is_said(call: Any, words: str, data: Data) -> None:
     with pytest.raises(sc.StarcliError, match=words):
         call(data)
@@ -193,14 +192,15 @@ def test_what_is_wrong_is_said(call: Any, words: str, data: Data) -> None:
 
 def test_other_data_and_a_star_that_is_no_solution_are_noted(data: Data) -> None:
     a, b, c = (sc.train(Net, data, epochs=20, batch_size=30, seed=seed) for seed in range(3))
-    with pytest.warns(StarcliWarning, match="not those that in memory-0 was trained on") as noted:
+    with pytest.warns(sc.StarcliWarning, match="not those that in memory-0 was trained on") as noted:
         sc.evaluate(a, data=data["test"])
     assert noted[0].filename == __file__  # the line of the caller
+    sc.align(a, b, data=data["test"])  # needs none: any other note would be an error here
     far = {**c.tensors, "4.weight": -c.tensors["4.weight"]}  # the same outputs with the other sign
-    with pytest.warns(StarcliWarning, match="model 0 is hardly a solution"):
+    with pytest.warns(sc.StarcliWarning, match="model 0 is hardly a solution"):
         sc.star_report(far, [a, b], [c], points=3)
 
 
 def test_a_network_without_units_to_rename_is_noted(data: Data) -> None:
-    with pytest.warns(StarcliWarning, match="alignment changes nothing"):
+    with pytest.warns(sc.StarcliWarning, match="alignment changes nothing"):
         assert sc.align(nn.Linear(4, 3), nn.Linear(4, 3), data=data).to_dict()["moved"] == 0
