@@ -139,7 +139,10 @@ def open_models(
     if made is not None:
         choices, given = _as_made(choices, given, made)
     workspace = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
-    return workspace, checkpoints, _watcher(where, workspace, uses_data)
+    watcher = _watcher(where, workspace, uses_data)
+    if data:
+        _note_probabilities(workspace, watcher)
+    return workspace, checkpoints, watcher
 
 
 def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, Given]:
@@ -160,7 +163,19 @@ def open_network(network: NetworkLike, data: DataLike, where: Surroundings) -> t
         raise StarcliError(f"train needs {'a network' if network is None else 'data'}, found None")
     choices, given = _understood(cast(Where, {**where, "arch": network, "data": data}), None, frozen=True)
     workspace = new_workspace(choices, given)
-    return workspace, _watcher(where, workspace)
+    watcher = _watcher(where, workspace)
+    _note_probabilities(workspace, watcher)
+    return workspace, watcher
+
+
+def _note_probabilities(workspace: Workspace, watcher: Progress) -> None:
+    """Note that a network in memory ends in a softmax: losses of such outputs look right, and are of something else."""
+    if workspace.builder is None:
+        return
+    with torch.no_grad():
+        outputs = workspace.builder(None).eval()(workspace.example())
+    if outputs.shape[1] > 1 and bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.tensor(1.0)):
+        watcher.note("the network outputs probabilities, and they are taken as logits: leave out its softmax")
 
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:

@@ -204,3 +204,12 @@ def test_other_data_and_a_star_that_is_no_solution_are_noted(data: Data) -> None
 def test_a_network_without_units_to_rename_is_noted(data: Data) -> None:
     with pytest.warns(sc.StarcliWarning, match="alignment changes nothing"):
         assert sc.align(nn.Linear(4, 3), nn.Linear(4, 3), data=data).to_dict()["moved"] == 0
+
+
+def test_a_softmax_at_the_end_is_noted(data: Data) -> None:
+    [module] = modules(1)
+    with pytest.warns(sc.StarcliWarning, match="probabilities, and they are taken as logits"):
+        sc.evaluate(nn.Sequential(module, nn.Softmax(1)), data=data)
+    # logarithms of probabilities are logits as well
+    row = sc.evaluate(nn.Sequential(module, nn.LogSoftmax(1)), data=data)[0]
+    assert row["nll"] == pytest.approx(sc.evaluate(module, data=data)[0]["nll"], abs=1e-6)
