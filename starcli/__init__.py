@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starcli.library.align import align, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
     from starcli.library.evaluate import bma, evaluate
+    from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.load_save import load, save
     from starcli.library.star import find_star, fuse
     from starcli.library.train import train
@@ -39,6 +40,8 @@ __all__ = [
     "ResultTable",
     "StarReport",
     "StarcliError",
+    "StarcliWarning",
+    "Where",
     "__version__",
     "align",
     "all_pairs",
@@ -68,6 +71,7 @@ _MODULES = {
     "library.align": ("align", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
     "library.evaluate": ("bma", "evaluate"),
+    "library.inputs": ("StarcliWarning", "Where"),
     "library.load_save": ("load", "save"),
     "library.star": ("find_star", "fuse"),
     "library.train": ("train",),

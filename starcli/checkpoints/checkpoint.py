@@ -136,15 +136,24 @@ class Metadata(_Record):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
-    """Checkpoint that was read: memory-mapped tensors (never write to them), metadata, and its name for people."""
+    """Checkpoint that was read: memory-mapped tensors (never write to them), metadata, and its name for people.
+
+    Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
+    """
 
     tensors: "Mapping[str, Tensor]"
     metadata: Metadata
     name: str
     path: Path | None = None
     reopen: "Callable[[], Mapping[str, Tensor]] | None" = None
+
+    def __repr__(self) -> str:
+        """Class, name, kind and sizes, in one line: the weights would fill the screen."""
+        count = sum(tensor.numel() for tensor in self.tensors.values())
+        what = f"{self.metadata.kind}, {len(self.tensors)} tensors of {count:,} numbers"
+        return f"{type(self).__name__}({self.name!r}: {what})"
 
     def fresh_tensors(self) -> "Mapping[str, Tensor]":
         """The tensors, mapped anew from their file, for reading them once.

@@ -1,6 +1,7 @@
 """Lineage of a checkpoint: its ancestors, and whether the recorded hashes are true; needs no torch."""
 
 import math
+import os
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +55,14 @@ class Description:
         }
 
 
-def describe(path: Path, *, verify: bool = False) -> Description:
+def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Description:
     """Read the header and metadata of `path`; with `verify`, hash its weights and those of its ancestors beside it.
 
     Ancestors are looked for under their base names in the file's own directory and those directly below it.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise StarcliError(f"describe reads a file, a {type(path).__name__} is none")
+    path = Path(path)
     header, metadata = read_metadata(path)
     _check_ancestry(path, metadata)
     if not verify:

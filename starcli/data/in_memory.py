@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
 from starcli.data.splits import MemorySplit, Normalisation
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 
 Examples = tuple[Tensor, Tensor] | TorchDataset[Any] | DataLoader[Any]
 """Inputs (N, ...) and labels (N,); or a data set or loader of (input, label)."""
@@ -27,10 +27,11 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
 
     With a single one, or without "test", models are measured on what they are trained on. "validation" may be left out.
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
-    Inputs (N, D) or (N, C, H, W); labels (N,), integers from 0. Data sets and loaders are read once, in the order of
-    the data set, and kept in memory.
+    Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0. There are as many classes as
+    the largest label says; a network may have more outputs. Data sets and loaders are read once and kept in memory, all
+    examples in the order of the data set: a loader's batch size, shuffling and `drop_last` do not count.
 
-    Raises StarcliError with all that is wrong.
+    Raises StarcliError with all that is wrong, and for loaders whose sampler leaves examples out or repeats some.
 
     >>> inputs, labels = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     >>> found = dataset_in_memory({"train": (inputs, labels), "test": (inputs[:3], labels[:3])})
@@ -38,8 +39,9 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     (3, (4,), 3)
     """
     by_role = dict(examples) if isinstance(examples, Mapping) else {"train": examples}
-    if unknown := sorted(set(by_role) - set(ROLES)):
-        raise StarcliError(f"data in memory: unknown {', '.join(unknown)}", [f"expected {', '.join(ROLES)}"])
+    by_role = {role: found for role, found in by_role.items() if found is not None or role == "train"}
+    if unknown := sorted(set(by_role) - set(ROLES), key=str):
+        raise StarcliError(f"data in memory: unknown {', '.join(map(str, unknown))}", [f"expected {', '.join(ROLES)}"])
     if "train" not in by_role:
         raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated')
     tensors = {role: _checked(*_tensors(found, role), role) for role, found in by_role.items()}
@@ -72,21 +74,57 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
 
 def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor]:
     """Inputs and labels of all examples, in order."""
-    if isinstance(examples, tuple):
-        if len(examples) != 2 or not all(isinstance(each, Tensor) for each in examples):
-            raise StarcliError(f"data in memory, {role}: expected a pair of tensors, inputs and labels")
+    what = f"data in memory, {role}"
+    if isinstance(examples, tuple) or (isinstance(examples, list) and isinstance(next(iter(examples), None), Tensor)):
+        if not isinstance(examples, tuple) or [isinstance(each, Tensor) for each in examples] != [True, True]:
+            found = f"a {type(examples).__name__} of {', '.join(type(each).__name__ for each in examples[:5])}"
+            raise StarcliError(f"{what}: expected a pair of tensors, (inputs, labels), found {found}")
         return examples
-    loader = examples if isinstance(examples, DataLoader) else DataLoader(examples, batch_size=256)
-    if loader is examples and not isinstance(loader.dataset, IterableDataset):
-        # shuffling would draw another order each time; workers would outlive the call
-        loader = DataLoader(loader.dataset, batch_size=loader.batch_size or 1, collate_fn=loader.collate_fn)
+    if not hasattr(examples, "__getitem__") and not isinstance(examples, DataLoader | IterableDataset):
+        kind = type(examples).__name__
+        raise StarcliError(f"{what}: expected (inputs, labels), a torch data set or a loader, found a {kind}")
     try:
-        batches = [(inputs, torch.as_tensor(labels)) for inputs, labels in loader]
-    except (TypeError, ValueError) as error:
-        raise StarcliError(f"data in memory, {role}: its examples are no pairs of input and label") from error
-    if not batches or not all(isinstance(inputs, Tensor) for inputs, _ in batches):
-        raise StarcliError(f"data in memory, {role}: no examples whose inputs are tensors")
-    return torch.cat([inputs for inputs, _ in batches]), torch.cat([labels for _, labels in batches])
+        with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whether it has any or not
+            batches = [_batch(batch) for batch in _in_order(examples, what)]
+        if not batches:
+            raise StarcliError(f"{what}: there are no examples")
+        return torch.cat([inputs for inputs, _ in batches]), torch.cat([labels for _, labels in batches])
+    except StarcliError:
+        raise
+    except Exception as error:  # a data set of the caller's own may raise anything
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise StarcliError(f"{what}: its examples are no pairs of input and label of one shape", [reason]) from error
+
+
+def _in_order(examples: Any, what: str) -> DataLoader[Any]:
+    """A loader that reads each example once, in the order of the data set, in batches as the caller's loader."""
+    if not isinstance(examples, DataLoader):
+        return DataLoader(examples, batch_size=256)
+    if isinstance(examples.dataset, IterableDataset):
+        return examples
+    batches = examples.batch_sampler
+    sampler = examples.sampler if batches is None else getattr(batches, "sampler", batches)
+    count = len(examples.dataset)  # type: ignore[arg-type]
+    some = getattr(sampler, "replacement", False) or getattr(sampler, "num_samples", count) != count
+    if some or type(sampler) not in (SequentialSampler, RandomSampler):
+        raise StarcliError(
+            f"{what}: its loader draws examples by a {type(sampler).__name__}, but all of a data set are read, once",
+            ["give torch.utils.data.Subset(dataset, indices) for some of them"],
+        )
+    # shuffling would draw another order each time; workers would outlive the call
+    size = getattr(batches, "batch_size", None)
+    return DataLoader(examples.dataset, batch_size=size, collate_fn=examples.collate_fn)
+
+
+def _batch(batch: Any) -> tuple[Tensor, Tensor]:
+    """Inputs and labels of a batch, or of one example, as tensors of a batch."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        size = f" of {len(batch)}" if hasattr(batch, "__len__") else ""
+        raise TypeError(f"a {type(batch).__name__}{size}, expected a pair of input and label")
+    inputs, labels = batch[0], torch.as_tensor(batch[1])
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"an input is a {type(inputs).__name__}, expected a tensor")
+    return (inputs, labels) if labels.dim() else (inputs[None], labels[None])
 
 
 def _checked(inputs: Tensor, labels: Tensor, role: str) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,14 @@ from typing import Any, Unpack
 from starcli.alignment.align import Aligned, Alignment
 from starcli.alignment.permutation_file import chosen_permutation
 from starcli.errors import StarcliError
-from starcli.library.inputs import MadeModel, ModelLike, Where, open_models, threads_restored
+from starcli.library.calls import library_call
+from starcli.library.inputs import MadeModel, ModelLike, Where, open_models
 from starcli.library.plans import alignment_plan, permuted_plan
 from starcli.library.train import made
 from starcli.symmetry.permutation import Permutation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class AlignedModel(MadeModel):
     """A model aligned to a reference: the same function under other names of its units."""
 
@@ -35,10 +36,16 @@ class AlignedModel(MadeModel):
 
 def as_alignment(alignment: Alignment | str | None) -> Alignment:
     """An alignment, or one by the name of its method; None takes models as they are."""
-    return alignment if isinstance(alignment, Alignment) else Alignment(alignment)
+    if isinstance(alignment, Alignment):
+        return alignment
+    if alignment is not None and not isinstance(alignment, str):
+        raise StarcliError(
+            f"alignment: a {type(alignment).__name__}, expected the name of a method, an Alignment or None"
+        )
+    return Alignment(alignment)
 
 
-@threads_restored
+@library_call
 def align(
     reference: ModelLike,
     model: ModelLike,
@@ -51,6 +58,7 @@ def align(
     """Bring the weights of `model` nearest to those of `reference` by renaming its units, which changes no function.
 
     method, restarts, seed: as of `Alignment`. Needs no data, but for networks in memory an `input_shape` or data.
+    Tensors keep their type. where: `arch`, `data`, `device` and others, see `Where`.
     StarcliError where the two are not models of one network, or its spec is not proved.
 
     >>> import starcli as sc
@@ -60,7 +68,9 @@ def align(
     True
     """
     alignment = Alignment(method, restarts, seed)
-    workspace, [first, second], watcher = open_models([reference, model], where, data=False)
+    workspace, [first, second], watcher = open_models([reference, model], where, data=False, uses_data=False)
+    if not workspace.spec.movable:
+        watcher.note("the network has no units that can be renamed: alignment changes nothing")
     found = alignment.apply(workspace.spec, first, second, progress=watcher)
     metadata = second.metadata
     metrics = {**(metadata.metrics or {}), "align": found.to_dict()}
@@ -69,7 +79,7 @@ def align(
     return made(AlignedModel, workspace, plan, found.tensors, second.name, **facts, aligned=found)  # type: ignore[no-any-return]
 
 
-@threads_restored
+@library_call
 def permute(
     model: ModelLike,
     *,
@@ -81,6 +91,7 @@ def permute(
     """Rename the units of a model by a permutation: other weights, the same function.
 
     by: a permutation, or a file of one; else `seed`, from which a random one is drawn. invert: apply the inverse.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a = sc.train("mlp", "digits", epochs=1, limit=60)
@@ -91,12 +102,14 @@ def permute(
     """
     if (by is None) == (seed is None):
         raise StarcliError("permute needs one of by and seed")
-    workspace, [source], _ = open_models([model], where, data=False)
+    workspace, [source], _ = open_models([model], where, data=False, uses_data=False)
     spec = workspace.spec.resolved
     if isinstance(by, Permutation):
         permutation = by.inverse() if invert else by
         which: Mapping[str, Any] = {"by": None, "invert": invert}
     else:
+        if by is not None and not isinstance(by, str | os.PathLike):
+            raise StarcliError(f"by: a {type(by).__name__}, expected a permutation or a file of one")
         file = None if by is None else Path(by)
         permutation, which = chosen_permutation(spec, file, seed=seed or 0, invert=invert)
     tensors, metadata = permutation.apply(source.tensors), source.metadata

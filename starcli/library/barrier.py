@@ -9,20 +9,22 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
 from starcli.barriers.interpolation import Point
-from starcli.barriers.line_barrier import Barrier
+from starcli.barriers.line_barrier import SPLITS, Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.frames import frame_of
 from starcli.evaluation.measure import POINTS, Measure
 from starcli.library.align import as_alignment
-from starcli.library.inputs import MadeModel, ModelLike, Where, open_models, threads_restored
+from starcli.library.calls import library_call
+from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
 from starcli.library.plans import point_plan
 from starcli.library.train import made
+from starcli.star.check_sources import outliers
 
 
-@threads_restored
+@library_call
 def barrier(
     a: ModelLike,
     b: ModelLike,
@@ -38,6 +40,7 @@ def barrier(
 
     alignment: how `b` is aligned to `a` first; by default the models are taken as they are. statistics: BatchNorm
     statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way).
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
@@ -59,7 +62,9 @@ class PairsReport:
     barriers: Sequence[Barrier]
 
     def matrix(self, split: str = "train") -> Tensor:
-        """Loss barriers (n, n) in nats, float64, symmetric, 0 on the diagonal."""
+        """Loss barriers (n, n) in nats, float64, symmetric, 0 on the diagonal. split: train or test."""
+        if split not in SPLITS:
+            raise unknown("split", str(split), SPLITS)
         values = [barrier.curves[split].loss_barrier for barrier in self.barriers]
         return matrix(len(self.names), self.pairs, values)
 
@@ -79,7 +84,7 @@ class PairsReport:
         )
 
 
-@threads_restored
+@library_call
 def all_pairs(
     models: Sequence[ModelLike],
     *,
@@ -91,12 +96,14 @@ def all_pairs(
     """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
 
     It has to be said: models that were aligned to one reference are not aligned to each other. None takes all as given.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> models = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2)]
     >>> sc.all_pairs(models, alignment="weight", points=3).matrix().shape
     torch.Size([3, 3])
     """
+    models = listed(models, "models")
     if len(models) < 2:
         raise StarcliError(f"all_pairs needs at least two models, found {len(models)}")
     workspace, found, watcher = open_models(models, where, measures=True)
@@ -105,7 +112,7 @@ def all_pairs(
     return PairsReport([model.name for model in found], pairs, cached_pairs(measure, found, pairs))
 
 
-@threads_restored
+@library_call
 def star_report(
     star: ModelLike,
     sources: Sequence[ModelLike],
@@ -120,6 +127,8 @@ def star_report(
     """Measure whether a model is a star: its barriers to sources and held-out models, against those of regular models.
 
     The row of the paper's Table 1, see `StarReport`. aligned_sources: the sources as the star's training left them.
+    Look at the star's own loss too (`.star`): a barrier is a rise above both ends, and is low where an end is high.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2))
@@ -128,14 +137,24 @@ def star_report(
     >>> sorted(report.groups)
     ['regular-regular', 'regular-regular (unaligned)', 'star-held-out', 'star-source']
     """
+    sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
+    aligned_sources = listed(aligned_sources, "aligned_sources")
     everything = [star, *sources, *held_out, *aligned_sources]
     workspace, found, watcher = open_models(everything, where, measures=True)
     begin, end = 1 + len(sources), 1 + len(sources) + len(held_out)
     measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
-    return cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
+    report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
+    own = report.star["train"].loss
+    others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
+    if 0 in outliers([own, *others]):
+        watcher.note(
+            f"{found[0].name} is hardly a solution: its training loss is {own:.2f}, that of its sources "
+            f"{report.regular['train'].mean:.2f}; a barrier is low where an end is high"
+        )
+    return report
 
 
-@threads_restored
+@library_call
 def interpolate(
     *models: ModelLike,
     t: float | None = None,
@@ -149,6 +168,7 @@ def interpolate(
 
     weights: one a model, summing to 1; also outside [0, 1], as t. seed: of the random direction. alignment: how the
     other models are aligned to the first. BatchNorm statistics are re-estimated from the training split.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))

@@ -1,6 +1,7 @@
 """Evaluation and averages of predictions from Python."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from starcli.alignment.align import Alignment
@@ -9,14 +10,17 @@ from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.measure import Measure
 from starcli.evaluation.rows import evaluation_rows
 from starcli.library.align import as_alignment
-from starcli.library.inputs import ModelLike, Where, open_models, threads_restored
+from starcli.library.calls import library_call
+from starcli.library.inputs import ModelLike, Where, listed, open_models
 
 
+@library_call
 def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False, **where: Unpack[Where]) -> ResultTable:
     """Measure models: accuracy, loss (`nll`, nats), calibration, and how well confidence tells right from wrong.
 
     A row for each model, with the keys of `starcli eval --json`. split: train, validation or test. recalibrate:
     re-estimate BatchNorm statistics first.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> model = sc.train("mlp", "digits", epochs=1, limit=60)
@@ -28,7 +32,7 @@ def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False,
     return ResultTable(evaluation_rows(workspace, found, split=split, recalibrate=recalibrate, progress=watcher))
 
 
-@threads_restored
+@library_call
 def bma(
     star: ModelLike,
     sources: Sequence[ModelLike],
@@ -44,6 +48,7 @@ def bma(
     Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
     with the keys of `starcli bma --json`. seed: of the draws, and of the alignment of the sources to the star unless
     `alignment` has its own.
+    where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
@@ -51,8 +56,8 @@ def bma(
     >>> rows.column("posterior")
     ['single', 'star', 'ensemble']
     """
-    how = alignment if isinstance(alignment, Alignment) else Alignment(alignment, seed=seed)
-    workspace, found, watcher = open_models([star, *sources], where, measures=True)
-    measure = Measure(workspace, as_alignment(how), progress=watcher)
+    how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
+    workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
+    measure = Measure(workspace, how, progress=watcher)
     rows = posterior_rows(measure, found[0], found[1:], samples=samples, repeats=repeats, seed=seed)
     return ResultTable(row.to_dict() for row in rows)

@@ -1,13 +1,12 @@
 """What callers of the library give: models, networks and data in any common form."""
 
-import copy
-import functools
 import os
+import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypedDict, TypeVar, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +15,11 @@ from starcli.checkpoints.checkpoint import Checkpoint, Metadata, refuse_duplicat
 from starcli.checkpoints.convert import read_any
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
-from starcli.errors import StarcliError, suggestion
-from starcli.models.initialise import initialised
+from starcli.errors import StarcliError, first_of, suggestion
+from starcli.library.networks import copies_of, network_copies, tensors_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import Choices
-from starcli.workspace.workspace import Given, NetworkBuilder, Workspace, new_workspace, workspace_of
+from starcli.workspace.workspace import Given, Workspace, new_workspace, workspace_of
 
 ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tensor]
 """A model: a file, a checkpoint (also what this library returned), a module, or a state dict."""
@@ -32,21 +31,8 @@ DataLike = str | Dataset | Examples | Mapping[str, Examples]
 """Data: a name as `--data` takes it, or examples in memory (see `starcli.data.in_memory`)."""
 
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
 class Surroundings(TypedDict, total=False):
-    """Keywords of all functions of the library besides network and data.
-
-    arch_args: arguments of a network by name. data_dir, download, limit, val_fraction, split_seed: of data by name, as
-        the options of these names.
-    input_shape, input_dtype: of one input, without the batch, for a network without data.
-    spec: a file with the permutation spec. unproved: take a spec at its word.
-    device: auto, cpu, cuda or mps. precision: fp32 or bf16.
-    threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
-    progress: who watches; by default notes become warnings.
-    """
+    """Keywords of all functions besides network and data: see `Where`."""
 
     arch_args: Mapping[str, Any]
     data_dir: str | Path | None
@@ -55,31 +41,47 @@ class Surroundings(TypedDict, total=False):
     val_fraction: float | None
     split_seed: int | None
     input_shape: Sequence[int] | None
-    input_dtype: str | None
+    input_dtype: str | torch.dtype | None
     spec: str | Path | None
     unproved: bool
-    device: str
+    device: str | torch.device
     precision: str
     threads: int | None
     progress: Progress
 
 
 class Where(Surroundings, total=False):
-    """The same, with the network and the data; left out, the models say them, as in the shell.
+    """Keywords of nearly all functions: which network, which data, which device. What the models say need not be said.
 
-    arch: needed for state dicts and foreign files; a module in the place of a model is its own network.
+    arch: the network, for state dicts and foreign files: a name as `--arch` takes it, a module, or a function that
+        builds one. A module in the place of a model is its own network; a model that the library made knows its own.
+        Of modules all parameters count as weights, also those that take no gradient.
+    data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader of pairs, or
+        `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made with.
+    arch_args: arguments of a network by name.
+    data_dir, download, limit, val_fraction, split_seed: of data by name, as the options of these names.
+    input_shape, input_dtype: of one input, without the batch, for a network without data.
+    spec: a file with the permutation spec. unproved: take that spec at its word.
+    device: auto, cpu, cuda or mps, or a `torch.device`. precision: fp32 or bf16.
+    threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
+    progress: who watches; by default notes become warnings (`StarcliWarning`).
     """
 
     arch: NetworkLike | None
     data: DataLike | None
 
 
+ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
+"""The classes of `ModelLike`."""
+
+_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed")
+
 KEYWORDS = (*Surroundings.__annotations__, "arch", "data")
 """Names of the keywords of `Where`."""
 
 
 class StarcliWarning(UserWarning):
-    """What the command line would print as a note."""
+    """A note: what a result rests on, or what is odd about it. On the command line notes go to stderr."""
 
 
 class Warnings(Progress):
@@ -87,10 +89,18 @@ class Warnings(Progress):
 
     def note(self, text: str) -> None:
         """Warn."""
-        warnings.warn(text, StarcliWarning, stacklevel=2)
+        warnings.warn(text, StarcliWarning, stacklevel=_frames_of_ours())
 
 
-@dataclass(frozen=True)
+def _frames_of_ours() -> int:
+    """The `stacklevel` of the line outside this package that asked: Python shows it, and repeats no line's warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == "starcli":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class MadeModel(Checkpoint):
     """A checkpoint in memory, made by a function of the library; it knows the network and data it was made with."""
 
@@ -104,20 +114,6 @@ class MadeModel(Checkpoint):
         return flat.network.eval()
 
 
-def threads_restored(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A function that takes the CPU threads that suit its network, as a command does; the caller's are put back."""
-
-    @functools.wraps(function)
-    def call(*arguments: _P.args, **keywords: _P.kwargs) -> _R:
-        before = torch.get_num_threads()
-        try:
-            return function(*arguments, **keywords)
-        finally:
-            torch.set_num_threads(before)
-
-    return call
-
-
 def open_models(
     models: Sequence[ModelLike],
     where: Where,
@@ -125,11 +121,15 @@ def open_models(
     data: bool = True,
     measures: bool = False,
     distinct: bool = False,
+    uses_data: bool = True,
 ) -> tuple[Workspace, list[Checkpoint], Progress]:
     """The workspace that `models` share, the models as checkpoints, and who watches.
 
-    distinct: refuse the same weights twice. data, measures: as of `workspace_of`.
+    distinct: refuse the same weights twice. data, measures: as of `workspace_of`. uses_data: whether notes on the data
+        matter; to rename units takes nothing from them but the shape of an input.
     """
+    if not models:
+        raise StarcliError("no model is given")
     checkpoints = [as_checkpoint(model, number) for number, model in enumerate(models)]
     if distinct:
         refuse_duplicates(checkpoints)
@@ -139,12 +139,17 @@ def open_models(
     if made is not None:
         choices, given = _as_made(choices, given, made)
     workspace = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
-    return workspace, checkpoints, _watcher(where, workspace)
+    watcher = _watcher(where, workspace, uses_data)
+    if data:
+        _note_probabilities(workspace, watcher)
+    return workspace, checkpoints, watcher
 
 
 def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, Given]:
     """What is not said of network and data is as it was for a model that the library made."""
     if choices.arch is None and given.builder is None:
+        if made.builder is not None and choices.arch_args:
+            raise StarcliError("arch_args goes with a network by name, and has no effect on a network in memory")
         choices = replace(choices, arch=made.choices.arch, arch_args={**made.choices.arch_args, **choices.arch_args})
         given = replace(given, builder=made.builder)
     if given.dataset is None and not choices.names_data:
@@ -154,82 +159,113 @@ def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, 
 
 def open_network(network: NetworkLike, data: DataLike, where: Surroundings) -> tuple[Workspace, Progress]:
     """The workspace of a network that is to be trained on `data`, and who watches."""
-    choices, given = _understood(cast(Where, {**where, "arch": network, "data": data}), None)
+    if network is None or data is None:
+        raise StarcliError(f"train needs {'a network' if network is None else 'data'}, found None")
+    choices, given = _understood(cast(Where, {**where, "arch": network, "data": data}), None, frozen=True)
     workspace = new_workspace(choices, given)
-    return workspace, _watcher(where, workspace)
+    watcher = _watcher(where, workspace)
+    _note_probabilities(workspace, watcher)
+    return workspace, watcher
 
 
-def _watcher(where: Surroundings, workspace: Workspace) -> Progress:
+def _note_probabilities(workspace: Workspace, watcher: Progress) -> None:
+    """Note that a network in memory ends in a softmax: losses of such outputs look right, and are of something else."""
+    if workspace.builder is None:
+        return
+    with torch.no_grad():
+        outputs = workspace.builder(None).eval()(workspace.example())
+    if outputs.shape[1] > 1 and bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.tensor(1.0)):
+        watcher.note("the network outputs probabilities, and they are taken as logits: leave out its softmax")
+
+
+def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:
     watcher = where.get("progress") or Warnings()
+    if not uses_data:
+        return watcher
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
         watcher.note(note)
     return watcher
 
 
+def listed(models: Iterable[ModelLike], what: str) -> list[ModelLike]:
+    """The models of a list or other iterable, called `what`; StarcliError for a single model in its place."""
+    if isinstance(models, ModelForms) or not isinstance(models, Iterable):
+        raise StarcliError(f"{what}: expected a list of models, found a {type(models).__name__}")
+    return list(models)
+
+
 def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
-    """A model in any form as a checkpoint; `number` names one that has no name."""
+    """A model in any form as a checkpoint; `number` names one that has no name.
+
+    Tensors of modules and state dicts are copied: their owner may train on, and results still be asked for more.
+    """
     if isinstance(model, Checkpoint):
         return model
     if isinstance(model, str | os.PathLike):
         return read_any(Path(model))
+    name = f"model {number}"
     if isinstance(model, nn.Module):
-        tensors = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-        return Checkpoint(tensors, Metadata(), f"{type(model).__name__} {number}")
-    if isinstance(model, Mapping) and all(isinstance(tensor, Tensor) for tensor in model.values()):
-        return Checkpoint(
-            {str(name): tensor.detach().cpu() for name, tensor in model.items()}, Metadata(), f"model {number}"
-        )
-    raise StarcliError(f"model {number}: a {type(model).__name__} is no file, checkpoint, module or state dict")
+        name = f"{type(model).__name__} {number}"
+        return Checkpoint(tensors_of(model, name), Metadata(), name)
+    if not isinstance(model, Mapping):
+        raise StarcliError(f"{name}: a {type(model).__name__} is no file, checkpoint, module or state dict")
+    others = [f"{key}: a {type(value).__name__}" for key, value in model.items() if not isinstance(value, Tensor)]
+    if others:
+        raise StarcliError(f"{name}: a state dict holds tensors alone, this dictionary more", first_of(others, 10))
+    return Checkpoint(copies_of({str(key): value for key, value in model.items()}, name), Metadata(), name)
 
 
-def _understood(where: Where, module: nn.Module | None) -> tuple[Choices, Given]:
-    """The keywords as choices, and what is given in memory; unknown keywords are errors."""
+def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False) -> tuple[Choices, Given]:
+    """The keywords as choices, and what is given in memory; unknown keywords, and those of no effect, are errors.
+
+    frozen: as of `NetworkCopies`.
+    """
     if unknown := [name for name in where if name not in KEYWORDS]:
         raise StarcliError(f"unknown keyword {unknown[0]!r}{suggestion(unknown[0], KEYWORDS)}")
     arch, data = where.get("arch"), where.get("data")
     arch = module if arch is None else arch
-    shape = where.get("input_shape")
     named = {field.name for field in fields(Choices)} & where.keys() - {"arch", "data", "input"}
     values: dict[str, Any] = {name: where[name] for name in named}  # type: ignore[literal-required]
     for name in ("data_dir", "spec"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
+    values["device"] = str(values.get("device") or "auto")
+    if values.get("input_dtype") is not None:
+        values["input_dtype"] = _input_dtype(values["input_dtype"])
+    if not isinstance(values.setdefault("arch_args", {}), Mapping):
+        raise StarcliError(f"arch_args: a {type(values['arch_args']).__name__}, expected a dictionary")
+    in_memory = [data is not None and not isinstance(data, str), arch is not None and not isinstance(arch, str)]
+    for held, what, names in zip(in_memory, ("data", "a network"), (_OF_NAMED_DATA, ("arch_args",)), strict=True):
+        if said := [name for name in names if held and where.get(name)]:
+            raise StarcliError(f"{said[0]} goes with {what} by name, and has no effect on {what} in memory")
     choices = Choices(
         arch=arch if isinstance(arch, str) else None,
         data=data if isinstance(data, str) else None,
-        input=None if shape is None else ",".join(map(str, (1, *shape))),
+        input=_input(where.get("input_shape")),
         **values,
     )
     dataset = None
-    if isinstance(data, Dataset):
-        dataset = data
-    elif data is not None and not isinstance(data, str):
-        dataset = dataset_in_memory(data)
-    builder = None if arch is None or isinstance(arch, str) else network_builder(arch)
+    if in_memory[0]:
+        dataset = data if isinstance(data, Dataset) else dataset_in_memory(cast(Examples, data))
+    builder = network_copies(arch, frozen=frozen) if in_memory[1] else None
     return choices, Given(dataset, builder, own_process=False)
 
 
-def network_builder(network: nn.Module | Callable[[], nn.Module]) -> NetworkBuilder:
-    """A function that makes copies of a module, or calls a function for new ones, with weights from a generator."""
+def _input(shape: Any) -> str | None:
+    """An `input_shape`, without the batch, as the command line has it, with a batch."""
+    if shape is None:
+        return None
+    if isinstance(shape, str) or not isinstance(shape, Iterable):
+        raise StarcliError(f"input_shape={shape!r:.80}: expected sizes without the batch, as in (3, 32, 32)")
+    sizes = list(shape)
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise StarcliError(f"input_shape={tuple(sizes)!r:.80}: expected sizes without the batch, as in (3, 32, 32)")
+    return ",".join(map(str, (1, *sizes)))
 
-    def build(generator: torch.Generator | None) -> nn.Module:
-        if not isinstance(network, nn.Module):
-            return initialised(network, generator or torch.Generator().manual_seed(0)).float().cpu()
-        copied = copy.deepcopy(network).float().cpu().train()
-        return copied if generator is None else initialised(lambda: _drawn_anew(copied), generator)
 
-    return build
-
-
-def _drawn_anew(network: nn.Module) -> nn.Module:
-    """`network` with the weights of each module drawn as its `reset_parameters` does."""
-    for name, module in network.named_modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-        elif next(module.parameters(recurse=False), None) is not None:
-            raise StarcliError(
-                f"{name or type(module).__name__}: has parameters, and no reset_parameters to draw them by",
-                ["give arch as a function that builds the network"],
-            )
-    return network
+def _input_dtype(dtype: Any) -> str:
+    """An `input_dtype`, also torch's own, as a word."""
+    word = str(dtype).removeprefix("torch.")
+    if word not in ("float32", "int64"):
+        raise StarcliError(f"input_dtype={dtype!s:.80}: expected float32, or int64 for tokens")
+    return word

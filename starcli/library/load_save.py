@@ -7,7 +7,9 @@ from typing import overload
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint, Metadata
 from starcli.checkpoints.convert import is_pickled, read_any, write_plain
+from starcli.errors import StarcliError
 from starcli.files.write import check_output
+from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, as_checkpoint
 
 
@@ -15,22 +17,25 @@ from starcli.library.inputs import ModelLike, as_checkpoint
 def load(path: str | os.PathLike[str], /) -> Checkpoint: ...
 @overload
 def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> list[Checkpoint]: ...
+@library_call
 def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> Checkpoint | list[Checkpoint]:
     """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's state dicts.
 
     Weights are mapped into memory, never copied; code in a file is never run. What a file of starcli says of itself is
-    in `.metadata`, and later calls need no more. StarcliError for what cannot be read, and for weights that are not
-    those that their metadata speak of.
+    in `.metadata`, and later calls need no more. `network.load_state_dict(dict(found.tensors))` puts the weights into a
+    module of yours. StarcliError for what cannot be read, and for weights that are not those that their metadata speak
+    of.
 
     >>> import starcli as sc
     >>> path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "a.safetensors")
     >>> sc.load(path).metadata.architecture.name
     'mlp'
     """
-    found = [read_any(Path(each)) for each in (path, *paths)]
+    found = [read_any(_path(each)) for each in (path, *paths)]
     return found if paths else found[0]
 
 
+@library_call
 def save(model: ModelLike, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write a model to a safetensors file, with all that it says of itself, or to a `.pt` or `.pth` file, bare.
 
@@ -41,10 +46,16 @@ def save(model: ModelLike, path: str | os.PathLike[str], *, force: bool = False)
     >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name
     'b.safetensors'
     """
-    target, source = Path(path), as_checkpoint(model)
+    target, source = _path(path), as_checkpoint(model)
     check_output(target, force=force)
     if is_pickled(target) or source.metadata == Metadata():
         write_plain(target, source.tensors)
     else:
         checkpoint.write(target, source.tensors, source.metadata)
     return target
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise StarcliError(f"a {type(path).__name__} is no path of a file")
+    return Path(path)

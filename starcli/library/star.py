@@ -8,9 +8,11 @@ from typing import Any, Literal, Unpack
 
 from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.errors import StarcliError
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
-from starcli.library.inputs import ModelLike, Where, as_checkpoint, open_models, threads_restored
+from starcli.library.calls import library_call
+from starcli.library.inputs import ModelLike, Where, as_checkpoint, listed, open_models
 from starcli.library.plans import star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
@@ -26,7 +28,7 @@ class SearchKeywords(Where, RecipeSettings, total=False):
     """Keywords of `find_star` and `fuse`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class StarModel(TrainedModel):
     """A star or a fused model, and the sources as its training permuted them last."""
 
@@ -46,7 +48,7 @@ class StarModel(TrainedModel):
         return ResultTable(fusion_rows(self.workspace, self, self.sources, aligned))
 
 
-@threads_restored
+@library_call
 def find_star(
     sources: Sequence[ModelLike],
     *,
@@ -65,6 +67,7 @@ def find_star(
 
     held_out: models to which barriers are logged; they select nothing. init: a model to begin from. The other settings
     are those of `StarSettings`. The recipe is that of the sources unless one is named, and settings of training win.
+    options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
     StarcliError for fewer than 2 sources, the same one twice, and models of different networks.
 
     >>> import starcli as sc
@@ -83,7 +86,7 @@ def find_star(
     return _search("star", sources, held_out, seed, settings, recipe, init, options)
 
 
-@threads_restored
+@library_call
 def fuse(
     sources: Sequence[ModelLike],
     *,
@@ -131,6 +134,9 @@ def _search(
     options: Any,
 ) -> StarModel:
     where, changed = split_options(options)
+    sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
+    if len(sources) < 2:
+        raise StarcliError(f"a star needs at least 2 sources, found {len(sources)}")
     workspace, models, watcher = open_models([*sources, *held_out], where, distinct=True)
     own, others = models[: len(sources)], models[len(sources) :]
     base = inherited_recipe(own) if recipe is None else None

@@ -8,6 +8,7 @@ from typing import Any, TypedDict, Unpack, cast
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError, suggestion
 from starcli.evaluation.frames import frame_of
+from starcli.library.calls import library_call
 from starcli.library.inputs import (
     KEYWORDS,
     DataLike,
@@ -16,7 +17,6 @@ from starcli.library.inputs import (
     Surroundings,
     Where,
     open_network,
-    threads_restored,
 )
 from starcli.library.plans import spec_record
 from starcli.recipes.recipe import Recipe, load_recipe
@@ -50,7 +50,7 @@ class TrainOptions(Surroundings, RecipeSettings, total=False):
     """Keywords of `train`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel(MadeModel):
     """A model that was trained, and the log of its training: a row for each epoch."""
 
@@ -65,7 +65,7 @@ class TrainedModel(MadeModel):
         return frame_of(self.history)
 
 
-@threads_restored
+@library_call
 def train(
     network: NetworkLike,
     data: DataLike,
@@ -79,6 +79,7 @@ def train(
     network: a name as `--arch` takes it, a function that builds a network, or a module, whose weights are drawn anew.
     data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader, or `{"train": ..., "test": ...}`.
     recipe: a shipped name, a YAML file or a `Recipe`; settings of training (`epochs=3, lr=0.1`) win over it.
+    options: fields of `Recipe`, and `device`, `arch_args` and others, see `Where`.
 
     The result is, to the byte, the checkpoint that `starcli train` writes. StarcliError for settings that do not fit,
     and where the loss stops being finite.
@@ -100,7 +101,11 @@ def train(
 
 def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
     """A recipe by name, file or value; None is the default."""
-    return recipe if isinstance(recipe, Recipe) else load_recipe(*([] if recipe is None else [recipe]))
+    if recipe is None or isinstance(recipe, Recipe):
+        return recipe or load_recipe()
+    if not isinstance(recipe, str | Path):
+        raise StarcliError(f"recipe: a {type(recipe).__name__}, expected a name, a YAML file or a Recipe")
+    return load_recipe(recipe)
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:

@@ -76,6 +76,28 @@ def find_spec(
     if accept_unproved:
         return Proved(resolved, None, origin)
     proof = proof_of(architecture, network, resolved, example)
+    return _believed(resolved, proof, origin)
+
+
+def spec_without_name(
+    network: "nn.Module", example: tuple["Tensor", ...], *, file: Path | None, accept_unproved: bool = False
+) -> Proved:
+    """`find_spec` for a network that has no name: from `file`, or derived anew; nothing can be cached."""
+    from starcli.symmetry.derive.branches import traced_network
+    from starcli.symmetry.derive.derive import derive_and_prove
+
+    if file is None:
+        derived = derive_and_prove(network, example)
+        return Proved(derived.resolved, derived.proof, "derived")
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    resolved = resolve_spec(load_spec(file), shapes, {}, [name for name, _ in network.named_buffers()])
+    if accept_unproved:
+        return Proved(resolved, None, file.name)
+    return _believed(resolved, prove(traced_network(network, example), resolved, example), file.name)
+
+
+def _believed(resolved: Resolved, proof: Proof, origin: str) -> Proved:
+    """A spec whose proof holds; StarcliError for any other."""
     if not proof.proved:
         problems = [f"{group}: permuting it changes the function" for group in proof.failed]
         problems += [f"{group}: the proof could not decide" for group in proof.undecided]

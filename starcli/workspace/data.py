@@ -76,6 +76,15 @@ def open_agreed(
     return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
 
 
+def note_of_others(dataset: Dataset, record: DataRecord, model: str) -> tuple[str, ...]:
+    """A note where data in memory, which are taken as they are, are not those that `model` records."""
+    if dataset.fingerprint == record.fingerprint:
+        return ()
+    return (
+        f"the data {dataset.name} are not those that {model} was trained on ({record.name}), and taken as they are",
+    )
+
+
 def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:
     split = {name: getattr(dataset, name) for name in ("val_fraction", "split_seed", "limit")}
     trained = {name: getattr(record, name) for name in split}

@@ -20,10 +20,10 @@ from starcli.models.inputs import complete_for_input, default_input_shape, examp
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
-from starcli.symmetry.find import Proved, find_spec
+from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.workspace.choices import Choices
-from starcli.workspace.data import open_agreed, open_named, record_of
+from starcli.workspace.data import note_of_others, open_agreed, open_named, record_of
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 """Makes a network, its weights drawn from a generator (None: they will be loaded)."""
@@ -90,12 +90,10 @@ class Workspace:
 
     @cached_property
     def spec(self) -> Proved:
-        """The permutation spec, proved unless the user waived it; that of a network without a name is derived anew."""
+        """The permutation spec, proved unless the user waived it; that of a network without a name is never cached."""
         if self.builder is not None:
-            from starcli.symmetry.derive.derive import derive_and_prove
-
-            derived = derive_and_prove(self._build(), (self.example(),))
-            return Proved(derived.resolved, derived.proof, "derived")
+            file, unproved = self.choices.spec, self.choices.unproved
+            return spec_without_name(self._build(), (self.example(),), file=file, accept_unproved=unproved)
         return find_spec(
             self.architecture,
             self._build(),
@@ -144,7 +142,10 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
     workspace = Workspace(
         architecture, record, device, choices.precision, choices, opened=dataset, builder=given.builder
     )
-    _tune(runnable(workspace.outline()), workspace, given)
+    network = runnable(workspace.outline())
+    if given.builder is not None:  # nothing made it for these data
+        check_forward(architecture.name, network, torch.zeros(2, *record.input_shape), record.num_classes)
+    _tune(network, workspace, given)
     return workspace
 
 
@@ -169,6 +170,8 @@ def workspace_of(
     opened, notes = given.dataset, tuple[str, ...]()
     if opened is None and (data or choices.names_data):
         opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
+    elif given.dataset is not None and first.metadata.data is not None:
+        notes = note_of_others(given.dataset, first.metadata.data, first.name)
     record = first.metadata.data if opened is None else record_of(opened)
     architecture = given.architecture(record, choices) or _agreed(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):

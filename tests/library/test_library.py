@@ -105,7 +105,7 @@ def test_modules_and_tensors_all_the_way(data: Data) -> None:
     assert aligned.to_dict()["distance_after"] <= aligned.to_dict()["distance_before"]
     inputs = data["test"][0]
     assert torch.allclose(aligned.module()(inputs), models[1].module()(inputs), atol=1e-5)
-    star = sc.find_star(models[:2], held_out=models[2:], epochs=3)
+    star = sc.find_star(models[:2], held_out=models[2:], epochs=20)
     assert "held_out" in star.history[-1]
     report = sc.star_report(star, models[:2], models[2:], aligned_sources=star.aligned_sources, points=3)
     assert "star-source (training)" in report.groups

@@ -1,0 +1,138 @@
+"""What every function of the library does around its work: simple values are checked, the process is left as it was."""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import numpy
+import torch
+
+from starcli.errors import StarcliError, unknown
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_INTEGERS = {
+    "seed": 0,
+    "restarts": 0,
+    "points": 3,
+    "samples": 2,
+    "repeats": 1,
+    "realign_every": 1,
+    "draws_per_step": 1,
+    "eval_every": 1,
+    "threads": 1,
+    "limit": 1,
+    "split_seed": 0,
+}
+"""Keywords that are integers, and the least of each."""
+
+_NUMBERS = ("t", "perturb", "mu", "val_fraction")
+"""Keywords that are numbers; what they may be is said where they are used."""
+
+_WORDS = {
+    "precision": ("fp32", "bf16"),
+    "statistics": ("recalibrate", "own-ends"),
+    "split": ("train", "validation", "test"),
+}
+"""Keywords that are one of a few words."""
+
+LARGEST_SEED = 2**63 - 1
+"""Largest seed that torch's generators take."""
+
+
+def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A function of the library as callers see it.
+
+    Keywords that are plain values are checked, and NumPy's numbers taken as Python's. The work is done on the CPU
+    threads that suit the network, with gradients, in float32 and with no default device, whatever the caller has set;
+    all of it is put back. Errors name keywords where the command line has options.
+    """
+    parameters = inspect.signature(function).parameters
+    needed = {name for name, each in parameters.items() if each.default is not None} - {"realign_every"}
+
+    @functools.wraps(function)
+    def call(*arguments: _P.args, **keywords: _P.kwargs) -> _R:
+        values: dict[str, Any] = {name: _plain(value) for name, value in keywords.items()}
+        try:
+            for name, value in values.items():
+                if value is not None or (name in parameters and name in needed):
+                    _check(name, value)
+            with _own_settings():
+                return function(*arguments, **values)
+        except StarcliError as error:
+            _speak_python(error)
+            raise
+
+    return call
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, numpy.generic) else value
+
+
+def _check(name: str, value: Any) -> None:
+    """Raise StarcliError for a keyword of a wrong type or outside its range."""
+    if name in _INTEGERS:
+        least = _INTEGERS[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST_SEED:
+            raise StarcliError(f"{name}={value!r:.80}: expected an integer from {least} up")
+    elif name in _NUMBERS and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise StarcliError(f"{name}={value!r:.80}: expected a number")
+    elif name in _WORDS and value not in _WORDS[name]:
+        raise unknown(name, str(value), _WORDS[name])
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Settings of torch under which results do not depend on what the caller has set; the caller's come back."""
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, threads)
+        stack.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":  # a mode costs time at each call of torch
+            stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+_KEYWORDS: Mapping[str, str] = {
+    "--align none": "alignment=None",
+    "--align weight": 'alignment="weight"',
+    "--align": "alignment",
+    "--arch-arg": "arch_args",
+    "--input": "input_shape",
+    "--force": "force=True",
+    "--download": "download=True",
+    "--unproved": "unproved=True",
+}
+"""What Python calls options that have another name there; all others change their dashes alone."""
+
+_OPTION = re.compile(r"--align (?:none|weight)\b|(?<![\w-])--[a-z][a-z-]*[a-z]")
+
+
+def in_python(text: str) -> str:
+    """A message of the command line, with keywords in the place of options.
+
+    >>> in_python("a.safetensors: exists; --force overwrites it")
+    'a.safetensors: exists; force=True overwrites it'
+    >>> in_python("give --arch and --data-dir")
+    'give arch and data_dir'
+    """
+    text = text.replace("the flags: not settings", "the keywords: not settings")
+    return _OPTION.sub(lambda found: _KEYWORDS.get(found[0], found[0][2:].replace("-", "_")), text)
+
+
+def _speak_python(error: StarcliError) -> None:
+    error.summary, error.problems = in_python(error.summary), tuple(map(in_python, error.problems))
+    error.args = ("\n".join([error.summary, *(f"  {problem}" for problem in error.problems)]),)

@@ -1,0 +1,94 @@
+"""Networks that callers of the library have in memory: copies of a module, or what a function of theirs builds."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from starcli.errors import StarcliError, first_line
+from starcli.models.initialise import initialised
+
+
+@dataclass(frozen=True)
+class NetworkCopies:
+    """Makes copies of a module, or calls a function for new ones; pickled where the module or function can be.
+
+    network: a module, or a function that takes nothing and returns one. frozen: parameters that take no gradient stay
+        so; else all are learnable, as a model that is measured or a star needs them.
+    """
+
+    network: nn.Module | Callable[[], nn.Module]
+    frozen: bool = False
+
+    def __call__(self, generator: torch.Generator | None) -> nn.Module:
+        """A network on the CPU, in float32 and training mode, its weights drawn from `generator` (None: not drawn).
+
+        Raises StarcliError where the function fails or returns no module, and where weights cannot be drawn.
+        """
+        if not isinstance(self.network, nn.Module):
+            made = initialised(self._built, generator or torch.Generator().manual_seed(0))
+        else:
+            made = copy.deepcopy(self.network)
+            if generator is not None:
+                made = initialised(lambda: _drawn_anew(made), generator)
+        made = made.float().cpu().train()
+        return made if self.frozen else made.requires_grad_(True)
+
+    def _built(self) -> nn.Module:
+        assert not isinstance(self.network, nn.Module)
+        name = getattr(self.network, "__name__", type(self.network).__name__)
+        try:
+            built = self.network()
+        except TypeError as error:  # most often: it takes arguments
+            raise StarcliError(f"{name} builds no network: it is called without arguments", [str(error)]) from error
+        if not isinstance(built, nn.Module):
+            raise StarcliError(f"{name} builds no network: it returned a {type(built).__name__}, expected a module")
+        return built
+
+
+def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
+    """`NetworkCopies` of a module or function; StarcliError for anything else, and for a module without its tensors.
+
+    >>> network_copies(nn.Linear(2, 3))(torch.Generator().manual_seed(0)).weight.shape
+    torch.Size([3, 2])
+    """
+    if isinstance(network, nn.Module):
+        tensors_of(network, type(network).__name__)
+    elif not callable(network):
+        raise StarcliError(
+            f"a {type(network).__name__} is no network: expected a name, a module, or a function that builds one"
+        )
+    return NetworkCopies(network, frozen)
+
+
+def tensors_of(module: nn.Module, name: str) -> Mapping[str, Tensor]:
+    """The state dict of a module, called `name`, as `copies_of` has it."""
+    return copies_of({key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}, name)
+
+
+def copies_of(state: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:
+    """Copies of tensors on the CPU; StarcliError for those of a model, called `name`, that have no values yet."""
+    for key, tensor in state.items():
+        if is_lazy(tensor) or tensor.is_meta:
+            raise StarcliError(f"{name}: {key} has no values yet (of a lazy module, or on the meta device)")
+    try:
+        return {key: tensor.detach().to("cpu", copy=True) for key, tensor in state.items()}
+    except (RuntimeError, NotImplementedError) as error:  # sparse, quantised and other tensors that have no copies
+        raise StarcliError(f"{name}: its tensors cannot be read: {first_line(error)}") from error
+
+
+def _drawn_anew(network: nn.Module) -> nn.Module:
+    """`network` with the weights of each module drawn as its `reset_parameters` does."""
+    for name, module in network.named_modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise StarcliError(
+                f"{name or type(module).__name__}: has parameters, and no reset_parameters to draw them by",
+                ["give a function that builds such a network (its class, say) in the place of the module, or as arch"],
+            )
+    return network

@@ -1,0 +1,186 @@
+"""What holds for every function of the library: plain values are checked, and the caller's process stays as it was."""
+
+import copy
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import starcli as sc
+from starcli.library.calls import in_python
+
+Data = dict[str, tuple[Tensor, Tensor]]
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.fixture(scope="module")
+def pair(data: Data) -> list[nn.Module]:
+    return [sc.train(network, data, epochs=2, batch_size=30, seed=seed).module() for seed in (0, 1)]
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "align": lambda a, b, **k: sc.align(a, b, **k),
+    "permute": lambda a, b, **k: sc.permute(a, seed=1, **k),
+    "barrier": lambda a, b, **k: sc.barrier(a, b, points=3, alignment="weight", **k),
+    "all_pairs": lambda a, b, **k: sc.all_pairs([a, b], alignment=None, points=3, **k),
+    "star_report": lambda a, b, **k: sc.star_report(a, [a, b], [b], points=3, **k),
+    "interpolate": lambda a, b, **k: sc.interpolate(a, b, t=0.5, **k),
+    "evaluate": lambda a, b, **k: sc.evaluate(a, b, **k),
+    "recalibrate": lambda a, b, **k: sc.evaluate(a, recalibrate=True, **k),
+    "bma": lambda a, b, **k: sc.bma(a, [a, b], samples=2, repeats=1, **k),
+    "find_star": lambda a, b, **k: sc.find_star([a, b], epochs=1, **k),
+    "fuse": lambda a, b, **k: sc.fuse([a, b], epochs=1, **k).comparison,
+    "train": lambda a, b, data, **k: sc.train(a, data, epochs=1, **k),
+}
+
+
+def settings() -> dict[str, Any]:
+    return {
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),
+        "python": random.getstate(),
+        "place": Path.cwd(),
+    }
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], data: Data) -> None:
+    a, b = (copy.deepcopy(module) for module in pair)
+    a.train()
+    a[1].eval()
+    a[0].weight.requires_grad_(False)
+    modes, gradients = [m.training for m in a.modules()], [p.requires_grad for p in a.parameters()]
+    weights = {key: tensor.clone() for key, tensor in a.state_dict().items()}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        before = settings()
+        CALLS[name](a, b, data=data)
+        assert settings() == before
+    finally:
+        torch.set_num_threads(threads)
+    assert modes == [m.training for m in a.modules()]
+    assert gradients == [p.requires_grad for p in a.parameters()]
+    assert all(torch.equal(weights[key], tensor) for key, tensor in a.state_dict().items())
+
+
+def test_what_the_caller_has_set_changes_no_result(pair: list[nn.Module], data: Data) -> None:
+    def star() -> str:
+        return sc.find_star(pair, data=data, epochs=1).sha256
+
+    expected = star()
+    for context in (torch.no_grad(), torch.inference_mode(), torch.device("meta"), torch.autocast("cpu")):
+        with context:
+            assert star() == expected
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert star() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_numbers_of_numpy_are_numbers(pair: list[nn.Module], data: Data) -> None:
+    assert sc.train(network, data, epochs=1, seed=np.int64(3)).metadata.seed == 3
+    found = sc.interpolate(*pair, data=data, t=np.float32(0.5))
+    assert sc.save(found, "middle.safetensors").exists()
+    assert sc.align(*pair, data=data, restarts=np.int64(2)).metadata.aligned_to.restarts == 2
+
+
+def test_iterables_of_models(pair: list[nn.Module], data: Data) -> None:
+    assert sc.find_star(iter(pair), data=data, epochs=1).metadata.kind == "star"
+    assert len(sc.all_pairs(iter(pair), data=data, alignment=None, points=3).names) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords", "words"),
+    [
+        ("evaluate", {"precision": "fp16"}, "unknown precision 'fp16'"),
+        ("evaluate", {"threads": 0}, "threads=0: expected an integer from 1 up"),
+        ("evaluate", {"device": torch.device("meta")}, "device meta: there is none here"),
+        ("evaluate", {"split": "tset"}, "did you mean test"),
+        ("evaluate", {"dta": 1}, "did you mean data"),
+        ("evaluate", {"limit": 10}, "limit goes with data by name"),
+        ("evaluate", {"val_fraction": 0.5}, "val_fraction goes with data by name"),
+        ("align", {"seed": -1}, "seed=-1: expected an integer from 0 up"),
+        ("align", {"seed": None}, "seed=None"),
+        ("align", {"restarts": 1.5}, "restarts=1.5"),
+        ("align", {"method": "wieght"}, "did you mean weight"),
+        ("barrier", {"statistics": "own"}, "own-ends"),
+        ("train", {"seed": 2**70}, "expected an integer"),
+        ("train", {"recipe": {"epochs": 1}}, "recipe: a dict"),
+        ("train", {"epochs": 0}, "the keywords: not settings that training can have\n.*epochs"),
+    ],
+    ids=map(str, range(15)),
+)
+def test_wrong_values_are_refused(
+    name: str, keywords: dict[str, Any], words: str, pair: list[nn.Module], data: Data
+) -> None:
+    call = {
+        "evaluate": lambda **k: sc.evaluate(*pair, data=data, **k),
+        "align": lambda **k: sc.align(*pair, data=data, **k),
+        "barrier": lambda **k: sc.barrier(*pair, data=data, points=3, **k),
+        "train": lambda **k: sc.train(network, data, **k),
+    }[name]
+    with pytest.raises(sc.StarcliError, match=words):
+        call(**keywords)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda a, b: sc.find_star(a), "sources: expected a list of models, found a Sequential"),
+        (lambda a, b: sc.find_star([]), "at least 2 sources, found 0"),
+        (lambda a, b: sc.find_star("a.safetensors"), "sources: expected a list"),
+        (lambda a, b: sc.all_pairs(a, alignment=None), "models: expected a list"),
+        (lambda a, b: sc.bma(a, b), "sources: expected a list"),
+        (lambda a, b: sc.evaluate(), "no model is given"),
+        (lambda a, b: sc.interpolate(a, b, t=0.5, alignment=True, input_shape=(4,)), "alignment: a bool"),
+        (lambda a, b: sc.barrier(a, b, points="3"), "points='3'"),
+        (lambda a, b: sc.interpolate(a, b, t="x"), "t='x': expected a number"),
+        (lambda a, b: sc.permute(a, by={"x": 1}, input_shape=(4,)), "by: a dict"),
+        (lambda a, b: sc.align(a, b, input_shape=4), "sizes without the batch"),
+        (lambda a, b: sc.align(a, b, input_shape=(4,), input_dtype="int8"), "float32, or int64"),
+        (lambda a, b: sc.load(["a.safetensors"]), "a list is no path"),
+        (lambda a, b: sc.save(a, None), "a NoneType is no path"),
+        (lambda a, b: sc.describe(a), "reads a file"),
+        (lambda a, b: sc.train("mlp", "digits", arch_args=[1]), "arch_args: a list"),
+        (lambda a, b: sc.align(a.state_dict(), b.state_dict()), "give arch$"),
+    ],
+    ids=map(str, range(17)),
+)
+def test_wrong_arguments_are_refused(call: Callable[..., Any], words: str, pair: list[nn.Module]) -> None:
+    with pytest.raises(sc.StarcliError, match=words):
+        call(*pair)
+
+
+def test_messages_speak_of_keywords() -> None:
+    """Words of real messages of the command line."""
+    assert in_python("a: exists; --force overwrites it") == "a: exists; force=True overwrites it"
+    assert in_python("say --download to fetch it, or --data-dir for where it is") == (
+        "say download=True to fetch it, or data_dir for where it is"
+    )
+    assert in_python("and --align none, do without") == "and alignment=None, do without"
+    assert in_python("a file named x--y, and a - b") == "a file named x--y, and a - b"
+
+
+def test_a_model_is_one_line_and_compared_as_an_object(pair: list[nn.Module], data: Data) -> None:
+    aligned = sc.align(*pair, data=data)
+    assert repr(aligned) == "AlignedModel('Sequential 1': model, 9 tensors of 100 numbers)"
+    assert aligned != copy.deepcopy(aligned)
+    assert aligned in {aligned}
+
+
+def test_describe_takes_a_path_as_words(pair: list[nn.Module], data: Data) -> None:
+    star = sc.find_star(pair, data=data, epochs=1)
+    assert sc.describe(str(sc.save(star, "star.safetensors"))).metadata.kind == "star"

@@ -1,0 +1,215 @@
+"""Networks of the caller's own: what they are is not guessed, and what their owner does with them does not count."""
+
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from library.conftest import three_classes
+from torch import Tensor, nn
+
+import starcli as sc
+
+Data = dict[str, tuple[Tensor, Tensor]]
+
+
+class Net(nn.Sequential):
+    """One hidden layer with BatchNorm and dropout."""
+
+    def __init__(self, hidden: int = 8, outputs: int = 3) -> None:
+        super().__init__(
+            nn.Linear(4, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.2), nn.Linear(hidden, outputs)
+        )
+
+
+class Scaled(nn.Module):
+    """A network with a parameter that nothing draws anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last, self.scale = nn.Linear(4, 8), nn.Linear(8, 3), nn.Parameter(torch.ones(8))
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.last(torch.relu(self.first(inputs)) * self.scale)
+
+
+class Pair(Scaled):
+    def forward(self, inputs: Tensor) -> Any:
+        return super().forward(inputs), inputs
+
+
+class Transformer(nn.Module):
+    """Four numbers as two tokens of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.embed, self.encoder, self.head = nn.Linear(2, 8), nn.TransformerEncoder(layer, 2), nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.head(self.encoder(self.embed(inputs.reshape(-1, 2, 2))).mean(1))
+
+
+def modules(count: int, make: Any = Net) -> list[nn.Module]:
+    """Modules of the caller's own, each trained a little by a plain loop."""
+    inputs, labels = three_classes(0)
+    found = []
+    for seed in range(count):
+        torch.manual_seed(seed)
+        module = make()
+        optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
+        for _ in range(20):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module(inputs), labels).backward()
+            optimizer.step()
+        found.append(module)
+    return found
+
+
+def test_figures_are_those_of_a_loop_over_the_module(data: Data) -> None:
+    a, b = modules(2)
+    inputs, labels = data["test"]
+    with torch.no_grad():
+        logits = a.eval()(inputs)
+        row = sc.evaluate(a, data=data)[0]
+        assert row["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+        assert row["nll"] == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), abs=1e-6)
+        # the middle of the line by hand: weights averaged, statistics of the whole training split
+        middle, (train, classes) = Net(), data["train"]
+        middle.load_state_dict(
+            {n: (t + b.state_dict()[n]) / 2 for n, t in a.state_dict().items() if t.dim()}, strict=False
+        )
+        hidden = middle[0](train)
+        middle[1].running_mean.copy_(hidden.mean(0))
+        middle[1].running_var.copy_(hidden.var(0, unbiased=False))
+        by_hand = float(nn.functional.cross_entropy(middle.eval()(train), classes))
+        end = float(nn.functional.cross_entropy(a(train), classes))
+    found = sc.barrier(a, b, data=data, points=3, statistics="own-ends").curves["train"]
+    assert found.loss[1] == pytest.approx(by_hand, rel=0.02)  # the variance is the unbiased one there
+    assert found.loss[0] == pytest.approx(end, abs=1e-6)
+
+
+def test_parameters_that_take_no_gradient_are_weights(data: Data) -> None:
+    """A caller may freeze a network to measure it: its star was one of frozen averages, and no star."""
+    sources = modules(2)
+    found = sc.find_star(sources, data=data, epochs=2)
+    for source in sources:
+        source[0].requires_grad_(False)
+    assert sc.find_star(sources, data=data, epochs=2).sha256 == found.sha256
+    loss = sc.evaluate(sources[0], data=data)[0]["nll"]
+    assert sc.evaluate(sources[0].requires_grad_(False), data=data)[0]["nll"] == loss
+
+
+def test_results_do_not_change_with_the_modules(data: Data) -> None:
+    sources = modules(2)
+    star = sc.find_star(sources, data=data, epochs=1)
+    kept = [{name: tensor.clone() for name, tensor in source.tensors.items()} for source in star.sources]
+    for source in sources:
+        for parameter in source.parameters():
+            parameter.data.zero_()
+    for before, after in zip(kept, star.sources, strict=True):
+        assert all(torch.equal(before[name], tensor) for name, tensor in after.tensors.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_types(data: Data, dtype: torch.dtype) -> None:
+    a, b = (module.to(dtype) for module in modules(2))
+    aligned = sc.align(a, b, data=data)
+    assert aligned.tensors["0.weight"].dtype == dtype
+    moved = torch.cat([aligned.tensors["0.weight"], aligned.tensors["0.bias"][:, None]], 1)
+    own = torch.cat([b[0].weight, b[0].bias[:, None]], 1).detach()
+    assert sorted(moved.tolist()) == sorted(own.tolist())  # rows change places, not values
+    assert sc.evaluate(aligned)[0]["nll"] == pytest.approx(sc.evaluate(b, data=data)[0]["nll"], abs=1e-6)
+    assert {parameter.dtype for parameter in a.parameters()} == {dtype}
+
+
+def test_a_transformer(data: Data) -> None:
+    a, b = modules(2, Transformer)
+    aligned = sc.align(a, b, data=data)
+    assert aligned.to_dict()["moved"] > 0
+    inputs = data["test"][0]
+    assert torch.allclose(aligned.module()(inputs), b.eval()(inputs), atol=1e-5)
+    assert len(sc.find_star([a, b], data=data, epochs=1, arch=Transformer).history) == 1
+
+
+def test_a_parameter_that_nothing_draws_needs_a_function(data: Data) -> None:
+    sources = modules(2, Scaled)
+    assert sc.align(*sources, data=data).to_dict()["moved"] > 0
+    with pytest.raises(sc.StarcliError, match="no reset_parameters"):
+        sc.find_star(sources, data=data, epochs=1)
+    assert sc.find_star(sources, data=data, arch=Scaled, epochs=1).metadata.kind == "star"
+
+
+def test_models_of_networks_in_memory_are_pickled_and_go_on(data: Data) -> None:
+    a, b = (sc.train(Net, data, epochs=1, seed=seed) for seed in (0, 1))
+    again = pickle.loads(pickle.dumps(a))
+    assert again.sha256 == a.sha256
+    assert sc.barrier(again, b, points=3).to_dict() == sc.barrier(a, b, points=3).to_dict()
+
+
+def test_a_spec_of_the_callers_own_is_used(data: Data) -> None:
+    a, b = modules(2)
+    with pytest.raises(sc.StarcliError, match=r"none\.yaml"):
+        sc.align(a, b, data=data, spec="none.yaml")
+    tensors = {name: ["h"] for name in ("0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var")}
+    lines = [f"  {name}: [h]" for name in tensors]
+    with open("own.yaml", "w") as file:
+        print("format: 1", "tensors:", *lines, "  0.weight: [h, 4]", "  4.weight: [3, h]", sep="\n", file=file)
+        print("  4.bias: [3]", "  1.num_batches_tracked: []", sep="\n", file=file)
+    assert sc.align(a, b, data=data, spec="own.yaml").sha256 == sc.align(a, b, data=data).sha256
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda data: sc.train(Net, (data["train"][0], data["train"][1] + 5)),
+            "outputs .3,. for inputs of 4, expected 8",
+        ),
+        (lambda data: sc.train(lambda: Net(8, 2), data), "expected 3 logits"),
+        (lambda data: sc.train(Pair, data), "outputs tuple"),
+        (lambda data: sc.evaluate(Pair(), data=data), "outputs tuple"),
+        (lambda data: sc.train(lambda hidden: Net(hidden), data), "called without arguments"),
+        (lambda data: sc.train(lambda: 3, data), "returned a int, expected a module"),
+        (lambda data: sc.train(3, data), "a int is no network"),
+        (lambda data: sc.train(None, data), "needs a network"),
+        (lambda data: sc.train(Net, None), "needs data"),
+        (lambda data: sc.train(nn.Flatten(), data), "no learnable parameter|outputs"),
+        (lambda data: sc.train(Net, data, arch_args={"hidden": 3}), "arch_args goes with a network by name"),
+        (lambda data: sc.evaluate(nn.Sequential(nn.LazyLinear(3)), data=data), "0.weight has no values yet"),
+        (lambda data: sc.evaluate(Net().to("meta"), data=data), "0.weight has no values yet"),
+        (lambda data: sc.evaluate({"model": {}, "epoch": 3}, arch=Net, data=data), r"tensors alone.*\n.*model: a dict"),
+        (lambda data: sc.align(Net(), Net(9), data=data), "0.bias: shape .9,., the network has .8,"),
+        (lambda data: sc.align(nn.Flatten(), nn.Flatten(), data=data), "no parameters|no learnable|outputs"),
+    ],
+    ids=map(str, range(16)),
+)
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_what_is_wrong_is_said(call: Any, words: str, data: Data) -> None:
+    with pytest.raises(sc.StarcliError, match=words):
+        call(data)
+
+
+def test_other_data_and_a_star_that_is_no_solution_are_noted(data: Data) -> None:
+    a, b, c = (sc.train(Net, data, epochs=20, batch_size=30, seed=seed) for seed in range(3))
+    with pytest.warns(sc.StarcliWarning, match="not those that in memory-0 was trained on") as noted:
+        sc.evaluate(a, data=data["test"])
+    assert noted[0].filename == __file__  # the line of the caller
+    sc.align(a, b, data=data["test"])  # needs none: any other note would be an error here
+    far = {**c.tensors, "4.weight": -c.tensors["4.weight"]}  # the same outputs with the other sign
+    with pytest.warns(sc.StarcliWarning, match="model 0 is hardly a solution"):
+        sc.star_report(far, [a, b], [c], points=3)
+
+
+def test_a_network_without_units_to_rename_is_noted(data: Data) -> None:
+    with pytest.warns(sc.StarcliWarning, match="alignment changes nothing"):
+        assert sc.align(nn.Linear(4, 3), nn.Linear(4, 3), data=data).to_dict()["moved"] == 0
+
+
+def test_a_softmax_at_the_end_is_noted(data: Data) -> None:
+    [module] = modules(1)
+    with pytest.warns(sc.StarcliWarning, match="probabilities, and they are taken as logits"):
+        sc.evaluate(nn.Sequential(module, nn.Softmax(1)), data=data)
+    # logarithms of probabilities are logits as well
+    row = sc.evaluate(nn.Sequential(module, nn.LogSoftmax(1)), data=data)[0]
+    assert row["nll"] == pytest.approx(sc.evaluate(module, data=data)[0]["nll"], abs=1e-6)
