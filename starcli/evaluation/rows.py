@@ -38,6 +38,7 @@ def evaluation_rows(
 
 
 def labels_of(workspace: Workspace, split: str) -> Tensor:
+    """Labels of a split, on the CPU. Raises StarcliError where the data have no such split."""
     chosen = getattr(workspace.dataset, split)
     if chosen is None:
         raise StarcliError(f"there is no {split} split", ["--val-fraction holds back a share of the training data"])
