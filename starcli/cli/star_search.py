@@ -155,7 +155,7 @@ class StarSearch:
     mu: float = 0.0
     normalised: bool = False
 
-    def all(self, kind: Any) -> Iterator[FoundStar]:
+    def all(self, kind: "Literal['star', 'fused']") -> Iterator[FoundStar]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.checkpoint import Checkpoint, read
 
