@@ -143,6 +143,13 @@ def test_the_architecture_page_names_what_there_is() -> None:
     assert missing == []
 
 
+def test_contributing_names_files_that_are_there_or_that_its_reader_makes() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:starcli|tests|archspecs|docs)/[\w./-]+\.\w+)`", text)
+    missing = {Path(word).stem for word in named if not (ROOT / word).exists()}
+    assert missing == {"norm", "test_norm", "bottleneck", "stripes", "norms_figure"}
+
+
 def imported() -> Mapping[str, set[str]]:
     """For every folder (or module) of the package those that it imports, not counting imports for annotations."""
     found: dict[str, set[str]] = defaultdict(set)

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from starcli.cli.framework.command import bundle
+from starcli.cli.options import HeldOutOpt
 from starcli.cli.read_models import need_several, read_groups
 from starcli.errors import StarcliError, few
 
@@ -11,34 +15,46 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
 
 
+@bundle
 @dataclass(frozen=True)
 class BarrierModels:
     """The models that the command line names, and what is measured between them."""
 
-    models: list[Path]
-    sources: list[Path]
-    held_out: list[Path]
-    star: Path | None
-    aligned_sources: Path | None
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it.")
+    ] = None
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")] = (
+        False
+    )
+    star: Annotated[Path | None, typer.Option("--star", metavar="MODEL", help="Judge this star.")] = None
+    sources: Annotated[
+        list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="The solutions it was made from.")
+    ] = None
+    held_out: HeldOutOpt = None
+    aligned_sources: Annotated[
+        Path | None,
+        typer.Option("--aligned-sources", metavar="DIR", help="The sources as the star's training left them."),
+    ] = None
 
     @property
     def paths(self) -> list[Path]:
         """All of them."""
-        return [*self.models, *self.sources, *self.held_out, *([self.star] if self.star else [])]
+        groups = (self.models, self.sources, self.held_out, [self.star] if self.star else None)
+        return [path for group in groups for path in group or ()]
 
-    def check(self, *, all_pairs: bool, align: str | None) -> None:
+    def check(self, align: str | None) -> None:
         """Refuse words that ask for none of the three measurements: a star, all pairs, or from one model to others."""
         if self.star is not None:
-            if self.models or all_pairs:
+            if self.models or self.all_pairs:
                 raise StarcliError("--star is measured against --sources and --held-out, and takes no other models")
-            need_several(self.sources)
+            need_several(self.sources or ())
             if not self.held_out:
                 raise StarcliError("--held-out is needed: a star is judged on models that it never saw")
             return
         if self.sources or self.held_out or self.aligned_sources:
             raise StarcliError("--sources, --held-out and --aligned-sources belong to --star, which is missing")
-        need_several(self.models, "barrier")
-        if all_pairs and align is None:
+        need_several(self.models or (), "barrier")
+        if self.all_pairs and align is None:
             raise StarcliError(
                 "--all-pairs needs --align said",
                 ["models that were aligned to one reference are not aligned to each other",
@@ -50,11 +66,11 @@ class BarrierModels:
         from starcli.alignment.align import is_left_by
 
         if self.star is None:
-            return read_groups(self.models, distinct=False)
-        groups = read_groups([self.star], self.sources, self.held_out)
+            return read_groups(self.models or (), distinct=False)
+        groups = read_groups([self.star], self.sources or (), self.held_out or ())
         kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
-        if self.aligned_sources and len(kept) != len(self.sources):
-            raise StarcliError(f"{self.aligned_sources}: has {len(kept)} models for {len(self.sources)} --sources")
+        if self.aligned_sources and len(kept) != len(groups[1]):
+            raise StarcliError(f"{self.aligned_sources}: has {len(kept)} models for {len(groups[1])} --sources")
         [aligned] = read_groups(kept) if kept else [[]]
         made_from = {parent for model in aligned for parent in model.metadata.parents}
         if others := [source.name for source in groups[1] if aligned and source.sha256 not in made_from]:

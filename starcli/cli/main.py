@@ -56,7 +56,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
-    add_help_option=False,  # `help_asked` answers, much sooner
+    add_help_option=False,  # `show_help_if_asked` answers, much sooner
     add_completion=False,  # as `completion` below, whose values need no conversion either
 )
 

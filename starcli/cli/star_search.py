@@ -155,7 +155,7 @@ class StarSearch:
     mu: float = 0.0
     normalised: bool = False
 
-    def all(self, kind: Any) -> Iterator[FoundStar]:
+    def all(self, kind: "Literal['star', 'fused']") -> Iterator[FoundStar]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.checkpoint import Checkpoint, read
 
@@ -215,13 +215,14 @@ class StarSearch:
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
         from starcli.library.plans import star_plan
 
-        note_what_moves(self.workspace, self.search.alignment, self.watch)
+        recipe, settings = self.recipe, self.settings  # what is wrong with them is told before the spec is proved
         sources, held_out, initial = self.groups
         facts: dict[str, Any] = {"init": initial[0] if initial else None, "held_out": held_out}
         plans = [
-            star_plan(self.workspace, kind, sources, self.recipe, number, self.settings, **facts)
+            star_plan(self.workspace, kind, sources, recipe, number, settings, **facts)
             for number in self.search.numbers
         ]
+        note_what_moves(self.workspace, self.search.alignment, self.watch)
         return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
 
     def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:

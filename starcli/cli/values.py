@@ -7,8 +7,6 @@ from starcli.errors import StarcliError
 
 def pairs(texts: list[str]) -> dict[str, Any]:
     """`width=16 batch_norm=true` as a dict; values are what YAML makes of a single word."""
-    import yaml
-
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -17,12 +15,20 @@ def pairs(texts: list[str]) -> dict[str, Any]:
             raise StarcliError(f"--arch-arg {text}: not of the form name=value")
         if name in found:
             raise StarcliError(f"--arch-arg {name}: given twice")
-        try:
-            found[name] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise StarcliError(f"--arch-arg {text}: its value cannot be read") from error
-        if isinstance(found[name], (dict, list)) or not isinstance(found[name], (bool, int, float, str)):
-            raise StarcliError(f"--arch-arg {text}: its value is no number, word, true or false")
+        found[name] = _word(text, value)
+    return found
+
+
+def _word(text: str, value: str) -> bool | int | float | str:
+    """`value`, of the argument `text`, as what YAML makes of a single word."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise StarcliError(f"--arch-arg {text}: its value cannot be read") from error
+    if not isinstance(found, (bool, int, float, str)):
+        raise StarcliError(f"--arch-arg {text}: its value is no number, word, true or false")
     return found
 
 

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starcli.cli.framework.command import command
-from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
@@ -63,6 +62,7 @@ def align_command(
     """
     from starcli.alignment.align import Alignment
     from starcli.alignment.matching.restarts import wave_sizes
+    from starcli.library.plans import alignment_plan, permutation_plan
     from starcli.workspace.workspace import workspace_of
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
@@ -74,8 +74,11 @@ def align_command(
     workspace, alignment = workspace_of([first, *others], setup, data=False), Alignment(method, restarts, seed)
     with common.session(output) as (watch, results):
         note_what_moves(workspace, alignment, watch)
-        make = partial(_AlignmentJob.plan, workspace, alignment, first, watch, force)
-        jobs = [make(*each) for each in zip_longest(others, paths, files)]
+        jobs = []
+        for model, path, file in zip_longest(others, paths, files):
+            between = (workspace, alignment, first, model)
+            index = Job(file, permutation_plan(*between), watch, force=force) if file else None
+            jobs.append(_AlignmentJob(*between, Job(path, alignment_plan(*between), watch, force=force), index))
         waves = wave_sizes(restarts)
         watch.start("aligning", distributed.own_share(len(jobs), waves))
         for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
@@ -92,45 +95,22 @@ class _AlignmentJob:
     alignment: "Alignment"
     reference: "Checkpoint"
     model: "Checkpoint"
-    watch: Bars
     job: Job
     index: Job | None
     """What the permutation is to be written to."""
     seconds: float | None = None
 
-    @classmethod
-    def plan(
-        cls,
-        workspace: "Workspace",
-        alignment: "Alignment",
-        reference: "Checkpoint",
-        watch: Bars,
-        force: bool,
-        model: "Checkpoint",
-        path: Path,
-        permutation: Path | None,
-    ) -> "_AlignmentJob":
-        """Look at the outputs; what lies there and was made otherwise is an error."""
-        from starcli.library.plans import alignment_plan, permutation_plan
-
-        job = Job(path, alignment_plan(workspace, alignment, reference, model), watch, force=force)
-        index = None
-        if permutation is not None:
-            wanted = permutation_plan(workspace, alignment, reference, model)
-            index = Job(permutation, wanted, watch, force=force)
-        return cls(workspace, alignment, reference, model, watch, job, index)
-
     @cached_property
     def found(self) -> "Aligned":
         """The alignment."""
         began = time.monotonic()
-        found = self.alignment.apply(self.workspace.spec, self.reference, self.model, progress=self.watch)
+        found = self.alignment.apply(self.workspace.spec, self.reference, self.model, progress=self.job.watch)
         self.seconds = time.monotonic() - began
         return found
 
     def make(self) -> "tuple[Metadata, float | None]":
         """Write the aligned model and, where it is wanted, the permutation; the file's metadata and the seconds."""
-        self.watch.step()
+        self.job.watch.step()
         metadata = self.model.metadata
         with self.job.making() as needed:
             if needed:

@@ -1,7 +1,6 @@
 """`starcli barrier`: measure how far the loss rises on straight lines between models."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
@@ -10,7 +9,7 @@ from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
 from starcli.cli.framework.command import command
 from starcli.cli.option_groups import Common, Setup
-from starcli.cli.options import AlignOpt, HeldOutOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
+from starcli.cli.options import AlignOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
 from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import note_data, note_what_moves
 from starcli.errors import StarcliError
@@ -26,22 +25,8 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 def barrier_command(
     common: Common,
     setup: Setup,
+    given: BarrierModels,
     *,
-    models: Annotated[
-        list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it.")
-    ] = None,
-    all_pairs: Annotated[
-        bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")
-    ] = False,
-    star: Annotated[Path | None, typer.Option("--star", metavar="MODEL", help="Judge this star.")] = None,
-    sources: Annotated[
-        list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="The solutions it was made from.")
-    ] = None,
-    held_out: HeldOutOpt = None,
-    aligned_sources: Annotated[
-        Path | None,
-        typer.Option("--aligned-sources", metavar="DIR", help="The sources as the star's training left them."),
-    ] = None,
     align: AlignOpt = None,
     restarts: RestartsOpt = 1,
     seed: SeedOpt = 0,
@@ -65,10 +50,9 @@ def barrier_command(
     The 95% interval of a mean counts models, not pairs: mean ± t(df) × standard error by leaving out each model in
     turn, cut at 0, for independent, near normal models and a fixed star or first model; below 3 models there is none.
     """
-    given = BarrierModels(models or [], sources or [], held_out or [], star, aligned_sources)
-    given.check(all_pairs=all_pairs, align=align)
-    paint, tolerances = figure_writer(plot, given.paths), tuple(epsilon or TOLERANCES)
-    _check_tolerances(tolerances if epsilon else (), setup.precision)
+    given.check(align)
+    paint = figure_writer(plot, given.paths)
+    _check_tolerances(epsilon or (), setup.precision)
     with common.session() as (watch, results):
         from starcli.alignment.align import Alignment
         from starcli.evaluation.measure import Measure
@@ -80,10 +64,10 @@ def barrier_command(
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)
         show = BarrierResults(measure, results, paint, said=align is not None)
-        if star is not None:
+        if given.star is not None:
             show.star(*groups)
-        elif all_pairs:
-            show.all_pairs(groups[0], tolerances)
+        elif given.all_pairs:
+            show.all_pairs(groups[0], epsilon or TOLERANCES)
         else:
             show.to_each(groups[0])
 

@@ -9,6 +9,7 @@ from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.cli.star_search import StarSearch
+from starcli.workspace.workspace import Workspace
 
 
 def test_the_star_says_what_it_was_made_from(star, solutions):
@@ -79,6 +80,22 @@ def test_each_setting_counts(solutions, place):
         assert expected in ran.err
     ran = run_here("star", "--sources", *solutions.some(0, 2), "--epochs", 1, "-o", "x.safetensors")
     assert "made from: 0.safetensors, 1.safetensors there, 0.safetensors, 2.safetensors asked for" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--realign-every", "sometimes", "--realign-every sometimes"),
+        ("--draws-per-step", 1000, "cannot be cut into 1000"),
+    ],
+)
+def test_wrong_settings_are_told_before_a_spec_is_proved(option, value, words, solutions, place, monkeypatch):
+    def proved(_: Workspace) -> None:
+        pytest.fail("the spec was looked for")
+
+    monkeypatch.setattr(Workspace, "spec", property(proved))
+    ran = run_here("star", "--sources", *solutions.some(0, 1), "-o", "x.safetensors", option, value)
+    assert (ran.status, words in ran.err) == (1, True)
 
 
 def test_sources_trained_differently_need_a_recipe(solutions, place):

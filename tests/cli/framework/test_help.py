@@ -57,6 +57,18 @@ def test_help_imports_nothing_heavy_and_is_quick():
     assert float(seconds) < 3  # no timing is asserted, only that nothing went wildly wrong; the target is 0.3
 
 
+def test_wrong_words_are_refused_before_anything_heavy_is_imported():
+    code = (
+        "import sys; sys.argv = ['starcli', 'barrier', 'only.safetensors']\n"
+        "from starcli.cli.main import main\n"
+        "try: main()\nexcept SystemExit as end: assert end.code == 1, end.code\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'yaml', 'matplotlib', 'rich'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "at least two" in ran.stderr
+    assert ran.stdout.strip() == "[]"
+
+
 def test_inspect_needs_no_torch(solutions):
     code = (
         f"import sys; sys.argv = ['starcli', 'inspect', {str(solutions[0])!r}, '--verify', '--lineage']\n"
