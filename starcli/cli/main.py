@@ -75,7 +75,10 @@ def _completion(name: str) -> Callable[[typer.Context, typer.CallbackParam, bool
             from typer import completion
 
             _prepare_completion()
-            getattr(completion, name)(ctx, param, value)
+            try:
+                getattr(completion, name)(ctx, param, value)
+            except SystemExit as ended:  # as Typer ends, which is not our error boundary's way
+                raise typer.Exit(ended.code if isinstance(ended.code, int) else 0) from None
 
     return call
 

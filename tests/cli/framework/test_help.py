@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -148,6 +149,34 @@ def test_completion(words, expected, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main.main()
     assert set(capsys.readouterr().out.split()) == expected
+
+
+COMPLETING = """
+eval "$(starcli --show-completion)"
+COMP_WORDS=(starcli barr); COMP_CWORD=1; _starcli_completion starcli; echo "${COMPREPLY[@]}"
+starcli --install-completion
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_completion_in_a_real_bash(tmp_path):
+    """Shown and installed, which Typer ends by `sys.exit`, and then used."""
+    program = tmp_path / "starcli"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m starcli "$@"\n')
+    program.chmod(0o755)
+    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-c", COMPLETING],
+        env={**os.environ, **paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == "barrier"
+    assert (tmp_path / ".bash_completions").is_dir()
 
 
 def test_a_real_process_from_elsewhere(tmp_path):
