@@ -33,8 +33,8 @@ class Measure:
 
     @property
     def is_kept(self) -> bool:
-        """Whether results are kept between runs: only where names say what network and data they are of."""
-        return self.workspace.is_known_by_name
+        """Whether results are kept between runs: only where it is known for sure which network and data they are of."""
+        return self.workspace.is_known
 
     def settings(self) -> dict[str, Any]:
         """All that decides a measurement besides the weights: the key that results are kept under."""
@@ -50,4 +50,4 @@ class Measure:
             "precision": self.workspace.precision,
             "device": self.workspace.device.type,
             "program": __version__,
-        } | ({"code": self.workspace.code} if self.workspace.code else {})
+        } | ({"network": self.workspace.fingerprint} if self.workspace.fingerprint else {})

@@ -1,22 +1,23 @@
 """Finding the permutation spec of a network, and proving it before anything trusts it.
 
 Looked up in this order: the file that `--spec` names, the checkpoints' own record, the archspec that is shipped with
-the architecture, one derived by tracing the network. Proofs and derivations are cached under the hash of what they are
-about.
+the architecture, one derived by tracing the network. Proofs and derivations are cached under a hash of what the
+network is and computes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
-from starcli.models.external import code_hash
 from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
+from starcli.symmetry.fingerprint import fingerprint
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 from starcli.version import __version__
@@ -72,11 +73,12 @@ def find_spec(
     >>> found.origin, list(found.resolved.sizes.values())
     ('shipped', [6])
     """
-    origin, resolved = _look_up(architecture, network, example, file, record)
+    identity = fingerprint(architecture.name, network, example)
+    key = None if identity is None else [architecture.model_dump(), __version__, *([identity] if identity else [])]
+    origin, resolved = _look_up(architecture, network, example, file, record, key)
     if accept_unproved:
         return Proved(resolved, None, origin)
-    proof = proof_of(architecture, network, resolved, example)
-    return _believed(resolved, proof, origin)
+    return _believed(resolved, _proof_of(network, resolved, example, key), origin)
 
 
 def spec_without_name(
@@ -111,6 +113,7 @@ def _look_up(
     example: tuple["Tensor", ...],
     file: Path | None,
     record: SpecRecord | None,
+    key: "_Key",
 ) -> tuple[str, Resolved]:
     """The origin of the spec, and the spec resolved against the tensors of `network`, not yet proved."""
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -126,20 +129,20 @@ def _look_up(
     if shipped is not None:
         spec, variables = shipped
         return "shipped", resolve_spec(spec, shapes, variables, buffers)
-    return "derived", _derived(architecture, network, example)
+    return "derived", _derived(network, example, key)
 
 
-def _key(architecture: Architecture, network: "nn.Module", *more: str) -> str:
-    """The cache key of an architecture: its description, our version, and the code of a network of the user's own."""
-    code = code_hash(architecture.name, network)
-    return hash_json([architecture.model_dump(), __version__, *([code] if code else []), *more])
+_Key = list[Any] | None
+"""What a cache key is made of besides what is cached; None for a network that no hash tells from others."""
 
 
-def proof_of(
-    architecture: Architecture, network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...]
-) -> Proof:
-    """The proof of `resolved` for this architecture, from the cache where it was proved before."""
-    key = _key(architecture, network, resolved.sha256)
+def _kept(kind: str, key: _Key, compute: Callable[[], dict[str, object]], *more: str) -> Any:
+    """`compute()`, or what was computed before for a network that is and computes the same; see `fingerprint`."""
+    return compute() if key is None else cached(kind, hash_json([*key, *more]), compute)
+
+
+def _proof_of(network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...], key: _Key) -> Proof:
+    """The proof of `resolved` for this network, from the cache where it was proved before."""
 
     def compute() -> dict[str, object]:
         from starcli.symmetry.derive.branches import traced_network  # brings in torch.export, which takes a second
@@ -147,13 +150,15 @@ def proof_of(
         # with the auxiliary heads that eval mode leaves out, as they were traced
         return prove(traced_network(network, example), resolved, example).to_json()
 
-    return Proof.from_json(cached("proofs", key, compute))
+    return Proof.from_json(_kept("proofs", key, compute, resolved.sha256))
 
 
-def _derived(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> Resolved:
+def _derived(network: "nn.Module", example: tuple["Tensor", ...], key: _Key) -> Resolved:
+    """The spec that tracing finds, from the cache where it was found before."""
+
     def compute() -> dict[str, object]:
         from starcli.symmetry.derive.derive import derive_and_prove  # brings in torch.export, which takes a second
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return resolved_from_json(cached("specs", _key(architecture, network), compute))
+    return resolved_from_json(_kept("specs", key, compute))

@@ -14,13 +14,14 @@ from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
-from starcli.models.external import code_hash, is_external
+from starcli.models.external import is_external
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec, spec_without_name
+from starcli.symmetry.fingerprint import fingerprint
 from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import note_of_others, open_agreed, open_named, record_of
@@ -78,15 +79,14 @@ class Workspace:
         return build_outline(self.architecture.name, **self.architecture.arguments)
 
     @cached_property
-    def code(self) -> str:
-        """A hash of the code of a network from outside the registry, else empty (see `external.code_hash`)."""
-        name = self.architecture.name
-        return code_hash(name, self._build()) if self.builder is None and is_external(name) else ""
+    def fingerprint(self) -> str | None:
+        """Hash that tells a network from outside the registry: empty where its name does, None where nothing does."""
+        return fingerprint(self.architecture.name, self._build(), (self.example(),)) if self.builder is None else None
 
     @property
-    def is_known_by_name(self) -> bool:
-        """Whether names say which network and data these are, so that results may be kept under them."""
-        return self.builder is None and self.dataset.name != IN_MEMORY
+    def is_known(self) -> bool:
+        """Whether it is known for sure which network and data these are, so that results may be kept."""
+        return self.dataset.name != IN_MEMORY and self.fingerprint is not None
 
     @cached_property
     def spec(self) -> Proved:

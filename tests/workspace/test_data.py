@@ -188,6 +188,49 @@ def test_an_edit_of_a_network_is_not_hidden_by_what_was_kept(place):
     assert run_process(*barrier).rows[0]["train"]["loss"] != before
 
 
+CONFIGURED = """
+import os, pathlib
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, skip):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.skip = skip
+
+    def forward(self, x):
+        h = self.first(x.flatten(1)).relu()
+        g = self.second(h).relu()
+        return self.last(g + h if self.skip else g)
+
+def build():
+    return Net(pathlib.Path("net.cfg").read_text() == "skip")
+"""
+
+
+def test_a_network_that_a_file_configures_is_not_taken_for_another(place):
+    """The same builder, code and tensors; the hidden layers may change places apart, or only together."""
+    (place / "configured.py").write_text(CONFIGURED)
+    words = ("--arch", "configured:build", "--data", "a.npz")
+    (place / "net.cfg").write_text("plain")
+    assert run_here("train", *words, "--seeds", "0-1", "--epochs", 1, "-o", "{seed}.safetensors").status == 0
+    barrier = ("barrier", "0.safetensors", "1.safetensors", *words, "--points", 3, "--align", "none")
+    assert run_here("convert", "1.safetensors", "--plain", "-o", "plain.safetensors").status == 0  # records no spec
+    assert run_here("align", "0.safetensors", "plain.safetensors", *words, "-o", "x.safetensors").status == 0
+    before = run_here(*barrier).rows[0]["train"]["loss"]
+
+    (place / "net.cfg").write_text("skip")
+    assert run_here(*barrier).rows[0]["train"]["loss"] != before
+    assert run_here("convert", "0.safetensors", "--plain", "-o", "zero.safetensors").status == 0
+    ran = run_here("align", "zero.safetensors", "plain.safetensors", *words, "-o", "y.safetensors")
+    assert ran.status == 0, ran.err
+    kept, moved = (run_here("eval", file, *words).rows[0]["nll"] for file in ("plain.safetensors", "y.safetensors"))
+    assert moved == pytest.approx(kept, rel=1e-5)
+
+    (place / "net.cfg").write_text("plain")
+    assert run_here(*barrier).rows[0]["train"]["loss"] == before
+
+
 def test_a_star_is_judged_on_models_that_it_never_saw(solutions, place):
     ran = run_here("star", "--sources", *solutions.some(0, 1), "--epochs", 1, "-o", "star.safetensors")
     assert ran.status == 0, ran.err
