@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from support.program import run_here
+from support.refused import refused
 
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.checkpoints.hashes import file_sha256
@@ -27,3 +28,8 @@ def test_fuse(solutions, place):
     assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
     assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
     assert run_here(*words).out == ran.out
+
+
+def test_an_infinite_weight_is_refused(solutions, place):
+    refused(run_here("fuse", "--sources", *solutions.some(0, 1), "--mu", "inf", "-o", "f.safetensors"), "mu is")
+    assert list(place.iterdir()) == []

@@ -42,6 +42,14 @@ def test_aligning_first_equals_aligning_before(solutions):
     assert all(torch.equal(here[name], before[name]) for name in here)
 
 
+def test_the_note_names_the_model_that_was_never_aligned(solutions):
+    run_here("align", *solutions.some(0, 1), "-o", "b.safetensors")
+    words = ("interpolate", solutions[0], "b.safetensors", solutions[2], "--weights", 0.5, 0.25, 0.25)
+    ran = run_here(*words, "-o", "m.safetensors")
+    assert "note: 2.safetensors was never aligned to 0.safetensors" in ran.err
+    assert "never aligned" not in run_here(*words, "--align", "none", "-o", "n.safetensors").err
+
+
 def test_a_random_point_around_a_model(solutions):
     run_here("interpolate", solutions[0], "--perturb", 0.5, "--seed", 3, "-o", "p{seed}.safetensors")
     model, point = load_file(solutions[0]), load_file("p3.safetensors")
