@@ -1,17 +1,22 @@
 """What the files of derived models are made from and by which settings; the library and the command line plan alike."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from __future__ import annotations
 
-from starcli.alignment.align import Alignment
-from starcli.barriers.interpolation import Point
-from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
+from typing import TYPE_CHECKING, Any, Literal
+
 from starcli.errors import StarcliError
-from starcli.recipes.recipe import Recipe
-from starcli.runtime.progress import Progress
-from starcli.star.settings import StarSettings
 from starcli.workspace.plan import Plan, plan_of, training_settings
-from starcli.workspace.workspace import Workspace
+
+if TYPE_CHECKING:  # imported for every command that writes: nothing that it does not need
+    from collections.abc import Sequence
+
+    from starcli.alignment.align import Alignment
+    from starcli.barriers.interpolation import Point
+    from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
+    from starcli.recipes.recipe import Recipe
+    from starcli.runtime.progress import Progress
+    from starcli.star.settings import StarSettings
+    from starcli.workspace.workspace import Workspace
 
 
 def spec_record(workspace: Workspace, watcher: Progress) -> SpecRecord | None:

@@ -70,7 +70,7 @@ class StarSettings:
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What the recipe of a star's file keeps of them."""
         return {
-            "sampling": self.sampling if isinstance(self.sampling, str) else None,
+            "sampling": self.sampling if isinstance(self.sampling, str) else _name_of(self.sampling),
             "realign_every": self.realign_every,
             "method": self.alignment.method,
             "restarts": self.alignment.restarts,
@@ -79,3 +79,8 @@ class StarSettings:
             "normalised": self.normalised,
             "eval_every": self.eval_every,
         }
+
+
+def _name_of(function: Sampling) -> str:
+    """What a file says of a function of the caller's own."""
+    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
