@@ -9,15 +9,7 @@ from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError, suggestion
 from starcli.evaluation.frames import frame_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import (
-    KEYWORDS,
-    DataLike,
-    MadeModel,
-    NetworkLike,
-    Surroundings,
-    Where,
-    open_network,
-)
+from starcli.library.inputs import KEYWORDS, DataLike, MadeModel, NetworkLike, Surroundings, Where, open_network
 from starcli.library.plans import spec_record
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network

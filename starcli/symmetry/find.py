@@ -17,7 +17,7 @@ from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
-from starcli.symmetry.fingerprint import fingerprint
+from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 from starcli.version import __version__
@@ -73,7 +73,7 @@ def find_spec(
     >>> found.origin, list(found.resolved.sizes.values())
     ('shipped', [6])
     """
-    identity = fingerprint(architecture.name, network, example)
+    identity = network_fingerprint(architecture.name, network, example)
     key = None if identity is None else [architecture.model_dump(), __version__, *([identity] if identity else [])]
     origin, resolved = _look_up(architecture, network, example, file, record, key)
     if accept_unproved:
@@ -137,7 +137,7 @@ _Key = list[Any] | None
 
 
 def _kept(kind: str, key: _Key, compute: Callable[[], dict[str, object]], *more: str) -> Any:
-    """`compute()`, or what was computed before for a network that is and computes the same; see `fingerprint`."""
+    """`compute()`, or what was computed before for a network with the same `network_fingerprint`."""
     return compute() if key is None else cached(kind, hash_json([*key, *more]), compute)
 
 

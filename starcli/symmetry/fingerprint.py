@@ -10,18 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.models.external import code_hash, is_external
+from starcli.models.external import LIBRARIES, code_hash, is_external
 from starcli.symmetry.proof.evaluation import ProofNetwork
 from starcli.symmetry.proof.redraw import fresh_inputs, redrawn
 
 DIGITS = 1e6
 """Outputs count up to this part of the largest: more digits change with the number of threads."""
 
-LIBRARIES = ("torchvision:", "timm:")
-"""Architectures that name, arguments and the version of the library decide."""
 
-
-def fingerprint(name: str, network: nn.Module, example: Sequence[Tensor]) -> str | None:
+def network_fingerprint(name: str, network: nn.Module, example: Sequence[Tensor]) -> str | None:
     """Hash of a network by the name `name`: its code, its modules and their attributes, its tensors, what it computes.
 
     Outputs are those of eval mode in float64, at fixed generic weights (see `redraw`) and fixed inputs like `example`.
@@ -30,16 +27,16 @@ def fingerprint(name: str, network: nn.Module, example: Sequence[Tensor]) -> str
 
     >>> first, second = nn.Sequential(nn.Linear(3, 2), nn.ReLU()), nn.Sequential(nn.Linear(3, 2), nn.Tanh())
     >>> example = (torch.zeros(2, 3),)
-    >>> fingerprint("my:net", first, example) == fingerprint("my:net", second, example)
+    >>> network_fingerprint("my:net", first, example) == network_fingerprint("my:net", second, example)
     False
     >>> again = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
-    >>> fingerprint("my:net", first, example) == fingerprint("my:net", again, example)
+    >>> network_fingerprint("my:net", first, example) == network_fingerprint("my:net", again, example)
     True
     """
     if not is_external(name):
         return ""
     code = code_hash(name, network)
-    if name.startswith(LIBRARIES):
+    if name.partition(":")[0] in LIBRARIES:  # name, arguments and the version of the library decide these
         return code
     digest = hashlib.sha256(code.encode())
     for line in _structure(network):

@@ -21,7 +21,7 @@ from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec, spec_without_name
-from starcli.symmetry.fingerprint import fingerprint
+from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import note_of_others, open_agreed, open_named, record_of
@@ -81,7 +81,9 @@ class Workspace:
     @cached_property
     def fingerprint(self) -> str | None:
         """Hash that tells a network from outside the registry: empty where its name does, None where nothing does."""
-        return fingerprint(self.architecture.name, self._build(), (self.example(),)) if self.builder is None else None
+        if self.builder is not None:
+            return None
+        return network_fingerprint(self.architecture.name, self._build(), (self.example(),))
 
     @property
     def is_known(self) -> bool:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from starcli.symmetry.fingerprint import fingerprint
+from starcli.symmetry.fingerprint import network_fingerprint
 
 EXAMPLE = (torch.zeros(2, 5),)
 
@@ -24,7 +24,7 @@ class Net(nn.Module):
 
 
 def of(network: nn.Module, name: str = "mine:build") -> str | None:
-    return fingerprint(name, network, EXAMPLE)
+    return network_fingerprint(name, network, EXAMPLE)
 
 
 def test_weights_do_not_count() -> None:
