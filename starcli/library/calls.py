@@ -96,7 +96,7 @@ def _own_settings() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        if torch.get_default_device().type != "cpu":  # a mode costs time at each call of torch
+        if torch.empty(0).device.type != "cpu":  # asked so, for torch 2.6 does not tell of `with torch.device(...)`
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
