@@ -40,7 +40,7 @@ class StarSettings:
     eval_every: int | None = None
 
     def __post_init__(self) -> None:
-        problems = [] if 0 <= self.mu < math.inf else [f"mu is a number from 0 up, found {self.mu}"]
+        problems = [] if 0 <= self.mu < math.inf else [f"mu is a finite number from 0 up, found {self.mu}"]
         for name in ("realign_every", "eval_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
