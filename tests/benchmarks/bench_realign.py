@@ -20,9 +20,9 @@ from support.training import Stopping
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
-from starcli.star.sampling import uniform_t
+from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Realignment, Source, SourceBank
-from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
+from starcli.star.starlight_step import HeldOut, OnLines
 from starcli.training.run import TrainingRun
 
 IMAGES, BATCH, SOURCES = 50_000, 128, 50
@@ -62,7 +62,7 @@ def alignments(name: str, sources: int, epochs: int, steps: int) -> tuple[list[t
     found = [train(flat.network, NETWORKS[name][2], 5, seed) for seed, flat in enumerate(networks)]
     bank = Timed([Source(str(i), lambda state=state: state) for i, state in enumerate(found)], workspace.network(0))  # type: ignore[misc]
     recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
-    settings = StarSettings(0.0, False, uniform_t, 1, "weight", 1, 1)
+    settings = StarSettings(draws_per_step=1)
     objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
     TrainingRun(objective, workspace.dataset.train, recipe, 0).run()
     bank.close()

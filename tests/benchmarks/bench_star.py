@@ -20,16 +20,17 @@ from bench_matching import train as train_briefly
 from rows import Row, compare, parser, save, show
 from support.training import Small, Stopping, small
 
+from starcli.alignment.align import Alignment
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.models.build import complete_arguments
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.progress import Progress
-from starcli.star.sampling import uniform_t
+from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
-from starcli.star.starlight_step import HeldOut, OnLines, StarSettings
+from starcli.star.starlight_step import HeldOut, OnLines
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.run import TrainingRun
 from starcli.training.train import PlainObjective, train_network
@@ -66,7 +67,7 @@ def steps(label: str, rounds: int) -> Row:
     workspace = random_workspace(name, shape, 4 * batch_size, arguments)
     recipe = Recipe(epochs=1, batch_size=batch_size, lr=0.01)
     sources = [Source(str(seed), workspace.network(seed).state) for seed in (1, 2)]
-    settings = StarSettings(0.0, False, uniform_t, 1, None, 1, 1)
+    settings = StarSettings(alignment=Alignment(None), draws_per_step=1)
     bank = SourceBank(sources, workspace.network(0))
     plain = PlainObjective(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
     star = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
