@@ -14,7 +14,7 @@ from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import cached, hash_json
 from starcli.symmetry.archspec.library import load_spec
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.fingerprint import network_fingerprint
@@ -91,11 +91,17 @@ def spec_without_name(
     if file is None:
         derived = derive_and_prove(network, example)
         return Proved(derived.resolved, derived.proof, "derived")
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    resolved = resolve_spec(load_spec(file), shapes, {}, [name for name, _ in network.named_buffers()])
+    resolved = resolve_for(network, load_spec(file))
     if accept_unproved:
         return Proved(resolved, None, file.name)
     return _believed(resolved, prove(traced_network(network, example), resolved, example), file.name)
+
+
+def recorded_spec(network: "nn.Module", record: SpecRecord) -> Resolved:
+    """The spec that a checkpoint records. StarcliError where it does not fit the tensors of `network`."""
+    resolved = resolved_from_json(record.resolved)
+    resolved.check({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})
+    return resolved
 
 
 def _believed(resolved: Resolved, proof: Proof, origin: str) -> Proved:
@@ -116,19 +122,15 @@ def _look_up(
     key: "_Key",
 ) -> tuple[str, Resolved]:
     """The origin of the spec, and the spec resolved against the tensors of `network`, not yet proved."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    buffers = [name for name, _ in network.named_buffers()]
     if file is not None:
         variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
-        return file.name, resolve_spec(load_spec(file), shapes, variables, buffers)
+        return file.name, resolve_for(network, load_spec(file), variables)
     if record is not None:
-        resolved = resolved_from_json(record.resolved)
-        resolved.check(shapes)
-        return "recorded", resolved
+        return "recorded", recorded_spec(network, record)
     shipped = shipped_spec(architecture.name, architecture.arguments)
     if shipped is not None:
         spec, variables = shipped
-        return "shipped", resolve_spec(spec, shapes, variables, buffers)
+        return "shipped", resolve_for(network, spec, variables)
     return "derived", _derived(network, example, key)
 
 

@@ -18,13 +18,14 @@ from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.expression import Fixed
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import Spec
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
+from starcli.symmetry.find import recorded_spec
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 from starcli.version import __version__
@@ -70,16 +71,6 @@ class SpecNetwork:
         spec, variables = shipped_spec(name, complete) or (None, {})
         return cls(name, module, (example_input(shape, dtype),), {**integers, **variables}, spec)
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the network's tensors by name."""
-        return {name: tuple(tensor.shape) for name, tensor in self.module.state_dict().items()}
-
-    @property
-    def buffers(self) -> list[str]:
-        """Names of the network's buffers."""
-        return [name for name, _ in self.module.named_buffers()]
-
     def resolve(self, given: str | None) -> Resolved:
         """The spec that `given` names (a shipped name, a file, a checkpoint), resolved against the network's tensors.
 
@@ -91,12 +82,10 @@ class SpecNetwork:
             record = checkpoint.read_metadata(Path(given))[1].spec
             if record is None:
                 raise StarcliError(f"{given}: records no spec")
-            resolved = resolved_from_json(record.resolved)
-            resolved.check(self.shapes)
-            return resolved
+            return recorded_spec(self.module, record)
         spec = self.shipped if given is None else load_spec(given)
         assert spec is not None
-        return resolve_spec(spec, self.shapes, self.variables, self.buffers)
+        return resolve_for(self.module, spec, self.variables)
 
 
 def _is_checkpoint(given: str) -> bool:

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from starcli.alignment.matching.weight_matching import distances, match_weights
 from starcli.models.build import build_network, complete_arguments
 from starcli.registry.architectures import ARCHITECTURES
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.shipped import shipped_spec
@@ -73,8 +73,7 @@ def trained(name: str, case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]
         optimizer.step()
     found = shipped_spec(name, arguments)
     assert found is not None
-    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    return first, copied(network), resolve_spec(found[0], shapes, found[1], [key for key, _ in network.named_buffers()])
+    return first, copied(network), resolve_for(network, *found)
 
 
 def copied(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
 
@@ -109,9 +109,7 @@ FULL: dict[str, tuple[str, dict[str, Any], float]] = {
 def resolve(name: str, arguments: dict[str, Any], network: nn.Module) -> Resolved:
     found = shipped_spec(name, arguments)
     assert found is not None
-    spec, variables = found
-    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    return resolve_spec(spec, shapes, variables, buffers=[key for key, _ in network.named_buffers()])
+    return resolve_for(network, *found)
 
 
 def shrunk(network: nn.Module, by: int) -> nn.Module:

@@ -11,7 +11,7 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import Progress
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
 
@@ -42,8 +42,7 @@ class Small:
         network = build_network(self.name, **self.arguments)
         found = shipped_spec(self.name, self.arguments)
         assert found is not None
-        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        return Spec(resolve_spec(found[0], shapes, found[1], [name for name, _ in network.named_buffers()]))
+        return Spec(resolve_for(network, *found))
 
 
 def small(name: str = "mlp", *, limit: int = 200, val_fraction: float = 0.0, **arguments: Any) -> Small:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
@@ -15,6 +15,9 @@ from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
 from starcli.symmetry.archspec.templates import expand_templates, fill_template
 from starcli.symmetry.archspec.validate import make_resolved
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MAX_PATTERNS = 2_000
 MAX_TRIES = 500_000
@@ -45,6 +48,19 @@ def resolve_spec(
     """
     shapes = {name: tuple(shape) for name, shape in shapes.items()}
     return _Resolver(spec, shapes, variables or {}).resolved(buffers)
+
+
+def resolve_for(network: "nn.Module", spec: Spec, variables: Mapping[str, int] | None = None) -> Resolved:
+    """`resolve_spec` against the tensors of `network`, which knows its buffers.
+
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> from torch import nn
+    >>> spec = parse("{format: 1, tensors: {0.weight: [h, _], 0.bias: [h], 1.weight: [_, h]}}")
+    >>> resolve_for(nn.Sequential(nn.Linear(9, 6), nn.Linear(6, 3, bias=False)), spec).sizes
+    {'h': 6}
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    return resolve_spec(spec, shapes, variables, [name for name, _ in network.named_buffers()])
 
 
 class _Lines:
