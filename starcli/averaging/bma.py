@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, confidence
+from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, Reliability, confidence, pooled
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.runtime.distributed import own_share, share_out
 
@@ -39,6 +39,8 @@ class PosteriorRow:
     repeats: int
     mean: Mapping[str, float]
     std: Mapping[str, float]
+    reliability: Reliability
+    """Of the predictions of all repeats."""
 
     @property
     def decided(self) -> bool:
@@ -46,17 +48,17 @@ class PosteriorRow:
         return self.mean["errors"] >= FEWEST_ERRORS
 
     def to_dict(self) -> dict[str, Any]:
-        """`posterior`, `samples`, each metric and its `_std`, `repeats` and `decided`."""
+        """`posterior`, `samples`, each metric and its `_std`, `repeats`, `decided` and `reliability`."""
         spread = {f"{name}_std": value for name, value in self.std.items()}
         names = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
-        return {**names, "decided": self.decided, **self.mean, **spread}
+        return {**names, "decided": self.decided, **self.mean, **spread, "reliability": self.reliability.to_dict()}
 
 
 def _row(posterior: Posterior, samples: int, found: Sequence[Confidence]) -> PosteriorRow:
-    columns = {name: [float(asdict(one)[name]) for one in found] for name in METRICS}
+    columns = {name: [float(getattr(one, name)) for one in found] for name in METRICS}
     mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}
     std = {name: _deviation(values) for name, values in columns.items()}
-    return PosteriorRow(posterior, samples, len(found), mean, std)
+    return PosteriorRow(posterior, samples, len(found), mean, std, pooled([one.reliability for one in found]))
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -145,11 +147,11 @@ def average_models(
     def repeat(number: int) -> Any:
         return keep(f"repeat {number}", lambda: _repeat(predictions, draws[number], labels))
 
-    single = [Confidence(**values) for values in share_out(range(len(sources)), alone)]
+    single = [Confidence.from_dict(values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Confidence]] = {}
     for rows_of_one in share_out(range(repeats), repeat):
         for posterior, count, values in rows_of_one:
-            found.setdefault((posterior, count), []).append(Confidence(**values))
+            found.setdefault((posterior, count), []).append(Confidence.from_dict(values))
     evaluator.progress.finish()
     rows = [_row(posterior, count, values) for (posterior, count), values in found.items()]
     return [_row("single", 1, single), *rows]

@@ -1,12 +1,14 @@
 """Averages over the star domain, never measured twice."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from starcli.averaging.bma import METRICS, PosteriorRow, average_models
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.evaluation.confidence import Reliability
 from starcli.evaluation.measure import Measure
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.runtime import distributed
@@ -23,14 +25,14 @@ def posterior_rows(
     key = hash_json([measure.settings(), seed, samples, repeats, *weights])
     found = distributed.by_writer(lambda: recall("bma", key) if measure.is_kept else None)
     if found is None:
-        found = [vars(row) for row in _posterior(measure, star, sources, samples, repeats, seed, key)]
+        found = [asdict(row) for row in _posterior(measure, star, sources, samples, repeats, seed, key)]
         if measure.is_kept:
             remember("bma", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
         {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found
     ]
-    return [PosteriorRow(**row) for row in ordered]
+    return [PosteriorRow(**{**row, "reliability": Reliability.from_dict(row["reliability"])}) for row in ordered]
 
 
 def _posterior(

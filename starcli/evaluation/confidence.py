@@ -5,7 +5,7 @@ everything else that `bma` does; the tests hold them to torchmetrics' values.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,11 +23,32 @@ RANKING = ("auroc_max_prob", "auroc_entropy", "aurc")
 
 
 @dataclass(frozen=True)
+class Reliability:
+    """Predictions in bins of equal width by their confidence: mean confidence, accuracy and count of each bin.
+
+    What a reliability diagram shows. An empty bin has None for both means.
+    """
+
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+    count: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """`confidence`, `accuracy` and `count`, a list over the bins each."""
+        return {name: list(values) for name, values in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Reliability":
+        """Inverse of `to_dict`."""
+        return cls(**{name: tuple(values) for name, values in value.items()})
+
+
+@dataclass(frozen=True)
 class Confidence:
     """Metrics of predictions: accuracy, proper scores (nats; squared), calibration, and error ranking.
 
     The ranking metrics (`auroc_*`, higher is better; `aurc`, lower is better) are NaN where there is no error or
-    nothing else. `decided` is false below 30 errors: print "not decided".
+    nothing else. `decided` is false below 30 errors: print "not decided". `reliability` has what `ece` sums up.
     """
 
     count: int
@@ -39,6 +60,12 @@ class Confidence:
     auroc_max_prob: float
     auroc_entropy: float
     aurc: float
+    reliability: Reliability
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Confidence":
+        """Inverse of `asdict`, also after JSON turned tuples into lists."""
+        return cls(**{**value, "reliability": Reliability.from_dict(value["reliability"])})
 
     @property
     def decided(self) -> bool:
@@ -46,8 +73,8 @@ class Confidence:
         return self.errors >= FEWEST_ERRORS
 
     def to_json(self) -> dict[str, Any]:
-        """Metrics by name, without the count."""
-        values = asdict(self)
+        """Metrics by name, without the count; `reliability` is a dictionary of lists."""
+        values = {**asdict(self), "reliability": self.reliability.to_dict()}
         del values["count"]
         return values
 
@@ -118,9 +145,52 @@ def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS)
     >>> round(calibration_error(torch.tensor([0.75, 0.75]), torch.tensor([True, False])), 2)
     0.25
     """
-    place = (confidence * bins).long().clamp_(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, correct.double() - confidence.double())
+    gaps = _bin_sums(confidence, correct.double() - confidence.double(), bins)
     return float(gaps.abs().sum()) / len(confidence)
+
+
+def _bin_sums(confidence: Tensor, values: Tensor, bins: int) -> Tensor:
+    """Sum of float64 `values` (N,) over the examples of each bin of confidence: (bins,)."""
+    place = (confidence * bins).long().clamp_(max=bins - 1)
+    return torch.zeros(bins, dtype=torch.float64).index_add_(0, place, values)
+
+
+def reliability(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> Reliability:
+    """Mean confidence, accuracy and count in each of the bins of `calibration_error`; Guo et al. 2017, fig. 1.
+
+    confidence: (N,) in [0, 1]; correct: (N,) bool.
+
+    >>> reliability(torch.tensor([0.75, 0.75]), torch.tensor([True, False]), bins=2)
+    Reliability(confidence=(None, 0.75), accuracy=(None, 0.5), count=(0, 2))
+    """
+    count = _bin_sums(confidence, torch.ones(len(confidence), dtype=torch.float64), bins)
+    certain, right = (_bin_sums(confidence, values.double(), bins) for values in (confidence, correct))
+    return _reliability(certain, right, count)
+
+
+def _reliability(certain: Tensor, right: Tensor, count: Tensor) -> Reliability:
+    """From the sums of each bin, (bins,) each."""
+
+    def means(sums: Tensor) -> tuple[float | None, ...]:
+        return tuple(a / n if n else None for a, n in zip(sums.tolist(), count.tolist(), strict=True))
+
+    return Reliability(means(certain), means(right), tuple(count.long().tolist()))
+
+
+def pooled(parts: Sequence[Reliability]) -> Reliability:
+    """All predictions of several sets in the same bins.
+
+    >>> one, other = Reliability((0.6,), (0.5,), (2,)), Reliability((0.9,), (1.0,), (4,))
+    >>> pooled([one, other]).count
+    (6,)
+    """
+    count = torch.tensor([part.count for part in parts], dtype=torch.float64)  # (parts, bins)
+
+    def sums(values: list[tuple[float | None, ...]]) -> Tensor:
+        return (torch.tensor([[each or 0.0 for each in part] for part in values], dtype=torch.float64) * count).sum(0)
+
+    certain, right = sums([part.confidence for part in parts]), sums([part.accuracy for part in parts])
+    return _reliability(certain, right, count.sum(0))
 
 
 def confidence(log_probabilities: Tensor, labels: Tensor) -> Confidence:
@@ -150,4 +220,5 @@ def confidence(log_probabilities: Tensor, labels: Tensor) -> Confidence:
         auroc_max_prob=auroc(highest, correct),
         auroc_entropy=auroc(-entropy(outputs), correct),
         aurc=aurc(highest, ~correct),
+        reliability=reliability(highest, correct),
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from starcli.averaging.bma import METRICS, PosteriorRow, average_models, averages
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import confidence
+from starcli.evaluation.confidence import Reliability, confidence
 from starcli.evaluation.evaluator import Evaluator
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
@@ -83,6 +83,7 @@ def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Poste
     assert all(name in row and f"{name}_std" in row for name in METRICS)
     assert rows[0].repeats == 3  # the single models
     assert rows[1].repeats == 4
+    assert [sum(row.reliability.count) for row in rows[:2]] == [3 * 360, 4 * 360]  # every prediction of each repeat
 
 
 def test_every_member_is_computed_once(measured: tuple[Counting, list[PosteriorRow]]) -> None:
@@ -122,7 +123,7 @@ def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
 
 def test_few_errors_decide_nothing() -> None:
     def row(errors: float) -> PosteriorRow:
-        return PosteriorRow("star", 2, 1, dict.fromkeys(METRICS, errors), {})
+        return PosteriorRow("star", 2, 1, dict.fromkeys(METRICS, errors), {}, Reliability((), (), ()))
 
     assert not row(29.5).decided
     assert row(30).decided

@@ -1,15 +1,28 @@
 """Confidence metrics against brute force, and against torchmetrics, the field's reference."""
 
 import itertools
+import json
 import math
+from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from starcli.evaluation.confidence import aurc, auroc, calibration_error, confidence, entropy, mark_undecided
+from starcli.evaluation.confidence import (
+    Confidence,
+    aurc,
+    auroc,
+    calibration_error,
+    confidence,
+    entropy,
+    mark_undecided,
+    pooled,
+    reliability,
+)
 
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40)
 
@@ -110,6 +123,35 @@ def test_calibration_error_is_the_gap_by_hand() -> None:
     correct = torch.tensor([True, False, True, True])
     assert calibration_error(certain, correct) == pytest.approx((2 * 0.5 + 2 * 0.45) / 4)
     assert calibration_error(torch.ones(3), torch.ones(3, dtype=torch.bool)) == 0
+
+
+def test_reliability_is_numpys_histogram_and_sums_to_the_calibration_error() -> None:
+    outputs, labels = predictions()
+    certain, correct = outputs.exp().amax(1), outputs.argmax(1) == labels
+    found = reliability(certain, correct)
+    edges = np.linspace(0, 1, 16)
+    counts, _ = np.histogram(certain.numpy(), edges)
+    assert found.count == tuple(counts)
+    for values, means in ((certain, found.confidence), (correct, found.accuracy)):
+        sums, _ = np.histogram(certain.numpy(), edges, weights=values.double().numpy())
+        np.testing.assert_allclose(
+            np.array(means, float), np.where(counts > 0, sums / np.maximum(counts, 1), np.nan), rtol=1e-12
+        )
+    gap = np.nansum(counts * np.abs(np.array(found.accuracy, float) - np.array(found.confidence, float))) / 500
+    assert calibration_error(certain, correct) == pytest.approx(gap, rel=1e-12)
+    whole = confidence(outputs, labels)
+    assert whole.reliability == found
+    assert Confidence.from_dict(json.loads(json.dumps(asdict(whole)))) == whole
+
+
+def test_pooled_reliability_is_that_of_all_predictions() -> None:
+    outputs, labels = predictions()
+    certain, correct = outputs.exp().amax(1), outputs.argmax(1) == labels
+    found = pooled([reliability(certain[:100], correct[:100]), reliability(certain[100:], correct[100:])])
+    expected = reliability(certain, correct)
+    assert found.count == expected.count
+    for one, other in ((found.confidence, expected.confidence), (found.accuracy, expected.accuracy)):
+        np.testing.assert_allclose(np.array(one, float), np.array(other, float), rtol=1e-12)
 
 
 def test_rankings_of_few_errors_are_not_shown() -> None:

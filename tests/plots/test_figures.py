@@ -11,6 +11,7 @@ from starcli.barriers.line_barrier import Barrier, Curve, grid
 from starcli.barriers.pairs import matrix, pairs_of
 from starcli.cli.framework.sparkline import sparkline
 from starcli.errors import StarcliError
+from starcli.evaluation.confidence import Reliability
 from starcli.evaluation.evaluator import Scores
 from starcli.plots.barrier_figure import barrier_figure
 from starcli.plots.bma_figure import bma_figure
@@ -32,10 +33,11 @@ GROUPS = {"regular-regular": [curve(0.9), curve(1.1)], "star-held-out": [curve(0
 def rows(errors: float) -> list[PosteriorRow]:
     mean = {**dict.fromkeys(METRICS, 0.5), "errors": errors}
     nothing = dict.fromkeys(METRICS, math.nan)  # one repeat
+    bins = Reliability((None, 0.8), (None, 0.5), (0, 10))
     return [
-        PosteriorRow("single", 1, 3, mean, dict.fromkeys(METRICS, 0.1)),
-        *(PosteriorRow("star", k, 1, mean, nothing) for k in (2, 3)),
-        PosteriorRow("ensemble", 2, 1, mean, nothing),
+        PosteriorRow("single", 1, 3, mean, dict.fromkeys(METRICS, 0.1), bins),
+        *(PosteriorRow("star", k, 1, mean, nothing, bins) for k in (2, 3)),
+        PosteriorRow("ensemble", 2, 1, mean, nothing, bins),
     ]
 
 
