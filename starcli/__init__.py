@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starcli.checkpoints.lineage import describe
     from starcli.errors import StarcliError
     from starcli.evaluation.frames import ResultTable
+    from starcli.files.cache import no_cache
     from starcli.library.align import align, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
     from starcli.library.evaluate import bma, evaluate
@@ -54,6 +55,7 @@ __all__ = [
     "fuse",
     "interpolate",
     "load",
+    "no_cache",
     "permute",
     "save",
     "star_report",
@@ -68,6 +70,7 @@ _MODULES = {
     "checkpoints.lineage": ("describe",),
     "errors": ("StarcliError",),
     "evaluation.frames": ("ResultTable",),
+    "files.cache": ("no_cache",),
     "library.align": ("align", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
     "library.evaluate": ("bma", "evaluate"),

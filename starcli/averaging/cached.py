@@ -23,11 +23,11 @@ def posterior_rows(
     """
     weights = [star.sha256, *(source.sha256 for source in sources)]
     key = hash_json([measure.settings(), seed, samples, repeats, *weights])
-    found = distributed.by_writer(lambda: recall("bma", key) if measure.is_kept else None)
+    found = distributed.by_writer(lambda: recall("averages", key) if measure.is_kept else None)
     if found is None:
         found = [asdict(row) for row in _posterior(measure, star, sources, samples, repeats, seed, key)]
         if measure.is_kept:
-            remember("bma", key, found)
+            remember("averages", key, found)
     # sorted in the cache: results must not depend on whether they come from there
     ordered = [
         {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from starcli.cli.commands.align import align_command
 from starcli.cli.commands.barrier import barrier_command
 from starcli.cli.commands.bma import bma_command
+from starcli.cli.commands.cache import cache_app
 from starcli.cli.commands.convert import convert_command
 from starcli.cli.commands.eval import eval_command
 from starcli.cli.commands.fuse import fuse_command
@@ -151,3 +152,4 @@ register(
     },
 )
 app.add_typer(spec_app, name="spec")
+app.add_typer(cache_app, name="cache")

@@ -14,6 +14,7 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Results
 from starcli.cli.options import a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
+from starcli.files.cache import cache_directory, using_cache
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.optimizers import OPTIMIZERS
@@ -60,6 +61,30 @@ class Common:
             results = Results(json_lines=self.json, to_stderr=to_stderr, silent=not speaks)
             with Bars(quiet=self.quiet or not speaks) as watch, results:
                 yield watch, results
+
+
+@bundle
+@dataclasses.dataclass
+class CommonCached(Common):
+    """The same for commands that keep results, proofs and specs between runs."""
+
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Compute all anew: read and write nothing in $XDG_CACHE_HOME/starcli, else ~/.cache/starcli.",
+            rich_help_panel=GENERAL,
+        ),
+    ] = False
+
+    @contextlib.contextmanager
+    def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
+        """As without a cache; at the end a note says which results were not measured now."""
+        with super().session(to) as (watch, results), using_cache(on=not self.no_cache) as use:
+            yield watch, results
+            found, asked = map(sum, zip(*distributed.all_gather(use.counts()), strict=True))
+            if found:
+                watch.note(f"{found} of {asked} results from the cache, {cache_directory()}; --no-cache measures anew")
 
 
 @bundle

@@ -4,37 +4,92 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
 
-
-def _cache_path(kind: str, key: str) -> Path:
-    """Path of a cache entry, below $XDG_CACHE_HOME or ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "starcli" / kind / f"{key}.json"
+CacheKind = Literal["averages", "barriers", "bma", "proofs", "specs"]
+"""What is kept, and the name of its directory: `bma` has the parts of `averages`, sources and repeats."""
 
 
-def recall(kind: str, key: str) -> Any:
-    """JSON value that `remember` stored under the hash `key`, or None."""
+@dataclass
+class CacheUse:
+    """Whether the cache is used, and how many results of each kind it had and lacked."""
+
+    on: bool = True
+    found: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
+
+    def counts(self) -> tuple[int, int]:
+        """Number of measurements that were found, and of all; proofs and specs are no measurements."""
+        found = sum(self.found[kind] for kind in ("averages", "barriers", "bma"))
+        return found, found + sum(self.missing[kind] for kind in ("barriers", "bma"))
+
+
+_use: ContextVar[CacheUse] = ContextVar("use of the cache", default=CacheUse())  # noqa: B039  never read by others
+
+
+@contextlib.contextmanager
+def using_cache(*, on: bool = True) -> Iterator[CacheUse]:
+    """Context in which the cache is used, or neither read nor written; yields the count of what it had."""
+    use = CacheUse(on)
+    token = _use.set(use)
     try:
-        return json.loads(_cache_path(kind, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):
+        yield use
+    finally:
+        _use.reset(token)
+
+
+def no_cache() -> contextlib.AbstractContextManager[CacheUse]:
+    """Context in which nothing is read from the cache or kept there: everything is proved and measured anew.
+
+    >>> with no_cache():
+    ...     cached("proofs", hash_json("never kept"), lambda: 1), recall("proofs", hash_json("never kept"))
+    (1, None)
+    """
+    return using_cache(on=False)
+
+
+def cache_directory() -> Path:
+    """`starcli` below $XDG_CACHE_HOME, else below ~/.cache; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "starcli"
+
+
+def _cache_path(kind: CacheKind, key: str) -> Path:
+    """Path of a cache entry."""
+    return cache_directory() / kind / f"{key}.json"
+
+
+def recall(kind: CacheKind, key: str) -> Any:
+    """JSON value that `remember` stored under the hash `key`, or None."""
+    use = _use.get()
+    if not use.on:
         return None
+    try:
+        value = json.loads(_cache_path(kind, key).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):
+        value = None
+    (use.missing if value is None else use.found)[kind] += 1
+    return value
 
 
-def remember(kind: str, key: str, value: Any) -> None:
+def remember(kind: CacheKind, key: str, value: Any) -> None:
     """Store a JSON-able value other than None under the hash `key`; a cache that cannot be written is no error."""
+    if not _use.get().on:
+        return
     with contextlib.suppress(OSError, StarcliError, RuntimeError):
         path = _cache_path(kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(value, sort_keys=True).encode())
 
 
-def cached(kind: str, key: str, compute: Callable[[], Any]) -> Any:
+def cached(kind: CacheKind, key: str, compute: Callable[[], Any]) -> Any:
     """Value of `compute()`, JSON-able, computed only where the cache has none under the hash `key`."""
     value = recall(kind, key)
     if value is None:

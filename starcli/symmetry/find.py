@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import Architecture, SpecRecord
 from starcli.errors import StarcliError
-from starcli.files.cache import cached, hash_json
+from starcli.files.cache import CacheKind, cached, hash_json
 from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
@@ -138,7 +138,7 @@ _Key = list[Any] | None
 """What a cache key is made of besides what is cached; None for a network that no hash tells from others."""
 
 
-def _kept(kind: str, key: _Key, compute: Callable[[], dict[str, object]], *more: str) -> Any:
+def _kept(kind: CacheKind, key: _Key, compute: Callable[[], dict[str, object]], *more: str) -> Any:
     """`compute()`, or what was computed before for a network with the same `network_fingerprint`."""
     return compute() if key is None else cached(kind, hash_json([*key, *more]), compute)
 

@@ -1,23 +1,107 @@
-"""The cache: computed once, and no error where it cannot be written."""
+"""The cache: computed once, no error where it cannot be written, left alone where that is asked for, cleared."""
 
+import os
+import threading
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from starcli.files.cache import cached
+from starcli.files.cache import CacheKind, cached, hash_json, no_cache, recall, remember, using_cache
+from starcli.files.cache_contents import cache_contents, clear_cache
+
+KEY = hash_json("key")
 
 
-def test_cache_computes_once_and_survives_a_read_only_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "starcli"
+
+
+def test_cache_computes_once_and_survives_a_read_only_home(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def compute() -> dict[str, int]:
         calls.append(1)
         return {"a": 1}
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cached("kind", "key", compute) == {"a": 1}
-    assert cached("kind", "key", compute) == {"a": 1}
+    assert cached("specs", KEY, compute) == {"a": 1}
+    assert cached("specs", KEY, compute) == {"a": 1}
     assert len(calls) == 1
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert cached("kind", "key", compute) == {"a": 1}
+    assert cached("specs", KEY, compute) == {"a": 1}
     assert len(calls) == 2
+
+
+def test_without_the_cache_nothing_is_read_and_nothing_kept(place: Path) -> None:
+    with no_cache():
+        remember("barriers", KEY, 1)
+    assert not place.exists()
+    remember("barriers", KEY, 1)
+    with no_cache():
+        assert recall("barriers", KEY) is None
+        assert cached("barriers", KEY, lambda: 2) == 2
+    assert recall("barriers", KEY) == 1
+
+
+def test_what_was_found_is_counted_and_proofs_are_no_measurements() -> None:
+    remember("barriers", KEY, 1)
+    remember("proofs", KEY, 1)
+    with using_cache() as use:
+        recall("barriers", KEY)
+        recall("barriers", hash_json("other"))
+        recall("proofs", KEY)
+        with using_cache() as inner:
+            recall("barriers", KEY)
+    assert use.counts() == (1, 2)
+    assert inner.counts() == (1, 1)
+
+
+def test_only_our_own_files_are_counted_and_removed(place: Path) -> None:
+    for kind in get_args(CacheKind):
+        remember(kind, KEY, [1, 2])
+    mine = [place / "notes.txt", place / "barriers" / "mine.json", place / "other" / f"{KEY}.json"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    outside = place.parent / "elsewhere"
+    (place / "bma").rename(outside)
+    (place / "bma").symlink_to(outside)
+    kinds = [kind for kind in get_args(CacheKind) if kind != "bma"]
+    assert [(each.kind, each.files, each.bytes) for each in cache_contents()] == [(kind, 1, 6) for kind in kinds]
+    assert [each.kind for each in clear_cache()] == kinds
+    assert cache_contents() == []
+    assert all(path.read_text() == "mine" for path in mine)
+    assert (outside / f"{KEY}.json").exists()
+
+
+def test_an_empty_cache_leaves_no_directory_and_a_dead_process_no_rubbish(place: Path) -> None:
+    remember("specs", KEY, 1)
+    entry = place / "specs" / f"{KEY}.json"
+    rubbish = entry.with_name(f".{entry.name}.{'0' * 8}-1.part")
+    rubbish.mkdir()
+    clear_cache()
+    assert rubbish.exists()  # of another machine, from where it may live
+    rubbish.rmdir()
+    clear_cache()
+    assert not place.exists()
+    assert clear_cache() == []
+
+
+def test_writers_go_on_while_the_cache_is_cleared(place: Path) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(200):
+            assert cached("barriers", hash_json(number), lambda number=number: number + 1) == number + 1
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        clear_cache()
+    writer.join()
+    clear_cache()
+    assert not os.path.exists(place)

@@ -12,7 +12,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Common, NetworkSetup
+from starcli.cli.option_groups import CommonCached, NetworkSetup
 from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_what_moves, read_groups
@@ -44,7 +44,7 @@ def align_command(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin.")],
     models: ModelsArg,
     output: OutputOpt,
-    common: Common,
+    common: CommonCached,
     setup: NetworkSetup,
     *,
     method: MethodOpt = "weight",

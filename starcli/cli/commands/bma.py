@@ -6,7 +6,7 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import Common, Setup
+from starcli.cli.option_groups import CommonCached, Setup
 from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
 from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import need_several, note_data, read_groups
@@ -29,7 +29,7 @@ _COLUMNS = (
 def bma_command(
     star: StarOpt,
     sources: SourcesOpt,
-    common: Common,
+    common: CommonCached,
     setup: Setup,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,

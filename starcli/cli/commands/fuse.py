@@ -6,7 +6,7 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import Common, Setup, Training
+from starcli.cli.option_groups import CommonCached, Setup, Training
 from starcli.cli.options import one_of, words_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 
@@ -23,7 +23,7 @@ _COLUMNS = (
 @command("starcli fuse --sources ckpts/*.safetensors -o fused.safetensors")
 def fuse_command(
     search: SearchOptions,
-    common: Common,
+    common: CommonCached,
     setup: Setup,
     training: Training,
     *,

@@ -8,7 +8,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Common, NetworkSetup
+from starcli.cli.option_groups import CommonCached, NetworkSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
@@ -33,7 +33,7 @@ LARGEST_FLOAT32 = 1e38
 def interpolate_command(
     models: ModelsArg,
     output: OutputOpt,
-    common: Common,
+    common: CommonCached,
     setup: NetworkSetup,
     *,
     t: Annotated[

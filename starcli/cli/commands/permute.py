@@ -8,7 +8,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Common, NetworkSetup
+from starcli.cli.option_groups import CommonCached, NetworkSetup
 from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import read_groups
@@ -27,7 +27,7 @@ _COLUMNS = (
 def permute_command(
     model: ModelArg,
     output: OutputOpt,
-    common: Common,
+    common: CommonCached,
     setup: NetworkSetup,
     *,
     by: Annotated[

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from starcli.cli.framework.command import command, register, show_help_if_asked
-from starcli.cli.framework.help import page
+from starcli.cli.framework.command import CommandGroup, command, register
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common, NetworkSetup
 from starcli.cli.options import ForceOpt
@@ -16,17 +14,10 @@ from starcli.errors import StarcliError
 from starcli.runtime import stdout
 
 
-class SpecCommands(TyperGroup):
+class SpecCommands(CommandGroup):
     """The commands about specs."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The name of a command."""
-        show_help_if_asked(self, ctx, args[:1])
-        return super().parse_args(ctx, args)
-
-    def get_help(self, ctx: Any) -> str:
-        """The help page."""
-        return page(self, ctx, "starcli spec check my.yaml --arch resnet")
+    example = "starcli spec check my.yaml --arch resnet"
 
 
 spec_app = typer.Typer(

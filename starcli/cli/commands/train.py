@@ -11,7 +11,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Common, Setup, Training
+from starcli.cli.option_groups import CommonCached, Setup, Training
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_data
@@ -42,7 +42,7 @@ STACK = "stack"
 @command("starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'")
 def train_command(
     output: OutputOpt,
-    common: Common,
+    common: CommonCached,
     setup: Setup,
     training: Training,
     *,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from starcli.cli.framework.help import page
 from starcli.errors import StarcliError
@@ -45,6 +45,21 @@ class Command(TyperCommand):
         numbers: frozenset[str] = getattr(self.callback, "number_lists", frozenset())
         known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
         return super().parse_args(ctx, list(_repeated(args, lists, numbers, known)))
+
+
+class CommandGroup(TyperGroup):
+    """Commands about one thing, as `starcli spec`; a group of them has its own `example`."""
+
+    example = ""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The name of a command."""
+        show_help_if_asked(self, ctx, args[:1])
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        """The help page."""
+        return page(self, ctx, self.example)
 
 
 def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:

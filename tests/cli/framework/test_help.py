@@ -13,13 +13,15 @@ from support.program import ROOT, run_here, run_process
 
 COMMANDS = ["train", "align", "permute", "star", "interpolate", "barrier", "bma", "fuse", "eval", "inspect", "convert"]
 SPECS = ["list", "show", "check", "derive", "explain", "diff"]
-ALL = [(name,) for name in COMMANDS] + [("spec", name) for name in SPECS]
+CACHE = ["show", "clear"]
+ALL = [(name,) for name in COMMANDS] + [("spec", name) for name in SPECS] + [("cache", name) for name in CACHE]
 
 
 def test_all_commands_are_listed():
     listed = re.findall(r"^  ([a-z]+) ", run_here("--help").out.split("Commands")[1], flags=re.M)
-    assert listed == [*COMMANDS, "spec"]
+    assert listed == [*COMMANDS, "spec", "cache"]
     assert re.findall(r"^  ([a-z]+) ", run_here("spec", "--help").out.split("Commands")[1], flags=re.M) == SPECS
+    assert re.findall(r"^  ([a-z]+) ", run_here("cache", "--help").out.split("Commands")[1], flags=re.M) == CACHE
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
