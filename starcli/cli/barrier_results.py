@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starcli.cli.framework.results import LOSS, Column, Results
+from starcli.cli.framework.results import LOSS, SHARE, Column, Results
 from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
 
 if TYPE_CHECKING:
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 LINE_COLUMNS = (
     Column("a", "a", "name"),
-    Column("b", "b", "name"),
+    Column("b", "b", "name", main=True),
     Column("alignment", "alignment", common=True),
-    Column("train.loss_barrier", "train barrier", LOSS),
-    Column("train.accuracy_barrier", "accuracy", ".2%", optional=2),
-    Column("test.loss_barrier", "test barrier", LOSS),
-    Column("test.accuracy_barrier", "accuracy", ".2%", optional=2),
+    Column("train.loss_barrier", "train barrier", LOSS, main=True),
+    Column("train.accuracy_barrier", "train accuracy drop", SHARE, optional=2),
+    Column("test.loss_barrier", "test barrier", LOSS, main=True),
+    Column("test.accuracy_barrier", "test accuracy drop", SHARE, optional=2),
     Column("train.loss", "train loss", "spark", optional=1),
 )
 SUMMARY_COLUMNS = (
     Column("group", "barriers"),
     Column("count", "pairs", "d"),
     Column("alignment", "alignment", common=True),
-    Column("train.mean", "train", LOSS),
+    Column("train.mean", "train", LOSS, main=True),
     Column("train.std", "±", LOSS),
-    Column("test.mean", "test", LOSS),
+    Column("test.mean", "test", LOSS, main=True),
     Column("test.std", "±", LOSS),
     Column("test.interval", "95% of test mean", "range", optional=1),
 )
-SHARE_COLUMNS = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%"))
+SHARE_COLUMNS = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%", main=True))
 MANY_PAIRS = 60
 """A table with more rows than this is of no use to people, who then see the summary alone; programs get them all."""
 LOSS_COLUMNS = (
     Column("model", "nats"),
-    Column("train", "train", LOSS),
-    Column("test", "test", LOSS),
+    Column("train", "train", LOSS, main=True),
+    Column("test", "test", LOSS, main=True),
 )
 
 
@@ -96,8 +96,8 @@ class BarrierResults:
         pairs = pairs_of(len(models))
         found = cached_pairs(self.measure, models, pairs)
         columns = LINE_COLUMNS if len(pairs) <= MANY_PAIRS else ()
-        if not columns and not self.results.as_json:
-            self.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --json has each")
+        if not columns and not self.results.for_programs:
+            self.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --format json has each")
         for (i, j), each in zip(pairs, found, strict=True):
             self._line(models[i], models[j], each, columns)
         matrices = {
@@ -138,7 +138,7 @@ class BarrierResults:
             for (i, j), each in zip(group.pairs, group.barriers, strict=True):
                 self._line(models[i], models[j], each, (), group=name, alignment=own.get(name))
             # in a table the group's name says what is its own, and one alignment of all others can be said once
-            once = name in own and not self.results.as_json and set(labels.values()) == {usual}
+            once = name in own and not self.results.for_programs and set(labels.values()) == {usual}
             self._group(name, group, models, usual if once else {**labels, **own}[name])
         self._star(star[0], report, usual)
         # beside unaligned pairs all other curves would look flat
@@ -159,7 +159,7 @@ class BarrierResults:
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_dict(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
         self.results.add("summary", {**row, **self.stamp([numbered[i] for i in taking_part])}, SUMMARY_COLUMNS)
-        for epsilon, share in {} if self.results.as_json else more.get("star_share", {}).items():
+        for epsilon, share in {} if self.results.for_programs else more.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
 
     def _star(self, star: "Checkpoint", report: "StarReport", alignment: str) -> None:
@@ -167,7 +167,7 @@ class BarrierResults:
         facts = report.to_dict()
         facts.pop("groups")
         self.results.add("star", {"star": star.name, **facts, "alignment": alignment, **self.stamp([star])}, ())
-        if self.results.as_json:
+        if self.results.for_programs:
             return
         means = {
             name: {split: facts[name][split]["mean"] for split in ("train", "test")}

@@ -11,9 +11,10 @@ import typer
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import Results
+from starcli.cli.framework.results import FORMATS, Results
 from starcli.cli.options import a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
+from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
@@ -34,7 +35,17 @@ NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
 class Common:
     """What every command has: the form of its results and how much it says."""
 
-    json: Annotated[bool, typer.Option("--json", help="Results as JSON lines.", rich_help_panel=GENERAL)] = False
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Form of results: table, json, csv, latex or markdown (default: table on a terminal, else json).",
+            rich_help_panel=GENERAL,
+            autocompletion=words_of(*FORMATS),
+            callback=one_of("format", *FORMATS),
+        ),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=GENERAL)] = False
     quiet: Annotated[
         bool,
         typer.Option(
@@ -49,6 +60,11 @@ class Common:
         ),
     ] = False  # fmt: skip
 
+    def __post_init__(self) -> None:
+        if self.json and self.format not in (None, "json"):
+            raise StarcliError(f"--json is short for --format json, and --format {self.format} is said too")
+        self.format = "json" if self.json else self.format
+
     @contextlib.contextmanager
     def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
         """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout.
@@ -58,7 +74,7 @@ class Common:
         with distributed.group():
             speaks = distributed.is_writer()
             to_stderr = to is not None and str(to) == "-"
-            results = Results(json_lines=self.json, to_stderr=to_stderr, silent=not speaks)
+            results = Results(self.format, to_stderr=to_stderr, silent=not speaks)
             with Bars(quiet=self.quiet or not speaks) as watch, results:
                 yield watch, results
 

@@ -13,10 +13,10 @@ from starcli.cli.read_models import need_several, note_data, read_groups
 
 _COLUMNS = (
     Column("posterior", "posterior"),
-    Column("samples", "samples", "d"),
-    Column("accuracy", "accuracy", SHARE),
+    Column("samples", "samples", "d", main=True),
+    Column("accuracy", "accuracy", SHARE, main=True),
     Column("accuracy_std", "±", SHARE, optional=1),
-    Column("nll", "loss", LOSS),
+    Column("nll", "loss", LOSS, main=True),
     Column("nll_std", "±", LOSS, optional=2),
     Column("brier", "Brier", LOSS, optional=3),
     Column("ece", "ECE", LOSS),
@@ -68,5 +68,5 @@ def bma_command(
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {**row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
-            results.add("bma", found if results.as_json else mark_undecided(found), _COLUMNS)
+            results.add("bma", found if results.for_programs else mark_undecided(found), _COLUMNS)
         paint(bma_figure, rows)

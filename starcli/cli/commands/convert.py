@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
 
 _COLUMNS = (
-    Column("model", "model"),
+    Column("model", "model", "name"),
     Column("architecture", "network"),
     Column("tensors", "tensors", "d"),
-    Column("output", "output"),
+    Column("output", "output", "name", main=True),
 )
 
 

@@ -14,9 +14,9 @@ _SPLITS = ("train", "validation", "test")
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("split", "split", common=True),
-    Column("accuracy", "accuracy", SHARE),
+    Column("accuracy", "accuracy", SHARE, main=True),
     Column("errors", "errors", "d"),
-    Column("nll", "loss", LOSS),
+    Column("nll", "loss", LOSS, main=True),
     Column("brier", "Brier", LOSS, optional=1),
     Column("ece", "ECE", LOSS),
     Column("auroc_max_prob", "AUROC", ".3f"),
@@ -55,4 +55,4 @@ def eval_command(
     with common.session() as (watch, results):
         note_data(workspace, watch)
         for row in evaluation_rows(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
-            results.add("eval", row if results.as_json else mark_undecided(row), _COLUMNS)
+            results.add("eval", row if results.for_programs else mark_undecided(row), _COLUMNS)

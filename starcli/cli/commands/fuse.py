@@ -11,12 +11,12 @@ from starcli.cli.options import one_of, words_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 
 _COLUMNS = (
-    Column("model", "model"),
-    Column("name", "file", "name"),
-    Column("split", "split"),
-    Column("accuracy", "accuracy", SHARE),
-    Column("loss", "loss", LOSS),
-    Column("selected_on", "chosen on", optional=1),
+    Column("model", "model", "words"),
+    Column("name", "file", "name", optional=1),
+    Column("split", "split", main=True),
+    Column("accuracy", "accuracy", SHARE, main=True),
+    Column("loss", "loss", LOSS, main=True),
+    Column("selected_on", "chosen on", optional=2),
 )
 
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("file", "file"),
-    Column("kind", "kind"),
-    Column("architecture.name", "architecture"),
+    Column("kind", "kind", main=True),
+    Column("architecture.name", "network", main=True),
     Column("data.name", "data"),
     Column("seed", "seed", "d"),
     Column("parameters", "parameters", ",d"),
     Column("weights_sha256", "weights", "hash"),
     Column("aligned_to", "aligned to", "hash"),
     Column("proved", "spec proved"),
-    Column("verified", "verified"),
+    Column("verified", "verified", main=True),
 )
 
 
@@ -48,10 +48,10 @@ def inspect_command(
             with on_disk(path) as file:
                 found = describe(file, verify=verify)
             row = found.to_json()
-            if results.as_json or len(files) > 1:
+            if results.for_programs or len(files) > 1:
                 results.add("inspect", row, _COLUMNS)
             else:
-                columns = (Column("what", "file"), Column("found", path.name))
+                columns = (Column("what", "file"), Column("found", path.name, main=True))
                 for what, said in _details(row):
                     results.add("inspect", {"what": what, "found": said}, columns)
             if lineage:

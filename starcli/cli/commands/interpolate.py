@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("models", "models", "name"),
-    Column("weights", "weights"),
-    Column("radius", "radius", "g"),
+    Column("weights", "weights", main=True),
+    Column("radius", "radius", "g", main=True),
     Column("alignment", "alignment", common=True),
-    Column("output", "output"),
+    Column("output", "output", "name", main=True),
 )
 
 LARGEST_FLOAT32 = 1e38

@@ -16,10 +16,10 @@ from starcli.errors import StarcliError
 from starcli.files.names import stem
 
 _COLUMNS = (
-    Column("model", "model"),
-    Column("by", "by"),
-    Column("output", "output"),
-    Column("moved", "units moved", "d"),
+    Column("model", "model", "name"),
+    Column("by", "by", "name"),
+    Column("output", "output", "name", main=True),
+    Column("moved", "units moved", "d", main=True),
 )
 
 

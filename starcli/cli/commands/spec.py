@@ -33,24 +33,24 @@ SpecArg = Annotated[
 ]
 REPORT = (
     Column("arch", "network"),
-    Column("groups", "groups", "d"),
+    Column("groups", "groups", "d", main=True),
     Column("tensors", "tensors", "d", optional=True),
     Column("parameters", "parameters", ",", optional=True),
     Column("log10_symmetries", "log10 of symmetries", ",.1f"),
     Column("movable", "movable", ".2%"),
     Column("worst_difference", "worst difference", ".1e", optional=True),
-    Column("proved", "proved"),
+    Column("proved", "proved", main=True),
     Column("undecided", "undecided"),
 )
-LISTED = (Column("name", "spec"), Column("architectures", "used by"))
+LISTED = (Column("name", "spec"), Column("architectures", "used by", main=True))
 GROUPS = (
     Column("group", "group"),
-    Column("size", "size", "d"),
+    Column("size", "size", "d", main=True),
     Column("within", "within"),
-    Column("verdict", "verdict"),
-    Column("tensors", "tensors"),
+    Column("verdict", "verdict", main=True),
+    Column("tensors", "tensors", main=True),
 )
-FROZEN = (Column("tensor", "fixed tensor"), Column("axis", "axis", "d"), Column("reason", "why"))
+FROZEN = (Column("tensor", "fixed tensor"), Column("axis", "axis", "d", main=True), Column("reason", "why", main=True))
 DIFFERENCES = (Column("difference", "difference"),)
 
 
@@ -71,6 +71,8 @@ def spec_show_command(
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
     from starcli.workspace.spec_report import text_of
 
+    if common.format is not None:
+        raise StarcliError(f"--format {common.format}: spec show prints a spec as YAML, and nothing else")
     typer.echo(text_of(spec), stdout.result_stream(), nl=False)
 
 
@@ -125,7 +127,7 @@ def spec_derive_command(
         elif output is not None:
             write_atomically(output, report.yaml.encode())
         results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)
-        for row in () if results.as_json else report.row()["frozen"]:
+        for row in () if results.for_programs else report.row()["frozen"]:
             results.add("frozen", row, FROZEN)
     _refuse_unproved(report.row(), report.reasons)
 

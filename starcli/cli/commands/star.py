@@ -10,9 +10,9 @@ _COLUMNS = (
     Column("seed", "seed", "d"),
     Column("sources", "sources", "d"),
     Column("alignment", "alignment", common=True),
-    Column("train.loss", "train loss", LOSS),
-    Column("test.loss", "test loss", LOSS),
-    Column("test.accuracy", "accuracy", SHARE),
+    Column("train.loss", "train loss", LOSS, main=True),
+    Column("test.loss", "test loss", LOSS, main=True),
+    Column("test.accuracy", "test accuracy", SHARE, main=True),
 )
 
 

@@ -28,11 +28,11 @@ _COLUMNS = (
     Column("output", "checkpoint", "name"),
     Column("seed", "seed", "d"),
     Column("train.loss", "train loss", LOSS),
-    Column("train.accuracy", "accuracy", SHARE),
-    Column("validation.loss", "validation loss", LOSS),
-    Column("validation.accuracy", "accuracy", SHARE),
-    Column("test.loss", "test loss", LOSS),
-    Column("test.accuracy", "accuracy", SHARE),
+    Column("train.accuracy", "train accuracy", SHARE, optional=2),
+    Column("validation.loss", "validation loss", LOSS, optional=1),
+    Column("validation.accuracy", "validation accuracy", SHARE),
+    Column("test.loss", "test loss", LOSS, main=True),
+    Column("test.accuracy", "test accuracy", SHARE, main=True),
 )
 
 STACK = "stack"

@@ -1,20 +1,29 @@
-"""Results of commands: a table on a terminal, JSON lines otherwise or with `--json`.
+"""Results of commands: a table on a terminal, JSON lines otherwise, or the form that `--format` says.
 
 The keys: docs/architecture.md, JSON objects.
 """
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from starcli.cli.framework import tables
-from starcli.cli.framework.tables import LOSS, SHARE, Column
+from starcli.cli.framework.columns import LOSS, SHARE, Column, Table
+from starcli.cli.framework.csv_text import csv_text
+from starcli.cli.framework.pasted_tables import latex_comment, latex_table, markdown_block, markdown_table
+from starcli.cli.framework.tables import show_table
 from starcli.runtime import stdout
 
 SCHEMA = 1
 """Version of the JSON objects: keys may be added, none is renamed."""
+
+FORMATS = ("table", "json", "csv", "latex", "markdown")
+"""Forms of results."""
+
+ANY_WIDTH = 10_000
+"""Columns of a page that nothing is left out for, where no terminal says how wide it is."""
 
 
 def jsonable(value: Any) -> Any:
@@ -42,51 +51,80 @@ def json_line(kind: str, row: Mapping[str, Any]) -> str:
 
 
 class Results:
-    """Output of a command's rows: JSON lines are printed at once, tables when the command ends.
+    """Output of a command's rows: JSON lines are printed at once, all else when the command ends.
 
     Used as a context manager, so that rows measured before an error or an interruption are still shown.
     """
 
-    def __init__(self, *, json_lines: bool, to_stderr: bool = False, silent: bool = False) -> None:
-        """`json_lines` asks for JSON on a terminal too; `silent` prints nothing."""
+    def __init__(self, form: str | None = None, *, to_stderr: bool = False, silent: bool = False) -> None:
+        """`form` is one of FORMATS, by default a table on a terminal and else JSON; `silent` prints nothing."""
         self._silent = silent
         self._stream: TextIO = sys.stderr if to_stderr else stdout.result_stream()
-        self.as_json = json_lines or not self._stream.isatty()
+        self.form = form or ("table" if self._stream.isatty() else "json")
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
+        self._rows: list[Mapping[str, Any]] = []
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether a program reads the rows, with all their keys, and not people."""
+        return self.form in ("json", "csv")
 
     def __enter__(self) -> "Results":
         """Return this object."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Print the tables."""
+        """Print what is not printed yet."""
         self.show()
 
     def add(self, kind: str, row: Mapping[str, Any], columns: Sequence[Column]) -> None:
         """Add a row of type `kind`; `columns` are what people see of it (none: it is for programs only)."""
         if self._silent:
             return
-        if self.as_json:
-            print(json_line(kind, row), file=self._stream, flush=True)
+        if self.form == "json":
+            self._print(json_line(kind, row))
+        elif self.form == "csv":
+            self._rows.append({"type": kind, **jsonable(row)})
         elif columns:
             self._tables.setdefault(kind, (columns, []))[1].append(row)
 
     def text(self, text: str) -> None:
         """Print text that only people need (a tree, an explanation), in place of a table."""
-        if not (self.as_json or self._silent):
-            self.show()
-            print(text, file=self._stream, flush=True)
+        if self.for_programs or self._silent:
+            return
+        self.show()
+        wrapped = {"latex": latex_comment, "markdown": markdown_block}.get(self.form)
+        self._print(wrapped(text) if wrapped else text)
 
     def show(self) -> None:
         """Print the tables so far and forget them."""
-        if not self._tables:
+        if self._rows:
+            self._print(csv_text(self._rows), end="")
+        tables = [Table.of(columns, rows) for columns, rows in self._tables.values()]
+        self._rows.clear()
+        self._tables.clear()
+        if self.form == "table":
+            self._show_all(tables)
+        else:
+            write = latex_table if self.form == "latex" else markdown_table
+            for table in tables:
+                self._print(write(table), end="\n\n")
+
+    def _show_all(self, tables: Sequence[Table]) -> None:
+        """Print tables that fit a terminal, or what $COLUMNS says, or are as wide as they have to be."""
+        if not tables:
             return
         from rich.console import Console
 
-        console = Console(file=self._stream, highlight=False)
-        for columns, rows in self._tables.values():
-            tables.show_table(console, columns, rows)
-        self._tables.clear()
+        terminal = self._stream.isatty()
+        said = os.environ.get("COLUMNS", "")
+        width = None if terminal else int(said) if said.isdecimal() and int(said) else ANY_WIDTH
+        console = Console(file=self._stream, highlight=False, force_terminal=terminal, width=width)
+        for table in tables:
+            show_table(console, table)
+
+    def _print(self, text: str, end: str = "\n") -> None:
+        print(text, file=self._stream, end=end, flush=True)
 
 
-__all__ = ["LOSS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]
+__all__ = ["FORMATS", "LOSS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]

@@ -39,6 +39,12 @@ def test_help_has_usage_words_example_and_every_option(words):
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_command_has_the_same_forms_of_results(words):
+    assert "--format" in run_here(*words, "--help").out
+    assert "unknown format 'cvs'; did you mean csv?" in " ".join(run_here(*words, "--format", "cvs").err.split())
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_the_example_has_only_words_that_the_command_knows(words):
     page = run_here(*words, "--help").out
     example = shlex.split(page.split("Example\n")[1].splitlines()[0])

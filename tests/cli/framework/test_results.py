@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import sys
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.framework import progress_bars
-from starcli.cli.framework.results import Column, Results, json_line
+from starcli.cli.framework.results import FORMATS, Column, Results, json_line
 
 COLUMNS = (
     Column("file", "file", "name"),
@@ -46,7 +47,7 @@ def terminal(monkeypatch):
 
 
 def shown(rows):
-    with Results(json_lines=False) as results:
+    with Results("table") as results:
         for row in rows:
             results.add("thing", row, COLUMNS)
     return sys.stdout.getvalue()
@@ -86,7 +87,7 @@ def test_columns_without_a_value_are_left_out(terminal):
 
 def test_rows_are_shown_even_after_an_error(terminal):
     terminal(120)
-    with pytest.raises(ZeroDivisionError), Results(json_lines=False) as results:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), Results("table") as results:  # noqa: PT012
         results.add("thing", ROW, COLUMNS)
         raise ZeroDivisionError
     assert "0.123" in sys.stdout.getvalue()
@@ -94,9 +95,80 @@ def test_rows_are_shown_even_after_an_error(terminal):
 
 def test_json_on_a_terminal_leaves_at_once(terminal):
     out = terminal(120)
-    results = Results(json_lines=True)
+    results = Results("json")
     results.add("thing", ROW, COLUMNS)
     assert json.loads(out.getvalue()) == {"schema": 1, "type": "thing", **ROW}
+
+
+# -- forms -------------------------------------------------------------------------------------------------------------
+
+
+def written(monkeypatch, form, *rows, stream=None, **environment):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", stream or io.StringIO())
+    with Results(form) as results:
+        for kind, row in rows:
+            results.add(kind, row, COLUMNS)
+        results.text("a tree\n└── of two")
+    return sys.stdout.getvalue()
+
+
+def test_a_pipe_gets_json_lines_unless_told_otherwise(monkeypatch):
+    [line] = written(monkeypatch, None, ("thing", ROW)).splitlines()
+    assert json.loads(line) == {"schema": 1, "type": "thing", **ROW}
+
+
+@pytest.mark.parametrize("columns", ["", "0", "wide"])
+def test_a_table_in_a_pipe_has_all_columns_and_no_colours(monkeypatch, columns):
+    text = written(monkeypatch, "table", ("thing", ROW), COLUMNS=columns, FORCE_COLOR="1", TERM="xterm-256color")
+    assert "e" * 40 in text
+    assert "left out" not in text
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) < 120
+    assert text.endswith("└── of two\n")
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_asked(monkeypatch):
+    text = written(monkeypatch, "table", ("thing", ROW), COLUMNS="40")
+    assert max(map(len, text.splitlines())) <= 40
+    assert "left out for width: 95%;" in text
+
+
+def test_csv_is_one_table_of_all_rows(monkeypatch):
+    text = written(monkeypatch, "csv", ("thing", ROW), ("sum", {"count": 1, "a": {"loss": math.inf}}))
+    assert text.splitlines() == [
+        "type,file,a.loss,how,extra,curve,range,count",
+        f'thing,x.safetensors,0.12345,well,{"e" * 40},"[1, 2]","[0, 1]",',
+        "sum,,,,,,,1",
+    ]
+
+
+def test_latex_and_markdown_have_every_column_and_keep_text_apart(monkeypatch):
+    latex = written(monkeypatch, "latex", ("thing", ROW), ("sum", ROW), stream=Terminal(), COLUMNS="30")
+    assert latex.count("\\begin{tabular}{lrll}\n") == 2
+    assert "% └── of two" in latex
+    markdown = written(monkeypatch, "markdown", ("thing", ROW), stream=Terminal(), COLUMNS="30")
+    assert "| file | loss | extra words | curve | 95% |\n| --- | ---: | --- | --- | --- |\n| x | 0.123 |" in markdown
+    assert markdown.endswith("```text\na tree\n└── of two\n```\n")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_rows_are_no_output(monkeypatch, form):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with Results(form):
+        pass
+    assert sys.stdout.getvalue() == ""
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_appear_in_every_form_though_the_command_fails_later(monkeypatch, form):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(ZeroDivisionError), Results(form) as results:  # noqa: PT012
+        results.add("thing", ROW, COLUMNS)
+        raise ZeroDivisionError
+    assert "0.123" in sys.stdout.getvalue()
 
 
 json_values = st.recursive(
@@ -178,7 +250,7 @@ METRICS = {"accuracy": 0.5, "accuracy_std": 0.1, "nll": 1.0, "nll_std": 0.1, "au
 
 def plain(terminal, width, rows, columns=MEASURED):
     terminal(width)
-    with Results(json_lines=False) as results:
+    with Results("table") as results:
         for row in rows:
             results.add("thing", row, columns)
     return re.sub("\x1b\\[[0-9;]*m", "", sys.stdout.getvalue())
@@ -195,7 +267,7 @@ def test_no_word_of_the_first_column_is_broken_and_nothing_goes_unsaid(terminal,
     for heading in ("accuracy", "loss", "AUROC", "AURC"):
         assert (heading in table.splitlines()[1]) != (re.search(rf"(^|, ){heading}[,;]", below) is not None), text
     assert table.splitlines()[1].count("±") + below.count("±") == 2
-    assert not below or below.endswith("--json has all")
+    assert not below or below.endswith("--format json has all")
 
 
 def test_what_goes_first_is_what_matters_least(terminal):
@@ -206,7 +278,7 @@ def test_what_goes_first_is_what_matters_least(terminal):
     assert headings[2] == ["posterior", "accuracy", "±", "loss", "AUROC"]
     assert headings[3] == ["posterior", "accuracy", "loss", "AUROC"]
     below = " ".join(plain(terminal, 48, rows).split())
-    assert below.endswith("left out for width: ± of loss, AURC; --json has all")
+    assert below.endswith("left out for width: ± of loss, AURC; --format json has all")
 
 
 def test_long_names_go_on_in_a_second_line_before_a_column_goes(terminal):

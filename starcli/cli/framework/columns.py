@@ -1,0 +1,133 @@
+"""Columns of tables: which value of a row people see, under which heading, and how it is written."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starcli.cli.framework.sparkline import sparkline
+
+LOSS, SHARE = ".4f", ".2%"
+"""Formats of losses and of shares."""
+MISSING = "–"
+"""Text of a missing value."""
+SPREAD = "±"
+"""Heading of a standard deviation, that of the column before."""
+
+TEXT_FORMS = ("name", "words", "hash", "spark", "range")
+"""Forms of columns that are no numbers."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Column of a table: key of a row (dots go inside), heading, and how a value is written.
+
+    `form` is a number's format, or `name` (a file's, without `.safetensors`), `words` (`best_source` as `best source`),
+    `hash` (its beginning), `spark` (a curve, on one scale for all rows), `range` (two numbers). A `common` column whose
+    value is the same in all rows becomes a line below the table.
+
+    Where a terminal is too narrow, columns are left out and named below the table: `optional` ones first, the greatest
+    number before all, the last of equal ones; then, from the last, those that are not `main`. What a command is about
+    is `main`, and its first column: these stay.
+    """
+
+    key: str
+    heading: str
+    form: str = ""
+    common: bool = False
+    optional: int = 0
+    main: bool = False
+
+    def value(self, row: Mapping[str, Any]) -> Any:
+        """Value of a row under this column's key, or None."""
+        value: Any = row
+        for part in self.key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
+
+    def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Values of this column as people read them; what is missing is a dash."""
+        values = [self.value(row) for row in rows]
+        if self.form == "spark":
+            return _curves(values)
+        return [MISSING if _missing(value) else self._text(value) for value in values]
+
+    def _text(self, value: Any) -> str:
+        """Text of a value."""
+        if self.form == "range":
+            ends = [MISSING if _missing(end) else format(end, LOSS) for end in value]
+            return MISSING if set(ends) == {MISSING} else " to ".join(ends)
+        if self.is_number and isinstance(value, int | float) and not isinstance(value, bool):
+            return format(value, self.form)
+        if self.form == "hash":
+            return str(value)[:12]
+        if self.form == "words":
+            return str(value).replace("_", " ")
+        words = [_word(each) for each in (value if isinstance(value, list | tuple) else [value])]
+        return ", ".join(word.removesuffix(".safetensors") if self.form == "name" else word for word in words)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the values are numbers, which line up at the right."""
+        return bool(self.form) and self.form not in TEXT_FORMS
+
+    @property
+    def unbreakable(self) -> bool:
+        """Whether a value is useless in pieces, as numbers and curves are; text may go on in a second line."""
+        return self.is_number or self.form in ("hash", "spark", "range")
+
+
+def _word(value: object) -> str:
+    """Value as people write it: yes for true, 0.1 for 0.10000000000000009."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _missing(value: object) -> bool:
+    """Whether a value is missing."""
+    return value is None or value in ([], ()) or (isinstance(value, float) and math.isnan(value))
+
+
+def _curves(values: Sequence[Any]) -> list[str]:
+    """Curves as blocks, all between the lowest and the highest value of any, so that rows can be compared."""
+    curves = [[math.nan if point is None else point for point in value or ()] for value in values]
+    finite = [point for curve in curves for point in curve if math.isfinite(point)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    return [sparkline(curve, low=low, high=high) if curve else MISSING for curve in curves]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What people see of rows, whatever it is written as: the cells of each column, in order, and lines below them.
+
+    Columns without any value are left out. Common values, and words in columns of numbers, are said once, in `below`.
+    """
+
+    cells: Mapping[Column, Sequence[str]]
+    below: Sequence[str]
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> "Table":
+        """Rows under these columns."""
+        texts = {column: column.texts(rows) for column in columns}
+        words = _take_words(texts, rows)
+        texts = {column: cells for column, cells in texts.items() if set(cells) != {MISSING}}
+        common = [column for column, cells in texts.items() if column.common and len(set(cells)) == 1]
+        below = [*(f"{column.heading}: {texts[column][0]}" for column in common), *words]
+        return cls({column: cells for column, cells in texts.items() if column not in common}, below)
+
+
+def _take_words(texts: Mapping[Column, list[str]], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Put dashes where columns of numbers hold words; return lines that say these once, below the table."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for column, cells in texts.items():
+        said = [value if isinstance(value := column.value(row), str) else None for row in rows]
+        for word in dict.fromkeys(said if column.is_number else ()):
+            if word is not None:
+                found.setdefault((word, set(said) == {word}), []).append(column.heading)
+        if column.is_number:
+            cells[:] = [cell if word is None else MISSING for cell, word in zip(cells, said, strict=True)]
+    return [
+        f"{', '.join(names)}: {'' if all_rows else f'{MISSING} is '}{word}" for (word, all_rows), names in found.items()
+    ]

@@ -1,0 +1,105 @@
+"""Every table of every command at every width of a terminal: what the command is about is always to be seen."""
+
+import importlib
+import io
+import pkgutil
+import re
+
+import pytest
+from rich.console import Console
+
+import starcli.cli
+from starcli.cli.framework.columns import SPREAD, Column, Table
+from starcli.cli.framework.tables import show_table
+
+WIDTHS = (40, 50, 60, 70, 80, 100, 120, 160)
+
+
+def column_tuples():
+    """All tuples of columns that the command line declares, under their names."""
+    for module in pkgutil.walk_packages(starcli.cli.__path__, "starcli.cli."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if isinstance(value, tuple) and value and all(isinstance(each, Column) for each in value):
+                yield pytest.param(value, id=f"{module.name.rpartition('.')[2]}-{name.strip('_')}")
+
+
+TABLES = list(column_tuples())
+
+
+def usual(column, number):
+    """A value such as the column usually has."""
+    texts = {"name": f"model-{number}.safetensors", "words": "best_source", "hash": "0123456789abcdef" * 4}
+    others = {"spark": [0.1 * k for k in range(11)], "range": [0.0123, 1.0123], "": f"some words {number}"}
+    if column.form in texts or column.form in others:
+        return {**texts, **others}[column.form]
+    return 1.0 if column.form.endswith("%") else 12 + number if "d" in column.form else 2.3456
+
+
+def row_of(columns, number):
+    row = {}
+    for column in columns:
+        *outer, key = column.key.split(".")
+        place = row
+        for each in outer:
+            place = place.setdefault(each, {})
+        place[key] = usual(column, number)
+    return row
+
+
+def printed(columns, rows, width):
+    text = io.StringIO()
+    show_table(Console(file=text, width=width, highlight=False), Table.of(columns, rows))
+    return text.getvalue()
+
+
+def test_the_tables_are_found():
+    assert len(TABLES) >= 15
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("columns", TABLES)
+def test_main_columns_stay_and_what_goes_is_named(columns, width):
+    rows = [row_of(columns, number) for number in range(2)]
+    text = printed(columns, rows, width)
+    assert max(map(len, text.splitlines())) <= width
+    table, _, below = text.partition("left out for width: ")
+    below = " ".join(below.split())
+    head = table.partition("─")[0].split()
+    for place, column in enumerate(columns):
+        shown = re.search(rf"(^|, ){re.escape(column.heading)}[,;]", below) is None
+        if place == 0 or column.main:
+            assert shown, text
+        if shown and column.heading != SPREAD and not column.common:
+            assert set(column.heading.split()) <= set(head), text
+        if shown and column.unbreakable and not column.common:
+            assert all(cell in text for cell in column.texts(rows)), text
+    assert not below or below.endswith("; --format json has all")
+
+
+@pytest.mark.parametrize("columns", TABLES)
+def test_headings_are_told_apart(columns):
+    headings = [column.heading for column in columns if column.heading != SPREAD]
+    assert len(set(headings)) == len(headings)
+
+
+@pytest.mark.parametrize("columns", TABLES)
+def test_all_of_a_table_fits_a_wide_page(columns):
+    assert "left out" not in printed(columns, [row_of(columns, 0)], 200)
+
+
+def test_headings_go_on_in_a_second_line_before_a_column_goes():
+    columns = (Column("a", "model", "name"), Column("b", "test accuracy", ".2%"), Column("c", "train accuracy", ".2%"))
+    row = {"a": "x", "b": 0.5, "c": 0.25}
+    assert printed(columns, [row], 40).splitlines()[1].split() == ["model", "test", "accuracy", "train", "accuracy"]
+    assert [line.split() for line in printed(columns, [row], 28).splitlines()[1:3]] == [
+        ["test", "train"],
+        ["model", "accuracy", "accuracy"],
+    ]
+
+
+def test_what_has_to_stay_is_cut_down_at_last():
+    columns = (Column("a", "model", "name"), Column("b", "output", "name", main=True))
+    text = printed(columns, [{"a": "m" * 50, "b": "o" * 50}], 30)
+    assert max(map(len, text.splitlines())) <= 30
+    assert text.count("m") >= 50
+    assert text.count("o") >= 50
