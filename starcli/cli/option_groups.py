@@ -11,7 +11,7 @@ import typer
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import FORMATS, Results
+from starcli.cli.framework.results import RESULT_FORMATS, Results
 from starcli.cli.options import a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
 from starcli.errors import StarcliError
@@ -41,8 +41,8 @@ class Common:
             "--format",
             help="Form of results: table, json, csv, latex or markdown (default: table on a terminal, else json).",
             rich_help_panel=GENERAL,
-            autocompletion=words_of(*FORMATS),
-            callback=one_of("format", *FORMATS),
+            autocompletion=words_of(*RESULT_FORMATS),
+            callback=one_of("format", *RESULT_FORMATS),
         ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=GENERAL)] = False

@@ -98,7 +98,7 @@ def _curves(values: Sequence[Any]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Table:
+class TextTable:
     """What people see of rows, whatever it is written as: the cells of each column, in order, and lines below them.
 
     Columns without any value are left out. Common values, and words in columns of numbers, are said once, in `below`.
@@ -108,7 +108,7 @@ class Table:
     below: Sequence[str]
 
     @classmethod
-    def of(cls, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> "Table":
+    def of(cls, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> "TextTable":
         """Rows under these columns."""
         texts = {column: column.texts(rows) for column in columns}
         words = _take_words(texts, rows)

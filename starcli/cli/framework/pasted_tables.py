@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from starcli.cli.framework.columns import MISSING, SPREAD, Column, Table
+from starcli.cli.framework.columns import MISSING, SPREAD, Column, TextTable
 
 _IN_LATEX = {
     "\\": r"\textbackslash{}",
@@ -22,7 +22,7 @@ NEGATIVE = re.compile(r"-[0-9.,]+(e[+-]?\d+)?")
 """A negative number, whose sign is a hyphen where it is not set as mathematics."""
 
 
-def latex_table(table: Table) -> str:
+def latex_table(table: TextTable) -> str:
     r"""A `tabular` in the style of booktabs; a deviation stands beside its mean, `$0.12 \pm 0.01$`.
 
     Common values stand above it in comments, and so does what cannot be set: a curve of blocks.
@@ -30,7 +30,7 @@ def latex_table(table: Table) -> str:
     curves = [column.heading for column in table.cells if column.form == "spark"]
     shown = {column: cells for column, cells in table.cells.items() if column.form != "spark"}
     comments = [*table.below, *([f"not set here: {', '.join(curves)}; --format json has all"] if curves else [])]
-    columns = list(_joined(Table(shown, ()), _latex_number, _latex_spread))
+    columns = list(_joined(TextTable(shown, ()), _latex_number, _latex_spread))
     sides = "".join("r" if column.is_number else "l" for column, _ in columns)
     rows = [" & ".join(cells) + r" \\" for cells in zip(*(cells for _, cells in columns), strict=True)]
     heads = " & ".join(_latex_text(column.heading) for column, _ in columns) + r" \\"
@@ -47,7 +47,7 @@ def latex_comment(text: str) -> str:
     return "\n".join(f"% {line}".rstrip() for line in text.splitlines())
 
 
-def markdown_table(table: Table) -> str:
+def markdown_table(table: TextTable) -> str:
     """A table of GitHub's Markdown, and common values in lines below it."""
     columns = list(_joined(table, _markdown_text, lambda mean, spread: f"{mean} {SPREAD} {spread}"))
     heads = [_markdown_text(column.heading) for column, _ in columns]
@@ -63,7 +63,7 @@ def markdown_block(text: str) -> str:
 
 
 def _joined(
-    table: Table, written: Callable[[str], str], with_spread: Callable[[str, str], str]
+    table: TextTable, written: Callable[[str], str], with_spread: Callable[[str, str], str]
 ) -> Iterator[tuple[Column, Sequence[str]]]:
     """Columns and their written cells; one of deviations is joined to the column before."""
     columns = list(table.cells)

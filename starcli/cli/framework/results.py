@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from starcli.cli.framework.columns import LOSS, SHARE, Column, Table
+from starcli.cli.framework.columns import LOSS, SHARE, Column, TextTable
 from starcli.cli.framework.csv_text import csv_text
 from starcli.cli.framework.pasted_tables import latex_comment, latex_table, markdown_block, markdown_table
 from starcli.cli.framework.tables import show_table
@@ -19,7 +19,7 @@ from starcli.runtime import stdout
 SCHEMA = 1
 """Version of the JSON objects: keys may be added, none is renamed."""
 
-FORMATS = ("table", "json", "csv", "latex", "markdown")
+RESULT_FORMATS = ("table", "json", "csv", "latex", "markdown")
 """Forms of results."""
 
 ANY_WIDTH = 10_000
@@ -57,7 +57,7 @@ class Results:
     """
 
     def __init__(self, form: str | None = None, *, to_stderr: bool = False, silent: bool = False) -> None:
-        """`form` is one of FORMATS, by default a table on a terminal and else JSON; `silent` prints nothing."""
+        """`form` is one of RESULT_FORMATS, by default a table on a terminal and else JSON; `silent` prints nothing."""
         self._silent = silent
         self._stream: TextIO = sys.stderr if to_stderr else stdout.result_stream()
         self.form = form or ("table" if self._stream.isatty() else "json")
@@ -100,7 +100,7 @@ class Results:
         """Print the tables so far and forget them."""
         if self._rows:
             self._print(csv_text(self._rows), end="")
-        tables = [Table.of(columns, rows) for columns, rows in self._tables.values()]
+        tables = [TextTable.of(columns, rows) for columns, rows in self._tables.values()]
         self._rows.clear()
         self._tables.clear()
         if self.form == "table":
@@ -110,7 +110,7 @@ class Results:
             for table in tables:
                 self._print(write(table), end="\n\n")
 
-    def _show_all(self, tables: Sequence[Table]) -> None:
+    def _show_all(self, tables: Sequence[TextTable]) -> None:
         """Print tables that fit a terminal, or what $COLUMNS says, or are as wide as they have to be."""
         if not tables:
             return
@@ -127,4 +127,4 @@ class Results:
         print(text, file=self._stream, end=end, flush=True)
 
 
-__all__ = ["FORMATS", "LOSS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]
+__all__ = ["LOSS", "RESULT_FORMATS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]

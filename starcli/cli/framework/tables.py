@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starcli.cli.framework.columns import SPREAD, Column, Table
+from starcli.cli.framework.columns import SPREAD, Column, TextTable
 
 if TYPE_CHECKING:
     import rich.table
@@ -21,7 +21,7 @@ NARROW, NARROW_FIRST = 8, 12
 """Smallest width of text as long as there is a column that may be left out; more for the first column."""
 
 
-def show_table(console: "Console", table: Table) -> None:
+def show_table(console: "Console", table: TextTable) -> None:
     """Print a table as wide as the terminal allows, then what all its rows have in common and what did not fit."""
     from rich.text import Text
 
@@ -61,7 +61,7 @@ class TableLayout:
         return 2 + sum(self.widths.values()) + self.gap * (len(self.widths) - 1)
 
 
-def fit_columns(table: Table, width: int) -> TableLayout:
+def fit_columns(table: TextTable, width: int) -> TableLayout:
     """Fit as many columns as possible into `width`.
 
     First all as they are, then closer together, then with headings and then text in several lines; where that is too
@@ -78,7 +78,7 @@ def fit_columns(table: Table, width: int) -> TableLayout:
         kept.remove(going[-1])
 
 
-def _layouts(kept: Sequence[Column], table: Table, *, narrow: bool) -> list[TableLayout]:
+def _layouts(kept: Sequence[Column], table: TextTable, *, narrow: bool) -> list[TableLayout]:
     """Layouts of these columns, from the widest to the narrowest."""
     natural = {c: _natural(c, table) for c in kept}
     words = {c: max(_cells(c, table), _longest_word(c.heading)) for c in kept}
@@ -107,7 +107,7 @@ def _squeezed(layout: TableLayout, width: int) -> TableLayout:
     return TableLayout(widths, layout.gap)
 
 
-def _widened(layout: TableLayout, table: Table, width: int) -> TableLayout:
+def _widened(layout: TableLayout, table: TextTable, width: int) -> TableLayout:
     """A layout that gives the room that is left to its columns, from the first, each up to all it can use."""
     widths, left = dict(layout.widths), max(width - layout.total, 0)
     for column in widths:
@@ -117,14 +117,14 @@ def _widened(layout: TableLayout, table: Table, width: int) -> TableLayout:
     return TableLayout(widths, layout.gap)
 
 
-def _cells(column: Column, table: Table) -> int:
+def _cells(column: Column, table: TextTable) -> int:
     """Width of the widest cell."""
     from rich.cells import cell_len
 
     return max(map(cell_len, table.cells[column]), default=0)
 
 
-def _natural(column: Column, table: Table) -> int:
+def _natural(column: Column, table: TextTable) -> int:
     """Width of a column with everything in one line."""
     return max(len(column.heading), _cells(column, table))
 
@@ -133,7 +133,7 @@ def _longest_word(heading: str) -> int:
     return max(map(len, heading.split()))
 
 
-def _drawn(layout: TableLayout, table: Table) -> "rich.table.Table":
+def _drawn(layout: TableLayout, table: TextTable) -> "rich.table.Table":
     """Table of rich in that layout."""
     import rich.table
     from rich import box

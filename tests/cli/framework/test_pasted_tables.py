@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from starcli.cli.framework.columns import Column, Table
+from starcli.cli.framework.columns import Column, TextTable
 from starcli.cli.framework.pasted_tables import latex_table, markdown_block, markdown_table
 
 COLUMNS = (
@@ -27,7 +27,7 @@ ROWS = [ROW, {**ROW, "name": "b", "std": None, "mean": 0.1, "gain": 1.0}]
 
 
 def test_latex():
-    assert latex_table(Table.of(COLUMNS, ROWS)).splitlines() == [
+    assert latex_table(TextTable.of(COLUMNS, ROWS)).splitlines() == [
         "% alignment: weight, 10 restarts",
         "% not set here: curve; --format json has all",
         r"\begin{tabular}{lrrr}",
@@ -42,7 +42,7 @@ def test_latex():
 
 
 def test_markdown():
-    assert markdown_table(Table.of(COLUMNS, ROWS)).splitlines() == [
+    assert markdown_table(TextTable.of(COLUMNS, ROWS)).splitlines() == [
         "| barriers | test | accuracy | gain | curve |",
         "| --- | ---: | ---: | ---: | --- |",
         r"| a\_1\|b | 0.12 ± 0.01 | 50.0% ± 2.0% | -0.50 | ▁█ |",
@@ -54,7 +54,7 @@ def test_markdown():
 
 @pytest.mark.parametrize("sign", [*"\\&%$#_{}~^<>|", "–", "±"])
 def test_no_sign_of_latex_is_left_alone(sign):
-    [row] = [line for line in latex_table(Table.of(COLUMNS[:2], [{"name": f"a{sign}b", "mean": 1.0}])).splitlines()
+    [row] = [line for line in latex_table(TextTable.of(COLUMNS[:2], [{"name": f"a{sign}b", "mean": 1.0}])).splitlines()
              if line.startswith("a")]  # fmt: skip
     cell = row.removesuffix(r" & 1.00 \\")
     assert cell not in (f"a{sign}b", row)
@@ -65,7 +65,7 @@ def test_no_sign_of_latex_is_left_alone(sign):
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
 def test_latex_takes_it(tmp_path):
     rows = [{**ROW, "name": "\\&%$#_{}~^<>|–±"}, *ROWS]
-    lines = [r"\documentclass{article}\usepackage{booktabs}\begin{document}", latex_table(Table.of(COLUMNS, rows)),
+    lines = [r"\documentclass{article}\usepackage{booktabs}\begin{document}", latex_table(TextTable.of(COLUMNS, rows)),
              r"\end{document}"]  # fmt: skip
     (tmp_path / "a.tex").write_text("\n".join(lines))
     subprocess.run(["pdflatex", "-halt-on-error", "a.tex"], cwd=tmp_path, check=True, capture_output=True)

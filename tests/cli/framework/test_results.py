@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.framework import progress_bars
-from starcli.cli.framework.results import FORMATS, Column, Results, json_line
+from starcli.cli.framework.results import RESULT_FORMATS, Column, Results, json_line
 
 COLUMNS = (
     Column("file", "file", "name"),
@@ -154,7 +154,7 @@ def test_latex_and_markdown_have_every_column_and_keep_text_apart(monkeypatch):
     assert markdown.endswith("```text\na tree\n└── of two\n```\n")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", RESULT_FORMATS)
 def test_no_rows_are_no_output(monkeypatch, form):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with Results(form):
@@ -162,7 +162,7 @@ def test_no_rows_are_no_output(monkeypatch, form):
     assert sys.stdout.getvalue() == ""
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", RESULT_FORMATS)
 def test_rows_appear_in_every_form_though_the_command_fails_later(monkeypatch, form):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with pytest.raises(ZeroDivisionError), Results(form) as results:  # noqa: PT012

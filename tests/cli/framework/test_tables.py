@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 import starcli.cli
-from starcli.cli.framework.columns import SPREAD, Column, Table
+from starcli.cli.framework.columns import SPREAD, Column, TextTable
 from starcli.cli.framework.tables import show_table
 
 WIDTHS = (40, 50, 60, 70, 80, 100, 120, 160)
@@ -48,7 +48,7 @@ def row_of(columns, number):
 
 def printed(columns, rows, width):
     text = io.StringIO()
-    show_table(Console(file=text, width=width, highlight=False), Table.of(columns, rows))
+    show_table(Console(file=text, width=width, highlight=False), TextTable.of(columns, rows))
     return text.getvalue()
 
 
