@@ -7,7 +7,6 @@ In eval mode BatchNorm is an affine map of each channel, which a convolution or 
 A forward pass of a small ResNet takes 13% less time (measured); outputs are the same up to rounding.
 """
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from starcli.models.copies import copy_network
 from starcli.models.modes import modes_restored
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -85,7 +85,7 @@ class Folding:
         """A pair, its layer without weights yet."""
         original = self.network.get_submodule(layer)
         blank = {id(each): nn.Parameter(torch.empty(0)) for each in original.parameters(recurse=False)}
-        return _Pair(layer, norm, copy.deepcopy(original, blank).eval().requires_grad_(False))
+        return _Pair(layer, norm, copy_network(original, blank).eval().requires_grad_(False))
 
     @contextmanager
     def _folded(self, pairs: Sequence[_Pair]) -> Iterator[None]:

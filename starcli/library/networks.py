@@ -1,6 +1,5 @@
 """Networks that callers of the library have in memory: copies of a module, or what a function of theirs builds."""
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from starcli.errors import StarcliError, first_line
+from starcli.models.copies import copy_network
 from starcli.models.initialise import initialised
 
 
@@ -31,7 +31,7 @@ class NetworkCopies:
         if not isinstance(self.network, nn.Module):
             made = initialised(self._built, generator or torch.Generator().manual_seed(0))
         else:
-            made = copy.deepcopy(self.network)
+            made = copy_network(self.network)
             if generator is not None:
                 made = initialised(lambda: _drawn_anew(made), generator)
         made = made.float().cpu().train()

@@ -4,12 +4,13 @@ vmap takes linear layers apart: it adds the biases, and lays out the gradients o
 step of 100 MLPs takes it 1.2 times as long (measured).
 """
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from starcli.models.copies import copy_network
 
 
 class _Products(torch.autograd.Function):
@@ -117,4 +118,4 @@ def batched_network(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Mod
         return None if parameter is None else weights[names[parameter]]
 
     replaced = {id(layer): BatchedLinear(weights[names[layer.weight]], stacked(layer.bias)) for layer in layers}
-    return copy.deepcopy(network, replaced)
+    return copy_network(network, replaced)

@@ -20,6 +20,8 @@ from starcli.symmetry.derive.units import Refused, Units, units
 from starcli.symmetry.derive.values import varies
 
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_.\-]")
+_MODULE = re.compile(r"(\.parametrizations\..*|(^|\.)[^.]*)$")
+"""What follows the name of the module in that of a tensor."""
 UNLIKE = "its units differ from each other"
 MAX_ATTEMPTS = 200
 
@@ -200,7 +202,7 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
     taken: set[str] = set()
     for group in sorted(found.size, key=lambda g: (found.rank[g], g not in around, found.size[g])):
         _, tensor, rank = edges[int(np.searchsorted(starts, found.rank[group], side="right")) - 1]
-        base = _FORBIDDEN.sub("-", tensor.rpartition(".")[0] or tensor)
+        base = _FORBIDDEN.sub("-", _MODULE.sub("", tensor) or tensor)
         base = f"units.{base}" if base.isdecimal() else base  # an expression would read a number as a size
         if group in around:
             base += ".group" if rank > 2 else ".head"

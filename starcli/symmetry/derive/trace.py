@@ -16,10 +16,12 @@ from torch import fx, nn
 from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
+from starcli.models.spectral_norm import spectral_vector_names
 from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
 from starcli.symmetry.derive.rules.all_rules import RULES
+from starcli.symmetry.derive.rules.contraction import grouped_inputs
 from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
 from starcli.symmetry.derive.values import Value, along_axis
 
@@ -77,8 +79,9 @@ def start(network: nn.Module, buffers: Sequence[str] = BUFFERS) -> Trace:
     """A trace in which nothing has happened yet: every axis of every parameter has fresh atoms."""
     trace = Trace()
     tensors = dict(network.named_parameters(remove_duplicate=False))
+    vectors, grouped = spectral_vector_names(network), _grouped_kernels(network)
     for name, tensor in network.named_buffers(remove_duplicate=False):
-        if tensor.is_floating_point() and any(fnmatchcase(name, pattern) for pattern in buffers):
+        if tensor.is_floating_point() and (name in vectors or any(fnmatchcase(name, each) for each in buffers)):
             tensors[name] = nn.Parameter(tensor, requires_grad=False) if tensor is None else tensor  # type: ignore[assignment]
     first: dict[int, str] = {}
     for name, tensor in tensors.items():
@@ -87,8 +90,21 @@ def start(network: nn.Module, buffers: Sequence[str] = BUFFERS) -> Trace:
             continue
         shape = tuple(tensor.shape)
         factors = [along_axis(trace.atoms.new(n), axis, len(shape)) for axis, n in enumerate(shape) if n > 1]
+        if name in grouped and shape[1] > 1:
+            factors[shape[0] > 1] = grouped_inputs(trace.atoms, shape, grouped[name])
         trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)))
     return trace
+
+
+def _grouped_kernels(network: nn.Module) -> dict[str, int]:
+    """Parameters that normalised kernels of grouped convolutions are made from, and the number of groups of each."""
+    found = {}
+    for prefix, module in network.named_modules():
+        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1:
+            for name, parameter in module.named_parameters(prefix):
+                if name.rpartition(".")[2] != "weight" and parameter.dim() > 1 and len(parameter) > 1:
+                    found[name] = module.groups
+    return found
 
 
 def follow(trace: Trace, program: Any) -> None:

@@ -1,6 +1,5 @@
 """A private copy of a network, run at given tensors in a given precision, and comparison of its outputs."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from starcli.errors import StarcliError
+from starcli.models.copies import copy_network
 
 ROUNDED = 1e-3
 """Largest difference between outputs that are the same but for float32, in units of their spread.
@@ -35,7 +35,7 @@ class ProofNetwork:
         """
         self.state: dict[str, Tensor] = {}
         self.network: nn.Module = nn.Identity()
-        self.network = copy.deepcopy(self.original, _blank(self.original, dtype)).cpu().eval().to(dtype)
+        self.network = copy_network(self.original, _blank(self.original, dtype)).cpu().eval().to(dtype)
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)

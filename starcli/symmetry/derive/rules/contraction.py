@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from starcli.symmetry.derive.algebra import reduce
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value, varies
@@ -37,7 +38,7 @@ def matrix_product(call: Call, a: Value, b: Value, *, whole: bool = True) -> Val
     return product.dropped([axis for axis, gone in ((n - 2, left), (n - 1, right)) if gone])
 
 
-@rule("matmul", "bmm", "mm", "mv", "dot")
+@rule("matmul", "bmm", "mm", "mv", "dot", "vdot")
 def matmul(call: Call) -> RuleResult:
     """Matrix products without a summand."""
     second = next(name for name in ("other", "mat2", "vec", "tensor") if name in call.arguments)
@@ -133,13 +134,17 @@ def _kernel(call: Call, rank: int, groups: int) -> Value:
     call.pin(weight, range(2, rank + 2), "positions of a kernel")
     parameter = call.parameters.get("weight")
     if groups > 1 and parameter is not None and parameter.first_use == call.step and weight.shape[1] > 1:
-        rows, columns = weight.shape[0] // groups, weight.shape[1]
-        inner = call.atoms.new(groups * columns).reshape(groups, columns).repeat(rows, 0)
         kept = [factor for factor in weight.factors if factor.shape[1] == 1]
-        parameter.value = Value(weight.shape, (*kept, inner.reshape(*inner.shape, *[1] * rank)))
+        parameter.value = Value(weight.shape, (*kept, grouped_inputs(call.atoms, weight.shape, groups)))
         weight = parameter.value
     factors = [factor for factor in weight.factors if not any(axis > 1 for axis in varies(factor))]
     return Value((*weight.shape[:2],), tuple(factor.reshape(factor.shape[:2]) for factor in factors))
+
+
+def grouped_inputs(atoms: Atoms, shape: Sequence[int], groups: int) -> AtomLabels:
+    """Fresh atoms for the second axis of a grouped kernel (G o, i, k...), i of them for each group: (G o, i, 1...)."""
+    inner = atoms.new(groups * shape[1]).reshape(groups, shape[1]).repeat(shape[0] // groups, 0)
+    return inner.reshape(*inner.shape, *[1] * (len(shape) - 2))
 
 
 def _pointwise(call: Call) -> bool:

@@ -42,3 +42,24 @@ def softmax(call: Call) -> RuleResult:
     value = call.value("self")
     reduce(call.atoms, value, [call["dim"] % len(value.shape)])
     return value
+
+
+@rule("_weight_norm", "_weight_norm_interface")
+def weight_norm(call: Call) -> RuleResult:
+    """A weight of given lengths, g v / |v|, each length over all axes but `dim` (-1: over all)."""
+    v, g = call.value("v"), call.value("g")
+    lengths = _length_except(call, v)
+    return call.result([call.merge([v, lengths, g]), *(Value(shape, lengths.factors) for shape in call.shapes[1:])])
+
+
+@rule("norm_except_dim")
+def norm_except_dim(call: Call) -> RuleResult:
+    """Lengths over all axes but `dim`, which keep size 1; over all of them (-1) a number."""
+    v = call.value("v")
+    lengths = _length_except(call, v)
+    return lengths if call.shape else lengths.dropped(range(len(v.shape)))
+
+
+def _length_except(call: Call, v: Value) -> Value:
+    """The lengths of a tensor's slices along `dim`: any order within a slice gives the same."""
+    return reduce(call.atoms, v, [axis for axis in range(len(v.shape)) if axis != call["dim"]], whole=False)

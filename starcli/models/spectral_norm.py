@@ -1,0 +1,123 @@
+"""Spectral normalisation: the weights that it divides, and the vectors that it keeps for them.
+
+W / sigma with sigma = u^T W v, where u and v are the leading singular vectors of W, seen as a matrix. torch keeps u and
+v as buffers and moves them by a step of power iteration in each forward pass of training. Miyato et al. 2018.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import svds
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+LARGEST_GRAM = 512
+"""Sides up to which the Gram matrix is decomposed (0.1 s); above, Lanczos iterations are quicker."""
+
+
+@dataclass(frozen=True)
+class NormalisedWeight:
+    """A weight under spectral normalisation: how torch sees it as a matrix, and where the vectors are.
+
+    name: of the module, or of the parametrisation, that holds the buffers `left` (u) and `right` (v).
+    """
+
+    name: str
+    holder: nn.Module
+    left: str
+    right: str
+    norm: SpectralNorm | _SpectralNorm
+    parametrizations: ParametrizationList | None = None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of u and v in the state dict."""
+        return tuple(f"{self.name}.{each}".lstrip(".") for each in (self.left, self.right))  # type: ignore[return-value]
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """u (m,) and v (n,) as they lie in the network."""
+        return getattr(self.holder, self.left), getattr(self.holder, self.right)
+
+    def matrix(self) -> Tensor:
+        """The weight before it is divided, as a matrix (m, n)."""
+        if isinstance(self.norm, SpectralNorm):
+            return self.norm.reshape_weight_to_matrix(getattr(self.holder, self.norm.name + "_orig"))
+        assert self.parametrizations is not None
+        return self.norm._reshape_weight_to_matrix(_before(self.parametrizations, self.norm))
+
+
+def _before(parametrizations: ParametrizationList, norm: nn.Module) -> Tensor:
+    """What `norm`, one of several parametrisations of one weight, is given."""
+    names = ["original"] if parametrizations.is_tensor else [f"original{i}" for i in range(parametrizations.ntensors)]
+    given: list[Tensor] = [getattr(parametrizations, name) for name in names]
+    for each in parametrizations:
+        if each is norm:
+            break
+        given = [each(*given)]
+    return given[0]
+
+
+def normalised_weights(network: nn.Module) -> Iterator[NormalisedWeight]:
+    """All weights of a network under `torch.nn.utils.spectral_norm` or `parametrizations.spectral_norm`.
+
+    >>> network = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)))
+    >>> [each.names for each in normalised_weights(network)]
+    [('0.parametrizations.weight.0._u', '0.parametrizations.weight.0._v')]
+    """
+    for name, module in network.named_modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                yield NormalisedWeight(name, module, f"{hook.name}_u", f"{hook.name}_v", hook)
+        if isinstance(module, ParametrizationList):
+            for position, norm in enumerate(module):
+                if isinstance(norm, _SpectralNorm) and hasattr(norm, "_u"):  # vectors are divided by their length
+                    yield NormalisedWeight(f"{name}.{position}", norm, "_u", "_v", norm, module)
+
+
+def spectral_vector_names(network: nn.Module) -> set[str]:
+    """Names of all buffers that hold singular vectors."""
+    return {name for each in normalised_weights(network) for name in each.names}
+
+
+@torch.no_grad()
+def solve_spectral_norms_(network: nn.Module) -> None:
+    """Set all u and v to the leading singular vectors of the present weights, as endless power iteration would.
+
+    >>> layer = nn.utils.spectral_norm(nn.Linear(4, 3, bias=False))
+    >>> solve_spectral_norms_(layer)
+    >>> _ = layer.eval()(torch.zeros(1, 4))
+    >>> round(float(torch.linalg.matrix_norm(layer.weight, 2)), 5)
+    1.0
+    """
+    for each in normalised_weights(network):
+        for vector, found in zip(each.vectors(), singular_pair(each.matrix()), strict=True):
+            vector.copy_(found)
+
+
+def singular_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Leading singular vectors u (m,) and v (n,) of a matrix (m, n), in float64 on the CPU, with u^T M v > 0.
+
+    Of the two such pairs, (u, v) and (-u, -v), the one in which the largest entry of the shorter vector is positive;
+    of equal singular values, any. Zeros in the longer one for a matrix of zeros. The same matrix gives the same ones.
+    """
+    whole = matrix.detach().cpu().double()
+    flat = whole.T if whole.shape[0] > whole.shape[1] else whole  # (short, long)
+    short = _leading(flat)
+    short = short * torch.sign(short[short.abs().argmax()])
+    long = normalize(flat.T @ short, dim=0)
+    return (long, short) if flat is not whole else (short, long)
+
+
+def _leading(flat: Tensor) -> Tensor:
+    """Leading left singular vector of a matrix (m, n), m <= n."""
+    if len(flat) <= LARGEST_GRAM or not flat.any():
+        vectors: Tensor = torch.linalg.eigh(flat @ flat.T).eigenvectors  # (m, m), singular values rising
+        return vectors[:, -1]
+    start = np.random.default_rng(0).standard_normal(len(flat))  # a vector of ones may be orthogonal to the answer
+    found, _, _ = svds(flat.numpy(), k=1, v0=start, tol=1e-9, return_singular_vectors="u")
+    return torch.from_numpy(np.ascontiguousarray(found[:, 0]))
