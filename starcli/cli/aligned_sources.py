@@ -1,6 +1,5 @@
 """The sources as a star's training permuted them: where they are kept, checked before any work, and written."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.cli.job import Job
-from starcli.cli.outputs import check_place
+from starcli.cli.outputs import check_place, filled
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
-from starcli.files.write import make_directory
+from starcli.files.write import check_directory
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -25,20 +24,24 @@ if TYPE_CHECKING:
 
 
 def kept_places(
-    directory: Path, stars: Sequence[Path], sources: Sequence[Path], inputs: Sequence[Path]
+    template: Path, stars: Mapping[int, Path], sources: Sequence[Path], inputs: Sequence[Path]
 ) -> list[list[Path]]:
-    """For each star where each source goes: DIR/<source>, or DIR/<star>/<source> where there are several stars.
+    """For each star, by its seed, where each source goes: DIR/<source>, {seed} in DIR standing for the seed.
 
+    Several stars that would share one DIR have a directory each in it: DIR/<star>/<source>.
     Names that occur twice are told apart by numbers. Refused before any work: a star on stdout, a place that is an
     input or a star, a DIR that cannot be written to.
     """
-    if any(map(to_stdout, stars)):
+    files = list(stars.values())
+    if any(map(to_stdout, files)):
         raise StarcliError("--aligned-sources needs the star in a file")
-    within = [directory / name for name in _distinct(stars)] if len(stars) > 1 else [directory]
+    within = [filled(template, {"seed": seed}, "--aligned-sources") for seed in stars]
+    if len(set(within)) < len(within):
+        within = [each / name for each, name in zip(within, _distinct(files), strict=True)]
     places = [[each / f"{name}.safetensors" for name in _distinct(sources)] for each in within]
-    own = {path.resolve() for path in stars}
+    own = {path.resolve() for path in files}
     for folder, paths in zip(within, places, strict=True):
-        _check_directory(folder)
+        check_directory(folder)
         for path in paths:
             if path.resolve() in own:
                 raise StarcliError(f"{path}: is an output, and a place of --aligned-sources too")
@@ -52,15 +55,6 @@ def _distinct(paths: Sequence[Path]) -> list[str]:
     if len({name.casefold() for name in names}) < len(names):  # some disks take upper for lower case
         return [f"{number}-{name}" for number, name in enumerate(names)]
     return names
-
-
-def _check_directory(path: Path) -> None:
-    """A directory to write into; where it does not exist yet, one that can be made."""
-    existing = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
-    if not existing.is_dir():
-        raise StarcliError(f"{existing}: is no directory to keep the aligned sources in")
-    if not os.access(existing, os.W_OK):
-        raise StarcliError(f"{existing}: may not be written to")
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,6 @@ class Keeper:
         from starcli.checkpoints import checkpoint
 
         paths = self.places[job.path]
-        make_directory(paths[0].parent)
         for number, (path, source, wanted) in enumerate(zip(paths, self.sources, self._plans(job), strict=True)):
             aligned, metadata = found.aligned(number), source.metadata
             facts = wanted.metadata(

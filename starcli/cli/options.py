@@ -147,7 +147,9 @@ DrawsOpt = Annotated[
 ]
 AlignedSourcesOpt = Annotated[
     Path | None,
-    typer.Option("--aligned-sources", metavar="DIR", help="Keep the sources as training permuted them at the end."),
+    typer.Option(
+        "--aligned-sources", metavar="DIR", help="Keep the sources as training permuted them at the end; {seed} varies."
+    ),
 ]
 InitOpt = Annotated[
     Path | None, typer.Option("--init", metavar="MODEL", help="Begin at this model instead of random weights.")

@@ -1,7 +1,6 @@
 """From words to files to write: templates, what stands in the way, figures."""
 
 import contextlib
-import os
 import string
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,62 +9,66 @@ from typing import Any
 from starcli.errors import StarcliError
 from starcli.files.names import STDOUT
 from starcli.files.safetensors import PICKLED
-from starcli.files.write import write_atomically
+from starcli.files.write import check_directory, write_atomically
 from starcli.runtime import distributed
 
 
 def output_paths(
-    template: Path, values: Sequence[Mapping[str, object]], inputs: Sequence[Path] = (), *, pickled: bool = False
+    template: Path,
+    values: Sequence[Mapping[str, object]],
+    inputs: Sequence[Path] = (),
+    *,
+    pickled: bool = False,
+    option: str = "-o",
 ) -> list[Path]:
     """One output path for each of `values`: `out/{name}.safetensors` with `name`, `{seed}`, `{t}`.
 
-    Refused before any work: a placeholder that there is not, two outputs of one name, an output that is an input or
-    whose directory does not exist, a name by which everybody would take it for a file of PyTorch, unless `pickled`.
+    Refused before any work: a placeholder that there is not, two outputs of one name, an output that is an input, a
+    place that may not be written to, a name by which everybody would take it for a file of PyTorch, unless `pickled`.
     """
     text = str(template)
     if text == STDOUT:
         if len(values) > 1:
-            raise StarcliError(f"-o -: stdout takes one checkpoint, this makes {len(values)}")
+            raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]
-    paths = [Path(_filled(text, value)) for value in values]
+    paths = [filled(template, value, option) for value in values]
     if len(set(paths)) != len(paths):
         names = " or ".join(f"{{{name}}}" for name in values[0])
         raise StarcliError(
-            f"-o {text}: {len(paths)} files would have the same name", [f"a template with {names} tells them apart"]
+            f"{option} {text}: {len(paths)} files would have the same name",
+            [f"a template with {names} tells them apart"],
         )
     for path in paths:
         check_place(path, inputs)
         if path.suffix.lower() in PICKLED and not pickled:
             raise StarcliError(
                 f"{path}: checkpoints are safetensors files and are named so",
-                [f"-o {path.with_suffix('.safetensors')}, then starcli convert for PyTorch's own format"],
+                [f"{option} {path.with_suffix('.safetensors')}, then starcli convert for PyTorch's own format"],
             )
     return paths
 
 
-def _filled(text: str, values: Mapping[str, object]) -> str:
-    known = ", ".join(f"{{{name}}}" for name in values)
+def filled(template: Path, values: Mapping[str, object], option: str) -> Path:
+    """The path that a template of an option stands for. StarcliError for a placeholder that is not among `values`."""
+    text, known = str(template), ", ".join(f"{{{name}}}" for name in values)
     try:
         for _, name, form, conversion in string.Formatter().parse(text):
             if name is not None and (name not in values or form or conversion):
-                raise StarcliError(f"-o {text}: unknown {{{name}}}; this command knows {known}")
+                raise StarcliError(f"{option} {text}: unknown {{{name}}}; this command knows {known}")
     except ValueError as error:
-        raise StarcliError(f"-o {text}: a brace has no partner; this command knows {known}") from error
-    return text.format(**values)
+        raise StarcliError(f"{option} {text}: a brace has no partner; this command knows {known}") from error
+    return Path(text.format(**values))
 
 
 def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
-    """A file to write must not be an input, and its directory must exist."""
+    """A file to write must not be an input, and lie where files may be written; its directory is made with it."""
     for other in inputs:
         with contextlib.suppress(OSError):
             if path == other or (path.exists() and path.samefile(other)):
                 raise StarcliError(f"{path}: is an input; a file is never written over one")
     if path.is_dir():
         raise StarcliError(f"{path}: is a directory, not a file to write")
-    if not path.parent.is_dir():
-        raise StarcliError(f"{path}: its directory does not exist", [f"mkdir -p {path.parent}"])
-    if not os.access(path.parent, os.W_OK):
-        raise StarcliError(f"{path}: its directory may not be written to")
+    check_directory(path.parent)
 
 
 def figure_writer(path: Path | None, inputs: Sequence[Path] = ()) -> Callable[..., None]:

@@ -89,7 +89,8 @@ class SearchOptions:
         paths = output_paths(self.output, [{"seed": number} for number in self.numbers], self.inputs)
         if self.aligned_sources is None:
             return paths, None
-        return paths, kept_places(self.aligned_sources, paths, self.sources, self.inputs)
+        stars = dict(zip(self.numbers, paths, strict=True))
+        return paths, kept_places(self.aligned_sources, stars, self.sources, self.inputs)
 
     @cached_property
     def alignment(self) -> "Alignment":
@@ -173,7 +174,7 @@ class StarSearch:
                 else:
                     model = read(job.path, kinds=(kind,))
                     if keeper is not None and not keeper.complete(job):
-                        place = self.search.aligned_sources
+                        place = keeper.places[job.path][0].parent
                         self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
             yield FoundStar(job, model, self.sources, self.search.alignment.title)
 

@@ -84,9 +84,7 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
     if not _use.get().on:
         return
     with contextlib.suppress(OSError, StarcliError, RuntimeError):
-        path = _cache_path(kind, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(value, sort_keys=True).encode())
+        write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
 
 
 def cached(kind: CacheKind, key: str, compute: Callable[[], Any]) -> Any:

@@ -9,19 +9,21 @@ from pathlib import Path
 from starcli.errors import StarcliError
 from starcli.files import leftovers
 from starcli.files.state import state_path
-from starcli.files.write import raise_os_error
+from starcli.files.write import make_directory, raise_os_error
 
 
 @contextlib.contextmanager
 def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
     """Hold the output `path` for this process, by a lock of the kernel (flock) on `.NAME.lock` beside it.
 
+    The directory is made where it does not exist.
     Temporary files that an earlier holder left, of `path` and of the files `beside` it that only the holder writes, are
     removed. The kernel drops the lock when its holder dies, so none goes stale.
 
     wait: wait for another holder; otherwise StarcliError names it.
     """
     target = path.with_name(f".{path.name}.lock")
+    make_directory(path.parent)
     while True:
         try:
             handle = target.open("a+", encoding="utf-8")

@@ -30,23 +30,32 @@ def raise_os_error(path: Path, error: OSError, deed: str) -> NoReturn:
 def check_output(path: Path, *, force: bool = False) -> None:
     """Check, before any work is done, that `path` can be written.
 
-    Raises StarcliError where it exists (unless `force`) or its directory does not.
+    Raises StarcliError where it exists (unless `force`), is a directory, or lies where nothing may be written.
     """
     if path.is_dir():
         raise StarcliError(f"{path}: is a directory, not a file to write")
     if path.exists() and not force:
         raise StarcliError(f"{path}: exists; --force overwrites it")
-    if not path.parent.is_dir():
-        raise StarcliError(f"{path}: its directory {path.parent} does not exist")
+    check_directory(path.parent)
+
+
+def check_directory(path: Path) -> None:
+    """Check that files can be written into the directory `path`, which is made when the first one is written."""
+    existing = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+    if not existing.is_dir():
+        raise StarcliError(f"{existing}: is no directory to write into")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StarcliError(f"{existing}: may not be written to")
 
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what is written there replaces `path` when the block ends well.
 
-    It lies in a directory of its own, for safetensors writes to a name of its own invention first, which a process that
-    is killed leaves behind.
+    The directory of `path` is made where it does not exist. The temporary path lies in one of its own, for safetensors
+    writes to a name of its own invention first, which a process that is killed leaves behind.
     """
+    make_directory(path.parent)
     place = leftovers.partial_directory(path)
     leftovers.sweep(path)
     try:
@@ -120,7 +129,7 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory, with its parents, that the user named as an output."""
+    """Create a directory, with its parents, for what the user named as an output."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

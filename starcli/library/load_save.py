@@ -40,7 +40,7 @@ def save(model: ModelLike, path: str | os.PathLike[str], *, force: bool = False)
     """Write a model to a safetensors file, with all that it says of itself, or to a `.pt` or `.pth` file, bare.
 
     A checkpoint of the library is written as the command line would write it. The file appears whole or not at all.
-    Returns the path. StarcliError where the file exists (unless `force`) or its directory does not.
+    Its directory is made with it. Returns the path. StarcliError where the file exists (unless `force`).
 
     >>> import starcli as sc
     >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name

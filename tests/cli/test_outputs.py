@@ -3,17 +3,38 @@
 import os
 
 import pytest
-from support.program import run_here
+from support.program import TRAIN, run_here
 from support.refused import refused
 
 from starcli.checkpoints.checkpoint import read_metadata
 
 
-def test_output_directory_that_is_not_there(place, solutions):
-    refused(run_here("train", "--arch", "mlp", "-o", "no/x.safetensors"), "mkdir -p no")
-    refused(run_here("star", "--sources", *solutions.some(0, 1), "-o", "no/x.safetensors"), "mkdir -p no")
-    refused(run_here("barrier", *solutions.some(0, 1), "--plot", "no/x.png"), "mkdir -p no")
+def test_output_directories_are_made_once_there_is_something_to_write(place, solutions):
+    two = solutions.some(0, 1)
+    refused(run_here("train", "--arch", "mpl", "-o", "no/x.safetensors"), "mlp")
+    refused(run_here("interpolate", *two, "--t", 0.5, 0.7, "-o", "no/x.safetensors"), "{t}")
     assert list(place.iterdir()) == []
+    trained = ("train", *TRAIN, "--epochs", 1, "--seeds", "0-1", "-o", "out/{seed}/m.safetensors")
+    star = ("star", "--sources", *two, "--epochs", 1, "-o", "star/deep/s.safetensors", "--aligned-sources", "kept/at")
+    aligned = ("align", *two, "-o", "a/b.safetensors", "--permutation", "p/q/b.perm.safetensors")
+    drawn = ("barrier", *two, "--points", 3, "--plot", "figures/new/x.png")
+    for words in (trained, star, aligned, drawn, ("convert", two[0], "-o", "c/d/x.pt")):
+        ran = run_here(*words)
+        assert ran.status == 0, ran.err
+    run_here("spec", "derive", "--arch", "mlp", "--input", "1,9", "--arch-arg", "input_size=9", "-o", "s/t/mlp.yaml")
+    found = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+    assert found == {
+        "out/0/m.safetensors", "out/0/m.metrics.jsonl", "out/1/m.safetensors", "out/1/m.metrics.jsonl",
+        "star/deep/s.safetensors", "star/deep/s.metrics.jsonl", "kept/at/0.safetensors", "kept/at/1.safetensors",
+        "a/b.safetensors", "p/q/b.perm.safetensors", "figures/new/x.png", "c/d/x.pt", "s/t/mlp.yaml",
+    }  # fmt: skip
+
+
+def test_an_output_below_a_file_is_refused(place, solutions):
+    (place / "f").write_text("no directory")
+    for option, name in (("-o", "f/x.safetensors"), ("-o", "f/deep/x.safetensors")):
+        refused(run_here("align", *solutions.some(0, 1), option, name), "f: is no directory to write into")
+    refused(run_here("barrier", *solutions.some(0, 1), "--plot", "f/x.png"), "f: is no directory")
 
 
 def test_output_that_is_a_directory_or_not_writable(place, solutions):

@@ -33,8 +33,9 @@ def test_checks_before_work(tmp_path: Path) -> None:
         check_output(existing)
     with pytest.raises(StarcliError, match="is a directory"):
         check_output(tmp_path)
-    with pytest.raises(StarcliError, match="does not exist"):
-        check_output(tmp_path / "nowhere" / "a")
+    check_output(tmp_path / "nowhere" / "deep" / "a")
+    with pytest.raises(StarcliError, match="is no directory"):
+        check_output(existing / "deep" / "a")
 
 
 def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def align_command(
 
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = output_paths(output, names, inputs)
-    files = output_paths(permutation, names, [*inputs, *paths]) if permutation else []
+    files = output_paths(permutation, names, [*inputs, *paths], option="--permutation") if permutation else []
     if to_stdout(output) and permutation and to_stdout(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)

@@ -118,7 +118,7 @@ def test_a_type_of_inputs_that_there_is_not_is_a_wrong_word():
         (["derive", "--arch", "no_such_module:build", "--input", "1,3"], "no_such_module"),
         (["derive", "--arch", "torchvision:resnet19"], "resnet18"),
         (["derive", "--arch", "mine:build"], "--input"),
-        (["derive", *MLP, "-o", "no/where.yaml"], "mkdir"),
+        (["derive", *MLP, "-o", "/dev/null/where.yaml"], "/dev/null: is no directory"),
     ],
 )
 def test_wrong_words(words, message):

@@ -177,8 +177,16 @@ def test_sources_of_one_name_are_kept_under_several(solutions, place):
     judged = ("--star", "s.safetensors", "--sources", *sources, "--held-out", solutions[3], "--points", 3)
     ran = run_here("barrier", *judged, "--aligned-sources", "kept", "--align", "weight")
     assert ran.status == 0, ran.err
-    for seed in (0, 1):
-        (place / f"s{seed}").mkdir()
     assert run_here("star", *words, "--seeds", "0-1", "-o", "s{seed}/star.safetensors").status == 0
     kept = {str(path.relative_to(place)) for path in (place / "kept").glob("*/*")}
     assert kept == {f"kept/{a}-star/{b}-model.safetensors" for a in (0, 1) for b in (0, 1)}
+
+
+def test_places_of_aligned_sources_vary_by_the_seed(solutions, place):
+    words = ("--sources", *solutions.some(0, 1), "--epochs", 1)
+    for seeds in (("--seeds", "0-1"), ("--seed", 2)):
+        ran = run_here("star", *words, *seeds, "--aligned-sources", "al{seed}", "-o", "s{seed}.safetensors")
+        assert ran.status == 0, ran.err
+    kept = {str(path.relative_to(place)) for path in place.glob("al*/*")}
+    assert kept == {f"al{seed}/{name}.safetensors" for seed in (0, 1, 2) for name in (0, 1)}
+    _refused((*words, "--aligned-sources", "al{name}", "-o", "x.safetensors"), place, "--aligned-sources", "{seed}")

@@ -93,10 +93,11 @@ def test_templates(tmp_path):
         ("{seed.real}.safetensors", [{"seed": 1}], "unknown {seed.real}"),
         ("{seed.safetensors", [{"seed": 1}], "brace|unknown"),
         ("one.safetensors", [{"seed": 1}, {"seed": 2}], "same name"),
-        ("nowhere/{seed}.safetensors", [{"seed": 1}], "does not exist"),
+        ("file/{seed}.safetensors", [{"seed": 1}], "is no directory"),
     ],
 )
 def test_wrong_templates(template, values, message, tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(StarcliError, match=message):
         output_paths(tmp_path / template, values)
 
