@@ -1,7 +1,7 @@
 """Errors that a user can cause, and helpers that word them."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 WRONG_INPUT, OUR_BUG = 1, 70
 """Exit statuses: the input is wrong; a bug of ours (EX_SOFTWARE of sysexits.h)."""
@@ -92,3 +92,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> StarcliError:
     unknown architecture 'resnt'; did you mean resnet?
     """
     return StarcliError(f"unknown {kind} {name!r}{suggestion(name, known)}")
+
+
+def need_several(models: Sized, what: str = "--sources") -> None:
+    """Raise StarcliError for fewer than two models: lines, stars, ensembles and fusions are between several.
+
+    >>> need_several(["a.safetensors"])
+    Traceback (most recent call last):
+    starcli.errors.StarcliError: --sources needs at least two models, found one
+    """
+    if len(models) < 2:
+        raise StarcliError(f"{what} needs at least two models, found {'one' if len(models) else 'none'}")

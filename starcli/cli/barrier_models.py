@@ -8,8 +8,8 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import HeldOutOpt
-from starcli.cli.read_models import need_several, read_groups
-from starcli.errors import StarcliError, few
+from starcli.cli.read_models import read_groups
+from starcli.errors import StarcliError, few, need_several
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint

@@ -51,13 +51,6 @@ def refuse_repeats(paths: Sequence[Path]) -> None:
         raise StarcliError("a model is given twice", sorted(set(problems)))
 
 
-def need_several(sources: Sequence[Path], what: str = "--sources") -> None:
-    """A star, an ensemble and a fusion need at least two solutions."""
-    if len(sources) < 2:
-        given = f"only {sources[0]}" if sources else "none"
-        raise StarcliError(f"{what} needs at least two models, found {given}")
-
-
 def note_data(workspace: "Workspace", watch: "Bars") -> None:
     """Notes where models are measured on other data than their own, or the data themselves are odd."""
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):

@@ -30,9 +30,9 @@ from starcli.cli.options import (
     SourcesOpt,
 )
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import need_several, note_what_moves, read_groups
+from starcli.cli.read_models import note_what_moves, read_groups
 from starcli.cli.values import epochs_between, seed_list
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, need_several
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from starcli.barriers.interpolation import Point
 from starcli.barriers.line_barrier import SPLITS, Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
-from starcli.errors import StarcliError, unknown
+from starcli.errors import StarcliError, need_several, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.frames import frame_of
 from starcli.evaluation.measure import POINTS, Measure
@@ -104,8 +104,7 @@ def all_pairs(
     torch.Size([3, 3])
     """
     models = listed(models, "models")
-    if len(models) < 2:
-        raise StarcliError(f"all_pairs needs at least two models, found {len(models)}")
+    need_several(models, "all_pairs")
     workspace, found, watcher = open_models(models, where, measures=True)
     pairs = pairs_of(len(found))
     measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
@@ -164,10 +163,11 @@ def interpolate(
     alignment: Alignment | str | None = None,
     **where: Unpack[Where],
 ) -> MadeModel:
-    """Make the point (1 - t) a + t b, a weighted mean of models, or a random point at distance `perturb` around one.
+    """Make the point (1 - t) a + t b, a mean of models, or a random point at distance `perturb` around one.
 
-    weights: one a model, summing to 1; also outside [0, 1], as t. seed: of the random direction. alignment: how the
-    other models are aligned to the first. BatchNorm statistics are re-estimated from the training split.
+    Without `t`, `weights` and `perturb` it is the uniform mean of all models. weights: one a model, summing to 1; also
+    outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first.
+    BatchNorm statistics are re-estimated from the training split.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -187,8 +187,8 @@ def interpolate(
 
 
 def _point(count: int, t: float | None, weights: Sequence[float] | None, radius: float | None, seed: int) -> Point:
-    if sum(option is not None for option in (t, weights, radius)) != 1:
-        raise StarcliError("interpolate takes one of t, weights and perturb")
+    if (found := sum(option is not None for option in (t, weights, radius))) > 1:
+        raise StarcliError(f"interpolate takes one of t, weights and perturb, found {found}")
     if radius is not None:
         if count != 1:
             raise StarcliError(f"perturb takes one model, found {count}")
@@ -197,4 +197,6 @@ def _point(count: int, t: float | None, weights: Sequence[float] | None, radius:
         if count != 2:
             raise StarcliError(f"t goes from one model to another, found {count} models; weights combines several")
         return Point([1 - t, t])
-    return Point(weights)
+    if weights is None:
+        need_several(range(count), "interpolate")
+    return Point([1 / count] * count if weights is None else weights)

@@ -8,7 +8,7 @@ from typing import Any, Literal, Unpack
 
 from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
+from starcli.errors import need_several
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
@@ -135,8 +135,7 @@ def _search(
 ) -> StarModel:
     where, changed = split_options(options)
     sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
-    if len(sources) < 2:
-        raise StarcliError(f"a star needs at least 2 sources, found {len(sources)}")
+    need_several(sources)
     workspace, models, watcher = open_models([*sources, *held_out], where, distinct=True)
     own, others = models[: len(sources)], models[len(sources) :]
     base = inherited_recipe(own) if recipe is None else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, need_several
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
@@ -67,7 +67,7 @@ def starlight(
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
     data with model 0. Saving, resuming and errors are those of `train_network`.
     """
-    _check(len(sources), recipe, settings)
+    _check(sources, recipe, settings)
     own_seed = substream(seed, "star")
     bank = _bank(workspace, sources, own_seed, init, progress)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
@@ -92,13 +92,12 @@ def starlight(
     return Star(bank.flat.state(), metrics, history, bank.permutations, bank.aligned)
 
 
-def _check(sources: int, recipe: Recipe, settings: StarSettings) -> None:
+def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) -> None:
+    need_several(sources)
     draws = settings.draws_per_step
-    problems = [] if sources >= 2 else [f"a star connects at least 2 source models, found {sources}"]
     if draws is not None and draws > recipe.batch_size:
-        problems.append(f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}")
-    if problems:
-        raise StarcliError("these settings of a star do not work", problems)
+        problem = f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}"
+        raise StarcliError("these settings of a star do not work", [problem])
 
 
 def _bank(

@@ -140,7 +140,7 @@ def test_wrong_values_are_refused(
     ("call", "words"),
     [
         (lambda a, b: sc.find_star(a), "sources: expected a list of models, found a Sequential"),
-        (lambda a, b: sc.find_star([]), "at least 2 sources, found 0"),
+        (lambda a, b: sc.find_star([]), "sources needs at least two models, found none"),
         (lambda a, b: sc.find_star("a.safetensors"), "sources: expected a list"),
         (lambda a, b: sc.all_pairs(a, alignment=None), "models: expected a list"),
         (lambda a, b: sc.bma(a, b), "sources: expected a list"),

@@ -196,8 +196,11 @@ def test_results_become_tables(data: Data) -> None:
         (lambda data: sc.train(network, {"trian": data["test"]}), "unknown trian"),
         (lambda data: sc.align(network(), nn.Linear(4, 3), data=data), "do not fit the network"),
         (lambda data: sc.align(network(), network()), "an input shape"),
-        (lambda data: sc.interpolate(network(), network(), data=data), "one of t, weights and perturb"),
-        (lambda data: sc.find_star([network()], data=data), "at least 2"),
+        (
+            lambda data: sc.interpolate(network(), network(), t=0.5, weights=[1, 0], data=data),
+            "t, weights and perturb, found 2",
+        ),
+        (lambda data: sc.find_star([network()], data=data), "at least two"),
         (lambda data: sc.train(network, data, lr=-1.0), "lr"),
         (lambda data: sc.load("there is no such file.safetensors"), "cannot read"),
     ],

@@ -148,5 +148,5 @@ def test_wrong_settings(mlp, mlps, options, word):
 
 
 def test_one_source_is_no_star(mlp, mlps):
-    with pytest.raises(StarcliError, match="at least 2"):
+    with pytest.raises(StarcliError, match="at least two"):
         search_star(mlp, mlps[:1], RECIPE, 0)

@@ -9,7 +9,8 @@ from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, Setup
 from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
 from starcli.cli.outputs import figure_writer
-from starcli.cli.read_models import need_several, note_data, read_groups
+from starcli.cli.read_models import note_data, read_groups
+from starcli.errors import need_several
 
 _COLUMNS = (
     Column("posterior", "posterior"),

@@ -12,7 +12,7 @@ from starcli.cli.option_groups import CommonCached, NetworkSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, need_several
 
 if TYPE_CHECKING:
     from starcli.barriers.interpolation import Point
@@ -51,8 +51,9 @@ def interpolate_command(
     restarts: RestartsOpt = 1,
     force: ForceOpt = False,
 ) -> None:
-    """Write points on the line between two models, weighted means of several, or a random point around one.
+    """Write points on the line between two models, means of several, or a random point around one.
 
+    Without --t, --weights and --perturb it is the uniform mean of all models.
     BatchNorm statistics are re-estimated for each point. Models are taken as they are unless --align brings the others
     to the first. Several t need a {t} in the output.
     """
@@ -88,10 +89,8 @@ def _points(
     """The point of each output, with the `{t}` of its name."""
     from starcli.barriers.interpolation import Point
 
-    found = sum(option is not None for option in (ts, weights, radius))
-    if found != 1:
-        count_words = ("none", "one", "two", "all three")
-        raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {count_words[found]}")
+    if (found := sum(option is not None for option in (ts, weights, radius))) > 1:
+        raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {found}")
     for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
         if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
             raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
@@ -99,13 +98,11 @@ def _points(
         if count != 1:
             raise StarcliError(f"--perturb takes one model, found {count}")
         return [("", Point(radius=radius, seed=seed))]
-    if count < 2:
-        raise StarcliError("interpolate needs at least two models, found one")
+    need_several(range(count), "interpolate")
     if ts is not None:
         if count != 2:
             raise StarcliError(f"--t goes from one model to another, found {count} models; --weights combines several")
         return [(f"{t:g}", Point([1 - t, t])) for t in ts]
-    assert weights is not None
-    if len(weights) != count:
+    if weights is not None and len(weights) != count:
         raise StarcliError(f"--weights: {len(weights)} weights for {count} models")
-    return [("", Point(weights))]
+    return [("", Point(weights or [1 / count] * count))]

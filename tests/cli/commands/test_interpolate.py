@@ -1,11 +1,13 @@
 """starcli interpolate: points of the line, weighted means, random points around a model."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from support.program import run_here
+from support.refused import refused
 
 from starcli.checkpoints.checkpoint import read_metadata
 
@@ -32,6 +34,17 @@ def test_weighted_mean_of_three(solutions):
     tensors = [load_file(path)["fc2.bias"] for path in solutions.some(0, 1, 2)]
     expected = 0.5 * tensors[0] + 0.25 * tensors[1] + 0.25 * tensors[2]
     assert torch.allclose(load_file("w.safetensors")["fc2.bias"], expected, atol=1e-6)
+
+
+def test_nothing_said_of_weights_is_the_uniform_mean(solutions):
+    run_here("interpolate", *solutions.some(0, 1, 2), "-o", "mean.safetensors")
+    run_here("interpolate", *solutions.some(0, 1), "-o", "middle.safetensors")
+    run_here("interpolate", *solutions.some(0, 1), "--t", 0.5, "-o", "half.safetensors")
+    tensors = [load_file(path)["fc2.bias"].double() for path in solutions.some(0, 1, 2)]
+    assert torch.allclose(load_file("mean.safetensors")["fc2.bias"].double(), sum(tensors) / 3, atol=1e-7)
+    assert read_metadata(Path("mean.safetensors"))[1].recipe["interpolate"] == {"weights": [1 / 3] * 3}
+    assert Path("middle.safetensors").read_bytes() == Path("half.safetensors").read_bytes()
+    refused(run_here("interpolate", solutions[0], "-o", "x.safetensors"), "at least two models")
 
 
 def test_aligning_first_equals_aligning_before(solutions):
