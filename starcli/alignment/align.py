@@ -211,6 +211,10 @@ class Aligned:
             "moved": self.match.moved,
         }
 
+    def recorded(self) -> dict[str, float | int | str | None]:
+        """The figures as a file keeps them: with base names, for where the models lay is of no matter there."""
+        return {**self.to_dict(), "reference": self.reference.base_name, "model": self.model.base_name}
+
 
 def is_left_by(star: Checkpoint, source: Checkpoint) -> bool:
     """Whether a source says that it was aligned to `star`, or kept by its search where that aligned nothing."""

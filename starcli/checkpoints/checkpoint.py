@@ -7,10 +7,10 @@ or an address. Files without it (foreign ones) read as checkpoints whose archite
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -18,6 +18,7 @@ from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
+from starcli.files.names import shortest_names
 from starcli.files.write import write_tensors
 from starcli.runtime.memory import garbage_collection_paused
 from starcli.version import __version__
@@ -140,6 +141,7 @@ class Metadata(_Record):
 class Checkpoint:
     """Checkpoint that was read: memory-mapped tensors (never write to them), metadata, and its name for people.
 
+    `name` is the file's base name, or as many of its last parts as tell it from others: see `labelled`.
     Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
     """
 
@@ -154,6 +156,11 @@ class Checkpoint:
         count = sum(tensor.numel() for tensor in self.tensors.values())
         what = f"{self.metadata.kind}, {len(self.tensors)} tensors of {count:,} numbers"
         return f"{type(self).__name__}({self.name!r}: {what})"
+
+    @property
+    def base_name(self) -> str:
+        """The name without directories, which is what files record."""
+        return PurePath(self.name).name
 
     def fresh_tensors(self) -> "Mapping[str, Tensor]":
         """The tensors, mapped anew from their file, for reading them once.
@@ -186,7 +193,7 @@ def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor
     found: dict[Sha256, Ancestor] = {}
     for parent in parents:
         metadata = parent.metadata
-        itself = Ancestor(sha256=parent.sha256, name=parent.name, kind=metadata.kind, parents=metadata.parents)
+        itself = Ancestor(sha256=parent.sha256, name=parent.base_name, kind=metadata.kind, parents=metadata.parents)
         for ancestor in (*metadata.ancestors, itself):
             found.setdefault(ancestor.sha256, ancestor)
     return [parent.sha256 for parent in parents], [found[key] for key in sorted(found)]
@@ -282,9 +289,22 @@ def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = MODELS, distinct:
     if problems:
         lines = [line for error in problems for line in str(error).split("\n")]
         raise StarcliError(f"{len(problems)} files cannot be read", lines)
+    checkpoints = labelled(checkpoints)
     if distinct:
         refuse_duplicates(checkpoints)
     return checkpoints
+
+
+AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Checkpoint)
+
+
+def labelled(checkpoints: Sequence[AnyCheckpoint]) -> list[AnyCheckpoint]:
+    """The same checkpoints, those of files under the shortest names that tell them apart: `run1/model.safetensors`."""
+    names = shortest_names([checkpoint.path or Path(checkpoint.name) for checkpoint in checkpoints])
+    return [
+        checkpoint if checkpoint.path is None or checkpoint.name == name else replace(checkpoint, name=name)
+        for checkpoint, name in zip(checkpoints, names, strict=True)
+    ]
 
 
 def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:

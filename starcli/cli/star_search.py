@@ -170,7 +170,7 @@ class StarSearch:
                     if keeper is not None:
                         distributed.by_writer(partial(keeper.keep, found, job))
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
-                    model = Checkpoint(found.tensors, job.finished, job.path.name)
+                    model = Checkpoint(found.tensors, job.finished, job.path.name, job.path)
                 else:
                     model = read(job.path, kinds=(kind,))
                     if keeper is not None and not keeper.complete(job):

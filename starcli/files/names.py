@@ -4,8 +4,9 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
 
 STDOUT = "-"
 """Name that stands for a standard stream."""
@@ -23,6 +24,20 @@ def stem(path: Path) -> str:
     '0'
     """
     return "stdin" if str(path) == STDOUT else path.name.removesuffix(".safetensors")
+
+
+def shortest_names(paths: Sequence[Path]) -> list[str]:
+    """For each path the fewest of its last parts that no other path ends with, so that people can tell them apart.
+
+    A path that another one ends with is named whole; stdin is `stdin`. Equal paths have equal names.
+
+    >>> shortest_names([Path("ckpts/0.safetensors"), Path("run1/model.safetensors"), Path("run2/model.safetensors")])
+    ['0.safetensors', 'run1/model.safetensors', 'run2/model.safetensors']
+    """
+    parts = [("stdin",) if str(path) == STDOUT else path.parts for path in paths]
+    ends = [[path[start:] for start in reversed(range(len(path)))] for path in parts]  # the shortest first
+    shared = Counter(end for each in set(map(tuple, ends)) for end in each)
+    return [str(PurePath(*next((end for end in each if shared[end] == 1), each[-1]))) for each in ends]
 
 
 @contextlib.contextmanager

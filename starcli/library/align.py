@@ -73,7 +73,7 @@ def align(
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
     found = alignment.apply(workspace.spec, first, second, progress=watcher)
     metadata = second.metadata
-    metrics = {**(metadata.metrics or {}), "align": found.to_dict()}
+    metrics = {**(metadata.metrics or {}), "align": found.recorded()}
     plan = alignment_plan(workspace, alignment, first, second)
     facts = {"metrics": metrics, "statistics": metadata.statistics, "aligned_to": found.record}
     return made(AlignedModel, workspace, plan, found.tensors, second.name, **facts, aligned=found)  # type: ignore[no-any-return]

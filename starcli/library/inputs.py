@@ -11,7 +11,7 @@ from typing import Any, TypedDict, cast
 import torch
 from torch import Tensor, nn
 
-from starcli.checkpoints.checkpoint import Checkpoint, Metadata, refuse_duplicates
+from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled, refuse_duplicates
 from starcli.checkpoints.convert import read_any
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
@@ -130,7 +130,7 @@ def open_models(
     """
     if not models:
         raise StarcliError("no model is given")
-    checkpoints = [as_checkpoint(model, number) for number, model in enumerate(models)]
+    checkpoints = labelled([as_checkpoint(model, number) for number, model in enumerate(models)])
     if distinct:
         refuse_duplicates(checkpoints)
     modules = [model for model in models if isinstance(model, nn.Module)]

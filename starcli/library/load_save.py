@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import overload
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled
 from starcli.checkpoints.convert import is_pickled, read_any, write_plain
 from starcli.errors import StarcliError
 from starcli.files.write import check_output
@@ -31,7 +31,7 @@ def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> Che
     >>> sc.load(path).metadata.architecture.name
     'mlp'
     """
-    found = [read_any(_path(each)) for each in (path, *paths)]
+    found = labelled([read_any(_path(each)) for each in (path, *paths)])
     return found if paths else found[0]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from starcli.averaging.bma import averages
 from starcli.barriers.interpolation import interpolate_models
-from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint, labelled
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.rows import labels_of
@@ -30,6 +30,7 @@ def fusion_rows(
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
     """
+    fused, *sources = labelled([fused, *sources])
     selection = "train" if workspace.dataset.validation is None else "validation"
     splits = [name for name in ("train", "validation", "test") if getattr(workspace.dataset, name) is not None]
     labels = {split: labels_of(workspace, split) for split in splits}

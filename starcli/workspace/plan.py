@@ -91,7 +91,7 @@ class Plan:
         if found.parents != ours_parents:
             names = {ancestor.sha256: ancestor.name for ancestor in found.ancestors}
             there = ", ".join(names.get(parent, parent[:12]) for parent in found.parents) or "nothing"
-            asked = ", ".join(parent.name for parent in self.parents) or "nothing"
+            asked = ", ".join(parent.base_name for parent in self.parents) or "nothing"
             same = " (other weights)" if there == asked else ""
             lines.append(f"made from: {short(there)} there, {short(asked)} asked for{same}")
         return lines

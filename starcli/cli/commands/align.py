@@ -114,7 +114,7 @@ class _AlignmentJob:
         metadata = self.model.metadata
         with self.job.making() as needed:
             if needed:
-                metrics = {**(metadata.metrics or {}), "align": self.found.to_dict()}
+                metrics = {**(metadata.metrics or {}), "align": self.found.recorded()}
                 record = self.found.record
                 self.job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=record)
         if self.index is not None:
@@ -127,10 +127,5 @@ class _AlignmentJob:
     def row(self) -> dict[str, Any]:
         """The figures, from the file; the seconds are unknown where it was finished before."""
         figures = dict((self.job.finished.metrics or {})["align"])
-        return {
-            "reference": figures.pop("reference"),
-            "model": figures.pop("model"),
-            "output": str(self.job.path),
-            **figures,
-            "seconds": self.seconds,
-        }
+        names = {"reference": self.reference.name, "model": self.model.name, "output": str(self.job.path)}
+        return {**names, **figures, **names, "seconds": self.seconds}  # the names first, and as they are now

@@ -12,6 +12,7 @@ from starcli.cli.star_search import SearchOptions, StarSearch
 
 _COLUMNS = (
     Column("model", "model", "words"),
+    Column("seed", "seed", "d", common=True, optional=1),
     Column("name", "file", "name", optional=1),
     Column("split", "split", main=True),
     Column("accuracy", "accuracy", SHARE, main=True),

@@ -10,7 +10,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common
 from starcli.errors import StarcliError
-from starcli.files.names import on_disk
+from starcli.files.names import on_disk, shortest_names
 
 if TYPE_CHECKING:
     from starcli.checkpoints.lineage import Description
@@ -44,14 +44,14 @@ def inspect_command(
 
     broken: list[str] = []
     with common.session() as (watch, results):
-        for path in files:
+        for path, name in zip(files, shortest_names(files), strict=True):
             with on_disk(path) as file:
                 found = describe(file, verify=verify)
-            row = found.to_json()
+            row = {**found.to_json(), "file": name}
             if results.for_programs or len(files) > 1:
                 results.add("inspect", row, _COLUMNS)
             else:
-                columns = (Column("what", "file"), Column("found", path.name, main=True))
+                columns = (Column("what", "file"), Column("found", name, main=True))
                 for what, said in _details(row):
                     results.add("inspect", {"what": what, "found": said}, columns)
             if lineage:
