@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from starcli.barriers.line_barrier import SPLITS, Barrier
+from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair
 from starcli.errors import StarcliError
 
@@ -96,12 +96,12 @@ class BarrierGroup:
     """Of the loss barriers, by split."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The summaries as plain numbers: `train` and `test`."""
+        """The summaries as plain numbers, by split."""
         return {split: summary.to_dict() for split, summary in self.summaries.items()}
 
 
 def group_of(pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[Sequence[int]]) -> BarrierGroup:
     """Summarise the barriers of `pairs`; `strata` as in `summarise`."""
-    values = {split: [barrier.curves[split].loss_barrier for barrier in found] for split in SPLITS}
+    values = {split: [barrier.curves[split].loss_barrier for barrier in found] for split in found[0].curves}
     summaries = {split: summarise(each, pairs, strata, least=0.0) for split, each in values.items()}
     return BarrierGroup(tuple(pairs), tuple(found), summaries)

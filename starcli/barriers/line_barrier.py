@@ -14,8 +14,8 @@ from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
 from starcli.evaluation.frames import frame_of
 from starcli.evaluation.measure import POINTS
 
-SPLITS = ("train", "test")
-"""What every line is measured on."""
+SPLITS = ("train", "validation", "test")
+"""What a line may be measured on, in the order of results."""
 
 
 def grid(points: int) -> tuple[float, ...]:
@@ -83,22 +83,22 @@ class Curve:
 
 @dataclass(frozen=True)
 class Barrier:
-    """A straight line from one model to another, measured at `t` on the training and on the test split.
+    """A straight line from one model to another, measured at `t` on the training split and on another one.
 
-    `curves["train"]` and `curves["test"]` have the losses, the accuracies and the barrier.
+    `curves["train"]` and `curves["test"]` (or `curves["validation"]`) have the losses, the accuracies and the barrier.
     """
 
     t: tuple[float, ...]
     curves: Mapping[str, Curve]
 
     def to_dict(self) -> dict[str, Any]:
-        """`points`, `t`, `train` and `test` as plain lists and numbers: the keys of `starcli barrier --json`."""
+        """`points`, `t` and the curves by split as plain lists and numbers: the keys of `starcli barrier --json`."""
         return {"points": len(self.t), "t": self.t, **{split: asdict(curve) for split, curve in self.curves.items()}}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Barrier":
         """Inverse of `to_dict`, also after JSON turned tuples into lists."""
-        curves = {split: {**value[split]} for split in SPLITS}
+        curves = {split: {**value[split]} for split in SPLITS if split in value}
         for curve in curves.values():
             curve |= {name: tuple(curve[name]) for name in ("loss", "accuracy")}
         return cls(tuple(value["t"]), {split: Curve(**curve) for split, curve in curves.items()})
@@ -123,7 +123,7 @@ def walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> B
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)
     scores = [first, *between, last]
-    return Barrier(tuple(ts), {split: Curve.of(ts, [each[split] for each in scores]) for split in SPLITS})
+    return Barrier(tuple(ts), {split: Curve.of(ts, [each[split] for each in scores]) for split in evaluator.splits})
 
 
 def as_end(model: Model | PathEnd) -> PathEnd:

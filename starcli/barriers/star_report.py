@@ -7,7 +7,6 @@ from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
-from starcli.barriers.line_barrier import SPLITS
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
@@ -20,7 +19,7 @@ class StarReport:
     """The paper's Table 1 row, and Table 6's: losses, barriers by group, and what the star gains.
 
     `groups`: "regular-regular (unaligned)" where the others are aligned first, "regular-regular", "star-source",
-    "star-source (training)" where the aligned sources are known, and "star-held-out". `differences` (train, test): the
+    "star-source (training)" where the aligned sources are known, and "star-held-out". `differences` (by split): the
     mean over held-out models h of the mean barrier from sources to h less the barrier from the star to h (`std`, `min`,
     `max` over h too); positive where the star is better connected.
     """
@@ -113,7 +112,7 @@ def measure_star(
         groups[TRAINED] = measure(TRAINED, pairs, [range(len(trained))], [*trained, ends[STAR]])
     groups["star-held-out"] = measure("star-held-out", [(STAR, h) for h in others], [others])
     to_sources = groups["star-source"]
-    sizes = {split: len(getattr(evaluator.workspace.dataset, split)) for split in SPLITS}
+    sizes = {split: len(evaluator.workspace.dataset.split(split)) for split in evaluator.splits}
     first = to_sources.barriers[0].curves
     return StarReport(
         star={split: Scores(c.loss[0], c.accuracy[0], sizes[split]) for split, c in first.items()},
@@ -121,10 +120,10 @@ def measure_star(
             split: summarise(
                 [b.curves[split].loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], least=0.0
             )
-            for split in SPLITS
+            for split in evaluator.splits
         },
         groups=groups,
-        differences={split: _difference(groups, split) for split in SPLITS},
+        differences={split: _difference(groups, split) for split in evaluator.splits},
     )
 
 

@@ -1,7 +1,7 @@
 """What `starcli barrier` shows: a row for each line, summaries of groups, the share of stars, a star's report."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -66,6 +66,14 @@ class BarrierResults:
 
         return stamps(self.measure.workspace)
 
+    def _columns(self, columns: Sequence[Column]) -> tuple[Column, ...]:
+        """`columns` for the split that is measured."""
+        split = self.measure.split
+        return tuple(
+            replace(each, key=each.key.replace("test", split), heading=each.heading.replace("test", split))
+            for each in columns
+        )
+
     def to_each(self, models: "Sequence[Checkpoint]") -> None:
         """Measure from the first model to each of the others."""
         from starcli.barriers.cached import cached_lines
@@ -102,7 +110,7 @@ class BarrierResults:
             self._line(models[i], models[j], each, columns)
         matrices = {
             split: matrix(len(models), pairs, [each.curves[split].loss_barrier for each in found])
-            for split in ("train", "test")
+            for split in found[0].curves
         }
         shares = {f"{epsilon:g}": star_share(matrices["train"], epsilon) for epsilon in tolerances}
         group = group_of(pairs, found, [range(len(models))])
@@ -150,7 +158,7 @@ class BarrierResults:
         """One row for the line from a to b."""
         alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
         row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
-        self.results.add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, columns)
+        self.results.add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, self._columns(columns))
 
     def _group(
         self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
@@ -158,7 +166,8 @@ class BarrierResults:
         """The summary of a group of pairs, which number the models."""
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_dict(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
-        self.results.add("summary", {**row, **self.stamp([numbered[i] for i in taking_part])}, SUMMARY_COLUMNS)
+        origin = self.stamp([numbered[i] for i in taking_part])
+        self.results.add("summary", {**row, **origin}, self._columns(SUMMARY_COLUMNS))
         for epsilon, share in {} if self.results.for_programs else more.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
 
@@ -170,9 +179,10 @@ class BarrierResults:
         if self.results.for_programs:
             return
         means = {
-            name: {split: facts[name][split]["mean"] for split in ("train", "test")}
+            name: {split: each["mean"] for split, each in facts[name].items()}
             for name in ("regular_loss", "differences")
         }
-        self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, LOSS_COLUMNS)
-        self.results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, LOSS_COLUMNS)
-        self.results.add("losses", {"model": "barrier: regular less star", **means["differences"]}, LOSS_COLUMNS)
+        columns = self._columns(LOSS_COLUMNS)
+        self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, columns)
+        self.results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, columns)
+        self.results.add("losses", {"model": "barrier: regular less star", **means["differences"]}, columns)

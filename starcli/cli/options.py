@@ -112,6 +112,15 @@ StatisticsOpt = Annotated[
         callback=one_of("way", "recalibrate", "own-ends"),
     ),
 ]
+SplitOpt = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help="validation or test; choose by the first, report the second.",
+        autocompletion=words_of("validation", "test"),
+        callback=one_of("split", "validation", "test"),
+    ),
+]
 PlotOpt = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure: a .png, .svg or .pdf file.")
 ]

@@ -45,6 +45,14 @@ class Dataset:
     limit: int | None
     notes: tuple[str, ...] = ()
 
+    def split(self, name: str) -> Split:
+        """The part called train, validation or test; StarcliError where there is no validation part."""
+        found: Split | None = getattr(self, name)
+        if found is None:
+            hint = "--val-fraction holds back a share of the training data, when models are trained"
+            raise StarcliError(f"there is no {name} split", [hint])
+        return found
+
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Dataset:
         """The same data, normalised by another mean and standard deviation: those of the model that is to read it."""
         return replace(

@@ -206,7 +206,7 @@ class Evaluator:
     def _split(self, name: str) -> Batches:
         if name not in self._batches:
             dataset = self.workspace.dataset
-            split: Split = getattr(dataset, name)
+            split = dataset.split(name)
             size = statistics_batch_size(dataset.input_shape, len(split))
             self._batches[name] = Batches(split, size, self.workspace.device)
         return self._batches[name]

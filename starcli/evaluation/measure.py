@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.runtime.progress import SILENT, Progress
 from starcli.version import __version__
 from starcli.workspace.data import record_of
 from starcli.workspace.workspace import Workspace
+
+MEASURED = ("validation", "test")
+"""Splits that lines and averages may be measured on."""
 
 POINTS = 11
 """Points on a line, both ends included: the grid of the paper."""
@@ -18,18 +22,27 @@ POINTS = 11
 class Measure:
     """How barriers and averages are measured: on what, after which alignment, at how many points of a line.
 
-    statistics: BatchNorm statistics of the ends of a line, see `Evaluator`.
+    statistics: BatchNorm statistics of the ends of a line, see `Evaluator`. split: test, or validation to choose by;
+        lines are measured on the training split too.
     """
 
     workspace: Workspace
     alignment: Alignment = AS_GIVEN
     points: int = POINTS
     statistics: Statistics = "recalibrate"
+    split: str = "test"
     progress: Progress = SILENT
+
+    def __post_init__(self) -> None:
+        """Refuse what is no split to be measured on, and one that the data do not have."""
+        if self.split not in MEASURED:
+            raise unknown("split", str(self.split), MEASURED)
+        self.workspace.dataset.split(self.split)
 
     def evaluator(self) -> Evaluator:
         """A new evaluator, whose network everything is measured in."""
-        return Evaluator(self.workspace, statistics=self.statistics, progress=self.progress)
+        splits = ("train", self.split)
+        return Evaluator(self.workspace, statistics=self.statistics, splits=splits, progress=self.progress)
 
     @property
     def is_kept(self) -> bool:
@@ -47,6 +60,7 @@ class Measure:
             "align": align,
             "points": self.points,
             "statistics": self.statistics,
+            "split": self.split,
             "precision": self.workspace.precision,
             "device": self.workspace.device.type,
             "program": __version__,

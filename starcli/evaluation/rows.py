@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator
 from starcli.runtime.progress import SILENT, Progress
@@ -39,8 +38,4 @@ def evaluation_rows(
 
 def labels_of(workspace: Workspace, split: str) -> Tensor:
     """Labels (N,) of a split, on the CPU; StarcliError where there is no such split."""
-    chosen = getattr(workspace.dataset, split)
-    if chosen is None:
-        raise StarcliError(f"there is no {split} split", ["--val-fraction holds back a share of the training data"])
-    labels: Tensor = chosen.labels
-    return labels.cpu()
+    return workspace.dataset.split(split).labels.cpu()

@@ -9,7 +9,7 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
 from starcli.barriers.interpolation import Point
-from starcli.barriers.line_barrier import SPLITS, Barrier
+from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError, need_several, unknown
@@ -32,14 +32,16 @@ def barrier(
     points: int = POINTS,
     alignment: Alignment | str | None = None,
     statistics: Statistics = "recalibrate",
+    split: str = "test",
     **where: Unpack[Where],
 ) -> Barrier:
-    """Measure how far the loss rises on the straight line from `a` to `b`, on the training and the test split.
+    """Measure how far the loss rises on the straight line from `a` to `b`, on the training split and on `split`.
 
     B(a, b) = max_t  L((1 - t) a + t b) - ((1 - t) L(a) + t L(b))   over `points` even values of t, ends included.
 
     alignment: how `b` is aligned to `a` first; by default the models are taken as they are. statistics: BatchNorm
-    statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way).
+    statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way). split: test, or validation
+    to choose by; its curve is then `curves["validation"]`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -49,7 +51,7 @@ def barrier(
     (True, (0.0, 0.5, 1.0))
     """
     workspace, [first, second], watcher = open_models([a, b], where, measures=True)
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher)
     return cached_lines(measure, first, [second])[0]
 
 
@@ -61,10 +63,15 @@ class PairsReport:
     pairs: Sequence[Pair]
     barriers: Sequence[Barrier]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What was measured on."""
+        return tuple(self.barriers[0].curves)
+
     def matrix(self, split: str = "train") -> Tensor:
-        """Loss barriers (n, n) in nats, float64, symmetric, 0 on the diagonal. split: train or test."""
-        if split not in SPLITS:
-            raise unknown("split", str(split), SPLITS)
+        """Loss barriers (n, n) in nats, float64, symmetric, 0 on the diagonal. split: one that was measured on."""
+        if split not in self.splits:
+            raise unknown("split", str(split), self.splits)
         values = [barrier.curves[split].loss_barrier for barrier in self.barriers]
         return matrix(len(self.names), self.pairs, values)
 
@@ -74,10 +81,10 @@ class PairsReport:
 
     def to_dict(self) -> dict[str, Any]:
         """`models`, and by split the `matrix` of loss barriers."""
-        return {"models": list(self.names), "matrix": {s: self.matrix(s).tolist() for s in ("train", "test")}}
+        return {"models": list(self.names), "matrix": {s: self.matrix(s).tolist() for s in self.splits}}
 
     def to_frame(self) -> Any:
-        """A pandas table with a line for each pair: `a`, `b`, `train` and `test` loss barriers."""
+        """A pandas table with a line for each pair: `a`, `b`, and loss barriers by split."""
         return frame_of(
             {"a": self.names[i], "b": self.names[j], **{split: c.loss_barrier for split, c in each.curves.items()}}
             for (i, j), each in zip(self.pairs, self.barriers, strict=True)
@@ -91,6 +98,7 @@ def all_pairs(
     alignment: Alignment | str | None,
     points: int = POINTS,
     statistics: Statistics = "recalibrate",
+    split: str = "test",
     **where: Unpack[Where],
 ) -> PairsReport:
     """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
@@ -107,7 +115,7 @@ def all_pairs(
     need_several(models, "all_pairs")
     workspace, found, watcher = open_models(models, where, measures=True)
     pairs = pairs_of(len(found))
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher)
     return PairsReport([model.name for model in found], pairs, cached_pairs(measure, found, pairs))
 
 
@@ -121,6 +129,7 @@ def star_report(
     alignment: Alignment | str | None = "weight",
     points: int = POINTS,
     statistics: Statistics = "recalibrate",
+    split: str = "test",
     **where: Unpack[Where],
 ) -> StarReport:
     """Measure whether a model is a star: its barriers to sources and held-out models, against those of regular models.
@@ -141,7 +150,7 @@ def star_report(
     everything = [star, *sources, *held_out, *aligned_sources]
     workspace, found, watcher = open_models(everything, where, measures=True)
     begin, end = 1 + len(sources), 1 + len(sources) + len(held_out)
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, watcher)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher)
     report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
     own = report.star["train"].loss
     others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]

@@ -34,18 +34,18 @@ def _band(axes: "Axes", x: Any, values: Any, style: tuple[str, str, str], label:
         axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
 
 
-def barrier_figure(
-    groups: Mapping[str, Sequence["Barrier"]], kind: str, *, splits: Sequence[str] = ("train", "test")
-) -> bytes:
+def barrier_figure(groups: Mapping[str, Sequence["Barrier"]], kind: str, *, splits: Sequence[str] = ()) -> bytes:
     """Draw loss and accuracy along paths: one mean curve with a one-sigma band for each group of barriers.
 
     Beneath the mean of up to 30 pairs each has a thin line of its own. One row a split, loss (nats) on the left and
     accuracy (%) on the right, as in the paper's figure 2: at t = 0 lies the first model of each pair (the star), at t =
-    1 the second. kind: png, svg or pdf. Raises StarcliError where there is no barrier.
+    1 the second. splits: by default those that were measured. kind: png, svg or pdf. Raises StarcliError where there is
+    no barrier.
     """
     groups = {name: found for name, found in groups.items() if found}
     if not groups:
         raise StarcliError("there is no barrier to draw")
+    splits = splits or tuple(next(iter(groups.values()))[0].curves)
     styles = styles_of(list(groups))
 
     def paint(figure: "Figure", axes: Any) -> None:

@@ -9,7 +9,7 @@ from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
 from starcli.cli.framework.command import command
 from starcli.cli.option_groups import CommonCached, Setup
-from starcli.cli.options import AlignOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, StatisticsOpt
+from starcli.cli.options import AlignOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import note_data, note_what_moves
 from starcli.errors import StarcliError
@@ -32,6 +32,7 @@ def barrier_command(
     seed: SeedOpt = 0,
     points: PointsOpt = 11,
     statistics: StatisticsOpt = "recalibrate",
+    split: SplitOpt = "test",
     epsilon: Annotated[
         list[float] | None,
         typer.Option("--epsilon", metavar="E...", help="Tolerances for the share of models that are stars."),
@@ -42,7 +43,8 @@ def barrier_command(
 
     A and B: their line. A and several B: from A to each. --all-pairs: every pair, and the share of models that are
     stars. --star, --sources and --held-out: is it a star? (the paper's Table 1). Models are taken as they are unless
-    --align is given. The barrier is the largest rise of the loss above the line between its ends.
+    --align is given. The barrier is the largest rise of the loss above the line between its ends, on the training split
+    and on --split.
 
     Rows of --star: regular-regular pairs each of H held-out models with max(H, 2) sources, the next ones for each (all
     where there are no more); star-source and star-held-out pair the star with each model.
@@ -60,7 +62,7 @@ def barrier_command(
 
         groups = given.read()
         workspace = workspace_of([model for group in groups for model in group], setup, measures=True)
-        measure = Measure(workspace, Alignment(align, restarts, seed), points, cast(Any, statistics), watch)
+        measure = Measure(workspace, Alignment(align, restarts, seed), points, cast(Any, statistics), split, watch)
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)
         show = BarrierResults(measure, results, paint, said=align is not None)
