@@ -1,21 +1,24 @@
 """Bayesian model averaging: the star domain as a posterior, against the ensemble of its sources and single models.
 
 A sample of the star domain is a point (1 - t) star + t source, the source uniform among them and t ~ Unif[0, 1];
-the average is over softmax outputs. Section 4.1 of the paper.
+the average is over softmax outputs. Section 4.1 of the paper. A temperature is applied to the average, not to its
+members: pool, then calibrate, is the better order (Rahaman and Thiery 2021).
 """
 
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, Reliability, confidence, pooled
+from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, Reliability, pooled
 from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.scoring import Scored, Scoring
+from starcli.evaluation.temperature import VALIDATION
 from starcli.runtime.distributed import own_share, share_out
 
 Posterior = Literal["star", "ensemble", "single"]
@@ -31,7 +34,12 @@ class PosteriorRow:
     """The metrics of one posterior at one number of samples: mean and standard deviation over `repeats` draws.
 
     For "single" the mean and deviation are over the sources. `decided` is false where there are fewer than 30 test
-    errors on average: which posterior ranks its errors better is then not decided.
+    errors on average: which posterior ranks its errors better is then not decided. `reliability` is of the predictions
+    of all repeats.
+
+    temperature, scaled: the mean temperature, and mean and `_std` of each metric with it, where one was asked for and
+    found in every repeat. validation_nll: the mean loss on the validation split, where the number of samples is to be
+    chosen by it. selected_on: the split by which this row was chosen, see `choose_samples`.
     """
 
     posterior: Posterior
@@ -40,7 +48,18 @@ class PosteriorRow:
     mean: Mapping[str, float]
     std: Mapping[str, float]
     reliability: Reliability
-    """Of the predictions of all repeats."""
+    temperature: float | None = None
+    scaled: Mapping[str, float] | None = None
+    validation_nll: float | None = None
+    selected_on: str | None = None
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "PosteriorRow":
+        """Inverse of `asdict`, also after JSON changed the order of keys, on which results must not depend."""
+        names = (*METRICS, *(f"{name}_std" for name in METRICS))
+        scaled = value["scaled"] and {name: value["scaled"][name] for name in names}
+        sides = {side: {name: value[side][name] for name in METRICS} for side in ("mean", "std")}
+        return cls(**{**value, **sides, "scaled": scaled, "reliability": Reliability.from_dict(value["reliability"])})
 
     @property
     def decided(self) -> bool:
@@ -48,17 +67,37 @@ class PosteriorRow:
         return self.mean["errors"] >= FEWEST_ERRORS
 
     def to_dict(self) -> dict[str, Any]:
-        """`posterior`, `samples`, each metric and its `_std`, `repeats`, `decided` and `reliability`."""
-        spread = {f"{name}_std": value for name, value in self.std.items()}
-        names = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
-        return {**names, "decided": self.decided, **self.mean, **spread, "reliability": self.reliability.to_dict()}
+        """`posterior`, `samples`, `repeats`, `decided`, metrics and their `_std`, `reliability`, and more if asked."""
+        row: dict[str, Any] = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
+        row |= {"decided": self.decided, **_with_spread(self.mean, self.std), "reliability": self.reliability.to_dict()}
+        more = ("temperature", "scaled", "validation_nll", "selected_on")
+        return row | {name: value for name in more if (value := getattr(self, name)) is not None}
 
 
-def _row(posterior: Posterior, samples: int, found: Sequence[Confidence]) -> PosteriorRow:
+def _with_spread(mean: Mapping[str, float], std: Mapping[str, float]) -> dict[str, float]:
+    return {**mean, **{f"{name}_std": value for name, value in std.items()}}
+
+
+def _row(posterior: Posterior, samples: int, found: Sequence[Scored]) -> PosteriorRow:
+    mean, std = _moments([one.plain for one in found])
+    bins = pooled([one.plain.reliability for one in found])
+    temperatures = [one.temperature for one in found if one.temperature is not None]
+    scaled = [one.scaled for one in found if one.scaled is not None]
+    losses = [one.validation_nll for one in found if one.validation_nll is not None]
+    everywhere = len(scaled) == len(found)
+    return PosteriorRow(
+        posterior, samples, len(found), mean, std, bins,
+        temperature=statistics.fmean(temperatures) if everywhere else None,
+        scaled=_with_spread(*_moments(scaled)) if everywhere else None,
+        validation_nll=statistics.fmean(losses) if losses else None,
+    )  # fmt: skip
+
+
+def _moments(found: Sequence[Confidence]) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation of each metric."""
     columns = {name: [float(getattr(one, name)) for one in found] for name in METRICS}
     mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}
-    std = {name: _deviation(values) for name, values in columns.items()}
-    return PosteriorRow(posterior, samples, len(found), mean, std, pooled([one.reliability for one in found]))
+    return mean, {name: _deviation(values) for name, values in columns.items()}
 
 
 def _deviation(values: Sequence[float]) -> float:
@@ -66,6 +105,19 @@ def _deviation(values: Sequence[float]) -> float:
     if len(values) < 2 or any(math.isnan(value) for value in values):
         return math.nan
     return statistics.stdev(values)
+
+
+def choose_samples(rows: Sequence[PosteriorRow]) -> list[PosteriorRow]:
+    """The rows of star domain and ensemble whose number of samples has the least validation loss, the fewest of equals.
+
+    They are among `rows`, which have a `validation_nll`, and say so in `selected_on`.
+    """
+
+    def loss(row: PosteriorRow) -> float:
+        return math.inf if row.validation_nll is None else row.validation_nll
+
+    found = [[row for row in rows if row.posterior == posterior] for posterior in ("star", "ensemble")]
+    return [replace(min(some, key=loss), selected_on=VALIDATION) for some in found]
 
 
 def averages(outputs: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -84,17 +136,17 @@ Keep = Callable[[str, Callable[[], Any]], Any]
 
 
 class _Predictions:
-    """Log-probabilities (N, classes) of the sources and of points between them and the star."""
+    """Log-probabilities (N, classes), as of `Scoring`, of the sources and of points between them and the star."""
 
-    def __init__(self, evaluator: Evaluator, star: Model, sources: Sequence[Model], split: str) -> None:
-        self.evaluator, self.star, self.sources, self.split = evaluator, star, sources, split
+    def __init__(self, evaluator: Evaluator, star: Model, sources: Sequence[Model], scoring: Scoring) -> None:
+        self.evaluator, self.star, self.sources, self.scoring = evaluator, star, sources, scoring
         self._kept: dict[int, Tensor] = {}
 
     def source(self, position: int) -> Tensor:
         if position in self._kept:
             return self._kept[position]
         self.evaluator.load(self.sources[position])
-        output = self.evaluator.log_probabilities(self.split)
+        output = self.scoring.outputs(self.evaluator)
         self.evaluator.progress.step()
         if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
             self._kept[position] = output
@@ -105,7 +157,7 @@ class _Predictions:
         start, stop = evaluator.vector(self.star, 0), evaluator.vector(self.sources[position], 1)
         evaluator.load_buffers([self.star, self.sources[position]], [1 - t, t])
         evaluator.load_between(start, stop, t)
-        output = evaluator.log_probabilities(self.split)
+        output = self.scoring.outputs(evaluator)
         evaluator.progress.step()
         return output
 
@@ -118,7 +170,7 @@ def average_models(
     generator: torch.Generator,
     samples: int = 19,
     repeats: int = 3,
-    split: str = "test",
+    scoring: Scoring | None = None,
     keep: Keep = lambda _, compute: compute(),
 ) -> list[PosteriorRow]:
     """Rows for single models, then for 2, 3, ..., `samples` members of the star domain and of the ensemble.
@@ -126,7 +178,8 @@ def average_models(
     `sources` are as they are to be used: aligned to the star by the caller. The ensemble draws them without
     replacement, so that its rows end at their number. Every member, sources too, has its BatchNorm statistics
     re-estimated. A sample's predictions are computed once and serve every k; each repeat draws everything anew;
-    the ranks share the repeats. What `keep` has of an earlier run with these models and settings is not measured again.
+    the ranks share the repeats. scoring: on what, at which temperature (default: the test split, at none). What `keep`
+    has of an earlier run with these models and settings is not measured again.
     Raises StarcliError for fewer than 2 samples, repeats or sources that make no sense, Interrupted when asked to stop.
     """
     problems = [
@@ -136,22 +189,22 @@ def average_models(
     ]
     if problems:
         raise StarcliError("nothing to average", problems)
-    labels = getattr(evaluator.workspace.dataset, split).labels.cpu()
-    predictions = _Predictions(evaluator, star, sources, split)
+    scoring = scoring or Scoring(evaluator.workspace.dataset)
+    predictions = _Predictions(evaluator, star, sources, scoring)
     draws = [_draw(len(sources), samples, generator) for _ in range(repeats)]
     evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
 
     def alone(position: int) -> Any:
-        return keep(f"source {position}", lambda: asdict(confidence(predictions.source(position), labels)))
+        return keep(f"source {position}", lambda: asdict(scoring.score(predictions.source(position))))
 
     def repeat(number: int) -> Any:
-        return keep(f"repeat {number}", lambda: _repeat(predictions, draws[number], labels))
+        return keep(f"repeat {number}", lambda: _repeat(predictions, draws[number]))
 
-    single = [Confidence.from_dict(values) for values in share_out(range(len(sources)), alone)]
-    found: dict[tuple[Posterior, int], list[Confidence]] = {}
+    single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
+    found: dict[tuple[Posterior, int], list[Scored]] = {}
     for rows_of_one in share_out(range(repeats), repeat):
         for posterior, count, values in rows_of_one:
-            found.setdefault((posterior, count), []).append(Confidence.from_dict(values))
+            found.setdefault((posterior, count), []).append(Scored.from_dict(values))
     evaluator.progress.finish()
     rows = [_row(posterior, count, values) for (posterior, count), values in found.items()]
     return [_row("single", 1, single), *rows]
@@ -172,14 +225,14 @@ def _draw(sources: int, samples: int, generator: torch.Generator) -> _Draw:
     return _Draw(list(zip(chosen, ts, strict=True)), order)
 
 
-def _repeat(predictions: _Predictions, draw: _Draw, labels: Tensor) -> list[tuple[Posterior, int, dict[str, Any]]]:
+def _repeat(predictions: _Predictions, draw: _Draw) -> list[tuple[Posterior, int, dict[str, Any]]]:
     """(posterior, count, metrics) of the first 2, 3, ... members of both; members are computed as they are added."""
     outputs: dict[Posterior, Iterator[Tensor]] = {
         "star": (predictions.between(position, t) for position, t in draw.points),
         "ensemble": (predictions.source(position) for position in draw.order),
     }
     return [
-        (posterior, count, asdict(confidence(average, labels)))
+        (posterior, count, asdict(predictions.scoring.score(average)))
         for posterior, members in outputs.items()
         for count, average in enumerate(averages(members), start=1)
         if count > 1

@@ -1,50 +1,73 @@
 """Averages over the star domain, never measured twice."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from starcli.averaging.bma import METRICS, PosteriorRow, average_models
+from starcli.averaging.bma import PosteriorRow, average_models, choose_samples
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.evaluation.confidence import Reliability
+from starcli.errors import StarcliError
 from starcli.evaluation.measure import Measure
+from starcli.evaluation.scoring import Scoring
+from starcli.evaluation.temperature import NOT_FITTED, VALIDATION, Temperature
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.runtime import distributed
 
 
 def posterior_rows(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], *, samples: int, repeats: int, seed: int
+    measure: Measure,
+    star: Checkpoint,
+    sources: Sequence[Checkpoint],
+    *,
+    samples: int,
+    repeats: int,
+    seed: int,
+    temperature: Temperature | None = None,
+    choose: bool = False,
 ) -> list[PosteriorRow]:
     """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
 
-    seed: of the draws.
+    seed: of the draws. temperature: of the averages, see `Scoring`. choose: at the end come the rows of
+    `choose_samples`.
     """
+    if choose and measure.split == VALIDATION:
+        raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
+    scoring = Scoring(measure.workspace.dataset, measure.split, temperature, choose)
     weights = [star.sha256, *(source.sha256 for source in sources)]
-    key = hash_json([measure.settings(), seed, samples, repeats, *weights])
+    key = hash_json([measure.settings(), seed, samples, repeats, temperature, choose, *weights])
     found = distributed.by_writer(lambda: recall("averages", key) if measure.is_kept else None)
     if found is None:
-        found = [asdict(row) for row in _posterior(measure, star, sources, samples, repeats, seed, key)]
+        measured = _Posterior(measure, star, sources, scoring, key).rows(samples, repeats, seed)
+        found = [asdict(row) for row in measured]
         if measure.is_kept:
             remember("averages", key, found)
-    # sorted in the cache: results must not depend on whether they come from there
-    ordered = [
-        {**row, **{side: {name: row[side][name] for name in METRICS} for side in ("mean", "std")}} for row in found
-    ]
-    return [PosteriorRow(**{**row, "reliability": Reliability.from_dict(row["reliability"])}) for row in ordered]
+    rows = [PosteriorRow.from_dict(row) for row in found]
+    if temperature is not None and any(row.temperature is None for row in rows):
+        measure.progress.note(NOT_FITTED)
+    return [*rows, *choose_samples(rows)] if choose else rows
 
 
-def _posterior(
-    measure: Measure, star: Checkpoint, sources: Sequence[Checkpoint], samples: int, repeats: int, seed: int, key: str
-) -> list[PosteriorRow]:
-    """Measured anew, but for the repeats that a run which was stopped has kept."""
+@dataclass(frozen=True)
+class _Posterior:
+    """What is measured anew, but for the repeats that a run which was stopped has kept."""
 
-    def keep(name: str, compute: Callable[[], Any]) -> Any:
-        return cached("bma", hash_json([key, name]), compute) if measure.is_kept else compute()
+    measure: Measure
+    star: Checkpoint
+    sources: Sequence[Checkpoint]
+    scoring: Scoring
+    key: str
 
-    models = measure.alignment.tensors_of_all(measure.workspace.spec, star, sources, progress=measure.progress)
-    generator = torch.Generator().manual_seed(seed)
-    return average_models(
-        measure.evaluator(), star.tensors, models, generator=generator, samples=samples, repeats=repeats, keep=keep
-    )
+    def rows(self, samples: int, repeats: int, seed: int) -> list[PosteriorRow]:
+        """The rows; `seed` is that of the draws."""
+        measure = self.measure
+        spec = measure.workspace.spec
+        models = measure.alignment.tensors_of_all(spec, self.star, self.sources, progress=measure.progress)
+        return average_models(
+            measure.evaluator(), self.star.tensors, models, generator=torch.Generator().manual_seed(seed),
+            samples=samples, repeats=repeats, scoring=self.scoring, keep=self._keep,
+        )  # fmt: skip
+
+    def _keep(self, name: str, compute: Callable[[], Any]) -> Any:
+        return cached("bma", hash_json([self.key, name]), compute) if self.measure.is_kept else compute()

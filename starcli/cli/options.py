@@ -60,6 +60,9 @@ def a_device(value: str) -> str:
     return value
 
 
+SPLIT_WORDS = ("train", "validation", "test")
+"""Parts of a data set."""
+
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin.")]
@@ -119,6 +122,15 @@ SplitOpt = Annotated[
         help="validation or test; choose by the first, report the second.",
         autocompletion=words_of("validation", "test"),
         callback=one_of("split", "validation", "test"),
+    ),
+]
+TemperatureOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--temperature",
+        metavar="T|fit",
+        help="Show metrics at this temperature too; fit: the one with the least loss on the validation split.",
+        autocompletion=words_of("fit"),
     ),
 ]
 PlotOpt = Annotated[

@@ -134,14 +134,16 @@ class FoundStar:
             **{split: metrics.get(split) for split in ("train", "validation", "test")},
         }
 
-    def compared(self, workspace: "Workspace", alignment: "Alignment", watch: Bars) -> "Iterator[dict[str, Any]]":
+    def compared(
+        self, workspace: "Workspace", alignment: "Alignment", watch: Bars, split: str | None
+    ) -> "Iterator[dict[str, Any]]":
         """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
         from starcli.star.fusion_report import fusion_rows
 
         seed = self.job.finished.seed
         how = replace(alignment, seed=seed or 0)
         aligned = how.tensors_of_all(workspace.spec, self.model, self.sources, progress=watch)
-        for row in fusion_rows(workspace, self.model, self.sources, aligned, progress=watch):
+        for row in fusion_rows(workspace, self.model, self.sources, aligned, split=split, progress=watch):
             yield {**row, "output": str(self.job.path), "seed": seed}
 
 

@@ -1,6 +1,7 @@
 """The small languages of option values: `width=16`, `0-7`, `epoch`."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 from starcli.errors import StarcliError
 
@@ -47,6 +48,19 @@ def seed_list(text: str) -> list[int]:
     if len(set(seeds)) != len(seeds):
         raise StarcliError(f"--seeds {text}: a seed occurs twice")
     return seeds
+
+
+def temperature_of(text: str | None) -> float | Literal["fit"] | None:
+    """`--temperature`: fit, or a number above 0."""
+    if text is None or text == "fit":
+        return text  # type: ignore[return-value]
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise StarcliError(f"--temperature {text}: expected a number above 0, or fit")
+    return number
 
 
 def epochs_between(text: str) -> int | None:

@@ -16,14 +16,17 @@ from starcli.errors import StarcliError
 Temperature = float | Literal["fit"]
 """A temperature, or that it is to be fitted on the validation split."""
 
-FITTED_ON = "validation"
-"""The split that temperatures are fitted on."""
+VALIDATION = "validation"
+"""The split that temperatures are fitted on, and all else is chosen on."""
+
+NOT_FITTED = "no temperature has the least validation loss: without an error, or worse than a guess, there is none"
+"""What is said where `fit_temperature` finds none."""
 
 
 def check_temperature(temperature: Temperature | None) -> None:
     """Raise StarcliError for what is neither a positive finite number nor "fit"; None, for no scaling, is fine."""
     number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-    if temperature in (None, "fit") or (number and 0 < float(temperature) < math.inf):  # type: ignore[arg-type]
+    if temperature in (None, "fit") or (number and 0 < float(temperature) < math.inf):
         return
     raise StarcliError(f"the temperature is {temperature!s:.80}, expected a number above 0, or fit")
 

@@ -9,17 +9,25 @@ from starcli.averaging.cached import posterior_rows
 from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.measure import Measure
 from starcli.evaluation.rows import evaluation_rows
+from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
 
 
 @library_call
-def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False, **where: Unpack[Where]) -> ResultTable:
+def evaluate(
+    *models: ModelLike,
+    split: str = "test",
+    recalibrate: bool = False,
+    temperature: Temperature | None = None,
+    **where: Unpack[Where],
+) -> ResultTable:
     """Measure models: accuracy, loss (`nll`, nats), calibration, and how well confidence tells right from wrong.
 
     A row for each model, with the keys of `starcli eval --json`. split: train, validation or test. recalibrate:
-    re-estimate BatchNorm statistics first.
+    re-estimate BatchNorm statistics first. temperature: measure at this one too (`scaled`); "fit" takes the one with
+    the least loss on the validation split.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -29,7 +37,10 @@ def evaluate(*models: ModelLike, split: str = "test", recalibrate: bool = False,
     (True, 'test')
     """
     workspace, found, watcher = open_models(models, where, measures=True)
-    return ResultTable(evaluation_rows(workspace, found, split=split, recalibrate=recalibrate, progress=watcher))
+    rows = evaluation_rows(
+        workspace, found, split=split, recalibrate=recalibrate, temperature=temperature, progress=watcher
+    )
+    return ResultTable(rows)
 
 
 @library_call
@@ -41,13 +52,18 @@ def bma(
     repeats: int = 3,
     seed: int = 0,
     alignment: Alignment | str | None = "weight",
+    split: str = "test",
+    choose: bool = False,
+    temperature: Temperature | None = None,
     **where: Unpack[Where],
 ) -> ResultTable:
     """Average the predictions of models sampled between a star and its sources, against their ensemble.
 
     Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
     with the keys of `starcli bma --json`. seed: of the draws, and of the alignment of the sources to the star unless
-    `alignment` has its own.
+    `alignment` has its own. split: test, or validation to choose by. choose: at the end a row for star domain and
+    ensemble each, whose number of samples has the least loss on the validation split (`selected_on`). temperature: as
+    of `evaluate`, of the averaged predictions.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -58,6 +74,7 @@ def bma(
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
-    measure = Measure(workspace, how, progress=watcher)
-    rows = posterior_rows(measure, found[0], found[1:], samples=samples, repeats=repeats, seed=seed)
-    return ResultTable(row.to_dict() for row in rows)
+    measure = Measure(workspace, how, split=split, progress=watcher)
+    draws = {"samples": samples, "repeats": repeats, "seed": seed}
+    rows = posterior_rows(measure, found[0], found[1:], **draws, temperature=temperature, choose=choose)
+    return ResultTable({"split": split, **row.to_dict()} for row in rows)

@@ -11,7 +11,6 @@ from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint, labelled
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
-from starcli.evaluation.rows import labels_of
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.stamp import stamps
 from starcli.workspace.workspace import Workspace
@@ -23,33 +22,38 @@ def fusion_rows(
     sources: Sequence[Checkpoint],
     aligned: Sequence[Model],
     *,
+    split: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
     """Loss and accuracy of the fused model, of each source, the best, their ensemble, and the mean of `aligned`.
 
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
+    split: the one that is shown; None shows all.
     """
     fused, *sources = labelled([fused, *sources])
-    selection = "train" if workspace.dataset.validation is None else "validation"
-    splits = [name for name in ("train", "validation", "test") if getattr(workspace.dataset, name) is not None]
-    labels = {split: labels_of(workspace, split) for split in splits}
+    dataset = workspace.dataset
+    selection = "train" if dataset.validation is None else "validation"
+    there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
+    shown = there if split is None else [split]
+    splits = [name for name in there if name in (*shown, selection)]
+    labels = {name: dataset.split(name).labels.cpu() for name in splits}
     evaluator, stamp = Evaluator(workspace, progress=progress), stamps(workspace)
     progress.start("comparing", len(sources) + 2)
 
     def outputs(model: Model) -> dict[str, Tensor]:
         evaluator.load(model)
         progress.step()
-        return {split: evaluator.log_probabilities(split) for split in splits}
+        return {name: evaluator.log_probabilities(name) for name in splits}
 
     def rows(
         kind: str, name: str, models: Sequence[Checkpoint], found: Mapping[str, Tensor], **more: Any
     ) -> Iterator[dict[str, Any]]:
         origin = stamp(models)
-        for split in splits:
-            scores = confidence(found[split], labels[split])
+        for each in shown:
+            scores = confidence(found[each], labels[each])
             figures = {"accuracy": scores.accuracy, "loss": scores.nll}
-            yield {"model": kind, "name": name, "split": split, **figures, **more, **origin}
+            yield {"model": kind, "name": name, "split": each, **figures, **more, **origin}
 
     yield from rows("fused", fused.name, [fused], outputs(fused.tensors))
     of_sources = [outputs(source.tensors) for source in sources]
@@ -58,7 +62,7 @@ def fusion_rows(
     losses = [confidence(found[selection], labels[selection]).nll for found in of_sources]
     best = losses.index(min(losses))
     yield from rows("best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection)
-    ensemble = {split: _last(averages(found[split] for found in of_sources)) for split in splits}
+    ensemble = {name: _last(averages(found[name] for found in of_sources)) for name in shown}
     yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
     mean = interpolate_models(workspace, aligned, [1 / len(aligned)] * len(aligned))
     yield from rows("aligned_mean", f"{len(sources)} sources", sources, outputs(mean))

@@ -75,6 +75,15 @@ def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
     assert dict(sc.evaluate(a)[0]).items() <= row.items()
 
     rows = run_here("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 3, "--json").rows
+    line = run_here("barrier", *solutions.some(0, 1), "--points", 3, "--split", "validation", "--json").rows[0]
+    found = sc.barrier(*solutions.some(0, 1), points=3, split="validation")
+    assert list(found.curves) == ["train", "validation"]
+    assert list(found.curves["validation"].loss) == line["validation"]["loss"]
+    assert sc.all_pairs(solutions.some(0, 1), alignment=None, points=3, split="validation").splits == tuple(
+        found.curves
+    )
+    with pytest.raises(sc.StarcliError, match="unknown split 'train'"):
+        sc.barrier(*solutions.some(0, 1), split="train")
     table = sc.bma(star, solutions.some(0, 1, 2), samples=3)
     assert [each["nll"] for each in table] == [each["nll"] for each in rows]
 

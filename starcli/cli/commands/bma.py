@@ -7,9 +7,20 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, Setup
-from starcli.cli.options import AlignOpt, PlotOpt, RepeatsOpt, RestartsOpt, SeedOpt, SourcesOpt, StarOpt
+from starcli.cli.options import (
+    AlignOpt,
+    PlotOpt,
+    RepeatsOpt,
+    RestartsOpt,
+    SeedOpt,
+    SourcesOpt,
+    SplitOpt,
+    StarOpt,
+    TemperatureOpt,
+)
 from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import note_data, read_groups
+from starcli.cli.values import temperature_of
 from starcli.errors import need_several
 
 _COLUMNS = (
@@ -23,6 +34,11 @@ _COLUMNS = (
     Column("ece", "ECE", LOSS),
     Column("auroc_max_prob", "AUROC", ".3f"),
     Column("aurc", "AURC", LOSS, optional=4),
+    Column("temperature", "T", ".3f"),
+    Column("scaled.nll", "loss at T", LOSS),
+    Column("scaled.ece", "ECE at T", LOSS),
+    Column("validation_nll", "validation loss", LOSS),
+    Column("selected_on", "chosen on"),
 )
 
 
@@ -38,14 +54,19 @@ def bma_command(
     align: AlignOpt = "weight",
     restarts: RestartsOpt = 1,
     seed: SeedOpt = 0,
+    split: SplitOpt = "test",
+    choose: Annotated[
+        bool, typer.Option("--choose", help="Choose the number of models on the validation split, in rows of its own.")
+    ] = False,
+    temperature: TemperatureOpt = None,
     plot: PlotOpt = None,
 ) -> None:
     """Average the predictions of models sampled between the star and its sources, against their ensemble.
 
     A sample is a random point on the line from the star to a random source; the ensemble draws the sources themselves.
-    Rows are for 2, 3, ... models, means over the repeats, on the test split. Every model has its BatchNorm statistics
+    Rows are for 2, 3, ... models, means over the repeats. Every model has its BatchNorm statistics
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
-    errors AUROC and AURC are not decided.
+    errors AUROC and AURC are not decided. A temperature is one of the averaged predictions, not of each model.
     """
     from starcli.alignment.align import Alignment
     from starcli.averaging.cached import posterior_rows
@@ -56,18 +77,21 @@ def bma_command(
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
+    heat = temperature_of(temperature)
     paint = figure_writer(plot, [star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        measure = Measure(workspace, Alignment(align, restarts, seed), progress=watch)
-        rows = posterior_rows(measure, model, solutions, samples=samples, repeats=repeats, seed=seed)
+        measure = Measure(workspace, Alignment(align, restarts, seed), split=split, progress=watch)
+        rows = posterior_rows(
+            measure, model, solutions, samples=samples, repeats=repeats, seed=seed, temperature=heat, choose=choose
+        )
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp = stamps(workspace)
         for row in rows:
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
-            found = {**row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
+            found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
             results.add("bma", found if results.for_programs else mark_undecided(found), _COLUMNS)
-        paint(bma_figure, rows)
+        paint(bma_figure, [row for row in rows if row.selected_on is None])

@@ -7,10 +7,10 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import Common, Setup
-from starcli.cli.options import ModelsArg, one_of, words_of
+from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, one_of, words_of
 from starcli.cli.read_models import note_data, read_groups
+from starcli.cli.values import temperature_of
 
-_SPLITS = ("train", "validation", "test")
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("split", "split", common=True),
@@ -21,6 +21,9 @@ _COLUMNS = (
     Column("ece", "ECE", LOSS),
     Column("auroc_max_prob", "AUROC", ".3f"),
     Column("aurc", "AURC", LOSS, optional=2),
+    Column("temperature", "T", ".3f"),
+    Column("scaled.nll", "loss at T", LOSS),
+    Column("scaled.ece", "ECE at T", LOSS),
 )
 
 
@@ -35,24 +38,30 @@ def eval_command(
         typer.Option(
             "--split",
             help="train, validation or test.",
-            autocompletion=words_of(*_SPLITS),
-            callback=one_of("split", *_SPLITS),
+            autocompletion=words_of(*SPLIT_WORDS),
+            callback=one_of("split", *SPLIT_WORDS),
         ),
     ] = "test",
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
+    temperature: TemperatureOpt = None,
 ) -> None:
     """Measure models: accuracy, loss, calibration, and how well their confidence tells right from wrong.
 
     The loss (`nll` in JSON) is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the
-    confidence, and are not decided below 30 errors.
+    confidence, and are not decided below 30 errors. A temperature T divides the logits, which changes the confidence
+    and no prediction; it is never fitted on the split that it is reported on, unless that is the validation split.
     """
     from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.rows import evaluation_rows
     from starcli.workspace.workspace import workspace_of
 
+    heat = temperature_of(temperature)
     [checkpoints] = read_groups(models, distinct=False)
     workspace = workspace_of(checkpoints, setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        for row in evaluation_rows(workspace, checkpoints, split=split, recalibrate=recalibrate, progress=watch):
+        found = evaluation_rows(
+            workspace, checkpoints, split=split, recalibrate=recalibrate, temperature=heat, progress=watch
+        )
+        for row in found:
             results.add("eval", row if results.for_programs else mark_undecided(row), _COLUMNS)

@@ -7,7 +7,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, Setup, Training
-from starcli.cli.options import one_of, words_of
+from starcli.cli.options import SPLIT_WORDS, one_of, words_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 
 _COLUMNS = (
@@ -38,6 +38,15 @@ def fuse_command(
             callback=one_of("objective", "sum", "normalised"),
         ),
     ] = "sum",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Show rows of this split alone: train, validation or test (default: all).",
+            autocompletion=words_of(*SPLIT_WORDS),
+            callback=one_of("split", *SPLIT_WORDS),
+        ),
+    ] = None,
 ) -> None:
     """Fuse several models into one that costs no more than one of them.
 
@@ -47,6 +56,8 @@ def fuse_command(
     """  # fmt: skip
     with common.session(search.output) as (watch, results):
         run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
+        if split:
+            run.workspace.dataset.split(split)  # refused now, not after hours
         for made in run.all("fused"):
-            for row in made.compared(run.workspace, search.alignment, watch):
+            for row in made.compared(run.workspace, search.alignment, watch, split):
                 results.add("fuse", {**row, "statistics": "recalibrate"}, _COLUMNS)

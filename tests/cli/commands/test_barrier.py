@@ -31,6 +31,35 @@ def test_a_pair(solutions):
     assert "--align weight" in ran.err
 
 
+def test_a_pair_on_the_validation_split(solutions):
+    """The key is `validation`; the losses of the ends are those of eval."""
+    words = ("barrier", *solutions.some(0, 1), "--points", 3, "--statistics", "own-ends")
+    on_test, [row] = run_here(*words).rows[0], run_here(*words, "--split", "validation").rows
+    assert set(row) == KEYS - {"test"} | {"validation"}
+    assert row["train"] == on_test["train"]
+    ends = run_here("eval", *solutions.some(0, 1), "--split", "validation").rows
+    for position, end in zip((0, -1), ends, strict=True):
+        assert row["validation"]["loss"][position] == pytest.approx(end["nll"], rel=1e-6)
+    assert run_here(*words, "--split", "validation").rows == [row]  # from the cache
+    assert run_here(*words).rows == [on_test]
+    refused = run_here(*words, "--split", "validation", "--val-fraction", 0)
+    assert (refused.status, refused.out) == (1, "")
+    assert "there is no validation split" in refused.err
+
+
+def test_groups_on_the_validation_split(solutions, star):
+    words = ("--points", 3, "--align", "weight", "--split", "validation", "--plot", "v.svg")
+    ran = run_here("barrier", *solutions.some(0, 1, 2), "--all-pairs", *words)
+    [summary] = [row for row in ran.rows if row["type"] == "summary"]
+    assert set(summary["matrix"]) == {"train", "validation"}
+    assert summary["validation"]["count"] == 3
+    ran = run_here("barrier", "--star", star, "--sources", *solutions.some(0, 1, 2), "--held-out", solutions[3], *words)
+    assert ran.status == 0, ran.err
+    assert all("test" not in row for row in ran.rows)
+    [judged] = [row for row in ran.rows if row["type"] == "star"]
+    assert set(judged["star_loss"]) == set(judged["differences"]) == {"train", "validation"}
+
+
 def test_two_points_are_too_few_for_a_barrier(solutions):
     ran = run_here("barrier", *solutions.some(0, 1), "--points", 2)
     assert ran.status == 2

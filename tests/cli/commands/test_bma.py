@@ -1,5 +1,6 @@
 """starcli bma: scores of averaged predictions, for stars, ensembles and single models."""
 
+import pytest
 from support.program import run_here
 
 
@@ -15,3 +16,46 @@ def test_bma(solutions, star, place):
         assert metrics | {f"{name}_std" for name in metrics} <= set(row)
     assert (place / "b.png").exists()
     assert run_here(*words).out == ran.out
+
+
+def test_bma_chooses_on_validation_and_reports_on_test(solutions, star):
+    words = ("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 4, "--repeats", 2)
+    plain = run_here(*words).rows
+    on_validation = {(r["posterior"], r["samples"]): r for r in run_here(*words, "--split", "validation").rows}
+    ran = run_here(*words, "--choose")
+    *rows, star_row, ensemble_row = ran.rows
+    for row, before in zip(rows, plain, strict=True):
+        assert row.pop("validation_nll") == on_validation[row["posterior"], row["samples"]]["nll"]
+        assert row == before
+    for row in (star_row, ensemble_row):
+        assert row.pop("selected_on") == "validation"
+        others = [r for (name, k), r in on_validation.items() if name == row["posterior"] and k > 1]
+        assert row.pop("validation_nll") == min(r["nll"] for r in others)
+        assert row in rows
+    assert {row["split"] for row in ran.rows} == {"test"}
+    assert run_here(*words, "--choose").out == ran.out  # from the cache
+    refused = run_here(*words, "--choose", "--split", "validation")
+    assert refused.status == 1
+    assert "leave out --split" in refused.err
+
+
+def test_a_temperature_is_that_of_the_average(solutions, star):
+    """At T = 1 nothing changes; fitted, it lies where the validation loss of the pooled predictions is least."""
+    words = ("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 2, "--repeats", 1)
+    for row in run_here(*words, "--temperature", 1).rows:
+        for name in ("nll", "brier", "errors"):
+            assert row["scaled"][name] == pytest.approx(row[name], rel=1e-9)
+    fitted = {row["posterior"]: row for row in run_here(*words, "--temperature", "fit").rows}["star"]
+    losses = {}
+    for t in (0.9, 1.0, 1.1):
+        ran = run_here(*words, "--split", "validation", "--temperature", t * fitted["temperature"])
+        losses[t] = {row["posterior"]: row for row in ran.rows}["star"]["scaled"]["nll"]
+    assert min(losses, key=losses.get) == 1.0
+
+
+@pytest.mark.parametrize("words", [("--split", "validation"), ("--choose",), ("--temperature", "fit")])
+def test_nothing_is_chosen_without_a_validation_split(solutions, star, words):
+    ran = run_here("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--val-fraction", 0, *words)
+    assert ran.status == 1
+    assert "there is no validation split" in ran.err
+    assert "--val-fraction" in ran.err

@@ -23,3 +23,31 @@ def test_eval_without_a_validation_split(solutions):
     ran = run_here("eval", solutions[0], "--split", "validation", "--val-fraction", 0)
     assert ran.status == 1
     assert "--val-fraction" in ran.err
+
+
+def test_a_temperature_is_fitted_on_validation_and_reported_on_test(solutions):
+    """Against a grid over T, from the probabilities themselves; and against the row at that number."""
+    import starcli as sc
+
+    [row] = run_here("eval", solutions[0], "--temperature", "fit").rows
+    plain = run_here("eval", solutions[0]).rows[0]
+    assert {key: row[key] for key in plain} == plain
+    assert row["fitted_on"] == "validation"
+    assert row["scaled"]["errors"] == row["errors"]
+    on_validation = {
+        t: run_here("eval", solutions[0], "--split", "validation", "--temperature", t).rows[0]["scaled"]["nll"]
+        for t in (row["temperature"], 0.97 * row["temperature"], 1.03 * row["temperature"])
+    }
+    assert min(on_validation, key=on_validation.get) == row["temperature"]
+    [given] = run_here("eval", solutions[0], "--temperature", row["temperature"]).rows
+    assert given["scaled"] == row["scaled"]
+    assert "fitted_on" not in given
+    assert sc.evaluate(solutions[0], temperature="fit")[0]["temperature"] == row["temperature"]
+
+
+@pytest.mark.parametrize("words", [("fit", "--val-fraction", 0), ("0",), ("cold",), ("inf",)])
+def test_what_cannot_be_a_temperature_is_an_error(solutions, words):
+    ran = run_here("eval", solutions[0], "--temperature", *words)
+    assert ran.status == 1
+    assert "--val-fraction" in ran.err or "expected a number above 0, or fit" in ran.err
+    assert ran.out == ""

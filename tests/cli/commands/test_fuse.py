@@ -28,6 +28,14 @@ def test_fuse(solutions, place):
     assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
     assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
     assert run_here(*words).out == ran.out
+    assert run_here(*words, "--split", "validation").rows == validation
+
+
+def test_a_split_that_is_not_there_is_refused_before_the_search(solutions, place):
+    ran = run_here("fuse", "--sources", *solutions.some(0, 1), "-o", "f.safetensors", "--split", "validation",
+                   "--val-fraction", 0)  # fmt: skip
+    refused(ran, "there is no validation split")
+    assert list(place.iterdir()) == []
 
 
 def test_an_infinite_weight_is_refused(solutions, place):

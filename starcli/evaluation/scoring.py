@@ -1,0 +1,95 @@
+"""How predictions are scored: on which split, before and after a temperature, and on validation to choose by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from starcli.evaluation.confidence import Confidence, confidence
+from starcli.evaluation.temperature import VALIDATION, Temperature, check_temperature, fit_temperature, scaled
+
+if TYPE_CHECKING:
+    from starcli.data.dataset import Dataset
+    from starcli.evaluation.evaluator import Evaluator
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Metrics of predictions as they are (`plain`), and at a temperature where one was asked for and found.
+
+    validation_nll: the loss on the validation split, at that temperature, where there is something to choose.
+    """
+
+    plain: Confidence
+    temperature: float | None = None
+    scaled: Confidence | None = None
+    validation_nll: float | None = None
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Scored":
+        """Inverse of `asdict`, also after JSON turned tuples into lists."""
+        after = value["scaled"]
+        found = {"plain": Confidence.from_dict(value["plain"]), "scaled": after and Confidence.from_dict(after)}
+        return cls(**{**value, **found})
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What predictions are scored on, and how.
+
+    split: what the metrics are of. temperature: a number, or "fit", on the validation split. choose: take the loss on
+    the validation split too. Raises StarcliError for a split that the data do not have, and for wrong temperatures.
+    """
+
+    dataset: "Dataset"
+    split: str = "test"
+    temperature: Temperature | None = None
+    choose: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, before any work."""
+        check_temperature(self.temperature)
+        for split in self.splits:
+            self.dataset.split(split)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that predictions are needed for, `split` first."""
+        needs_validation = self.temperature == "fit" or self.choose
+        return (self.split, VALIDATION) if needs_validation and self.split != VALIDATION else (self.split,)
+
+    @cached_property
+    def _labels(self) -> dict[str, Tensor]:
+        return {split: self.dataset.split(split).labels.cpu() for split in self.splits}
+
+    def outputs(self, evaluator: "Evaluator") -> Tensor:
+        """Log-probabilities of what is loaded over `splits`, one below the other: (N + ..., classes), float64."""
+        return torch.cat([evaluator.log_probabilities(split) for split in self.splits])
+
+    def score(self, outputs: Tensor) -> Scored:
+        """The metrics of log-probabilities as of `outputs`."""
+        parts = torch.split(outputs, [len(labels) for labels in self._labels.values()])
+        found = dict(zip(self.splits, parts, strict=True))
+        labels = self._labels
+        temperature = self.temperature
+        if temperature == "fit":
+            temperature = fit_temperature(found[VALIDATION], labels[VALIDATION])
+        after = found if temperature is None else {name: scaled(part, temperature) for name, part in found.items()}
+        return Scored(
+            confidence(found[self.split], labels[self.split]),
+            temperature,
+            None if temperature is None else confidence(after[self.split], labels[self.split]),
+            confidence(after[VALIDATION], labels[VALIDATION]).nll if self.choose else None,
+        )
+
+    def row(self, found: Scored) -> dict[str, Any]:
+        """The metrics, `decided`, and where a temperature was asked for, it and the metrics after (null: not found)."""
+        row = {**found.plain.to_json(), "decided": found.plain.decided}
+        if self.temperature is None:
+            return row
+        after = found.scaled and found.scaled.to_json()
+        fitted = {"fitted_on": VALIDATION} if self.temperature == "fit" else {}
+        return {**row, "temperature": found.temperature, "scaled": after, **fitted}
