@@ -91,6 +91,20 @@ class DataRecord(_Record):
     split_seed: int = 0
     limit: int | None = None
     arguments: dict[str, Any] = {}
+    span: float | None = None
+    """What floats of a file were divided by before `mean` and `std`: 1.
+
+    Left out of files and hashes where it is None: for bytes, and for floats when these were standardised unasked, which
+    then were divided by 255 as bytes are.
+    """
+
+    @model_serializer(mode="wrap")
+    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `span` where it is None."""
+        found: dict[str, Any] = fields(self)
+        if self.span is None:
+            found.pop("span", None)
+        return found
 
 
 class AlignedTo(_Record):

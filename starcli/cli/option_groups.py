@@ -12,7 +12,7 @@ from starcli.cli.framework.command import bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import RESULT_FORMATS, Results
-from starcli.cli.options import a_device, names_of, one_of, words_of
+from starcli.cli.options import a_device, a_normalisation, names_of, one_of, words_of
 from starcli.cli.values import pairs
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
@@ -174,6 +174,17 @@ class Setup(Choices):
     split_seed: Annotated[
         int | None,
         typer.Option("--split-seed", min=0, help="Seed of that split (default 0).", rich_help_panel=NETWORK),
+    ] = None
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            "--normalise",
+            metavar="HOW",
+            help="none, data, imagenet or MEAN:STD, as 0.5:0.25.",
+            rich_help_panel=NETWORK,
+            autocompletion=words_of("none", "data", "imagenet"),
+            callback=a_normalisation,
+        ),
     ] = None
     device: Annotated[
         str,

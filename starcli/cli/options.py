@@ -63,6 +63,16 @@ def a_device(value: str) -> str:
 SPLIT_WORDS = ("train", "validation", "test")
 """Parts of a data set."""
 
+
+def a_normalisation(value: str | None) -> str | None:
+    """A callback that refuses what is no normalisation."""
+    from starcli.data.normalise import parse_normalise
+
+    if value is not None:
+        parse_normalise(value)
+    return value
+
+
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin.")]

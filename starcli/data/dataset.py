@@ -9,13 +9,17 @@ from pathlib import Path
 import torch
 
 from starcli.data.loading import Loaded, Request
-from starcli.data.names import parse_name
+from starcli.data.names import needs_path, parse_name
+from starcli.data.normalise import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
-from starcli.data.splits import Split
+from starcli.data.splits import MemorySplit, Normalisation, Split
 from starcli.data.streaming import StreamedSplit
 from starcli.errors import StarcliError
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.entry import resolve
+
+FAR = 30.0
+"""Floats beyond this, or below its negative, are hardly what somebody has normalised."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,11 @@ class Dataset:
 
     name: the kind as typed, without any path.
     input_shape: (C, H, W), or (D,) for vectors.
-    mean, std: of inputs scaled to [0, 1] (raw for float inputs).
+    mean, std: by which inputs are normalised, after bytes are scaled to [0, 1]; floats are taken as they are before.
     fingerprint: SHA-256 over the whole data, whatever limit and split.
     augmentation: this data set's usual one for training.
     notes: what users should know about it.
+    scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
     """
 
     name: str
@@ -44,6 +49,7 @@ class Dataset:
     split_seed: int
     limit: int | None
     notes: tuple[str, ...] = ()
+    scaling: str = ""
 
     def split(self, name: str) -> Split:
         """The part called train, validation or test; StarcliError where there is no validation part."""
@@ -53,16 +59,37 @@ class Dataset:
             raise StarcliError(f"there is no {name} split", [hint])
         return found
 
-    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Dataset:
+    @property
+    def span(self) -> float:
+        """By what raw inputs are divided before they are normalised: 255 for bytes, 1 for floats."""
+        return self.train.normalisation.span
+
+    def normalised(self, mean: Sequence[float], std: Sequence[float], span: float | None = None) -> Dataset:
         """The same data, normalised by another mean and standard deviation: those of the model that is to read it."""
+        how = Normalisation(self.span if span is None else span, tuple(mean), tuple(std))
         return replace(
             self,
-            mean=tuple(mean),
-            std=tuple(std),
-            train=self.train.normalised(mean, std),
-            validation=None if self.validation is None else self.validation.normalised(mean, std),
-            test=self.test.normalised(mean, std),
+            mean=how.mean,
+            std=how.std,
+            train=self.train.normalised(how),
+            validation=None if self.validation is None else self.validation.normalised(how),
+            test=self.test.normalised(how),
+            scaling="",
         )
+
+    def normalised_by(self, text: str, train: Split | None = None) -> Dataset:
+        """The same data, normalised as `--normalise` says it; `data` are the statistics of `train`, else of its own.
+
+        Raises StarcliError for what `parse_normalise` refuses, and for another number of channels.
+        """
+        mean, std = parse_normalise(text) or (train or self.train).mean_and_std()
+        channels = self.input_shape[0]
+        if len(mean) not in (1, channels):
+            inputs = "x".join(map(str, self.input_shape))
+            raise StarcliError(f"--normalise {text}: {len(mean)} channels, {self.name} has {channels} ({inputs})")
+        if same_statistics((mean, std), (self.mean, self.std)):
+            mean, std = self.mean, self.std  # written as before, so that records are equal too
+        return self.normalised(mean, std)
 
 
 def open_data(
@@ -74,6 +101,7 @@ def open_data(
     val_fraction: float = 0.0,
     split_seed: int = 0,
     image_size: int | None = None,
+    normalise: str | None = None,
 ) -> Dataset:
     """Open the data set `name` as typed: "digits", "cifar10", "idx:DIR", "folder:DIR", "x.npz", "gaussians:train=100".
 
@@ -81,6 +109,7 @@ def open_data(
         (`split_indices`) is then taken from these.
     data_dir, download: where the public data sets are, and whether to fetch them.
     image_size: side of the images of a folder.
+    normalise: how inputs are normalised (`parse_normalise`); by default as the data set has it.
 
     Raises StarcliError for everything that may be wrong with a name, a file or its contents.
 
@@ -99,7 +128,7 @@ def open_data(
     loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size))
     train, validation = _divide(loaded.train, limit, val_fraction, split_seed)
     train, validation, test = _resident(train, validation, loaded.test)
-    return Dataset(
+    dataset = Dataset(
         name=loaded.name,
         num_classes=loaded.num_classes,
         input_shape=loaded.input_shape,
@@ -114,7 +143,21 @@ def open_data(
         split_seed=split_seed,
         limit=limit,
         notes=loaded.notes,
+        scaling=_scaling_note(loaded) if needs_path(kind) else "",
     )
+    return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)
+
+
+def _scaling_note(loaded: Loaded) -> str:
+    """How the images or floats of a user are normalised unless told otherwise; nothing of floats of a usual size."""
+    if isinstance(loaded.train, MemorySplit) and loaded.train.raw.is_floating_point():
+        least, most = float(loaded.train.raw.min()), float(loaded.train.raw.max())
+        if max(-least, most) <= FAR:
+            return ""
+        return f"inputs from {least:g} to {most:g} are taken as they are; --normalise data standardises them"
+    imagenet = loaded.normalisation.mean == IMAGENET_MEAN
+    whose = "ImageNet's" if imagenet else "their own"
+    return f"images are standardised by {whose} mean and standard deviation; --normalise says otherwise"
 
 
 def _divide(train: Split, limit: int | None, val_fraction: float, split_seed: int) -> tuple[Split, Split | None]:

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from starcli.data.loading import IMAGENET_MEAN, IMAGENET_STD, Loaded, Request
+from starcli.data.loading import Loaded, Request
+from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.partition import check_labels
-from starcli.data.splits import Normalisation
+from starcli.data.splits import BYTES, Normalisation
 from starcli.data.streaming import FORMATS, SUFFIXES, StreamedSplit
 from starcli.errors import StarcliError, few
 
@@ -65,7 +66,7 @@ def load_folder(request: Request) -> Loaded:
         if width != height and size < DEFAULT_SIZE:
             notes.append(f"{train_dir}: images of {width} x {height} are resized to squares of {size} x {size}")
     stored = size if size <= SMALL_SIZE else round(size * 8 / 7)
-    normalisation = Normalisation(255.0, IMAGENET_MEAN, IMAGENET_STD)
+    normalisation = Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD)
 
     def split(directory: Path, part: Listing, part_labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StreamedSplit:
         return StreamedSplit(

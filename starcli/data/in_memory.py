@@ -13,7 +13,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.normalise import AS_THEY_ARE
+from starcli.data.splits import BYTES, MemorySplit, Normalisation
 from starcli.errors import StarcliError, first_line
 
 Examples = tuple[Tensor, Tensor] | TorchDataset[Any] | DataLoader[Any]
@@ -53,7 +54,7 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     ]
     if problems:
         raise StarcliError("data in memory: inputs differ", problems)
-    plain = Normalisation(255.0 if first.dtype == torch.uint8 else 1.0, (0.0,), (1.0,))
+    plain = Normalisation(BYTES if first.dtype == torch.uint8 else 1.0, *AS_THEY_ARE)
     splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
     return Dataset(
         name=IN_MEMORY,

@@ -1,9 +1,8 @@
-"""What all loaders share: their argument and result, normalisation, fingerprints, guards against bombs."""
+"""What all loaders share: their argument and result, fingerprints, guards against bombs."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from starcli.data.moments import mean_and_std
+from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
-from starcli.data.splits import MemorySplit, Normalisation, Split
+from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
 from starcli.errors import StarcliError
 
 Array = NDArray[np.generic]
 """Array of any dtype."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of ImageNet, by which the paper normalises CIFAR (appendix B.1); published by torchvision with its models."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of ImageNet, likewise."""
-
 UNPACKED_BYTES = 128 << 20
 """A packed file may unfold to this much, or to UNPACKED_RATIO times its size; more is taken for a bomb."""
 UNPACKED_RATIO = 16
-
-_CHUNK = 1 << 20
-"""Values that the statistics look at together: it bounds the memory that they take beside the data."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +66,14 @@ def assemble(
     test: Part,
     *,
     normalisation: Normalisation | None = None,
-    span: float = 255.0,
+    span: float = BYTES,
     num_classes: int | None = None,
     augmentation: tuple[str, ...] = (),
 ) -> Loaded:
     """Check arrays in memory and make a data set of them.
 
-    Inputs are normalised by the training part's own mean and deviation of inputs / `span`, or by `normalisation`.
+    Floats are taken as they are. Bytes are divided by `span` and normalised by the training part's own mean and
+    deviation of these, or as `normalisation` says.
     Raises StarcliError where the labels do not fit the images, or the two parts differ in shape or dtype.
     """
     classes = check_labels([(p.where, p.labels, len(p.inputs)) for p in (train, test)], num_classes)
@@ -89,7 +83,10 @@ def assemble(
             "training and test inputs differ",
             [f"{p.where}: {p.inputs.dtype} of shape {p.inputs.shape[1:]}" for p in (train, test)],
         )
-    normalisation = normalisation or measure_normalisation(train.inputs, span)
+    if normalisation is None and train.inputs.dtype == np.uint8:
+        normalisation = Normalisation(span, *mean_and_std(train.inputs, span))
+    elif normalisation is None:
+        normalisation = Normalisation(1.0, *AS_THEY_ARE)
     splits = [
         MemorySplit(torch.from_numpy(part.inputs), torch.from_numpy(part.labels), normalisation)
         for part in (train, test)
@@ -104,39 +101,6 @@ def assemble(
         test=splits[1],
         augmentation=augmentation,
     )
-
-
-def measure_normalisation(inputs: Array, span: float) -> Normalisation:
-    """Mean and standard deviation of `inputs / span`: by channel for images, by feature for float vectors.
-
-    uint8 vectors are taken for flattened images: one mean and deviation for all, since single pixels may be constant. A
-    deviation of 0 becomes 1.
-    """
-    channels = inputs.shape[1] if inputs.ndim == 4 or inputs.dtype != np.uint8 else 1
-    flat = inputs.reshape(len(inputs), channels, -1)
-    moments = [_byte_moments(flat[:, c]) if inputs.dtype == np.uint8 else _moments(flat[:, c]) for c in range(channels)]
-    return Normalisation(
-        span, tuple(mean / span for mean, _ in moments), tuple(math.sqrt(var) / span or 1.0 for _, var in moments)
-    )
-
-
-def _byte_moments(values: Array) -> tuple[float, float]:
-    """Mean and variance of (N, X) uint8 values by counting them: exact integers, alike on every machine."""
-    step = max(1, _CHUNK // max(1, values.shape[1]))
-    counts = np.zeros(256, dtype=np.int64)
-    for start in range(0, len(values), step):
-        counts += np.bincount(values[start : start + step].reshape(-1), minlength=256)
-    count, total, squares = (int((counts * np.arange(256) ** power).sum()) for power in (0, 1, 2))
-    return total / count, (squares * count - total * total) / (count * count)
-
-
-def _moments(values: Array) -> tuple[float, float]:
-    """Mean and variance of (N, X) floats, in float64 and two passes over chunks."""
-    step = max(1, _CHUNK // max(1, values.shape[1]))
-    chunks = range(0, len(values), step)
-    mean = sum(float(values[i : i + step].sum(dtype=np.float64)) for i in chunks) / values.size
-    squares = sum(float(np.square(values[i : i + step].astype(np.float64) - mean).sum()) for i in chunks)
-    return mean, squares / values.size
 
 
 def fingerprint(parts: Iterable[Part]) -> str:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.data.idx import missing_files, read_parts
-from starcli.data.loading import IMAGENET_MEAN, IMAGENET_STD, Loaded, Part, Request, assemble
-from starcli.data.splits import Normalisation
+from starcli.data.loading import Loaded, Part, Request, assemble
+from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
+from starcli.data.splits import BYTES, Normalisation
 from starcli.errors import StarcliError
 from starcli.files.lock import lock
 from starcli.files.write import make_directory
@@ -93,7 +94,7 @@ def _load_cifar(
         name,
         Part(images, labels, f"{name}, training part"),
         Part(*batches[-1], f"{name}, test part"),
-        normalisation=Normalisation(255.0, IMAGENET_MEAN, IMAGENET_STD),
+        normalisation=Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD),
         num_classes=num_classes,
         augmentation=("pad-crop", "flip"),
     )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
 from starcli.data.augment import augment, check_augmentations
+from starcli.data.moments import mean_and_std
+from starcli.data.normalise import Statistics
 
 Device = torch.device | str
 """A device or its name."""
+
+BYTES = 255.0
+"""Largest value of a byte, by which images of bytes are divided."""
 
 READY_BYTES = 64 << 20
 """Below this size the normalised float32 inputs are kept: passes after the first then cost a slice or a gather."""
@@ -22,7 +27,7 @@ READY_BYTES = 64 << 20
 class Normalisation:
     """Affine map inputs = (raw / span - mean) / std, one mean and std a channel (or feature), or one for all.
 
-    `span` is what raw values are divided by first: 255 for uint8 images, 16 for the digits, 1 for floats.
+    `span` is what raw values are divided by first: BYTES for uint8 images, 16 for the digits, 1 for floats.
     """
 
     span: float
@@ -53,9 +58,18 @@ class Split(ABC):
     def subset(self, positions: Tensor) -> Split:
         """Part of the split at int64 `positions`, in their order."""
 
+    @property
     @abstractmethod
-    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Split:
-        """The same inputs, normalised by another mean and standard deviation."""
+    def normalisation(self) -> Normalisation:
+        """How its inputs are normalised."""
+
+    @abstractmethod
+    def normalised(self, normalisation: Normalisation) -> Split:
+        """The same inputs, normalised otherwise."""
+
+    @abstractmethod
+    def mean_and_std(self) -> Statistics:
+        """Mean and standard deviation of the inputs themselves, bytes scaled to [0, 1]: see `data.moments`."""
 
     @abstractmethod
     def batches(
@@ -118,10 +132,18 @@ class MemorySplit(Split):
             self._raw[positions], self._labels[positions], self._normalisation, input_shape=self.input_shape
         )
 
-    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> MemorySplit:
+    @property
+    def normalisation(self) -> Normalisation:
+        """See `Split.normalisation`."""
+        return self._normalisation
+
+    def normalised(self, normalisation: Normalisation) -> MemorySplit:
         """See `Split.normalised`."""
-        normalisation = replace(self._normalisation, mean=tuple(mean), std=tuple(std))
         return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape)
+
+    def mean_and_std(self) -> Statistics:
+        """See `Split.mean_and_std`."""
+        return mean_and_std(self._raw.numpy(), self._normalisation.span)
 
     def batches(
         self,

@@ -6,7 +6,6 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from starcli.data.moments import mean_and_std_of_bytes
+from starcli.data.normalise import Statistics
 from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_batch_request, prepare_batch
 from starcli.errors import StarcliError, first_of
 
@@ -170,10 +171,19 @@ class StreamedSplit(Split):
         """See `Split.subset`."""
         return self._changed(self._names[positions.numpy()], self._labels[positions], self._normalisation)
 
-    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> StreamedSplit:
+    @property
+    def normalisation(self) -> Normalisation:
+        """See `Split.normalisation`."""
+        return self._normalisation
+
+    def normalised(self, normalisation: Normalisation) -> StreamedSplit:
         """See `Split.normalised`."""
-        normalisation = replace(self._normalisation, mean=tuple(mean), std=tuple(std))
         return self._changed(self._names, self._labels, normalisation)
+
+    def mean_and_std(self) -> Statistics:
+        """See `Split.mean_and_std`; decodes all images."""
+        chunks = self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK, all_broken=True)
+        return mean_and_std_of_bytes((chunk.numpy() for chunk in chunks), self._normalisation.span)
 
     def _changed(self, names: NDArray[np.bytes_], labels: Tensor, normalisation: Normalisation) -> StreamedSplit:
         return StreamedSplit(

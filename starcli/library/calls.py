@@ -80,6 +80,8 @@ def _check(name: str, value: Any) -> None:
         least = _INTEGERS[name]
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST_SEED:
             raise StarcliError(f"{name}={value!r:.80}: expected an integer from {least} up")
+    elif name == "normalise" and not isinstance(value, str):
+        raise StarcliError(f"normalise={value!r:.80}: expected none, data, imagenet or MEAN:STD, as one word")
     elif name in _NUMBERS and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise StarcliError(f"{name}={value!r:.80}: expected a number")
     elif name in _WORDS and value not in _WORDS[name]:

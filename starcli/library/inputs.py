@@ -27,8 +27,8 @@ ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tenso
 NetworkLike = str | nn.Module | Callable[[], nn.Module]
 """A network: a name as `--arch` takes it, a module (its weights do not count), or a function that builds one."""
 
-DataLike = str | Dataset | Examples | Mapping[str, Examples]
-"""Data: a name as `--data` takes it, or examples in memory (see `starcli.data.in_memory`)."""
+DataLike = str | os.PathLike[str] | Dataset | Examples | Mapping[str, Examples]
+"""Data: a name or a file as `--data` takes it, or examples in memory (see `starcli.data.in_memory`)."""
 
 
 class Surroundings(TypedDict, total=False):
@@ -40,6 +40,7 @@ class Surroundings(TypedDict, total=False):
     limit: int | None
     val_fraction: float | None
     split_seed: int | None
+    normalise: str | None
     input_shape: Sequence[int] | None
     input_dtype: str | torch.dtype | None
     spec: str | Path | None
@@ -60,6 +61,8 @@ class Where(Surroundings, total=False):
         `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made with.
     arch_args: arguments of a network by name.
     data_dir, download, limit, val_fraction, split_seed: of data by name, as the options of these names.
+    normalise: how inputs are normalised: "none", "data", "imagenet" or "MEAN:STD", see `starcli.data.normalise`. By
+        default data in memory and floats are taken as they are, and images of bytes by name standardised.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
     spec: a file with the permutation spec. unproved: take that spec at its word.
     device: auto, cpu, cuda or mps, or a `torch.device`. precision: fp32 or bf16.
@@ -223,6 +226,7 @@ def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False)
     if unknown := [name for name in where if name not in KEYWORDS]:
         raise StarcliError(f"unknown keyword {unknown[0]!r}{suggestion(unknown[0], KEYWORDS)}")
     arch, data = where.get("arch"), where.get("data")
+    data = os.fspath(data) if isinstance(data, os.PathLike) else data
     arch = module if arch is None else arch
     named = {field.name for field in fields(Choices)} & where.keys() - {"arch", "data", "input"}
     values: dict[str, Any] = {name: where[name] for name in named}  # type: ignore[literal-required]
@@ -247,6 +251,7 @@ def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False)
     dataset = None
     if in_memory[0]:
         dataset = data if isinstance(data, Dataset) else dataset_in_memory(cast(Examples, data))
+        dataset = dataset if choices.normalise is None else dataset.normalised_by(choices.normalise)
     builder = network_copies(arch, frozen=frozen) if in_memory[1] else None
     return choices, Given(dataset, builder, own_process=False)
 

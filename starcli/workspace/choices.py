@@ -20,6 +20,7 @@ class Choices:
     limit: int | None = None
     val_fraction: float | None = None
     split_seed: int | None = None
+    normalise: str | None = None
     device: str = "auto"
     precision: str = "fp32"
     threads: int | None = None
@@ -31,5 +32,5 @@ class Choices:
     def names_data(self) -> bool:
         """Whether anything is said of data, apart from where public ones lie."""
         return self.download or any(
-            each is not None for each in (self.data, self.limit, self.val_fraction, self.split_seed)
+            each is not None for each in (self.data, self.limit, self.val_fraction, self.split_seed, self.normalise)
         )

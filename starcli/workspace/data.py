@@ -1,11 +1,14 @@
 """The data of a command: as the command line names them, as checkpoints record them, and what follows where both do."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import needs_path, parse_name
-from starcli.errors import StarcliError
+from starcli.data.normalise import same_statistics
+from starcli.data.splits import BYTES
+from starcli.errors import StarcliError, few
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -23,6 +26,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         val_fraction=dataset.val_fraction,
         split_seed=dataset.split_seed,
         limit=dataset.limit,
+        span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES else None,
     )
 
 
@@ -47,6 +51,7 @@ def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
         val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
         image_size=record.input_shape[-1] if record is not None and scaled else None,
+        normalise=choices.normalise,
     )
 
 
@@ -61,28 +66,65 @@ def open_agreed(
     """
     dataset = open_named(choices, record)
     if record is None:
-        return dataset, ()
+        return dataset, scaling_notes(dataset)
     if dataset.fingerprint == record.fingerprint:
         _refuse_leaks(dataset, record, model)
-        return dataset, ()
+        return as_trained(dataset, choices, record, model, measures=measures)
     what = f"{dataset.name}: not the data that {model} was trained on"
     if choices.data is None or not measures:
         problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
         if choices.data is not None:
             problems.append("eval, barrier and bma measure on other data")
         raise StarcliError(what, problems)
-    if len(record.mean) != len(dataset.mean):
-        return dataset, (f"{what}, and normalised by themselves",)
+    if choices.normalise is not None:
+        return dataset, (what,)
+    if len(record.mean) not in (1, dataset.input_shape[0]):
+        return dataset, (f"{what}, and not normalised as those were",)
+    if dataset.span == 1.0 and record.name == "arrays" and record.span is None:
+        raise StarcliError(f"{what}: --normalise says how its floats are to be normalised")
     return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
 
 
-def note_of_others(dataset: Dataset, record: DataRecord, model: str) -> tuple[str, ...]:
-    """A note where data in memory, which are taken as they are, are not those that `model` records."""
+def scaling_notes(dataset: Dataset) -> tuple[str, ...]:
+    """How inputs are normalised, where they are a user's own and nobody said how."""
+    return (f"{dataset.name}: {dataset.scaling}",) if dataset.scaling else ()
+
+
+def as_trained(
+    dataset: Dataset, choices: "Choices", record: DataRecord, model: str, *, measures: bool
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The data that `model` records, normalised as it was trained with, and notes.
+
+    What `measures` may do so with another normalisation that is asked for, anything else must not.
+    """
+    # floats of a file without a span are from before these were taken as they are
+    span = record.span or (BYTES if record.name == "arrays" else dataset.span)
+    same = span == dataset.span and same_statistics((dataset.mean, dataset.std), (record.mean, record.std))
+    if same and (record.mean, record.std) == (list(dataset.mean), list(dataset.std)):
+        return dataset, ()
+    if same or choices.normalise is None:
+        return dataset.normalised(record.mean, record.std, span), ()
+    what = f"{dataset.name}: normalised otherwise than when {model} was trained"
+    if measures:
+        return dataset, (what,)
+    here, there = (f"{_words(one.mean)}:{_words(one.std)}" for one in (dataset, record))
+    raise StarcliError(what, [f"MEAN:STD is {here} here, {there} in the checkpoint"])
+
+
+def _words(values: Sequence[float]) -> str:
+    return few([f"{value:.4g}" for value in values], 3)
+
+
+def agreed_in_memory(
+    dataset: Dataset, choices: "Choices", record: DataRecord | None, model: str, *, measures: bool
+) -> tuple[Dataset, tuple[str, ...]]:
+    """Data in memory beside those that `model` records: normalised as these if they are the same, else as given."""
+    if record is None:
+        return dataset, ()
     if dataset.fingerprint == record.fingerprint:
-        return ()
-    return (
-        f"the data {dataset.name} are not those that {model} was trained on ({record.name}), and taken as they are",
-    )
+        return as_trained(dataset, choices, record, model, measures=measures)
+    how = ", and taken as they are" if choices.normalise is None else ""
+    return dataset, (f"the data {dataset.name} are not those that {model} was trained on ({record.name}){how}",)
 
 
 def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:

@@ -24,7 +24,7 @@ from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
 from starcli.workspace.choices import Choices
-from starcli.workspace.data import note_of_others, open_agreed, open_named, record_of
+from starcli.workspace.data import agreed_in_memory, open_agreed, open_named, record_of, scaling_notes
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 """Makes a network, its weights drawn from a generator (None: they will be loaded)."""
@@ -142,7 +142,14 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
     architecture = given.architecture(record, choices) or _chosen(str(choices.arch), choices, record)
     device = choose_device(choices.device)
     workspace = Workspace(
-        architecture, record, device, choices.precision, choices, opened=dataset, builder=given.builder
+        architecture,
+        record,
+        device,
+        choices.precision,
+        choices,
+        opened=dataset,
+        notes=scaling_notes(dataset),
+        builder=given.builder,
     )
     network = runnable(workspace.outline())
     if given.builder is not None:  # nothing made it for these data
@@ -172,8 +179,8 @@ def workspace_of(
     opened, notes = given.dataset, tuple[str, ...]()
     if opened is None and (data or choices.names_data):
         opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
-    elif given.dataset is not None and first.metadata.data is not None:
-        notes = note_of_others(given.dataset, first.metadata.data, first.name)
+    elif given.dataset is not None:
+        opened, notes = agreed_in_memory(given.dataset, choices, first.metadata.data, first.name, measures=measures)
     record = first.metadata.data if opened is None else record_of(opened)
     architecture = given.architecture(record, choices) or _agreed(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):

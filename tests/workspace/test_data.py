@@ -28,7 +28,8 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def two(place):
-    assert run_here("train", *SMALL, "--data", "a.npz", "--seeds", "0-1", "-o", "{seed}.safetensors").status == 0
+    words = ("--data", "a.npz", "--normalise", "0.5:2", "--seeds", "0-1", "-o", "{seed}.safetensors")
+    assert run_here("train", *SMALL, *words).status == 0
     return [place / "0.safetensors", place / "1.safetensors"]
 
 
@@ -40,7 +41,8 @@ def test_other_data_are_measured_on_with_a_note_and_the_models_own_normalisation
     assert "not the data" not in own.err
     data, tensors = np.load("b.npz"), read(two[0]).tensors
     record = read(two[0]).metadata.data
-    inputs = (torch.from_numpy(data["test_images"]) / 255 - torch.tensor(record.mean)) / torch.tensor(record.std)
+    assert (record.mean, record.std) == ([0.5], [2.0])
+    inputs = (torch.from_numpy(data["test_images"]) - 0.5) / 2
     hidden = (inputs.float() @ tensors["fc1.weight"].T + tensors["fc1.bias"]).relu()
     logits = hidden @ tensors["fc2.weight"].T + tensors["fc2.bias"]
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data["test_labels"]))
