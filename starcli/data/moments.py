@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.data.normalise import Statistics
+from starcli.data.normalise import MeanStd
 
 _CHUNK = 1 << 20
 """Values that are looked at together: it bounds the memory that the statistics take beside the data."""
 
 
-def mean_and_std(inputs: NDArray[np.generic], span: float) -> Statistics:
+def mean_and_std(inputs: NDArray[np.generic], span: float) -> MeanStd:
     """Mean and standard deviation of `inputs / span`: by channel for images, by feature for float vectors.
 
     uint8 vectors are taken for flattened images: one mean and deviation for all, since single pixels may be constant. A
@@ -24,7 +24,7 @@ def mean_and_std(inputs: NDArray[np.generic], span: float) -> Statistics:
     return _scaled([_moments(flat[:, channel]) for channel in range(flat.shape[1])], span)
 
 
-def mean_and_std_of_bytes(chunks: Iterable[NDArray[np.generic]], span: float) -> Statistics:
+def mean_and_std_of_bytes(chunks: Iterable[NDArray[np.generic]], span: float) -> MeanStd:
     """The same for uint8 inputs in chunks, by counting values: exact integers, alike on every machine."""
     counts = sum(map(_counts, chunks))
     moments = []
@@ -34,7 +34,7 @@ def mean_and_std_of_bytes(chunks: Iterable[NDArray[np.generic]], span: float) ->
     return _scaled(moments, span)
 
 
-def _scaled(moments: list[tuple[float, float]], span: float) -> Statistics:
+def _scaled(moments: list[tuple[float, float]], span: float) -> MeanStd:
     """Mean and deviation by channel, from (mean, variance) of unscaled values."""
     return tuple(mean / span for mean, _ in moments), tuple(math.sqrt(var) / span or 1.0 for _, var in moments)
 

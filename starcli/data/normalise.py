@@ -10,14 +10,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Standard deviation of ImageNet, likewise."""
 
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation: one number a channel (or feature), or one for all."""
 
-AS_THEY_ARE: Statistics = ((0.0,), (1.0,))
+AS_THEY_ARE: MeanStd = ((0.0,), (1.0,))
 """What changes nothing: floats stay as they are, uint8 images are divided by 255."""
 
 
-def parse_normalise(text: str) -> Statistics | None:
+def parse_normalise(text: str) -> MeanStd | None:
     """Read `none`, `imagenet` or `MEAN:STD`; None stands for `data`, whose statistics are measured.
 
     MEAN and STD are one number for all channels or, with commas, one for each; of inputs scaled to [0, 1] where these

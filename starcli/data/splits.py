@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from starcli.data.augment import augment, check_augmentations
 from starcli.data.moments import mean_and_std
-from starcli.data.normalise import Statistics
+from starcli.data.normalise import MeanStd
 
 Device = torch.device | str
 """A device or its name."""
@@ -68,7 +68,7 @@ class Split(ABC):
         """The same inputs, normalised otherwise."""
 
     @abstractmethod
-    def mean_and_std(self) -> Statistics:
+    def mean_and_std(self) -> MeanStd:
         """Mean and standard deviation of the inputs themselves, bytes scaled to [0, 1]: see `data.moments`."""
 
     @abstractmethod
@@ -141,7 +141,7 @@ class MemorySplit(Split):
         """See `Split.normalised`."""
         return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape)
 
-    def mean_and_std(self) -> Statistics:
+    def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`."""
         return mean_and_std(self._raw.numpy(), self._normalisation.span)
 

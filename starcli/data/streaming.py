@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from starcli.data.moments import mean_and_std_of_bytes
-from starcli.data.normalise import Statistics
+from starcli.data.normalise import MeanStd
 from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_batch_request, prepare_batch
 from starcli.errors import StarcliError, first_of
 
@@ -180,7 +180,7 @@ class StreamedSplit(Split):
         """See `Split.normalised`."""
         return self._changed(self._names, self._labels, normalisation)
 
-    def mean_and_std(self) -> Statistics:
+    def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`; decodes all images."""
         chunks = self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK, all_broken=True)
         return mean_and_std_of_bytes((chunk.numpy() for chunk in chunks), self._normalisation.span)
