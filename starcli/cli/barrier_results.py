@@ -28,7 +28,7 @@ LINE_COLUMNS = (
     Column("train.loss", "train loss", "spark", optional=1),
 )
 SUMMARY_COLUMNS = (
-    Column("group", "barriers"),
+    Column("group", "barriers", "name"),
     Column("count", "pairs", "d"),
     Column("alignment", "alignment", common=True),
     Column("train.mean", "train", LOSS, main=True),

@@ -25,10 +25,10 @@ cache_app = typer.Typer(
 
 _COLUMNS = (
     Column("kind", "kind"),
-    Column("files", "results", ",d"),
-    Column("bytes", "bytes", ",d"),
-    Column("oldest", "oldest", optional=1),
-    Column("newest", "newest"),
+    Column("files", "results", ",d", main=True),
+    Column("bytes", "bytes", ",d", main=True),
+    Column("oldest", "oldest", "time", optional=1),
+    Column("newest", "newest", "time"),
     Column("place", "in", optional=2),
 )
 

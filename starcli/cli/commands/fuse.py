@@ -1,6 +1,8 @@
 """`starcli fuse`: fuse several models into one."""
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +16,13 @@ _COLUMNS = (
     Column("model", "model", "words"),
     Column("seed", "seed", "d", common=True, optional=1),
     Column("name", "file", "name", optional=1),
-    Column("split", "split", main=True),
-    Column("accuracy", "accuracy", SHARE, main=True),
-    Column("loss", "loss", LOSS, main=True),
-    Column("selected_on", "chosen on", optional=2),
+    Column("train.loss", "train loss", LOSS, optional=4),
+    Column("train.accuracy", "train accuracy", SHARE, optional=5),
+    Column("validation.loss", "validation loss", LOSS, optional=3),
+    Column("validation.accuracy", "validation accuracy", SHARE),
+    Column("test.loss", "test loss", LOSS, main=True),
+    Column("test.accuracy", "test accuracy", SHARE, main=True),
+    Column("selected_on", "chosen on", optional=6),
 )
 
 
@@ -59,5 +64,13 @@ def fuse_command(
         if split:
             run.workspace.dataset.split(split)  # refused now, not after hours
         for made in run.all("fused"):
-            for row in made.compared(run.workspace, search.alignment, watch, split):
+            rows = made.compared(run.workspace, search.alignment, watch, split)
+            for row in rows if results.for_programs else _splits_side_by_side(rows):
                 results.add("fuse", {**row, "statistics": "recalibrate"}, _COLUMNS)
+
+
+def _splits_side_by_side(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """One row for each model, with its scores by split."""
+    for _, group in groupby(rows, key=lambda row: (row["model"], row["name"])):
+        splits = list(group)
+        yield {**splits[0], **{row["split"]: {"loss": row["loss"], "accuracy": row["accuracy"]} for row in splits}}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starcli.checkpoints.lineage import Description
 
 _COLUMNS = (
-    Column("file", "file"),
+    Column("file", "file", "name"),
     Column("kind", "kind", main=True),
     Column("architecture.name", "network", main=True),
     Column("data.name", "data"),

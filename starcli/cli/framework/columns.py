@@ -1,6 +1,7 @@
 """Columns of tables: which value of a row people see, under which heading, and how it is written."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,10 @@ MISSING = "–"
 SPREAD = "±"
 """Heading of a standard deviation, that of the column before."""
 
-TEXT_FORMS = ("name", "words", "hash", "spark", "range")
+NAME_ENDING = re.compile(r"\.safetensors(?!\S)")
+"""What nearly all files end with, and is left out where people read their names."""
+
+TEXT_FORMS = ("name", "words", "hash", "time", "spark", "range")
 """Forms of columns that are no numbers."""
 
 
@@ -23,8 +27,8 @@ class Column:
     """Column of a table: key of a row (dots go inside), heading, and how a value is written.
 
     `form` is a number's format, or `name` (a file's, without `.safetensors`), `words` (`best_source` as `best source`),
-    `hash` (its beginning), `spark` (a curve, on one scale for all rows), `range` (two numbers). A `common` column whose
-    value is the same in all rows becomes a line below the table.
+    `hash` (its beginning), `time` (a day and a minute), `spark` (a curve, on one scale for all rows), `range` (two
+    numbers). A `common` column whose value is the same in all rows becomes a line below the table.
 
     Where a terminal is too narrow, columns are left out and named below the table: `optional` ones first, the greatest
     number before all, the last of equal ones; then, from the last, those that are not `main`. What a command is about
@@ -61,10 +65,12 @@ class Column:
             return format(value, self.form)
         if self.form == "hash":
             return str(value)[:12]
+        if self.form == "time":
+            return str(value)[:16].replace("T", " ")
         if self.form == "words":
             return str(value).replace("_", " ")
         words = [_word(each) for each in (value if isinstance(value, list | tuple) else [value])]
-        return ", ".join(word.removesuffix(".safetensors") if self.form == "name" else word for word in words)
+        return ", ".join(NAME_ENDING.sub("", word) if self.form == "name" else word for word in words)
 
     @property
     def is_number(self) -> bool:
@@ -74,7 +80,7 @@ class Column:
     @property
     def unbreakable(self) -> bool:
         """Whether a value is useless in pieces, as numbers and curves are; text may go on in a second line."""
-        return self.is_number or self.form in ("hash", "spark", "range")
+        return self.is_number or self.form in ("hash", "time", "spark", "range")
 
 
 def _word(value: object) -> str:

@@ -81,19 +81,25 @@ def fit_columns(table: TextTable, width: int) -> TableLayout:
 def _layouts(kept: Sequence[Column], table: TextTable, *, narrow: bool) -> list[TableLayout]:
     """Layouts of these columns, from the widest to the narrowest."""
     natural = {c: _natural(c, table) for c in kept}
-    words = {c: max(_cells(c, table), _longest_word(c.heading)) for c in kept}
-
-    def limited(first: int, others: int) -> dict[Column, int]:
-        limits = {c: first if c is kept[0] else others for c in kept}
-        return {c: words[c] if c.unbreakable else min(words[c], max(limits[c], _longest_word(c.heading))) for c in kept}
-
+    cells = {c: max(_cells(c, table), _longest_word(c.heading)) for c in kept}
+    easy = {c: _broken(c, table, EASY_FIRST if c is kept[0] else EASY) for c in kept}
     layouts = [
         TableLayout(natural, WIDE_GAP),
         TableLayout(natural, TIGHT_GAP),
-        TableLayout(words, TIGHT_GAP),
-        TableLayout(limited(EASY_FIRST, EASY), TIGHT_GAP),
+        TableLayout(cells, WIDE_GAP),
+        TableLayout(cells, TIGHT_GAP),
+        TableLayout({c: min(cells[c], easy[c]) for c in kept}, TIGHT_GAP),
     ]
-    return [*layouts, TableLayout(limited(NARROW_FIRST, NARROW), TIGHT_GAP)] if narrow else layouts
+    if narrow:  # no word is broken that is not longer than the easy width
+        whole = {c: min(easy[c], max(map(_longest_word, table.cells[c]))) for c in kept}
+        limits = {c: max(whole[c], _broken(c, table, NARROW_FIRST if c is kept[0] else NARROW)) for c in kept}
+        layouts.append(TableLayout({c: min(cells[c], limits[c]) for c in kept}, TIGHT_GAP))
+    return layouts
+
+
+def _broken(column: Column, table: TextTable, limit: int) -> int:
+    """Width of a column whose text is broken at `limit`; words of its heading and unbreakable cells stay whole."""
+    return max(_cells(column, table) if column.unbreakable else limit, _longest_word(column.heading))
 
 
 def _squeezed(layout: TableLayout, width: int) -> TableLayout:
@@ -108,9 +114,9 @@ def _squeezed(layout: TableLayout, width: int) -> TableLayout:
 
 
 def _widened(layout: TableLayout, table: TextTable, width: int) -> TableLayout:
-    """A layout that gives the room that is left to its columns, from the first, each up to all it can use."""
+    """A layout that gives the room that is left to its text, from the first column, each up to all it can use."""
     widths, left = dict(layout.widths), max(width - layout.total, 0)
-    for column in widths:
+    for column in (each for each in widths if not each.unbreakable):
         more = min(_natural(column, table) - widths[column], left)
         widths[column] += more
         left -= more
@@ -129,8 +135,8 @@ def _natural(column: Column, table: TextTable) -> int:
     return max(len(column.heading), _cells(column, table))
 
 
-def _longest_word(heading: str) -> int:
-    return max(map(len, heading.split()))
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
 
 
 def _drawn(layout: TableLayout, table: TextTable) -> "rich.table.Table":
@@ -147,12 +153,17 @@ def _drawn(layout: TableLayout, table: TextTable) -> "rich.table.Table":
         pad_edge=False,
         header_style="bold",
     )
+    # not left to rich, which ends a line with the blank after a word that just fits, and then leaves one empty
+    texts = [
+        table.cells[column] if column.unbreakable else [textwrap.fill(cell, width) for cell in table.cells[column]]
+        for column, width in layout.widths.items()
+    ]
     headings = {column: textwrap.wrap(column.heading, width) for column, width in layout.widths.items()}
     height = max(map(len, headings.values()), default=1)
     for column, width in layout.widths.items():
         side = "right" if column.is_number else "left"
         lines = [""] * (height - len(headings[column])) + headings[column]  # short headings stand at the bottom
         drawn.add_column("\n".join(lines), justify=side, no_wrap=column.unbreakable, overflow="fold", width=width)  # type: ignore[arg-type]
-    for cells in zip(*(table.cells[column] for column in layout.widths), strict=True):
+    for cells in zip(*texts, strict=True):
         drawn.add_row(*map(Text, cells))
     return drawn

@@ -28,6 +28,10 @@ def test_fuse(solutions, place):
     assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
     assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
     assert run_here(*words).out == ran.out
+    table = run_here(*words, "--format", "markdown").out
+    assert table.count("\n| source |") == 2  # a line for each model, its splits side by side
+    assert f"| {best['loss']:.4f} | {best['accuracy']:.2%} |" in table
+    assert "| best source |" in table
     assert run_here(*words, "--split", "validation").rows == validation
 
 

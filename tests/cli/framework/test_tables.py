@@ -28,7 +28,12 @@ TABLES = list(column_tuples())
 
 def usual(column, number):
     """A value such as the column usually has."""
-    texts = {"name": f"model-{number}.safetensors", "words": "best_source", "hash": "0123456789abcdef" * 4}
+    texts = {
+        "name": f"model-{number}.safetensors",
+        "words": "best_source",
+        "hash": "0123456789abcdef" * 4,
+        "time": "2026-11-26T17:14:53+00:00",
+    }
     others = {"spark": [0.1 * k for k in range(11)], "range": [0.0123, 1.0123], "": f"some words {number}"}
     if column.form in texts or column.form in others:
         return {**texts, **others}[column.form]
@@ -95,6 +100,12 @@ def test_headings_go_on_in_a_second_line_before_a_column_goes():
         ["test", "train"],
         ["model", "accuracy", "accuracy"],
     ]
+
+
+def test_a_list_is_broken_between_its_words_without_empty_lines():
+    columns = (Column("a", "group"), Column("b", "tensors"))
+    lines = printed(columns, [{"a": "g", "b": ["block.0.weight", "block.0.bias", "block.1.weight"]}], 30).splitlines()
+    assert [line.split() for line in lines[3:6]] == [["g", "block.0.weight,"], ["block.0.bias,"], ["block.1.weight"]]
 
 
 def test_what_has_to_stay_is_cut_down_at_last():
