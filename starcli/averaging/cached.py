@@ -35,7 +35,7 @@ def posterior_rows(
     if choose and measure.split == VALIDATION:
         raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
     scoring = Scoring(measure.workspace.dataset, measure.split, temperature, choose)
-    weights = [star.sha256, *(source.sha256 for source in sources)]
+    weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
     key = hash_json([measure.settings(), seed, samples, repeats, temperature, choose, *weights])
     found = distributed.by_writer(lambda: recall("averages", key) if measure.is_kept else None)
     if found is None:

@@ -57,12 +57,16 @@ class CachedBarriers:
             remember("barriers", self._key(pair), value.to_dict())
 
 
+def _hashes(models: Sequence[Checkpoint]) -> list[str]:
+    return [model.tensors_sha256 for model in models]
+
+
 def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -> list[Barrier]:
     """Measure the lines from one model to each of `others`, or recall them.
 
     The others are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
     """
-    kept = CachedBarriers(measure, [first.sha256, *(other.sha256 for other in others)], by_themselves=True)
+    kept = CachedBarriers(measure, _hashes([first, *others]), by_themselves=True)
     pairs = [(0, number + 1) for number in range(len(others))]
     # what is aligned here has to be just what `barriers` misses, whatever lies in other ranks' caches
     missing = kept.recall(pairs)
@@ -77,7 +81,7 @@ def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoin
 
 def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[Pair]) -> list[Barrier]:
     """Measure the lines of `pairs` of models, or recall them; the second of each is aligned to the first."""
-    kept = CachedBarriers(measure, [model.sha256 for model in models])
+    kept = CachedBarriers(measure, _hashes(models))
     ends = [PathEnd(model.tensors) for model in models]
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, alignment=measure.alignment, store=kept)
 
@@ -90,10 +94,10 @@ def cached_star_report(
     aligned_sources: Sequence[Checkpoint] = (),
 ) -> StarReport:
     """Whether `star` is one: the paper's Table 1 row."""
-    kept = CachedBarriers(measure, [model.sha256 for model in (*sources, *held_out, star)])
+    kept = CachedBarriers(measure, _hashes([*sources, *held_out, star]))
     names = ("regular-regular", "star-source", "star-held-out")
-    as_they_are = CachedBarriers(measure, [model.sha256 for model in (*sources, *held_out, star)], aligned=False)
-    trained = CachedBarriers(measure, [model.sha256 for model in (*aligned_sources, star)], aligned=False)
+    as_they_are = CachedBarriers(measure, _hashes([*sources, *held_out, star]), aligned=False)
+    trained = CachedBarriers(measure, _hashes([*aligned_sources, star]), aligned=False)
     return measure_star(
         measure.evaluator(),
         star.tensors,

@@ -155,8 +155,11 @@ class Metadata(_Record):
 class Checkpoint:
     """Checkpoint that was read: memory-mapped tensors (never write to them), metadata, and its name for people.
 
-    `name` is the file's base name, or as many of its last parts as tell it from others: see `labelled`.
-    Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
+    `name` is the file's base name, or as many of its last parts as tell it from others: see `labelled`. `versions` are
+    those of its network's modules, as torch keeps them beside a state dict (None: not known). `stored` are the tensors
+    of the file, where a network made others of them, which are then `tensors`.
+
+        Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
     """
 
     tensors: "Mapping[str, Tensor]"
@@ -164,6 +167,8 @@ class Checkpoint:
     name: str
     path: Path | None = None
     reopen: "Callable[[], Mapping[str, Tensor]] | None" = None
+    versions: Mapping[str, Any] | None = None
+    stored: "Mapping[str, Tensor] | None" = None
 
     def __repr__(self) -> str:
         """Class, name, kind and sizes, in one line: the weights would fill the screen."""
@@ -185,8 +190,13 @@ class Checkpoint:
 
     @cached_property
     def sha256(self) -> Sha256:
-        """Hash of the weights: as recorded, or computed for a foreign file."""
-        return self.metadata.weights_sha256 or weights_sha256(self.tensors)
+        """Hash of the weights in the file: as recorded, or computed for a foreign one."""
+        return self.metadata.weights_sha256 or weights_sha256(self.tensors if self.stored is None else self.stored)
+
+    @cached_property
+    def tensors_sha256(self) -> Sha256:
+        """Hash of `tensors`, for what is kept of results: one file can be two models, in networks that read it so."""
+        return self.sha256 if self.stored is None else weights_sha256(self.tensors)
 
 
 def run_id(**settings: Any) -> Sha256:

@@ -1,8 +1,9 @@
 """From words to checkpoints: what is wrong with them is said before any work begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starcli.errors import StarcliError, few
 from starcli.runtime import distributed
@@ -30,12 +31,13 @@ def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Ch
     refuse_repeats([path for group in groups for path in group])
     if distributed.launched() > 1 and any(str(path) == STDIN for group in groups for path in group):
         raise StarcliError("several ranks cannot read one stdin", ["give the checkpoint as a file"])
-    everything = read_all([path for group in groups for path in group], distinct=distinct)
-    found, begin = [], 0
-    for group in groups:
-        found.append(everything[begin : begin + len(group)])
-        begin += len(group)
-    return found
+    return grouped_like(groups, read_all([path for group in groups for path in group], distinct=distinct))
+
+
+def grouped_like(groups: Sequence[Sequence[Any]], models: "Iterable[Checkpoint]") -> "list[list[Checkpoint]]":
+    """`models` in groups of the sizes of `groups`."""
+    following = iter(models)
+    return [list(islice(following, len(group))) for group in groups]
 
 
 def refuse_repeats(paths: Sequence[Path]) -> None:

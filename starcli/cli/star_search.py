@@ -30,7 +30,7 @@ from starcli.cli.options import (
     SourcesOpt,
 )
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import note_what_moves, read_groups
+from starcli.cli.read_models import grouped_like, note_what_moves, read_groups
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError, need_several
 from starcli.runtime import distributed
@@ -181,8 +181,8 @@ class StarSearch:
             yield FoundStar(job, model, self.sources, self.search.alignment.title)
 
     @cached_property
-    def groups(self) -> "list[list[Checkpoint]]":
-        """Sources, held-out models and the initial one, which may be one of them."""
+    def _files(self) -> "list[list[Checkpoint]]":
+        """Sources, held-out models and the initial one, which may be one of them, as they were read."""
         [initial] = read_groups([self.search.init]) if self.search.init else [[]]
         return [*read_groups(self.search.sources, self.search.held_out_files), initial]
 
@@ -192,11 +192,20 @@ class StarSearch:
         return self.groups[0]
 
     @cached_property
-    def workspace(self) -> "Workspace":
-        """What all models share."""
+    def _opened(self) -> "tuple[Workspace, list[Checkpoint]]":
         from starcli.workspace.workspace import workspace_of
 
-        return workspace_of([model for group in self.groups for model in group], self.setup)
+        return workspace_of([model for group in self._files for model in group], self.setup)
+
+    @property
+    def workspace(self) -> "Workspace":
+        """What all models share."""
+        return self._opened[0]
+
+    @cached_property
+    def groups(self) -> "list[list[Checkpoint]]":
+        """Sources, held-out models and the initial one, as their network has them."""
+        return grouped_like(self._files, self._opened[1])
 
     @cached_property
     def recipe(self) -> "Recipe":
@@ -204,7 +213,7 @@ class StarSearch:
         from starcli.recipes.recipe import DEFAULT, load_recipe
         from starcli.workspace.plan import inherited_recipe
 
-        base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self.sources)
+        base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self._files[0])
         if base is None:
             self.watch.note("the sources do not say how they were trained: the default recipe is used")
             base = load_recipe(DEFAULT)

@@ -17,6 +17,7 @@ from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of, suggestion
 from starcli.library.networks import copies_of, network_copies, tensors_of
+from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Given, Workspace, new_workspace, workspace_of
@@ -123,25 +124,24 @@ def open_models(
     *,
     data: bool = True,
     measures: bool = False,
-    distinct: bool = False,
+    distinct: int = 0,
     uses_data: bool = True,
 ) -> tuple[Workspace, list[Checkpoint], Progress]:
-    """The workspace that `models` share, the models as checkpoints, and who watches.
+    """The workspace that `models` share, the models as checkpoints of its network, and who watches.
 
-    distinct: refuse the same weights twice. data, measures: as of `workspace_of`. uses_data: whether notes on the data
-        matter; to rename units takes nothing from them but the shape of an input.
+    distinct: of so many, the first, refuse the same weights twice. data, measures: as of `workspace_of`. uses_data:
+        whether notes on the data matter; to rename units takes nothing from them but the shape of an input.
     """
     if not models:
         raise StarcliError("no model is given")
     checkpoints = labelled([as_checkpoint(model, number) for number, model in enumerate(models)])
-    if distinct:
-        refuse_duplicates(checkpoints)
+    refuse_duplicates(checkpoints[:distinct])
     modules = [model for model in models if isinstance(model, nn.Module)]
     choices, given = _understood(where, modules[0] if modules and where.get("arch") is None else None)
     made = next((each.workspace for each in checkpoints if isinstance(each, MadeModel) and each.workspace), None)
     if made is not None:
         choices, given = _as_made(choices, given, made)
-    workspace = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
+    workspace, checkpoints = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
     watcher = _watcher(where, workspace, uses_data)
     if data:
         _note_probabilities(workspace, watcher)
@@ -209,13 +209,14 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
     name = f"model {number}"
     if isinstance(model, nn.Module):
         name = f"{type(model).__name__} {number}"
-        return Checkpoint(tensors_of(model, name), Metadata(), name)
+        return Checkpoint(tensors_of(model, name), Metadata(), name, versions=versions_of(model))
     if not isinstance(model, Mapping):
         raise StarcliError(f"{name}: a {type(model).__name__} is no file, checkpoint, module or state dict")
     others = [f"{key}: a {type(value).__name__}" for key, value in model.items() if not isinstance(value, Tensor)]
     if others:
         raise StarcliError(f"{name}: a state dict holds tensors alone, this dictionary more", first_of(others, 10))
-    return Checkpoint(copies_of({str(key): value for key, value in model.items()}, name), Metadata(), name)
+    tensors = copies_of({str(key): value for key, value in model.items()}, name)
+    return Checkpoint(tensors, Metadata(), name, versions=getattr(model, "_metadata", None))
 
 
 def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False) -> tuple[Choices, Given]:

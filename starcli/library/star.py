@@ -12,7 +12,7 @@ from starcli.errors import need_several
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, as_checkpoint, listed, open_models
+from starcli.library.inputs import ModelLike, Where, listed, open_models
 from starcli.library.plans import star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
@@ -136,11 +136,12 @@ def _search(
     where, changed = split_options(options)
     sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
     need_several(sources)
-    workspace, models, watcher = open_models([*sources, *held_out], where, distinct=True)
-    own, others = models[: len(sources)], models[len(sources) :]
+    beginnings, several = [] if init is None else [init], len(sources) + len(held_out)
+    workspace, models, watcher = open_models([*sources, *held_out, *beginnings], where, distinct=several)
+    own, others = models[: len(sources)], models[len(sources) : several]
+    beginning = None if init is None else models[-1]
     base = inherited_recipe(own) if recipe is None else None
     chosen = (base or understood_recipe(recipe)).override(**changed)
-    beginning = None if init is None else as_checkpoint(init)
     found = starlight(
         workspace,
         [Source.of(model) for model in own],
@@ -153,7 +154,8 @@ def _search(
     )
     plan = star_plan(workspace, kind, own, chosen, seed, settings, init=beginning, held_out=others)
     aligned = [
-        replace(source, tensors=found.aligned(number), reopen=None, path=None) for number, source in enumerate(own)
+        replace(source, tensors=found.aligned(number), reopen=None, path=None, stored=None)
+        for number, source in enumerate(own)
     ]
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     models_of = {"sources": own, "aligned_sources": aligned, "alignment": settings.alignment}

@@ -1,12 +1,13 @@
 """Networks whose learnable parameters lie in one vector: interpolating two networks is one operation on vectors."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
+from starcli.models.state_dicts import load_state, misfits, versions_of
 
 
 @dataclass(frozen=True)
@@ -106,23 +107,9 @@ class FlatNetwork:
             copies[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         return copies
 
-    def load(self, tensors: Mapping[str, Tensor], *, finite: bool = False) -> None:
-        """Copy a full state dict into the network; nothing is changed unless all of it fits.
-
-        Raises StarcliError with every missing, unknown or misshapen tensor, every tied pair that differs and, where
-        `finite`, every tensor with NaN or infinite entries.
-        """
-        state = self.network.state_dict()
-        problems = _mismatches(state, tensors)
-        if not problems:
-            problems = self._unequal_copies(tensors)
-        if not problems and finite:
-            problems = [f"{name}: NaN or infinite entries" for name in state if not tensors[name].isfinite().all()]
-        if problems:
-            raise StarcliError("these weights do not fit the network", problems)
-        with torch.no_grad():
-            for name, tensor in state.items():
-                tensor.copy_(tensors[name])
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put a full state dict into the network, as `load_state` does; after its errors the network is spoilt."""
+        load_state(self.network, tensors, versions_of(self.network))
 
     def flatten(self, tensors: Mapping[str, Tensor], out: Tensor | None = None) -> Tensor:
         """Learnable parameters of a state dict as a vector (P,) in this layout; other entries are ignored.
@@ -131,7 +118,8 @@ class FlatNetwork:
 
         Raises StarcliError with every missing or misshapen tensor.
         """
-        problems = _mismatches({s.name: s.shape for s in self.layout}, tensors, only_missing=True)
+        expected = self.views(self.parameters)
+        problems = misfits(expected, {name: tensors[name] for name in expected if name in tensors})
         if problems:
             raise StarcliError("these weights do not fit the network", problems)
         vector = torch.empty_like(self.parameters) if out is None else out
@@ -177,15 +165,6 @@ class FlatNetwork:
             # the Parameter object stays, so that tied modules and hooks keep pointing at it
             parameter.data = view
 
-    def _unequal_copies(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Tied tensors with different values."""
-        return [
-            f"{name}: tied to {group[0]}, but its values differ"
-            for group in self.tied
-            for name in group[1:]
-            if not torch.equal(tensors[name], tensors[group[0]])
-        ]
-
 
 def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[ParameterSlot, ...]:
     """Slots of the learnable parameters, in order."""
@@ -204,25 +183,3 @@ def _tied(network: nn.Module) -> tuple[tuple[str, ...], ...]:
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return tuple(tuple(group) for group in names.values() if len(group) > 1)
-
-
-def _mismatches(
-    expected: Mapping[str, Tensor] | Mapping[str, tuple[int, ...]],
-    found: Mapping[str, Tensor],
-    *,
-    only_missing: bool = False,
-) -> list[str]:
-    """Missing, misshapen and, unless `only_missing`, unknown tensors, one line each."""
-    problems = []
-    for name, value in expected.items():
-        shape = tuple(value.shape) if isinstance(value, Tensor) else value
-        if name not in found:
-            problems.append(f"{name}: missing, expected shape {shape}")
-        elif tuple(found[name].shape) != shape:
-            problems.append(f"{name}: shape {tuple(found[name].shape)}, expected {shape}")
-        elif isinstance(value, Tensor) and not value.is_floating_point() and found[name].is_floating_point():
-            problems.append(f"{name}: {found[name].dtype}, expected integers ({value.dtype})")
-    known: Collection[str] = expected.keys()
-    return problems + (
-        [] if only_missing else [f"{name}: unknown to the network" for name in found if name not in known]
-    )

@@ -106,6 +106,6 @@ def _bank(
     """The sources, with the network as the star begins; a note names those that are no solutions."""
     flat = workspace.network(seed)
     if init is not None:
-        flat.load(init, finite=True)
+        flat.load(init)
     warn_of_outliers(workspace, sources, progress)
     return SourceBank(sources, flat)

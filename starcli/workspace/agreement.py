@@ -1,14 +1,16 @@
 """What checkpoints must have in common, and with their network: all that is wrong is said at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, Metadata
 from starcli.errors import StarcliError, first_of, short
 from starcli.models.external import is_external
+from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
 
 
 def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
@@ -66,25 +68,57 @@ MISFITS = 12
 """Maximum number of mismatches reported."""
 
 
-def refuse_misfits(checkpoints: Sequence[Checkpoint], expected: Mapping[str, Tensor], network: str) -> None:
-    """Each checkpoint must have exactly the tensors of `network`, all of them finite."""
-    problems = []
+def fitted(
+    checkpoints: Sequence[Checkpoint], outline: nn.Module, fresh: Callable[[], nn.Module], network: str
+) -> list[Checkpoint]:
+    """`checkpoints` with the tensors that torch's strict load makes of theirs in the network called `network`.
+
+    outline: the network, if only its names and shapes. fresh: makes a new one with values; it is called where tensors
+    are not the network's state as they are. The others stay memory-mapped.
+    StarcliError with all that does not fit (see `load_state`), and with values that are not finite.
+    """
+    found, problems = [], []
     for checkpoint in checkpoints:
-        problems += [f"{line} in {checkpoint.name}" for line in misfits(checkpoint.fresh_tensors(), expected)]
+        try:
+            found.append(_fitted(checkpoint, outline, fresh))
+            lines = _not_finite(found[-1].fresh_tensors())
+        except StarcliError as error:
+            lines = list(error.problems)
+        problems += [f"{line} in {checkpoint.name}" for line in lines]
     if problems:
         raise StarcliError(f"the weights do not fit the network {network}", first_of(problems, MISFITS))
+    return found
 
 
-def misfits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `tensors` from being a state of a network whose state is `expected`, one line each."""
-    problems = [f"{name}: missing" for name in expected if name not in tensors]
-    problems += [f"{name}: not in the network" for name in tensors if name not in expected]
-    for name in expected.keys() & tensors.keys():
-        found, wanted = tensors[name], expected[name]
-        if found.shape != wanted.shape:
-            problems.append(f"{name}: shape {tuple(found.shape)}, the network has {tuple(wanted.shape)}")
-        elif found.is_floating_point() != wanted.is_floating_point():
-            problems.append(f"{name}: {found.dtype}, the network has {wanted.dtype}")
-        elif found.is_floating_point() and not bool(torch.isfinite(found).all()):
-            problems.append(f"{name}: has values that are not finite")
-    return sorted(problems)
+def _fitted(checkpoint: Checkpoint, outline: nn.Module, fresh: Callable[[], nn.Module]) -> Checkpoint:
+    tensors = checkpoint.fresh_tensors()
+    if is_state_of(outline, tensors):
+        return replace(checkpoint, versions=versions_of(outline))
+    _refuse_fewer_weights(outline, tensors)
+    # what we wrote, or fitted before, is the state of such a network as it is
+    known = versions_of(outline) if checkpoint.metadata.run_id else checkpoint.versions
+    result = fit(fresh(), tensors, known)
+    return replace(
+        checkpoint,
+        tensors=result.state(checkpoint.tensors),
+        reopen=lambda: result.state(checkpoint.fresh_tensors()),
+        versions=versions_of(outline),
+        stored=checkpoint.tensors if checkpoint.stored is None else checkpoint.stored,
+    )
+
+
+def _refuse_fewer_weights(outline: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a file with fewer numbers than an outline has parameters, before the network takes memory."""
+    parameters = list(outline.parameters())
+    expected, count = sum(p.numel() for p in parameters), sum(tensor.numel() for tensor in tensors.values())
+    if any(parameter.is_meta for parameter in parameters) and count < expected:
+        raise StarcliError("", misfits(outline.state_dict(), tensors))
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """A line for each tensor with NaN or infinite values: no loss and no alignment says anything of such a model."""
+    return [
+        f"{name}: has values that are not finite"
+        for name, tensor in sorted(tensors.items())
+        if tensor.is_floating_point() and not bool(torch.isfinite(computable(tensor)).all())
+    ]

@@ -22,7 +22,7 @@ from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.fingerprint import network_fingerprint
-from starcli.workspace.agreement import refuse_differences, refuse_misfits, unsaid_words
+from starcli.workspace.agreement import fitted, refuse_differences, unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import agreed_in_memory, open_agreed, open_named, record_of, scaling_notes
 
@@ -165,8 +165,10 @@ def workspace_of(
     data: bool = True,
     measures: bool = False,
     given: Given = Given(),
-) -> Workspace:
-    """The workspace that all `checkpoints` share; where they differ, or miss something, all of it is reported.
+) -> tuple[Workspace, list[Checkpoint]]:
+    """The workspace that all `checkpoints` share, and these with the tensors that its network makes of theirs.
+
+    Where they differ, or miss something, all of it is reported.
 
     Without `data`, for what only renames or averages weights, none are opened that the command line does not name, and
     there need not be any. What only `measures` may do so on other data than the models were trained on. What is `given`
@@ -191,8 +193,9 @@ def workspace_of(
     workspace = Workspace(
         architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes, given.builder
     )
-    _tune(_fitting(workspace, checkpoints), workspace, given)
-    return workspace
+    models, network = _fitting(workspace, checkpoints)
+    _tune(network, workspace, given)
+    return workspace, models
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:
@@ -258,17 +261,16 @@ def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
         raise StarcliError("what the checkpoint does not settle is needed again", problems)
 
 
-def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> torch.nn.Module:
-    """A network that can be run, of which each checkpoint has exactly the tensors, with an output for each class.
+def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoint], torch.nn.Module]:
+    """The checkpoints as states of the network, and this network, which can be run and has an output for each class.
 
     It takes memory only once the files are seen to hold as many weights.
     """
-    outline = workspace.outline()
-    refuse_misfits(checkpoints, outline.state_dict(), workspace.architecture.name)
+    outline, name, data = workspace.outline(), workspace.architecture.name, workspace.data
+    models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), name)
     network = runnable(outline)
-    name, data = workspace.architecture.name, workspace.data
     if data is None:
         check_forward(name, network, workspace.example())
     else:
         check_forward(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
-    return network
+    return models, network

@@ -80,7 +80,7 @@ def test_state_load_and_flatten_agree_over_layouts(memory_format: torch.memory_f
     source = network(1).state_dict()
     flat = FlatNetwork(network(0), memory_format=memory_format)
     vector = flat.flatten(source)
-    flat.load(source, finite=True)
+    flat.load(source)
     assert torch.equal(vector, flat.parameters)
     state = flat.state()
     assert list(state) == list(source)
@@ -120,50 +120,23 @@ def test_tied_frozen_and_buffers() -> None:
     flat.load({**state, "count": torch.tensor(8), "scale": torch.ones(4)})
     assert int(flat.network.count) == 8
     assert torch.equal(flat.buffers["scale"], torch.ones(4))
-    with pytest.raises(StarcliError, match=r"decoder\.weight: tied to encoder\.weight"):
+    with pytest.raises(StarcliError, match=r"encoder\.weight, decoder\.weight are tied, but differ by up to 1"):
         flat.load({**state, "decoder.weight": state["decoder.weight"] + 1})
 
 
-def test_load_reports_every_problem_and_changes_nothing() -> None:
+def test_load_reports_every_problem_unknown_names_first() -> None:
     flat = FlatNetwork(network())
-    before = flat.state()
-    bad = {name: tensor + 1 for name, tensor in before.items()}
+    bad = {name: tensor + 1 for name, tensor in flat.state().items()}
     del bad["conv1.weight"]
     bad["linear.weight"] = torch.zeros(3, 3)
     bad["other"] = torch.zeros(1)
-    bad["bn1.num_batches_tracked"] = torch.zeros(())
+    bad["bn1.num_batches_tracked"] = torch.zeros(())  # torch takes floats for integers
     with pytest.raises(StarcliError) as caught:
         flat.load(bad)
-    text = str(caught.value)
-    assert "conv1.weight: missing" in text
-    assert "linear.weight: shape (3, 3), expected (3, 16)" in text
-    assert "other: unknown to the network" in text
-    assert "bn1.num_batches_tracked: torch.float32, expected integers" in text
-    assert len(caught.value.problems) == 4
-    nan = {**before, "linear.bias": torch.full((3,), float("nan"))}
-    with pytest.raises(StarcliError, match=r"linear\.bias: NaN"):
-        flat.load(nan, finite=True)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in flat.state().items())
+    assert caught.value.problems == (
+        "other: not in the network",
+        "linear.weight: shape (3, 3), the network has (3, 16)",
+        "conv1.weight: missing",
+    )
     with pytest.raises(StarcliError, match=r"conv1\.weight: missing"):
         flat.flatten({})
-
-
-def test_other_precision_and_device() -> None:
-    flat = FlatNetwork(network(), dtype=torch.float64)
-    assert flat.parameters.dtype is flat.network.bn1.running_mean.dtype is torch.float64
-    x, _ = batch()
-    flat.network.eval()(x.double()).sum().backward()
-    assert flat.to("cpu") is flat
-    flat.to("meta")
-    assert flat.parameters.device.type == "meta"
-    assert all(p.device.type == p.grad.device.type == "meta" for p in flat.network.parameters())
-    assert flat.network.bn1.running_mean.device.type == "meta"
-
-
-def test_nothing_to_learn_and_wrong_format_are_refused() -> None:
-    with pytest.raises(StarcliError, match="no learnable parameter"):
-        FlatNetwork(nn.Flatten())
-    with pytest.raises(StarcliError, match="weight: complex"):
-        FlatNetwork(nn.Linear(2, 2, dtype=torch.complex64))
-    with pytest.raises(ValueError, match="memory_format"):
-        FlatNetwork(network(), memory_format=torch.channels_last_3d)

@@ -71,7 +71,8 @@ def align_command(
     if to_stdout(output) and permutation and to_stdout(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
-    workspace, alignment = workspace_of([first, *others], setup, data=False), Alignment(method, restarts, seed)
+    workspace, [first, *others] = workspace_of([first, *others], setup, data=False)
+    alignment = Alignment(method, restarts, seed)
     with common.session(output) as (watch, results):
         note_what_moves(workspace, alignment, watch)
         jobs = []

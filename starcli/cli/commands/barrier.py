@@ -11,7 +11,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.option_groups import CommonCached, Setup
 from starcli.cli.options import AlignOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.outputs import figure_writer
-from starcli.cli.read_models import note_data, note_what_moves
+from starcli.cli.read_models import grouped_like, note_data, note_what_moves
 from starcli.errors import StarcliError
 
 COARSEST = 1e-3
@@ -61,7 +61,8 @@ def barrier_command(
         from starcli.workspace.workspace import workspace_of
 
         groups = given.read()
-        workspace = workspace_of([model for group in groups for model in group], setup, measures=True)
+        workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
+        groups = grouped_like(groups, models)
         measure = Measure(workspace, Alignment(align, restarts, seed), points, cast(Any, statistics), split, watch)
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)

@@ -80,7 +80,7 @@ def bma_command(
     heat = temperature_of(temperature)
     paint = figure_writer(plot, [star, *sources])
     [[model], solutions] = read_groups([star], sources)
-    workspace = workspace_of([model, *solutions], setup, measures=True)
+    workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
         measure = Measure(workspace, Alignment(align, restarts, seed), split=split, progress=watch)

@@ -74,7 +74,7 @@ def _write_checkpoint(
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
-    source, workspace = strip_prefix(source, lambda each: workspace_of([each], setup, data=False), watch.note)
+    _, (workspace, [source]) = strip_prefix(source, lambda each: workspace_of([each], setup, data=False), watch.note)
     job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
     with job.making() as needed:
         if needed:

@@ -57,7 +57,7 @@ def eval_command(
 
     heat = temperature_of(temperature)
     [checkpoints] = read_groups(models, distinct=False)
-    workspace = workspace_of(checkpoints, setup, measures=True)
+    workspace, checkpoints = workspace_of(checkpoints, setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
         found = evaluation_rows(

@@ -64,7 +64,7 @@ def interpolate_command(
     points = _points(len(models), t, weights, perturb, seed)
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
     [given] = read_groups(models, distinct=False)
-    workspace, alignment = workspace_of(given, setup, data=False), Alignment(align, restarts, seed)
+    (workspace, given), alignment = workspace_of(given, setup, data=False), Alignment(align, restarts, seed)
     with common.session(output) as (watch, results):
         works = [
             (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))

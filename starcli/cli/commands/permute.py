@@ -46,8 +46,8 @@ def permute_command(
     if (by is None) != random:
         raise StarcliError("permute needs one of --by FILE and --random")
     [path] = output_paths(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
-    [[source]] = read_groups([model])
-    workspace = workspace_of([source], setup, data=False)
+    [given] = read_groups([model])
+    workspace, [source] = workspace_of(given, setup, data=False)
     with common.session(output) as (watch, results):
         permutation, which = chosen_permutation(workspace.spec.resolved, by, seed=seed, invert=invert)
         job = Job(path, permuted_plan(workspace, source, dict(which)), watch, force=force)

@@ -1,0 +1,427 @@
+"""State dicts against torch: what `load_state_dict(strict=True)` takes is taken, as the same function, and no more."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError
+from starcli.models.flat_network import FlatNetwork
+from starcli.models.state_dicts import fit, is_state_of, versions_of
+
+State = Mapping[str, Tensor]
+
+
+class Net(nn.Module):
+    """Inputs (N, 6) to outputs (N, 3) through the module `part`."""
+
+    def __init__(self, part: nn.Module, out: int = 6) -> None:
+        super().__init__()
+        self.part, self.head = part, nn.Linear(out, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(torch.tanh(self.part(x)))
+        return found
+
+
+class TiedParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6, bias=False), nn.Linear(6, 6)
+        self.b.weight = self.a.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.b(torch.relu(self.a(x)))
+        return found
+
+
+class TiedModule(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))
+        self.b = self.a
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.b(torch.relu(self.a(x)))
+        return found
+
+
+class View(nn.Module):
+    """A buffer that is a part of a parameter, and another that is all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(6, 6)
+        self.register_buffer("row", self.a.weight.data[2])
+        self.register_buffer("same", self.a.bias.data)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.a(x) + self.row + self.same
+        return found
+
+
+class Transposed(nn.Module):
+    """A decoder whose parameter is the encoder's, transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(6, 4, bias=False)
+        self.b = nn.Parameter(self.a.weight.data.t())
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = torch.relu(self.a(x)) @ self.b.t()
+        return found
+
+
+class Scalars(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.register_buffer("count", torch.tensor(4))
+        self.register_buffer("mask", torch.tensor([True, False, True, True, True, False]))
+        self.register_buffer("table", torch.arange(6, dtype=torch.int32))
+        self.register_buffer("kept", torch.ones(6), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.scale * x * self.mask)[:, self.table.long()] + self.count * self.kept
+
+
+class OldNames(nn.Module):
+    """Renames what an older version of it called otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 6))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if prefix + "w" in state_dict:
+            state_dict[prefix + "weight"] = state_dict.pop(prefix + "w")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+class Versioned(nn.Module):
+    """Version 1 kept the weight transposed, and halved."""
+
+    _version = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 6))
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *args: Any) -> None:
+        if local_metadata.get("version", 1) < 2 and prefix + "weight" in state_dict:
+            state_dict[prefix + "weight"] = 2 * state_dict[prefix + "weight"].t()
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+class InPlace(nn.Module):
+    """A hook that writes into what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 6))
+        self.register_load_state_dict_pre_hook(self._doubled)
+
+    @staticmethod
+    def _doubled(module: Any, state_dict: Any, prefix: str, metadata: Any, *_: Any) -> None:
+        if prefix + "weight" in state_dict and metadata.get("version") is None:
+            state_dict[prefix + "weight"].mul_(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+class Forgiving(nn.Module):
+    """Takes a missing gain for one, and drops what it used to have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(6))
+        self.register_load_state_dict_post_hook(self._forgive)
+
+    def _forgive(self, _: Any, keys: Any) -> None:
+        for names in (keys.missing_keys, keys.unexpected_keys):
+            names[:] = [name for name in names if not name.endswith(("gain", "old"))]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
+
+
+class Extra(nn.Module):
+    """State of its own that is a tensor and no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.a = 1.0, nn.Linear(6, 6)
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.shift)
+
+    def set_extra_state(self, state: Any) -> None:
+        self.shift = float(state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.a(x) + self.shift
+        return found
+
+
+class Optional(nn.Module):
+    """Of a part that is not there torch takes any tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a: nn.Module = nn.Linear(6, 6)
+        self.down: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.a(x)
+        return found
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, None].expand(-1, 3, -1)
+        found: Tensor = self.attention(x, x, x, need_weights=False)[0].sum(1)
+        return found
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(6, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.cell(x[:, None])[0][:, 0]
+        return found
+
+
+def old_weight_norm() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(nn.Linear(6, 6))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "linear": lambda: nn.Linear(6, 6),
+    "batch norm": lambda: nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)),
+    "batch norm without statistics": lambda: nn.Sequential(
+        nn.Linear(6, 6), nn.BatchNorm1d(6, track_running_stats=False)
+    ),
+    "instance norm": lambda: nn.Sequential(nn.Unflatten(1, (3, 2)), nn.InstanceNorm1d(3, True, True), nn.Flatten()),
+    "layer norm": lambda: nn.LayerNorm(6),
+    "tied parameter": TiedParameter,
+    "tied module": TiedModule,
+    "view": View,
+    "transposed": Transposed,
+    "scalars": Scalars,
+    "old names": OldNames,
+    "versioned": Versioned,
+    "in place": InPlace,
+    "forgiving": Forgiving,
+    "extra state": Extra,
+    "optional": Optional,
+    "attention": Attention,
+    "recurrent": Recurrent,
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)),
+    "old weight norm": old_weight_norm,
+    "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
+    "old spectral norm": lambda: nn.utils.spectral_norm(nn.Linear(6, 6)),
+    "orthogonal": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(6, 6)),
+    "prelu": lambda: nn.Sequential(nn.Linear(6, 6), nn.PReLU()),
+}
+
+
+def made(name: str, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return Net(NETWORKS[name]()).eval()
+
+
+def renamed(state: State, old: str, new: str) -> State:
+    return {name.replace(old, new): tensor for name, tensor in state.items()}
+
+
+def in_float(state: State) -> State:
+    return {name: tensor.float() for name, tensor in state.items()}
+
+
+# each changes a whole state dict of a network, its `_metadata` beside it, as files do
+CHANGES: dict[str, Callable[[State], State]] = {
+    "whole": lambda state: state,
+    "backwards": lambda state: dict(reversed(state.items())),
+    "float64": lambda state: {n: t.double() if t.is_floating_point() else t for n, t in state.items()},
+    "half": lambda state: {n: t.half() if t.is_floating_point() else t for n, t in state.items()},
+    "all in float": in_float,
+    "int32": lambda state: {n: t.int() if t.dtype == torch.int64 else t for n, t in state.items()},
+    "bytes": lambda state: {n: t.byte() if t.dtype == torch.bool else t for n, t in state.items()},
+    "no counters": lambda state: {n: t for n, t in state.items() if "num_batches" not in n},
+    "scalars of one": lambda state: {n: t.reshape(1) if t.dim() == 0 else t for n, t in state.items()},
+    "scalars of two": lambda state: {n: t.expand(2) if t.dim() == 0 else t for n, t in state.items()},
+    "one missing": lambda state: {n: t for n, t in state.items() if n != "head.bias"},
+    "one more": lambda state: {**state, "other": torch.zeros(1)},
+    "one more inside": lambda state: {**state, "part.old": torch.zeros(1)},
+    "one of nothing": lambda state: {**state, "part.down.weight": torch.zeros(1)},
+    "not saved": lambda state: {**state, "part.kept": torch.ones(6)},
+    "another shape": lambda state: {**state, "head.bias": torch.zeros(4)},
+    "no gain": lambda state: {n: t for n, t in state.items() if not n.endswith("gain")},
+    "old names": lambda state: renamed(state, "part.weight", "part.w"),
+    "old weight norm": lambda state: renamed(
+        renamed(state, "parametrizations.weight.original0", "weight_g"), "parametrizations.weight.original1", "weight_v"
+    ),
+    "no vectors": lambda state: {n: t for n, t in state.items() if not n.endswith(("_u", "_v", "weight.0._v"))},
+}
+
+
+def with_versions(state: State, versions: Any) -> Any:
+    found: Any = OrderedDict(state)
+    if versions is not None:
+        found._metadata = versions
+    return found
+
+
+def outputs(network: nn.Module) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = network.eval()(torch.randn(4, 6, generator=torch.Generator().manual_seed(1)))
+        return found
+
+
+def is_taken(name: str, state: State, versions: Any) -> tuple[bool, Tensor | None]:
+    """Whether torch takes a state dict, and the network's outputs then."""
+    network = made(name, 5)
+    try:
+        network.load_state_dict(with_versions({n: t.clone() for n, t in state.items()}, versions))
+    except Exception:  # rules of a network's own raise what they like
+        return False, None
+    return True, outputs(network)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_and_we_take_the_same_state_dicts_for_the_same_function(name: str) -> None:
+    taken = [compare(name, change, saved) for change in CHANGES for saved in (True, False)]
+    assert 8 < sum(taken) < len(taken) - 8
+
+
+def compare(name: str, change: str, saved: bool) -> bool:
+    """Whether torch takes a changed state dict of a network, and so do we."""
+    source = made(name, 3)
+    versions = versions_of(source) if saved else None
+    state = CHANGES[change]({n: t.clone() for n, t in source.state_dict().items()})
+    before = {n: t.clone() for n, t in state.items()}
+    taken, expected = is_taken(name, state, versions)
+    try:
+        fitted: State | None = fit(made(name, 7), state, versions).state(state)
+    except StarcliError:
+        fitted = None
+    assert (fitted is not None) == taken, (change, saved)
+    if fitted is None:
+        return False
+    assert all(torch.equal(tensor, before[n]) for n, tensor in state.items())
+    network = FlatNetwork(made(name, 9))
+    network.load(fitted)
+    torch.testing.assert_close(outputs(network.network), expected, rtol=1e-5, atol=1e-6)
+    # what comes out is a state of the network as it is: once more changes nothing
+    again = fit(made(name, 11), fitted, versions_of(made(name, 11)))
+    assert fitted.keys() == made(name, 1).state_dict().keys()
+    assert not again.made
+    if is_state_of(made(name, 13), state):
+        assert fitted.keys() == state.keys()
+        assert all(fitted[n] is tensor for n, tensor in state.items())
+    floats = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
+    if len(floats) == 1 and change in ("float64", "half") and name not in ("versioned", "in place"):
+        assert {tensor.dtype for tensor in fitted.values() if tensor.is_floating_point()} == floats
+    return True
+
+
+HALVES = {
+    "tied parameter": [("part.a.weight", "part.b.weight")],
+    "tied module": [("part.a.0.weight", "part.b.0.weight"), ("part.a.1.running_mean", "part.b.1.running_mean")],
+    "view": [("part.a.bias", "part.same")],
+    "transposed": [("part.a.weight", "part.b")],
+}
+PAIRS = [(name, pair) for name, pairs in HALVES.items() for pair in pairs]
+
+
+@pytest.mark.parametrize(("name", "pair"), PAIRS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_shares_memory_is_whole_where_it_was_written_once(
+    name: str, pair: tuple[str, str], dtype: torch.dtype
+) -> None:
+    whole = made(name, 3).to(dtype).state_dict()
+    for absent in pair:
+        state = {n: t for n, t in whole.items() if n != absent}
+        fitted = fit(made(name, 5), state).state(state)
+        assert fitted.keys() == whole.keys()
+        assert all(fitted[n].dtype == t.dtype and torch.equal(fitted[n], t) for n, t in whole.items())
+    neither = {n: t for n, t in whole.items() if n not in pair}
+    with pytest.raises(StarcliError) as caught:
+        fit(made(name, 5), neither)
+    assert caught.value.problems == tuple(f"{n}: missing" for n in sorted(pair))
+
+
+def test_a_part_of_a_parameter_comes_from_it_and_not_the_other_way_round() -> None:
+    whole = made("view", 3).state_dict()
+    state = {n: t for n, t in whole.items() if n != "part.row"}
+    assert torch.equal(fit(made("view", 5), state).state(state)["part.row"], whole["part.row"])
+    state = {n: t for n, t in whole.items() if n != "part.a.weight"}
+    with pytest.raises(StarcliError, match=r"part\.a\.weight: missing"):
+        fit(made("view", 5), state)
+
+
+@pytest.mark.parametrize(("name", "pair"), [*PAIRS, ("view", ("part.a.weight", "part.row"))])
+def test_copies_of_one_tensor_that_differ_are_refused_by_both_names(name: str, pair: tuple[str, str]) -> None:
+    state = {n: t.clone() for n, t in made(name, 3).state_dict().items()}
+    for changed in pair:
+        other = {**state, changed: state[changed] + 0.5}
+        taken, _ = is_taken(name, other, None)
+        assert taken
+        assert not is_state_of(made(name, 5), other)
+        with pytest.raises(StarcliError, match=r"are tied, but differ by up to 0\.5$") as caught:
+            fit(made(name, 5), other)
+        [line] = caught.value.problems
+        assert all(n in line for n in pair)
+
+
+def test_what_is_wrong_is_said_unknown_names_first() -> None:
+    whole = made("batch norm", 3).state_dict()
+    state = {**whole, "criterion.weight": torch.ones(3), "head.bias": torch.ones(4)}
+    del state["part.0.weight"], state["part.1.num_batches_tracked"]
+    with pytest.raises(StarcliError) as caught:
+        fit(made("batch norm", 5), state)
+    assert caught.value.problems == (
+        "criterion.weight: not in the network",
+        "head.bias: shape (4,), the network has (3,)",
+        "part.0.weight: missing",
+    )
+    with pytest.raises(StarcliError, match=r"head\.bias: torch\.complex64, the network has torch\.float32"):
+        fit(made("batch norm", 5), {**whole, "head.bias": torch.ones(3, dtype=torch.complex64)})
+
+
+def test_whole_files_of_plain_networks_are_taken_as_they_lie() -> None:
+    own_rules = {"old names", "versioned", "in place", "forgiving", "extra state"}
+    for name in NETWORKS:
+        state = {n: t.clone() for n, t in made(name, 3).state_dict().items()}
+        views = {"view", "transposed"}  # places in memory that differ: a load tells
+        assert is_state_of(made(name, 5), state) == (name not in own_rules | views), name
+        outline = made(name, 5).to("meta") if name not in own_rules | views | {"optional"} else None
+        assert outline is None or is_state_of(outline, state)
+
+
+def test_floats_of_eight_bits_are_taken() -> None:
+    state = {n: t.to(torch.float8_e4m3fn) for n, t in made("tied parameter", 3).state_dict().items()}
+    assert is_state_of(made("tied parameter", 5), state)
+    del state["part.b.weight"]
+    fitted = fit(made("tied parameter", 5), state)
+    assert fitted.same["part.b.weight"] == "part.a.weight"
