@@ -6,13 +6,25 @@ from typing import Any, overload
 from starcli.errors import StarcliError
 
 
+def flat_row(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """A row without rows inside: a key of a nested one is a key with a dot, as in files of `--format csv`.
+
+    >>> flat_row({"a": 1, "train": {"loss": 0.5, "t": [0, 1]}})
+    {'a': 1, 'train.loss': 0.5, 'train.t': [0, 1]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        flat |= flat_row(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+    return flat
+
+
 def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """A `pandas.DataFrame` of `rows`, one line each; StarcliError where pandas is not installed."""
+    """A `pandas.DataFrame` of `rows`, one line each, nested keys with dots; StarcliError where there is no pandas."""
     try:
         import pandas
     except ImportError as error:
         raise StarcliError("to_frame needs the package pandas", ["pip install pandas"]) from error
-    return pandas.DataFrame([dict(row) for row in rows])
+    return pandas.DataFrame([flat_row(row) for row in rows])
 
 
 class ResultTable(Sequence[Mapping[str, Any]]):

@@ -187,7 +187,9 @@ def test_results_become_tables(data: Data) -> None:
     models = [sc.train(network, data, seed=seed, epochs=2, batch_size=30) for seed in (0, 1)]
     assert isinstance(models[0].to_frame(), pandas.DataFrame)
     assert list(sc.barrier(*models, points=3).to_frame().columns) == ["split", "t", "loss", "accuracy"]
-    assert len(sc.evaluate(*models).to_frame()) == 2
+    evaluated = sc.evaluate(*models).to_frame()
+    assert len(evaluated) == 2
+    assert {"accuracy", "data.name", "data.fingerprint"} <= set(evaluated.columns)
     assert len(sc.all_pairs(models, alignment=None, points=3).to_frame()) == 1
 
 

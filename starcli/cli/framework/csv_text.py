@@ -3,8 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from starcli.evaluation.frames import flat_row
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -16,7 +18,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     >>> csv_text([{"type": "a", "x": {"y": 0.1}, "t": [0, 1]}, {"type": "b", "x": None, "z": True}])
     'type,x.y,t,z\na,0.1,"[0, 1]",\nb,,,true\n'
     """
-    flat = [dict(_flat(row)) for row in rows]
+    flat = [flat_row(row) for row in rows]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     inner = {key[:place] for key in columns for place, sign in enumerate(key) if sign == "."}
     columns = [key for key in columns if key not in inner]  # a null where other rows have an object
@@ -25,15 +27,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(columns)
     writer.writerows([_cell(row.get(key)) for key in columns] for row in flat)
     return text.getvalue()
-
-
-def _flat(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys and values of a row, those of nested objects with dots."""
-    for key, value in row.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
 
 
 def _cell(value: Any) -> str:
