@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.framework.command import bundle
-from starcli.cli.options import HeldOutOpt
+from starcli.cli import checks
+from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.options import IN, HeldOutOpt
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError, few, need_several
 
@@ -21,19 +22,20 @@ class BarrierModels:
     """The models that the command line names, and what is measured between them."""
 
     models: Annotated[
-        list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it.")
+        list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it."), IN
     ] = None
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")] = (
         False
     )
-    star: Annotated[Path | None, typer.Option("--star", metavar="MODEL", help="Judge this star.")] = None
+    star: Annotated[Path | None, typer.Option("--star", metavar="MODEL", help="Judge this star."), IN] = None
     sources: Annotated[
-        list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="The solutions it was made from.")
+        list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="The solutions it was made from."), IN
     ] = None
     held_out: HeldOutOpt = None
     aligned_sources: Annotated[
         Path | None,
         typer.Option("--aligned-sources", metavar="DIR", help="The sources as the star's training left them."),
+        Checked(checks.input_directory),
     ] = None
 
     @property

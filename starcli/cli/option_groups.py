@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from starcli.cli.framework.command import bundle
+from starcli.cli import checks
+from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import RESULT_FORMATS, Results
@@ -113,10 +114,11 @@ class Setup(Choices):
         typer.Option(
             "--arch",
             metavar="NAME",
-            help="Architecture, where the file does not say it.",
+            help="Architecture, where the file does not say it: a name, package.module:NAME or FILE.py:NAME.",
             rich_help_panel=NETWORK,
             autocompletion=names_of(ARCHITECTURES, "torchvision:", "timm:"),
         ),
+        Checked(checks.architecture),
     ] = None
     # words at first, a mapping once they are read
     arch_args: Annotated[
@@ -128,6 +130,7 @@ class Setup(Choices):
         typer.Option(
             "--spec", metavar="FILE", help="Permutation spec, instead of the known one.", rich_help_panel=NETWORK
         ),
+        Checked(checks.spec),
     ] = None
     unproved: Annotated[
         bool, typer.Option("--unproved", help="Use the spec without its proof.", rich_help_panel=NETWORK)
@@ -141,6 +144,7 @@ class Setup(Choices):
             rich_help_panel=NETWORK,
             autocompletion=names_of(DATASETS),
         ),
+        Checked(checks.data_set),
     ] = None
     data_dir: Annotated[
         Path | None,
@@ -266,6 +270,7 @@ class Training:
     optimizer: Annotated[
         str | None,
         typer.Option(help="sgd, adam or adamw.", rich_help_panel=TRAINING, autocompletion=names_of(OPTIMIZERS)),
+        Checked(checks.entry_of(OPTIMIZERS, "optimizer")),
     ] = None
     lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = None
     momentum: Annotated[float | None, typer.Option(help="Momentum of sgd.", rich_help_panel=TRAINING)] = None
@@ -279,6 +284,7 @@ class Training:
     schedule: Annotated[
         str | None,
         typer.Option(help="cosine, step or constant.", rich_help_panel=TRAINING, autocompletion=names_of(SCHEDULES)),
+        Checked(checks.entry_of(SCHEDULES, "schedule")),
     ] = None
     milestones: Annotated[
         list[float] | None,

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli import checks
 from starcli.cli.framework import errors
+from starcli.cli.framework.command import Checked
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import Entry
 from starcli.registry.samplings import SAMPLINGS
@@ -75,18 +77,25 @@ def a_normalisation(value: str | None) -> str | None:
 
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
-ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin.")]
-ModelsArg = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Checkpoints, or a quoted pattern.")]
+IN, OUT = Checked(checks.input_files), Checked(checks.output_place)
+"""Marks of options that are files to read, and of those that are files to write."""
+
+ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin."), IN]
+ModelsArg = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Checkpoints, or a quoted pattern."), IN]
 OutputOpt = Annotated[
-    Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; - is stdout; {name}, {seed} or {t} vary.")
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="File to write; - is stdout; {name}, {seed} or {t} vary."),
+    OUT,
 ]
 SourcesOpt = Annotated[
-    list[Path], typer.Option("--sources", metavar="MODEL...", help="The solutions to work from, or a quoted pattern.")
+    list[Path],
+    typer.Option("--sources", metavar="MODEL...", help="The solutions to work from, or a quoted pattern."),
+    IN,
 ]
 HeldOutOpt = Annotated[
-    list[Path] | None, typer.Option("--held-out", metavar="MODEL...", help="Solutions that the star never saw.")
+    list[Path] | None, typer.Option("--held-out", metavar="MODEL...", help="Solutions that the star never saw."), IN
 ]
-StarOpt = Annotated[Path, typer.Option("--star", metavar="MODEL", help="The star.")]
+StarOpt = Annotated[Path, typer.Option("--star", metavar="MODEL", help="The star."), IN]
 SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 SeedsOpt = Annotated[
     str | None,
@@ -144,7 +153,7 @@ TemperatureOpt = Annotated[
     ),
 ]
 PlotOpt = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure: a .png, .svg or .pdf file.")
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure: a .png, .svg or .pdf file."), OUT
 ]
 RepeatsOpt = Annotated[int, typer.Option("--repeats", min=1, help="How often everything random is drawn anew.")]
 RecipeOpt = Annotated[
@@ -153,6 +162,7 @@ RecipeOpt = Annotated[
         "--recipe", metavar="NAME|FILE", help="Settings by shipped name or from a YAML file; flags win.",
         autocompletion=recipe_names,
     ),
+    Checked(checks.recipe),
 ]  # fmt: skip
 EveryOpt = Annotated[
     float | None,
@@ -181,9 +191,10 @@ AlignedSourcesOpt = Annotated[
     typer.Option(
         "--aligned-sources", metavar="DIR", help="Keep the sources as training permuted them at the end; {seed} varies."
     ),
+    OUT,
 ]
 InitOpt = Annotated[
-    Path | None, typer.Option("--init", metavar="MODEL", help="Begin at this model instead of random weights.")
+    Path | None, typer.Option("--init", metavar="MODEL", help="Begin at this model instead of random weights."), IN
 ]
 EvalEveryOpt = Annotated[
     int | None,

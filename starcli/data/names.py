@@ -1,5 +1,7 @@
 """Names of data sets as people type them: a kind, and what comes after it. Needs no torch."""
 
+from pathlib import Path
+
 from starcli.errors import StarcliError, unknown
 from starcli.registry.data_sets import DATASETS
 
@@ -42,3 +44,10 @@ def parse_name(name: str) -> tuple[str, str]:
     if colon and not needs_path(kind) and kind != "gaussians":
         raise StarcliError(f"data set {kind!r} takes nothing after its name, found {rest!r}")
     return kind, rest
+
+
+def check_data_name(name: str) -> None:
+    """Raise StarcliError for a name that `parse_name` refuses, and for data that are not where it says."""
+    kind, rest = parse_name(name)
+    if needs_path(kind) and not Path(rest).exists():
+        raise StarcliError(f"{rest}: no such file or directory, of --data {name}")

@@ -17,6 +17,7 @@ from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of, suggestion
 from starcli.library.networks import copies_of, network_copies, tensors_of
+from starcli.models.names import check_architecture_name
 from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import Choices
@@ -239,6 +240,8 @@ def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False)
         values["input_dtype"] = _input_dtype(values["input_dtype"])
     if not isinstance(values.setdefault("arch_args", {}), Mapping):
         raise StarcliError(f"arch_args: a {type(values['arch_args']).__name__}, expected a dictionary")
+    if isinstance(arch, str):
+        check_architecture_name(arch)
     in_memory = [data is not None and not isinstance(data, str), arch is not None and not isinstance(arch, str)]
     for held, what, names in zip(in_memory, ("data", "a network"), (_OF_NAMED_DATA, ("arch_args",)), strict=True):
         if said := [name for name in names if held and where.get(name)]:

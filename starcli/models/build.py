@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from starcli.errors import StarcliError, first_line
 from starcli.models import external
 from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
-from starcli.models.external import is_external
 from starcli.models.initialise import initialised, outlined
+from starcli.models.names import is_external
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.entry import lookup, resolve
 

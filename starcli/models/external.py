@@ -1,4 +1,4 @@
-"""Architectures outside the registry: `torchvision:NAME`, `timm:NAME`, `package.module:callable`.
+"""Architectures outside the registry: `torchvision:NAME`, `timm:NAME`, `package.module:callable`, `file.py:callable`.
 
 Such a name imports and runs code. It is followed only where the caller says that it came from the command line; a
 checkpoint never names code.
@@ -12,9 +12,10 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -22,6 +23,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.models.arguments import Builder, image_size_of
+from starcli.models.names import is_external
 
 SYNONYMS = {
     "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
@@ -30,15 +32,6 @@ SYNONYMS = {
     "input_size": ("input_size", "in_features", "input_dim"),
 }
 """Names that libraries give to each of our arguments."""
-
-
-def is_external(name: str) -> bool:
-    """Whether `name` has the form of an architecture outside the registry.
-
-    >>> is_external("timm:vit_tiny_patch16_224"), is_external("vit")
-    (True, False)
-    """
-    return ":" in name
 
 
 def external_builder(name: str, *, trusted: bool) -> Builder:
@@ -90,24 +83,60 @@ def _timm(name: str) -> Builder:
     return make
 
 
-def _imported(module_name: str, attribute: str) -> Builder:
-    """Callable of a module of the user's own."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # where people keep their own models; last, so that it hides nothing that is installed
-        sys.path.append(here)
+def _imported(place: str, attribute: str) -> Builder:
+    """Callable of a module of the user's own, or of a file."""
     try:
-        module = import_module(module_name)
+        module = _module_of_file(Path(place).resolve()) if place.endswith(".py") else _module(place)
+    except StarcliError:
+        raise
     except Exception as error:  # the module is the user's code and may raise anything
         problems = [_what(error)]
-        if isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]:
+        if isinstance(error, ModuleNotFoundError) and error.name == place.partition(".")[0]:
             problems.append("looked for among what is installed and in the directory that the command runs in")
-        raise StarcliError(f"architecture {module_name}:{attribute} cannot be imported", problems) from error
+        raise StarcliError(f"architecture {place}:{attribute} cannot be imported", problems) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise StarcliError(f"module {module_name} has no callable {attribute!r}{suggestion(attribute, known)}")
+        raise StarcliError(f"module {place} has no callable {attribute!r}{suggestion(attribute, known)}")
     return function  # type: ignore[no-any-return]
+
+
+def _module(name: str) -> ModuleType:
+    """Module by name, looked for in the working directory too."""
+    _make_importable(Path.cwd())
+    return import_module(name)
+
+
+_of_files: set[str] = set()
+"""Names of the modules that `_module_of_file` loaded."""
+
+
+def _module_of_file(path: Path) -> ModuleType:
+    """Module of a file, loaded under the name of the file, which its directory may import as usual."""
+    name = path.stem
+    known = sys.modules.get(name)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
+        return known
+    if name in (*LIBRARIES, *sys.stdlib_module_names) or (known is not None and name not in _of_files):
+        raise StarcliError(f"{path.name}: another module has the name {name}; give the file another one")
+    _make_importable(path.parent)
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    _of_files.add(name)
+    return module
+
+
+def _make_importable(directory: Path) -> None:
+    """Let modules in `directory` be imported: last, so that they hide nothing that is installed."""
+    if str(directory) not in sys.path:
+        sys.path.append(str(directory))
 
 
 def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -> nn.Module:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.models import external
 from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of, complete_arguments
+from starcli.models.names import is_external
 
 IMAGE_SHAPE = (3, 224, 224)
 """Input of an architecture from a library of image classifiers, where nothing else is said."""
@@ -42,7 +42,7 @@ def example_input(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
 
 def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of an input of an architecture by its arguments. Raises StarcliError for a function of the user's own."""
-    if external.is_external(name):
+    if is_external(name):
         if name.partition(":")[0] in ("torchvision", "timm"):
             return IMAGE_SHAPE
         raise StarcliError(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
@@ -57,7 +57,7 @@ def complete_for_input(
     name: str, arguments: Mapping[str, Any], input_shape: tuple[int, ...], *, trusted: bool
 ) -> dict[str, Any]:
     """Arguments of a registry architecture completed for its input; those of others as they are."""
-    if external.is_external(name):
+    if is_external(name):
         return dict(arguments)
     classes = int(_checked(name, arguments)["num_classes"])
     return complete_arguments(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted)

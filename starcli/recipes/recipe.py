@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from starcli.errors import StarcliError, suggestion, unknown
+from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
-from starcli.recipes.shipped import recipe_directory, shipped_recipes
+from starcli.recipes.shipped import recipe_path
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
@@ -152,14 +152,7 @@ def load_recipe(name: str | Path = DEFAULT) -> Recipe:
     >>> recipe.arch, recipe.data, recipe.optimizer
     ('resnet18-cifar', 'cifar10', 'sgd')
     """
-    names = shipped_recipes()
-    if str(name) in names:
-        path = recipe_directory() / f"{name}.yaml"
-    elif str(name).endswith((".yaml", ".yml")) or Path(name).is_file():
-        path = Path(name)
-    else:
-        raise unknown("recipe", str(name), names)
-    return _validated(_mapping(path), str(name))
+    return _validated(_mapping(recipe_path(str(name))), str(name))
 
 
 def _mapping(path: Path) -> dict[str, Any]:

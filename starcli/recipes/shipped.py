@@ -5,6 +5,8 @@ Nothing heavy is imported here, so that shell completion can list them at once.
 
 from pathlib import Path
 
+from starcli.errors import StarcliError, unknown
+
 
 def recipe_directory() -> Path:
     """Directory of the shipped recipes."""
@@ -20,3 +22,15 @@ def shipped_recipes() -> dict[str, str]:
                 handle.readline().lstrip("# ").rstrip()
             )
     return found
+
+
+def recipe_path(name: str) -> Path:
+    """File of a recipe by shipped name or path. Raises StarcliError where there is none."""
+    names = shipped_recipes()
+    if name in names:
+        return recipe_directory() / f"{name}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    if name.endswith((".yaml", ".yml")) or Path(name).is_dir():
+        raise StarcliError(f"{name}: there is no such file")
+    raise unknown("recipe", name, names)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.models.external import LIBRARIES, code_hash, is_external
+from starcli.models.external import LIBRARIES, code_hash
+from starcli.models.names import is_external
 from starcli.symmetry.proof.evaluation import ProofNetwork
 from starcli.symmetry.proof.redraw import fresh_inputs, redrawn
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of
-from starcli.models.external import is_external
+from starcli.models.names import is_external
 from starcli.symmetry.archspec.library import load_spec, spec_dir
 from starcli.symmetry.archspec.spec import Spec
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, Metadata
 from starcli.errors import StarcliError, first_of, short
-from starcli.models.external import is_external
+from starcli.models.names import is_external
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
 
 

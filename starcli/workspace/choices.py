@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from starcli.models.names import recorded_name
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -27,6 +29,11 @@ class Choices:
     input: str | None = None
     """Shape of an example input, batch included, of a network that has no data."""
     input_dtype: str | None = None
+
+    @property
+    def arch_name(self) -> str | None:
+        """The name of `arch` that checkpoints record."""
+        return None if self.arch is None else recorded_name(self.arch)
 
     @property
     def names_data(self) -> bool:

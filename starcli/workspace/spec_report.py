@@ -13,6 +13,7 @@ from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
+from starcli.models.names import recorded_name
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
@@ -54,7 +55,7 @@ class SpecNetwork:
             recorded = checkpoint.read_metadata(Path(given))[1].architecture
             if recorded is None and choices.arch is None:
                 raise StarcliError(f"{given}: does not say what network it is; give --arch")
-        if recorded is not None and choices.arch not in (None, recorded.name):
+        if recorded is not None and choices.arch_name not in (None, recorded.name):
             recorded = None
         if recorded is not None and (problems := unsaid_words(recorded, choices.arch_args)):
             raise StarcliError("what the checkpoint does not settle is needed again", problems)
@@ -69,7 +70,7 @@ class SpecNetwork:
         module = build_network(name, trusted=trusted, **complete)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
         spec, variables = shipped_spec(name, complete) or (None, {})
-        return cls(name, module, (example_input(shape, dtype),), {**integers, **variables}, spec)
+        return cls(recorded_name(name), module, (example_input(shape, dtype),), {**integers, **variables}, spec)
 
     def resolve(self, given: str | None) -> Resolved:
         """The spec that `given` names (a shipped name, a file, a checkpoint), resolved against the network's tensors.

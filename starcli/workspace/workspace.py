@@ -14,9 +14,9 @@ from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
-from starcli.models.external import is_external
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
+from starcli.models.names import is_external, recorded_name
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
@@ -66,7 +66,7 @@ class Workspace:
         if self.builder is not None:
             return self.builder(generator)
         return build_network(
-            self.architecture.name,
+            self.choices.arch or self.architecture.name,  # a file's path, which is not recorded
             generator=generator,
             trusted=self.choices.arch is not None,
             **self.architecture.arguments,
@@ -217,7 +217,7 @@ def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, d
             raise StarcliError(f"{first.name} says what an input is: --input goes with --arch, to say otherwise")
         return recorded
     # the same name again, as networks outside the registry need it, keeps what is recorded
-    kept = recorded if recorded is not None and recorded.name == choices.arch else None
+    kept = recorded if recorded is not None and recorded.name == choices.arch_name else None
     if record is not None:
         return _chosen(choices.arch, choices, record, kept.arguments if kept else {})
     given = {**(kept.arguments if kept else {}), **choices.arch_args}
@@ -226,7 +226,7 @@ def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, d
     else:
         shape = tuple(kept.input_shape) if kept else default_input_shape(choices.arch, given)
     fields = {
-        "name": choices.arch,
+        "name": choices.arch_name,
         "arguments": complete_for_input(choices.arch, given, shape, trusted=True),
         "input_shape": list(shape),
         "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
@@ -244,7 +244,7 @@ def _chosen(
     shape = tuple(data.input_shape)
     given = {**recorded, **choices.arch_args}
     arguments = complete_arguments(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
-    return Architecture(name=name, arguments=arguments, input_shape=list(shape))
+    return Architecture(name=recorded_name(name), arguments=arguments, input_shape=list(shape))
 
 
 def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
@@ -253,7 +253,7 @@ def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
     problems = []
     if data and choices.data is None and record is not None and needs_path(record.name):
         problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
-    if architecture is not None and choices.arch in (None, architecture.name):
+    if architecture is not None and choices.arch_name in (None, architecture.name):
         if choices.arch is None and is_external(architecture.name):
             problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
         problems += unsaid_words(architecture, choices.arch_args)

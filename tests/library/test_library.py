@@ -230,6 +230,20 @@ def test_notes_become_warnings(solutions) -> None:
         sc.find_star(models, epochs=1, **where)
 
 
+def test_a_network_in_a_file_is_named_as_on_the_command_line(place: Path) -> None:
+    (place / "net16.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    words = ("--arch", "net16.py:build", "--data", "digits", "--limit", 60, "--epochs", 1)
+    assert run_here("train", *words, "-o", "0.safetensors").status == 0
+    found = sc.train("net16.py:build", "digits", epochs=1, limit=60)
+    assert sc.save(found, "mine.safetensors").read_bytes() == Path("0.safetensors").read_bytes()
+    assert sc.evaluate("0.safetensors", arch=str(place / "net16.py:build"))[0]["nll"] > 0
+    for typed, spelled in (("net16.py", "net16.py:build"), (".", "net16.py:NAME")):
+        with pytest.raises(sc.StarcliError, match=spelled):
+            sc.train(typed, "digits")
+
+
 def test_nothing_is_written_over(solutions, place: Path) -> None:
     model = sc.load(solutions[0])
     sc.save(model, "a.safetensors")

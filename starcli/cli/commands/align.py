@@ -13,7 +13,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, NetworkSetup
-from starcli.cli.options import ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
+from starcli.cli.options import IN, OUT, ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_what_moves, read_groups
 from starcli.errors import StarcliError
@@ -41,7 +41,7 @@ _COLUMNS = (
 
 @command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
 def align_command(
-    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin.")],
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin."), IN],
     models: ModelsArg,
     output: OutputOpt,
     common: CommonCached,
@@ -51,7 +51,9 @@ def align_command(
     restarts: RestartsOpt = 1,
     seed: SeedOpt = 0,
     permutation: Annotated[
-        Path | None, typer.Option("--permutation", metavar="FILE", help="Write the permutation too; {name} varies.")
+        Path | None,
+        typer.Option("--permutation", metavar="FILE", help="Write the permutation too; {name} varies."),
+        OUT,
     ] = None,
     force: ForceOpt = False,
 ) -> None:

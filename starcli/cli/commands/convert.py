@@ -10,7 +10,7 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, NetworkSetup
-from starcli.cli.options import ForceOpt, OutputOpt
+from starcli.cli.options import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import output_paths
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
@@ -29,7 +29,7 @@ _COLUMNS = (
 
 @command("starcli convert resnet.pth --arch resnet18-cifar --data cifar10 -o resnet.safetensors")
 def convert_command(
-    model: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors file; - is stdin.")],
+    model: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt, .pth or .safetensors file; - is stdin."), IN],
     output: OutputOpt,
     common: Common,
     setup: NetworkSetup,

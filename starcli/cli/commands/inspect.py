@@ -9,6 +9,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common
+from starcli.cli.options import IN
 from starcli.errors import StarcliError
 from starcli.files.names import on_disk, shortest_names
 
@@ -31,7 +32,7 @@ _COLUMNS = (
 
 @command("starcli inspect star.safetensors --lineage")
 def inspect_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations; - is stdin.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations; - is stdin."), IN],
     common: Common,
     *,
     lineage: Annotated[bool, typer.Option("--lineage", help="Draw what each was made from, back to training.")] = False,

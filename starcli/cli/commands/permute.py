@@ -9,7 +9,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, NetworkSetup
-from starcli.cli.options import ForceOpt, ModelArg, OutputOpt, SeedOpt
+from starcli.cli.options import IN, ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError
@@ -31,7 +31,7 @@ def permute_command(
     setup: NetworkSetup,
     *,
     by: Annotated[
-        Path | None, typer.Option("--by", metavar="FILE", help="A permutation, as align --permutation writes it.")
+        Path | None, typer.Option("--by", metavar="FILE", help="A permutation, as align --permutation writes it."), IN
     ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Apply the inverse: undo it.")] = False,
     random: Annotated[bool, typer.Option("--random", help="A random permutation, drawn from --seed.")] = False,

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli.framework.command import CommandGroup, command, register
+from starcli.cli import checks
+from starcli.cli.framework.command import Checked, CommandGroup, command, register
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common, NetworkSetup
-from starcli.cli.options import ForceOpt
+from starcli.cli.options import OUT, ForceOpt
 from starcli.errors import StarcliError
 from starcli.runtime import stdout
 
@@ -28,8 +29,11 @@ spec_app = typer.Typer(
     short_help="Permutation specs: show, check, derive, explain, diff.",
 )
 
+SPEC = Checked(checks.spec)
+"""Mark of arguments that are specs."""
+
 SpecArg = Annotated[
-    str | None, typer.Argument(metavar="SPEC", help="A shipped spec's name, a YAML file or a checkpoint.")
+    str | None, typer.Argument(metavar="SPEC", help="A shipped spec's name, a YAML file or a checkpoint."), SPEC
 ]
 REPORT = (
     Column("arch", "network"),
@@ -66,7 +70,7 @@ def spec_list_command(common: Common) -> None:
 
 @command("starcli spec show resnet > my.yaml")
 def spec_show_command(
-    common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")]
+    common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint."), SPEC]
 ) -> None:
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
     from starcli.workspace.spec_report import text_of
@@ -98,7 +102,7 @@ def spec_derive_command(
     setup: NetworkSetup,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout."), OUT
     ] = None,
     force: ForceOpt = False,
 ) -> None:
@@ -152,8 +156,8 @@ def spec_diff_command(
     common: Common,
     setup: NetworkSetup,
     *,
-    first: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint.")],
-    second: Annotated[str, typer.Argument(metavar="SPEC", help="Another.")],
+    first: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint."), SPEC],
+    second: Annotated[str, typer.Argument(metavar="SPEC", help="Another."), SPEC],
 ) -> None:
     """Compare two specs of one network: do they describe the same symmetry group? Differing makes the exit status 1.
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import glob
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -25,6 +25,13 @@ def bundle(cls: type) -> type:
     """Mark a dataclass whose fields are options: a command takes all of them with one parameter of its type."""
     setattr(cls, BUNDLE, True)
     return cls
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """Mark in an option's annotation: `check` raises StarcliError for a wrong value, before the command begins."""
+
+    check: Callable[[Any], None]
 
 
 class Command(TyperCommand):
@@ -117,7 +124,8 @@ def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], k
 def command(example: str) -> Callable[[F], Callable[..., None]]:
     """Decorator that makes a function a command, with a worked example below its help.
 
-    Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded.
+    Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded; what
+    the `Checked` marks of options find wrong is told at once.
     """
 
     def build(function: F) -> Callable[..., None]:
@@ -133,6 +141,7 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
             for name in paths:
                 if values[name] is not None:
                     values[name] = expand_patterns(values[name])
+            _check_values(options, values)
             for name, kind in bundles.items():
                 values[name] = kind(**{option.name: values.pop(option.name) for option in _options_of(kind)})
             with stdout.reserved_for_results():
@@ -149,6 +158,23 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
         return run
 
     return build
+
+
+def _check_values(options: Sequence[inspect.Parameter], values: Mapping[str, Any]) -> None:
+    """Run the checks of all options that have a value; one StarcliError tells all that is wrong."""
+    errors = []
+    for option in options:
+        for mark in getattr(option.annotation, "__metadata__", ()):
+            if isinstance(mark, Checked) and values[option.name] is not None:
+                try:
+                    mark.check(values[option.name])
+                except StarcliError as error:
+                    errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        lines = [line for error in errors for line in (error.summary, *error.problems)]
+        raise StarcliError("the command cannot be done", lines)
 
 
 def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> None:

@@ -22,7 +22,7 @@ def broken(monkeypatch):
 
 def test_our_bug_is_status_70_with_a_traceback(broken):
     broken(ZeroDivisionError("oh"))
-    ran = run_here("eval", "a")
+    ran = run_here("eval", "-")
     assert ran.status == 70
     assert "Traceback" in ran.err
     assert "ZeroDivisionError: oh" in ran.err
@@ -40,7 +40,7 @@ def refusal_of_the_allocator():
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), refusal_of_the_allocator()])
 def test_out_of_memory_is_one_line(error, broken):
     broken(error)
-    ran = run_here("eval", "a")
+    ran = run_here("eval", "-")
     assert ran.status == 1
     assert "out of memory" in ran.err
     assert "Traceback" not in ran.err
@@ -48,7 +48,7 @@ def test_out_of_memory_is_one_line(error, broken):
 
 def test_what_the_system_refuses_is_one_line(broken):
     broken(OSError(28, "No space left on device", "x.safetensors"))
-    ran = run_here("eval", "a")
+    ran = run_here("eval", "-")
     assert ran.status == 1
     assert ran.err == "starcli: x.safetensors: No space left on device\n"
 
@@ -63,6 +63,6 @@ def test_traceback_on_demand(place):
 
 def test_a_closed_pipe_is_no_error(broken):
     broken(BrokenPipeError())
-    ran = run_here("eval", "a")
+    ran = run_here("eval", "-")
     assert ran.status == 0
     assert ran.err == ""

@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy_and_is_quick():
 
 def test_wrong_words_are_refused_before_anything_heavy_is_imported():
     code = (
-        "import sys; sys.argv = ['starcli', 'barrier', 'only.safetensors']\n"
+        "import sys; sys.argv = ['starcli', 'barrier', 'README.md']\n"
         "from starcli.cli.main import main\n"
         "try: main()\nexcept SystemExit as end: assert end.code == 1, end.code\n"
         "print(sorted({'torch', 'numpy', 'scipy', 'yaml', 'matplotlib', 'rich'} & set(sys.modules)))"
