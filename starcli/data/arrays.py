@@ -1,17 +1,19 @@
 """Data sets from one `.npz` or `.safetensors` file of images and labels.
 
-Keys: `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`, `x_test`, `y_test`); or one
-pair, `images` and `labels` (or `x` and `y`), of which a fixed fifth is held out for testing (`held_out_fifth`). Other
-keys are left unread.
+Keys: `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`, `x_test`, `y_test`), and
+where there is a validation part `val_images`, `val_labels` (`x_val`, `y_val`); or one pair, `images` and `labels` (or
+`x` and `y`), of which a fixed fifth is held out for testing (`held_out_fifth`). A note names other keys.
 
-Images: uint8 (divided by 255) or float; (N, H, W), (N, C, H, W), (N, H, W, C) or (N, D). Of four axes, the channels are
-the second where that has size 1 or 3, else the last where that has, else the second. Labels: integers (N,) or (N, 1).
+Images: uint8 (divided by 255) or float (as they are); (N, H, W), (N, C, H, W), (N, H, W, C) or (N, D). Of four axes the
+sizes tell which holds the channels (`channels_are_last`), or an entry `layout`, the word NCHW or NHWC (in the metadata
+of a .safetensors file). Labels: integers (N,), see `class_numbers`.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import IO
@@ -20,47 +22,66 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from starcli.data.layout import channels_are_last, class_numbers
 from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_unpacked
 from starcli.data.partition import held_out_fifth
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.files.safetensors import read_tensors
 
-LAYOUTS = (
-    ("train_images", "train_labels", "test_images", "test_labels"),
-    ("x_train", "y_train", "x_test", "y_test"),
+KEYS = (
+    ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
+    ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val"),
     ("images", "labels"),
     ("x", "y"),
 )
-"""Names of the arrays; the first layout whose keys are all there is taken: training and test pairs, or one pair."""
+"""Names of the arrays: a pair for training, test and, perhaps, validation, or one pair; the first match counts."""
+
+LAYOUT = "layout"
+"""Key of the order of the axes, where a file says it."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds: arrays by key, in the order of KEYS, the layout that it says, keys that are left unread."""
+
+    arrays: Mapping[str, Array]
+    layout: str | None
+    unread: Sequence[str]
 
 
 def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
-    readers: Mapping[str, Callable[[Path], Mapping[str, Array]]] = {
-        ".npz": read_npz,
-        ".safetensors": read_safetensors,
-    }
+    readers: Mapping[str, Callable[[Path], Contents]] = {".npz": read_npz, ".safetensors": read_safetensors}
     if path.suffix not in readers:
         raise StarcliError(f"{path}: unknown suffix {path.suffix!r}, expected .npz or .safetensors")
     if not path.is_file():
         raise StarcliError(f"{path}: no such file")
-    return assemble("arrays", *_parts(readers[path.suffix](path), path))
+    contents = readers[path.suffix](path)
+    if contents.layout not in (None, "NCHW", "NHWC"):
+        raise StarcliError(f"{path}: {LAYOUT} is {contents.layout!r:.40}, expected NCHW or NHWC")
+    loaded = assemble("arrays", *_parts(contents, path))
+    notes = [*loaded.notes, *_note_of_channels(contents, path)]
+    if contents.unread:
+        notes.append(f"{path}: left unread: {few(sorted(contents.unread), 5)}")
+    return replace(loaded, notes=tuple(notes))
 
 
-def read_npz(path: Path) -> dict[str, Array]:
-    """Arrays of a .npz file. Raises StarcliError for pickled objects, headers that lie and decompression bombs."""
+def read_npz(path: Path) -> Contents:
+    """Contents of a .npz file. Raises StarcliError for pickled objects, headers that lie and decompression bombs."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            keys = _layout(members, path)
+            keys = _keys(members, path)
             stored = path.stat().st_size
-            check_unpacked(path, sum(members[key].file_size for key in keys), stored)
+            wanted = [*keys, *([LAYOUT] if LAYOUT in members else [])]
+            check_unpacked(path, sum(members[key].file_size for key in wanted), stored)
             arrays = {}
-            for key in keys:
+            for key in wanted:
                 with archive.open(members[key]) as stream:
                     arrays[key] = _read_npy(stream, members[key].file_size, f"{path}: {key}")
-            return arrays
+            layout = str(arrays.pop(LAYOUT)) if LAYOUT in arrays else None
+            return Contents(arrays, layout, [key for key in members if key not in wanted])
     except StarcliError:
         raise
     except Exception as error:
@@ -68,25 +89,26 @@ def read_npz(path: Path) -> dict[str, Array]:
         raise StarcliError(f"{path}: cannot be read as .npz: {_words(error)}") from error
 
 
-def read_safetensors(path: Path) -> dict[str, Array]:
-    """Arrays of a .safetensors file, copied into memory; floats of any width as float32."""
+def read_safetensors(path: Path) -> Contents:
+    """Contents of a .safetensors file, copied into memory; floats of any width as float32."""
     header, tensors = read_tensors(path)
+    keys = _keys(header.tensors, path)
     # The tensors are mapped: a copy cannot be pulled away from under a run of hours.
-    return {
-        key: (tensors[key].float() if tensors[key].is_floating_point() else tensors[key]).numpy().copy()
-        for key in _layout(header.tensors, path)
+    arrays = {
+        key: (tensors[key].float() if tensors[key].is_floating_point() else tensors[key]).numpy().copy() for key in keys
     }
+    return Contents(arrays, header.metadata.get(LAYOUT), [key for key in header.tensors if key not in keys])
 
 
-def _layout(found: Collection[str], path: Path) -> tuple[str, ...]:
-    """First of LAYOUTS whose keys are all in the file."""
-    for keys in LAYOUTS:
-        if all(key in found for key in keys):
-            return keys
+def _keys(found: Collection[str], path: Path) -> tuple[str, ...]:
+    """First of KEYS whose keys are all in the file, a validation pair apart."""
+    for keys in KEYS:
+        if all(key in found for key in keys[:4]):
+            return keys if all(key in found for key in keys) else keys[:4]
     raise StarcliError(
         f"{path}: no images with labels in it",
         [
-            "expected the keys " + "; or ".join(", ".join(keys) for keys in LAYOUTS),
+            "expected the keys " + "; or ".join(", ".join(keys[:4]) for keys in KEYS),
             "found " + (", ".join(sorted(found)[:10]) or "nothing"),
         ],
     )
@@ -114,55 +136,65 @@ def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:
     return np.ndarray(shape, dtype, buffer, order="F" if fortran else "C")
 
 
-def _parts(found: Mapping[str, Array], path: Path) -> tuple[Part, Part]:
-    """Training and test part from the arrays of one layout."""
-    keys = list(found)
-    train = Part(_images(found[keys[0]], path, keys[0]), _labels(found[keys[1]], path, keys[1]), f"{path}: {keys[0]}")
-    if len(keys) == 4:
-        test_images, test_labels = _images(found[keys[2]], path, keys[2]), _labels(found[keys[3]], path, keys[3])
-        return train, Part(test_images, test_labels, f"{path}: {keys[2]}")
-    if len(train.labels) != len(train.inputs) or len(train.labels) < 2:
+def _parts(contents: Contents, path: Path) -> list[Part]:
+    """Training, test and, where there is one, validation part."""
+    keys, arrays = list(contents.arrays), contents.arrays
+    parts = []
+    for images, labels in zip(keys[::2], keys[1::2], strict=True):
+        where = f"{path}: {images}"
+        inputs = _images(arrays[images], where, contents.layout)
+        parts.append(Part(inputs, class_numbers(arrays[labels], f"{path}: {labels}"), where))
+    if len(parts) > 1:
+        return parts
+    [whole] = parts
+    if len(whole.labels) != len(whole.inputs) or len(whole.labels) < 2:
         raise StarcliError(
-            f"{path}: {len(train.inputs)} {keys[0]} and {len(train.labels)} {keys[1]}, expected as many, at least 2"
+            f"{path}: {len(whole.inputs)} {keys[0]} and {len(whole.labels)} {keys[1]}, expected as many, at least 2"
         )
-    inner, outer = held_out_fifth(train.labels)
-    return (
-        Part(train.inputs[inner], train.labels[inner], train.where),
-        Part(train.inputs[outer], train.labels[outer], f"{train.where} (held-out fifth)"),
-    )
+    inner, outer = held_out_fifth(whole.labels)
+    return [
+        Part(whole.inputs[inner], whole.labels[inner], whole.where),
+        Part(whole.inputs[outer], whole.labels[outer], f"{whole.where} (held-out fifth)"),
+    ]
 
 
-def _images(array: Array, path: Path, key: str) -> Array:
+def _images(array: Array, where: str, layout: str | None) -> Array:
     """Images as (N, C, H, W) or (N, D), contiguous, uint8 or finite float32."""
     if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
-        raise StarcliError(
-            f"{path}: {key}: shape {array.shape}, expected (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C)"
-        )
+        raise StarcliError(f"{where}: shape {array.shape}, expected (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C)")
     if array.ndim == 3:
         array = array[:, None]
-    elif array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
+    elif array.ndim == 4 and _is_last(array.shape, layout, where):
         array = array.transpose(0, 3, 1, 2)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":
-        raise StarcliError(f"{path}: {key}: numbers of type {array.dtype}, expected uint8 or float")
+        raise StarcliError(f"{where}: numbers of type {array.dtype}, expected uint8 or float")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
         floats: NDArray[np.float32] = np.ascontiguousarray(array, dtype=np.float32)
     bad = len(floats) - int(np.isfinite(floats).reshape(len(floats), -1).all(axis=1).sum())
     if bad:
-        raise StarcliError(f"{path}: {key}: {bad} of {len(floats)} hold NaN or infinite numbers")
+        raise StarcliError(f"{where}: {bad} of {len(floats)} hold NaN or infinite numbers")
     return floats
 
 
-def _labels(array: Array, path: Path, key: str) -> NDArray[np.int64]:
-    """Labels (N,) as int64."""
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise StarcliError(f"{path}: {key}: {array.dtype} of shape {array.shape}, expected integers (N,)")
-    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and len(array) and array.max() > np.iinfo(np.int64).max:
-        raise StarcliError(f"{path}: {key}: label {array.max()} is out of range")
-    return np.ascontiguousarray(array, dtype=np.int64)
+def _is_last(shape: tuple[int, ...], layout: str | None, where: str) -> bool:
+    """Whether the last of four axes holds the channels, as the file says or the sizes tell."""
+    last = channels_are_last(shape) if layout is None else layout == "NHWC"
+    if last is None:
+        raise StarcliError(
+            f"{where}: shape {shape} does not tell which axis holds the channels",
+            [f"store the word NCHW or NHWC beside it: np.savez(..., {LAYOUT}='NCHW')"],
+        )
+    return last
+
+
+def _note_of_channels(contents: Contents, path: Path) -> list[str]:
+    """A note where images have channels last that are neither grey nor RGB: only their sizes tell so."""
+    key, array = next(iter(contents.arrays.items()))
+    if array.ndim != 4 or contents.layout is not None or array.shape[3] in (1, 3) or not channels_are_last(array.shape):
+        return []
+    return [f"{path}: {key}: of {array.shape}, the last axis is taken for the channels"]
 
 
 def _words(error: Exception) -> str:

@@ -107,6 +107,8 @@ def open_data(
 
     limit: number of training images that are kept, evenly over the classes (`balanced_prefix`); the validation part
         (`split_indices`) is then taken from these.
+    val_fraction: share of the training images that is held back; above 0 it takes the place of a validation part that
+        the data have of their own.
     data_dir, download: where the public data sets are, and whether to fetch them.
     image_size: side of the images of a folder.
     normalise: how inputs are normalised (`parse_normalise`); by default as the data set has it.
@@ -127,6 +129,11 @@ def open_data(
         raise StarcliError(f"the image size is {image_size}, expected 1 to 4096")
     loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size))
     train, validation = _divide(loaded.train, limit, val_fraction, split_seed)
+    notes = loaded.notes
+    if loaded.validation is not None and validation is None:
+        validation = loaded.validation
+    elif loaded.validation is not None:
+        notes += (f"{loaded.name}: {val_fraction:g} of the training data is held back, its own validation part unused",)
     train, validation, test = _resident(train, validation, loaded.test)
     dataset = Dataset(
         name=loaded.name,
@@ -142,7 +149,7 @@ def open_data(
         val_fraction=val_fraction,
         split_seed=split_seed,
         limit=limit,
-        notes=loaded.notes,
+        notes=notes,
         scaling=_scaling_note(loaded) if needs_path(kind) else "",
     )
     return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)

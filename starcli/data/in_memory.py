@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
+from starcli.data.layout import channels_are_last, class_numbers, empty_classes
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.splits import BYTES, MemorySplit, Normalisation
@@ -28,9 +29,10 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
 
     With a single one, or without "test", models are measured on what they are trained on. "validation" may be left out.
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
-    Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0. There are as many classes as
-    the largest label says; a network may have more outputs. Data sets and loaders are read once and kept in memory, all
-    examples in the order of the data set: a loader's batch size, shuffling and `drop_last` do not count.
+    Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
+    `class_numbers` takes. There are as many classes as the largest label says; a network may have more outputs. Data
+    sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch size,
+    shuffling and `drop_last` do not count.
 
     Raises StarcliError with all that is wrong, and for loaders whose sampler leaves examples out or repeats some.
 
@@ -54,11 +56,12 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     ]
     if problems:
         raise StarcliError("data in memory: inputs differ", problems)
+    classes = 1 + max(int(labels.max()) for _, labels in tensors.values())
     plain = Normalisation(BYTES if first.dtype == torch.uint8 else 1.0, *AS_THEY_ARE)
     splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
     return Dataset(
         name=IN_MEMORY,
-        num_classes=1 + max(int(labels.max()) for _, labels in tensors.values()),
+        num_classes=classes,
         input_shape=tuple(first.shape[1:]),
         mean=plain.mean,
         std=plain.std,
@@ -70,7 +73,17 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
         val_fraction=0.0,
         split_seed=0,
         limit=None,
+        notes=_notes(*tensors["train"], classes),
     )
+
+
+def _notes(inputs: Tensor, labels: Tensor, classes: int) -> tuple[str, ...]:
+    """What is odd about training examples: classes without any, channels where torch does not have them."""
+    notes = [empty_classes(labels.numpy(), classes)]
+    if inputs.dim() == 4 and channels_are_last(inputs.shape):
+        way = "permute(0, 3, 1, 2) if the last axis holds the channels"
+        notes.append(f"inputs of {tuple(inputs.shape)} are taken as they are, as (N, C, H, W): {way}")
+    return tuple(f"data {IN_MEMORY}: {note}" for note in notes if note)
 
 
 def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor]:
@@ -138,14 +151,21 @@ def _checked(inputs: Tensor, labels: Tensor, role: str) -> tuple[Tensor, Tensor]
         problems.append(f"inputs of {inputs.dtype}, expected floats or uint8")
     elif not bool(inputs.isfinite().all()):
         problems.append("inputs that are NaN or infinite")
-    if labels.shape != inputs.shape[:1] or labels.is_floating_point() or labels.is_complex():
-        problems.append(f"labels of {labels.dtype} {tuple(labels.shape)}, expected integers ({len(inputs)},)")
-    elif len(labels) and int(labels.min()) < 0:
-        problems.append(f"a label of {int(labels.min())}, expected 0 or more")
+    try:
+        numbers = torch.from_numpy(
+            class_numbers((labels.double() if labels.is_floating_point() else labels).numpy(), "labels")
+        )
+    except StarcliError as error:
+        problems.append(error.summary)
+    else:
+        if len(numbers) != len(inputs):
+            problems.append(f"{len(numbers)} labels for {len(inputs)} inputs")
+        elif len(numbers) and int(numbers.min()) < 0:
+            problems.append(f"label {int(numbers.min())}, expected 0 or more")
     if problems:
         raise StarcliError(f"data in memory, {role}: cannot be used", problems)
     kind = torch.uint8 if inputs.dtype == torch.uint8 else torch.float32
-    return inputs.to(kind).contiguous(), labels.to(torch.int64)
+    return inputs.to(kind).contiguous(), numbers
 
 
 def _fingerprint(tensors: Mapping[str, tuple[Tensor, Tensor]]) -> str:

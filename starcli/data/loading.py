@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from starcli.data.layout import empty_classes
 from starcli.data.moments import mean_and_std
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
@@ -46,6 +47,7 @@ class Loaded:
     fingerprint: str
     train: Split
     test: Split
+    validation: Split | None = None
     augmentation: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What users should know about the data, though it is no error."""
@@ -64,6 +66,7 @@ def assemble(
     name: str,
     train: Part,
     test: Part,
+    validation: Part | None = None,
     *,
     normalisation: Normalisation | None = None,
     span: float = BYTES,
@@ -74,42 +77,45 @@ def assemble(
 
     Floats are taken as they are. Bytes are divided by `span` and normalised by the training part's own mean and
     deviation of these, or as `normalisation` says.
-    Raises StarcliError where the labels do not fit the images, or the two parts differ in shape or dtype.
+    Raises StarcliError where the labels do not fit the images, or the parts differ in shape or dtype.
     """
-    classes = check_labels([(p.where, p.labels, len(p.inputs)) for p in (train, test)], num_classes)
+    parts = [train, test, *([validation] if validation is not None else [])]
+    classes = check_labels([(p.where, p.labels, len(p.inputs)) for p in parts], num_classes)
     shape = train.inputs.shape[1:]
-    if test.inputs.shape[1:] != shape or test.inputs.dtype != train.inputs.dtype:
+    if any(p.inputs.shape[1:] != shape or p.inputs.dtype != train.inputs.dtype for p in parts):
         raise StarcliError(
-            "training and test inputs differ",
-            [f"{p.where}: {p.inputs.dtype} of shape {p.inputs.shape[1:]}" for p in (train, test)],
+            "the parts of the data differ",
+            [f"{p.where}: {p.inputs.dtype} of shape {p.inputs.shape[1:]}" for p in parts],
         )
+    absent = empty_classes(train.labels, classes) if num_classes is None else ""
     if normalisation is None and train.inputs.dtype == np.uint8:
         normalisation = Normalisation(span, *mean_and_std(train.inputs, span))
     elif normalisation is None:
         normalisation = Normalisation(1.0, *AS_THEY_ARE)
     splits = [
-        MemorySplit(torch.from_numpy(part.inputs), torch.from_numpy(part.labels), normalisation)
-        for part in (train, test)
+        MemorySplit(torch.from_numpy(part.inputs), torch.from_numpy(part.labels), normalisation) for part in parts
     ]
     return Loaded(
         name=name,
         num_classes=classes,
         normalisation=normalisation,
         input_shape=tuple(int(size) for size in shape),
-        fingerprint=fingerprint([train, test]),
+        fingerprint=fingerprint(parts),
         train=splits[0],
         test=splits[1],
+        validation=splits[2] if validation is not None else None,
         augmentation=augmentation,
+        notes=(f"{train.where}: {absent}",) if absent else (),
     )
 
 
 def fingerprint(parts: Iterable[Part]) -> str:
-    """SHA-256 over the raw contents of training and test part: kind, shape and bytes of inputs and labels.
+    """SHA-256 over the raw contents of training, test and validation part: kind, shape, bytes of inputs and labels.
 
     Limit and validation split do not enter: a checkpoint records them beside it.
     """
     digest = hashlib.sha256()
-    for role, part in zip(("train", "test"), parts, strict=True):
+    for role, part in zip(("train", "test", "validation"), parts, strict=False):
         for array in (part.inputs, part.labels):
             plain = np.ascontiguousarray(array)
             digest.update(f"{role} {plain.dtype.str} {plain.shape}\n".encode())

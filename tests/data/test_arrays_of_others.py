@@ -1,0 +1,184 @@
+"""Arrays as people store them elsewhere: each read as NumPy says it should be, or refused, or its oddity noted."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+from support.data import idx, refused
+from support.program import run_here
+from torch import Tensor
+
+from starcli.data.dataset import Dataset, open_data
+from starcli.data.in_memory import dataset_in_memory
+from starcli.data.layout import channels_are_last, class_numbers
+
+RNG = np.random.RandomState(5)
+LABELS = np.arange(40) % 4
+
+
+def random_bytes(*shape: int) -> np.ndarray:
+    return RNG.randint(0, 256, shape).astype(np.uint8)
+
+
+def all_inputs(data: Dataset) -> Tensor:
+    """Raw inputs, training part first, in the order of the file where both are whole."""
+    return torch.cat([data.train.raw, data.test.raw])
+
+
+def four(images, labels, names=("train_images", "train_labels", "test_images", "test_labels")) -> dict:
+    return dict(zip(names, (images[:30], labels[:30], images[30:], labels[30:]), strict=True))
+
+
+KERAS = ("x_train", "y_train", "x_test", "y_test")
+GREY, BANDS, PATCHES = random_bytes(40, 9, 7), random_bytes(40, 18, 20, 13), RNG.rand(40, 11, 11, 200)
+SIGNALS, FLAT, TABLE = RNG.rand(40, 9, 1, 128), random_bytes(40, 48), RNG.normal(3, 9, (40, 6))
+RGB, TWO = random_bytes(40, 32, 32, 3), random_bytes(40, 2, 12, 10)
+SETS = {
+    "Keras' mnist.npz": (four(GREY, LABELS, KERAS), GREY[:, None], LABELS),
+    "MedMNIST, labels in a column": (four(RGB, LABELS[:, None].astype(np.uint8)), RGB.transpose(0, 3, 1, 2), LABELS),
+    "Sentinel-2, 13 bands last": (four(BANDS, LABELS), BANDS.transpose(0, 3, 1, 2), LABELS),
+    "hyperspectral patches, 200 bands last": (four(PATCHES, LABELS), PATCHES.transpose(0, 3, 1, 2), LABELS),
+    "signals of sensors, 9 x 1 x 128": (four(SIGNALS, LABELS), SIGNALS, LABELS),
+    "two channels first": (four(TWO, LABELS), TWO, LABELS),
+    "flat bytes": (four(FLAT, LABELS), FLAT, LABELS),
+    "a table of float64": (four(TABLE, LABELS), TABLE, LABELS),
+    "one-hot labels": (four(TABLE, np.eye(4)[LABELS], KERAS), TABLE, LABELS),
+    "labels of float, big-endian": (four(GREY, LABELS.astype(">f8")), GREY[:, None], LABELS),
+    "columns first in memory": (four(np.asfortranarray(RGB), LABELS), RGB.transpose(0, 3, 1, 2), LABELS),
+    "half precision, big-endian": (four(TABLE.astype(">f2"), LABELS), TABLE.astype(np.float16), LABELS),
+    "true and false": (four(TABLE, LABELS % 2 == 1), TABLE, LABELS % 2),
+    "cubes whose order is said": (four(random_bytes(40, 4, 4, 4) * 0 + RGB[:, :4, :4, :1], LABELS) | {"layout": "NHWC"},
+                                  np.repeat(RGB[:, :4, :4, :1].transpose(0, 3, 1, 2), 4, 1), LABELS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_of_others(tmp_path, name):
+    arrays, expected, labels = SETS[name]
+    np.savez(tmp_path / "d.npz", **arrays)
+    data = open_data(str(tmp_path / "d.npz"))
+    assert np.array_equal(all_inputs(data).numpy(), expected.astype(data.train.raw.numpy().dtype))
+    assert data.train.labels.tolist() + data.test.labels.tolist() == labels.tolist()
+    said = [note for note in data.notes if "last axis is taken for the channels" in note]
+    assert len(said) == (name in ("Sentinel-2, 13 bands last", "hyperspectral patches, 200 bands last"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(channels=st.integers(1, 16), height=st.integers(17, 40), width=st.integers(17, 40), floats=st.booleans())
+def test_channels_first_or_last_are_the_same_data(tmp_path_factory, channels, height, width, floats):
+    path = tmp_path_factory.getbasetemp() / "same.npz"
+    images = random_bytes(8, channels, height, width)
+    images = images.astype(np.float32) if floats else images
+    prints = []
+    for array in (images, images.transpose(0, 2, 3, 1)):
+        np.savez(path, x=array, y=LABELS[:8])
+        data = open_data(str(path))
+        assert data.input_shape == (channels, height, width)
+        prints.append(data.fingerprint)
+    assert prints[0] == prints[1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.tuples(*[st.integers(1, 40)] * 3))
+def test_no_shape_is_read_both_ways(sizes):
+    """Turned round, a shape that is recognised is recognised as the other; a small channel axis always is."""
+    first, second, third = sizes
+    last = channels_are_last((5, second, third, first))
+    if first <= 16 and first < min(second, third):
+        assert channels_are_last((5, *sizes)) is False
+        assert last is True
+    if channels_are_last((5, *sizes)) is False and last is False:
+        assert 1 in sizes or second != third  # told by torch's order alone
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 4), (3, 20, 3), (20, 30, 40), (512, 1, 1), (12, 8, 10)])
+def test_cubes_need_their_order_said(tmp_path, shape):
+    images = random_bytes(40, *shape)
+    path = tmp_path / "d.npz"
+    np.savez(path, x=images, y=LABELS)
+    refused(lambda: open_data(str(path)), "does not tell which axis holds the channels", "layout='NCHW'")
+    np.savez(path, x=images, y=LABELS, layout="NCHW")
+    assert open_data(str(path)).input_shape == shape
+    save_file({"x": images, "y": LABELS}, tmp_path / "d.safetensors", {"layout": "NHWC"})
+    assert open_data(str(tmp_path / "d.safetensors")).input_shape == (shape[2], *shape[:2])
+    np.savez(path, x=images, y=LABELS, layout="HWC")
+    refused(lambda: open_data(str(path)), "layout is 'HWC', expected NCHW or NHWC")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.array(["cat", "dog"] * 20), "labels: words"),
+        (LABELS + 0.5, "no whole numbers"),
+        (np.where(LABELS == 1, np.nan, LABELS), "no whole numbers"),
+        (np.eye(4)[LABELS] + np.eye(4)[0], "not one-hot"),
+        (np.zeros((40, 3)), "not one-hot"),
+        (np.zeros((40, 2, 2)), "expected integers (N,)"),
+        (LABELS.astype(complex), "expected integers (N,)"),
+        (LABELS - 1.0, "label -1"),
+    ],
+    ids=map(str, range(8)),
+)
+def test_labels_that_are_none(tmp_path, labels, words):
+    np.savez(tmp_path / "d.npz", images=GREY, labels=labels)
+    refused(lambda: open_data(str(tmp_path / "d.npz")), "d.npz: ", words)
+    if labels.dtype.kind != "U":
+        refused(lambda: dataset_in_memory((torch.from_numpy(TABLE), torch.from_numpy(labels))), words.split(":")[0])
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.sampled_from(["i1", "u2", ">i4", "f4", "f8", "u8"]))
+def test_labels_in_any_form_are_the_same_numbers(numbers, dtype):
+    expected = np.array(numbers)
+    one_hot = np.eye(10)[expected]
+    for form in (expected.astype(dtype), expected.astype(dtype)[:, None], one_hot.astype(dtype), one_hot.astype(bool)):
+        found = class_numbers(form, "labels")
+        assert found.dtype == np.int64
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (1 + LABELS, "labels are 1 to 4: class 0 has no example (store labels - 1 if they count from 1)"),
+        (np.array([0, 10, 30])[np.arange(40) % 3], "28 of 31 classes have no example: 1 to 9, 11 to 29"),
+        (LABELS * 2, "3 of 7 classes have no example: 1, 3, 5"),
+    ],
+)
+def test_classes_without_examples_are_named_wherever_labels_come_from(tmp_path, labels, note):
+    np.savez(tmp_path / "d.npz", images=GREY, labels=labels)
+    (tmp_path / "mnist").mkdir()
+    for part in ("train", "t10k"):
+        (tmp_path / f"mnist/{part}-images-idx3-ubyte").write_bytes(idx(GREY))
+        (tmp_path / f"mnist/{part}-labels-idx1-ubyte").write_bytes(idx(labels.astype(np.uint8)))
+    memory = dataset_in_memory((torch.from_numpy(TABLE), torch.from_numpy(labels)))
+    for data in (open_data(str(tmp_path / "d.npz")), open_data(f"idx:{tmp_path / 'mnist'}"), memory):
+        assert [each.rpartition("idx3-ubyte: ")[2].partition("images: ")[2] or each for each in data.notes]
+        assert data.notes[-1].endswith(note)
+    line = ("train", "--arch", "mlp", "--data", tmp_path / "d.npz", "--epochs", 1, "-o", tmp_path / "m.safetensors")
+    assert note in run_here(*line).err
+
+
+def test_tensors_in_memory_with_channels_last_are_noted():
+    data = dataset_in_memory((torch.rand(40, 32, 32, 3), torch.from_numpy(LABELS)))
+    assert data.input_shape == (32, 32, 3)
+    assert "permute(0, 3, 1, 2)" in data.notes[0]
+    assert dataset_in_memory((torch.rand(40, 3, 32, 32), torch.from_numpy(LABELS))).notes == ()
+
+
+def test_a_validation_part_is_one(tmp_path):
+    path = tmp_path / "d.npz"
+    arrays = four(GREY, LABELS)
+    np.savez(path, **arrays, val_images=GREY[5:15], val_labels=LABELS[5:15], other=GREY)
+    data = open_data(str(path))
+    assert np.array_equal(data.validation.raw[:, 0], GREY[5:15])
+    assert data.notes == (f"{path}: left unread: other",)
+    assert len(data.train) == 30
+    drawn = open_data(str(path), val_fraction=0.2)
+    assert (len(drawn.train), len(drawn.validation)) == (24, 6)
+    assert "its own validation part unused" in drawn.notes[-1]
+    np.savez(path, **arrays)
+    assert open_data(str(path)).fingerprint != data.fingerprint
+    np.savez(path, **arrays, val_images=GREY[5:15], val_labels=LABELS[5:14])
+    refused(lambda: open_data(str(path)), "val_images: 9 labels for 10 images")
