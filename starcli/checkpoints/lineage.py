@@ -70,7 +70,7 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
     actual = file_sha256(path, header)
     broken, missing = [], []
     if metadata.weights_sha256 and actual != metadata.weights_sha256:
-        broken.append(f"{path.name}: {actual[:12]}, recorded {metadata.weights_sha256[:12]}")
+        broken.append(f"{actual[:12]}, recorded {metadata.weights_sha256[:12]}")
     hashes = _hashes_beside(path, {ancestor.name for ancestor in metadata.ancestors})
     for ancestor in metadata.ancestors:
         if ancestor.sha256 not in hashes.get(ancestor.name, ()):

@@ -83,3 +83,11 @@ def test_the_library_tells_them_apart_too(runs):
     aligned = sc.align(*alone)
     assert aligned.to_dict()["model"] == NAMES[1]
     assert aligned.metadata.metrics["align"]["model"] == "model.safetensors"
+
+
+def test_wrong_hashes_are_told_apart(runs):
+    for path in runs:
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(bytes(content))
+    refused(run_here("inspect", "--verify", *runs), *(f"{name}: " for name in NAMES))

@@ -61,7 +61,7 @@ def inspect_command(
                 watch.note(f"{path}: records no hash of its weights, which cannot be verified")
             for missing in found.missing:
                 watch.note(f"{path}: {missing} does not lie beside it and was not verified")
-            broken += found.broken
+            broken += [f"{name}: {hashes}" for hashes in found.broken]
     if broken:
         raise StarcliError("the weights are not those that were recorded", broken)
 

@@ -3,13 +3,15 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starcli.cli.framework.sparkline import sparkline
 
 LOSS, SHARE = ".4f", ".2%"
 """Formats of losses and of shares."""
+SMALL, LOSS_OF_SMALL = 0.01, ".6f"
+"""Losses of a column that are all below the first are written so, or barriers near 0 would be a digit, or none."""
 MISSING = "–"
 """Text of a missing value."""
 SPREAD = "±"
@@ -59,7 +61,7 @@ class Column:
     def _text(self, value: Any) -> str:
         """Text of a value."""
         if self.form == "range":
-            ends = [MISSING if _missing(end) else format(end, LOSS) for end in value]
+            ends = [MISSING if _missing(end) else format(end, _loss_form(value)) for end in value]
             return MISSING if set(ends) == {MISSING} else " to ".join(ends)
         if self.is_number and isinstance(value, int | float) and not isinstance(value, bool):
             return format(value, self.form)
@@ -116,12 +118,29 @@ class TextTable:
     @classmethod
     def of(cls, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> "TextTable":
         """Rows under these columns."""
-        texts = {column: column.texts(rows) for column in columns}
+        texts = {column: column.texts(rows) for column in _with_decimals(columns, rows)}
         words = _take_words(texts, rows)
         texts = {column: cells for column, cells in texts.items() if set(cells) != {MISSING}}
         common = [column for column, cells in texts.items() if column.common and len(set(cells)) == 1]
         below = [*(f"{column.heading}: {texts[column][0]}" for column in common), *words]
         return cls({column: cells for column, cells in texts.items() if column not in common}, below)
+
+
+def _with_decimals(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns, those of small losses with more decimals; a deviation has as many as its mean."""
+    found: list[Column] = []
+    for column in columns:
+        if column.form == LOSS:
+            form = found[-1].form if column.heading == SPREAD else _loss_form([column.value(row) for row in rows])
+            column = replace(column, form=form)
+        found.append(column)
+    return found
+
+
+def _loss_form(losses: Sequence[Any]) -> str:
+    """Format of losses that are shown together."""
+    largest = max((abs(loss) for loss in losses if isinstance(loss, int | float) and loss == loss), default=0.0)
+    return LOSS_OF_SMALL if 0 < largest < SMALL else LOSS
 
 
 def _take_words(texts: Mapping[Column, list[str]], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from starcli.cli.framework.columns import Column
+from starcli.cli.framework.columns import LOSS, SPREAD, Column, TextTable
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,23 @@ from starcli.cli.framework.columns import Column
         ("hash", "0123456789abcdef", "0123456789ab"),
         ("time", "2026-11-26T17:14:53+00:00", "2026-11-26 17:14"),
         ("range", [0.0, 1.5], "0.0000 to 1.5000"),
+        ("range", [0.0, 0.00012], "0.000000 to 0.000120"),
     ],
 )
 def test_texts(form, value, text):
     assert Column("x", "x", form).texts([{"x": value}]) == [text]
+
+
+LOSSES = (Column("mean", "train", LOSS), Column("std", SPREAD, LOSS), Column("test", "test", LOSS))
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        ([{"mean": 0.1405, "std": 0.0083, "test": 2.34561}], ["0.1405", "0.0083", "2.3456"]),
+        ([{"mean": 0.000341, "std": 0.000052, "test": 0.0}], ["0.000341", "0.000052", "0.0000"]),
+        ([{"mean": 0.0, "std": 0.5, "test": math.nan}], ["0.0000", "0.5000"]),
+    ],
+)
+def test_barriers_near_zero_have_digits_and_deviations_as_many_as_their_means(rows, texts):
+    assert [cell for [cell] in TextTable.of(LOSSES, rows).cells.values()] == texts

@@ -82,6 +82,11 @@ def test_main_columns_stay_and_what_goes_is_named(columns, width):
 
 
 @pytest.mark.parametrize("columns", TABLES)
+def test_a_table_says_what_it_is_about(columns):
+    assert any(column.main for column in columns[1:]) or len(columns) == 1
+
+
+@pytest.mark.parametrize("columns", TABLES)
 def test_headings_are_told_apart(columns):
     headings = [column.heading for column in columns if column.heading != SPREAD]
     assert len(set(headings)) == len(headings)
