@@ -90,4 +90,7 @@ def test_wrong_hashes_are_told_apart(runs):
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(bytes(content))
-    refused(run_here("inspect", "--verify", *runs), *(f"{name}: " for name in NAMES))
+    ran = run_here("inspect", "--verify", *runs)
+    assert ran.status == 1
+    assert all(f"\n  {name}: " in ran.err for name in NAMES)
+    assert [row["verified"] for row in ran.rows] == [False, False]
