@@ -192,6 +192,7 @@ def average_models(
     scoring = scoring or Scoring(evaluator.workspace.dataset)
     predictions = _Predictions(evaluator, star, sources, scoring)
     draws = [_draw(len(sources), samples, generator) for _ in range(repeats)]
+    evaluator.admit([star, *sources])
     evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
 
     def alone(position: int) -> Any:

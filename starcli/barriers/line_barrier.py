@@ -135,10 +135,12 @@ def measure_line(evaluator: Evaluator, a: Model | PathEnd, b: Model | PathEnd, *
     """Measure the line from `a` to `b` at `points` even values of t, the models as they are (nothing is aligned).
 
     Pass a `PathEnd` where a model is the end of more than one path: its scores are measured once and kept in it.
-    Raises StarcliError where the models do not fit the network, Interrupted when asked to stop.
+    Raises StarcliError where the models do not fit the network or differ in buffers of which there is none between
+    them, Interrupted when asked to stop.
     """
     ts = grid(points)
     a, b = as_end(a), as_end(b)
+    evaluator.admit([a.model, b.model])
     evaluator.progress.start("barrier", points - (a.scores is not None) - (b.scores is not None))
     result = walk(evaluator, a, b, ts)
     evaluator.progress.finish()

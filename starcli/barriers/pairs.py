@@ -47,6 +47,8 @@ def barriers(
     known = share_out(pairs, store.get) if store else [None] * len(pairs)  # so that all ranks miss the same
     found = dict(zip(pairs, known, strict=True))
     missing = [pair for pair in pairs if found[pair] is None]
+    if missing:
+        evaluator.admit([end.model for end in ends])
     unmeasured = sorted({position for pair in missing for position in pair if ends[position].scores is None})
     evaluator.progress.start(title, own_share(len(unmeasured)) + own_share(len(missing)) * (points - 2))
 

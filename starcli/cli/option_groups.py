@@ -13,7 +13,7 @@ from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import RESULT_FORMATS, Results
-from starcli.cli.options import a_device, a_normalisation, names_of, one_of, words_of
+from starcli.cli.options import AverageBuffersOpt, a_device, a_normalisation, names_of, one_of, words_of
 from starcli.cli.values import pairs
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
@@ -258,6 +258,22 @@ class NetworkSetup(Setup):
             callback=one_of("type", "float32", "int64"),
         ),
     ] = None
+
+
+@bundle
+@dataclasses.dataclass(frozen=True)
+class LinesSetup(Setup):
+    """The same for what measures or trains on lines between models."""
+
+    average_buffers: AverageBuffersOpt = False
+
+
+@bundle
+@dataclasses.dataclass(frozen=True)
+class PointSetup(NetworkSetup):
+    """The same for what makes points between models, whose data may not be needed."""
+
+    average_buffers: AverageBuffersOpt = False
 
 
 @bundle

@@ -152,6 +152,13 @@ TemperatureOpt = Annotated[
         autocompletion=words_of("fit"),
     ),
 ]
+AverageBuffersOpt = Annotated[
+    bool,
+    typer.Option(
+        "--average-buffers",
+        help="Between models, average buffers that nothing computes anew (codebooks, scales); else an error.",
+    ),
+]
 PlotOpt = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure: a .png, .svg or .pdf file."), OUT
 ]

@@ -1,5 +1,7 @@
 """Re-estimation of BatchNorm statistics: mean and variance of a network's activations over a whole data set.
 
+InstanceNorm that keeps statistics has the means over examples of each one's own mean and variance.
+
 An averaged network needs them, because the statistics of its parents are those of other activations ("variance
 collapse"). A running average with momentum 0.1 sees the last batches only; here every batch counts by its size, and is
 pooled in float64. Within a batch torch sums in float32: with channels innermost its CPU kernel errs by 1e-5 of a
@@ -14,7 +16,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from starcli.errors import StarcliError
 from starcli.models.modes import modes_restored
@@ -50,9 +53,10 @@ def statistics_batch_size(input_shape: tuple[int, ...], count: int) -> int:
     return size
 
 
-def batch_norms(network: nn.Module) -> list[_BatchNorm]:
-    """BatchNorm layers that keep running statistics, in the order of the network's modules."""
-    return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+def batch_norms(network: nn.Module) -> list[_NormBase]:
+    """BatchNorm and InstanceNorm layers that keep running statistics, in the order of the network's modules."""
+    kinds = (_BatchNorm, _InstanceNorm)
+    return [m for m in network.modules() if isinstance(m, kinds) and m.running_mean is not None]
 
 
 def statistics_names(network: nn.Module) -> set[str]:
@@ -106,25 +110,41 @@ class _Moments:
 
     def on_cpu(self) -> "_Moments":
         """Copy for other ranks, each of which has a GPU of its own: a tensor arrives on the device that it left."""
-        return _Moments(self.count, self.mean.cpu(), self.m2.cpu())
+        return type(self)(self.count, self.mean.cpu(), self.m2.cpu())
+
+
+class _Means(_Moments):
+    """Mean of the means and mean of the variances of a growing number of examples."""
+
+    def add(self, count: int, mean: Tensor, unbiased_variance: Tensor) -> None:
+        """Add `count` examples with these means."""
+        self.count += count
+        share = count / self.count
+        self.mean = self.mean + (float64(mean) - self.mean) * share
+        self.m2 = self.m2 + (float64(unbiased_variance) - self.m2) * share
+
+    def unbiased_variance(self) -> Tensor:
+        """Mean of the variances."""
+        return self.m2
 
 
 def _observe(moments: _Moments, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
     """Forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
-    layer, inputs = cast(_BatchNorm, module), cast(Tensor, arguments[0])
+    layer, inputs = cast(_NormBase, module), cast(Tensor, arguments[0])
     assert layer.running_mean is not None
     assert layer.running_var is not None
-    moments.add(inputs.numel() // inputs.shape[1], layer.running_mean, layer.running_var)
+    count = inputs.shape[0] if isinstance(moments, _Means) else inputs.numel() // inputs.shape[1]
+    moments.add(count, layer.running_mean, layer.running_var)
 
 
 @contextmanager
-def _observing(network: nn.Module, layers: list[_BatchNorm]) -> Iterator[list[_Moments]]:
+def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Moments]]:
     """Context in which only `layers` are in train mode and every batch adds to their moments; restored afterwards."""
     kept = [
         (layer, layer.momentum, None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone())
         for layer in layers
     ]
-    moments = [_Moments() for _ in layers]
+    moments = [_Means() if isinstance(layer, _InstanceNorm) else _Moments() for layer in layers]
     hooks = [layer.register_forward_hook(partial(_observe, m)) for layer, m in zip(layers, moments, strict=True)]
     try:
         with modes_restored(network):
@@ -151,7 +171,7 @@ def recalibrate_from_(
     progress: Progress = SILENT,
     shared: bool = False,
 ) -> None:
-    """Set the network's BatchNorm statistics to those over `batches`, in place.
+    """Set the network's statistics to those over `batches`, in place.
 
     autocast: context of each forward pass (reusable).
     shared: each rank comes with batches of its own, and the statistics are those of all.

@@ -15,9 +15,10 @@ from starcli.evaluation.batchnorm_statistics import (
     has_batch_statistics,
     recalibrate_from_,
     statistics_batch_size,
-    statistics_names,
 )
+from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
 from starcli.models.modes import modes_restored
+from starcli.models.spectral_norm import solve_spectral_norms_
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -135,11 +136,12 @@ def recalibrate_(
     precision: str = "fp32",
     progress: Progress = SILENT,
 ) -> None:
-    """Set the running statistics of every BatchNorm layer to the exact ones over `split`; without any, do nothing.
+    """Set what weights and data decide: vectors of spectral norms, and the running statistics of every BatchNorm layer.
 
-    Reset, then one pass over the un-augmented split in file order, BatchNorm in train mode and all else (dropout) in
-    eval mode; the batches' means and unbiased variances are pooled in float64 by their sizes. Afterwards
-    running_mean = mean and running_var = M2 / (count - 1); momenta, modes and `num_batches_tracked` are as before.
+    The vectors are the converged ones (see `solve_spectral_norms_`), the statistics the exact ones over `split`: reset,
+    then one pass over the un-augmented split in file order, BatchNorm in train mode and all else (dropout) in eval
+    mode; the batches' means and unbiased variances are pooled in float64 by their sizes. Afterwards running_mean = mean
+    and running_var = M2 / (count - 1); momenta, modes and `num_batches_tracked` are as before.
     Raises StarcliError for a batch of a single example, `Interrupted` when asked to stop (statistics are then partial).
     Ainsworth et al. 2022 and Jordan et al. 2022 (REPAIR) say why. The ranks share the batches.
     """
@@ -147,6 +149,7 @@ def recalibrate_(
         count, rank, size = -(-len(split) // batch_size), distributed.rank(), distributed.size()
         first, last = (min(number * count // size * batch_size, len(split)) for number in (rank, rank + 1))
         split = split.subset(torch.arange(first, last))
+    solve_spectral_norms_(network)
     batches = Batches(split, batch_size, device)
     recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
 
@@ -197,7 +200,7 @@ class Evaluator:
         self.network: FlatNetwork = workspace.network()
         self.has_statistics = has_batch_statistics(self.network.network)
         self._autocast = autocast(workspace.device, workspace.precision)
-        self._statistics_names = statistics_names(self.network.network)
+        self._recomputed = recomputed_buffers(self.network.network)
         self._noted = False
         self._batches: dict[str, Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
@@ -229,13 +232,21 @@ class Evaluator:
     def load_buffers(self, models: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> None:
         """Put the models' buffers, averaged, into the network (see `FlatNetwork.load_buffers`), and no parameters.
 
-        Statistics are estimated anew afterwards; a note names other buffers in which the models differ.
+        What is computed anew is so afterwards; a note names other tensors in which the models differ. Errors as of
+        `admit`.
         """
+        several = sum(map(bool, weights)) > 1
+        if several:
+            self.admit([model for model, weight in zip(models, weights, strict=True) if weight])
         mixed = self.network.load_buffers(models, weights)
-        others = [name for name in mixed if name not in self._statistics_names] if sum(map(bool, weights)) > 1 else []
+        others = [name for name in mixed if name not in self._recomputed] if several else []
         if others and not self._noted:
             self._noted = True
-            self.progress.note(f"no BatchNorm statistics, averaged like weights: {few(others, 3)}")
+            self.progress.note(f"not learned, and averaged like weights: {few(others, 3)}")
+
+    def admit(self, models: Sequence[Mapping[str, Tensor]]) -> None:
+        """Check that points between `models` have buffers (see `admit_buffers`), before any work."""
+        admit_buffers(self.network, models, average=self.workspace.average_buffers)
 
     def vector(self, model: Mapping[str, Tensor], slot: Literal[0, 1]) -> Tensor:
         """A model's learnable parameters (P,) in one of two reused buffers; kept if already there."""
@@ -255,7 +266,8 @@ class Evaluator:
         self.recalibrate()
 
     def recalibrate(self) -> None:
-        """BatchNorm statistics of what is loaded, anew from the training split; nothing without BatchNorm."""
+        """What weights and data decide, anew: spectral norms' vectors, and statistics over the training split."""
+        solve_spectral_norms_(self.network.network)
         if self.has_statistics:
             batches = self._split("train")
             recalibrate_from_(self.network.network, batches, autocast=self._autocast, progress=self.progress)

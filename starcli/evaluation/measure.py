@@ -64,4 +64,6 @@ class Measure:
             "precision": self.workspace.precision,
             "device": self.workspace.device.type,
             "program": __version__,
-        } | ({"network": self.workspace.fingerprint} if self.workspace.fingerprint else {})
+            **({"network": self.workspace.fingerprint} if self.workspace.fingerprint else {}),
+            **({"average_buffers": True} if self.workspace.average_buffers else {}),
+        }

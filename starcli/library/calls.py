@@ -113,6 +113,7 @@ _KEYWORDS: Mapping[str, str] = {
     "--align weight": 'alignment="weight"',
     "--align": "alignment",
     "--arch-arg": "arch_args",
+    "--average-buffers": "average_buffers=True",
     "--input": "input_shape",
     "--force": "force=True",
     "--download": "download=True",

@@ -69,11 +69,13 @@ class Where(Surroundings, total=False):
     spec: a file with the permutation spec. unproved: take that spec at its word.
     device: auto, cpu, cuda or mps, or a `torch.device`. precision: fp32 or bf16.
     threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
+    average_buffers: between models, average buffers that nothing computes anew (codebooks, scales); else an error.
     progress: who watches; by default notes become warnings (`StarcliWarning`).
     """
 
     arch: NetworkLike | None
     data: DataLike | None
+    average_buffers: bool
 
 
 ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
@@ -81,7 +83,7 @@ ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 
 _OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed")
 
-KEYWORDS = (*Surroundings.__annotations__, "arch", "data")
+KEYWORDS = (*Surroundings.__annotations__, "arch", "data", "average_buffers")
 """Names of the keywords of `Where`."""
 
 

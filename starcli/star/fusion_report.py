@@ -39,6 +39,7 @@ def fusion_rows(
     splits = [name for name in there if name in (*shown, selection)]
     labels = {name: dataset.split(name).labels.cpu() for name in splits}
     evaluator, stamp = Evaluator(workspace, progress=progress), stamps(workspace)
+    evaluator.admit(aligned)
     progress.start("comparing", len(sources) + 2)
 
     def outputs(model: Model) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
-from starcli.evaluation.batchnorm_statistics import statistics_names
+from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
@@ -83,11 +83,11 @@ class _Opened(Sequence[Mapping[str, Tensor]]):
 def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
     """What steps leave as it is and solutions may differ in all the same, as it lies in the network: by name.
 
-    Frozen parameters, and float buffers that neither are BatchNorm's statistics nor change in a forward pass, as those
-    of spectral norms do. Most networks have none.
+    Frozen parameters, and float buffers that neither follow from weights and data nor change in a forward pass. Most
+    networks have none.
     """
-    before, statistics = {name: tensor.clone() for name, tensor in flat.buffers.items()}, statistics_names(flat.network)
-    found = {n: t for n, t in flat.buffers.items() if t.is_floating_point() and n not in statistics}
+    before, computed = {name: tensor.clone() for name, tensor in flat.buffers.items()}, recomputed_buffers(flat.network)
+    found = {n: t for n, t in flat.buffers.items() if t.is_floating_point() and n not in computed}
     if not found:
         return {}
     device = flat.parameters.device

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from starcli.errors import StarcliError, need_several
+from starcli.errors import StarcliError, few, need_several
+from starcli.evaluation.mixed_buffers import admit_buffers
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
@@ -59,8 +60,8 @@ def starlight(
 ) -> Star:
     """Find a star of `sources`, beginning from weights drawn from `seed` (or `init`); Algorithm 1 of the paper.
 
-    What training leaves as it is (frozen parameters, float buffers that are no statistics) goes along the lines too;
-    the star itself has it from its first source, or from `init`.
+    What training leaves as it is (frozen parameters, buffers that are averaged) goes along the lines too; the star
+    itself has it from its first source, or from `init`.
 
     held_out: models to which barriers are logged, as `settings.eval_every` says; they select nothing.
 
@@ -72,6 +73,9 @@ def starlight(
     bank = _bank(workspace, sources, own_seed, init, progress)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
+    models = [source.open() for source in (*sources, *held_out)] + ([init] if init is not None else [])
+    if averaged := admit_buffers(bank.flat, models, average=workspace.average_buffers):
+        progress.note(f"averaged like weights: {few(averaged, 3)}")
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,

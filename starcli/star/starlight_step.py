@@ -15,6 +15,7 @@ from torch import Tensor
 
 from starcli.barriers.line_barrier import measure_line
 from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
+from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
@@ -90,6 +91,7 @@ class OnLines(PlainObjective):
                 own = self.fixed[name]
                 # what is equal stays: infinite entries of a mask would become NaN
                 self.point[name].copy_(torch.where(own == other, own, torch.lerp(own, other.to(own.dtype), t)))
+        approach_spectral_norms_(self.flat.network)
         # the only place where the chain rule's factor (1 - t) enters
         loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
         loss = scale * loss
@@ -100,10 +102,11 @@ class OnLines(PlainObjective):
         return loss, correct
 
     def _put_star(self) -> None:
-        """The star itself into the network, but for running statistics."""
+        """The star itself into the network, but for running statistics; vectors of spectral norms nearly."""
         self.flat.parameters.copy_(self.vector)
         for name, own in self.fixed.items():
             self.point[name].copy_(own)
+        approach_spectral_norms_(self.flat.network)
 
     def fix(self, model: Mapping[str, Tensor]) -> None:
         """Let the star have what training leaves as it is from `model`."""

@@ -29,6 +29,8 @@ class Choices:
     input: str | None = None
     """Shape of an example input, batch included, of a network that has no data."""
     input_dtype: str | None = None
+    average_buffers: bool = False
+    """Whether buffers that differ between models, and that nothing computes anew, are averaged like weights."""
 
     @property
     def arch_name(self) -> str | None:

@@ -86,6 +86,11 @@ class Workspace:
         return network_fingerprint(self.architecture.name, self._build(), (self.example(),))
 
     @property
+    def average_buffers(self) -> bool:
+        """Whether buffers in which models differ may be averaged."""
+        return self.choices.average_buffers
+
+    @property
     def is_known(self) -> bool:
         """Whether it is known for sure which network and data these are, so that results may be kept."""
         return self.dataset.name != IN_MEMORY and self.fingerprint is not None

@@ -85,6 +85,13 @@ def test_buffers_that_are_no_statistics_are_averaged_and_named(mine):
     for seed in (0, 1):
         run_here("train", "--arch", "mine12:Talks", *DIGITS, "--seed", seed, "-o", f"{seed}.safetensors")
     words = ("--align", "none", "--arch", "mine12:Talks")
+    for command in (("barrier",), ("interpolate", "--t", 0.5, "-o", "no.safetensors")):
+        refused = run_here(*command, "0.safetensors", "1.safetensors", *words)
+        assert refused.status == 1
+        assert "size, of Talks" in refused.err
+        assert "--average-buffers" in refused.err
+    assert not (mine / "no.safetensors").exists()
+    words = (*words, "--average-buffers")
     ran = run_here("interpolate", "0.safetensors", "1.safetensors", "--t", 0.25, 1, "-o", "t{t}.safetensors", *words)
     assert "averaged like weights: size" in ran.err
     first, last, between = (

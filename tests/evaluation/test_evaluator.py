@@ -81,6 +81,17 @@ def test_statistics_are_those_of_all_activations_at_once(size: int) -> None:
         torch.testing.assert_close(layer.running_var, seen.var(0, unbiased=True).float(), rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("size", [4, 7, 30])
+def test_instance_norm_has_the_means_of_each_examples_statistics(size: int) -> None:
+    split = split_of(30)
+    network = nn.Sequential(nn.InstanceNorm2d(2, track_running_stats=True), nn.Flatten(), nn.Linear(50, 4))
+    recalibrate_(network, split, batch_size=size, device=CPU)
+    [(inputs, _)] = split.batches(30)
+    variance, mean = torch.var_mean(inputs.double(), (2, 3))
+    torch.testing.assert_close(network[0].running_mean, mean.mean(0).float())
+    torch.testing.assert_close(network[0].running_var, variance.mean(0).float())
+
+
 def test_a_small_last_batch_weighs_by_its_size() -> None:
     """Where a running average would give the last two examples half of the weight."""
     network, split = Net(), split_of(102)

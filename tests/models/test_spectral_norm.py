@@ -7,7 +7,13 @@ from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import register_parametrization
 
 from starcli.models import spectral_norm
-from starcli.models.spectral_norm import normalised_weights, singular_pair, solve_spectral_norms_, spectral_vector_names
+from starcli.models.spectral_norm import (
+    approach_spectral_norms_,
+    normalised_weights,
+    singular_pair,
+    solve_spectral_norms_,
+    spectral_vector_names,
+)
 
 STYLES = {"old": nn.utils.spectral_norm, "new": parametrizations.spectral_norm}
 
@@ -110,6 +116,19 @@ def test_pairs_are_those_of_the_decomposition(shape, largest, monkeypatch):
     again = singular_pair(matrix.clone())
     assert torch.equal(again[0], u)
     assert torch.equal(again[1], v)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (4, 30), (30, 4), (200, 150)])
+def test_approaching_comes_near(shape):
+    torch.manual_seed(0)
+    degenerate = [torch.eye(40), torch.ones(40, 50), torch.diag(torch.tensor([1.0, -3.0] + 38 * [0.0]))]
+    for matrix in (torch.randn(shape), *degenerate):
+        layer = nn.utils.spectral_norm(nn.Linear(*matrix.shape[::-1]))
+        layer.weight_orig.data.copy_(matrix)
+        approach_spectral_norms_(layer)
+        sigma = torch.linalg.matrix_norm(matrix, 2)
+        torch.testing.assert_close(layer.weight_u @ matrix @ layer.weight_v, sigma, rtol=1e-4, atol=0)
+        assert layer.weight_u.norm().item() == pytest.approx(1, rel=1e-5)
 
 
 @pytest.mark.parametrize("largest", [512, 0])

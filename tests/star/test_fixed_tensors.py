@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 from support.stars import OPTIONS, RECIPE, objective_of, same, search_star, stopped_run
-from support.training import Small, small
+from support.training import Small, Stopping, small
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.star import source_bank as sources_module
@@ -147,3 +148,18 @@ def test_buffers_go_along_the_line(frozen):
         scale = 0.75 * 10.0 + 0.25 * (2.0 + 2 * objective.draw(0, step, 0)[0])
         assert objective.flat.network.scale.item() == scale
         assert objective.flat.network.mask.tolist() == [0.0] * 9 + [-torch.inf]
+
+
+def test_buffers_that_differ_are_refused_before_training_begins(frozen):
+    workspace = WithBuffers("", {}, frozen.dataset)
+    states = [workspace.network(seed).state() for seed in (1, 3)]
+    ends = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]
+    recipe = RECIPE.override(epochs=1)
+    with pytest.raises(StarcliError, match="scale, of Buffers"):
+        search_star(workspace, ends, recipe, 0, method=None)
+    with pytest.raises(StarcliError, match="scale, of Buffers"):
+        search_star(workspace, [ends[0], ends[0]], recipe, 0, method=None, held_out=ends[1:])
+    allowed, watcher = WithBuffers("", {}, frozen.dataset, average_buffers=True), Stopping()
+    found = search_star(allowed, ends, recipe, 0, method=None, progress=watcher)
+    assert "averaged like weights: scale" in watcher.notes
+    assert found.tensors["scale"] == states[0]["scale"]

@@ -8,7 +8,7 @@ import typer
 from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
 from starcli.cli.framework.command import command
-from starcli.cli.option_groups import CommonCached, Setup
+from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import AlignOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import grouped_like, note_data, note_what_moves
@@ -24,7 +24,7 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 @command("starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png")
 def barrier_command(
     common: CommonCached,
-    setup: Setup,
+    setup: LinesSetup,
     given: BarrierModels,
     *,
     align: AlignOpt = None,

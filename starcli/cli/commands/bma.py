@@ -6,7 +6,7 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, Setup
+from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import (
     AlignOpt,
     PlotOpt,
@@ -47,7 +47,7 @@ def bma_command(
     star: StarOpt,
     sources: SourcesOpt,
     common: CommonCached,
-    setup: Setup,
+    setup: LinesSetup,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
     repeats: RepeatsOpt = 3,

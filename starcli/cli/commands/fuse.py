@@ -8,7 +8,7 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, Setup, Training
+from starcli.cli.option_groups import CommonCached, LinesSetup, Training
 from starcli.cli.options import SPLIT_WORDS, one_of, words_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 
@@ -30,7 +30,7 @@ _COLUMNS = (
 def fuse_command(
     search: SearchOptions,
     common: CommonCached,
-    setup: Setup,
+    setup: LinesSetup,
     training: Training,
     *,
     mu: Annotated[float, typer.Option("--mu", min=0, help="Weight of the model's own loss.")] = 1.0,

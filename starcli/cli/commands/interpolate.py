@@ -8,7 +8,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, NetworkSetup
+from starcli.cli.option_groups import CommonCached, PointSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
@@ -34,7 +34,7 @@ def interpolate_command(
     models: ModelsArg,
     output: OutputOpt,
     common: CommonCached,
-    setup: NetworkSetup,
+    setup: PointSetup,
     *,
     t: Annotated[
         list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")

@@ -2,7 +2,7 @@
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, Setup, Training
+from starcli.cli.option_groups import CommonCached, LinesSetup, Training
 from starcli.cli.star_search import SearchOptions, StarSearch
 
 _COLUMNS = (
@@ -17,7 +17,7 @@ _COLUMNS = (
 
 
 @command("starcli star --sources ckpts/[0-4].safetensors --held-out ckpts/[5-7].safetensors -o star.safetensors")
-def star_command(search: SearchOptions, common: CommonCached, setup: Setup, training: Training) -> None:
+def star_command(search: SearchOptions, common: CommonCached, setup: LinesSetup, training: Training) -> None:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation.
 
     Each step draws a source and a t and lowers the loss at that point of the line; the sources are aligned to the star

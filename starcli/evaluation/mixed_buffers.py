@@ -1,0 +1,62 @@
+"""Buffers at a point between models: which are computed anew there, and which differ and may not be averaged.
+
+A mean of weights is a point of weight space; a mean of codebooks, of a quantiser's scales or of pruning masks is
+nothing that any network would have.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import statistics_names
+from starcli.models.flat_network import FlatNetwork
+from starcli.models.spectral_norm import spectral_vector_names
+
+TABLE_ROUNDING = 1e-5
+"""Tables that differ by less than this part of their largest entry are the same, computed on two machines."""
+
+
+def recomputed_buffers(network: nn.Module) -> set[str]:
+    """Names of the buffers that weights and data decide, and that are computed anew at a point between models.
+
+    They are the statistics of BatchNorm and InstanceNorm, and the vectors of spectral norms.
+
+    >>> sorted(recomputed_buffers(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))))
+    ['1.running_mean', '1.running_var']
+    """
+    return statistics_names(network) | spectral_vector_names(network)
+
+
+def differing_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]]) -> list[str]:
+    """Names of float buffers in which `models` differ by more than rounding, and which are not computed anew."""
+    recomputed = recomputed_buffers(flat.network)
+    kept = {name for name, _ in flat.network.named_buffers(remove_duplicate=False)} & flat.buffers.keys()
+    names = [n for n, t in flat.buffers.items() if n in kept - recomputed and t.is_floating_point()]
+    first, *others = models
+    return [name for name in names if any(_differ(first[name], other[name]) for other in others)]
+
+
+def _differ(first: Tensor, other: Tensor) -> bool:
+    if torch.equal(first, other):
+        return False
+    scale = float(first[first.isfinite()].abs().max()) if first.isfinite().any() else 0.0
+    return not torch.allclose(
+        first.double(), other.double(), rtol=TABLE_ROUNDING, atol=TABLE_ROUNDING * scale, equal_nan=True
+    )
+
+
+def admit_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], *, average: bool) -> list[str]:
+    """Check that points between `models` have buffers; names of those in which they differ and which are averaged.
+
+    Raises StarcliError where there are such buffers, unless they are to be averaged.
+    """
+    names = differing_buffers(flat, models)
+    if names and not average:
+        owners = [(name, type(flat.network.get_submodule(name.rpartition(".")[0])).__name__) for name in names]
+        raise StarcliError(
+            "the models differ in buffers of which a point between them has none of its own",
+            [f"{name}, of {owner}" for name, owner in owners] + ["--average-buffers averages them like weights"],
+        )
+    return names
