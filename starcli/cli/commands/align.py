@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("model", "model", "name"),
-    Column("reference", "to", "name", common=True),
+    Column("reference", "aligned to", "name", common=True),
     Column("output", "output", "name"),
     Column("distance_before", "distance before", ".3f", main=True),
     Column("distance_after", "distance after", ".3f", main=True),

@@ -163,7 +163,7 @@ def _drawn(layout: TableLayout, table: TextTable) -> "rich.table.Table":
     for column, width in layout.widths.items():
         side = "right" if column.is_number else "left"
         lines = [""] * (height - len(headings[column])) + headings[column]  # short headings stand at the bottom
-        drawn.add_column("\n".join(lines), justify=side, no_wrap=column.unbreakable, overflow="fold", width=width)  # type: ignore[arg-type]
+        drawn.add_column(Text("\n".join(lines)), justify=side, no_wrap=column.unbreakable, overflow="fold", width=width)  # type: ignore[arg-type]
     for cells in zip(*texts, strict=True):
         drawn.add_row(*map(Text, cells))
     return drawn

@@ -113,6 +113,12 @@ def test_a_list_is_broken_between_its_words_without_empty_lines():
     assert [line.split() for line in lines[3:6]] == [["g", "block.0.weight,"], ["block.0.bias,"], ["block.1.weight"]]
 
 
+def test_brackets_in_names_are_no_markup():
+    columns = (Column("a", "file"), Column("b", "[bold]x[/bold].safetensors", main=True))
+    text = printed(columns, [{"a": "[red]y[/red]", "b": "[/]"}], 60)
+    assert all(word in text for word in ("[bold]x[/bold].safetensors", "[red]y[/red]", "[/]"))
+
+
 def test_what_has_to_stay_is_cut_down_at_last():
     columns = (Column("a", "model", "name"), Column("b", "output", "name", main=True))
     text = printed(columns, [{"a": "m" * 50, "b": "o" * 50}], 30)
