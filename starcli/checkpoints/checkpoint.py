@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from starcli.checkpoints.hashes import file_sha256, weights_sha256
+from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
@@ -25,6 +25,8 @@ from starcli.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from starcli.checkpoints.containers import Pick
 
 FORMAT = 1
 """Version of the metadata's form; files of a newer one are refused."""
@@ -157,9 +159,10 @@ class Checkpoint:
 
     `name` is the file's base name, or as many of its last parts as tell it from others: see `labelled`. `versions` are
     those of its network's modules, as torch keeps them beside a state dict (None: not known). `stored` are the tensors
-    of the file, where a network made others of them, which are then `tensors`.
+    of the file, where a network made others of them, which are then `tensors`. `notes` say how they were chosen from a
+    file of others.
 
-        Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
+    Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
     """
 
     tensors: "Mapping[str, Tensor]"
@@ -169,6 +172,7 @@ class Checkpoint:
     reopen: "Callable[[], Mapping[str, Tensor]] | None" = None
     versions: Mapping[str, Any] | None = None
     stored: "Mapping[str, Tensor] | None" = None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Class, name, kind and sizes, in one line: the weights would fill the screen."""
@@ -268,9 +272,10 @@ def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
-def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> Checkpoint:
-    """Read a checkpoint; `-` reads stdin.
+def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pick: "Pick | None" = None) -> Checkpoint:
+    """Read a checkpoint of ours, or weights of others in any file (see `read_weights`); `-` reads stdin.
 
+    pick: which of the weights in a file of others are meant.
     Raises StarcliError where the file cannot be read, holds another kind than `kinds`, or, with `verify`, weights other
     than those whose hash is recorded: results are cached under that hash.
 
@@ -281,31 +286,45 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True) -> 
     >>> found.metadata.seed, found.sha256 == stored.weights_sha256
     (3, True)
     """
+    from starcli.checkpoints.containers import EVERYTHING
+    from starcli.checkpoints.weights import read_weights
+
     from_stdin = str(path) == "-"
-    source = "stdin" if from_stdin else str(path)
+    source, which = "stdin" if from_stdin else str(path), pick or EVERYTHING
     with garbage_collection_paused():
-        header, tensors = safetensors.read_tensors(path)
-        metadata = parse_metadata(header.metadata.get(KEY), source)
+        found = read_weights(path, which)
+        metadata = parse_metadata(found.metadata.get(KEY), source)
+    if metadata != Metadata() and which != EVERYTHING:
+        raise StarcliError(f"{source}: --key and --ignore are for files from elsewhere, this is one of starcli")
     if metadata.kind not in kinds:
         raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
-    if verify and metadata.weights_sha256:
-        found = weights_sha256(tensors) if from_stdin else file_sha256(path, header)
-        if found != metadata.weights_sha256:
-            raise StarcliError(
-                f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",
-                ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
-            )
+    if verify and metadata.weights_sha256 and found.sha256() != metadata.weights_sha256:
+        raise StarcliError(
+            f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",
+            ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
+        )
     if from_stdin:
-        return Checkpoint(tensors, metadata, "stdin")
-    return Checkpoint(tensors, metadata, path.name, path, lambda: safetensors.read_tensors(path)[1])
+        return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes)
+
+    def reopen() -> "Mapping[str, Tensor]":
+        return read_weights(path, which).tensors
+
+    return Checkpoint(found.tensors, metadata, path.name, path, reopen, found.versions, notes=found.notes)
 
 
-def read_all(paths: Sequence[Path], *, kinds: Sequence[Kind] = MODELS, distinct: bool = True) -> list[Checkpoint]:
+def read_all(
+    paths: Sequence[Path],
+    *,
+    kinds: Sequence[Kind] = MODELS,
+    distinct: bool = True,
+    verify: bool = True,
+    pick: "Pick | None" = None,
+) -> list[Checkpoint]:
     """Read several checkpoints; one StarcliError reports all that cannot be read. `distinct` refuses equal weights."""
     checkpoints, problems = [], []
     for path in paths:
         try:
-            checkpoints.append(read(path, kinds=kinds))
+            checkpoints.append(read(path, kinds=kinds, verify=verify, pick=pick))
         except StarcliError as error:
             problems.append(error)
     if len(problems) == 1:

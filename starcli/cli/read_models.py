@@ -53,8 +53,15 @@ def refuse_repeats(paths: Sequence[Path]) -> None:
         raise StarcliError("a model is given twice", sorted(set(problems)))
 
 
+def note_files(workspace: "Workspace", watch: "Progress") -> None:
+    """Notes on how the models' weights were found in files of others, and what was left out of these."""
+    for note in workspace.model_notes:
+        watch.note(note)
+
+
 def note_data(workspace: "Workspace", watch: "Bars") -> None:
     """Notes where models are measured on other data than their own, or the data themselves are odd."""
+    note_files(workspace, watch)
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
         watch.note(note)
 

@@ -30,7 +30,7 @@ from starcli.cli.options import (
     SourcesOpt,
 )
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import grouped_like, note_what_moves, read_groups
+from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError, need_several
 from starcli.runtime import distributed
@@ -234,6 +234,7 @@ class StarSearch:
             star_plan(self.workspace, kind, sources, recipe, number, settings, **facts)
             for number in self.search.numbers
         ]
+        note_files(self.workspace, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
         return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
 

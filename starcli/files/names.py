@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
+from starcli.files.safetensors import PICKLED
+
 STDOUT = "-"
 """Name that stands for a standard stream."""
 
@@ -18,12 +20,17 @@ def to_stdout(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """File name without `.safetensors`, as in the template `{name}`; that of stdin is `stdin`.
+    """File name without the suffix of models, as in the template `{name}`; that of stdin is `stdin`.
 
-    >>> stem(Path("ckpts/0.safetensors"))
-    '0'
+    >>> stem(Path("ckpts/0.safetensors")), stem(Path("best.0.pth.tar")), stem(Path("s/model.safetensors.index.json"))
+    ('0', 'best.0', 'model')
     """
-    return "stdin" if str(path) == STDOUT else path.name.removesuffix(".safetensors")
+    name = "stdin" if str(path) == STDOUT else path.absolute().name.removesuffix(".index.json")
+    if name.endswith(".safetensors"):
+        return name.removesuffix(".safetensors")
+    while PurePath(name).suffix.lower() in PICKLED:
+        name = PurePath(name).stem
+    return name
 
 
 def shortest_names(paths: Sequence[Path]) -> list[str]:

@@ -1,15 +1,23 @@
 """Reading PyTorch's own files, which are pickles, from strangers: tensors and plain data only, never code.
 
-Files that would take unreasonable time or memory to unpickle are refused.
+Files that would take unreasonable time or memory to unpickle are refused. Objects of classes are skipped and named.
 """
 
 import io
 import json
-import pickle
-import warnings
+import os
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from starcli.files.pickled_values import RefusedPickle
+from starcli.files.torch_tensors import CALLS, Storage, constants, dtype_of_storage
+from starcli.files.unpickler import Unpickler
+
+if TYPE_CHECKING:
+    from torch import UntypedStorage
 
 MAXIMUM_PICKLE = 4 * 2**20
 """Largest pickle in bytes, without the tensors' own data: 10,000 tensors need 1 MB; interpreting more takes seconds."""
@@ -20,59 +28,128 @@ BYTES_PER_MEMBER = 256
 JSON = "starcli/json"
 """Key of a packed list: `pack` replaces a list of plain data by {JSON: its text as a tensor of bytes}."""
 
-
-class RefusedPickle(pickle.UnpicklingError):
-    """What no file of PyTorch's has or needs, in words for the user."""
-
-
-class _Bounded(io.BufferedReader):
-    """File that may be read in MAXIMUM_PICKLE steps: unpickling takes one or two for each instruction."""
-
-    steps = 0
-
-    def _step(self) -> None:
-        self.steps += 1
-        if self.steps > MAXIMUM_PICKLE:
-            raise RefusedPickle("more instructions than any state dict needs")
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read, and count a step."""
-        self._step()
-        return super().read(size)
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Read a line, and count a step."""
-        self._step()
-        return super().readline(size)
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+"""What a file of the format before PyTorch 1.6 begins with: two pickles of these."""
 
 
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
     """Load the tensors (on the CPU) and plain data in a file of `torch.save`, memory-mapped if the format allows it.
 
-    Raises pickle.UnpicklingError for what could run code, its kind RefusedPickle for what is too large, OSError where
-    the file cannot be read, and nearly anything for a damaged one.
+    What is of any class is a `Skipped`, and no code is run. Raises pickle.UnpicklingError for what no file of PyTorch's
+    has, its kind RefusedPickle with words for the user, OSError where the file cannot be read, and nearly anything for
+    a damaged one.
     """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            file.seek(0)
+            return _load_legacy(file)
+        with zipfile.ZipFile(file) as archive:
+            return _load_archive(path, file, archive, mapped=mapped)
+
+
+def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, *, mapped: bool) -> Any:
+    """The content of a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each storage."""
+    size = os.fstat(file.fileno()).st_size
+    _check_archive(archive, size)
+    [pickled, *_] = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
+    root = pickled.removesuffix("data.pkl")
+    if archive.NameToInfo.get(f"{root}byteorder") and archive.read(f"{root}byteorder").decode() != sys.byteorder:
+        raise RefusedPickle("it was written on a machine with another order of bytes")
+    if f"{root}constants.pkl" in archive.NameToInfo:
+        raise RefusedPickle(
+            "a TorchScript program; save its state dict: torch.save(torch.jit.load(FILE).state_dict(), ...)"
+        )
     import torch
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # remarks about old protocols
-        with _Bounded(io.FileIO(path)) as stream:
-            if stream.peek(4)[:4] != b"PK\x03\x04":  # the format before PyTorch 1.6
-                return torch.load(stream, map_location="cpu", weights_only=True)
-        _check_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    whole = torch.UntypedStorage.from_file(str(path), False, size) if mapped else None
+
+    def storage(key: str, _: int) -> "UntypedStorage":
+        info = archive.getinfo(f"{root}data/{key}")
+        if not info.file_size:
+            return torch.empty(0, dtype=torch.uint8, device="cpu").untyped_storage()
+        if whole is None:
+            return torch.frombuffer(bytearray(archive.read(info)), dtype=torch.uint8).untyped_storage()
+        file.seek(info.header_offset)
+        header = file.read(30)
+        names, extra = int.from_bytes(header[26:28], "little"), int.from_bytes(header[28:30], "little")
+        begin = info.header_offset + 30 + names + extra
+        if header[:4] != b"PK\x03\x04" or begin + info.file_size > size:
+            raise ValueError("a member lies outside the archive")
+        found: UntypedStorage = whole[begin : begin + info.file_size]
+        if begin % 8:  # torch aligns its members, other writers may not
+            found = found.clone()  # type: ignore[no-untyped-call]
+        return found
+
+    return Unpickler(CALLS, constants(), _storages(storage)).load(io.BytesIO(archive.read(pickled)))
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse compressed members and large pickles: PyTorch stores members as they are."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
-        for member in members:
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise RefusedPickle(f"{member.filename[:80]} is compressed, which PyTorch never does")
-            if member.filename.endswith(".pkl") and member.file_size > largest:
-                raise RefusedPickle(f"{member.filename[:80]} is larger than {largest >> 20} MB")
+def _load_legacy(file: io.BufferedReader) -> Any:
+    """The content of a file in the format before PyTorch 1.6: four pickles, the keys of the storages, their bytes."""
+    import torch
+
+    size, head = os.fstat(file.fileno()).st_size, io.BytesIO(file.read(MAXIMUM_PICKLE))
+    storages: dict[str, UntypedStorage] = {}
+
+    def storage(key: str, length: int) -> "UntypedStorage":
+        if length + sum(each.nbytes() for each in storages.values()) > size:
+            raise ValueError("storages of more bytes than the file has")
+        return storages.setdefault(key, torch.empty(length, dtype=torch.uint8, device="cpu").untyped_storage())
+
+    machine = Unpickler(CALLS, constants(), _storages(storage))
+    if machine.load(head) != _MAGIC or machine.load(head) != _PROTOCOL:
+        raise ValueError("it was not written by torch.save")
+    if machine.load(head)["little_endian"] != (sys.byteorder == "little"):
+        raise RefusedPickle("it was written on a machine with another order of bytes")
+    content, keys = machine.load(head), machine.load(head)
+    if set(keys) != storages.keys():
+        raise ValueError("storages without their bytes")
+    file.seek(head.tell())
+    for key in keys:
+        file.seek(8, os.SEEK_CUR)  # its number of elements
+        found = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key])
+        read = file.read(len(found))
+        if len(read) != len(found):
+            raise ValueError("it was cut")
+        if read:
+            found.copy_(torch.frombuffer(bytearray(read), dtype=torch.uint8))
+    return content
+
+
+def _storages(open_storage: "Callable[[str, int], UntypedStorage]") -> Callable[[Any], Any]:
+    """What stands for an object outside a pickle: the storage of this key, and of so many bytes at least.
+
+    Its identity is ("storage", class, key, device, elements), and in the old format also views, which nobody made.
+    """
+    known: dict[str, UntypedStorage] = {}
+
+    def persistent(identity: Any) -> Any:
+        if isinstance(identity, tuple) and len(identity) == 4 and identity[0] == "module":
+            return identity[1]  # the source of a class, which the old format keeps beside its name
+        _, kind, key, _, elements, *view = identity
+        dtype = dtype_of_storage(kind)
+        if identity[0] != "storage" or type(key) is not str or type(elements) is not int or any(view):
+            raise ValueError("an object that is no storage")
+        length = elements * dtype.itemsize
+        if key not in known:
+            known[key] = open_storage(key, length)
+        if not 0 <= length <= known[key].nbytes():
+            raise ValueError("a storage of fewer bytes than it says")
+        return Storage(dtype, known[key])
+
+    return persistent
+
+
+def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Refuse compressed or overlapping members and large pickles: PyTorch stores members as they are."""
+    members = archive.infolist()
+    largest = max(MAXIMUM_PICKLE, BYTES_PER_MEMBER * len(members))
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise RefusedPickle(f"{member.filename[:80]} is compressed, which PyTorch never does")
+        if member.filename.endswith(".pkl") and member.file_size > largest:
+            raise RefusedPickle(f"{member.filename[:80]} is larger than {largest >> 20} MB")
+    if sum(member.file_size for member in members) > size:
+        raise RefusedPickle("members that overlap, which PyTorch never writes")
 
 
 def pack(value: Any) -> Any:

@@ -58,9 +58,12 @@ class StateFile:
         if not self.path.exists():
             return None
         from starcli.files import pickles
+        from starcli.files.pickled_values import skipped_in
 
         try:
             content = pickles.load_pickle(self.path, mapped=False)
+            if skipped_in(content):
+                raise ValueError("it holds more than tensors and plain data")
             found, state = content["run_id"], dict(pickles.unpack(content["state"]))
         except Exception as error:
             if self.force:

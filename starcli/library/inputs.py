@@ -11,8 +11,8 @@ from typing import Any, TypedDict, cast
 import torch
 from torch import Tensor, nn
 
+from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled, refuse_duplicates
-from starcli.checkpoints.convert import read_any
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of, suggestion
@@ -186,6 +186,8 @@ def _note_probabilities(workspace: Workspace, watcher: Progress) -> None:
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:
     watcher = where.get("progress") or Warnings()
+    for note in workspace.model_notes:
+        watcher.note(note)
     if not uses_data:
         return watcher
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
@@ -208,7 +210,7 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
     if isinstance(model, Checkpoint):
         return model
     if isinstance(model, str | os.PathLike):
-        return read_any(Path(model))
+        return checkpoint.read(Path(model))
     name = f"model {number}"
     if isinstance(model, nn.Module):
         name = f"{type(model).__name__} {number}"

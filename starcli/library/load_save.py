@@ -1,37 +1,54 @@
 """Models in from files and out to files."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled
-from starcli.checkpoints.convert import is_pickled, read_any, write_plain
+from starcli.checkpoints.containers import Pick
+from starcli.checkpoints.convert import is_pickled, write_plain
 from starcli.errors import StarcliError
 from starcli.files.write import check_output
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, as_checkpoint
+from starcli.library.inputs import ModelLike, Warnings, as_checkpoint
 
 
 @overload
-def load(path: str | os.PathLike[str], /) -> Checkpoint: ...
+def load(path: str | os.PathLike[str], /, *, key: str | None = None, ignore: Sequence[str] = ()) -> Checkpoint: ...
 @overload
-def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> list[Checkpoint]: ...
+def load(
+    path: str | os.PathLike[str], /, *paths: str | os.PathLike[str], key: str | None = None, ignore: Sequence[str] = ()
+) -> list[Checkpoint]: ...
 @library_call
-def load(path: str | os.PathLike[str], /, *paths: str | os.PathLike[str]) -> Checkpoint | list[Checkpoint]:
-    """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's state dicts.
+def load(
+    path: str | os.PathLike[str],
+    /,
+    *paths: str | os.PathLike[str],
+    key: str | None = None,
+    ignore: Sequence[str] = (),
+) -> Checkpoint | list[Checkpoint]:
+    """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's own files.
 
     Weights are mapped into memory, never copied; code in a file is never run. What a file of starcli says of itself is
     in `.metadata`, and later calls need no more. `network.load_state_dict(dict(found.tensors))` puts the weights into a
-    module of yours. StarcliError for what cannot be read, and for weights that are not those that their metadata speak
-    of.
+    module of yours. Notes on what was chosen and left out of a file of others become warnings.
+
+    key: where in such a file the weights lie, as in `state_dict_ema`. ignore: patterns of names to leave out.
+    StarcliError for what cannot be read, and for weights that are not those that their metadata speak of.
 
     >>> import starcli as sc
     >>> path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "a.safetensors")
     >>> sc.load(path).metadata.architecture.name
     'mlp'
     """
-    found = labelled([read_any(_path(each)) for each in (path, *paths)])
+    pick = Pick(key, tuple(ignore))
+    found = labelled([checkpoint.read(_path(each), pick=pick) for each in (path, *paths)])
+    for note in dict.fromkeys(note for each in found for note in each.notes):
+        Warnings().note(note)
+    found = [replace(each, notes=()) for each in found]
     return found if paths else found[0]
 
 

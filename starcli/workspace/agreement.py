@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, Metadata
+from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, first_of, short
 from starcli.models.names import is_external
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
+from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
 
 def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
@@ -78,19 +80,37 @@ def fitted(
     StarcliError with all that does not fit (see `load_state`), and with values that are not finite.
     """
     found, problems = [], []
+    names = needed_names(outline)
     for checkpoint in checkpoints:
         try:
-            found.append(_fitted(checkpoint, outline, fresh))
+            found.append(_fitted(checkpoint, outline, fresh, names))
             lines = _not_finite(found[-1].fresh_tensors())
         except StarcliError as error:
             lines = list(error.problems)
-        problems += [f"{line} in {checkpoint.name}" for line in lines]
+        problems += [line if "starcli convert" in line else f"{line} in {checkpoint.name}" for line in lines]
     if problems:
         raise StarcliError(f"the weights do not fit the network {network}", first_of(problems, MISFITS))
     return found
 
 
-def _fitted(checkpoint: Checkpoint, outline: nn.Module, fresh: Callable[[], nn.Module]) -> Checkpoint:
+def _fitted(
+    checkpoint: Checkpoint, outline: nn.Module, fresh: Callable[[], nn.Module], names: NetworkNames
+) -> Checkpoint:
+    """A checkpoint as a state of the network, as it is or without the prefix of a trainer."""
+    try:
+        return _loaded(checkpoint, outline, fresh)
+    except StarcliError:
+        if checkpoint.metadata.architecture is not None:
+            raise
+    bare = without_prefix(checkpoint, names)
+    try:
+        return _loaded(bare, outline, fresh)
+    except StarcliError as error:
+        raise StarcliError(error.summary, [*way_out(checkpoint, error), *error.problems]) from None
+
+
+def _loaded(checkpoint: Checkpoint, outline: nn.Module, fresh: Callable[[], nn.Module]) -> Checkpoint:
+    """A checkpoint with the tensors that a load makes of its own."""
     tensors = checkpoint.fresh_tensors()
     if is_state_of(outline, tensors):
         return replace(checkpoint, versions=versions_of(outline))

@@ -1,7 +1,7 @@
 """What one command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -49,6 +49,8 @@ class Workspace:
     """What a command should say of the data that it measures on."""
     builder: NetworkBuilder | None = None
     """Makes the network where it has no name; None: `architecture` names it."""
+    model_notes: tuple[str, ...] = ()
+    """What a command should say of how it found the models' weights in files of others."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -200,7 +202,8 @@ def workspace_of(
     )
     models, network = _fitting(workspace, checkpoints)
     _tune(network, workspace, given)
-    return workspace, models
+    said = dict.fromkeys(note for model in models for note in model.notes)
+    return replace(workspace, model_notes=tuple(said)), models
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:

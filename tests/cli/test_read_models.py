@@ -60,10 +60,20 @@ def test_foreign_files_need_arch_and_data(place, solutions):
     refused(run_here("eval", "plain.safetensors", "--data", "digits"), "--arch")
 
 
-def test_a_file_of_pytorchs_is_sent_to_convert(place, solutions):
-    torch.save(load_file(solutions[0]), place / "theirs.pth")
-    ran = refused(run_here("eval", "theirs.pth", "--arch", "mlp", "--data", "digits"))
-    assert "starcli convert" in ran.err.splitlines()[0]
+def test_a_file_of_pytorchs_is_read_as_it_is(place, solutions):
+    weights = {f"model.{name}": tensor for name, tensor in load_file(solutions[0]).items()}
+    torch.save({"state_dict": weights | {"criterion.weight": torch.ones(10)}, "args": place}, place / "theirs.ckpt")
+    network = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--data", "digits")
+    ran = run_here("eval", "theirs.ckpt", *network)
+    assert ran.status == 0, ran.err
+    assert "note: theirs.ckpt: skipped, for only tensors and plain data are read: args (pathlib." in ran.err
+    assert "note: theirs.ckpt: left out what lies outside the network, model.*: criterion.weight" in ran.err
+    ours = run_here("eval", solutions[0], *network)
+    assert ran.rows[0]["nll"] == ours.rows[0]["nll"]
+    aligned = run_here("align", solutions[1], "theirs.ckpt", *network, "-o", "{name}.aligned.safetensors")
+    assert aligned.status == 0, aligned.err
+    assert "note: theirs.ckpt: left out" in aligned.err
+    assert (place / "theirs.aligned.safetensors").exists()
 
 
 @pytest.mark.parametrize("command", ["star", "fuse"])

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.convert import read_any
 from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
@@ -106,7 +105,7 @@ def _header(path: Path) -> None:
 def _pickle(path: Path) -> None:
     """A pickle in a sound archive, so that no sum fails before it is read."""
     path.write_bytes(pickles.torch_zip(path.read_bytes()))
-    read_any(path)
+    checkpoint.read(path)
 
 
 def _recipe(path: Path) -> None:
@@ -169,7 +168,7 @@ def targets() -> Iterator[Target]:
     yield Target("axis expression", list(AXES), _axis)
     yield Target("recipe", [RECIPE], _recipe, ".yaml")
     yield Target("permutation", [_permutation_file()], readers.read_permutation_file, ".safetensors")
-    yield Target("PyTorch file", [pickled, _legacy(weights)], read_any, ".pt")
+    yield Target("PyTorch file", [pickled, _legacy(weights)], checkpoint.read, ".pt")
     yield Target("pickle", [pickles.member(pickled, "data.pkl")], _pickle, ".pt")
     yield Target("state", [pickles.saved(state)], readers.read_state, ".state")
     yield Target("npz", [_npz(packed=False), _npz(packed=True)], readers.read_data, ".npz")

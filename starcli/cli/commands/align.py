@@ -15,7 +15,7 @@ from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, NetworkSetup
 from starcli.cli.options import IN, OUT, ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import note_what_moves, read_groups
+from starcli.cli.read_models import note_files, note_what_moves, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
 from starcli.runtime import distributed
@@ -76,6 +76,7 @@ def align_command(
     workspace, [first, *others] = workspace_of([first, *others], setup, data=False)
     alignment = Alignment(method, restarts, seed)
     with common.session(output) as (watch, results):
+        note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
         jobs = []
         for model, path, file in zip_longest(others, paths, files):

@@ -11,7 +11,7 @@ from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, PointSetup
 from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import note_unaligned, note_what_moves, read_groups
+from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
 from starcli.errors import StarcliError, need_several
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def interpolate_command(
             (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
             for (_, point), path in zip(points, paths, strict=True)
         ]
+        note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
         if align is None and len(given) > 1:
             note_unaligned(alignment, given, watch)

@@ -11,7 +11,7 @@ from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, NetworkSetup
 from starcli.cli.options import IN, ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import read_groups
+from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem
 
@@ -49,6 +49,7 @@ def permute_command(
     [given] = read_groups([model])
     workspace, [source] = workspace_of(given, setup, data=False)
     with common.session(output) as (watch, results):
+        note_files(workspace, watch)
         permutation, which = chosen_permutation(workspace.spec.resolved, by, seed=seed, invert=invert)
         job = Job(path, permuted_plan(workspace, source, dict(which)), watch, force=force)
         with job.making() as needed:

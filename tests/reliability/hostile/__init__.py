@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from starcli.checkpoints.convert import read_any
+from starcli.checkpoints import checkpoint
 from starcli.recipes import recipe
 
 from .arrays import IDX, archives, idx_directory
 from .checkpoints import HARMLESS, SAFETENSORS
 from .images import IMAGES, image_directory
 from .permutations import PERMUTATIONS
+from .pickles import HARMLESS as READABLE
 from .pickles import payloads
 from .readers import read_checkpoint, read_data, read_permutation_file, read_spec, read_state
 from .texts import SPECS, YAML
@@ -53,8 +54,8 @@ def cases() -> Iterator[tuple[str, Case]]:
     for name, content in SPECS.items():
         yield "archspec", Case(name, _file("x.yaml", content), read_spec, True)
     for name in payloads(Path()):
-        harmless = name.startswith("tuples")
-        yield "PyTorch file", Case(name, _marked("x.pt", name, payloads), read_any, harmless)
+        harmless = name.startswith(READABLE)
+        yield "PyTorch file", Case(name, _marked("x.pt", name, payloads), checkpoint.read, harmless)
         yield "state", Case(name, _marked("x.safetensors.state", name, payloads), read_state)
     for name in archives(Path()):
         yield "npz", Case(name, _marked("x.npz", name, archives), read_data)

@@ -1,0 +1,260 @@
+"""Finding the state dict in what training scripts save: beside optimizers, settings, counters and averaged weights."""
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from starcli.checkpoints.hashes import DTYPES
+from starcli.errors import StarcliError, few, first_of
+from starcli.files.pickled_values import Global, Skipped, skipped_in
+from starcli.files.torch_tensors import StrangeTensor
+
+USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights")
+"""Keys under which training scripts keep the weights."""
+
+AVERAGED = re.compile(r"(^|[._\W])(ema|swa|averaged?|avg|shadow|polyak)([._\W]|$)", re.IGNORECASE)
+"""Keys and prefixes of exponential and other averages of the weights."""
+
+_BESIDE = re.compile(r"(^|[._\W])(optim\w*|opt|\w*sched\w*|\w*scaler|amp|callbacks?|loops?|\w*rng\w*)([._\W]|$)", re.I)
+"""Keys of what is no state of a network though tensors lie in it: optimizers, schedules, scalers, generators."""
+
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that DataParallel and torch.compile put before every name."""
+
+_COUNTERS = ("n_averaged", "initted", "step", "num_updates")
+"""Names that an average of a network keeps beside its weights: torch's AveragedModel, and ema_pytorch."""
+
+DEEPEST_KEY = 4
+"""Deepest nesting in which a state dict is looked for."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a user says of a file's tensors: the key under which they lie, and patterns of names to leave out."""
+
+    key: str | None = None
+    ignore: Sequence[str] = ()
+
+
+EVERYTHING = Pick()
+"""What is meant where a user says nothing: all tensors of the state dict that is found."""
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """A state dict that was found: its tensors by name, and notes on what it was chosen from and what was left out.
+
+    versions: what torch keeps of each module's version beside a state dict.
+    """
+
+    tensors: Mapping[str, Tensor]
+    versions: Any = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A dictionary in a file with tensors under words, at `key`."""
+
+    key: str
+    content: Mapping[Any, Any] = field(repr=False)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.content.items() if type(name) is str and isinstance(value, Tensor)}
+
+    @property
+    def averaged(self) -> bool:
+        return bool(AVERAGED.search(self.key))
+
+    @property
+    def usual(self) -> bool:
+        return all(word in USUAL for word in self.key.split("."))
+
+
+def find_state_dict(content: object, source: str, pick: Pick = EVERYTHING) -> StateDict:
+    """The state dict in the content of a file called `source`.
+
+    Without a key it is what lies under the USUAL ones, the content itself, or the only dictionary with tensors; of
+    averaged weights only where there are no others. StarcliError where none or several could be meant, with the keys.
+    """
+    candidates = list(_candidates(content))
+    chosen, notes = _keyed(candidates, source, pick.key) if pick.key else _chosen(content, candidates, source)
+    if strange := list(_strange(chosen.content)):
+        raise StarcliError(f"{source}: tensors of kinds that a checkpoint cannot hold", strange)
+    if len(chosen.tensors) < len(chosen.content):
+        notes = (*notes, *_note_of_others(chosen, source))
+    if beside := {place: kind for place, kind in skipped_in(content).items() if place not in ("", chosen.key)}:
+        listed = few([f"{place} ({kind.removeprefix('builtins.')})" for place, kind in beside.items()], 6)
+        notes = (*notes, f"{source}: skipped, for only tensors and plain data are read: {listed}")
+    tensors = {name: value.detach() for name, value in chosen.tensors.items()}
+    found = StateDict(tensors, getattr(chosen.content, "versions", None), notes)
+    return without_wrappers(without_ignored(found, source, pick.ignore), source)
+
+
+def _strange(content: Mapping[Any, Any]) -> Iterator[str]:
+    """Tensors that no safetensors file can hold, one line each: sparse, quantised, complex128, without data."""
+    for name, value in content.items():
+        if isinstance(value, StrangeTensor):
+            yield f"{name}: {value.kind}"
+        elif isinstance(value, Tensor) and str(value.dtype) not in DTYPES:
+            yield f"{name}: {str(value.dtype).removeprefix('torch.')}"
+        elif type(name) is str and "\ud800" <= max(name, default="") <= "\udfff":
+            yield f"{name}: its name is no text"
+
+
+def _candidates(content: object) -> Iterator[_Candidate]:
+    """All dictionaries with tensors under words, from the outside in; each object once."""
+    seen = set[int]()
+    level: list[tuple[str, Any]] = [("", content)] if isinstance(content, Mapping | list | tuple) else []
+    for _ in range(DEEPEST_KEY + 1):
+        below = []
+        for key, each in level:
+            if id(each) in seen:
+                continue
+            seen.add(id(each))
+            named = dict(each) if _is_pairs(each) else each  # pairs as of `list(network.named_parameters())`
+            if isinstance(named, Mapping) and "param_groups" in named:
+                continue  # an optimizer's state, wherever it lies
+            if isinstance(named, Mapping) and (found := _Candidate(key, named)).tensors:
+                yield found
+            children = named.items() if isinstance(named, Mapping) else enumerate(named)
+            below += [
+                (f"{key}.{name}".lstrip("."), child)
+                for name, child in children
+                if type(name) in (str, int) and isinstance(child, Mapping | list | tuple)
+            ]
+        level = below
+
+
+def _is_pairs(value: object) -> bool:
+    """Whether a list holds (name, tensor) pairs and nothing else."""
+    return isinstance(value, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and type(pair[0]) is str and isinstance(pair[1], Tensor)
+        for pair in value
+    )
+
+
+def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> tuple[_Candidate, tuple[str, ...]]:
+    """The state dict that is meant where no key is given, and notes on the choice."""
+    networks = [each for each in candidates if not _BESIDE.search(each.key)]
+    networks = [each for each in networks if any(tensor.ndim for tensor in each.tensors.values())] or networks
+    raw = [each for each in networks if not each.averaged]
+    averaged = [each for each in networks if each.averaged]
+    meant = raw or averaged
+    meant = [each for each in meant if each.key and each.usual] or [each for each in meant if not each.key] or meant
+    meant = [each for each in meant if not any(each.key.startswith(f"{other.key}.") for other in meant)]
+    if not meant:
+        raise _nothing(content, source)
+    if len(meant) > 1:
+        lines = [f"{each.key}: {len(each.tensors)} tensors" for each in meant]
+        line = convert_line(source, f"--key {meant[0].key}")
+        raise StarcliError(
+            f"{source}: several state dicts lie there; --key says which one is meant",
+            [*first_of(lines, 10), f"the first one: {line}"],
+        )
+    [found] = meant
+    if found.averaged:
+        return found, (f"{source}: holds averaged weights alone, {found.key}, which are taken",)
+    if averaged:
+        keys = " or ".join(each.key for each in averaged[:3])
+        taken = found.key or "the weights outside them"
+        return found, (f"{source}: takes {taken}; averaged weights lie there too: --key {keys} chooses them",)
+    return found, ()
+
+
+def _nothing(content: object, source: str) -> StarcliError:
+    """The error for a file in which no state dict lies."""
+    objects = {place: kind for place, kind in skipped_in(content).items() if "." not in place}
+    if isinstance(content, Skipped):
+        kind = "a function" if isinstance(content, Global) else f"a whole {content.kind.rpartition('.')[2]}"
+        return StarcliError(
+            f"{source}: holds {kind}, no state dict; an object needs the code of its class, which is not run",
+            ["where that code is: torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW)"],
+        )
+    found = few(list(map(str, content)), 8) if isinstance(content, Mapping) else f"a {type(content).__name__}"
+    lines = [f"found {found[:200]}; looked for {', '.join(USUAL)}"]
+    if objects:
+        listed = few([f"{place} ({kind})" for place, kind in objects.items()], 6)
+        lines.append(f"objects need the code of their class, which is not run: {listed}")
+        lines.append("where that code is, save the state dict alone: torch.save(network.state_dict(), FILE)")
+    return StarcliError(f"{source}: no state dict in it", lines)
+
+
+def _keyed(candidates: Sequence[_Candidate], source: str, key: str) -> tuple[_Candidate, tuple[str, ...]]:
+    """The state dict under a key, or in one the tensors whose names begin with what the key ends with."""
+    for each in candidates:
+        if each.key == key:
+            return each, ()
+    for each in reversed(candidates):
+        prefix = f"{key}." if not each.key else f"{key.removeprefix(f'{each.key}.')}."
+        inside = {name.removeprefix(prefix): value for name, value in each.tensors.items() if name.startswith(prefix)}
+        if inside and (not each.key or each.usual or key.startswith(f"{each.key}.")):
+            return _Candidate(key, inside), ()
+    keys = [each.key for each in candidates if each.key]
+    owners = {name.partition(".")[0] for each in candidates for name in each.tensors if each.usual or not each.key}
+    there = f"there is {few(keys, 20)}" if keys else f"names begin with {few(sorted(owners), 20)}"
+    raise StarcliError(f"{source}: no tensors under {key!r}", [there])
+
+
+def _note_of_others(chosen: _Candidate, source: str) -> tuple[str, ...]:
+    """A note on what lies among the tensors and is none; dictionaries there have notes of their own."""
+    others = {
+        str(name): type(value).__name__
+        for name, value in chosen.content.items()
+        if not (isinstance(value, Tensor) and type(name) is str)
+        and not isinstance(value, Mapping | Skipped | StrangeTensor)
+    }
+    listed = few([f"{name:.60} ({kind})" for name, kind in others.items()], 8)
+    return (f"{source}: left out what is no tensor: {listed}",) if others else ()
+
+
+def without_ignored(found: StateDict, source: str, patterns: Sequence[str]) -> StateDict:
+    """The tensors that no pattern matches; StarcliError for a pattern that matches none."""
+    names = list(found.tensors)
+    matched = {pattern: {name for name in names if _matches(name, pattern)} for pattern in patterns}
+    if idle := [pattern for pattern, matches in matched.items() if not matches]:
+        raise StarcliError(f"{source}: --ignore {idle[0]} matches no tensor", [f"there is {few(names, 20)}"])
+    dropped = set[str]().union(*matched.values())
+    return replace(found, tensors={name: value for name, value in found.tensors.items() if name not in dropped})
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a pattern is that of a name, as it stands in the file or without the prefixes of WRAPPERS."""
+    bare = name
+    while prefix := next((each for each in WRAPPERS if bare.startswith(each)), None):
+        bare = bare.removeprefix(prefix)
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(bare, pattern)
+
+
+def without_wrappers(found: StateDict, source: str) -> StateDict:
+    """The same without the prefixes of WRAPPERS, where all weights have them, and without what counts averages then."""
+    for _ in range(DEEPEST_KEY):
+        weights = [name for name in found.tensors if name not in _COUNTERS]
+        prefix = next((each for each in WRAPPERS if weights and all(name.startswith(each) for name in weights)), None)
+        if prefix is None:
+            break
+        counters = [name for name in found.tensors if name in _COUNTERS]
+        note = (f"{source}: left out {few(counters, 4)}, which is no part of the network",) if counters else ()
+        found = under_prefix(found, prefix, note)
+    return found
+
+
+def under_prefix(found: StateDict, prefix: str, notes: Sequence[str]) -> StateDict:
+    """The tensors whose names begin with `prefix`, without it, and the versions of their modules, with more notes."""
+    tensors = {name.removeprefix(prefix): each for name, each in found.tensors.items() if name.startswith(prefix)}
+    versions = found.versions
+    if isinstance(versions, Mapping):
+        inside = {f"{name}.": each for name, each in versions.items()}
+        versions = {name[len(prefix) : -1]: each for name, each in inside.items() if name.startswith(prefix)}
+    return StateDict(tensors, versions, (*found.notes, *notes))
+
+
+def convert_line(source: str, options: str) -> str:
+    """The line that makes a plain file of a part of another one."""
+    name = source.rpartition("/")[2].partition(".")[0] or "new"
+    return f"starcli convert {source} {options} --plain -o {name}.safetensors"

@@ -1,0 +1,71 @@
+"""Weights in any file: safetensors, or PyTorch's own files, which are read without running code in them."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from starcli.checkpoints.containers import EVERYTHING, Pick, find_state_dict
+from starcli.checkpoints.hashes import file_sha256, weights_sha256
+from starcli.errors import StarcliError, first_line
+from starcli.files import pickles, safetensors
+from starcli.files.pickled_values import RefusedPickle
+from starcli.files.write import raise_os_error
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors of a file by name, memory-mapped where its format allows it, and the words stored beside them.
+
+    sha256: computes their hash from the file. versions, notes: as of `StateDict`.
+    """
+
+    tensors: Mapping[str, Tensor]
+    sha256: Callable[[], str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    versions: Any = None
+    notes: tuple[str, ...] = ()
+
+
+def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
+    """Read the weights in a file, or in what the user picks of it; `-` reads a safetensors file from stdin.
+
+    Raises StarcliError where it cannot be read, or holds no state dict.
+    """
+    if is_torch_file(path):
+        found = find_state_dict(_unpickled(path), str(path), pick)
+        return Weights(found.tensors, partial(weights_sha256, found.tensors), {}, found.versions, found.notes)
+    header, tensors = safetensors.read_tensors(path)
+    if pick != EVERYTHING:
+        found = find_state_dict(tensors, str(path), pick)
+        return Weights(found.tensors, partial(weights_sha256, found.tensors), header.metadata, None, found.notes)
+    hashed = partial(weights_sha256, tensors) if str(path) == "-" else partial(file_sha256, path, header)
+    return Weights(tensors, hashed, header.metadata)
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False  # who reads it says what is wrong
+    return head[:4] == b"PK\x03\x04" or (path.suffix.lower() in safetensors.PICKLED and head[8:] != b"{")
+
+
+def _unpickled(path: Path) -> object:
+    """Content of a file of PyTorch's."""
+    try:
+        return pickles.load_pickle(path)
+    except OSError as error:
+        raise_os_error(path, error, "read")
+    except RefusedPickle as error:
+        raise StarcliError(f"{path}: is not read: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise StarcliError(f"{path}: no file of PyTorch") from error
+    except Exception as error:  # a damaged file can make nearly anything fail
+        raise StarcliError(f"{path}: not a whole PyTorch file: {first_line(error)[:200]}") from error

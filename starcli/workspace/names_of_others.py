@@ -1,0 +1,46 @@
+"""Names of tensors in files of others, beside those of the network: prefixes of trainers, and what does not belong."""
+
+from dataclasses import replace
+
+from torch import nn
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.containers import StateDict, convert_line
+from starcli.checkpoints.prefixes import NetworkNames, ignoring, named_as
+from starcli.errors import StarcliError
+
+NOT_THERE = ": not in the network"
+"""End of the line that tells of a tensor that a network does not have."""
+
+
+def needed_names(network: nn.Module) -> NetworkNames:
+    """What a state dict of `network` must have: the names of each tensor; BatchNorm's counters may be missing."""
+    groups = dict[int, set[str]]()
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if name.rpartition(".")[2] != "num_batches_tracked":
+            groups.setdefault(id(tensor), set()).add(name)
+    return list(groups.values())
+
+
+def without_prefix(checkpoint: Checkpoint, names: NetworkNames) -> Checkpoint:
+    """A checkpoint without a trainer's prefix, and what lies outside it, with notes: see `named_as`."""
+    source = str(checkpoint.path or checkpoint.name)
+    bare = named_as(StateDict(checkpoint.tensors, checkpoint.versions), names, source)
+    return replace(
+        checkpoint,
+        tensors=bare.tensors,
+        reopen=lambda: named_as(StateDict(checkpoint.fresh_tensors()), names, source).tensors,
+        versions=bare.versions,
+        stored=checkpoint.tensors if checkpoint.stored is None else checkpoint.stored,
+        notes=(*checkpoint.notes, *bare.notes),
+    )
+
+
+def way_out(checkpoint: Checkpoint, error: StarcliError) -> list[str]:
+    """What leaves out the tensors that are not the network's, where there is nothing else wrong; one line, or none."""
+    strange = [problem.removesuffix(NOT_THERE) for problem in error.problems if problem.endswith(NOT_THERE)]
+    if checkpoint.path is None or len(strange) < len(error.problems):
+        return []
+    extra = [name for name in checkpoint.tensors if any(f".{name}".endswith(f".{each}") for each in strange)]
+    option = ignoring(extra, [name for name in checkpoint.tensors if name not in set(extra)])
+    return [f"{option} leaves out what follows: {convert_line(str(checkpoint.path), option)}"]

@@ -1,0 +1,235 @@
+"""What training scripts save: the right weights are found, those of `load_state_dict` of the right dictionary."""
+
+import argparse
+import enum
+import functools
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.containers import Pick
+from starcli.errors import StarcliError
+from starcli.workspace.agreement import fitted
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
+
+
+def state(seed: int) -> dict[str, Tensor]:
+    made = network()
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in made.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
+    return made.state_dict()
+
+
+RAW, AVERAGED = state(1), state(2)
+"""The weights, and averages of them."""
+
+
+def under(prefix: str, tensors: dict[str, Tensor] = RAW) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def averaged_model() -> dict[str, Tensor]:
+    found = network()
+    found.load_state_dict(RAW)
+    model = AveragedModel(found)
+    model.update_parameters(found)
+    return model.state_dict()
+
+
+def optimizer() -> dict[str, Any]:
+    made = network()
+    adam = torch.optim.Adam(made.parameters())
+    made(torch.ones(2, 5)).sum().backward()
+    adam.step()
+    return adam.state_dict()
+
+
+class Phase(enum.Enum):
+    TRAIN = "train"
+
+
+@dataclass
+class Config:
+    width: int = 4
+
+
+class Settings(dict[str, Any]):
+    """As EasyDict, AttributeDict and others."""
+
+
+BESIDE = {
+    "args": argparse.Namespace(lr=0.1, path=Path("out")),
+    "best": np.float64(0.5),
+    "history": np.ones(3),
+    "config": Config(),
+    "phase": Phase.TRAIN,
+    "logs": defaultdict(list, {"loss": [1.0]}),
+    "place": Path("runs"),
+    "collate": functools.partial(max, 3),
+    "settings": Settings(width=4),
+    "queue": deque([1]),
+    "counts": Counter("aab"),
+    "names": {"a", "b"},
+    "size": torch.Size([1, 2]),
+    "device": torch.device("cpu"),
+    "dtype": torch.float16,
+    "rng": torch.get_rng_state(),
+    "python": types.SimpleNamespace(a=1),
+    "scheduler": {"last_epoch": 3, "_last_lr": [0.1]},
+}
+
+FOUND: dict[str, Any] = {
+    "bare": RAW,
+    "ordered": OrderedDict(RAW),
+    "parameters": {name: nn.Parameter(each) if each.is_floating_point() else each for name, each in RAW.items()},
+    "pairs": list(RAW.items()),
+    "state_dict": {"state_dict": RAW, "epoch": 3, "optimizer": optimizer()},
+    "model_state_dict": {"model_state_dict": RAW, "optimizer_state_dict": optimizer(), "loss": torch.tensor(0.5)},
+    "an unusual key": {"theta": RAW, "optim": optimizer(), "step": torch.tensor(3)},
+    "nested twice": {"checkpoint": {"model": RAW}, "epoch": 1},
+    "nested four times": {"a": {"b": {"c": {"d": RAW}}}},
+    "a list": [RAW, optimizer(), 3],
+    "objects beside": {"state_dict": RAW, **BESIDE},
+    "flat, with numbers": {**RAW, "epoch": 3, "lr": 0.1, "name": "net", "nothing": None, "optimizer": optimizer()},
+    "DataParallel": {"model": under("module.")},
+    "compiled": {"model": under("_orig_mod.")},
+    "several prefixes": under("model._orig_mod.module."),
+    "an owner": under("backbone.encoder."),
+    "AveragedModel": averaged_model(),
+    "AveragedModel of a compiled network": {**under("module._orig_mod."), "n_averaged": torch.tensor(3)},
+    "averages under a key beside": {"state_dict": RAW, "state_dict_ema": AVERAGED},
+    "averages, nested": {"model": RAW, "ema": {"decay": 0.99, "state_dict": AVERAGED}},
+    "params and params_ema": {"params": RAW, "params_ema": AVERAGED},
+    "averages alone": {"model_ema": RAW, "epoch": 3},
+    "averages alone, nested": {"ema": {"updates": 3, "state_dict": RAW}},
+    "ema_pytorch": {
+        **under("online_model."), **under("ema_model.", AVERAGED), "initted": torch.tensor(True),
+        "step": torch.tensor(9),
+    },
+    "ema_pytorch without the online model": {**under("ema_model."), "initted": torch.tensor(True)},
+    "averages in the same dictionary": {**RAW, **under("ema.", AVERAGED)},
+    "Lightning": {"state_dict": under("model."), "pytorch-lightning_version": "2.5.0", "callbacks": {}, "loops": {}},
+    "Lightning with a loss": {"state_dict": {**under("model."), "criterion.weight": torch.ones(3)}},
+    "Lightning with metrics": {"state_dict": {**under("net."), "acc.tp": torch.ones(1), "loss_fn.w": torch.ones(3)}},
+    "Lightning with averages": {"state_dict": {**under("model."), **under("ema_model.", AVERAGED)}},
+    "a counter of BatchNorm's missing": {name: each for name, each in under("net.").items() if "num_" not in name},
+    "GradScaler and more": {"net": RAW, "scaler": {"scale": torch.ones(2)}, "rng_states": [torch.ones(3)]},
+}  # fmt: skip
+
+
+def saved(content: Any, path: Path, **how: Any) -> Path:
+    torch.save(content, path, **how)
+    return path
+
+
+def loaded(path: Path, pick: Pick | None = None) -> checkpoint.Checkpoint:
+    """A file as its network reads it."""
+    return fitted([checkpoint.read(path, pick=pick)], network(), network, "net")[0]
+
+
+def same_function(tensors: Any, expected: Any) -> bool:
+    inputs = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    ours, theirs = network().eval(), network().eval()
+    ours.load_state_dict(dict(tensors))
+    theirs.load_state_dict(dict(expected))
+    return torch.equal(ours(inputs), theirs(inputs))
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+@pytest.mark.parametrize("name", FOUND)
+def test_the_weights_are_found(name: str, form: str, tmp_path: Path) -> None:
+    path = saved(FOUND[name], tmp_path / "x.ckpt", _use_new_zipfile_serialization=form == "zip")
+    found = loaded(path)
+    assert same_function(found.tensors, RAW)
+    assert found.fresh_tensors().keys() == found.tensors.keys()
+    noted = " ".join(found.notes)
+    assert ("averaged" in noted) == ("verage" in name or "ema" in name) or "AveragedModel" in name
+
+
+KEYS: dict[str, tuple[Any, str]] = {
+    "a key": ({"state_dict": RAW, "state_dict_ema": AVERAGED}, "state_dict_ema"),
+    "a dotted key": ({"model": RAW, "ema": {"state_dict": AVERAGED}}, "ema.state_dict"),
+    "a prefix": ({**under("model."), **under("ema_model.", AVERAGED)}, "ema_model"),
+    "a prefix of the usual state dict": ({"state_dict": {**under("net."), **under("net_ema.", AVERAGED)}}, "net_ema"),
+    "a prefix below a key": ({"a": {**under("student."), **under("teacher.", AVERAGED)}}, "a.teacher"),
+    "one of several": ({"generator": RAW, "discriminator": AVERAGED}, "discriminator"),
+    "one of a list": ([RAW, AVERAGED], "1"),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_chooses(name: str, tmp_path: Path) -> None:
+    content, key = KEYS[name]
+    found = loaded(saved(content, tmp_path / "x.pt"), Pick(key))
+    assert same_function(found.tensors, AVERAGED)
+    assert found.notes == ()
+
+
+def message(path: Path, pick: Pick | None = None) -> str:
+    with pytest.raises(StarcliError) as caught:
+        loaded(path, pick)
+    return str(caught.value)
+
+
+def test_an_unknown_key_lists_those_there_are(tmp_path: Path) -> None:
+    path = saved({"state_dict": RAW, "ema": {"state_dict": AVERAGED}}, tmp_path / "x.pt")
+    assert message(path, Pick("sate_dict")).endswith(
+        "no tensors under 'sate_dict'\n  there is state_dict, ema.state_dict"
+    )
+
+
+@pytest.mark.parametrize("content", [{"a": RAW, "b": AVERAGED}, {**under("a."), **under("b.", AVERAGED)}])
+def test_several_that_could_be_meant_are_refused(content: Any, tmp_path: Path) -> None:
+    path = saved(content, tmp_path / "x.pt")
+    said = message(path)
+    assert "--key" in said
+    assert f"starcli convert {path} --key a --plain -o x.safetensors" in said
+
+
+def test_tensors_that_do_not_belong_are_named_first_and_left_out_when_asked(tmp_path: Path) -> None:
+    path = saved({**RAW, "criterion.weight": torch.ones(3), "proto": torch.ones(2)}, tmp_path / "x.pt")
+    lines = [line.strip() for line in message(path).split("\n")[1:]]
+    assert lines[0].startswith("--ignore 'criterion.*' proto leaves out what follows: starcli convert ")
+    assert lines[1].startswith("criterion.weight: not in the network")
+    assert same_function(loaded(path, Pick(ignore=("criterion.*", "proto"))).tensors, RAW)
+    assert "--ignore nothing.* matches no tensor" in message(path, Pick(ignore=("criterion.*", "nothing.*")))
+    less = {name: each for name, each in under("m.").items() if name != "m.0.bias"}
+    lines = message(saved({**less, "criterion.weight": torch.ones(3)}, path)).split("\n  ")[1:]
+    assert [line.partition(" in x.pt")[0] for line in lines] == [
+        "criterion.weight: not in the network",
+        "0.bias: missing",
+    ]
+
+
+def test_a_whole_module_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    assert "state_dict()" in message(saved(network(), tmp_path / "x.pt"))
+    said = message(saved({"model": network(), "epoch": 3}, tmp_path / "x.pt"))
+    assert "model (torch.nn.modules.container.Sequential)" in said
+    assert "torch.save(network.state_dict(), FILE)" in said
+
+
+def test_what_is_skipped_is_named(tmp_path: Path) -> None:
+    path = saved({"state_dict": RAW, "args": argparse.Namespace(lr=1), "best": np.float64(1)}, tmp_path / "x.pt")
+    [note] = checkpoint.read(path).notes
+    assert note.endswith("only tensors and plain data are read: args (argparse.Namespace), best (numpy.number)")
+
+
+def test_versions_of_modules_come_along(tmp_path: Path) -> None:
+    wrapped = nn.ModuleDict({"module": network()}).state_dict()
+    found = checkpoint.read(saved({"state_dict": wrapped}, tmp_path / "x.pt"))
+    expected = getattr(network().state_dict(), "_metadata")  # noqa: B009
+    assert found.versions == dict(expected)
