@@ -1,7 +1,5 @@
 """The program: its commands, and the group whose `invoke` is the one error boundary."""
 
-import os
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +18,7 @@ from starcli.cli.commands.permute import permute_command
 from starcli.cli.commands.spec import spec_app
 from starcli.cli.commands.star import star_command
 from starcli.cli.commands.train import train_command
+from starcli.cli.framework import completion
 from starcli.cli.framework.command import register, show_help_if_asked
 from starcli.cli.framework.errors import guard
 from starcli.cli.framework.help import page
@@ -58,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     add_help_option=False,  # `show_help_if_asked` answers, much sooner
-    add_completion=False,  # as `completion` below, whose values need no conversion either
+    add_completion=False,  # as `completion_option` does, whose values need no conversion either
 )
 
 
@@ -68,27 +67,6 @@ def _version(value: bool) -> None:
 
         typer.echo(f"starcli {__version__}")
         raise typer.Exit
-
-
-def _completion(name: str) -> Callable[[typer.Context, typer.CallbackParam, bool], None]:
-    def call(ctx: typer.Context, param: typer.CallbackParam, value: bool) -> None:
-        if value:
-            from typer import completion
-
-            _prepare_completion()
-            try:
-                getattr(completion, name)(ctx, param, value)
-            except SystemExit as ended:  # as Typer ends, which is not our error boundary's way
-                raise typer.Exit(ended.code if isinstance(ended.code, int) else 0) from None
-
-    return call
-
-
-def _prepare_completion() -> None:
-    """Let Typer know the shells; its own `add_completion` would do that at every start."""
-    import typer.completion
-
-    vars(typer.completion)["completion_init"]()
 
 
 @app.callback()
@@ -102,7 +80,7 @@ def starcli(
         typer.Option(
             "--install-completion",
             help="Let this shell complete commands, options and names.",
-            callback=_completion("install_callback"),
+            callback=completion.completion_option("install_callback"),
             is_eager=True,
         ),
     ] = False,
@@ -111,7 +89,7 @@ def starcli(
         typer.Option(
             "--show-completion",
             help="Print that completion for the shell instead.",
-            callback=_completion("show_callback"),
+            callback=completion.completion_option("show_callback"),
             is_eager=True,
         ),
     ] = False,
@@ -125,8 +103,7 @@ def starcli(
 
 def main() -> None:
     """The console script."""
-    if "_STARCLI_COMPLETE" in os.environ:  # set by the shell while it asks for completions
-        _prepare_completion()
+    completion.prepare_answer()
     try:
         app(prog_name="starcli")
     except SystemExit as ended:

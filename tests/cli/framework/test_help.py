@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -135,56 +134,6 @@ def test_mistyped_names_are_status_1_with_a_suggestion(words, expected, tmp_path
     assert ran.out == ""
     assert expected in ran.err
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("starcli tr", {"train"}),
-        ("starcli train --arch resnet", {"resnet", "resnet18", "resnet50", "resnet18-cifar"}),
-        ("starcli train --data dig", {"digits"}),
-        ("starcli align --method w", {"weight"}),
-        ("starcli train --recipe paper/vit", {"paper/vit-mnist"}),
-        ("starcli star --sam", {"--sampling"}),
-    ],
-)
-def test_completion(words, expected, monkeypatch, capsys):
-    from starcli.cli import main
-
-    monkeypatch.setenv("_STARCLI_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", words)
-    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
-    with pytest.raises(SystemExit):
-        main.main()
-    assert set(capsys.readouterr().out.split()) == expected
-
-
-COMPLETING = """
-eval "$(starcli --show-completion)"
-COMP_WORDS=(starcli barr); COMP_CWORD=1; _starcli_completion starcli; echo "${COMPREPLY[@]}"
-starcli --install-completion
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_completion_in_a_real_bash(tmp_path):
-    """Shown and installed, which Typer ends by `sys.exit`, and then used."""
-    program = tmp_path / "starcli"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m starcli "$@"\n')
-    program.chmod(0o755)
-    paths = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
-    done = subprocess.run(
-        ["bash", "-c", COMPLETING],
-        env={**os.environ, **paths},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[0] == "barrier"
-    assert (tmp_path / ".bash_completions").is_dir()
 
 
 def test_a_real_process_from_elsewhere(tmp_path):
