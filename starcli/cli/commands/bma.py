@@ -1,6 +1,7 @@
 """`starcli bma`: average predictions over a star domain."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -25,20 +26,20 @@ from starcli.errors import need_several
 
 _COLUMNS = (
     Column("posterior", "posterior"),
+    Column("split", "split", common=True),
     Column("samples", "samples", "d", main=True),
     Column("accuracy", "accuracy", SHARE, main=True),
-    Column("accuracy_std", "±", SHARE, optional=1),
+    Column("accuracy_std", "±", SHARE, optional=5),
     Column("nll", "loss", LOSS, main=True),
-    Column("nll_std", "±", LOSS, optional=2),
-    Column("brier", "Brier", LOSS, optional=3),
-    Column("ece", "ECE", LOSS),
-    Column("auroc_max_prob", "AUROC", ".3f"),
-    Column("aurc", "AURC", LOSS, optional=4),
+    Column("nll_std", "±", LOSS, optional=6),
+    Column("brier", "Brier", LOSS, optional=4),
+    Column("ece", "ECE", LOSS, optional=2),
+    Column("auroc_max_prob", "AUROC", ".3f", optional=3),
+    Column("aurc", "AURC", LOSS, optional=7),
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
-    Column("scaled.ece", "ECE at T", LOSS),
+    Column("scaled.ece", "ECE at T", LOSS, optional=1),
     Column("validation_nll", "validation loss", LOSS),
-    Column("selected_on", "chosen on"),
 )
 
 
@@ -70,7 +71,6 @@ def bma_command(
     """
     from starcli.alignment.align import Alignment
     from starcli.averaging.cached import posterior_rows
-    from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.measure import Measure
     from starcli.plots.bma_figure import bma_figure
     from starcli.workspace.stamp import stamps
@@ -93,5 +93,12 @@ def bma_command(
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
-            results.add("bma", found if results.for_programs else mark_undecided(found), _COLUMNS)
+            results.add("bma", found if results.for_programs else _for_people(found), _COLUMNS)
         paint(bma_figure, [row for row in rows if row.selected_on is None])
+
+
+def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose posterior says if its number of models was chosen, as --choose does."""
+    from starcli.evaluation.confidence import mark_undecided
+
+    return {**mark_undecided(row), "posterior": row["posterior"] + (", chosen" if row.get("selected_on") else "")}

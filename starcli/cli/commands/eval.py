@@ -15,15 +15,15 @@ _COLUMNS = (
     Column("model", "model", "name"),
     Column("split", "split", common=True),
     Column("accuracy", "accuracy", SHARE, main=True),
-    Column("errors", "errors", "d"),
+    Column("errors", "errors", "d", optional=1),
     Column("nll", "loss", LOSS, main=True),
-    Column("brier", "Brier", LOSS, optional=1),
-    Column("ece", "ECE", LOSS),
-    Column("auroc_max_prob", "AUROC", ".3f"),
-    Column("aurc", "AURC", LOSS, optional=2),
+    Column("brier", "Brier", LOSS, optional=5),
+    Column("ece", "ECE", LOSS, optional=3),
+    Column("auroc_max_prob", "AUROC", ".3f", optional=4),
+    Column("aurc", "AURC", LOSS, optional=6),
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
-    Column("scaled.ece", "ECE at T", LOSS),
+    Column("scaled.ece", "ECE at T", LOSS, optional=2),
 )
 
 

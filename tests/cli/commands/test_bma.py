@@ -34,6 +34,8 @@ def test_bma_chooses_on_validation_and_reports_on_test(solutions, star):
         assert row in rows
     assert {row["split"] for row in ran.rows} == {"test"}
     assert run_here(*words, "--choose").out == ran.out  # from the cache
+    table = run_here(*words, "--choose", "--format", "table").out
+    assert all(text in table for text in ("star, chosen", "ensemble, chosen", "split: test"))
     refused = run_here(*words, "--choose", "--split", "validation")
     assert refused.status == 1
     assert "leave out --split" in refused.err

@@ -81,6 +81,24 @@ def test_main_columns_stay_and_what_goes_is_named(columns, width):
     assert not below or below.endswith("; --format json has all")
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("columns", TABLES)
+def test_long_names_push_out_no_number(columns, width):
+    row = row_of(columns, 0)
+    for column in columns:
+        if not column.unbreakable and column.form != "words":
+            *outer, key = column.key.split(".")
+            place = row
+            for each in outer:
+                place = place[each]
+            place[key] = "a-model-of-mine_with.a-long.name" * 3
+    text = printed(columns, [row], width)
+    assert max(map(len, text.splitlines())) <= width
+    for column in columns:
+        if column.main and column.unbreakable:
+            assert column.texts([row])[0] in text
+
+
 @pytest.mark.parametrize("columns", TABLES)
 def test_a_table_says_what_it_is_about(columns):
     assert any(column.main for column in columns[1:]) or len(columns) == 1
