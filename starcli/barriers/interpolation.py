@@ -1,7 +1,7 @@
 """Points in weight space: weighted means of models, and random points around one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.models.dtypes import common_types, converted
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 
-def _combined(evaluator: Evaluator, models: Sequence[Model], weights: Sequence[float]) -> None:
-    """Put sum_i weights[i] models[i] into the network's parameters; two models exactly as `barrier` does."""
-    network = evaluator.network
+def _combine_(network: FlatNetwork, models: Sequence[Model], weights: Sequence[float]) -> None:
+    """Put sum_i weights[i] models[i] into the parameters of `network`; two models exactly as `barrier` does."""
     if len(models) == 2:
-        start, stop = evaluator.vector(models[0], 0), evaluator.vector(models[1], 1)
+        start, stop = map(network.flatten, models)
         with torch.no_grad():
             torch.lerp(start, stop, weights[1], out=network.parameters)
         return
@@ -31,24 +33,46 @@ def _combined(evaluator: Evaluator, models: Sequence[Model], weights: Sequence[f
         network.parameters.copy_(total)
 
 
+def _state_at(
+    workspace: "Workspace",
+    models: Sequence[Model],
+    weights: Sequence[float],
+    put_: Callable[[FlatNetwork], None],
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """State of the point that `put_` puts into a network's parameters, in the types of `models`, on the CPU.
+
+    Buffers are those of `models`, averaged by `weights`, and what follows from weights and data is computed in float32.
+    All else is computed in float64 and rounded once, unless it is float32 throughout.
+    """
+    evaluator, types = Evaluator(workspace, progress=progress), common_types(models)
+    put_(evaluator.network)
+    evaluator.load_buffers(models, weights)
+    evaluator.recalibrate()
+    state = evaluator.network.state()
+    if set(types.values()) <= {torch.float32}:
+        return state
+    exact = workspace.network(dtype=torch.float64)
+    put_(exact)
+    exact.load_buffers(models, weights)
+    computed = statistics_names(evaluator.network.network)
+    return converted(exact.state() | {name: state[name] for name in computed}, types)
+
+
 def interpolate_models(
     workspace: "Workspace", models: Sequence[Model], weights: Sequence[float], *, progress: Progress = SILENT
 ) -> dict[str, Tensor]:
     """sum_i weights[i] models[i], with BatchNorm statistics re-estimated, as a full state dict on the CPU.
 
     Weights sum to 1 and may lie outside [0, 1]; for two models that is the line, (1 - t, t). Other float buffers are
-    averaged like weights, integers come from the first model. Raises StarcliError for weights that do not sum to 1
-    within 1e-6.
+    averaged like weights, integers come from the first model. Tensors have the types of the models'. Raises
+    StarcliError for weights that do not sum to 1 within 1e-6.
     """
     if len(models) != len(weights) or not models:
         raise StarcliError(f"{len(models)} models and {len(weights)} weights: there must be one weight a model")
     if not abs(math.fsum(weights) - 1) <= 1e-6:
         raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
-    evaluator = Evaluator(workspace, progress=progress)
-    _combined(evaluator, models, weights)
-    evaluator.load_buffers(models, weights)
-    evaluator.recalibrate()
-    return evaluator.network.state()
+    return _state_at(workspace, models, weights, lambda network: _combine_(network, models, weights), progress)
 
 
 def perturb_model(
@@ -65,15 +89,16 @@ def perturb_model(
     """
     if not (math.isfinite(radius) and radius >= 0):
         raise StarcliError(f"the radius must be a number of at least 0, found {radius}")
-    evaluator = Evaluator(workspace, progress=progress)
-    network = evaluator.network
-    direction = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
-    direction *= radius / direction.norm()
-    with torch.no_grad():
-        network.parameters.copy_(network.flatten(model).cpu().double().add_(direction))
-    evaluator.load_buffers([model], [1.0])
-    evaluator.recalibrate()
-    return network.state()
+    state = generator.get_state()
+
+    def put_(network: FlatNetwork) -> None:
+        generator.set_state(state)  # the same point, to whatever precision
+        direction = torch.randn(network.parameters.shape, generator=generator, dtype=torch.float64)
+        direction *= radius / direction.norm()
+        with torch.no_grad():
+            network.parameters.copy_(network.flatten(model).cpu().double().add_(direction))
+
+    return _state_at(workspace, [model], [1.0], put_, progress)
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,14 @@ class Workspace:
         """The data. StarcliError where nothing says which."""
         return self.opened or open_agreed(self.choices, self.data, "the model", measures=False)[0]
 
-    def network(self, seed: int | None = None) -> FlatNetwork:
-        """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded)."""
+    def network(self, seed: int | None = None, *, dtype: torch.dtype = torch.float32) -> FlatNetwork:
+        """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded).
+
+        One of another type than float32 is for arithmetic, and stays on the CPU: not every device has the type.
+        """
         generator = None if seed is None else torch.Generator().manual_seed(seed)
+        if dtype != torch.float32:
+            return FlatNetwork(self._build(generator), dtype=dtype)
         # convolutions are a fifth faster with the channels innermost (measured on CPUs); mps knows no such layout
         layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last
         return FlatNetwork(self._build(generator), memory_format=layout).to(self.device)

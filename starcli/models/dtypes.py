@@ -1,0 +1,62 @@
+"""Types of weights: files keep theirs, tensor by tensor; means of several models have a type that holds all of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError
+
+
+def float_types(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the floating-point types in a state dict, sorted.
+
+    >>> float_types({"weight": torch.zeros(2, dtype=torch.float16), "count": torch.tensor(1)})
+    ['float16']
+    """
+    return sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()})
+
+
+def common_types(models: Sequence[Mapping[str, Tensor]]) -> dict[str, torch.dtype]:
+    """For each floating-point tensor that all `models` have, the type that holds those of all.
+
+    >>> half, double = ({"weight": torch.zeros(2, dtype=dtype)} for dtype in (torch.float16, torch.float64))
+    >>> common_types([half, double])
+    {'weight': torch.float64}
+    """
+    return {
+        name: reduce(_holding, (model[name].dtype for model in models if name in model))
+        for name, tensor in models[0].items()
+        if tensor.is_floating_point()
+    }
+
+
+def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:
+    if one == other:
+        return one
+    wide = (torch.float32 if each.itemsize == 1 else each for each in (one, other))  # torch promotes no 8 bits
+    return torch.promote_types(*wide)
+
+
+def converted(tensors: Mapping[str, Tensor], types: torch.dtype | Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+    """`tensors`, those of floats in a type each or in one for all; others stay as they are.
+
+    Raises StarcliError with every tensor whose values are too large for its type.
+
+    >>> converted({"weight": torch.ones(2), "count": torch.tensor(1)}, torch.float16)
+    {'weight': tensor([1., 1.], dtype=torch.float16), 'count': tensor(1)}
+    """
+    found, problems = {}, []
+    for name, tensor in tensors.items():
+        dtype = types if isinstance(types, torch.dtype) else types.get(name, tensor.dtype)
+        found[name] = tensor
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            found[name] = tensor.to(dtype)
+            if not found[name].isfinite().all() and tensor.isfinite().all():
+                problems.append(
+                    f"{name}: {float(tensor.abs().max()):.3g}, {dtype} ends at {torch.finfo(dtype).max:.3g}"
+                )
+    if problems:
+        raise StarcliError("values are too large for the type that is to be written", problems)
+    return found
