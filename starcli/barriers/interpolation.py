@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.dtypes import common_types, converted
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
@@ -55,7 +55,7 @@ def _state_at(
     exact = workspace.network(dtype=torch.float64)
     put_(exact)
     exact.load_buffers(models, weights)
-    computed = statistics_names(evaluator.network.network)
+    computed = recomputed_buffers(evaluator.network.network)
     return converted(exact.state() | {name: state[name] for name in computed}, types)
 
 

@@ -93,7 +93,7 @@ class Job:
 
         if history and not to_stdout(self.path):
             MetricsLog(self.path).replace(history)
-        stored = checkpoint.write(self.path, tensors, self.plan.metadata(**facts))
+        stored = checkpoint.write(self.path, *self.plan.finish(tensors, **facts))
         if self.state is not None:
             self.state.remove()
         # as it will be read: results made from it are then the same when the line is typed again

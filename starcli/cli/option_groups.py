@@ -22,7 +22,7 @@ from starcli.registry.data_sets import DATASETS
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 from starcli.runtime import distributed
-from starcli.workspace.choices import Choices
+from starcli.workspace.choices import FLOATS, Choices
 
 if TYPE_CHECKING:
     from starcli.recipes.recipe import Recipe
@@ -270,7 +270,25 @@ class LinesSetup(Setup):
 
 @bundle
 @dataclasses.dataclass(frozen=True)
-class PointSetup(NetworkSetup):
+class WriterSetup(NetworkSetup):
+    """The same for what writes weights that it was given, in a type of choice."""
+
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            metavar="TYPE",
+            help="Type of the weights written: float32, float64, float16 or bfloat16; else as given.",
+            rich_help_panel=GENERAL,
+            autocompletion=words_of(*FLOATS),
+            callback=one_of("type", *FLOATS),
+        ),
+    ] = None
+
+
+@bundle
+@dataclasses.dataclass(frozen=True)
+class PointSetup(WriterSetup):
     """The same for what makes points between models, whose data may not be needed."""
 
     average_buffers: AverageBuffersOpt = False

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
+
 from starcli.alignment.align import Aligned, Alignment
 from starcli.alignment.permutation_file import chosen_permutation
 from starcli.errors import StarcliError
@@ -53,12 +55,14 @@ def align(
     method: str = "weight",
     restarts: int = 1,
     seed: int = 0,
+    dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> AlignedModel:
     """Bring the weights of `model` nearest to those of `reference` by renaming its units, which changes no function.
 
     method, restarts, seed: as of `Alignment`. Needs no data, but for networks in memory an `input_shape` or data.
-    Tensors keep their type. where: `arch`, `data`, `device` and others, see `Where`.
+    dtype: float32, float64, float16 or bfloat16; else tensors keep their type.
+    where: `arch`, `data`, `device` and others, see `Where`.
     StarcliError where the two are not models of one network, or its spec is not proved.
 
     >>> import starcli as sc
@@ -68,7 +72,9 @@ def align(
     True
     """
     alignment = Alignment(method, restarts, seed)
-    workspace, [first, second], watcher = open_models([reference, model], where, data=False, uses_data=False)
+    workspace, [first, second], watcher = open_models(
+        [reference, model], where, data=False, uses_data=False, dtype=dtype
+    )
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
     found = alignment.apply(workspace.spec, first, second, progress=watcher)
@@ -86,11 +92,13 @@ def permute(
     by: Permutation | str | os.PathLike[str] | None = None,
     seed: int | None = None,
     invert: bool = False,
+    dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> MadeModel:
     """Rename the units of a model by a permutation: other weights, the same function.
 
     by: a permutation, or a file of one; else `seed`, from which a random one is drawn. invert: apply the inverse.
+    dtype: as of `align`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -102,7 +110,7 @@ def permute(
     """
     if (by is None) == (seed is None):
         raise StarcliError("permute needs one of by and seed")
-    workspace, [source], _ = open_models([model], where, data=False, uses_data=False)
+    workspace, [source], _ = open_models([model], where, data=False, uses_data=False, dtype=dtype)
     spec = workspace.spec.resolved
     if isinstance(by, Permutation):
         permutation = by.inverse() if invert else by

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+import torch
 from torch import Tensor
 
 from starcli.alignment.align import Alignment
@@ -170,13 +171,15 @@ def interpolate(
     perturb: float | None = None,
     seed: int = 0,
     alignment: Alignment | str | None = None,
+    dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> MadeModel:
     """Make the point (1 - t) a + t b, a mean of models, or a random point at distance `perturb` around one.
 
     Without `t`, `weights` and `perturb` it is the uniform mean of all models. weights: one a model, summing to 1; also
     outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first.
-    BatchNorm statistics are re-estimated from the training split.
+    BatchNorm statistics are re-estimated from the training split. dtype: float32, float64, float16 or bfloat16; else
+    tensors have the types of the models'.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -188,7 +191,7 @@ def interpolate(
     """
     point = _point(len(models), t, weights, perturb, seed)
     how = as_alignment(alignment)
-    workspace, found, watcher = open_models(models, where, data=False)
+    workspace, found, watcher = open_models(models, where, data=False, dtype=dtype)
     tensors = [found[0].tensors, *how.tensors_of_all(workspace.spec, found[0], found[1:])] if how.active else None
     result = point.make(workspace, tensors or [model.tensors for model in found], progress=watcher)
     plan = point_plan(workspace, found, point, how)

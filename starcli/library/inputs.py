@@ -17,10 +17,11 @@ from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of, suggestion
 from starcli.library.networks import copies_of, network_copies, tensors_of
+from starcli.models.dtypes import float_types
 from starcli.models.names import check_architecture_name
 from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
-from starcli.workspace.choices import Choices
+from starcli.workspace.choices import FLOATS, Choices
 from starcli.workspace.workspace import Given, Workspace, new_workspace, workspace_of
 
 ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tensor]
@@ -114,9 +115,10 @@ class MadeModel(Checkpoint):
     workspace: Workspace | None = None
 
     def module(self) -> nn.Module:
-        """A new network with these weights, on the CPU, in eval mode."""
+        """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32."""
         assert self.workspace is not None
-        flat = replace(self.workspace, device=torch.device("cpu")).network()
+        dtype = torch.float64 if "float64" in float_types(self.tensors) else torch.float32
+        flat = replace(self.workspace, device=torch.device("cpu")).network(dtype=dtype)
         flat.load(self.tensors)
         return flat.network.eval()
 
@@ -129,11 +131,13 @@ def open_models(
     measures: bool = False,
     distinct: int = 0,
     uses_data: bool = True,
+    dtype: str | torch.dtype | None = None,
 ) -> tuple[Workspace, list[Checkpoint], Progress]:
     """The workspace that `models` share, the models as checkpoints of its network, and who watches.
 
     distinct: of so many, the first, refuse the same weights twice. data, measures: as of `workspace_of`. uses_data:
-        whether notes on the data matter; to rename units takes nothing from them but the shape of an input.
+        whether notes on the data matter; to rename units takes nothing from them but the shape of an input. dtype: of
+        the weights that will be made.
     """
     if not models:
         raise StarcliError("no model is given")
@@ -144,6 +148,8 @@ def open_models(
     made = next((each.workspace for each in checkpoints if isinstance(each, MadeModel) and each.workspace), None)
     if made is not None:
         choices, given = _as_made(choices, given, made)
+    if dtype is not None:
+        choices = replace(choices, dtype=_dtype("dtype", dtype, FLOATS))
     workspace, checkpoints = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
     watcher = _watcher(where, workspace, uses_data)
     if data:
@@ -160,6 +166,8 @@ def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, 
         given = replace(given, builder=made.builder)
     if given.dataset is None and not choices.names_data:
         given = replace(given, dataset=made.opened)
+        if made.opened is None and choices.input is None:
+            choices = replace(choices, input=made.choices.input, input_dtype=made.choices.input_dtype)
     return choices, given
 
 
@@ -241,7 +249,7 @@ def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False)
             values[name] = Path(values[name])
     values["device"] = str(values.get("device") or "auto")
     if values.get("input_dtype") is not None:
-        values["input_dtype"] = _input_dtype(values["input_dtype"])
+        values["input_dtype"] = _dtype("input_dtype", values["input_dtype"], ("float32", "int64"))
     if not isinstance(values.setdefault("arch_args", {}), Mapping):
         raise StarcliError(f"arch_args: a {type(values['arch_args']).__name__}, expected a dictionary")
     if isinstance(arch, str):
@@ -276,9 +284,9 @@ def _input(shape: Any) -> str | None:
     return ",".join(map(str, (1, *sizes)))
 
 
-def _input_dtype(dtype: Any) -> str:
-    """An `input_dtype`, also torch's own, as a word."""
+def _dtype(keyword: str, dtype: Any, known: Sequence[str]) -> str:
+    """A type, also torch's own, as a word, one of `known`."""
     word = str(dtype).removeprefix("torch.")
-    if word not in ("float32", "int64"):
-        raise StarcliError(f"input_dtype={dtype!s:.80}: expected float32, or int64 for tokens")
+    if word not in known:
+        raise StarcliError(f"{keyword}={dtype!s:.80}: expected {', '.join(known[:-1])} or {known[-1]}")
     return word

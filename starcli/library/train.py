@@ -113,5 +113,6 @@ def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:
 def made(kind: Any, workspace: Workspace, plan: Plan, tensors: Any, name: str, **more: Any) -> Any:
     """A model of `kind` in memory with the metadata of its plan; of `more`, what metadata have goes there."""
     facts = {key: more.pop(key) for key in ("metrics", "statistics", "aligned_to") if key in more}
-    metadata = plan.metadata(**facts).model_copy(update={"weights_sha256": weights_sha256(tensors)})
+    tensors, metadata = plan.finish(tensors, **facts)
+    metadata = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors)})
     return kind(tensors, metadata, name, workspace=workspace, **more)

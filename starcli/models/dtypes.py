@@ -39,6 +39,11 @@ def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:
     return torch.promote_types(*wide)
 
 
+def in_type(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """`tensors`, all floats in the type called `dtype`. Errors as of `converted`."""
+    return converted(tensors, getattr(torch, dtype))
+
+
 def converted(tensors: Mapping[str, Tensor], types: torch.dtype | Mapping[str, torch.dtype]) -> dict[str, Tensor]:
     """`tensors`, those of floats in a type each or in one for all; others stay as they are.
 

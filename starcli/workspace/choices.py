@@ -7,6 +7,9 @@ from typing import Any
 
 from starcli.models.names import recorded_name
 
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+"""Types that weights are written in where one is chosen."""
+
 
 @dataclass(frozen=True)
 class Choices:
@@ -31,6 +34,8 @@ class Choices:
     input_dtype: str | None = None
     average_buffers: bool = False
     """Whether buffers that differ between models, and that nothing computes anew, are averaged like weights."""
+    dtype: str | None = None
+    """Type in which weights are written, one of `FLOATS`; None: each tensor in that of the models."""
 
     @property
     def arch_name(self) -> str | None:

@@ -20,6 +20,8 @@ from starcli.checkpoints.checkpoint import (
 from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from starcli.recipes.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
@@ -78,6 +80,22 @@ class Plan:
             statistics=statistics,
         )
 
+    def finish(
+        self, tensors: "Mapping[str, Tensor]", *, metrics: Mapping[str, Any] | None = None, **facts: Any
+    ) -> "tuple[Mapping[str, Tensor], Metadata]":
+        """`tensors` in the type that was asked for, and what the file says of itself.
+
+        Scores of a model before it was rounded are not those of the file, and are left out.
+        Raises StarcliError for values that are too large for the type.
+        """
+        if "write" in self.settings:
+            from starcli.models.dtypes import in_type
+
+            given, tensors = tensors, in_type(tensors, self.settings["write"]["dtype"])
+            if metrics and any(tensors[name].dtype.itemsize < given[name].dtype.itemsize for name in given):
+                metrics = {name: figures for name, figures in metrics.items() if name == "align"} or None
+        return tensors, self.metadata(metrics=metrics, **facts)
+
     def differences(self, found: Metadata) -> list[str]:
         """How a file that exists differs from this plan, one line each: `epochs: 25 there, 30 asked for`."""
         lines = _compared("", {"kind": found.kind, "seed": found.seed}, {"kind": self.kind, "seed": self.seed})
@@ -123,9 +141,11 @@ def plan_of(
 ) -> Plan:
     """The plan of a file made in `workspace`; `spec` defaults to what the workspace's checkpoints recorded."""
     precision = {} if workspace.precision == "fp32" else {"precision": workspace.precision}
+    # a table, so that no descendant inherits it
+    dtype = {} if workspace.choices.dtype is None else {"write": {"dtype": workspace.choices.dtype}}
     return Plan(
         kind,
-        {**settings, **precision},
+        {**settings, **precision, **dtype},
         seed,
         None if workspace.builder else workspace.architecture,
         workspace.data,

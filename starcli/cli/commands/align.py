@@ -12,7 +12,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, NetworkSetup
+from starcli.cli.option_groups import CommonCached, WriterSetup
 from starcli.cli.options import IN, OUT, ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups
@@ -45,7 +45,7 @@ def align_command(
     models: ModelsArg,
     output: OutputOpt,
     common: CommonCached,
-    setup: NetworkSetup,
+    setup: WriterSetup,
     *,
     method: MethodOpt = "weight",
     restarts: RestartsOpt = 1,

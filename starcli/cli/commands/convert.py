@@ -10,7 +10,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Common, NetworkSetup
+from starcli.cli.option_groups import Common, WriterSetup
 from starcli.cli.options import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files
@@ -36,7 +36,7 @@ def convert_command(
     ],
     output: OutputOpt,
     common: Common,
-    setup: NetworkSetup,
+    setup: WriterSetup,
     *,
     key: Annotated[
         str | None, typer.Option("--key", metavar="NAME", help="Where the weights lie in FILE: state_dict_ema, a.b.")
@@ -74,7 +74,7 @@ def convert_command(
             results.add("convert", {**row, "output": str(path)}, _COLUMNS)
 
 
-def _need_network(sources: "Sequence[Checkpoint]", setup: NetworkSetup) -> None:
+def _need_network(sources: "Sequence[Checkpoint]", setup: WriterSetup) -> None:
     """Refuse files that do not say what network they are, where the command line does not either."""
     if setup.arch is not None and (setup.data or setup.input) is not None:
         return
@@ -85,19 +85,20 @@ def _need_network(sources: "Sequence[Checkpoint]", setup: NetworkSetup) -> None:
         )
 
 
-def _write_plain(source: "Checkpoint", path: Path, _: NetworkSetup, watch: Bars, force: bool) -> "Checkpoint":
+def _write_plain(source: "Checkpoint", path: Path, setup: WriterSetup, watch: Bars, force: bool) -> "Checkpoint":
     """Write the weights alone; the source."""
     from starcli.checkpoints.convert import write_plain
+    from starcli.models.dtypes import in_type
 
     for note in source.notes:
         watch.note(note)
     if not to_stdout(path):
         check_output(path, force=force)
-    write_plain(path, source.tensors)
+    write_plain(path, source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype))
     return source
 
 
-def _write_checkpoint(source: "Checkpoint", path: Path, setup: NetworkSetup, watch: Bars, force: bool) -> "Checkpoint":
+def _write_checkpoint(source: "Checkpoint", path: Path, setup: WriterSetup, watch: Bars, force: bool) -> "Checkpoint":
     """Write the weights with what the network and the data are; the source, as its network has it."""
     from starcli.checkpoints.convert import source_facts, source_plan
     from starcli.workspace.plan import plan_of

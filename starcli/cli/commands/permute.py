@@ -8,7 +8,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, NetworkSetup
+from starcli.cli.option_groups import CommonCached, WriterSetup
 from starcli.cli.options import IN, ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, read_groups
@@ -28,7 +28,7 @@ def permute_command(
     model: ModelArg,
     output: OutputOpt,
     common: CommonCached,
-    setup: NetworkSetup,
+    setup: WriterSetup,
     *,
     by: Annotated[
         Path | None, typer.Option("--by", metavar="FILE", help="A permutation, as align --permutation writes it."), IN
