@@ -11,7 +11,7 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.mixed_buffers import recomputed_buffers
-from starcli.models.dtypes import common_types, converted
+from starcli.models.dtypes import common_types, in_types
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
 
@@ -56,7 +56,7 @@ def _state_at(
     put_(exact)
     exact.load_buffers(models, weights)
     computed = recomputed_buffers(evaluator.network.network)
-    return converted(exact.state() | {name: state[name] for name in computed}, types)
+    return in_types(exact.state() | {name: state[name] for name in computed}, types)
 
 
 def interpolate_models(

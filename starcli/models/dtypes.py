@@ -40,16 +40,16 @@ def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:
 
 
 def in_type(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
-    """`tensors`, all floats in the type called `dtype`. Errors as of `converted`."""
-    return converted(tensors, getattr(torch, dtype))
+    """`tensors`, all floats in the type called `dtype`. Errors as of `in_types`."""
+    return in_types(tensors, getattr(torch, dtype))
 
 
-def converted(tensors: Mapping[str, Tensor], types: torch.dtype | Mapping[str, torch.dtype]) -> dict[str, Tensor]:
+def in_types(tensors: Mapping[str, Tensor], types: torch.dtype | Mapping[str, torch.dtype]) -> dict[str, Tensor]:
     """`tensors`, those of floats in a type each or in one for all; others stay as they are.
 
     Raises StarcliError with every tensor whose values are too large for its type.
 
-    >>> converted({"weight": torch.ones(2), "count": torch.tensor(1)}, torch.float16)
+    >>> in_types({"weight": torch.ones(2), "count": torch.tensor(1)}, torch.float16)
     {'weight': tensor([1., 1.], dtype=torch.float16), 'count': tensor(1)}
     """
     found, problems = {}, []
