@@ -150,7 +150,7 @@ def test_wrong_values_are_refused(
         (lambda a, b: sc.interpolate(a, b, t="x"), "t='x': expected a number"),
         (lambda a, b: sc.permute(a, by={"x": 1}, input_shape=(4,)), "by: a dict"),
         (lambda a, b: sc.align(a, b, input_shape=4), "sizes without the batch"),
-        (lambda a, b: sc.align(a, b, input_shape=(4,), input_dtype="int8"), "float32, or int64"),
+        (lambda a, b: sc.align(a, b, input_shape=(4,), input_dtype="int8"), "float32 or int64"),
         (lambda a, b: sc.load(["a.safetensors"]), "a list is no path"),
         (lambda a, b: sc.save(a, None), "a NoneType is no path"),
         (lambda a, b: sc.describe(a), "reads a file"),
