@@ -10,7 +10,7 @@ from starcli.cli.aligned_sources import Keeper, kept_places
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Setup, Training
+from starcli.cli.option_groups import Setup
 from starcli.cli.options import (
     AlignedSourcesOpt,
     AlignOpt,
@@ -31,6 +31,7 @@ from starcli.cli.options import (
 )
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
+from starcli.cli.training_options import Training
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError, need_several
 from starcli.runtime import distributed

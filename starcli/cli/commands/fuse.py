@@ -8,9 +8,10 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, LinesSetup, Training
+from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, one_of, words_of
 from starcli.cli.star_search import SearchOptions, StarSearch
+from starcli.cli.training_options import Training
 
 _COLUMNS = (
     Column("model", "model", "words"),

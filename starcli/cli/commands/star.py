@@ -2,8 +2,9 @@
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, LinesSetup, Training
+from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.star_search import SearchOptions, StarSearch
+from starcli.cli.training_options import Training
 
 _COLUMNS = (
     Column("output", "star", "name"),

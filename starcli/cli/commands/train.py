@@ -11,10 +11,11 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, Setup, Training
+from starcli.cli.option_groups import CommonCached, Setup
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_data
+from starcli.cli.training_options import Training
 from starcli.cli.values import seed_list
 from starcli.files.cache import hash_json
 from starcli.files.state import StateFile

@@ -1,0 +1,69 @@
+"""The settings of training as options."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starcli.cli import checks
+from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.option_groups import TRAINING
+from starcli.cli.options import names_of
+from starcli.registry.optimizers import OPTIMIZERS
+from starcli.registry.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from starcli.recipes.recipe import Recipe
+
+
+@bundle
+@dataclasses.dataclass
+class Training:
+    """The settings of a recipe as flags; None leaves them to the recipe."""
+
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.", rich_help_panel=TRAINING)] = None
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.", rich_help_panel=TRAINING)] = None
+    optimizer: Annotated[
+        str | None,
+        typer.Option(help="sgd, adam or adamw.", rich_help_panel=TRAINING, autocompletion=names_of(OPTIMIZERS)),
+        Checked(checks.entry_of(OPTIMIZERS, "optimizer")),
+    ] = None
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = None
+    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd.", rich_help_panel=TRAINING)] = None
+    nesterov: Annotated[
+        bool | None, typer.Option("--nesterov/--no-nesterov", help="Nesterov's momentum.", rich_help_panel=TRAINING)
+    ] = None
+    weight_decay: Annotated[float | None, typer.Option(help="L2 penalty.", rich_help_panel=TRAINING)] = None
+    betas: Annotated[
+        list[float] | None, typer.Option(metavar="B1 B2", help="Decays of adam's averages.", rich_help_panel=TRAINING)
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="cosine, step or constant.", rich_help_panel=TRAINING, autocompletion=names_of(SCHEDULES)),
+        Checked(checks.entry_of(SCHEDULES, "schedule")),
+    ] = None
+    milestones: Annotated[
+        list[float] | None,
+        typer.Option(metavar="EPOCH...", help="Where the step schedule falls.", rich_help_panel=TRAINING),
+    ] = None
+    gamma: Annotated[float | None, typer.Option(help="By what it falls.", rich_help_panel=TRAINING)] = None
+    warmup: Annotated[float | None, typer.Option(help="Epochs of rising rate.", rich_help_panel=TRAINING)] = None
+    label_smoothing: Annotated[float | None, typer.Option(help="Share of smoothing.", rich_help_panel=TRAINING)] = None
+    clip: Annotated[float | None, typer.Option(help="Largest gradient norm.", rich_help_panel=TRAINING)] = None
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="Compile the step; a note says if it pays.", rich_help_panel=TRAINING
+        ),
+    ] = None
+    augmentation: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME...", help="pad-crop, flip, or none.", rich_help_panel=TRAINING),
+    ] = None
+
+    def over(self, recipe: "Recipe") -> "Recipe":
+        """`recipe` with these flags put in."""
+        flags = dataclasses.asdict(self)
+        if self.augmentation == ["none"]:
+            flags["augmentation"] = ()
+        return recipe.override(**flags)
