@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from starcli.checkpoints.lineage import describe
     from starcli.errors import StarcliError
     from starcli.evaluation.frames import ResultTable
+    from starcli.evaluation.predictions import Predictions
     from starcli.files.cache import no_cache
     from starcli.library.align import align, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.load_save import load, save
+    from starcli.library.predict import predict
     from starcli.library.star import find_star, fuse
     from starcli.library.train import train
     from starcli.recipes.recipe import Recipe
@@ -37,6 +39,7 @@ __all__ = [
     "Alignment",
     "Barrier",
     "Checkpoint",
+    "Predictions",
     "Recipe",
     "ResultTable",
     "StarReport",
@@ -57,6 +60,7 @@ __all__ = [
     "load",
     "no_cache",
     "permute",
+    "predict",
     "save",
     "star_report",
     "train",
@@ -70,12 +74,14 @@ _MODULES = {
     "checkpoints.lineage": ("describe",),
     "errors": ("StarcliError",),
     "evaluation.frames": ("ResultTable",),
+    "evaluation.predictions": ("Predictions",),
     "files.cache": ("no_cache",),
     "library.align": ("align", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
     "library.evaluate": ("bma", "evaluate"),
     "library.inputs": ("StarcliWarning", "Where"),
     "library.load_save": ("load", "save"),
+    "library.predict": ("predict",),
     "library.star": ("find_star", "fuse"),
     "library.train": ("train",),
     "recipes.recipe": ("Recipe",),

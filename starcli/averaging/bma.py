@@ -7,6 +7,7 @@ members: pool, then calibrate, is the better order (Rahaman and Thiery 2021).
 
 import math
 import statistics
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -131,33 +132,49 @@ def averages(outputs: Iterator[Tensor]) -> Iterator[Tensor]:
         yield total - math.log(count)
 
 
+def mean_prediction(outputs: Iterator[Tensor]) -> Tensor:
+    """The last of `averages`, over all members."""
+    return deque(averages(outputs), maxlen=1).pop()
+
+
 Keep = Callable[[str, Callable[[], Any]], Any]
 """keep(name, compute): the JSON-able value of `compute`, or what was kept under that name by an earlier run."""
 
 
-class _Predictions:
-    """Log-probabilities (N, classes), as of `Scoring`, of the sources and of points between them and the star."""
+class Members:
+    """Log-probabilities of the sources and of points between them and the star, all with statistics re-estimated.
 
-    def __init__(self, evaluator: Evaluator, star: Model, sources: Sequence[Model], scoring: Scoring) -> None:
-        self.evaluator, self.star, self.sources, self.scoring = evaluator, star, sources, scoring
+    outputs: the predictions (N, classes) of what an evaluator has loaded.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        star: Model,
+        sources: Sequence[Model],
+        outputs: Callable[[Evaluator], Tensor],
+    ) -> None:
+        self.evaluator, self.star, self.sources, self.outputs = evaluator, star, sources, outputs
         self._kept: dict[int, Tensor] = {}
 
     def source(self, position: int) -> Tensor:
+        """Of one source; kept, for other repeats need it too."""
         if position in self._kept:
             return self._kept[position]
         self.evaluator.load(self.sources[position])
-        output = self.scoring.outputs(self.evaluator)
+        output = self.outputs(self.evaluator)
         self.evaluator.progress.step()
         if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
             self._kept[position] = output
         return output
 
     def between(self, position: int, t: float) -> Tensor:
+        """Of the point (1 - t) star + t source."""
         evaluator = self.evaluator
         start, stop = evaluator.vector(self.star, 0), evaluator.vector(self.sources[position], 1)
         evaluator.load_buffers([self.star, self.sources[position]], [1 - t, t])
         evaluator.load_between(start, stop, t)
-        output = self.scoring.outputs(evaluator)
+        output = self.outputs(evaluator)
         evaluator.progress.step()
         return output
 
@@ -190,16 +207,16 @@ def average_models(
     if problems:
         raise StarcliError("nothing to average", problems)
     scoring = scoring or Scoring(evaluator.workspace.dataset)
-    predictions = _Predictions(evaluator, star, sources, scoring)
-    draws = [_draw(len(sources), samples, generator) for _ in range(repeats)]
+    members = Members(evaluator, star, sources, scoring.outputs)
+    draws = [draw_members(len(sources), samples, generator) for _ in range(repeats)]
     evaluator.admit([star, *sources])
     evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
 
     def alone(position: int) -> Any:
-        return keep(f"source {position}", lambda: asdict(scoring.score(predictions.source(position))))
+        return keep(f"source {position}", lambda: asdict(scoring.score(members.source(position))))
 
     def repeat(number: int) -> Any:
-        return keep(f"repeat {number}", lambda: _repeat(predictions, draws[number]))
+        return keep(f"repeat {number}", lambda: _repeat(members, draws[number], scoring))
 
     single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Scored]] = {}
@@ -212,29 +229,30 @@ def average_models(
 
 
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """One repeat: points (source, t) of the star domain, and the order of the ensemble's members."""
 
     points: list[tuple[int, float]]
     order: list[int]
 
 
-def _draw(sources: int, samples: int, generator: torch.Generator) -> _Draw:
+def draw_members(sources: int, samples: int, generator: torch.Generator) -> Draw:
+    """`samples` points (source, t) of the star domain, and as many of the ensemble as there are, in random order."""
     chosen = torch.randint(sources, (samples,), generator=generator).tolist()
     ts = torch.rand(samples, generator=generator, dtype=torch.float64).tolist()
     order = torch.randperm(sources, generator=generator)[:samples].tolist()
-    return _Draw(list(zip(chosen, ts, strict=True)), order)
+    return Draw(list(zip(chosen, ts, strict=True)), order)
 
 
-def _repeat(predictions: _Predictions, draw: _Draw) -> list[tuple[Posterior, int, dict[str, Any]]]:
+def _repeat(members: Members, draw: Draw, scoring: Scoring) -> list[tuple[Posterior, int, dict[str, Any]]]:
     """(posterior, count, metrics) of the first 2, 3, ... members of both; members are computed as they are added."""
     outputs: dict[Posterior, Iterator[Tensor]] = {
-        "star": (predictions.between(position, t) for position, t in draw.points),
-        "ensemble": (predictions.source(position) for position in draw.order),
+        "star": (members.between(position, t) for position, t in draw.points),
+        "ensemble": (members.source(position) for position in draw.order),
     }
     return [
-        (posterior, count, asdict(predictions.scoring.score(average)))
-        for posterior, members in outputs.items()
-        for count, average in enumerate(averages(members), start=1)
+        (posterior, count, asdict(scoring.score(average)))
+        for posterior, each in outputs.items()
+        for count, average in enumerate(averages(each), start=1)
         if count > 1
     ]

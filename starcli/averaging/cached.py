@@ -1,7 +1,7 @@
 """Averages over the star domain, never measured twice."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -9,11 +9,15 @@ import torch
 from starcli.averaging.bma import PosteriorRow, average_models, choose_samples
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
+from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.measure import Measure
-from starcli.evaluation.scoring import Scoring
+from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.temperature import NOT_FITTED, VALIDATION, Temperature
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.runtime import distributed
+
+_FORM = [each.name for each in (*fields(PosteriorRow), *fields(Scored), *fields(Confidence))]
+"""What is kept: a key of other versions, which kept other things, is another key."""
 
 
 def posterior_rows(
@@ -36,7 +40,7 @@ def posterior_rows(
         raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
     scoring = Scoring(measure.workspace.dataset, measure.split, temperature, choose)
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
-    key = hash_json([measure.settings(), seed, samples, repeats, temperature, choose, *weights])
+    key = hash_json([_FORM, measure.settings(), seed, samples, repeats, temperature, choose, *weights])
     found = distributed.by_writer(lambda: recall("averages", key) if measure.is_kept else None)
     if found is None:
         measured = _Posterior(measure, star, sources, scoring, key).rows(samples, repeats, seed)

@@ -52,14 +52,7 @@ class Contents:
 def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
-    readers: Mapping[str, Callable[[Path], Contents]] = {".npz": read_npz, ".safetensors": read_safetensors}
-    if path.suffix not in readers:
-        raise StarcliError(f"{path}: unknown suffix {path.suffix!r}, expected .npz or .safetensors")
-    if not path.is_file():
-        raise StarcliError(f"{path}: no such file")
-    contents = readers[path.suffix](path)
-    if contents.layout not in (None, "NCHW", "NHWC"):
-        raise StarcliError(f"{path}: {LAYOUT} is {contents.layout!r:.40}, expected NCHW or NHWC")
+    contents = read_arrays(path)
     loaded = assemble("arrays", *_parts(contents, path))
     notes = [*loaded.notes, *_note_of_channels(contents, path)]
     if contents.unread:
@@ -67,12 +60,43 @@ def load_arrays(request: Request) -> Loaded:
     return replace(loaded, notes=tuple(notes))
 
 
-def read_npz(path: Path) -> Contents:
+Choose = Callable[[Collection[str], Path], tuple[str, ...]]
+"""Names of the arrays to be read, of those in a file."""
+
+
+def labelled_keys(found: Collection[str], path: Path) -> tuple[str, ...]:
+    """The first of KEYS whose keys are all in the file, a validation pair apart."""
+    for keys in KEYS:
+        if all(key in found for key in keys[:4]):
+            return keys if all(key in found for key in keys) else keys[:4]
+    raise StarcliError(
+        f"{path}: no images with labels in it",
+        [
+            "expected the keys " + "; or ".join(", ".join(keys[:4]) for keys in KEYS),
+            "found " + (", ".join(sorted(found)[:10]) or "nothing"),
+        ],
+    )
+
+
+def read_arrays(path: Path, choose: Choose = labelled_keys) -> Contents:
+    """Contents of a .npz or .safetensors file."""
+    readers: Mapping[str, Callable[[Path, Choose], Contents]] = {".npz": read_npz, ".safetensors": read_safetensors}
+    if path.suffix not in readers:
+        raise StarcliError(f"{path}: unknown suffix {path.suffix!r}, expected .npz or .safetensors")
+    if not path.is_file():
+        raise StarcliError(f"{path}: no such file")
+    contents = readers[path.suffix](path, choose)
+    if contents.layout not in (None, "NCHW", "NHWC"):
+        raise StarcliError(f"{path}: {LAYOUT} is {contents.layout!r:.40}, expected NCHW or NHWC")
+    return contents
+
+
+def read_npz(path: Path, choose: Choose = labelled_keys) -> Contents:
     """Contents of a .npz file. Raises StarcliError for pickled objects, headers that lie and decompression bombs."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            keys = _keys(members, path)
+            keys = choose(members, path)
             stored = path.stat().st_size
             wanted = [*keys, *([LAYOUT] if LAYOUT in members else [])]
             check_unpacked(path, sum(members[key].file_size for key in wanted), stored)
@@ -89,29 +113,15 @@ def read_npz(path: Path) -> Contents:
         raise StarcliError(f"{path}: cannot be read as .npz: {_words(error)}") from error
 
 
-def read_safetensors(path: Path) -> Contents:
+def read_safetensors(path: Path, choose: Choose = labelled_keys) -> Contents:
     """Contents of a .safetensors file, copied into memory; floats of any width as float32."""
     header, tensors = read_tensors(path)
-    keys = _keys(header.tensors, path)
+    keys = choose(header.tensors, path)
     # The tensors are mapped: a copy cannot be pulled away from under a run of hours.
     arrays = {
         key: (tensors[key].float() if tensors[key].is_floating_point() else tensors[key]).numpy().copy() for key in keys
     }
     return Contents(arrays, header.metadata.get(LAYOUT), [key for key in header.tensors if key not in keys])
-
-
-def _keys(found: Collection[str], path: Path) -> tuple[str, ...]:
-    """First of KEYS whose keys are all in the file, a validation pair apart."""
-    for keys in KEYS:
-        if all(key in found for key in keys[:4]):
-            return keys if all(key in found for key in keys) else keys[:4]
-    raise StarcliError(
-        f"{path}: no images with labels in it",
-        [
-            "expected the keys " + "; or ".join(", ".join(keys[:4]) for keys in KEYS),
-            "found " + (", ".join(sorted(found)[:10]) or "nothing"),
-        ],
-    )
 
 
 def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:

@@ -65,7 +65,7 @@ def load_folder(request: Request) -> Loaded:
         size = min(DEFAULT_SIZE, width, height)
         if width != height and size < DEFAULT_SIZE:
             notes.append(f"{train_dir}: images of {width} x {height} are resized to squares of {size} x {size}")
-    stored = size if size <= SMALL_SIZE else round(size * 8 / 7)
+    stored = stored_size(size)
     normalisation = Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD)
 
     def split(directory: Path, part: Listing, part_labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StreamedSplit:
@@ -89,6 +89,11 @@ def load_folder(request: Request) -> Loaded:
         augmentation=("pad-crop", "flip") if stored == size else ("crop", "flip"),
         notes=tuple(notes),
     )
+
+
+def stored_size(size: int) -> int:
+    """Side of the squares that images are resized to, of which the network sees windows of `size` squared."""
+    return size if size <= SMALL_SIZE else round(size * 8 / 7)
 
 
 def _split_dirs(root: Path) -> tuple[Path, Path]:

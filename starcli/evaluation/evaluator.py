@@ -202,17 +202,19 @@ class Evaluator:
         self._autocast = autocast(workspace.device, workspace.precision)
         self._recomputed = recomputed_buffers(self.network.network)
         self._noted = False
-        self._batches: dict[str, Batches] = {}
+        self._batches: dict[str | Split, Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
         self._folding = _folding(self.network.network, workspace.precision)
 
-    def _split(self, name: str) -> Batches:
-        if name not in self._batches:
-            dataset = self.workspace.dataset
-            split = dataset.split(name)
-            size = statistics_batch_size(dataset.input_shape, len(split))
-            self._batches[name] = Batches(split, size, self.workspace.device)
-        return self._batches[name]
+    def _split(self, which: "str | Split") -> Batches:
+        if which not in self._batches:
+            if isinstance(which, str):
+                dataset = self.workspace.dataset
+                split, shape = dataset.split(which), dataset.input_shape
+            else:
+                split, shape = which, tuple(self.workspace.architecture.input_shape)
+            self._batches[which] = Batches(split, statistics_batch_size(shape, len(split)), self.workspace.device)
+        return self._batches[which]
 
     @property
     def statistics_batch_size(self) -> int:
@@ -276,7 +278,7 @@ class Evaluator:
         """Loss and accuracy of what is loaded on each of `splits`."""
         return {name: _score(self._outputs(name)) for name in self.splits}
 
-    def _outputs(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def _outputs(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
         return _forward(self.network.network, self._split(split), self._autocast, self._folding, self.progress)
 
     def end_scores(self, end: PathEnd) -> Mapping[str, Scores]:
@@ -287,6 +289,6 @@ class Evaluator:
             self.progress.step()
         return end.scores
 
-    def log_probabilities(self, split: str = "test") -> Tensor:
-        """Log-softmax outputs of what is loaded over a split: (N, classes), float64, on the CPU."""
+    def log_probabilities(self, split: "str | Split" = "test") -> Tensor:
+        """Log-softmax outputs of what is loaded over a split, by name or its own: (N, classes), float64, on the CPU."""
         return torch.cat([found.cpu() for found, _ in self._outputs(split)])

@@ -18,13 +18,18 @@ def flat_row(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """A `pandas.DataFrame` of `rows`, one line each, nested keys with dots; StarcliError where there is no pandas."""
+def pandas_frame(content: Any) -> Any:
+    """A `pandas.DataFrame` of `content`; StarcliError where pandas is not installed."""
     try:
         import pandas
     except ImportError as error:
         raise StarcliError("to_frame needs the package pandas", ["pip install pandas"]) from error
-    return pandas.DataFrame([flat_row(row) for row in rows])
+    return pandas.DataFrame(content)
+
+
+def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """A `pandas.DataFrame` of `rows`, one line each, nested keys with dots; StarcliError where there is no pandas."""
+    return pandas_frame([flat_row(row) for row in rows])
 
 
 class ResultTable(Sequence[Mapping[str, Any]]):

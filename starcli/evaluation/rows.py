@@ -29,8 +29,7 @@ def evaluation_rows(
     evaluator = Evaluator(workspace, progress=progress)
     progress.start("measuring", len(models))
     for model in models:
-        if model.metadata.statistics == "stale" and evaluator.has_statistics and not recalibrate:
-            progress.note(f"{model.name}: its BatchNorm statistics are not of these weights; --recalibrate mends that")
+        note_stale(evaluator, model, recalibrate)
         evaluator.load(model.tensors, own_statistics=not recalibrate)
         found = scoring.score(scoring.outputs(evaluator))
         progress.step()
@@ -38,3 +37,11 @@ def evaluation_rows(
             progress.note(f"{model.name}: {NOT_FITTED}")
         yield {"model": model.name, "split": split, **scoring.row(found), **stamp([model])}
     progress.finish()
+
+
+def note_stale(evaluator: Evaluator, model: Checkpoint, recalibrate: bool) -> None:
+    """A note where a model is to be measured with statistics that are not of its weights."""
+    if model.metadata.statistics == "stale" and evaluator.has_statistics and not recalibrate:
+        evaluator.progress.note(
+            f"{model.name}: its BatchNorm statistics are not of these weights; --recalibrate mends that"
+        )

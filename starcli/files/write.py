@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -83,6 +83,17 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all, in place of an older file."""
     with _replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write `pieces`, one after the other, to `path`, whole or not at all, or to stdout where `path` is `-`."""
+    if str(path) == "-":
+        for piece in pieces:
+            stdout.result_stream().buffer.write(piece)
+        stdout.result_stream().buffer.flush()
+        return
+    with _replacing(path) as temporary, temporary.open("wb") as handle:
+        handle.writelines(pieces)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:

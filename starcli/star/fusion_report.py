@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from starcli.averaging.bma import averages
+from starcli.averaging.bma import mean_prediction
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint, labelled
 from starcli.evaluation.confidence import confidence
@@ -63,15 +62,8 @@ def fusion_rows(
     losses = [confidence(found[selection], labels[selection]).nll for found in of_sources]
     best = losses.index(min(losses))
     yield from rows("best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection)
-    ensemble = {name: _last(averages(found[name] for found in of_sources)) for name in shown}
+    ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in shown}
     yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
     mean = interpolate_models(workspace, aligned, [1 / len(aligned)] * len(aligned))
     yield from rows("aligned_mean", f"{len(sources)} sources", sources, outputs(mean))
     progress.finish()
-
-
-def _last(tensors: Iterator[Tensor]) -> Tensor:
-    result = torch.empty(0)
-    for tensor in tensors:
-        result = tensor
-    return result

@@ -23,9 +23,10 @@ def stamps(workspace: "Workspace") -> Stamp:
     The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
     """
     dataset = workspace.dataset
+    data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS]}
+    return lambda models: {"weights": short_hashes(models), "data": data, "program": __version__}
 
-    def stamp(models: Sequence[Checkpoint]) -> dict[str, Any]:
-        data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS]}
-        return {"weights": [model.sha256[:HASH_CHARACTERS] for model in models], "data": data, "program": __version__}
 
-    return stamp
+def short_hashes(models: Sequence[Checkpoint]) -> list[str]:
+    """Hashes of the models' files, cut as in all results."""
+    return [model.sha256[:HASH_CHARACTERS] for model in models]

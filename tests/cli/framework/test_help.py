@@ -10,7 +10,20 @@ import time
 import pytest
 from support.program import ROOT, run_here, run_process
 
-COMMANDS = ["train", "align", "permute", "star", "interpolate", "barrier", "bma", "fuse", "eval", "inspect", "convert"]
+COMMANDS = [
+    "train",
+    "align",
+    "permute",
+    "star",
+    "interpolate",
+    "barrier",
+    "bma",
+    "fuse",
+    "eval",
+    "predict",
+    "inspect",
+    "convert",
+]
 SPECS = ["list", "show", "check", "derive", "explain", "diff"]
 CACHE = ["show", "clear"]
 ALL = [(name,) for name in COMMANDS] + [("spec", name) for name in SPECS] + [("cache", name) for name in CACHE]

@@ -1,0 +1,125 @@
+"""Predictions for each example, of single models, of their ensemble, or of a star domain."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.align import Alignment
+from starcli.averaging.bma import Members, draw_members, mean_prediction
+from starcli.averaging.predict_inputs import Inputs
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.names import needs_path
+from starcli.data.splits import Split
+from starcli.errors import StarcliError
+from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.rows import note_stale
+from starcli.evaluation.temperature import (
+    NOT_FITTED,
+    VALIDATION,
+    Temperature,
+    check_temperature,
+    fit_temperature,
+    scaled,
+)
+from starcli.runtime.progress import SILENT, Progress
+from starcli.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class StarDomain:
+    """Points of a star domain, drawn as the first repeat of `bma` draws as many from the same seed."""
+
+    star: Checkpoint
+    sources: Sequence[Checkpoint]
+    samples: int
+    seed: int
+    alignment: Alignment
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Predictions of models of one network on the same inputs.
+
+    recalibrate: re-estimate BatchNorm statistics; points of a star domain always have theirs re-estimated.
+    temperature: that predictions have, or "fit": of least loss on the validation split of the data of the workspace.
+    Of several models together it is that of their average. Raises StarcliError where there is none to be fitted.
+    """
+
+    workspace: Workspace
+    inputs: Inputs
+    recalibrate: bool = False
+    temperature: Temperature | None = None
+    progress: Progress = SILENT
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, before any work."""
+        check_temperature(self.temperature)
+        if self.recalibrate:
+            self._need_training_data("BatchNorm statistics are re-estimated from")
+        if self.temperature == "fit":
+            self._need_training_data("a temperature is fitted on a part of")
+            self.workspace.dataset.split(VALIDATION)
+
+    def _need_training_data(self, why: str) -> None:
+        record = self.workspace.data
+        if self.workspace.opened is None and record is not None and needs_path(record.name):
+            hint = f"they are {record.name} data, and no file keeps a path"
+            raise StarcliError(f"--train-data is needed: {why} the data of training", [hint])
+
+    def each(self, models: Sequence[Checkpoint]) -> Predictions:
+        """Those of each model."""
+        return self._finished({model.name: out for model, out in zip(models, self._of(models), strict=True)})
+
+    def ensemble(self, models: Sequence[Checkpoint]) -> Predictions:
+        """The mean of the models' probabilities, in log space."""
+        return self._finished({"ensemble": mean_prediction(self._of(models))})
+
+    def star(self, domain: StarDomain) -> Predictions:
+        """The mean over points of a star domain."""
+        if domain.samples < 1 or not domain.sources:
+            raise StarcliError(f"{domain.samples} samples of {len(domain.sources)} sources: nothing to average")
+        evaluator = Evaluator(self.workspace, progress=self.progress)
+        if evaluator.has_statistics:
+            self._need_training_data("BatchNorm statistics are re-estimated from")
+        spec = self.workspace.spec
+        models = domain.alignment.tensors_of_all(spec, domain.star, domain.sources, progress=self.progress)
+        generator = torch.Generator().manual_seed(domain.seed)
+        draw = draw_members(len(models), domain.samples, generator)
+        members = Members(evaluator, domain.star.tensors, models, self._outputs)
+        self.progress.start("predicting", domain.samples)
+        return self._finished({"star": mean_prediction(members.between(*point) for point in draw.points)})
+
+    def _of(self, models: Sequence[Checkpoint]) -> Iterator[Tensor]:
+        """The outputs of each model."""
+        evaluator = Evaluator(self.workspace, progress=self.progress)
+        self.progress.start("predicting", len(models))
+        for model in models:
+            note_stale(evaluator, model, self.recalibrate)
+            evaluator.load(model.tensors, own_statistics=not self.recalibrate)
+            yield self._outputs(evaluator)
+            self.progress.step()
+
+    def _outputs(self, evaluator: Evaluator) -> Tensor:
+        """Log-probabilities of the inputs and, below, of the validation split where a temperature is fitted there."""
+        splits: list[str | Split] = [self.inputs.split, *([VALIDATION] if self.temperature == "fit" else [])]
+        return torch.cat([evaluator.log_probabilities(split) for split in splits])
+
+    def _finished(self, outputs: dict[str, Tensor]) -> Predictions:
+        """At their temperatures, with what is known of the inputs."""
+        self.progress.finish()
+        inputs, found, temperatures = self.inputs, {}, []
+        for name, both in outputs.items():
+            logs, on_validation = both[: len(inputs.split)], both[len(inputs.split) :]
+            temperature = self.temperature
+            if temperature == "fit":
+                temperature = fit_temperature(on_validation, self.workspace.dataset.split(VALIDATION).labels.cpu())
+                if temperature is None:
+                    raise StarcliError(f"{name}: {NOT_FITTED}")
+            found[name] = logs if temperature is None else scaled(logs, temperature)
+            temperatures += [] if temperature is None else [float(temperature)]
+        return Predictions.of(
+            found, label=inputs.label, file=inputs.file, class_names=inputs.class_names, temperature=temperatures
+        )

@@ -1,0 +1,86 @@
+"""What is predicted on: a split of labelled data, or inputs without labels, read as the models' own were."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.dataset import Dataset
+from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
+from starcli.data.splits import BYTES, Normalisation, Split
+from starcli.data.unlabelled import is_unlabelled, open_unlabelled, unlabelled_split
+from starcli.errors import StarcliError
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, workspace_of
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Examples in order, their labels and files where they are known, and the names of classes."""
+
+    split: Split
+    label: Tensor | None = None
+    file: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def open_inputs(
+    checkpoints: Sequence[Checkpoint], choices: Choices, split: str | None, train_data: str | None
+) -> tuple[Workspace, list[Checkpoint], Inputs]:
+    """The workspace and models as of `workspace_of`, and a split of the data (test), or all of data without labels.
+
+    train_data: where the data of the models themselves lie, whose training split BatchNorm statistics are estimated
+    from, while those that are predicted on have no labels.
+    """
+    if choices.data is None or not is_unlabelled(choices.data):
+        if train_data is not None:
+            raise StarcliError("--train-data goes with --data that have no labels, and so no training split")
+        workspace, models = workspace_of(checkpoints, choices, measures=True)
+        return workspace, models, labelled_inputs(workspace.dataset, split or "test")
+    if split is not None:
+        raise StarcliError(f"{choices.data}: has no labels, and no splits: leave out --split")
+    own = replace(choices, data=train_data, normalise=None)
+    workspace, models = workspace_of(checkpoints, own, measures=True, data=train_data is not None)
+    return workspace, models, unlabelled_inputs(workspace, choices.data, choices.normalise)
+
+
+def labelled_inputs(dataset: Dataset, split: str) -> Inputs:
+    """A split of a data set."""
+    chosen = dataset.split(split)
+    return Inputs(chosen, chosen.labels.cpu())
+
+
+def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None) -> Inputs:
+    """Inputs without labels by the name of the data, normalised as asked for, else as the models record."""
+    shape = tuple(workspace.architecture.input_shape)
+    found = open_unlabelled(name, shape, _statistics(workspace, normalise))
+    return Inputs(found.split, file=found.files)
+
+
+def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -> Inputs:
+    """Inputs (N, ...) in memory: as they are (bytes divided by 255), or normalised as asked for."""
+    shape = tuple(workspace.architecture.input_shape)
+    if inputs.shape[1:] != shape or not len(inputs):
+        raise StarcliError(f"data in memory: inputs of shape {tuple(inputs.shape)}, the model takes {('N', *shape)}")
+    if inputs.dtype != torch.uint8 and not (inputs.is_floating_point() and bool(inputs.isfinite().all())):
+        raise StarcliError(f"data in memory: inputs of {inputs.dtype}, expected finite floats or uint8")
+    mean, std = AS_THEY_ARE if normalise is None else _statistics(workspace, normalise)
+    kept = inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
+    span = BYTES if kept.dtype == torch.uint8 else 1.0
+    return Inputs(unlabelled_split(kept.detach().cpu().contiguous(), Normalisation(span, mean, std)))
+
+
+def _statistics(workspace: Workspace, normalise: str | None) -> MeanStd:
+    """Mean and standard deviation of inputs: those asked for, else those that the models record."""
+    if normalise is not None:
+        given = parse_normalise(normalise)
+        if given is None:
+            raise StarcliError("--normalise data: data without labels have no training split to be measured")
+        return given
+    record = workspace.data
+    if record is None:
+        hint = "--normalise says so: none, imagenet or MEAN:STD"
+        raise StarcliError("the model does not say how its inputs are normalised", [hint])
+    return tuple(record.mean), tuple(record.std)

@@ -1,0 +1,91 @@
+"""`starcli predict`: write what models predict for each example."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starcli.cli.framework.command import command
+from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.option_groups import Common, Setup
+from starcli.cli.options import SPLIT_WORDS, ForceOpt, one_of, words_of
+from starcli.cli.outputs import check_place
+from starcli.cli.predict_models import PredictModels
+from starcli.cli.read_models import note_data
+from starcli.cli.values import temperature_of
+from starcli.files.names import to_stdout
+from starcli.files.write import check_output, write_pieces
+from starcli.runtime import distributed
+
+_COLUMNS = (
+    Column("model", "model", "name"),
+    Column("count", "examples", "d"),
+    Column("accuracy", "accuracy", SHARE),
+    Column("entropy", "mean entropy", LOSS),
+    Column("temperature", "T", ".3f"),
+    Column("output", "output", "name", common=True),
+)
+
+
+@command("starcli predict model.safetensors --data folder:new_images -o predictions.csv")
+def predict_command(
+    asked: PredictModels,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: .csv, .npz or .parquet; - is stdout.")
+    ],
+    common: Common,
+    setup: Setup,
+    *,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Of labelled data: train, validation or test (the default).",
+            autocompletion=words_of(*SPLIT_WORDS),
+            callback=one_of("split", *SPLIT_WORDS),
+        ),
+    ] = None,
+    train_data: Annotated[
+        str | None,
+        typer.Option(
+            "--train-data", metavar="NAME", help="The models' own data, for BatchNorm, where --data has no labels."
+        ),
+    ] = None,
+    recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
+    temperature: Annotated[
+        str | None,
+        typer.Option(
+            "--temperature",
+            metavar="T|fit",
+            help="Temperature of the probabilities; fit: the one with the least loss on the validation split.",
+            autocompletion=words_of("fit"),
+        ),
+    ] = None,
+    force: ForceOpt = False,
+) -> None:
+    """Write probabilities, the predicted class and the entropy (nats) for each example.
+
+    --data names a data set, a folder of images without class folders, or an .npz file of images alone; without it the
+    models' own test split is taken. Inputs are sized and normalised as the models record. Several models: each one's
+    predictions, or --ensemble. --star and --sources: the mean over points of the star domain, all with BatchNorm
+    statistics re-estimated.
+    """
+    from starcli.averaging.predict import Predictor
+    from starcli.averaging.predict_inputs import open_inputs
+    from starcli.evaluation.prediction_files import prediction_format
+    from starcli.workspace.stamp import short_hashes
+
+    asked.check()
+    heat, pieces = temperature_of(temperature), prediction_format(output)
+    if not to_stdout(output):
+        check_place(output, asked.paths)
+        check_output(output, force=force)
+    workspace, models, inputs = open_inputs(asked.read(), setup, split, train_data)
+    with common.session(output) as (watch, results):
+        note_data(workspace, watch)
+        found = asked.ask(Predictor(workspace, inputs, recalibrate, heat, watch), models)
+        distributed.by_writer(partial(write_pieces, output, pieces(found)))
+        for number, row in enumerate(found.summaries()):
+            origin = models if len(found.model) == 1 else [models[number]]
+            results.add("predict", {**row, "output": str(output), "weights": short_hashes(origin)}, _COLUMNS)

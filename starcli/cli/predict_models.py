@@ -1,0 +1,71 @@
+"""The models of `starcli predict`: which are asked, each by itself or together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starcli.cli.framework.command import bundle
+from starcli.cli.options import AlignOpt, RestartsOpt, SeedOpt
+from starcli.cli.read_models import read_groups
+from starcli.errors import StarcliError, need_several
+
+if TYPE_CHECKING:
+    from starcli.averaging.predict import Predictor
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.evaluation.predictions import Predictions
+
+
+@bundle
+@dataclass(frozen=True)
+class PredictModels:
+    """The models that the command line names, and what is made of them."""
+
+    models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL...", help="Models, each asked by itself.")] = (
+        None
+    )
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="The mean of the models' probabilities instead.")] = False
+    star: Annotated[
+        Path | None, typer.Option("--star", metavar="MODEL", help="The star domain of this star, in place of models.")
+    ] = None
+    sources: Annotated[list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="Its sources.")] = None
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Points of the star domain, drawn as bma does.")] = 10
+    align: AlignOpt = "weight"
+    restarts: RestartsOpt = 1
+    seed: SeedOpt = 0
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [*([self.star] if self.star else ()), *(self.sources or ()), *(self.models or ())]
+
+    def check(self) -> None:
+        """Refuse words that ask for nothing, or for two things."""
+        if self.star is None:
+            if self.sources:
+                raise StarcliError("--sources belong to --star, which is missing")
+            if not self.models:
+                raise StarcliError("no model is given", ["starcli predict MODEL..., or --star with --sources"])
+            if self.ensemble:
+                need_several(self.models, "--ensemble")
+        elif self.models or self.ensemble:
+            raise StarcliError("--star is asked with its --sources, and with no other models")
+        else:
+            need_several(self.sources or (), "--sources")
+
+    def read(self) -> "list[Checkpoint]":
+        """All models in one list; those of an ensemble, and the sources of a star, have no repeats."""
+        [found] = read_groups(self.paths, distinct=self.ensemble or self.star is not None)
+        return found
+
+    def ask(self, predictor: "Predictor", models: "list[Checkpoint]") -> "Predictions":
+        """The predictions of the models that were read."""
+        if self.star is None:
+            return predictor.ensemble(models) if self.ensemble else predictor.each(models)
+        from starcli.alignment.align import Alignment
+        from starcli.averaging.predict import StarDomain
+
+        star, *sources = models
+        alignment = Alignment(self.align, self.restarts, self.seed)
+        return predictor.star(StarDomain(star, sources, self.samples, self.seed, alignment))

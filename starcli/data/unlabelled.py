@@ -1,0 +1,129 @@
+"""Inputs without labels, to predict on: a folder of images that has no class folders, a file of images alone.
+
+They are read as the model's own inputs were: with its shape of an input and its normalisation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from starcli.data.arrays import LAYOUT, read_arrays
+from starcli.data.folder import stored_size
+from starcli.data.loading import Array
+from starcli.data.names import parse_name
+from starcli.data.normalise import MeanStd
+from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
+from starcli.data.streaming import SUFFIXES, StreamedSplit
+from starcli.errors import StarcliError
+
+KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("images", "labels"), ("x", "y"))
+"""Names of an array of images, and of the labels that it is without."""
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Inputs in order, whose labels mean nothing, and the names of their files, where they are files."""
+
+    split: Split
+    files: tuple[str, ...] | None = None
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether the data set `name`, as typed, has inputs and no labels: images right in a folder, an array of images."""
+    kind, rest = parse_name(name)
+    if kind == "folder":
+        return Path(rest).is_dir() and bool(_images_in(Path(rest)))
+    return kind == "arrays" and Path(rest).is_file() and _images_key(Path(rest)) is not None
+
+
+def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd) -> Unlabelled:
+    """The inputs of `is_unlabelled` data, in the shape and with the normalisation of the model that reads them.
+
+    input_shape: (C, H, W) or (D,). statistics: mean and deviation of inputs scaled to [0, 1] (of floats as they are).
+    Images of a folder are RGB, resized and cut as when a model is tested on a labelled folder. Raises StarcliError for
+    inputs of another shape, and for images where the model takes no RGB squares.
+    """
+    kind, rest = parse_name(name)
+    if kind == "folder":
+        return _folder(Path(rest), input_shape, Normalisation(BYTES, *statistics))
+    path = Path(rest)
+    key = _images_key(path) or ""
+    contents = read_arrays(path, lambda *_: (key,))
+    images = _shaped(contents.arrays[key], input_shape, contents.layout, f"{path}: {key}")
+    span = BYTES if images.dtype == np.uint8 else 1.0
+    return Unlabelled(unlabelled_split(torch.from_numpy(images), Normalisation(span, *statistics)))
+
+
+def unlabelled_split(inputs: torch.Tensor, normalisation: Normalisation) -> MemorySplit:
+    """Inputs (N, ...), uint8 or float32, as a split; its labels are -1."""
+    return MemorySplit(inputs, _no_labels(len(inputs)), normalisation)
+
+
+def _no_labels(count: int) -> torch.Tensor:
+    return torch.full((count,), -1, dtype=torch.int64)
+
+
+def _images_key(path: Path) -> str | None:
+    """Name of the array of images that is without labels, if there is one."""
+    found: list[str] = []
+
+    def look(names: Collection[str], _: Path) -> tuple[str, ...]:
+        found.extend(names)
+        return ()
+
+    read_arrays(path, look)
+    images, labels = next((pair for pair in KEYS if pair[0] in found), ("", ""))
+    return images if images and labels not in found else None
+
+
+def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str) -> Array:
+    """Images as (N, *shape), contiguous, uint8 or finite float32; those with their channels last are turned."""
+    if len(shape) == 3 and shape[0] == 1 and array.ndim == 3:
+        array = array[:, None]
+    as_it_is = array.shape[1:] == shape and layout != "NHWC"
+    turned = len(shape) == 3 and array.shape[1:] == (*shape[1:], shape[0]) and layout != "NCHW"
+    if as_it_is and turned:
+        hint = f"store the word NCHW or NHWC beside it: np.savez(..., {LAYOUT}='NCHW')"
+        raise StarcliError(f"{where}: shape {array.shape} does not tell which axis holds the channels", [hint])
+    if not (as_it_is or turned) or not len(array):
+        raise StarcliError(f"{where}: shape {array.shape}, the model takes (N, {', '.join(map(str, shape))})")
+    if turned:
+        array = array.transpose(0, 3, 1, 2)
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind != "f":
+        raise StarcliError(f"{where}: numbers of type {array.dtype}, expected uint8 or float")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
+        floats = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(floats).all():
+        raise StarcliError(f"{where}: some hold NaN or infinite numbers")
+    return floats
+
+
+def _folder(directory: Path, shape: tuple[int, ...], normalisation: Normalisation) -> Unlabelled:
+    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+        raise StarcliError(f"{directory}: images are read as RGB squares, the model takes {shape}")
+    names, size = _images_in(directory), shape[1]
+    split = StreamedSplit(
+        directory, np.array([os.fsencode(name) for name in names]), _no_labels(len(names)), normalisation,
+        stored_size=stored_size(size), input_size=size,
+    )  # fmt: skip
+    return Unlabelled(split, tuple(names))
+
+
+def _images_in(directory: Path) -> list[str]:
+    """Names of the images right in a folder, in their order; hidden files are none."""
+    try:
+        return sorted(
+            entry.name
+            for entry in os.scandir(directory)
+            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+        )
+    except OSError as error:
+        raise StarcliError(f"{directory}: {error.strerror}") from error

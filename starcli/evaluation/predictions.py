@@ -1,0 +1,128 @@
+"""Predictions for each example: probabilities, the most probable class, entropy, and what is known of the example."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from starcli.evaluation.confidence import entropy
+from starcli.evaluation.frames import pandas_frame
+
+Column = NDArray[Any]
+"""Values (N,) of one kind: numbers or words."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions:
+    """What models predict for N examples, in the order of the data.
+
+    model: names of the M predictors: models, or `ensemble` or `star`.
+    probabilities: float64, (N, classes) of one predictor, (M, N, classes) of several.
+    prediction, entropy: the most probable class (the first of equals), int64, and - sum_c p_c log p_c in nats; (N,) or
+        (M, N).
+    label: true classes (N,), int64; None where they are not known.
+    file: names of image files (N,); None where the examples are no files.
+    class_names: () where the data do not name their classes.
+    temperature: of each predictor, where one was asked for.
+
+    >>> found = Predictions.of({"a": torch.tensor([[0.8, 0.2]]).log()}, label=torch.tensor([0]))
+    >>> found.prediction, found.probabilities.round(2), found.entropy.round(2)
+    (array([0]), array([[0.8, 0.2]]), array([0.5]))
+    """
+
+    model: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    prediction: NDArray[np.int64]
+    entropy: NDArray[np.float64]
+    label: NDArray[np.int64] | None = None
+    file: tuple[str, ...] | None = None
+    class_names: tuple[str, ...] = ()
+    temperature: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        outputs: Mapping[str, Tensor],
+        *,
+        label: Tensor | None = None,
+        file: Sequence[str] | None = None,
+        class_names: Sequence[str] = (),
+        temperature: Sequence[float] = (),
+    ) -> "Predictions":
+        """From log-probabilities (N, classes) by the name of the predictor."""
+        several = torch.stack([each.double() for each in outputs.values()])  # (M, N, classes)
+        logs = several if len(outputs) > 1 else several[0]
+        return cls(
+            model=tuple(outputs),
+            probabilities=logs.exp().clamp_(max=1.0).numpy(),  # a rounded log-probability may lie above 0
+            prediction=logs.argmax(-1).numpy(),
+            entropy=entropy(logs).numpy(),
+            label=None if label is None else label.numpy(),
+            file=None if file is None else tuple(file),
+            class_names=tuple(class_names),
+            temperature=tuple(temperature),
+        )
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return int(self.probabilities.shape[-2])
+
+    def __repr__(self) -> str:
+        """Sizes, in one line."""
+        classes = self.probabilities.shape[-1]
+        return f"Predictions({len(self)} examples, {classes} classes, by {', '.join(self.model)})"
+
+    def arrays(self) -> dict[str, Column]:
+        """Everything that is known, by name: what an .npz file holds."""
+        found: dict[str, Any] = {"model": self.model, "index": np.arange(len(self)), "file": self.file}
+        found |= {"label": self.label, "class_names": self.class_names or None, "temperature": self.temperature or None}
+        found |= {name: getattr(self, name) for name in ("probabilities", "prediction", "entropy")}
+        return {name: np.asarray(value) for name, value in found.items() if value is not None}
+
+    def tables(self) -> Iterator[dict[str, Column]]:
+        """A table for each predictor, as columns (N,): what a .csv file holds, one below the other.
+
+        `model`, `index`, `file`, `label`, `prediction`, `entropy` and `probability_0`, ...; where classes have names
+        also `label_name`, `prediction_name`, and `probability_NAME` in place of numbers.
+        """
+        names = np.array(self.class_names)
+        for model, (probabilities, prediction, uncertain) in zip(self.model, self._by_model(), strict=True):
+            columns: dict[str, Any] = {"model": np.full(len(self), model), "index": np.arange(len(self))}
+            columns |= {"file": None if self.file is None else np.array(self.file), "label": self.label}
+            if len(names):
+                columns["label_name"] = None if self.label is None else names[self.label]
+            columns["prediction"] = prediction
+            if len(names):
+                columns["prediction_name"] = names[prediction]
+            columns["entropy"] = uncertain
+            for number, values in enumerate(probabilities.T):
+                columns[f"probability_{self.class_names[number] if len(names) else number}"] = values
+            yield {name: values for name, values in columns.items() if values is not None}
+
+    def _by_model(self) -> Iterator[tuple[Column, Column, Column]]:
+        """Probabilities, prediction and entropy of each predictor."""
+        found = (self.probabilities, self.prediction, self.entropy)
+        yield from zip(*found, strict=True) if len(self.model) > 1 else [found]
+
+    def to_frame(self) -> Any:
+        """A pandas table with a line for each example of each predictor, the columns of `tables`."""
+        tables = list(self.tables())
+        return pandas_frame({name: np.concatenate([table[name] for table in tables]) for name in tables[0]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """`arrays` as plain lists."""
+        return {name: values.tolist() for name, values in self.arrays().items()}
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """For each predictor `model`, `count`, `accuracy` (None without labels), mean `entropy`, and `temperature`."""
+        rows = []
+        for number, (_, prediction, uncertain) in enumerate(self._by_model()):
+            accuracy = None if self.label is None else float((prediction == self.label).mean())
+            row = {"model": self.model[number], "count": len(self), "accuracy": accuracy}
+            row["entropy"] = float(uncertain.mean())
+            rows.append({**row, **({"temperature": self.temperature[number]} if self.temperature else {})})
+        return rows

@@ -1,0 +1,103 @@
+"""Predictions for each example from Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Unpack, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from starcli.alignment.align import Alignment
+from starcli.averaging.predict import Predictor, StarDomain
+from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, unlabelled_inputs
+from starcli.data.names import IN_MEMORY
+from starcli.data.unlabelled import is_unlabelled
+from starcli.errors import StarcliError
+from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.temperature import Temperature
+from starcli.library.align import as_alignment
+from starcli.library.calls import library_call
+from starcli.library.inputs import DataLike, ModelLike, NetworkLike, Surroundings, Where, listed, open_models
+from starcli.runtime.progress import Progress
+from starcli.workspace.workspace import Workspace
+
+InputsLike = DataLike | Tensor | NDArray[Any]
+"""Data as of `Where`, or inputs alone (N, ...): a tensor, an array, or a name of data without labels."""
+
+
+class WhereToPredict(Surroundings, total=False):
+    """Keywords of `predict`: those of `Where`, where `data` may be inputs alone."""
+
+    arch: NetworkLike | None
+    data: InputsLike | None
+
+
+@library_call
+def predict(
+    *models: ModelLike,
+    star: ModelLike | None = None,
+    sources: Sequence[ModelLike] = (),
+    ensemble: bool = False,
+    samples: int = 10,
+    seed: int = 0,
+    alignment: Alignment | str | None = "weight",
+    train_data: DataLike | None = None,
+    split: str | None = None,
+    recalibrate: bool = False,
+    temperature: Temperature | None = None,
+    **where: Unpack[WhereToPredict],
+) -> Predictions:
+    """Predict classes and their probabilities for each example: of each model, their ensemble, or a star domain.
+
+    ensemble: the mean of the models' probabilities. star, sources, samples, seed, alignment: in place of models, the
+        mean over points of the star domain, as `bma` draws them; BatchNorm statistics are re-estimated.
+    train_data: the models' own data, for BatchNorm statistics and temperatures, where `data` are inputs alone.
+    split: of labelled data (test unless said). recalibrate: re-estimate BatchNorm statistics first.
+    temperature: of the probabilities; "fit" takes the one with the least loss on the validation split.
+    where: `arch`, `device` and others, see `Where`. Its `data` may also be inputs alone: a tensor or array (N, ...), a
+        folder of images without class folders (`folder:DIR`), a file of images alone. Files are normalised as the
+        models record, inputs in memory are taken as they are (bytes divided by 255).
+
+    >>> import starcli as sc
+    >>> model = sc.train("mlp", "digits", epochs=1, limit=60)
+    >>> found = sc.predict(model, data=torch.rand(5, 1, 8, 8))
+    >>> found.probabilities.shape, found.label
+    ((5, 10), None)
+    """
+    if (star is None) == (not models):
+        raise StarcliError("predict takes models, or a star with its sources")
+    everything = list(models) if star is None else [star, *listed(sources, "sources")]
+    workspace, found, inputs, watcher = _opened(everything, dict(where), train_data, split)
+    predictor = Predictor(workspace, inputs, recalibrate, temperature, watcher)
+    if star is None:
+        return predictor.ensemble(found) if ensemble else predictor.each(found)
+    how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
+    return predictor.star(StarDomain(found[0], found[1:], samples, seed, how))
+
+
+def _opened(
+    models: Sequence[ModelLike], where: dict[str, Any], train_data: DataLike | None, split: str | None
+) -> tuple[Workspace, list[Any], Inputs, Progress]:
+    """The workspace, its models, what is predicted on, and who watches."""
+    data = where.pop("data", None)
+    in_memory = isinstance(data, Tensor | np.ndarray)
+    if not in_memory and not (isinstance(data, str) and is_unlabelled(data)):
+        if train_data is not None:
+            raise StarcliError("train_data goes with data that have no labels, and so no training split")
+        workspace, found, watcher = open_models(models, cast(Where, {**where, "data": data}), measures=True)
+        return workspace, found, labelled_inputs(workspace.dataset, split or "test"), watcher
+    if split is not None:
+        raise StarcliError("the data have no labels, and no splits: leave out split")
+    normalise = where.pop("normalise", None)
+    if in_memory and train_data is None and all(isinstance(model, nn.Module | Mapping) for model in models):
+        where = {"input_shape": tuple(data.shape[1:]), **where}
+    own = cast(Where, {**where, "data": train_data})
+    workspace, found, watcher = open_models(models, own, data=train_data is not None, measures=True)
+    if isinstance(data, str):
+        return workspace, found, unlabelled_inputs(workspace, data, normalise), watcher
+    inputs = tensor_inputs(workspace, torch.as_tensor(data), normalise)
+    if normalise is None and workspace.data is not None and workspace.data.name != IN_MEMORY:
+        watcher.note("the inputs in memory are taken as they are, and not normalised as the models record")
+    return workspace, found, inputs, watcher

@@ -1,0 +1,178 @@
+"""starcli predict: the numbers of eval and bma, one example at a time; inputs without labels; files as asked for."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.program import run_here
+from support.refused import refused
+
+import starcli as sc
+
+
+def arrays(path) -> dict[str, np.ndarray]:
+    with np.load(path) as found:
+        return dict(found)
+
+
+def nll(found) -> float:
+    return float(-np.log(found["probabilities"][np.arange(len(found["label"])), found["label"]]).mean())
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_model_predicts_what_eval_measures(solutions, split):
+    ran = run_here("predict", solutions[0], "--split", split, "-o", "p.npz")
+    [row], [measured] = ran.rows, run_here("eval", solutions[0], "--split", split).rows
+    found = arrays("p.npz")
+    assert nll(found) == pytest.approx(measured["nll"], rel=1e-12)
+    assert (found["prediction"] != found["label"]).sum() == measured["errors"]
+    assert row["accuracy"] == pytest.approx(measured["accuracy"])
+    assert row["count"] == len(found["index"])
+    assert row["weights"] == measured["weights"]
+    assert sc.predict(solutions[0], split=split).probabilities.tolist() == found["probabilities"].tolist()
+
+
+def test_a_star_domain_predicts_as_bma_does(solutions, star):
+    """The same points for the same seed: the row of bma, and of its temperature."""
+    words = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 3, "--seed", 5)
+    rows = run_here("bma", *words, "--repeats", 1, "--temperature", "fit").rows
+    [expected] = [row for row in rows if (row["posterior"], row["samples"]) == ("star", 3)]
+    run_here("predict", *words, "-o", "s.npz")
+    found = arrays("s.npz")
+    assert nll(found) == pytest.approx(expected["nll"], rel=1e-12)
+    assert (found["prediction"] != found["label"]).sum() == expected["errors"]
+    [row] = run_here("predict", *words, "--temperature", "fit", "-o", "t.npz").rows
+    assert row["temperature"] == expected["temperature"]
+    assert nll(arrays("t.npz")) == pytest.approx(expected["scaled"]["nll"], rel=1e-12)
+    by_library = sc.predict(star=star, sources=solutions.some(0, 1, 2), samples=3, seed=5)
+    assert by_library.probabilities.tolist() == found["probabilities"].tolist()
+
+
+def test_an_ensemble_is_the_mean_of_what_its_models_predict(solutions):
+    run_here("predict", *solutions.some(0, 1, 2), "-o", "each.npz")
+    [row] = run_here("predict", *solutions.some(0, 1, 2), "--ensemble", "-o", "all.npz").rows
+    each, together = arrays("each.npz"), arrays("all.npz")
+    assert each["model"].tolist() == ["0.safetensors", "1.safetensors", "2.safetensors"]
+    np.testing.assert_allclose(together["probabilities"], each["probabilities"].mean(0), rtol=1e-12)
+    assert len(row["weights"]) == 3
+    ran = run_here("predict", *solutions.some(0, 1, 2), "--ensemble", "--recalibrate", "-o", "re.npz")
+    plain = run_here("eval", *solutions.some(0, 1, 2), "--recalibrate").rows
+    assert ran.status == 0
+    again = run_here("predict", *solutions.some(0, 1, 2), "--recalibrate", "-o", "re-each.npz")
+    assert again.rows[1]["accuracy"] == pytest.approx(plain[1]["accuracy"])
+    np.testing.assert_allclose(arrays("re.npz")["probabilities"], arrays("re-each.npz")["probabilities"].mean(0))
+
+
+def test_csv_to_stdout_is_that_of_the_file(solutions, place):
+    ran = run_here("predict", *solutions.some(0, 1), "-o", "-")
+    assert ran.err.count('"type": "predict"') == 2
+    run_here("predict", *solutions.some(0, 1), "-o", "p.csv")
+    assert (place / "p.csv").read_text() == ran.out
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert len(rows) == 720
+    assert rows[-1]["model"] == "1.safetensors"
+    before = (place / "p.csv").read_bytes()
+    refused(run_here("predict", solutions[0], "-o", "p.csv"), "p.csv: exists; --force overwrites it")
+    assert (place / "p.csv").read_bytes() == before
+    assert run_here("predict", *solutions.some(0, 1), "-o", "p.csv", "--force").status == 0
+    assert (place / "p.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_arrays_without_labels(solutions, place, suffix):
+    """Bytes, divided by 255 and normalised as the model records; the labels that come with them change nothing."""
+    from safetensors.torch import save_file
+
+    images = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    path = place / f"new.{suffix}"
+    np.savez(path, images=images.numpy()) if suffix == "npz" else save_file({"images": images}, path)
+    ran = run_here("predict", solutions[0], "--data", path, "-o", "p.npz")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["accuracy"] is None
+    found = arrays("p.npz")
+    assert "label" not in found
+    model = sc.load(solutions[0])
+    record = model.metadata.data
+    inputs = (images.float() / 255 - record.mean[0]) / record.std[0]
+    with pytest.warns(sc.StarcliWarning, match="taken as they are"):
+        expected = sc.predict(model, data=inputs)
+    np.testing.assert_allclose(found["probabilities"], expected.probabilities, atol=1e-6)
+    labelled = {"train_images": images, "test_images": images}
+    labelled |= {name: torch.arange(20) % 10 for name in ("train_labels", "test_labels")}
+    np.savez("labelled.npz", **{name: each.numpy() for name, each in labelled.items()})
+    run_here("predict", solutions[0], "--data", "labelled.npz", "-o", "q.npz")
+    np.testing.assert_allclose(found["probabilities"], arrays("q.npz")["probabilities"], atol=1e-6)
+
+
+def test_a_star_domain_on_inputs_without_labels(solutions, star, place):
+    """BatchNorm statistics are of the models' own data: for the digits themselves, what bma's inputs give."""
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+    np.savez("new.npz", images=images)
+    words = ("predict", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 2, "--data", "new.npz")
+    ran = run_here(*words, "-o", "p.npz")
+    assert ran.status == 0, ran.err
+    assert arrays("p.npz")["probabilities"].shape == (5, 10)
+    refused(run_here(*words, "--split", "test", "-o", "q.npz"), "leave out --split")
+
+
+@pytest.fixture
+def flat(place):
+    """Images right in a folder, one of another size, beside a file that is none."""
+    folder, rng = place / "new", np.random.default_rng(0)
+    folder.mkdir()
+    for name, side in (("b.png", 8), ("a.png", 8), ("c.png", 11)):
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder_without_class_folders(flat, place):
+    """As the same images in class folders: sized, cut and normalised alike, and by their names."""
+    for part in ("train", "val"):
+        for name, label in (("a.png", "x"), ("b.png", "y"), ("c.png", "y")):
+            (place / "own" / part / label).mkdir(parents=True, exist_ok=True)
+            (place / "own" / part / label / name).write_bytes((flat / name).read_bytes())
+    words = ("--arch", "mlp", "--data", "folder:own", "--epochs", 1, "--batch-size", 3, "-o", "m.safetensors")
+    ran = run_here("train", *words)
+    assert ran.status == 0, ran.err
+    ran = run_here("predict", "m.safetensors", "--data", f"folder:{flat}", "-o", "p.npz")
+    assert ran.status == 0, ran.err
+    found = arrays("p.npz")
+    assert found["file"].tolist() == ["a.png", "b.png", "c.png"]
+    ran = run_here("predict", "m.safetensors", "--data", "folder:own", "--split", "train", "-o", "q.npz")
+    assert ran.status == 0, ran.err
+    assert found["probabilities"].tolist() == arrays("q.npz")["probabilities"].tolist()
+
+
+def test_images_that_the_model_does_not_take(solutions, flat, place):
+    np.savez("wide.npz", images=np.zeros((2, 9, 9), dtype=np.uint8))
+    refused(run_here("predict", solutions[0], "--data", "wide.npz", "-o", "p.csv"), "the model takes (N, 1, 8, 8)")
+    ran = run_here("predict", solutions[0], "--data", f"folder:{flat}", "-o", "p.csv")
+    refused(ran, "the model takes (1, 8, 8)")
+    assert not (place / "p.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "no model is given"),
+        (("--star", "s", "a", "--sources", "a", "b"), "with no other models"),
+        (("--ensemble", "a"), "needs at least two"),
+        (("--sources", "a", "b"), "--star, which is missing"),
+    ],
+)
+def test_words_that_ask_for_nothing(words, said, solutions, star):
+    files = {"a": solutions[0], "b": solutions[1], "s": star}
+    refused(run_here("predict", *(files.get(word, word) for word in words), "-o", "p.csv"), said)
+
+
+def test_what_is_wrong_is_said_before_any_work(solutions, place):
+    refused(run_here("predict", solutions[0], "-o", "p.xlsx"), "unknown suffix")
+    ran = run_here("predict", solutions[0], "--temperature", "fit", "--val-fraction", 0, "-o", "p.csv")
+    refused(ran, "there is no validation split")
+    ran = run_here("predict", solutions[0], "--train-data", "digits", "-o", "p.csv")
+    refused(ran, "--train-data goes with --data that have no labels")
+    assert list(place.iterdir()) == []
