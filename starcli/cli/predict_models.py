@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import AlignOpt, RestartsOpt, SeedOpt
+from starcli.cli.options import IN, AlignOpt, RestartsOpt, SeedOpt
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError, need_several
 
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 class PredictModels:
     """The models that the command line names, and what is made of them."""
 
-    models: Annotated[list[Path] | None, typer.Argument(metavar="MODEL...", help="Models, each asked by itself.")] = (
-        None
-    )
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="MODEL...", help="Models, each asked by itself."), IN
+    ] = None
     ensemble: Annotated[bool, typer.Option("--ensemble", help="The mean of the models' probabilities instead.")] = False
     star: Annotated[
-        Path | None, typer.Option("--star", metavar="MODEL", help="The star domain of this star, in place of models.")
+        Path | None,
+        typer.Option("--star", metavar="MODEL", help="The star domain of this star, in place of models."),
+        IN,
     ] = None
-    sources: Annotated[list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="Its sources.")] = None
+    sources: Annotated[list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="Its sources."), IN] = None
     samples: Annotated[int, typer.Option("--samples", min=1, help="Points of the star domain, drawn as bma does.")] = 10
     align: AlignOpt = "weight"
     restarts: RestartsOpt = 1

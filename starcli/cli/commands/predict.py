@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.framework.command import command
+from starcli.cli import checks
+from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import Common, Setup
-from starcli.cli.options import SPLIT_WORDS, ForceOpt, one_of, words_of
+from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, one_of, words_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
@@ -32,7 +33,9 @@ _COLUMNS = (
 def predict_command(
     asked: PredictModels,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: .csv, .npz or .parquet; - is stdout.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write: .csv, .npz or .parquet; - is stdout."),
+        OUT,
     ],
     common: Common,
     setup: Setup,
@@ -51,6 +54,7 @@ def predict_command(
         typer.Option(
             "--train-data", metavar="NAME", help="The models' own data, for BatchNorm, where --data has no labels."
         ),
+        Checked(checks.data_set),
     ] = None,
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
     temperature: Annotated[
