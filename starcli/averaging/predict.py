@@ -89,6 +89,7 @@ class Predictor:
         generator = torch.Generator().manual_seed(domain.seed)
         draw = draw_members(len(models), domain.samples, generator)
         members = Members(evaluator, domain.star.tensors, models, self._outputs)
+        evaluator.admit([domain.star.tensors, *models])
         self.progress.start("predicting", domain.samples)
         return self._finished({"star": mean_prediction(members.between(*point) for point in draw.points)})
 

@@ -32,6 +32,7 @@ class WhereToPredict(Surroundings, total=False):
 
     arch: NetworkLike | None
     data: InputsLike | None
+    average_buffers: bool
 
 
 @library_call

@@ -9,7 +9,7 @@ import typer
 from starcli.cli import checks
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import Common, Setup
+from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, one_of, words_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
@@ -37,8 +37,8 @@ def predict_command(
         typer.Option("--output", "-o", metavar="FILE", help="File to write: .csv, .npz or .parquet; - is stdout."),
         OUT,
     ],
-    common: Common,
-    setup: Setup,
+    common: CommonCached,
+    setup: LinesSetup,
     *,
     split: Annotated[
         str | None,

@@ -118,6 +118,22 @@ def test_a_star_domain_on_inputs_without_labels(solutions, star, place):
     refused(run_here(*words, "--split", "test", "-o", "q.npz"), "leave out --split")
 
 
+def test_statistics_come_from_the_models_own_data(place):
+    """Data at a path have to be named again; predictions are then those of the same images with labels."""
+    images = np.random.default_rng(0).integers(0, 256, (30, 1, 8, 8), dtype=np.uint8)
+    np.savez("own.npz", train_images=images, train_labels=np.arange(30) % 3, test_images=images[:9],
+             test_labels=np.arange(9) % 3)  # fmt: skip
+    np.savez("new.npz", images=images[:9].transpose(0, 2, 3, 1))
+    words = ("--arch", "resnet", "--arch-arg", "width=4", "--data", "own.npz", "--epochs", 1, "-o", "m.safetensors")
+    assert run_here("train", *words).status == 0
+    words = ("predict", "m.safetensors", "--recalibrate", "--data")
+    refused(run_here(*words, "new.npz", "-o", "p.npz"), "--train-data is needed")
+    ran = run_here(*words, "new.npz", "--train-data", "own.npz", "-o", "p.npz")
+    assert ran.status == 0, ran.err
+    assert run_here(*words, "own.npz", "-o", "q.npz").status == 0
+    assert arrays("p.npz")["probabilities"].tolist() == arrays("q.npz")["probabilities"].tolist()
+
+
 @pytest.fixture
 def flat(place):
     """Images right in a folder, one of another size, beside a file that is none."""
@@ -131,7 +147,7 @@ def flat(place):
 
 def test_a_folder_without_class_folders(flat, place):
     """As the same images in class folders: sized, cut and normalised alike, and by their names."""
-    for part in ("train", "val"):
+    for part in ("train", "test"):
         for name, label in (("a.png", "x"), ("b.png", "y"), ("c.png", "y")):
             (place / "own" / part / label).mkdir(parents=True, exist_ok=True)
             (place / "own" / part / label / name).write_bytes((flat / name).read_bytes())
