@@ -22,7 +22,7 @@ from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
 from starcli.data.streaming import SUFFIXES, StreamedSplit
 from starcli.errors import StarcliError
 
-KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("images", "labels"), ("x", "y"))
+UNLABELLED_KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("images", "labels"), ("x", "y"))
 """Names of an array of images, and of the labels that it is without."""
 
 
@@ -78,7 +78,7 @@ def _images_key(path: Path) -> str | None:
         return ()
 
     read_arrays(path, look)
-    images, labels = next((pair for pair in KEYS if pair[0] in found), ("", ""))
+    images, labels = next((pair for pair in UNLABELLED_KEYS if pair[0] in found), ("", ""))
     return images if images and labels not in found else None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from starcli.evaluation.confidence import entropy
 from starcli.evaluation.frames import pandas_frame
 
-Column = NDArray[Any]
+Values = NDArray[Any]
 """Values (N,) of one kind: numbers or words."""
 
 
@@ -76,14 +76,14 @@ class Predictions:
         classes = self.probabilities.shape[-1]
         return f"Predictions({len(self)} examples, {classes} classes, by {', '.join(self.model)})"
 
-    def arrays(self) -> dict[str, Column]:
+    def arrays(self) -> dict[str, Values]:
         """Everything that is known, by name: what an .npz file holds."""
         found: dict[str, Any] = {"model": self.model, "index": np.arange(len(self)), "file": self.file}
         found |= {"label": self.label, "class_names": self.class_names or None, "temperature": self.temperature or None}
         found |= {name: getattr(self, name) for name in ("probabilities", "prediction", "entropy")}
         return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
-    def tables(self) -> Iterator[dict[str, Column]]:
+    def tables(self) -> Iterator[dict[str, Values]]:
         """A table for each predictor, as columns (N,): what a .csv file holds, one below the other.
 
         `model`, `index`, `file`, `label`, `prediction`, `entropy` and `probability_0`, ...; where classes have names
@@ -103,7 +103,7 @@ class Predictions:
                 columns[f"probability_{self.class_names[number] if len(names) else number}"] = values
             yield {name: values for name, values in columns.items() if values is not None}
 
-    def _by_model(self) -> Iterator[tuple[Column, Column, Column]]:
+    def _by_model(self) -> Iterator[tuple[Values, Values, Values]]:
         """Probabilities, prediction and entropy of each predictor."""
         found = (self.probabilities, self.prediction, self.entropy)
         yield from zip(*found, strict=True) if len(self.model) > 1 else [found]
