@@ -70,8 +70,8 @@ def predict_command(
 ) -> None:
     """Write probabilities, the predicted class and the entropy (nats) for each example.
 
-    --data names a data set, a folder of images without class folders, or an .npz file of images alone; without it the
-    models' own test split is taken. Inputs are sized and normalised as the models record. Several models: each one's
+    What is predicted on is the models' own test split, or --data: a data set, a folder of images without class folders,
+    an .npz file of images alone. Inputs are sized and normalised as the models record. Several models: each one's
     predictions, or --ensemble. --star and --sources: the mean over points of the star domain, all with BatchNorm
     statistics re-estimated.
     """
