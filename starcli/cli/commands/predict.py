@@ -23,7 +23,7 @@ _COLUMNS = (
     Column("model", "model", "name"),
     Column("count", "examples", "d"),
     Column("accuracy", "accuracy", SHARE),
-    Column("entropy", "mean entropy", LOSS),
+    Column("entropy", "mean entropy", LOSS, main=True),
     Column("temperature", "T", ".3f"),
     Column("output", "output", "name", common=True),
 )
