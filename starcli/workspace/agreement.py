@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Architecture, Checkpoint, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
-from starcli.errors import StarcliError, first_of, short
+from starcli.errors import StarcliError, few, first_of, short
+from starcli.models.dtypes import float_types
 from starcli.models.names import is_external
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
@@ -133,6 +134,15 @@ def _refuse_fewer_weights(outline: nn.Module, tensors: Mapping[str, Tensor]) -> 
     expected, count = sum(p.numel() for p in parameters), sum(tensor.numel() for tensor in tensors.values())
     if any(parameter.is_meta for parameter in parameters) and count < expected:
         raise StarcliError("", misfits(outline.state_dict(), tensors))
+
+
+def note_of_types(models: Sequence[Checkpoint], *, writes: bool, dtype: str | None) -> list[str]:
+    """A note on weights that are not float32: what is written of them, or that float32 is computed with; or none."""
+    types = sorted({each for model in models for each in float_types(model.tensors)})
+    if dtype is not None or types == ["float32"] or (writes and types == ["float64"]):
+        return []
+    what = "what is written has their types; --dtype chooses one" if writes else "they are computed with in float32"
+    return [f"the weights are {few(types, 5)}: {what}"]
 
 
 def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:

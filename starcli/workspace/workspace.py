@@ -22,7 +22,7 @@ from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.fingerprint import network_fingerprint
-from starcli.workspace.agreement import fitted, refuse_differences, unsaid_words
+from starcli.workspace.agreement import fitted, note_of_types, refuse_differences, unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import agreed_in_memory, open_agreed, open_named, record_of, scaling_notes
 
@@ -50,7 +50,7 @@ class Workspace:
     builder: NetworkBuilder | None = None
     """Makes the network where it has no name; None: `architecture` names it."""
     model_notes: tuple[str, ...] = ()
-    """What a command should say of how it found the models' weights in files of others."""
+    """What a command should say of the models' weights: how it found them in files of others, and of their types."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -207,8 +207,9 @@ def workspace_of(
     )
     models, network = _fitting(workspace, checkpoints)
     _tune(network, workspace, given)
-    said = dict.fromkeys(note for model in models for note in model.notes)
-    return replace(workspace, model_notes=tuple(said)), models
+    said = [note for model in models for note in model.notes]
+    said += note_of_types(models, writes=not data, dtype=choices.dtype)
+    return replace(workspace, model_notes=tuple(dict.fromkeys(said))), models
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:

@@ -167,6 +167,32 @@ def test_another_type_is_another_file_and_rounded_weights_have_no_scores(solutio
     assert "write" not in (read_metadata(Path("y.safetensors"))[1].recipe or {})
 
 
+def test_a_note_tells_of_types_where_nothing_was_chosen(write: Write) -> None:
+    def notes(*words: object) -> list[str]:
+        lines = done(*words, "--arch", "types5:net").err.splitlines()
+        return [line.removeprefix("note: the weights are ") for line in lines if "the weights are" in line]
+
+    digits = ("--data", "digits", "--limit", 100)
+    to_file = ("--align", "none", "-o", "x.safetensors", "--input", "1,1,8,8", "--force")
+    for types, written, measured in (
+        ((torch.float32, torch.float32), [], []),
+        ((torch.float64, torch.float64), [], ["float64: they are computed with in float32"]),
+        (
+            (torch.float16, torch.float32),
+            ["float16, float32: what is written has their types; --dtype chooses one"],
+            ["float16, float32: they are computed with in float32"],
+        ),
+    ):
+        write("net", *types)
+        assert notes("interpolate", *files(2), *to_file) == written
+        assert notes("interpolate", *files(2), *to_file, "--dtype", "float32") == []
+        assert notes("eval", *files(2), *digits) == measured
+        assert (
+            notes("star", "--sources", *files(2), *digits, "--epochs", 1, "-o", "s.safetensors", "--force") == measured
+        )
+        assert {tensor.dtype for tensor in load_file("s.safetensors").values()} == {torch.float32}
+
+
 def test_values_that_a_type_cannot_hold_are_an_error(write: Write) -> None:
     [a] = write("net", torch.float32)
     save_file({**a, "1.bias": a["1.bias"] + 1e5}, "0.safetensors")
@@ -191,6 +217,7 @@ def test_the_library_keeps_and_chooses_types_as_the_commands_do(write: Write) ->
     assert {tensor.dtype for tensor in load_file("n.safetensors").values()} == {torch.float64}
     half = sc.permute(b, seed=0, dtype=torch.float16, **where)
     assert {tensor.dtype for tensor in half.tensors.values()} == {torch.float16}
-    assert {tensor.dtype for tensor in sc.align(a, half).tensors.values()} == {torch.float16}
+    with pytest.warns(sc.StarcliWarning, match="float16, float64: what is written has their types"):
+        assert {tensor.dtype for tensor in sc.align(a, half).tensors.values()} == {torch.float16}
     with pytest.raises(sc.StarcliError, match="expected float32, float64, float16 or bfloat16"):
         sc.interpolate(a, b, t=0.5, dtype="int8", **where)

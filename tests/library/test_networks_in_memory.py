@@ -111,6 +111,7 @@ def test_results_do_not_change_with_the_modules(data: Data) -> None:
         assert all(torch.equal(before[name], tensor) for name, tensor in after.tensors.items())
 
 
+@pytest.mark.filterwarnings("ignore:the weights are .*float")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_other_types(data: Data, dtype: torch.dtype) -> None:
     a, b = (module.to(dtype) for module in modules(2))
