@@ -14,6 +14,7 @@ from starcli.models.initialise import initialised, outlined
 from starcli.models.names import is_external
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.entry import lookup, resolve
+from starcli.runtime.blame import raised_at
 
 MAXIMUM_PARAMETERS = 2_000_000_000
 """Largest number of parameters that are built: the largest published vision transformers fit.
@@ -165,7 +166,9 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: in
         with torch.no_grad():
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
-        raise StarcliError(f"architecture {name} does not admit inputs of {size}", [first_line(error)]) from error
+        raise StarcliError(
+            f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error)]
+        ) from error
     if num_classes is None:
         return
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:

@@ -24,6 +24,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.models.arguments import Builder, image_size_of
 from starcli.models.names import is_external
+from starcli.runtime.blame import INSTALLED, raised_at
 
 SYNONYMS = {
     "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
@@ -90,7 +91,7 @@ def _imported(place: str, attribute: str) -> Builder:
     except StarcliError:
         raise
     except Exception as error:  # the module is the user's code and may raise anything
-        problems = [_what(error)]
+        problems = [_what(error), *raised_at(error)]
         if isinstance(error, ModuleNotFoundError) and error.name == place.partition(".")[0]:
             problems.append("looked for among what is installed and in the directory that the command runs in")
         raise StarcliError(f"architecture {place}:{attribute} cannot be imported", problems) from error
@@ -151,7 +152,7 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     try:
         network = function(**arguments)
     except Exception as error:  # the function is the user's code and may raise anything
-        raise StarcliError(f"architecture {name} cannot be built", [_what(error)]) from error
+        raise StarcliError(f"architecture {name} cannot be built", [_what(error), *raised_at(error)]) from error
     if not isinstance(network, nn.Module):
         raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
     if any(
@@ -164,9 +165,6 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
 
 LIBRARIES = ("torch", "torchvision", "timm")
 """Libraries whose version stands for their code."""
-
-INSTALLED = {"site-packages", "dist-packages"}
-"""Directories of installed packages."""
 
 
 def code_hash(name: str, network: nn.Module) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError
+from starcli.runtime.blame import network_error
 from starcli.runtime.progress import Interrupted
 
 
@@ -21,6 +22,7 @@ def to_dict(error: BaseException, rank: int) -> dict[str, Any]:
 
     The keys are `summary`, `problems` and `status`, or, for an interruption, `signal` and `summary`.
     """
+    error = network_error(error) or error
     signal = getattr(error, "signal", 2 if isinstance(error, KeyboardInterrupt) else None)
     if isinstance(error, StarcliError):
         return {"summary": error.summary, "problems": list(error.problems), "status": error.exit_status}

@@ -18,12 +18,12 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
-from starcli.training.seeds import generators_restored, substream
+from starcli.training.seeds import substream
+from starcli.training.trial import trial_pass
 
 KEPT_SOURCE_BYTES = 256 * 2**20
 """Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
@@ -86,19 +86,15 @@ def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
     Frozen parameters, and float buffers that neither follow from weights and data nor change in a forward pass. Most
     networks have none.
     """
-    before, computed = {name: tensor.clone() for name, tensor in flat.buffers.items()}, recomputed_buffers(flat.network)
+    computed = recomputed_buffers(flat.network)
     found = {n: t for n, t in flat.buffers.items() if t.is_floating_point() and n not in computed}
     if not found:
         return {}
-    device = flat.parameters.device
-    inputs, _ = next(iter(split.batches(min(FORWARD_EXAMPLES, len(split)), device=device, channels_last=True)))
-    with modes_restored(flat.network), generators_restored(device), torch.no_grad():
-        flat.network.train()
-        flat.network(inputs)
-        found = {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}
-        for name, tensor in flat.buffers.items():
-            tensor.copy_(before[name])
-    return found
+    before = {name: tensor.clone() for name, tensor in found.items()}
+    device, count = flat.parameters.device, min(FORWARD_EXAMPLES, len(split))
+    inputs, _ = next(iter(split.batches(count, device=device, channels_last=True)))
+    with trial_pass(flat, inputs):
+        return {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}
 
 
 class SourceBank:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from starcli.errors import StarcliError, few, need_several
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.mixed_buffers import admit_buffers
 from starcli.files.state import StateFile
+from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers
@@ -73,9 +75,9 @@ def starlight(
     bank = _bank(workspace, sources, own_seed, init, progress)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
-    models = [source.open() for source in (*sources, *held_out)] + ([init] if init is not None else [])
-    if averaged := admit_buffers(bank.flat, models, average=workspace.average_buffers):
-        progress.note(f"averaged like weights: {few(averaged, 3)}")
+    _admit(
+        workspace, bank.flat, [*(source.open() for source in (*sources, *held_out)), *filter(None, [init])], progress
+    )
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,
@@ -102,6 +104,16 @@ def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) ->
     if draws is not None and draws > recipe.batch_size:
         problem = f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}"
         raise StarcliError("these settings of a star do not work", [problem])
+
+
+def _admit(
+    workspace: "Workspace", flat: FlatNetwork, models: Sequence[Mapping[str, Tensor]], progress: Progress
+) -> None:
+    """Check, before any training, that the star and points between `models` can have buffers."""
+    if len(workspace.dataset.train) == 1 and has_batch_statistics(flat.network):
+        raise StarcliError("the BatchNorm statistics of a star need at least 2 training examples, found 1")
+    if averaged := admit_buffers(flat, models, average=workspace.average_buffers):
+        progress.note(f"averaged like weights: {few(averaged, 3)}")
 
 
 def _bank(

@@ -110,7 +110,8 @@ def batched_network(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Mod
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     layers = [module for module in network.modules() if type(module) is nn.Linear]
-    held: set[Tensor] = {parameter for layer in layers for parameter in layer.parameters()}
+    # not `parameters()`: a weight may be computed from them in a hook
+    held: set[Tensor] = {each for layer in layers for each in (layer.weight, layer.bias) if each is not None}
     if held != set(names) or not set(names.values()) <= set(weights) or any(True for _ in network.buffers()):
         return None
 

@@ -17,6 +17,7 @@ from starcli.evaluation.evaluator import autocast
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
+from starcli.runtime.blame import raised_at
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.batched import batched_forward
@@ -24,6 +25,7 @@ from starcli.training.objective import Row
 from starcli.training.run import Batch, TrainingRun
 from starcli.training.seeds import generator, substream
 from starcli.training.train import Trained, augmentation_of, final_metrics, scores_of
+from starcli.training.trial import refuse_single_examples
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -37,6 +39,7 @@ class StackedObjective:
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, seeds: Sequence[int]) -> None:
         """Stack the initial weights of `seeds`; `flat` is the network that computes."""
+        refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.workspace, self.flat, self.recipe, self.seeds = workspace, flat, recipe, tuple(seeds)
         count = len(seeds)
         self.vector = torch.empty(count * flat.parameters.numel(), device=flat.parameters.device)
@@ -105,7 +108,9 @@ class StackedObjective:
             reason = str(error).partition("\n")[0]
             if "vmap" not in reason and "atching rule" not in reason:
                 raise
-            raise StarcliError("this network cannot be trained stacked: leave out --stacked", [reason[:200]]) from error
+            raise StarcliError(
+                "this network cannot be trained stacked: leave out --stacked", [reason[:200], *raised_at(error)]
+            ) from error
 
     def gradients(self) -> Sequence[Tensor | None]:
         """Gradients as the backward pass left them, (K, *shape) each."""

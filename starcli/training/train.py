@@ -21,6 +21,7 @@ from starcli.training.batch_pieces import cut_batch, pieces_per_step
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun, steps_per_epoch
+from starcli.training.trial import refuse_single_examples
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -40,6 +41,7 @@ class PlainObjective:
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
         """Minimise over the parameters of `flat`; compiled where the recipe says so."""
+        refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.flat, self.workspace, self.progress = flat, workspace, progress
         self.vector = flat.parameters
         self.parts: Sequence[Tensor] = list(flat.views(self.vector).values())

@@ -1,5 +1,7 @@
 """Linear layers of several networks in one product: the outputs and gradients of `vmap`, or nothing at all."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -66,11 +68,33 @@ def test_mixed_precision_takes_the_products_in_bf16():
 
 
 @pytest.mark.parametrize(
-    "layer", [nn.BatchNorm1d(7), nn.LayerNorm(7), nn.utils.parametrizations.weight_norm(nn.Linear(7, 7))], ids=str
+    "layer",
+    [
+        nn.BatchNorm1d(7),
+        nn.LayerNorm(7),
+        nn.utils.parametrizations.weight_norm(nn.Linear(7, 7)),
+        nn.utils.spectral_norm(nn.Linear(7, 7)),
+    ],
+    ids=str,
 )
 def test_networks_with_other_weights_are_left_to_vmap(layer):
     network = nn.Sequential(nn.Linear(12, 7), layer, nn.Linear(7, 4))
     assert batched_network(network, {name: each[None] for name, each in network.named_parameters()}) is None
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch: vmap has no rule of its own
+def test_weights_that_a_hook_computes_are_left_to_vmap():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls it old
+        layer = nn.utils.weight_norm(nn.Linear(7, 7))
+    network = nn.Sequential(nn.Linear(12, 7), layer, nn.Linear(7, 4))
+    weights = {name: torch.stack([each.detach(), each.detach() + 0.1]) for name, each in network.named_parameters()}
+    assert batched_network(network, weights) is None
+    inputs = torch.randn(2, 5, 12)
+    found = batched_forward(network, weights, {}, inputs)(inputs)
+    for number in range(2):
+        one = {name: each[number] for name, each in weights.items()}
+        torch.testing.assert_close(found[number], torch.func.functional_call(network, one, inputs[number]))
 
 
 def test_frozen_layers_are_left_to_vmap():

@@ -17,6 +17,7 @@ import typer
 from starcli.cli.framework import signals
 from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, suggestion
 from starcli.runtime import distributed
+from starcli.runtime.blame import network_error
 from starcli.runtime.progress import Interrupted
 
 _Result = TypeVar("_Result")
@@ -88,6 +89,9 @@ def _status(error: BaseException) -> int:
         case _ if _is_out_of_memory(error):
             say("out of memory", "a smaller --batch-size or --limit needs less")
             return WRONG_INPUT
+    if fault := network_error(error):
+        say(fault.summary, *fault.problems)
+        return WRONG_INPUT
     if not _traceback:
         traceback.print_exception(error)
     say(f"this is a bug in starcli: {type(error).__name__}: {error}", "please report it with the lines above")

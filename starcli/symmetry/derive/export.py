@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.symmetry.derive import nodes
+from starcli.runtime.blame import raised_at
 
 
 def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -21,7 +21,7 @@ def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] 
             return torch.export.export(network, args, dict(kwargs or {}), strict=False)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            problems = [f"{type(error).__name__}: {reason.strip()}", *nodes.raised_at(error)]
+            problems = [f"{type(error).__name__}: {reason.strip()}", *raised_at(error)]
             problems.append(
                 "commands that align nothing, and --align none, do without; or a spec written by hand, --spec"
             )

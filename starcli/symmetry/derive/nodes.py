@@ -2,16 +2,15 @@
 
 import operator
 import re
-import traceback
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
 import torch
 from torch import fx
 
-_TORCH, _OURS = PurePath(torch.__file__).parent, PurePath(__file__).parents[2]
+from starcli.runtime.blame import is_torchs
+
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
 
@@ -42,22 +41,6 @@ def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
     return tuple(tuple(int(n) for n in getattr(value, "shape", ())) for value in values), many
 
 
-@lru_cache(maxsize=1024)
-def _torchs(file: str) -> bool:
-    """Whether a source file is one of torch's own."""
-    return PurePath(file).is_relative_to(_TORCH)
-
-
-def raised_at(error: BaseException) -> list[str]:
-    """Where an exception was raised, as `at net.py:26: if h.sum() > 0:`.
-
-    It is the innermost line that is neither torch's nor ours; empty where there is none.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if not _torchs(each.filename) and not PurePath(each.filename).is_relative_to(_OURS)]
-    return [f"at {PurePath(each.filename).name}:{each.lineno}: {each.line}" for each in own[-1:]]
-
-
 def where(node: fx.Node) -> str:
     """The operator and the source line of a node, as `conv2d at resnet.py:93: out = self.conv1(x)`.
 
@@ -65,7 +48,7 @@ def where(node: fx.Node) -> str:
     the module: `linear in 0.up (Linear)`.
     """
     operator_name = name(node.target)
-    own = [match for match in _FRAME.finditer(node.meta.get("stack_trace") or "") if not _torchs(match["file"])]
+    own = [match for match in _FRAME.finditer(node.meta.get("stack_trace") or "") if not is_torchs(match["file"])]
     if own:
         return f"{operator_name} at {PurePath(own[-1]['file']).name}:{own[-1]['line']}: {own[-1]['code'].strip()}"
     modules = list((node.meta.get("nn_module_stack") or {}).values())

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network
+from starcli.runtime.blame import raised_at
 
 ROUNDED = 1e-3
 """Largest difference between outputs that are the same but for float32, in units of their spread.
@@ -86,10 +87,9 @@ class ProofNetwork:
         try:
             return self.network(*inputs)
         except Exception as error:  # a network of the user's own may raise anything
-            reason = (str(error).splitlines() or [""])[0]
             raise StarcliError(
                 f"the network cannot be evaluated in {self.dtype}, as a proof has to",
-                [f"{type(error).__name__}: {reason}"],
+                [f"{type(error).__name__}: {first_line(error)}", *raised_at(error)],
             ) from error
 
 

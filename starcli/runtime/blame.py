@@ -1,0 +1,77 @@
+"""Whose fault an exception is: that of a network of the user's own, which this program calls, or ours."""
+
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import PurePath
+from types import FrameType
+
+from starcli.errors import StarcliError, first_line
+
+_OURS = PurePath(__file__).parents[1]
+INSTALLED = {"site-packages", "dist-packages"}
+"""Directories of installed packages."""
+
+
+@lru_cache(maxsize=1024)
+def is_torchs(file: str) -> bool:
+    """Whether a source file is one of torch's own."""
+    place = getattr(sys.modules.get("torch"), "__file__", None)
+    return place is not None and PurePath(file).is_relative_to(PurePath(place).parent)
+
+
+def _is_ours(file: str) -> bool:
+    return PurePath(file).is_relative_to(_OURS)
+
+
+def _is_installed(file: str) -> bool:
+    """Whether a source file is an installed package's, the standard library's, or none."""
+    path = PurePath(file)
+    standard = PurePath(sysconfig.get_paths()["stdlib"])
+    return bool(INSTALLED & set(path.parts)) or path.is_relative_to(standard) or file.startswith("<")
+
+
+def raised_at(error: BaseException) -> list[str]:
+    """Where an exception was raised, as `at net.py:26: if h.sum() > 0:`; empty where nothing tells.
+
+    It is the innermost line of the user's own, else of a library other than torch.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    others = [each for each in frames if not is_torchs(each.filename) and not _is_ours(each.filename)]
+    own = [each for each in others if not _is_installed(each.filename)]
+    return [f"at {PurePath(each.filename).name}:{each.lineno}: {each.line}" for each in (own or others)[-1:]]
+
+
+def network_error(error: BaseException) -> StarcliError | None:
+    """What a network of the user's own raised while this program called it, in words; None for every other exception.
+
+    Of all that was running, what this program called last tells: it is a module that is not ours, in its forward pass,
+    a hook or another method, or the backward pass of an operator of its own.
+    """
+    called = list(_called_last(error))
+    modules = [type(frame.f_locals["self"]) for frame in called if _is_module(frame.f_locals.get("self"))]
+    backward = any(PurePath(frame.f_code.co_filename).parts[-2:] == ("autograd", "function.py") for frame in called)
+    if not isinstance(error, Exception) or not (modules or backward):
+        return None
+    where = raised_at(error) if any(not is_torchs(frame.f_code.co_filename) for frame in called) else []
+    within = [f"in {modules[-1].__name__}"] if modules and not where else []
+    return StarcliError(
+        f"the network raised {type(error).__name__}: {first_line(error)}",
+        [*where, *within, "--traceback shows all of it"],
+    )
+
+
+def _called_last(error: BaseException) -> Iterator[FrameType]:
+    """The frames below the last one of this program; none where that one is a module of ours."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [number for number, frame in enumerate(frames) if _is_ours(frame.f_code.co_filename)]
+    if ours and _is_module(frames[ours[-1]].f_locals.get("self")):
+        return
+    yield from frames[ours[-1] + 1 if ours else 0 :]
+
+
+def _is_module(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.nn.Module)
