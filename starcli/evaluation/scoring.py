@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence, confidence
 from starcli.evaluation.temperature import VALIDATION, Temperature, check_temperature, fit_temperature, scaled
 
@@ -54,6 +55,11 @@ class Scoring:
         check_temperature(self.temperature)
         for split in self.splits:
             self.dataset.split(split)
+        if len(self.splits) > 1 and self.dataset.split(self.split) is self.dataset.validation:
+            hint = (
+                f"a {self.split} split of its own is needed, or --split validation, which shows what it was chosen by"
+            )
+            raise StarcliError(f"the validation split is the {self.split} split too: nothing is chosen on it", [hint])
 
     @property
     def splits(self) -> tuple[str, ...]:

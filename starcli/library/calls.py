@@ -19,7 +19,7 @@ _INTEGERS = {
     "seed": 0,
     "restarts": 0,
     "points": 3,
-    "samples": 2,
+    "samples": 1,
     "repeats": 1,
     "realign_every": 1,
     "draws_per_step": 1,

@@ -14,7 +14,7 @@ from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, unlabelled_inputs
 from starcli.data.names import IN_MEMORY
 from starcli.data.unlabelled import is_unlabelled
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, need_several
 from starcli.evaluation.predictions import Predictions
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
@@ -69,6 +69,8 @@ def predict(
     """
     if (star is None) == (not models):
         raise StarcliError("predict takes models, or a star with its sources")
+    if ensemble:
+        need_several(models, "ensemble")
     everything = list(models) if star is None else [star, *listed(sources, "sources")]
     workspace, found, inputs, watcher = _opened(everything, dict(where), train_data, split)
     predictor = Predictor(workspace, inputs, recalibrate, temperature, watcher)

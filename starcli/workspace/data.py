@@ -74,7 +74,7 @@ def open_agreed(
     if choices.data is None or not measures:
         problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
         if choices.data is not None:
-            problems.append("eval, barrier and bma measure on other data")
+            problems.append("eval, predict, barrier and bma measure on other data")
         raise StarcliError(what, problems)
     if choices.normalise is not None:
         return dataset, (what,)
