@@ -19,6 +19,7 @@ from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.names import shortest_names
+from starcli.files.shards import header_of, write_shards
 from starcli.files.write import write_tensors
 from starcli.runtime.memory import garbage_collection_paused
 from starcli.version import __version__
@@ -160,7 +161,7 @@ class Checkpoint:
     `name` is the file's base name, or as many of its last parts as tell it from others: see `labelled`. `versions` are
     those of its network's modules, as torch keeps them beside a state dict (None: not known). `stored` are the tensors
     of the file, where a network made others of them, which are then `tensors`. `notes` say how they were chosen from a
-    file of others.
+    file of others, `pick` what its reader said of that.
 
     Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
     """
@@ -173,6 +174,7 @@ class Checkpoint:
     versions: Mapping[str, Any] | None = None
     stored: "Mapping[str, Tensor] | None" = None
     notes: tuple[str, ...] = ()
+    pick: "Pick | None" = None
 
     def __repr__(self) -> str:
         """Class, name, kind and sizes, in one line: the weights would fill the screen."""
@@ -268,7 +270,7 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
 def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
     with garbage_collection_paused():
-        header = safetensors.read_header(path)
+        header = header_of(path)
         return header, parse_metadata(header.metadata.get(KEY), str(path))
 
 
@@ -304,12 +306,14 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
             ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
         )
     if from_stdin:
-        return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes)
+        return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes, pick=which)
 
     def reopen() -> "Mapping[str, Tensor]":
         return read_weights(path, which).tensors
 
-    return Checkpoint(found.tensors, metadata, path.name, path, reopen, found.versions, notes=found.notes)
+    return Checkpoint(
+        found.tensors, metadata, path.absolute().name, path, reopen, found.versions, notes=found.notes, pick=which
+    )
 
 
 def read_all(
@@ -362,8 +366,16 @@ def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
         raise StarcliError("a model is given twice", problems)
 
 
-def write(path: Path, tensors: "Mapping[str, Tensor]", metadata: Metadata) -> Metadata:
-    """Write tensors and metadata, with the hash of the weights filled in, and return the metadata that was stored."""
+def write(
+    path: Path, tensors: "Mapping[str, Tensor]", metadata: Metadata, *, shard_size: int | None = None
+) -> Metadata:
+    """Write tensors and metadata, with the hash of the weights filled in, and return the metadata that was stored.
+
+    shard_size: the largest number of bytes in a file; `path` is then the index of the shards.
+    """
     stored = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors), "program": __version__})
-    write_tensors(path, tensors, {KEY: stored.to_text()})
+    if shard_size is None:
+        write_tensors(path, tensors, {KEY: stored.to_text()})
+    else:
+        write_shards(path, tensors, {KEY: stored.to_text()}, shard_size)
     return stored

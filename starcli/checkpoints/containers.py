@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,6 +39,11 @@ class Pick:
 
     key: str | None = None
     ignore: Sequence[str] = ()
+
+    def options(self) -> str:
+        """The options of `starcli convert` that say so."""
+        key = [f"--key {shlex.quote(self.key)}"] if self.key else []
+        return " ".join([*key, *(["--ignore", *map(shlex.quote, self.ignore)] if self.ignore else [])])
 
 
 EVERYTHING = Pick()
@@ -152,7 +158,7 @@ def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> t
         raise _nothing(content, source)
     if len(meant) > 1:
         lines = [f"{each.key}: {len(each.tensors)} tensors" for each in meant]
-        line = convert_line(source, f"--key {meant[0].key}")
+        line = convert_line(source, Pick(meant[0].key))
         raise StarcliError(
             f"{source}: several state dicts lie there; --key says which one is meant",
             [*first_of(lines, 10), f"the first one: {line}"],
@@ -254,7 +260,7 @@ def under_prefix(found: StateDict, prefix: str, notes: Sequence[str]) -> StateDi
     return StateDict(tensors, versions, (*found.notes, *notes))
 
 
-def convert_line(source: str, options: str) -> str:
+def convert_line(source: str, pick: Pick) -> str:
     """The line that makes a plain file of a part of another one."""
     name = source.rpartition("/")[2].partition(".")[0] or "new"
-    return f"starcli convert {source} {options} --plain -o {name}.safetensors"
+    return f"starcli convert {shlex.quote(source)} {pick.options()} --plain -o {shlex.quote(name)}.safetensors"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
 from starcli.files.safetensors import PICKLED
+from starcli.files.shards import write_shards
 from starcli.files.write import write_atomically, write_tensors
 
 
@@ -41,14 +42,19 @@ def source_facts(source: Checkpoint, *, architecture: Architecture, data: DataRe
     }
 
 
-def write_plain(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a bare state dict: PyTorch's own format where the suffix says so, else safetensors without our metadata."""
+def write_plain(path: Path, tensors: Mapping[str, Tensor], *, shard_size: int | None = None) -> None:
+    """Write a bare state dict: PyTorch's own format where the suffix says so, else safetensors without our metadata.
+
+    shard_size: as of `checkpoint.write`.
+    """
     if is_pickled(path):
         buffer = io.BytesIO()
         torch.save({name: tensor.detach().clone() for name, tensor in tensors.items()}, buffer)
         write_atomically(path, buffer.getvalue())
-    else:
+    elif shard_size is None:
         write_tensors(path, tensors, {})
+    else:
+        write_shards(path, tensors, {}, shard_size)
 
 
 def is_pickled(path: Path) -> bool:

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
-from starcli.files import safetensors
+from starcli.files.shards import tensor_places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,23 +38,23 @@ def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
     return digest.hexdigest()
 
 
-def file_sha256(path: Path, header: safetensors.Header | None = None) -> str:
-    """`weights_sha256` of the tensors in a file, read piece by piece and without torch.
+def file_sha256(path: Path) -> str:
+    """`weights_sha256` of the tensors in a safetensors file or its shards, read piece by piece and without torch.
 
-    header: that of the file, where it was read already. Raises StarcliError for a file that is cut meanwhile.
+    Raises StarcliError where they cannot be read, and for a file that is cut meanwhile.
     """
-    header = header or safetensors.read_header(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        for name in sorted(header.tensors):
-            info = header.tensors[name]
+    digest, where = hashlib.sha256(), tensor_places(path)
+    with ExitStack() as opened:
+        handles = {file: opened.enter_context(file.open("rb")) for file in {file for file, _, _ in where.values()}}
+        for name in sorted(where):
+            file, begin, info = where[name]
             digest.update(_prelude(name, info.dtype, info.shape))
-            handle.seek(header.data_begin + info.begin)
+            handles[file].seek(begin)
             remaining = info.end - info.begin
             while remaining:
-                piece = handle.read(min(remaining, 2**20))
+                piece = handles[file].read(min(remaining, 2**20))
                 if not piece:
-                    raise StarcliError(f"{path}: was cut while it was read")
+                    raise StarcliError(f"{file}: was cut while it was read")
                 digest.update(piece)
                 remaining -= len(piece)
     return digest.hexdigest()

@@ -67,7 +67,7 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
     _check_ancestry(path, metadata)
     if not verify:
         return Description(path, header, metadata, metadata.weights_sha256, None)
-    actual = file_sha256(path, header)
+    actual = file_sha256(path)
     broken, missing = [], []
     if metadata.weights_sha256 and actual != metadata.weights_sha256:
         broken.append(f"{actual[:12]}, recorded {metadata.weights_sha256[:12]}")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from starcli.checkpoints.containers import AVERAGED, WRAPPERS, StateDict, convert_line, under_prefix
+from starcli.checkpoints.containers import AVERAGED, WRAPPERS, Pick, StateDict, convert_line, under_prefix
 from starcli.errors import StarcliError, few, first_of
 
 NetworkNames = Sequence[Set[str]]
@@ -35,16 +35,15 @@ def named_as(found: StateDict, names: NetworkNames, source: str) -> StateDict:
     return under_prefix(kept, chosen, _notes(source, chosen, complete, raw, outside))
 
 
-def ignoring(names: Sequence[str], kept: Sequence[str]) -> str:
-    """The option that leaves out `names` and none of `kept`.
+def patterns_of(names: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """Patterns that match `names` and none of `kept`.
 
-    >>> ignoring(["criterion.weight", "criterion.bias", "step"], ["model.weight"])
-    "--ignore 'criterion.*' step"
+    >>> patterns_of(["criterion.weight", "criterion.bias", "step"], ["model.weight"])
+    ['criterion.*', 'step']
     """
     owners = {name.partition(".")[0] for name in kept}
     parts = [(name, name.partition(".")[0]) for name in names]
-    patterns = [f"'{owner}.*'" if owner != name and owner not in owners else name for name, owner in parts]
-    return " ".join(["--ignore", *dict.fromkeys(patterns)])
+    return list(dict.fromkeys(f"{owner}.*" if owner not in (name, *owners) else name for name, owner in parts))
 
 
 def _prefixes(found: StateDict, names: NetworkNames) -> tuple[list[str], str]:
@@ -82,7 +81,7 @@ def _only(prefixes: Sequence[str], source: str) -> str:
     if len(prefixes) == 1:
         return prefixes[0]
     keys = [prefix.removesuffix(".") for prefix in prefixes]
-    line = convert_line(source, f"--key {keys[0]}")
+    line = convert_line(source, Pick(keys[0]))
     raise StarcliError(
         f"{source}: the weights of the network lie there several times; --key says which are meant",
         [*first_of(keys, 10), f"the first ones: {line}"],

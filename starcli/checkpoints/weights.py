@@ -1,4 +1,4 @@
-"""Weights in any file: safetensors, or PyTorch's own files, which are read without running code in them."""
+"""Weights in any file: safetensors, PyTorch's own files, read without running code in them, or either in shards."""
 
 import pickle
 from collections.abc import Callable, Mapping
@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from starcli.checkpoints.containers import EVERYTHING, Pick, find_state_dict
+from starcli.checkpoints.containers import EVERYTHING, Pick, StateDict, find_state_dict
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError, first_line
 from starcli.files import pickles, safetensors
 from starcli.files.pickled_values import RefusedPickle
+from starcli.files.shards import Index, index_of, read_index
 from starcli.files.write import raise_os_error
 
 
@@ -32,19 +33,38 @@ class Weights:
 
 
 def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
-    """Read the weights in a file, or in what the user picks of it; `-` reads a safetensors file from stdin.
+    """Read the weights in a file or its shards, or what the user picks of them; `-` reads safetensors from stdin.
 
-    Raises StarcliError where it cannot be read, or holds no state dict.
+    Raises StarcliError where they cannot be read, or there is no state dict.
     """
     if is_torch_file(path):
-        found = find_state_dict(_unpickled(path), str(path), pick)
-        return Weights(found.tensors, partial(weights_sha256, found.tensors), {}, found.versions, found.notes)
+        return _chosen(find_state_dict(_unpickled(path), str(path), pick), {})
+    if index := index_of(path):
+        return _in_shards(read_index(index), pick)
     header, tensors = safetensors.read_tensors(path)
     if pick != EVERYTHING:
-        found = find_state_dict(tensors, str(path), pick)
-        return Weights(found.tensors, partial(weights_sha256, found.tensors), header.metadata, None, found.notes)
-    hashed = partial(weights_sha256, tensors) if str(path) == "-" else partial(file_sha256, path, header)
+        return _chosen(find_state_dict(tensors, str(path), pick), header.metadata)
+    hashed = partial(weights_sha256, tensors) if str(path) == "-" else partial(file_sha256, path)
     return Weights(tensors, hashed, header.metadata)
+
+
+def _chosen(found: StateDict, metadata: Mapping[str, str]) -> Weights:
+    return Weights(found.tensors, partial(weights_sha256, found.tensors), metadata, found.versions, found.notes)
+
+
+def _in_shards(index: Index, pick: Pick) -> Weights:
+    """The weights of all shards of an index."""
+    content: dict[Any, Any] = {}
+    pickled = [shard for shard in index.shards() if is_torch_file(shard)]
+    for shard in index.shards():
+        part = _unpickled(shard) if shard in pickled else safetensors.read_tensors(shard)[1]
+        if not isinstance(part, Mapping):
+            raise StarcliError(f"{shard}: no state dict in it", [f"found a {type(part).__name__}"])
+        index.check(shard, map(str, part))
+        content |= part
+    if pickled or pick != EVERYTHING:
+        return _chosen(find_state_dict(content, str(index.path), pick), index.metadata)
+    return Weights(content, partial(file_sha256, index.path), index.metadata)
 
 
 def is_torch_file(path: Path) -> bool:

@@ -23,11 +23,14 @@ from starcli.files.names import to_stdout
 class Job:
     """One file in the making: locked while it is made, skipped where it is finished, its state kept beside it.
 
-    `metadata` is that of the finished file once there is one, found or just written.
+    `metadata` is that of the finished file once there is one, found or just written. `shard_size`: as of
+    `checkpoint.write`.
     """
 
-    def __init__(self, path: Path, plan: "Plan", watch: "Bars", *, force: bool = False) -> None:
-        self.path, self.plan, self.watch, self.force = path, plan, watch, force
+    def __init__(
+        self, path: Path, plan: "Plan", watch: "Bars", *, force: bool = False, shard_size: int | None = None
+    ) -> None:
+        self.path, self.plan, self.watch, self.force, self.shard_size = path, plan, watch, force, shard_size
         self.metadata: Metadata | None = None
         self.check()
 
@@ -93,7 +96,8 @@ class Job:
 
         if history and not to_stdout(self.path):
             MetricsLog(self.path).replace(history)
-        stored = checkpoint.write(self.path, *self.plan.finish(tensors, **facts))
+        content = self.plan.finish(tensors, **facts)
+        stored = checkpoint.write(self.path, *content, shard_size=self.shard_size)
         if self.state is not None:
             self.state.remove()
         # as it will be read: results made from it are then the same when the line is typed again

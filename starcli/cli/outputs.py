@@ -9,6 +9,7 @@ from typing import Any
 from starcli.errors import StarcliError
 from starcli.files.names import STDOUT
 from starcli.files.safetensors import PICKLED
+from starcli.files.shards import files_of
 from starcli.files.write import check_directory, write_atomically
 from starcli.runtime import distributed
 
@@ -62,7 +63,7 @@ def filled(template: Path, values: Mapping[str, object], option: str) -> Path:
 
 def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
     """A file to write must not be an input, and lie where files may be written; its directory is made with it."""
-    for other in inputs:
+    for other in (file for given in inputs for file in files_of(given)):
         with contextlib.suppress(OSError):
             if path == other or (path.exists() and path.samefile(other)):
                 raise StarcliError(f"{path}: is an input; a file is never written over one")

@@ -5,8 +5,8 @@ from dataclasses import replace
 from torch import nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.containers import StateDict, convert_line
-from starcli.checkpoints.prefixes import NetworkNames, ignoring, named_as
+from starcli.checkpoints.containers import Pick, StateDict, convert_line
+from starcli.checkpoints.prefixes import NetworkNames, named_as, patterns_of
 from starcli.errors import StarcliError
 
 NOT_THERE = ": not in the network"
@@ -42,5 +42,7 @@ def way_out(checkpoint: Checkpoint, error: StarcliError) -> list[str]:
     if checkpoint.path is None or len(strange) < len(error.problems):
         return []
     extra = [name for name in checkpoint.tensors if any(f".{name}".endswith(f".{each}") for each in strange)]
-    option = ignoring(extra, [name for name in checkpoint.tensors if name not in set(extra)])
-    return [f"{option} leaves out what follows: {convert_line(str(checkpoint.path), option)}"]
+    patterns = patterns_of(extra, [name for name in checkpoint.tensors if name not in set(extra)])
+    pick = checkpoint.pick or Pick()
+    line = convert_line(str(checkpoint.path), Pick(pick.key, (*pick.ignore, *patterns)))
+    return [f"{Pick(ignore=patterns).options()} leaves out what follows: {line}"]

@@ -1,8 +1,8 @@
 """`starcli convert`: bring weights in from elsewhere, or take them out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,10 +12,12 @@ from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, WriterSetup
 from starcli.cli.options import IN, ForceOpt, OutputOpt
-from starcli.cli.outputs import output_paths
+from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_files
+from starcli.cli.values import byte_count
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
+from starcli.files.shards import INDEX, check_shards, shards_beside
 from starcli.files.write import check_output
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ def convert_command(
         typer.Option("--ignore", metavar="PATTERN...", help="Names of tensors to leave out: 'loss.*'."),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Write bare weights, for other programs.")] = False,
+    shard_size: Annotated[
+        str | None,
+        typer.Option("--shard-size", metavar="SIZE", help="Write files of at most 2GB, say, beside an index."),
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
     """Bring weights from elsewhere into a checkpoint, or take them out.
@@ -54,24 +60,38 @@ def convert_command(
     place of data it can be aligned and permuted, and averaged where there is no BatchNorm. The weights are looked for
     beside optimizers, settings and averages, and a trainer's prefix before their names is left out. With --plain, or to
     a .pt file, they are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read
-    without running code in them: objects of classes are skipped.
+    without running code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards,
+    or its folder.
     """
     from starcli.checkpoints.checkpoint import read_all
     from starcli.checkpoints.containers import Pick
     from starcli.checkpoints.convert import is_pickled
 
+    size = None if shard_size is None else byte_count(shard_size)
     paths = output_paths(output, [{"name": stem(model)} for model in models], models, pickled=True)
+    paths = paths if size is None else [_index(path, models, force) for path in paths]
     plain = plain or is_pickled(output)
     sources = read_all(models, distinct=False, verify=not plain, pick=Pick(key, tuple(ignore or ())))
     if not plain:
         _need_network(sources, setup)
     with common.session(output) as (watch, results):
-        for source, path in zip(sources, paths, strict=True):
+        write = _write_plain if plain else _write_checkpoints
+        written = write(sources, paths, setup, watch, {"force": force, "shard_size": size})
+        for source, path in zip(written, paths, strict=True):
             known = source.metadata.architecture.name if source.metadata.architecture else None
-            write = _write_plain if plain else _write_checkpoint
-            written = write(source, path, setup, watch, force)
-            row = {"model": source.name, "architecture": setup.arch_name or known, "tensors": len(written.tensors)}
+            row = {"model": source.name, "architecture": setup.arch_name or known, "tensors": len(source.tensors)}
             results.add("convert", {**row, "output": str(path)}, _COLUMNS)
+
+
+def _index(path: Path, inputs: Sequence[Path], force: bool) -> Path:
+    """The index of the shards of an output, where these can be written."""
+    if to_stdout(path) or path.suffix != ".safetensors":
+        raise StarcliError(f"-o {path}: shards are safetensors files: -o DIR/model.safetensors names them")
+    index = path.with_name(f"{path.name}{INDEX}")
+    for each in (index, *shards_beside(index)):
+        check_place(each, inputs)
+    check_shards(index, force=force)
+    return index
 
 
 def _need_network(sources: "Sequence[Checkpoint]", setup: WriterSetup) -> None:
@@ -85,30 +105,39 @@ def _need_network(sources: "Sequence[Checkpoint]", setup: WriterSetup) -> None:
         )
 
 
-def _write_plain(source: "Checkpoint", path: Path, setup: WriterSetup, watch: Bars, force: bool) -> "Checkpoint":
-    """Write the weights alone; the source."""
+def _write_plain(
+    sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
+) -> "Iterator[Checkpoint]":
+    """Write the weights alone, file by file; the sources."""
     from starcli.checkpoints.convert import write_plain
     from starcli.models.dtypes import in_type
 
-    for note in source.notes:
-        watch.note(note)
-    if not to_stdout(path):
-        check_output(path, force=force)
-    write_plain(path, source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype))
-    return source
+    for path in paths:
+        if not to_stdout(path):
+            check_output(path, force=how["force"])
+    for source, path in zip(sources, paths, strict=True):
+        for note in source.notes:
+            watch.note(note)
+        tensors = source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype)
+        write_plain(path, tensors, shard_size=how["shard_size"])
+        yield source
 
 
-def _write_checkpoint(source: "Checkpoint", path: Path, setup: WriterSetup, watch: Bars, force: bool) -> "Checkpoint":
-    """Write the weights with what the network and the data are; the source, as its network has it."""
+def _write_checkpoints(
+    sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
+) -> "Iterator[Checkpoint]":
+    """Write the weights with what the network and the data are, file by file; the sources, as the network has them."""
     from starcli.checkpoints.convert import source_facts, source_plan
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
-    workspace, [source] = workspace_of([source], setup, data=False)
+    workspace, models = workspace_of(sources, setup, data=False)
     note_files(workspace, watch)
-    job = Job(path, plan_of(workspace, **source_plan(source)), watch, force=force)
-    with job.making() as needed:
-        if needed:
-            facts = source_facts(source, architecture=workspace.architecture, data=workspace.data)
-            job.write(source.tensors, **facts)
-    return source
+    plans = [plan_of(workspace, **source_plan(model)) for model in models]
+    jobs = [Job(path, plan, watch, **how) for path, plan in zip(paths, plans, strict=True)]
+    for model, job in zip(models, jobs, strict=True):
+        with job.making() as needed:
+            if needed:
+                facts = source_facts(model, architecture=workspace.architecture, data=workspace.data)
+                job.write(model.tensors, **facts)
+        yield model

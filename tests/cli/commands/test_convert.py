@@ -143,3 +143,75 @@ def test_a_pytorch_file_without_a_state_dict(place):
     assert ran.status == 1
     assert "no state dict" in ran.err
     assert "epoch" in ran.err
+
+
+def test_several_files_at_once(solutions, place):
+    for number in (0, 1):
+        torch.save({"state_dict": load_file(solutions[number]), "state_dict_ema": {}}, place / f"{number}.pth.tar")
+    ran = run_here("convert", "0.pth.tar", "1.pth.tar", *NETWORK, "-o", "out/{name}.safetensors")
+    assert ran.status == 0, ran.err
+    assert [row["output"] for row in ran.rows] == ["out/0.safetensors", "out/1.safetensors"]
+    for number in (0, 1):
+        expected, found = load_file(solutions[number]), load_file(place / "out" / f"{number}.safetensors")
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert "same name" in run_here("convert", "0.pth.tar", "1.pth.tar", *NETWORK, "-o", "x.safetensors").err
+    torch.save({"w": torch.zeros(2)}, place / "2.pt")
+    ran = run_here("convert", "0.pth.tar", "2.pt", *NETWORK, "-o", "new/{name}.safetensors")
+    assert (ran.status, (place / "new").exists()) == (1, False)
+
+
+def test_key_and_ignore(solutions, place):
+    raw, averaged = load_file(solutions[0]), load_file(solutions[1])
+    torch.save({"state_dict": raw, "ema": {"state_dict": averaged | {"loss.w": torch.ones(2)}}}, place / "x.pt")
+    ran = run_here("convert", "x.pt", *NETWORK, "-o", "a.safetensors")
+    note = "takes state_dict; averaged weights lie there too: --key ema.state_dict chooses them"
+    assert ran.err == f"note: x.pt: {note}\n"
+    chosen = ("convert", "x.pt", "--key", "ema.state_dict")
+    ran = run_here(*chosen, *NETWORK, "-o", "b.safetensors")
+    line = "starcli convert x.pt --key ema.state_dict --ignore 'loss.*' --plain -o x.safetensors"
+    assert ran.err.splitlines()[1:] == [
+        f"  --ignore 'loss.*' leaves out what follows: {line}",
+        "  loss.w: not in the network in x.pt",
+    ]
+    assert run_here(*chosen, "--ignore", "loss.*", *NETWORK, "-o", "b.safetensors").status == 0
+    found = load_file("b.safetensors")
+    assert all(torch.equal(found[name], averaged[name]) for name in averaged)
+    ours = run_here("convert", solutions[0], "--ignore", "fc1.*", "-o", "c.safetensors")
+    assert (ours.status, "files from elsewhere" in ours.err) == (1, True)
+
+
+def test_shards_out_and_back(solutions, place):
+    ran = run_here("convert", solutions[0], "--shard-size", "2kB", "-o", "s/model.safetensors")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["output"] == "s/model.safetensors.index.json"
+    assert len(list((place / "s").glob("*.safetensors"))) > 1
+    again = run_here("convert", solutions[0], "--shard-size", "2kB", "-o", "s/model.safetensors")
+    assert "finished already" in again.err
+    for source in ("s", "s/model.safetensors.index.json"):
+        assert run_here("inspect", source, "--verify").status == 0
+        measured, ours = run_here("eval", source), run_here("eval", solutions[0])
+        assert measured.rows[0]["nll"] == ours.rows[0]["nll"]
+        assert run_here("align", solutions[1], source, "-o", "aligned.safetensors", "--force").status == 0
+    assert run_here("convert", "s", "-o", "back.safetensors").status == 0
+    found, expected = read_metadata(place / "back.safetensors")[1], read_metadata(solutions[0])[1]
+    assert (found.weights_sha256, found.data, found.metrics) == (
+        expected.weights_sha256,
+        expected.data,
+        expected.metrics,
+    )
+
+
+def test_shards_overwrite_nothing(solutions, place):
+    (place / "x-00001-of-00002.safetensors").write_bytes(b"mine")
+    words = ("convert", solutions[0], "--shard-size", "2kB", "-o")
+    ran = run_here(*words, "x.safetensors")
+    assert (ran.status, "x-00001-of-00002.safetensors: exists" in ran.err) == (1, True)
+    assert run_here(*words, "x.safetensors", "--force").status == 0
+    assert not (place / "x-00001-of-00002.safetensors").exists()
+    ran = run_here(
+        "convert", place / "x.safetensors.index.json", "--shard-size", "1kB", "-o", "x.safetensors", "--force"
+    )
+    assert (ran.status, "is an input" in ran.err) == (1, True)
+    assert (run_here(*words, "x.pt").status, run_here(*words, "-").status) == (1, 1)
+    for size in ("none", "0", "-1", "2 GX"):
+        assert "--shard-size" in run_here("convert", solutions[0], f"--shard-size={size}", "-o", "y.safetensors").err

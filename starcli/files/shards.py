@@ -1,0 +1,188 @@
+"""Checkpoints in shards, as Hugging Face writes them: an index says which file beside it holds which tensor.
+
+The index, `NAME.safetensors.index.json` or `NAME.bin.index.json`: `{"metadata": {...}, "weight_map": {tensor: file}}`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starcli.errors import StarcliError, few
+from starcli.files.safetensors import MAXIMUM_HEADER, Header, TensorInfo, read_header, strict_json
+from starcli.files.write import raise_os_error, write_atomically, write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+INDEX = ".index.json"
+"""Suffix of an index."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Checked index: the file of each tensor, and the words that the index keeps beside them."""
+
+    path: Path
+    files: Mapping[str, Path]
+    metadata: Mapping[str, str]
+
+    def shards(self) -> list[Path]:
+        """The files, each once, in order of their names."""
+        return sorted(set(self.files.values()))
+
+    def check(self, shard: Path, names: Iterable[str]) -> None:
+        """Refuse a shard that holds other tensors than the index says."""
+        found, said = set(names), {name for name, file in self.files.items() if file == shard}
+        problems = [f"{name}: not in {shard.name}" for name in sorted(said - found)]
+        problems += [f"{name}: in {shard.name}, but not by the index" for name in sorted(found - said)]
+        if problems:
+            raise StarcliError(f"{self.path}: its shards are not those that it speaks of", problems)
+
+
+def index_of(path: Path) -> Path | None:
+    """The index that `path` is, or that lies in the folder `path`; None for any other file.
+
+    Raises StarcliError for a folder with none or several.
+    """
+    if path.name.endswith(INDEX):
+        return path
+    if not path.is_dir():
+        return None
+    found = sorted(path.glob(f"*{INDEX}"))
+    found = [each for each in found if each.name.endswith(f".safetensors{INDEX}")] or found
+    if len(found) != 1:
+        there = few([each.name for each in found], 5) if found else "none"
+        raise StarcliError(f"{path}: is a directory; of one, its index of shards is read (*{INDEX}): there is {there}")
+    return found[0]
+
+
+def read_index(path: Path) -> Index:
+    """Read an index. StarcliError where it is none, leads out of its folder, or one of its shards is not there."""
+    try:
+        if path.stat().st_size > MAXIMUM_HEADER:
+            raise ValueError("it is longer than 8 MiB")
+        content = strict_json(path.read_text(encoding="utf-8"))
+        names, metadata = _parse(content)
+    except OSError as error:
+        raise_os_error(path, error, "read")
+    except (ValueError, RecursionError) as error:
+        raise StarcliError(f"{path}: no index of a checkpoint in shards: {str(error)[:120]}") from error
+    bare = {name for name in names.values() if name == Path(name).name and name != ".." and not {*"\\\0"} & {*name}}
+    if outside := set(names.values()) - bare:
+        problems = [f"{name!r:.100}" for name in sorted(outside)]
+        raise StarcliError(f"{path}: names files outside its folder, which are not read", problems)
+    if missing := [name for name in sorted(set(names.values())) if not path.with_name(name).is_file()]:
+        raise StarcliError(f"{path}: shards are missing", [f"{name} does not lie beside it" for name in missing])
+    return Index(path, {name: path.with_name(file) for name, file in names.items()}, metadata)
+
+
+def _parse(content: Any) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """`weight_map`, and of `metadata` what is text. Raises ValueError."""
+    if not isinstance(content, dict) or not isinstance(content.get("weight_map"), dict) or not content["weight_map"]:
+        raise ValueError("it has no weight_map")
+    if not all(isinstance(file, str) and file for file in content["weight_map"].values()):
+        raise ValueError("its weight_map is no table of file names")
+    metadata = content.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise ValueError("its metadata is no table")
+    return content["weight_map"], {key: value for key, value in metadata.items() if isinstance(value, str)}
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that hold a checkpoint: itself, or its index and shards."""
+    found = index_of(path)
+    return [path] if found is None else [found, *read_index(found).shards()]
+
+
+def header_of(path: Path) -> Header:
+    """Header of a safetensors file, or what those of all shards say together. Errors as of `read_header`."""
+    found = index_of(path)
+    if found is None:
+        return read_header(path)
+    index = read_index(found)
+    tensors = {name: info for name, (_, _, info) in _places(index).items()}
+    return Header(tensors, index.metadata, data_begin=0)
+
+
+def tensor_places(path: Path) -> Mapping[str, tuple[Path, int, TensorInfo]]:
+    """Where each tensor of a safetensors file or its shards lies: its file, where its data begins, its entry."""
+    found = index_of(path)
+    if found is not None:
+        return _places(read_index(found))
+    header = read_header(path)
+    return {name: (path, header.data_begin + info.begin, info) for name, info in header.tensors.items()}
+
+
+def _places(index: Index) -> dict[str, tuple[Path, int, TensorInfo]]:
+    found = dict[str, tuple[Path, int, TensorInfo]]()
+    for shard in index.shards():
+        header = read_header(shard)
+        index.check(shard, header.tensors)
+        found |= {name: (shard, header.data_begin + info.begin, info) for name, info in header.tensors.items()}
+    return found
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def shard_name(index: Path, number: int, count: int) -> str:
+    """Name of a shard beside its index, counted from 1.
+
+    >>> shard_name(Path("model.safetensors.index.json"), 1, 3)
+    'model-00001-of-00003.safetensors'
+    """
+    return f"{index.name.removesuffix(INDEX).removesuffix('.safetensors')}-{number:05d}-of-{count:05d}.safetensors"
+
+
+def shards_beside(index: Path) -> list[Path]:
+    """Files that are named as shards of this index, whether or not it is there."""
+    begin = shard_name(index, 0, 0).removesuffix("00000-of-00000.safetensors")
+    numbered = re.compile(re.escape(begin) + r"[0-9]{5}-of-[0-9]{5}\.safetensors")
+    return sorted(path for path in index.parent.glob("*.safetensors") if numbered.fullmatch(path.name))
+
+
+def check_shards(index: Path, *, force: bool = False) -> None:
+    """Check, before any work is done, that shards can be written. StarcliError where some exist, unless `force`."""
+    if not force and not index.exists() and (there := shards_beside(index)):
+        raise StarcliError(f"{there[0]}: exists; --force overwrites it")
+
+
+def write_shards(index: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str], size: int) -> None:
+    """Write safetensors files of at most `size` bytes of tensors beside `index`, and the index last.
+
+    A tensor that is larger has a file of its own. Shards and index of an older checkpoint of this name are removed
+    first, so that a reader never finds an index with shards of another one.
+    """
+    groups = _grouped(tensors, size)
+    old = shards_beside(index)
+    try:
+        index.unlink(missing_ok=True)
+        for path in old:
+            path.unlink()
+    except OSError as error:
+        raise_os_error(index, error, "write")
+    files = dict[str, str]()
+    for number, names in enumerate(groups, start=1):
+        name = shard_name(index, number, len(groups))
+        write_tensors(index.with_name(name), {each: tensors[each] for each in names}, {"format": "pt"})
+        files |= dict.fromkeys(names, name)
+    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    content = {"metadata": {"total_size": total, **metadata}, "weight_map": files}
+    write_atomically(index, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _grouped(tensors: Mapping[str, "Tensor"], size: int) -> list[list[str]]:
+    """Names of the tensors of each shard, in order."""
+    groups: list[list[str]] = [[]]
+    free = size
+    for name, tensor in tensors.items():
+        needed = tensor.numel() * tensor.element_size()
+        if groups[-1] and needed > free:
+            groups.append([])
+            free = size
+        groups[-1].append(name)
+        free -= needed
+    return groups

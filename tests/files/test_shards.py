@@ -1,0 +1,139 @@
+"""Checkpoints in shards: read by index or folder, from Hugging Face's files too, and never beyond their folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import Metadata
+from starcli.checkpoints.hashes import weights_sha256
+from starcli.errors import StarcliError
+from starcli.files.shards import write_shards
+
+TENSORS = {f"layer{number}.weight": torch.full((number + 1, 10), float(number)) for number in range(5)}
+INDEX = "model.safetensors.index.json"
+
+
+def index_with(directory: Path, weight_map: Any, **more: Any) -> Path:
+    path = directory / INDEX
+    path.write_text(json.dumps({"metadata": {"total_size": 600}, "weight_map": weight_map, **more}))
+    return path
+
+
+def foreign(directory: Path) -> dict[str, str]:
+    """Two files as another program writes them; the weight map."""
+    names = list(TENSORS)
+    parts = {"model-00001-of-00002.safetensors": names[:3], "model-00002-of-00002.safetensors": names[3:]}
+    for file, part in parts.items():
+        save_file({name: TENSORS[name] for name in part}, directory / file, {"format": "pt"})
+    return {name: file for file, part in parts.items() for name in part}
+
+
+def same(found: Any) -> bool:
+    return bool(found.keys() == TENSORS.keys() and all(torch.equal(found[name], TENSORS[name]) for name in TENSORS))
+
+
+@pytest.mark.parametrize("by", ["index", "folder"])
+def test_the_shards_of_others_are_read(by: str, tmp_path: Path) -> None:
+    index = index_with(tmp_path, foreign(tmp_path))
+    found = checkpoint.read(index if by == "index" else tmp_path)
+    assert same(found.tensors)
+    assert same(found.fresh_tensors())
+    assert found.sha256 == weights_sha256(TENSORS)
+    header, metadata = checkpoint.read_metadata(tmp_path)
+    assert (header.tensors["layer3.weight"].shape, metadata) == ((4, 10), Metadata())
+
+
+def test_pickled_shards_are_read(tmp_path: Path) -> None:
+    weight_map = {}
+    for number, (name, tensor) in enumerate(TENSORS.items()):
+        torch.save({name: tensor}, tmp_path / f"pytorch_model-{number}.bin")
+        weight_map[name] = f"pytorch_model-{number}.bin"
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    assert same(checkpoint.read(tmp_path).tensors)
+
+
+@pytest.mark.parametrize("size", [1, 200, 10**9])
+def test_ours_come_back_with_all_that_they_say(size: int, tmp_path: Path) -> None:
+    index = tmp_path / INDEX
+    stored = checkpoint.write(index, TENSORS, Metadata(seed=3), shard_size=size)
+    found = checkpoint.read(tmp_path)
+    assert same(found.tensors)
+    assert found.metadata == stored
+    shards = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    count = {1: 5, 200: 4, 10**9: 1}[size]  # bytes: 40, 80, 120, 160, 200
+    assert shards == [f"model-{n:05d}-of-{count:05d}.safetensors" for n in range(1, count + 1)]
+    content = json.loads(index.read_text())
+    assert content["metadata"]["total_size"] == 600
+    joined = {name: load_file(tmp_path / file)[name] for name, file in content["weight_map"].items()}
+    assert same(joined)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    checkpoint.write(index, TENSORS, Metadata(seed=3), shard_size=size)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_shards_of_an_older_checkpoint_go(tmp_path: Path) -> None:
+    (tmp_path / "model-1.safetensors").write_bytes(b"mine")
+    write_shards(tmp_path / INDEX, TENSORS, {}, 1)
+    write_shards(tmp_path / INDEX, TENSORS, {}, 10**9)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model-00001-of-00001.safetensors", "model-1.safetensors", INDEX,
+    ]  # fmt: skip
+
+
+def test_a_shard_that_was_changed_is_noticed(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path / INDEX, TENSORS, Metadata(seed=3), shard_size=200)
+    shard = tmp_path / "model-00001-of-00004.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(shard).items()}, shard)
+    with pytest.raises(StarcliError, match="not those that its metadata speak of"):
+        checkpoint.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.safetensors", "/x.safetensors", "..", "a/../x.safetensors", "a\\x.safetensors", "x\0.safetensors"]
+)
+def test_files_outside_the_folder_are_not_read(name: str, tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    save_file(TENSORS, tmp_path / "x.safetensors")
+    with pytest.raises(StarcliError, match="outside its folder"):
+        checkpoint.read(index_with(inside, dict.fromkeys(TENSORS, name)))
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    weight_map = foreign(tmp_path)
+    index_with(tmp_path, {**weight_map, "more": "model-00001-of-00002.safetensors"})
+    with pytest.raises(StarcliError, match=r"more: not in model-00001-of-00002.safetensors"):
+        checkpoint.read(tmp_path)
+    index_with(tmp_path, {name: file for name, file in weight_map.items() if name != "layer4.weight"})
+    with pytest.raises(StarcliError, match=r"layer4.weight: in model-00002-of-00002.safetensors, but not by the index"):
+        checkpoint.read(tmp_path)
+    index_with(tmp_path, weight_map)
+    (tmp_path / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(StarcliError, match=r"model-00002-of-00002.safetensors does not lie beside it"):
+        checkpoint.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', '{"weight_map": {"a": ""}}',
+     '{"weight_map": {"a": "x", "a": "y"}}', '{"metadata": 3, "weight_map": {"a": "x"}}', "[" * 10_000,
+     '{"weight_map": {"a": "x"}, "n": NaN}'],
+)  # fmt: skip
+def test_what_is_no_index_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_text(content)
+    with pytest.raises(StarcliError, match="no index of a checkpoint in shards"):
+        checkpoint.read(tmp_path / INDEX)
+
+
+def test_a_folder_without_one_index_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StarcliError, match="there is none"):
+        checkpoint.read(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.safetensors.index.json").write_text("{}")
+    with pytest.raises(StarcliError, match=r"there is a.safetensors.index.json, b.safetensors.index.json"):
+        checkpoint.read(tmp_path)
