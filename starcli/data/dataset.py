@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from starcli.data.loading import Loaded, Request
-from starcli.data.names import needs_path, parse_name
+from starcli.data.names import check_data_name, needs_path
 from starcli.data.normalise import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
 from starcli.data.splits import MemorySplit, Normalisation, Split
@@ -31,6 +31,7 @@ class Dataset:
     mean, std: by which inputs are normalised, after bytes are scaled to [0, 1]; floats are taken as they are before.
     fingerprint: SHA-256 over the whole data, whatever limit and split.
     augmentation: this data set's usual one for training.
+    class_names: names of the classes by label, where they have any: the folders of images.
     notes: what users should know about it.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
     """
@@ -48,6 +49,7 @@ class Dataset:
     val_fraction: float
     split_seed: int
     limit: int | None
+    class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     scaling: str = ""
 
@@ -122,7 +124,7 @@ def open_data(
     >>> inputs.shape, labels.shape
     (torch.Size([32, 1, 8, 8]), torch.Size([32]))
     """
-    kind, rest = parse_name(name)
+    kind, rest = check_data_name(name)
     if image_size is not None and kind != "folder":
         raise StarcliError(f"an image size is for folder:DIR; {kind} has its own")
     if image_size is not None and not 1 <= image_size <= 4096:
@@ -149,6 +151,7 @@ def open_data(
         val_fraction=val_fraction,
         split_seed=split_seed,
         limit=limit,
+        class_names=loaded.class_names,
         notes=notes,
         scaling=_scaling_note(loaded) if needs_path(kind) else "",
     )
@@ -182,7 +185,7 @@ def _resident(train: Split, validation: Split | None, test: Split) -> tuple[Spli
     streamed = [split for split in (train, validation, test) if isinstance(split, StreamedSplit)]
     if not streamed or sum(split.decoded_bytes for split in streamed) > StreamedSplit.RESIDENT_BYTES:
         return train, validation, test
-    held = {id(split): split.decode() for split in streamed}
+    held = {key: split.decode() for key, split in {id(split): split for split in streamed}.items()}
     return (
         held.get(id(train), train),
         None if validation is None else held.get(id(validation), validation),

@@ -1,4 +1,8 @@
-"""Data set `folder:DIR`: train/ and val/ (or test/) with one folder of images a class, like torchvision's ImageFolder.
+"""Data set `folder:DIR`: a folder of images a class, read as torchvision's ImageFolder reads them.
+
+DIR has train/, and val/ and test/ or one of these (`SPLIT_FOLDERS`), each with a folder for every class; or the folders
+of the classes themselves, of which a fixed fifth is held out for testing. Where there is no test/, val/ is measured as
+the test split too.
 
 Images of any shape are resized to squares as in the paper (appendix B.1: 256 x 256 for an input of 224 x 224), decoded
 by workers as RGB, held in memory where all of them fit (`StreamedSplit.RESIDENT_BYTES`), and normalised by ImageNet's
@@ -9,16 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from starcli.data.image_files import ImageListing, list_images, split_folders
 from starcli.data.loading import Loaded, Request
 from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
-from starcli.data.partition import check_labels
+from starcli.data.partition import check_labels, held_out_fifth
 from starcli.data.splits import BYTES, Normalisation
-from starcli.data.streaming import FORMATS, SUFFIXES, StreamedSplit
+from starcli.data.streaming import FORMATS, StreamedSplit
 from starcli.errors import StarcliError, few
 
 DEFAULT_SIZE = 224
@@ -30,63 +37,43 @@ SMALL_SIZE = 64
 Larger ones are stored 8/7 as large and cropped, as is usual for ImageNet.
 """
 
-Listing = list[tuple[str, int, int]]
-"""(Name below the split's directory, size in bytes, label) of each image."""
+DEEP = ("I", "F")
+"""What the modes of images of more than 8 bits begin with."""
 
 
 def load_folder(request: Request) -> Loaded:
-    """List the folder; no image is decoded yet but the header of the first one, where no size is asked for.
+    """List the folder; no image is decoded yet but the header of the first one.
 
     Without an image size it is 224, or the smaller side of the first training image where that is less. The fingerprint
     is a SHA-256 over the relative name, size in bytes and label of each file, not over their contents: reading all of
     ImageNet would take many minutes.
     """
     root = Path(request.rest)
-    train_dir, test_dir = _split_dirs(root)
-    classes = _class_names(train_dir)
-    unseen = sorted(set(_class_names(test_dir)) - set(classes))
-    if unseen:
-        raise StarcliError(
-            f"{test_dir}: {len(unseen)} of its classes are not in {train_dir}", [f"{name}/" for name in unseen[:20]]
+    parts, notes = _listed(root)
+    train = parts["train"]
+    check_labels([(str(train.directory), _labels(train), len(train.images))], len(train.classes))
+    width, height, mode = _first_header(train)
+    size = request.image_size or min(DEFAULT_SIZE, width, height)
+    if width != height and request.image_size is None and size < DEFAULT_SIZE:
+        notes.append(f"{train.directory}: images of {width} x {height} are resized to squares of {size} x {size}")
+    deep = mode.startswith(DEEP)
+    if deep:
+        notes.append(
+            f"{train.directory}: images of more than 8 bits: values above 255 become 255, as torchvision has it"
         )
-    train, test = _listing(train_dir, classes), _listing(test_dir, classes)
-    empty = sorted(set(range(len(classes))) - {label for _, _, label in train})
-    if empty:
-        raise StarcliError(
-            f"{train_dir}: {len(empty)} class folders have no images ({', '.join(SUFFIXES)})",
-            [f"{classes[label]}/" for label in empty[:20]],
-        )
-    labels = [np.array([label for _, _, label in part], dtype=np.int64) for part in (train, test)]
-    check_labels([(str(train_dir), labels[0], len(train)), (str(test_dir), labels[1], len(test))], len(classes))
-    notes = _untested(test_dir, classes, test)
-    size = request.image_size
-    if size is None:
-        width, height = _first_size(train_dir, train)
-        size = min(DEFAULT_SIZE, width, height)
-        if width != height and size < DEFAULT_SIZE:
-            notes.append(f"{train_dir}: images of {width} x {height} are resized to squares of {size} x {size}")
     stored = stored_size(size)
-    normalisation = Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD)
-
-    def split(directory: Path, part: Listing, part_labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> StreamedSplit:
-        return StreamedSplit(
-            directory,
-            np.array([os.fsencode(name) for name, _, _ in part]),
-            torch.from_numpy(part_labels),
-            normalisation,
-            stored_size=stored,
-            input_size=size,
-        )
-
+    splits = {role: _split(part, stored, size) for role, part in parts.items()}
     return Loaded(
         name="folder",
-        num_classes=len(classes),
-        normalisation=normalisation,
+        num_classes=len(train.classes),
+        normalisation=splits["train"].normalisation,
         input_shape=(3, size, size),
-        fingerprint=_fingerprint(classes, train, test),
-        train=split(train_dir, train, labels[0]),
-        test=split(test_dir, test, labels[1]),
+        fingerprint=_fingerprint(parts, deep=deep),
+        train=splits["train"],
+        test=splits.get("test") or splits["validation"],
+        validation=splits.get("validation"),
         augmentation=("pad-crop", "flip") if stored == size else ("crop", "flip"),
+        class_names=train.classes,
         notes=tuple(notes),
     )
 
@@ -96,76 +83,82 @@ def stored_size(size: int) -> int:
     return size if size <= SMALL_SIZE else round(size * 8 / 7)
 
 
-def _split_dirs(root: Path) -> tuple[Path, Path]:
-    """Directories of the training and the test images."""
-    if not root.is_dir():
-        raise StarcliError(f"{root}: no such directory")
-    tests = [root / name for name in ("val", "test") if (root / name).is_dir()]
-    if not (root / "train").is_dir() or not tests:
-        raise StarcliError(
-            f"{root}: expected train/ and val/ (or test/), each with a folder of images for every class",
-            ["found " + (", ".join(sorted(os.listdir(root))[:10]) or "nothing")],
-        )
-    return root / "train", tests[0]
+def _listed(root: Path) -> tuple[dict[str, ImageListing], list[str]]:
+    """The images of each split, and notes on what stands for what and what is not read."""
+    directories, others = split_folders(root)
+    parts = {role: list_images(path) for role, path in (directories or {"train": root}).items()}
+    _refuse_other_classes(parts)
+    unread = others if directories else []
+    for part in parts.values():
+        unread += [os.path.relpath(part.directory / name, root) for name in part.unread]
+    notes = [f"{root}: left unread: {few(unread, 5)}"] if unread else []
+    if len(parts) == 1:
+        notes.append(f"{root}: no test/ in it: a fixed fifth of each class is held out for testing")
+        parts["train"], parts["test"] = _halves(parts["train"])
+    elif "test" not in parts:
+        name = parts["validation"].directory.name
+        notes.append(f"{root}: no test/ in it: {name}/ is the validation split, and measured as test split too")
+    return parts, notes
 
 
-def _class_names(directory: Path) -> list[str]:
-    """Class folders in the order of their names, hidden ones left out; the position is the label."""
-    try:
-        names = [entry.name for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith(".")]
-    except OSError as error:
-        raise StarcliError(f"{directory}: {error.strerror}") from error
-    if not names:
-        raise StarcliError(f"{directory}: expected a folder for every class, found none")
-    return sorted(names)
+def _refuse_other_classes(parts: Mapping[str, ImageListing]) -> None:
+    """Each split must have the same classes: their order is that of their labels."""
+    train, problems = parts["train"], []
+    for part in parts.values():
+        problems += [
+            f"{part.directory / name}/: not in {train.directory.name}/"
+            for name in part.classes
+            if name not in train.classes
+        ]
+        problems += [f"{part.directory / name}/: missing" for name in train.classes if name not in part.classes]
+    if problems:
+        raise StarcliError("the splits have different classes", problems[:20])
 
 
-def _listing(directory: Path, classes: list[str]) -> Listing:
-    """(Name below `directory`, size in bytes, label) of every image, by class and name."""
-    listing: Listing = []
-    for label, name in enumerate(classes):
-        if not (directory / name).is_dir():
-            continue
-        try:
-            found = [
-                (f"{name}/{entry.name}", entry.stat().st_size, label)
-                for entry in os.scandir(directory / name)
-                if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-            ]
-        except OSError as error:
-            raise StarcliError(f"{directory / name}: {error.strerror}") from error
-        listing += sorted(found)
-    return listing
+def _halves(whole: ImageListing) -> tuple[ImageListing, ImageListing]:
+    """Training part and held-out fifth of a listing."""
+    inner, outer = held_out_fifth(_labels(whole))
+    return tuple(replace(whole, images=[whole.images[row] for row in rows]) for rows in (inner, outer))  # type: ignore[return-value]
 
 
-def _fingerprint(classes: list[str], train: Listing, test: Listing) -> str:
-    """SHA-256 over both listings."""
-    digest = hashlib.sha256()
-    for role, listing in (("train", train), ("test", test)):
-        digest.update(f"{role} {len(classes)} classes, {len(listing)} images\n".encode())
-        for name, size, label in listing:
+def _labels(part: ImageListing) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([label for _, _, label in part.images], dtype=np.int64)
+
+
+def _split(part: ImageListing, stored: int, size: int) -> StreamedSplit:
+    return StreamedSplit(
+        part.directory,
+        np.array([os.fsencode(name) for name, _, _ in part.images]),
+        torch.from_numpy(_labels(part)),
+        Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD),
+        stored_size=stored,
+        input_size=size,
+    )
+
+
+def _fingerprint(parts: Mapping[str, ImageListing], *, deep: bool) -> str:
+    """SHA-256 over the listings, and over whether images are `deep`, which once were read otherwise."""
+    digest = hashlib.sha256(b"deep\n" if deep else b"")
+    roles = {"train": "train", "test": "test" if "test" in parts else "validation"}
+    if len(parts) == 3:
+        roles["validation"] = "validation"
+    for role, part in ((role, parts[found]) for role, found in roles.items()):
+        digest.update(f"{role} {len(part.classes)} classes, {len(part.images)} images\n".encode())
+        for name, size, label in part.images:
             digest.update(os.fsencode(name) + f"\0{size}\0{label}\n".encode())
     return digest.hexdigest()
 
 
-def _untested(test_dir: Path, classes: list[str], test: Listing) -> list[str]:
-    """Note about classes that have no test image."""
-    absent = sorted(set(range(len(classes))) - {label for _, _, label in test})
-    if not test or not absent:
-        return []
-    names = few([f"{classes[label]}/" for label in absent], 5)
-    return [f"{test_dir}: {len(absent)} of {len(classes)} classes have no images to be tested on: {names}"]
-
-
-def _first_size(directory: Path, listing: Listing) -> tuple[int, int]:
-    """Width and height of the first image that can be read; broken ones are all reported when they are decoded."""
+def _first_header(part: ImageListing) -> tuple[int, int, str]:
+    """Width, height and mode of the first image that can be read; broken ones are all told when they are decoded."""
     from PIL import Image
 
-    for name, _, _ in listing:
+    for name, _, _ in part.images:
         try:
-            with Image.open(directory / name, formats=FORMATS) as image:
-                return image.size
+            with Image.open(part.directory / name, formats=FORMATS) as image:
+                return image.width, image.height, image.mode
         # pixels are bounded when they are decoded
         except (OSError, Image.DecompressionBombError, Warning, ValueError, SyntaxError):
             continue
-    raise StarcliError(f"{directory}: none of {len(listing)} images can be read", [f"{listing[0][0]} and all others"])
+    first = part.images[0][0]
+    raise StarcliError(f"{part.directory}: none of {len(part.images)} images can be read", [f"{first} and all others"])

@@ -49,6 +49,8 @@ class Loaded:
     test: Split
     validation: Split | None = None
     augmentation: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    """Names of the classes, where they have any."""
     notes: tuple[str, ...] = ()
     """What users should know about the data, though it is no error."""
 

@@ -1,8 +1,10 @@
 """Names of data sets as people type them: a kind, and what comes after it. Needs no torch."""
 
+import os
 from pathlib import Path
 
-from starcli.errors import StarcliError, unknown
+from starcli.data.image_files import looks_like_images
+from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
 
 IN_MEMORY = "in memory"
@@ -26,28 +28,58 @@ def needs_path(name: str) -> bool:
 def parse_name(name: str) -> tuple[str, str]:
     """Split a data set's name as typed into its kind and the rest: a path, parameters of `gaussians`, or nothing.
 
-    Raises StarcliError for an unknown kind, a missing path, and a path where none belongs.
+    A file of arrays, and a folder of images or of files in MNIST's format, need no kind. Raises StarcliError for an
+    unknown kind, a missing path, and a path where none belongs.
 
     >>> parse_name("idx:mnist"), parse_name("x.npz"), parse_name("digits")
     (('idx', 'mnist'), ('arrays', 'x.npz'), ('digits', ''))
     """
     kind, colon, rest = name.partition(":")
     if kind not in DATASETS:
-        if name.endswith(ARRAY_SUFFIXES):
-            return "arrays", name
-        hint = ["a folder of images is folder:DIR, MNIST-format files are idx:DIR"] if "/" in name else []
-        error = unknown("data set", kind, DATASETS)
-        raise StarcliError(error.summary, hint)
+        return _kind_of_path(name), os.path.expanduser(name)
     if needs_path(kind) and not rest:
         what = "FILE.npz or FILE.safetensors" if kind == "arrays" else f"{kind}:DIR"
         raise StarcliError(f"data set {kind!r} lives at a path: say --data {what}")
     if colon and not needs_path(kind) and kind != "gaussians":
         raise StarcliError(f"data set {kind!r} takes nothing after its name, found {rest!r}")
-    return kind, rest
+    return kind, os.path.expanduser(rest) if needs_path(kind) else rest
 
 
-def check_data_name(name: str) -> None:
-    """Raise StarcliError for a name that `parse_name` refuses, and for data that are not where it says."""
+def _kind_of_path(name: str) -> str:
+    """Kind of the data at a path that is given without one: by its suffix, or by what is in the folder."""
+    path = Path(name).expanduser()
+    if name.endswith(ARRAY_SUFFIXES):
+        return "arrays"
+    if path.is_dir():
+        if any(path.glob("*-images*idx3-ubyte*")):
+            return "idx"
+        if looks_like_images(path):
+            return "folder"
+        found = few(sorted(os.listdir(path)), 5) or "nothing"
+        hint = "a folder of images has train/, or a folder for each class (folder:DIR)"
+        raise StarcliError(
+            f"--data {name}: a folder without images or files in MNIST's format", [f"found {found}", hint]
+        )
+    if path.exists():
+        raise _unknown_suffix(name)
+    if "/" in name:
+        raise StarcliError(f"--data {name}: no such file or directory")
+    raise unknown("data set", name.partition(":")[0], DATASETS)
+
+
+def _unknown_suffix(name: str) -> StarcliError:
+    found = Path(name).suffix
+    return StarcliError(f"--data {name}: unknown suffix {found!r}, expected {' or '.join(ARRAY_SUFFIXES)}")
+
+
+def check_data_name(name: str) -> tuple[str, str]:
+    """`parse_name`; StarcliError also for data that are not where the name says."""
     kind, rest = parse_name(name)
-    if needs_path(kind) and not Path(rest).exists():
-        raise StarcliError(f"{rest}: no such file or directory, of --data {name}")
+    path, wanted = Path(rest), "a file" if kind == "arrays" else "a folder"
+    if kind == "arrays" and path.suffix not in ARRAY_SUFFIXES:
+        raise _unknown_suffix(name)
+    if needs_path(kind) and not path.exists():
+        raise StarcliError(f"--data {name}: no such {'file' if kind == 'arrays' else 'directory'}")
+    if needs_path(kind) and path.is_file() != (kind == "arrays"):
+        raise StarcliError(f"--data {name}: is {'a folder' if path.is_dir() else 'a file'}, expected {wanted}")
+    return kind, rest

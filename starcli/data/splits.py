@@ -54,6 +54,11 @@ class Split(ABC):
     def labels(self) -> Tensor:
         """Labels (N,), int64 on the CPU, in file order."""
 
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...] | None:
+        """Path of each example's file below the directory of the split; None where examples are no files."""
+
     @abstractmethod
     def subset(self, positions: Tensor) -> Split:
         """Part of the split at int64 `positions`, in their order."""
@@ -101,13 +106,18 @@ class MemorySplit(Split):
         normalisation: Normalisation,
         *,
         input_shape: Sequence[int] | None = None,
+        names: tuple[str, ...] | None = None,
     ) -> None:
-        """`input_shape` is smaller than raw's where images are stored larger than the network sees them."""
+        """`input_shape` is smaller than raw's where images are stored larger than the network sees them.
+
+        `names` are of the files that they come from, if they do.
+        """
         if len(raw) != len(labels) or labels.dtype != torch.int64:
             raise ValueError(f"{len(raw)} inputs need as many int64 labels, got {len(labels)} of {labels.dtype}")
         self._raw = raw
         self._labels = labels
         self._normalisation = normalisation
+        self._names = names
         self.input_shape = tuple(input_shape) if input_shape is not None else tuple(raw.shape[1:])
         self._resident: tuple[torch.device, Tensor, Tensor] | None = None
         self._ready: tuple[tuple[torch.device, bool], Tensor] | None = None
@@ -126,10 +136,20 @@ class MemorySplit(Split):
         """Inputs as stored, (N, ...) uint8 or float32."""
         return self._raw
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """See `Split.names`."""
+        return self._names
+
     def subset(self, positions: Tensor) -> MemorySplit:
         """See `Split.subset`."""
+        names = None if self._names is None else tuple(self._names[row] for row in positions.tolist())
         return MemorySplit(
-            self._raw[positions], self._labels[positions], self._normalisation, input_shape=self.input_shape
+            self._raw[positions],
+            self._labels[positions],
+            self._normalisation,
+            input_shape=self.input_shape,
+            names=names,
         )
 
     @property
@@ -139,7 +159,7 @@ class MemorySplit(Split):
 
     def normalised(self, normalisation: Normalisation) -> MemorySplit:
         """See `Split.normalised`."""
-        return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape)
+        return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape, names=self._names)
 
     def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`."""

@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,31 +19,22 @@ from starcli.data.normalise import MeanStd
 from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_batch_request, prepare_batch
 from starcli.errors import StarcliError, first_of
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 CHUNK = 32
 """Images that a worker hands over at once.
 
 Few, so that the first batch comes early and little shared memory is held.
 """
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-"""Image formats that are read: those of torchvision's ImageFolder.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
+"""Image formats that are read, whatever a file's suffix says.
 
 Their readers stay inside this process (no ghostscript).
 """
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
-"""Suffixes of image files."""
-
 # Its decoders log what is damaged, and a program without handlers shows that: what matters is raised.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 SHOWN = 10
 """Largest number of broken images that an error lists."""
-
-TIFF_BITS = 258
-"""Number of the field of a TIFF that holds the bits of each sample."""
 
 MAX_PIXELS = 50_000_000
 """Largest number of pixels that are decoded: 150 MB as RGB, more than any camera's."""
@@ -53,7 +43,7 @@ MAX_PIXELS = 50_000_000
 def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
     """Decode the image at `path`, resized to a square whatever its own shape, as RGB (3, size, size) uint8.
 
-    JPEGs are decoded at the smallest of 1, 1/2, 1/4, 1/8 of their size that is not below `size`, then resized
+    Pixels are those of torchvision's ImageFolder and Resize((size, size)): PIL's, converted to RGB, then resized
     bilinearly with antialiasing. Raises StarcliError with the path for what is no image, is damaged or is too large.
     """
     from PIL import Image
@@ -63,12 +53,11 @@ def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                image.draft("RGB", (size, size))
                 if image.width * image.height > MAX_PIXELS:
                     raise StarcliError(
                         f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
                     )
-                rgb = _eight_bits(image, path).convert("RGB")
+                rgb = image.convert("RGB")
                 if rgb.size != (size, size):
                     rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
                 return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
@@ -78,24 +67,6 @@ def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
         # A damaged file makes the decoders raise nearly anything: OSError, SyntaxError, ValueError, struct.error.
         words = f"{error}".replace(str(path), path.name).replace("\n", " ") or type(error).__name__
         raise StarcliError(f"{path}: cannot be read as an image: {words}") from error
-
-
-def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """`image` with 8 bits a value: v of b > 8 bits becomes the nearest to 255 v / (2^b - 1); PIL would cut it."""
-    from PIL import Image as Images
-
-    if image.mode.startswith("I;16"):
-        # TIFF has 12 bits too; everywhere else they are 16
-        bits = next(iter(getattr(image, "tag_v2", {}).get(TIFF_BITS, ())), 16)
-    elif image.mode == "I" and image.format in ("PNG", "PPM"):
-        bits = 16  # PIL has scaled whatever the file's largest value was to these
-    elif image.mode in ("I", "F"):
-        raise StarcliError(f"{path}: pixels that are floats, signed or of 32 bits are not read; save it with 8 or 16")
-    else:
-        return image
-    largest = 2**bits - 1
-    values = np.asarray(image).clip(0, largest).astype(np.uint32)
-    return Images.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
 
 
 class _Chunks(Dataset[tuple[Tensor, list[str]]]):
@@ -163,6 +134,11 @@ class StreamedSplit(Split):
         return self._labels
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """See `Split.names`."""
+        return tuple(map(os.fsdecode, self._names))
+
+    @property
     def decoded_bytes(self) -> int:
         """Memory that all images take once decoded and resized."""
         return len(self) * 3 * self._stored**2
@@ -203,7 +179,8 @@ class StreamedSplit(Split):
         for chunk in self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK, all_broken=True):
             images[done : done + len(chunk)] = chunk
             done += len(chunk)
-        return MemorySplit(images, self._labels, self._normalisation, input_shape=(3, self._size, self._size))
+        shape = (3, self._size, self._size)
+        return MemorySplit(images, self._labels, self._normalisation, input_shape=shape, names=self.names)
 
     def batches(
         self,

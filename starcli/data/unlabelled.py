@@ -15,11 +15,12 @@ import torch
 
 from starcli.data.arrays import LAYOUT, read_arrays
 from starcli.data.folder import stored_size
+from starcli.data.image_files import images_in
 from starcli.data.loading import Array
 from starcli.data.names import parse_name
 from starcli.data.normalise import MeanStd
 from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
-from starcli.data.streaming import SUFFIXES, StreamedSplit
+from starcli.data.streaming import StreamedSplit
 from starcli.errors import StarcliError
 
 UNLABELLED_KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("images", "labels"), ("x", "y"))
@@ -38,7 +39,7 @@ def is_unlabelled(name: str) -> bool:
     """Whether the data set `name`, as typed, has inputs and no labels: images right in a folder, an array of images."""
     kind, rest = parse_name(name)
     if kind == "folder":
-        return Path(rest).is_dir() and bool(_images_in(Path(rest)))
+        return Path(rest).is_dir() and bool(images_in(Path(rest)))
     return kind == "arrays" and Path(rest).is_file() and _images_key(Path(rest)) is not None
 
 
@@ -109,21 +110,9 @@ def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str
 def _folder(directory: Path, shape: tuple[int, ...], normalisation: Normalisation) -> Unlabelled:
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise StarcliError(f"{directory}: images are read as RGB squares, the model takes {shape}")
-    names, size = _images_in(directory), shape[1]
+    names, size = images_in(directory), shape[1]
     split = StreamedSplit(
         directory, np.array([os.fsencode(name) for name in names]), _no_labels(len(names)), normalisation,
         stored_size=stored_size(size), input_size=size,
     )  # fmt: skip
     return Unlabelled(split, tuple(names))
-
-
-def _images_in(directory: Path) -> list[str]:
-    """Names of the images right in a folder, in their order; hidden files are none."""
-    try:
-        return sorted(
-            entry.name
-            for entry in os.scandir(directory)
-            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-        )
-    except OSError as error:
-        raise StarcliError(f"{directory}: {error.strerror}") from error

@@ -14,7 +14,9 @@ DATASETS: Mapping[str, Entry] = {
         "starcli.data.gaussians:load_gaussians", "two Gaussian classes in the plane, the paper's theory data"
     ),
     "idx": Entry("starcli.data.idx:load_idx", "idx:DIR, files of MNIST's format, gzipped or not"),
-    "folder": Entry("starcli.data.folder:load_folder", "folder:DIR, an image folder a class, under train and val"),
+    "folder": Entry(
+        "starcli.data.folder:load_folder", "folder:DIR, an image folder a class, under train, val and test"
+    ),
     "arrays": Entry("starcli.data.arrays:load_arrays", "FILE.npz or FILE.safetensors with images and labels"),
 }
 """`--data`: functions from `data.loading.Request` to `data.loading.Loaded`."""

@@ -152,7 +152,7 @@ def test_names() -> None:
     ]
     for name, words in (
         ("digit", "did you mean digits"),
-        ("./photos", "unknown data set"),
+        ("./photos", "no such file or directory"),
         ("idx:", "--data idx:DIR"),
         ("arrays", "FILE.npz"),
         ("digits:8", "takes nothing"),

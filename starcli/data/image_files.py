@@ -1,0 +1,149 @@
+"""Folders of images: which folder is which split, and the images of each, as torchvision's ImageFolder lists them.
+
+Needs no torch.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starcli.errors import StarcliError, few
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Suffixes of image files, in small letters or capitals: those of torchvision's ImageFolder."""
+
+SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""What the folder of a split may be called, in small letters or capitals."""
+
+
+@dataclass(frozen=True)
+class ImageListing:
+    """Images below a directory that has a folder for each class.
+
+    images: (name below the directory, size in bytes, label) of each, in torchvision's order.
+    unread: names of what else lies there, hidden files apart.
+    """
+
+    directory: Path
+    classes: tuple[str, ...]
+    images: list[tuple[str, int, int]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+
+def split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """Folders of train, validation and test below `root`, and names of what else is there; none where it has none.
+
+    Raises StarcliError where two folders are one split, and for splits without a training one.
+    """
+    found: dict[str, Path] = {}
+    others = []
+    for entry in _entries(root):
+        roles = [role for role, names in SPLIT_FOLDERS.items() if entry.name.lower() in names and entry.is_dir()]
+        if roles and roles[0] in found:
+            raise StarcliError(
+                f"{root}: both {found[roles[0]].name}/ and {entry.name}/ are there: which is {roles[0]}?"
+            )
+        if roles:
+            found[roles[0]] = root / entry.name
+        elif not entry.name.startswith("."):
+            others.append(_shown(entry))
+    if found and "train" not in found:
+        there = ", ".join(f"{path.name}/" for path in found.values())
+        raise StarcliError(f"{root}: expected train/ beside {there}, each with a folder of images for every class")
+    return found, others
+
+
+def list_images(directory: Path) -> ImageListing:
+    """List the images below `directory` as torchvision's ImageFolder does.
+
+    Each folder in it is a class, hidden ones too, in the order of their names; images are all files below it with one
+    of SUFFIXES, however deep and through links. Raises StarcliError for a folder without images, as torchvision does.
+    """
+    entries = _entries(directory)
+    classes = tuple(entry.name for entry in entries if entry.is_dir())
+    if not classes:
+        found = few([_shown(entry) for entry in entries], 10) or "nothing"
+        raise StarcliError(f"{directory}: expected a folder of images for every class, found {found}")
+    others = [entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
+    listing = ImageListing(directory, classes, unread=others)
+    for label, name in enumerate(classes):
+        top = str(directory / name)
+        for path in _files_below(top):
+            below = name + path[len(top) :]
+            if path.lower().endswith(SUFFIXES):
+                listing.images.append((below, _size(path), label))
+            elif not os.path.basename(path).startswith("."):
+                listing.unread.append(below)
+    empty = sorted({*range(len(classes))} - {label for _, _, label in listing.images})
+    if empty:
+        raise StarcliError(
+            f"{directory}: {len(empty)} class folders have no images ({', '.join(SUFFIXES)})",
+            [f"{classes[label]}/" for label in empty[:20]],
+        )
+    return listing
+
+
+def images_in(directory: Path) -> list[str]:
+    """Names of the images right in `directory`, in their order; hidden files are none."""
+    return [
+        entry.name
+        for entry in _entries(directory)
+        if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+    ]
+
+
+def looks_like_images(root: Path) -> bool:
+    """Whether `root` has an image, or a folder with one somewhere below it."""
+    folders = (entry.path for entry in _entries(root) if entry.is_dir())
+    return bool(images_in(root)) or any(
+        path.lower().endswith(SUFFIXES) for folder in folders for path in _files_below(folder)
+    )
+
+
+def _entries(directory: Path) -> Sequence[os.DirEntry[str]]:
+    """What is in a directory, sorted by name."""
+    try:
+        return sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except OSError as error:
+        raise StarcliError(f"{directory}: {error.strerror}") from error
+
+
+def _files_below(directory: str) -> Iterator[str]:
+    """Paths of all files below a directory, links followed, in torchvision's order."""
+    for place, names in sorted(_walked(directory)):
+        for name in sorted(names):
+            yield os.path.join(place, name)
+
+
+def _walked(directory: str) -> Iterator[tuple[str, list[str]]]:
+    """(Folder, names of its files) of a directory and all folders below it; StarcliError for links in a circle."""
+
+    def refuse(error: OSError) -> None:
+        raise StarcliError(f"{error.filename}: {error.strerror}") from error
+
+    for place, _, names in os.walk(directory, followlinks=True, onerror=refuse):
+        above = Path(place).parents
+        if os.path.islink(place) and os.path.realpath(place) in map(os.path.realpath, above):
+            raise StarcliError(f"{place}: is a link to a folder that it is in")
+        yield place, names
+
+
+def _size(path: str) -> int:
+    """Size in bytes; StarcliError for what is no ordinary file: to read a pipe would wait for ever."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise StarcliError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise StarcliError(f"{path}: is no ordinary file")
+    return found.st_size
+
+
+def _shown(entry: os.DirEntry[str]) -> str:
+    return f"{entry.name}/" if entry.is_dir() else entry.name
