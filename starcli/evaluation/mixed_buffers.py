@@ -32,8 +32,9 @@ def recomputed_buffers(network: nn.Module) -> set[str]:
 def differing_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]]) -> list[str]:
     """Names of float buffers in which `models` differ by more than rounding, and which are not computed anew."""
     recomputed = recomputed_buffers(flat.network)
-    kept = {name for name, _ in flat.network.named_buffers(remove_duplicate=False)} & flat.buffers.keys()
-    names = [n for n, t in flat.buffers.items() if n in kept - recomputed and t.is_floating_point()]
+    kept = {name for name, _ in flat.network.named_buffers(remove_duplicate=False)} | flat.extra_state.keys()
+    own = flat.buffers | flat.extra_state
+    names = [name for name, tensor in own.items() if name in kept - recomputed and tensor.is_floating_point()]
     first, *others = models
     return [name for name in names if any(_differ(first[name], other[name]) for other in others)]
 

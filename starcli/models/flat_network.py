@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
-from starcli.models.state_dicts import load_state, misfits, versions_of
+from starcli.errors import StarcliError, few
+from starcli.models.state_dicts import load_state, misfits, sharing, versions_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,10 @@ class ParameterSlot:
     shape: tuple[int, ...]
     offset: int
     numel: int
+
+
+EXTRA_STATE = "_extra_state"
+"""Last part of the names under which torch keeps modules' extra state."""
 
 
 class FlatNetwork:
@@ -57,6 +61,7 @@ class FlatNetwork:
         if not learnable:
             raise StarcliError("the network has no learnable parameter")
         self.layout = _layout(learnable)
+        self._parted = _parted(network)
         self.network = network.to(dtype)
         self.tied = _tied(network)
         last = self.layout[-1]
@@ -70,29 +75,57 @@ class FlatNetwork:
     @property
     def buffers(self) -> dict[str, Tensor]:
         """Persistent tensors that are not learnable, by name, as they lie in the network (not copies)."""
-        learnable = self._learnable_names()
-        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in learnable}
+        apart = self._learnable_names() | self.extra_state.keys()
+        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in apart}
+
+    @property
+    def extra_state(self) -> dict[str, Tensor]:
+        """What modules keep of themselves beside parameters and buffers (`get_extra_state`): their own copies."""
+        return {name: value for name, value in self.network.state_dict().items() if name.endswith(EXTRA_STATE)}
+
+    def set_extra_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give the modules back what they keep of themselves, from a state dict."""
+        for name in self.extra_state.keys() & tensors.keys():
+            self.network.get_submodule(name.removesuffix(EXTRA_STATE).rstrip(".")).set_extra_state(tensors[name])
 
     def load_buffers(self, models: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> list[str]:
         """Put sum_i weights[i] of the models' float buffers into the network; return the names of those that differ.
 
         What is equal in all models of any weight, and what is no float (counters, masks), is the first model's.
         """
-        mixed = []
-        for name, value in self.buffers.items():
+        mixed, own, extra = [], self.buffers, self.extra_state
+        for name in own | extra:
             first = models[0].get(name)
             if first is None:
                 continue
             terms = [(model.get(name, first), weight) for model, weight in zip(models, weights, strict=True) if weight]
-            if not value.is_floating_point() or all(torch.equal(first, each) for each, _ in terms):
-                value.copy_(first)
-                continue
-            total = torch.zeros(first.shape, dtype=torch.float64)
-            for each, weight in terms:
-                total.add_(each.cpu().double(), alpha=weight)
-            value.copy_(total)
-            mixed.append(name)
+            value = first
+            if first.is_floating_point() and not all(torch.equal(first, each) for each, _ in terms):
+                value = torch.zeros(first.shape, dtype=torch.float64)
+                for each, weight in terms:
+                    value.add_(each.cpu().double(), alpha=weight)
+                mixed.append(name)
+            if name in own:
+                own[name].copy_(value)
+            else:
+                extra[name] = value.to(first.dtype)
+        self.set_extra_state(extra)
         return mixed
+
+    def check_trainable(self) -> None:
+        """Check that training here is training in torch, and leaves a state dict.
+
+        Raises StarcliError where two learnable parameters, or one and a buffer, shared memory: they no longer do, while
+        torch would move both at once. And where modules keep state that is no tensor, and so cannot be written.
+        """
+        problems = [f"{few(names, 3)}: share memory, and training here would move one alone" for names in self._parted]
+        problems += [
+            f"{name}: a {type(value).__name__}, no tensor"
+            for name, value in self.network.state_dict().items()
+            if not isinstance(value, Tensor)
+        ]
+        if problems:
+            raise StarcliError("a network with such state cannot be trained here", problems)
 
     def views(self, vector: Tensor) -> dict[str, Tensor]:
         """Named views of `vector` (P,) in the parameters' shapes."""
@@ -175,6 +208,13 @@ def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[ParameterSlot, ...]:
         slots.append(ParameterSlot(name, tuple(parameter.shape), offset, parameter.numel()))
         offset += parameter.numel()
     return tuple(slots)
+
+
+def _parted(network: nn.Module) -> list[list[str]]:
+    """Sets of names of tensors that overlap in memory, a learnable parameter among them; one tensor counts once."""
+    learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    groups = sharing(dict(network.named_parameters()) | dict(network.named_buffers()))
+    return [group for group in groups if learnable & set(group)]
 
 
 def _tied(network: nn.Module) -> tuple[tuple[str, ...], ...]:

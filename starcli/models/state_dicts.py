@@ -46,7 +46,7 @@ def is_state_of(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
         return False
     return all(
         _place(state[name]) == _place(state[first]) and _holds(tensors[name], tensors[first])
-        for first, *others in _sharing(state)
+        for first, *others in sharing(state)
         for name in others
     )
 
@@ -168,7 +168,7 @@ class _Writes(TorchFunctionMode):
     """What a load writes into memory that several names of a network share, and where two writes differ."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self.state, self.groups = state, _sharing(state)
+        self.state, self.groups = state, sharing(state)
         self.written: dict[int, Tensor] = {}
         for name in chain.from_iterable(self.groups):
             storage, tensor = state[name].untyped_storage(), state[name]
@@ -207,7 +207,7 @@ class _Writes(TorchFunctionMode):
         return [f"{names} are tied, but differ by up to {size:.3g}" for names, size in self.differences.items()]
 
 
-def _sharing(state: Mapping[str, Tensor]) -> list[list[str]]:
+def sharing(state: Mapping[str, Tensor]) -> list[list[str]]:
     """Sets of names whose tensors overlap in memory; an outline, which has none, shares none."""
     solid = {name: tensor for name, tensor in state.items() if tensor.numel() and not tensor.is_meta}
     groups: list[list[str]] = []
@@ -216,7 +216,8 @@ def _sharing(state: Mapping[str, Tensor]) -> list[list[str]]:
             groups[-1].append(name)
         else:
             groups.append([name])
-    return [group for group in groups if len(group) > 1]
+    places = {name: place for place, name in enumerate(state)}
+    return [sorted(group, key=places.__getitem__) for group in groups if len(group) > 1]
 
 
 def _extent(tensor: Tensor) -> tuple[int, int, int]:

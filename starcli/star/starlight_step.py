@@ -112,6 +112,7 @@ class OnLines(PlainObjective):
         """Let the star have what training leaves as it is from `model`."""
         for name, own in self.fixed.items():
             own.copy_(model[name])
+        self.flat.set_extra_state(model)
 
     def buffers(self) -> Sequence[Tensor]:
         """Running statistics and the like, without what each step sets by its t."""
@@ -173,7 +174,7 @@ class OnLines(PlainObjective):
 
     def _named(self) -> dict[str, Tensor]:
         """The star as a state dict; buffers are there for completeness, matching does not look at them."""
-        named = self.flat.buffers | self.fixed | self.flat.views(self.vector)
+        named = self.flat.buffers | self.flat.extra_state | self.fixed | self.flat.views(self.vector)
         for tied in self.flat.tied:
             named |= {name: named[tied[0]] for name in tied[1:] if tied[0] in named}
         return {name: tensor.detach().cpu() for name, tensor in named.items()}

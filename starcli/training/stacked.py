@@ -41,6 +41,7 @@ class StackedObjective:
         """Stack the initial weights of `seeds`; `flat` is the network that computes."""
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.workspace, self.flat, self.recipe, self.seeds = workspace, flat, recipe, tuple(seeds)
+        flat.check_trainable()
         count = len(seeds)
         self.vector = torch.empty(count * flat.parameters.numel(), device=flat.parameters.device)
         self.parts: Sequence[Tensor] = [

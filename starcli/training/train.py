@@ -41,6 +41,7 @@ class PlainObjective:
 
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
         """Minimise over the parameters of `flat`; compiled where the recipe says so."""
+        flat.check_trainable()
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.flat, self.workspace, self.progress = flat, workspace, progress
         self.vector = flat.parameters
@@ -107,14 +108,15 @@ class PlainObjective:
         return ""
 
     def state(self) -> dict[str, Any]:
-        """Buffers of the network."""
-        return {"buffers": self.flat.buffers}
+        """Buffers of the network, and what its modules keep of themselves."""
+        return {"buffers": self.flat.buffers | self.flat.extra_state}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
         with torch.no_grad():
             for name, buffer in self.flat.buffers.items():
                 buffer.copy_(state["buffers"][name])
+        self.flat.set_extra_state(state["buffers"])
 
 
 def train_network(

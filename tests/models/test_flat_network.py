@@ -1,11 +1,14 @@
 """FlatNetwork: one vector, the same function, the same gradients, whatever the layout, ties and buffers."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from starcli.errors import StarcliError
+from starcli.evaluation.mixed_buffers import differing_buffers
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 
@@ -140,3 +143,54 @@ def test_load_reports_every_problem_unknown_names_first() -> None:
     )
     with pytest.raises(StarcliError, match=r"conv1\.weight: missing"):
         flat.flatten({})
+
+
+class Keeps(nn.Module):
+    """A layer that keeps a shift as extra state."""
+
+    def __init__(self, shift: float = 1.0) -> None:
+        super().__init__()
+        self.layer, self.shift = nn.Linear(4, 3), torch.tensor(shift)
+
+    def get_extra_state(self) -> Tensor:
+        return self.shift.clone()
+
+    def set_extra_state(self, state: Any) -> None:
+        self.shift = state.clone()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x) + self.shift
+        return out
+
+
+def test_extra_state_goes_with_the_buffers() -> None:
+    models = [nn.Sequential(Keeps(shift)).state_dict() for shift in (2.0, 2.0, 4.0)]
+    flat = FlatNetwork(nn.Sequential(Keeps()))
+    assert flat.buffers == {}
+    assert flat.extra_state.keys() == {"0._extra_state"}
+    assert flat.load_buffers(models[:2], [0.5, 0.5]) == []
+    assert float(flat.network[0].shift) == 2.0
+    assert flat.load_buffers(models[1:], [0.25, 0.75]) == ["0._extra_state"]
+    assert float(flat.network[0].shift) == 3.5
+    flat.load(models[0])
+    assert float(flat.network[0].shift) == 2.0
+    assert differing_buffers(flat, models) == ["0._extra_state"]
+
+
+def test_what_shared_memory_and_state_that_is_no_tensor_cannot_be_trained() -> None:
+    flat = FlatNetwork(Tied())
+    flat.check_trainable()
+    network = Tied()
+    network.register_buffer("first", network.decoder.bias.data[:1])
+    network.other = nn.Parameter(network.encoder.weight.data.t())
+    with pytest.raises(StarcliError, match="cannot be trained here") as caught:
+        FlatNetwork(network).check_trainable()
+    assert sorted(caught.value.problems) == [
+        "decoder.bias, first: share memory, and training here would move one alone",
+        "other, encoder.weight: share memory, and training here would move one alone",
+    ]
+    keeps = Keeps()
+    keeps.get_extra_state = lambda: {"shift": 1.0}
+    with pytest.raises(StarcliError) as caught:
+        FlatNetwork(keeps).check_trainable()
+    assert caught.value.problems == ("_extra_state: a dict, no tensor",)
