@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.load_save import load, save
+    from starcli.library.plot import plot
     from starcli.library.predict import predict
     from starcli.library.star import find_star, fuse
     from starcli.library.train import train
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "no_cache",
     "permute",
+    "plot",
     "predict",
     "save",
     "star_report",
@@ -81,6 +83,7 @@ _MODULES = {
     "library.evaluate": ("bma", "evaluate"),
     "library.inputs": ("StarcliWarning", "Where"),
     "library.load_save": ("load", "save"),
+    "library.plot": ("plot",),
     "library.predict": ("predict",),
     "library.star": ("find_star", "fuse"),
     "library.train": ("train",),

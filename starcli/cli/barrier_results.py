@@ -1,7 +1,7 @@
 """What `starcli barrier` shows: a row for each line, summaries of groups, the share of stars, a star's report."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starcli.barriers.star_report import StarReport
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.evaluation.measure import Measure
+    from starcli.plots.rows import ResultRow
     from starcli.workspace.stamp import Stamp
 
 LINE_COLUMNS = (
@@ -51,13 +52,15 @@ LOSS_COLUMNS = (
 class BarrierResults:
     """How to measure, and where to show what comes out.
 
-    paint: draws a figure where one is asked for. said: whether the command line says how models are aligned.
+    paint: draws a figure of rows where one is asked for. said: whether the command line says how models are aligned.
+    drawn: the rows so far, with their types.
     """
 
     measure: "Measure"
     results: Results
-    paint: Callable[..., None]
+    paint: "Callable[[Sequence[ResultRow]], None]"
     said: bool
+    drawn: "list[ResultRow]" = field(default_factory=list)
 
     @cached_property
     def stamp(self) -> "Stamp":
@@ -78,7 +81,6 @@ class BarrierResults:
         """Measure from the first model to each of the others."""
         from starcli.barriers.cached import cached_lines
         from starcli.barriers.intervals import group_of
-        from starcli.plots.barrier_figure import barrier_figure
 
         first, *others = models
         if not self.said:
@@ -91,15 +93,13 @@ class BarrierResults:
             group = group_of(pairs, found, [range(1, len(models))])
             label = self.measure.alignment.labels((first, other) for other in others)
             self._group(f"{first.name} to each", group, models, label)
-        title = f"{first.name} – {others[0].name}" if len(others) == 1 else f"{first.name} to {len(others)} models"
-        self.paint(barrier_figure, {title: found})
+        self.paint(self.drawn)
 
     def all_pairs(self, models: "Sequence[Checkpoint]", tolerances: Sequence[float]) -> None:
         """Measure every pair, and the share of stars among the models at each tolerance."""
         from starcli.barriers.cached import cached_pairs
         from starcli.barriers.intervals import group_of
         from starcli.barriers.pairs import matrix, pairs_of, star_share
-        from starcli.plots.pairs_figure import pairs_figure
 
         pairs = pairs_of(len(models))
         found = cached_pairs(self.measure, models, pairs)
@@ -117,8 +117,7 @@ class BarrierResults:
         facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
         label = self.measure.alignment.labels((models[i], models[j]) for i, j in pairs)
         self._group("all pairs", group, models, label, star_share=shares, **facts)
-        names = [model.name.removesuffix(".safetensors") for model in models]
-        self.paint(pairs_figure, matrices["train"], names)
+        self.paint(self.drawn)
 
     def star(
         self,
@@ -130,7 +129,6 @@ class BarrierResults:
         """Measure whether the one model of `star` is a star."""
         from starcli.barriers.cached import cached_star_report
         from starcli.barriers.star_report import TRAINED, UNALIGNED
-        from starcli.plots.barrier_figure import barrier_figure
 
         measure, numbered = self.measure, [*sources, *held_out, star[0]]
         check_roles(star[0], sources, held_out, measure.progress)
@@ -149,16 +147,21 @@ class BarrierResults:
             once = name in own and not self.results.for_programs and set(labels.values()) == {usual}
             self._group(name, group, models, usual if once else {**labels, **own}[name])
         self._star(star[0], report, usual)
-        # beside unaligned pairs all other curves would look flat
-        self.paint(barrier_figure, {name: g.barriers for name, g in report.groups.items() if name != UNALIGNED})
+        self.paint(self.drawn)
+
+    def _add(self, kind: str, row: Mapping[str, Any], columns: Sequence[Column]) -> None:
+        """Show a row, and keep it for the figure."""
+        self.drawn.append({"type": kind, **row})
+        self.results.add(kind, row, columns)
 
     def _line(
         self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = LINE_COLUMNS, **more: Any
     ) -> None:
         """One row for the line from a to b."""
         alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
-        row = {"a": a.name, "b": b.name, **more, "alignment": alignment, "statistics": self.measure.statistics}
-        self.results.add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, self._columns(columns))
+        ends = {"a": a.name, "b": b.name, "kinds": [a.metadata.kind, b.metadata.kind]}
+        row = {**ends, **more, "alignment": alignment, "statistics": self.measure.statistics}
+        self._add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, self._columns(columns))
 
     def _group(
         self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
@@ -167,7 +170,7 @@ class BarrierResults:
         row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_dict(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
         origin = self.stamp([numbered[i] for i in taking_part])
-        self.results.add("summary", {**row, **origin}, self._columns(SUMMARY_COLUMNS))
+        self._add("summary", {**row, **origin}, self._columns(SUMMARY_COLUMNS))
         for epsilon, share in {} if self.results.for_programs else more.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
 

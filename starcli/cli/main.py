@@ -15,6 +15,7 @@ from starcli.cli.commands.fuse import fuse_command
 from starcli.cli.commands.inspect import inspect_command
 from starcli.cli.commands.interpolate import interpolate_command
 from starcli.cli.commands.permute import permute_command
+from starcli.cli.commands.plot import plot_command
 from starcli.cli.commands.predict import predict_command
 from starcli.cli.commands.spec import spec_app
 from starcli.cli.commands.star import star_command
@@ -126,6 +127,7 @@ register(
         "fuse": fuse_command,
         "eval": eval_command,
         "predict": predict_command,
+        "plot": plot_command,
         "inspect": inspect_command,
         "convert": convert_command,
     },

@@ -159,9 +159,6 @@ AverageBuffersOpt = Annotated[
         help="Between models, average buffers that nothing computes anew (codebooks, scales); else an error.",
     ),
 ]
-PlotOpt = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", help="Draw a figure: a .png, .svg or .pdf file."), OUT
-]
 RepeatsOpt = Annotated[int, typer.Option("--repeats", min=1, help="How often everything random is drawn anew.")]
 RecipeOpt = Annotated[
     str | None,

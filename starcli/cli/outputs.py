@@ -2,16 +2,14 @@
 
 import contextlib
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.files.names import STDOUT
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import files_of
-from starcli.files.write import check_directory, write_atomically
-from starcli.runtime import distributed
+from starcli.files.write import check_directory
 
 
 def output_paths(
@@ -70,22 +68,3 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
     if path.is_dir():
         raise StarcliError(f"{path}: is a directory, not a file to write")
     check_directory(path.parent)
-
-
-def figure_writer(path: Path | None, inputs: Sequence[Path] = ()) -> Callable[..., None]:
-    """A function that draws with a function of `starcli.plots` and writes `path`; without a path it does nothing.
-
-    Where and of what type the figure is to be is checked now, before any work.
-    """
-    if path is None:
-        return lambda *_, **__: None
-    check_place(path, inputs)
-    from starcli.plots.style import check_format
-
-    kind = check_format(path)
-
-    def draw(draw_figure: Callable[..., bytes], *what: Any) -> None:
-        if distributed.is_writer():
-            write_atomically(path, draw_figure(*what, kind))
-
-    return draw

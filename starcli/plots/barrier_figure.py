@@ -5,71 +5,158 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from starcli.errors import StarcliError
-from starcli.plots.style import draw_figure, styles_of
+from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
+from starcli.plots.look import Look
+from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, two_digits
+from starcli.plots.rows import DrawnLine
+from starcli.plots.ruler import Ruler
+from starcli.plots.style import GREY, draw_figure, grow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from starcli.barriers.line_barrier import Barrier
+MOST_MARKED = 3
+"""Largest number of lines whose barriers are drawn into the panels: more would hide the curves."""
 
-
-MOST_LINES = 30
+MOST_THIN = 30
 """Largest number of pairs that have lines of their own beneath their mean: more would be a second band."""
 
 
-def _band(axes: "Axes", x: Any, values: Any, style: tuple[str, str, str], label: str) -> None:
-    """Draw the mean over rows of `values` (curves, points), a band of one standard deviation, and a thin line each."""
-    colour, marker, dash = style
-    mean = values.mean(axis=0)
-    if 1 < len(values) <= MOST_LINES:
-        from matplotlib.collections import LineCollection
+def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Look) -> bytes:
+    """Draw loss and accuracy along lines: a curve for each line, or for each group of lines its mean and deviation.
 
-        lines = [np.column_stack([x, curve]) for curve in values]
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=0.4, zorder=1.5))
-    axes.plot(x, mean, color=colour, marker=marker, linestyle=dash, markeredgewidth=0, label=label)
-    if len(values) > 1:
-        spread = values.std(axis=0, ddof=1)
-        axes.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
-
-
-def barrier_figure(groups: Mapping[str, Sequence["Barrier"]], kind: str, *, splits: Sequence[str] = ()) -> bytes:
-    """Draw loss and accuracy along paths: one mean curve with a one-sigma band for each group of barriers.
-
-    Beneath the mean of up to 30 pairs each has a thin line of its own. One row a split, loss (nats) on the left and
-    accuracy (%) on the right, as in the paper's figure 2: at t = 0 lies the first model of each pair (the star), at t =
-    1 the second. splits: by default those that were measured. kind: png, svg or pdf. Raises StarcliError where there is
-    no barrier.
+    A row for each split, loss (nats) on the left and accuracy (%) on the right, as in the paper's figure 2: at t = 0
+    lies the first model of each pair (the star), at t = 1 the second. Dotted: the straight line between the ends, above
+    which a barrier rises; of up to 3 lines the barrier is drawn where it is. Groups of 3 pairs and more have a band of
+    one standard deviation, and up to 30 pairs a thin line each. results: the lines of each file, by its label.
     """
-    groups = {name: found for name, found in groups.items() if found}
-    if not groups:
-        raise StarcliError("there is no barrier to draw")
-    splits = splits or tuple(next(iter(groups.values()))[0].curves)
-    styles = styles_of(list(groups))
+    bundles = bundles_of(results)
+    lines = [line for bundle in bundles for line in bundle.lines]
+    splits = list(dict.fromkeys(split for line in lines for split in line.curves))
+    marked = len(lines) <= MOST_MARKED
 
-    def paint(figure: "Figure", axes: Any) -> None:
+    def paint(figure: "Figure") -> None:
+        ends = ends_of(bundles)
+        below = _ends_fit(ends, look)
+        spelt = [] if below == list(ends) or not any(ends) else [f"t = 0: {ends[0]}", f"t = 1: {ends[1]}"]
+        heading(figure, look, [*spelt, *common_words(bundles)])
+        axes = figure.subplots(len(splits), 2, squeeze=False, sharex=True)
+        grow(figure, len(splits) * (0.3 * look.width + 0.1) + 3 * Ruler(look).line)
         for row, split in zip(axes, splits, strict=True):
-            for name, found in groups.items():
-                t = np.array(found[0].t)
-                curves = [barrier.curves[split] for barrier in found]
-                pairs = f"{name} ({len(found)} {'pair' if len(found) == 1 else 'pairs'})"
-                _band(row[0], t, np.array([curve.loss for curve in curves]), styles[name], pairs)
-                _band(row[1], t, 100 * np.array([curve.accuracy for curve in curves]), styles[name], pairs)
-            row[0].set_ylabel(f"{split} loss (nats)")
-            row[1].set_ylabel(f"{split} accuracy (%)")
-            for one in row:
-                one.set_xlim(-0.02, 1.02)
-                one.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-            row[0].set_ylim(bottom=-0.03 * row[0].get_ylim()[1])  # zero loss is on the axis, its markers in full
-            row[1].set_ylim(top=min(100.5, row[1].get_ylim()[1]))
-        for one in axes[-1]:
-            one.set_xlabel("t, from the first model to the second")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        columns = min(len(labels), 2 if len(labels) > 3 else 3)
-        sizes = [len(found) for found in groups.values()]
-        thin = ", thin: each pair" if any(1 < size <= MOST_LINES for size in sizes) else ""
-        title = f"mean and one standard deviation{thin}" if max(sizes) > 1 else None
-        figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title, title_fontsize=8)
+            for axis, metric in zip(row, ("loss", "accuracy"), strict=True):
+                for bundle in bundles:
+                    _paint_bundle(axis, bundle, split, metric)
+                if marked:
+                    _mark(axis, bundles, split, metric)
+                _finish(axis, split, metric)
+        for axis in axes[-1]:
+            _write_ends(axis, below, look)
+        if len(bundles) > 1 or len(bundles[0].lines) > 1:
+            handles = [_example(bundle) for bundle in bundles]
+            numbers = [f": {bundle.numbers(splits)}" for bundle in bundles]
+            labels, title = [bundle.label for bundle in bundles], _legend_title(bundles, splits)
+            legend_below(figure, look, handles, labels, tails=numbers, title=title)
 
-    return draw_figure(len(splits), 2, (8.0, 2.5 * len(splits) + 0.7), paint, kind)
+    return draw_figure(paint, kind, look)
+
+
+def _paint_bundle(axis: "Axes", bundle: Bundle, split: str, metric: str) -> None:
+    """Draw the mean of a bundle, its band and its lines; or only the lines, where they are one or two."""
+    values, t = bundle.curves(split, metric), bundle.t
+    if not len(values):
+        return
+    colour, look = bundle.style[0], _look(bundle)
+    if len(values) < FEWEST_FOR_BAND:
+        for curve in values:
+            axis.plot(t, curve, **look)
+            _chord(axis, t, curve, colour)
+        return
+    from matplotlib.collections import LineCollection
+
+    mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
+    if len(values) <= MOST_THIN:
+        curves = [np.column_stack([t, curve]) for curve in values]
+        axis.add_collection(LineCollection(curves, colors=colour, linewidths=0.5, alpha=0.4, zorder=1.5))
+    axis.fill_between(t, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+    axis.plot(t, mean, **look)
+    _chord(axis, t, mean, colour)
+
+
+def _look(bundle: Bundle) -> dict[str, Any]:
+    """How the curve of a bundle is drawn."""
+    colour, marker, dash = bundle.style
+    return {"color": colour, "marker": marker, "linestyle": dash, "markeredgewidth": 0}
+
+
+def _example(bundle: Bundle) -> Any:
+    """A piece of a bundle's curve, for the legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **_look(bundle))
+
+
+def _chord(axis: "Axes", t: Any, curve: Any, colour: str) -> None:
+    """Draw the straight line between the ends."""
+    axis.plot([t[0], t[-1]], [curve[0], curve[-1]], color=colour, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1.8)
+
+
+def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> None:
+    """Draw each line's barrier where the curve is farthest from the straight line between its ends, with its number."""
+    for bundle in bundles:
+        t = bundle.t
+        for curve in bundle.curves(split, metric):
+            chord = curve[0] + t * (curve[-1] - curve[0])
+            rise = curve - chord if metric == "loss" else chord - curve
+            if not np.isfinite(rise).all() or rise.max() <= 0:
+                continue
+            place = int(rise.argmax())
+            colour = bundle.style[0]
+            ends = [chord[place], curve[place]]
+            axis.plot([t[place]] * 2, ends, color=colour, linewidth=0.7, marker="_", markersize=4, zorder=1.7)
+            right = t[place] <= 0.7
+            axis.annotate(
+                two_digits(rise[place]), (t[place], (curve[place] + chord[place]) / 2), (3 if right else -3, 0),
+                textcoords="offset points", ha="left" if right else "right", va="center", color=colour, zorder=4,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+            )  # fmt: skip
+
+
+def _finish(axis: "Axes", split: str, metric: str) -> None:
+    """Label an axis and choose its range: that of the values, within what is possible."""
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "0.2", "0.4", "0.6", "0.8", "1"])
+    few_ticks(axis.yaxis)
+    unit = "nats" if metric == "loss" else "%"
+    axis.set_ylabel(f"{split} {metric} ({unit})")
+    low, high = axis.get_ylim()
+    if metric == "accuracy":
+        high = min(high, 100 + 0.03 * (100 - min(low, 99)))
+    axis.set_ylim(max(low, -0.03 * high), high)  # no loss and no accuracy is below 0
+
+
+def _ends_fit(ends: tuple[str, str], look: Look) -> list[str]:
+    """The names of the ends as they fit beneath a panel."""
+    ruler = Ruler(look)
+    return [ruler.shorten(end, 0.16 * look.width) if end else "" for end in ends]
+
+
+def _write_ends(axis: "Axes", ends: Sequence[str], look: Look) -> None:
+    """Write t, and what lies at its ends, beneath a panel."""
+    axis.set_xlabel("t")
+    for x, side, text in zip((0, 1), ("left", "right"), ends, strict=True):
+        if text:
+            axis.annotate(
+                text, (x, 0), (0, -look.small - 7), xycoords="axes fraction", textcoords="offset points",
+                ha=side, va="top", color=GREY, annotation_clip=False,
+            )  # fmt: skip
+
+
+def _legend_title(bundles: Sequence[Bundle], splits: Sequence[str]) -> str:
+    """What curves and numbers of the legend are."""
+    sizes = [len(bundle.lines) for bundle in bundles]
+    number = f"{'mean ' if max(sizes) > 1 else ''}barrier on {' / '.join(splits)} (nats)"
+    if max(sizes) < FEWEST_FOR_BAND:
+        return number
+    thin = "; thin: each pair" if any(FEWEST_FOR_BAND <= size <= MOST_THIN for size in sizes) else ""
+    return f"mean, band: one standard deviation{thin}; numbers: {number}"

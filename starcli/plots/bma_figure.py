@@ -1,71 +1,117 @@
 """Figure of the metrics of averaged predictions against the number of models."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from starcli.evaluation.confidence import RANKING
-from starcli.plots.style import BLACK, BLUE, RED, draw_figure
+from starcli.plots.look import Look
+from starcli.plots.parts import FEWEST_FOR_BAND, alignment_words, few_ticks, heading, legend_below, panel_columns
+from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
+from starcli.plots.rows import DrawnPosterior
+from starcli.plots.style import BLACK, BLUE, LINE_STYLES, RED, draw_figure, grow
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from starcli.averaging.bma import PosteriorRow
+BMA_STYLES = {"star": (RED, "^", "-"), "ensemble": (BLUE, "o", "--"), "single": (BLACK, "", ":")}
+"""Colour, marker and dash of each posterior; of several files each has a colour."""
 
-
-BMA_STYLES = {"star": (RED, "^", "-"), "ensemble": (BLUE, "o", "-"), "single": (BLACK, "X", ":")}
-"""Colour, marker and dash of each posterior."""
-
-
-BMA_NAMES = {"star": "star domain", "ensemble": "ensemble of the sources", "single": "single models"}
+BMA_NAMES = {"star": "star domain", "ensemble": "ensemble", "single": "single models"}
 """Name of each posterior in the legend."""
 
-
 BMA_PANELS = (
-    ("auroc_max_prob", "AUROC, maximum probability"),
-    ("auroc_entropy", "AUROC, entropy"),
-    ("ece", "expected calibration error"),
-    ("nll", "negative log-likelihood (nats)"),
-    ("accuracy", "accuracy"),
-    ("aurc", "area under risk-coverage"),
+    ("accuracy", "accuracy (%)"),
+    ("nll", "loss (nats)"),
+    ("ece", "ECE"),
+    ("auroc_max_prob", "AUROC (max. prob.)"),
+    ("auroc_entropy", "AUROC (entropy)"),
+    ("aurc", "AURC"),
 )
 """Metric and title of each panel."""
 
 
-def bma_figure(rows: Sequence["PosteriorRow"], kind: str) -> bytes:
-    """Draw metrics of averaged predictions against the number of samples, with one-sigma bands over repeats.
+@dataclass(frozen=True)
+class PosteriorCurve:
+    """The rows of one posterior in one file, by number of models."""
 
-    Single models are a horizontal line with its band. Like the paper's figure 4, with three more metrics. kind: png,
-    svg or pdf.
+    label: str
+    posterior: str
+    style: tuple[str, str, str]
+    rows: Sequence[DrawnPosterior]
+
+
+def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look: Look) -> bytes:
+    """Draw metrics of averaged predictions against the number of models, and a reliability diagram of each posterior.
+
+    Bands are one standard deviation over 3 repeats and more; single models are a horizontal line. Like the paper's
+    figure 4, with three more metrics. A diagram is of the largest number of models, over all repeats together.
     """
-    decided = all(row.decided for row in rows)
+    curves = _curves(results)
+    rows = [row for curve in curves for row in curve.rows]
 
-    def paint(figure: "Figure", axes: Any) -> None:
-        from matplotlib.ticker import MaxNLocator
+    def paint(figure: "Figure") -> None:
+        splits = {f"{row.split} split" for row in rows if row.split}
+        heading(figure, look, [", ".join(sorted({alignment_words(row.alignment) for row in rows} - {""} | splits))])
+        columns = panel_columns(look, 3)
+        metric_rows = math.ceil(len(BMA_PANELS) / columns)
+        ratios = [0.62 * look.width / columns] * metric_rows + diagram_heights(look, columns, len(curves))
+        axes = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
+        grow(figure, sum(ratios) + 0.5 * len(axes))
+        handles: Sequence[Any] = ()
+        for number, (axis, (metric, title)) in enumerate(zip(axes.flat, BMA_PANELS, strict=False)):
+            handles = _paint_metric(axis, curves, metric)
+            undecided = metric in RANKING and not all(row.decided for row in rows)
+            axis.set_title(f"{title}\nnot decided (<30 errors)" if undecided else title)
+            if number >= len(BMA_PANELS) - columns:
+                axis.set_xlabel("models averaged")
+        last = [curve.rows[-1] for curve in curves]
+        diagrams = [
+            Diagram(f"{curve.label} ({row.samples})" if row.samples > 1 else curve.label, row.ece, row.reliability)
+            for curve, row in zip(curves, last, strict=True)
+        ]
+        parts = paint_diagrams(axes[metric_rows:], diagrams, look)
+        legend_below(figure, look, [*handles, *parts], [*(curve.label for curve in curves), *DIAGRAM_LABELS])
 
-        for one, (metric, title) in zip(axes.flat, BMA_PANELS, strict=True):
-            for posterior, (colour, marker, dash) in BMA_STYLES.items():
-                found = sorted((row for row in rows if row.posterior == posterior), key=lambda row: row.samples)
-                if not found:
-                    continue
-                mean = np.array([row.mean[metric] for row in found])
-                spread = np.array([row.std[metric] for row in found])
-                label = BMA_NAMES[posterior]
-                if posterior == "single":
-                    one.axhline(mean[0], color=colour, linestyle=dash, label=label)
-                    if math.isfinite(spread[0]):
-                        one.axhspan(mean[0] - spread[0], mean[0] + spread[0], color=colour, alpha=0.08, linewidth=0)
-                    continue
-                x = [row.samples for row in found]
-                one.plot(x, mean, color=colour, marker=marker, linestyle=dash, markeredgewidth=0, label=label)
-                one.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
-            one.set_title(title if decided or metric not in RANKING else f"{title}\nnot decided: under 30 errors")
-            one.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        for one in axes[-1]:
-            one.set_xlabel("models averaged")
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return draw_figure(paint, kind, look)
 
-    return draw_figure(2, 3, (10.0, 5.6), paint, kind)
+
+def _curves(results: Mapping[str, Sequence[DrawnPosterior]]) -> list[PosteriorCurve]:
+    """A curve for each posterior of each file."""
+    found = []
+    for number, (file, rows) in enumerate(results.items()):
+        for posterior, name in BMA_NAMES.items():
+            mine = [row for row in rows if row.posterior == posterior and row.selected_on is None]
+            mine.sort(key=lambda row: row.samples)
+            colour, marker, dash = BMA_STYLES[posterior]
+            if len(results) > 1:
+                colour, name = LINE_STYLES[number % len(LINE_STYLES)][0], f"{file}: {name}"
+            if mine:
+                found.append(PosteriorCurve(name, posterior, (colour, marker, dash), mine))
+    return found
+
+
+def _paint_metric(axis: "Axes", curves: Sequence[PosteriorCurve], metric: str) -> Sequence[Any]:
+    """Draw one metric of all posteriors; return their curves."""
+    factor, found = 100 if metric == "accuracy" else 1, []
+    for curve in curves:
+        colour, marker, dash = curve.style
+        mean = factor * np.array([getattr(row, metric) for row in curve.rows])
+        spread = factor * np.array([getattr(row, f"{metric}_std") for row in curve.rows])
+        spread[[row.repeats < FEWEST_FOR_BAND for row in curve.rows]] = np.nan
+        if curve.posterior == "single":
+            found.append(axis.axhline(mean[0], color=colour, linestyle=dash))
+            if math.isfinite(spread[0]):
+                axis.axhspan(mean[0] - spread[0], mean[0] + spread[0], color=colour, alpha=0.08, linewidth=0)
+            continue
+        x = [row.samples for row in curve.rows]
+        found += axis.plot(x, mean, color=colour, marker=marker, linestyle=dash, markeredgewidth=0)
+        axis.fill_between(x, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+    few_ticks(axis.xaxis, integer=True)
+    few_ticks(axis.yaxis)
+    axis.margins(x=0.06)
+    return found

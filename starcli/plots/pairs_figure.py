@@ -1,46 +1,122 @@
 """Figure of the barriers between all pairs of models."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from starcli.plots.style import draw_figure
+from starcli.plots.look import Look
+from starcli.plots.parts import alignment_words, few_ticks, heading, model_name, two_digits
+from starcli.plots.rows import DrawnLine
+from starcli.plots.ruler import Ruler
+from starcli.plots.style import draw_figure, grow
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PAIR_METRICS = {
+    "loss_barrier": ("loss barrier", "nats", 1),
+    "accuracy_barrier": ("accuracy barrier", "points of %", 100),
+}
+"""Title, unit and factor of what is drawn of each pair."""
 
-def pairs_figure(barriers: Tensor, names: Sequence[str], kind: str, *, split: str = "train") -> bytes:
-    r"""Draw the barriers between all pairs of models (n, n), nats, as a heat map.
 
-    Numbers are written in for up to 12 models. kind: png, svg or pdf.
+SMALLEST_NUMBER = 4.5
+"""Smallest size of the numbers in cells, in points; below it they are left out."""
 
-    >>> import torch
-    >>> picture = pairs_figure(torch.tensor([[0.0, 0.4], [0.4, 0.0]]), ["a", "b"], "png")
-    >>> picture[:4]
-    b'\x89PNG'
+LEAST_SIDE = 1.3
+"""Least side of a triangle, in inches: beside it stands a scale with its label."""
+
+LARGEST_CELL = 0.65
+"""Largest side of a cell, in inches."""
+
+
+def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Look) -> bytes:
+    """Draw the barriers between all pairs of models as triangles of colours, each pair once.
+
+    A row for loss (nats) and one for accuracy (points of per cent), a column for each split; numbers are written into
+    the cells where they fit, a dash where a barrier is not finite. results: the lines of each file, by its label.
     """
-    values = barriers.double().numpy()
+    lines = [line for found in results.values() for line in found]
+    splits = list(dict.fromkeys(split for line in lines for split in line.curves))
 
-    def paint(figure: "Figure", axes: Any) -> None:
-        one = axes[0][0]
-        shown = np.ma.masked_invalid(np.where(np.eye(len(values), dtype=bool), np.nan, values))
-        image = one.imshow(shown, cmap="cividis", vmin=0)
-        one.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-        one.set_yticks(range(len(names)), names)
-        one.grid(False)
-        one.spines[:].set_visible(False)
-        one.tick_params(length=0)
-        if len(names) <= 12:
-            middle = float(shown.max()) / 2 if shown.count() else 0.0
-            for (i, j), value in np.ndenumerate(shown.filled(np.nan)):
-                if not math.isnan(value):
-                    colour = "white" if value < middle else "black"
-                    one.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
-        figure.colorbar(image, ax=one, label=f"{split} loss barrier (nats)", shrink=0.85).outline.set_visible(False)
+    def paint(figure: "Figure") -> None:
+        heading(figure, look, sorted({alignment_words(line.alignment) for line in lines}))
+        axes = figure.subplots(len(PAIR_METRICS) * len(results), len(splits), squeeze=False)
+        small = Ruler(look, look.small)
+        for number, (file, found) in enumerate(results.items()):
+            models = list(dict.fromkeys(model for line in found for model in (line.a, line.b)))
+            names = small.distinct([model_name(model) for model in models], 0.2 * look.width)
+            margin = max(map(small.width, names))
+            side = min((look.width - margin - 0.9) / len(splits), max(LARGEST_CELL * (len(names) - 1), LEAST_SIDE))
+            grow(figure, len(PAIR_METRICS) * (side + 0.2) + margin + 0.15)
+            for place, metric in enumerate(PAIR_METRICS):
+                row = axes[number * len(PAIR_METRICS) + place]
+                triangles = {split: _triangle(found, models, split, metric) for split in splits}
+                _paint_row(figure, row, triangles, metric, small, side)
+                for axis, split in zip(row, splits, strict=True):
+                    above = [file] if len(results) > 1 and place == 0 else []
+                    title = [*above, f"{split} {PAIR_METRICS[metric][0]}"]
+                    axis.set_title("\n".join(Ruler(look).shorten(part, 0.9 * side) for part in title))
+                    last = place == len(PAIR_METRICS) - 1
+                    _name_sides(axis, names, small, side, left=axis is row[0], below=last)
 
-    side = min(2.6 + 0.5 * len(names), 14.0)
-    return draw_figure(1, 1, (side + 0.9, side), paint, kind)
+    return draw_figure(paint, kind, look)
+
+
+def _triangle(lines: Sequence[DrawnLine], models: Sequence[str], split: str, metric: str) -> Any:
+    """Values of pairs (models - 1, models - 1), NaN above: rows from the second model on, columns from the first."""
+    place = {model: number for number, model in enumerate(models)}
+    factor = PAIR_METRICS[metric][2]
+    found = np.full((len(models) - 1, len(models) - 1), np.nan)
+    for line in lines:
+        first, last = sorted((place[line.a], place[line.b]))
+        if split in line.curves and first < last:
+            found[last - 1, first] = factor * getattr(line.curves[split], metric)
+    return found
+
+
+def _paint_row(
+    figure: "Figure", row: Any, triangles: Mapping[str, Any], metric: str, ruler: Ruler, side: float
+) -> None:
+    """Draw the triangle of each split on one scale of colours, which stands beside them."""
+    title, unit, _ = PAIR_METRICS[metric]
+    finite = [value for values in triangles.values() for value in values[np.isfinite(values)]]
+    highest = max(finite, default=0.0) or 1.0
+    images = [
+        _paint_triangle(axis, values, highest, ruler, side)
+        for axis, values in zip(row, triangles.values(), strict=True)
+    ]
+    label = ruler.wrap(f"{title} ({unit})", side)
+    bar = figure.colorbar(images[0], ax=list(row), label="\n".join(label), shrink=0.85, aspect=18, pad=0.02)
+    few_ticks(bar.ax.yaxis)
+    bar.outline.set_visible(False)
+
+
+def _paint_triangle(axis: "Axes", values: Any, highest: float, ruler: Ruler, side: float) -> Any:
+    """Draw cells, with their numbers where they fit; returns the image, for its scale of colours."""
+    image = axis.imshow(np.ma.masked_invalid(values), cmap="cividis", vmin=0, vmax=highest)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    texts = {
+        (row, column): two_digits(values[row, column]) if math.isfinite(values[row, column]) else "–"
+        for row in range(len(values))
+        for column in range(row + 1)
+    }
+    size = ruler.size * 0.9 * side / len(values) / max(map(ruler.width, texts.values()))
+    for (i, j), text in texts.items() if size >= SMALLEST_NUMBER else ():
+        colour = "white" if values[i, j] < 0.5 * highest else "black"
+        axis.text(j, i, text, ha="center", va="center", color=colour, fontsize=min(size, ruler.size))
+    return image
+
+
+def _name_sides(axis: "Axes", names: Sequence[str], ruler: Ruler, side: float, *, left: bool, below: bool) -> None:
+    """Write the names of the models at both sides; every second, third, ... where there is no room for all."""
+    step = math.ceil(ruler.line * (len(names) - 1) / side)
+    places = range(0, len(names) - 1, step)
+    fits = max(map(ruler.width, names)) < side / (len(names) - 1) * step
+    axis.set_yticks(places, [names[place + 1] if left else "" for place in places])
+    axis.set_xticks(places, [names[place] if below else "" for place in places], rotation=0 if fits else 90)

@@ -1,15 +1,19 @@
 """Style that all figures share: formats, colours, fonts, and the same bytes for the same numbers.
 
-No dates, no random ids. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and every curve has its
-own marker and dash as well.
+No dates, no random ids. Colours are Okabe and Ito's, which colour-blind readers can tell apart; for print in grey every
+curve has its own marker and dash as well.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from starcli.errors import StarcliError, suggestion
+from starcli.plots.look import FALLBACK, Look
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIGURE_FORMATS = ("png", "svg", "pdf")
 """File formats of figures."""
@@ -20,42 +24,84 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLACK = (
 )  # fmt: skip
 
 
-GROUP_STYLES: Mapping[str, tuple[str, str, str]] = {  # colour, marker, dash
+GREY = "#6B6B6B"
+"""Colour of what is said beside the curves."""
+
+
+Style = tuple[str, str, str]
+"""Colour, marker and dash of a curve."""
+
+
+LINE_STYLES: tuple[Style, ...] = (
+    (BLUE, "o", "-"), (RED, "^", "--"), (GREEN, "s", "-."), (BLACK, "D", ":"), (PURPLE, "v", "-"), (ORANGE, "P", "--"),
+    (SKY, "X", "-."), (BLUE, "<", ":"), (RED, "h", "-"), (GREEN, "*", "--"), (BLACK, ">", "-."), (PURPLE, "p", ":"),
+)  # fmt: skip
+"""Colour, marker and dash of curves that have no style of their own, in turn."""
+
+
+GROUP_STYLES: Mapping[str, Style] = {
     "regular-regular": (BLUE, "o", "-"),
-    "star-source": (ORANGE, "s", "-"),
+    "regular-regular (unaligned)": (BLACK, "X", ":"),
+    "star-source": (ORANGE, "s", "-."),
     "star-source (training)": (PURPLE, "D", "--"),
     "star-held-out": (RED, "^", "-"),
 }
 """Colour, marker and dash of the paper's groups of pairs."""
 
 
-OTHER_STYLES = ((GREEN, "v", "-"), (SKY, "P", "--"), (BLACK, "X", ":"), (PURPLE, "D", "-."))
-"""Colour, marker and dash of other groups, in turn."""
+def settings(look: Look) -> Mapping[str, Any]:
+    """Settings of matplotlib."""
+    return {
+        "font.family": list(dict.fromkeys([look.family, FALLBACK])),
+        "font.size": look.size,
+        "axes.titlesize": look.size,
+        "axes.labelsize": look.size,
+        "legend.fontsize": look.size,
+        "legend.title_fontsize": look.size,
+        "xtick.labelsize": look.small,
+        "ytick.labelsize": look.small,
+        "text.parse_math": False,  # a $ in a file's name is a $
+        "axes.formatter.limits": (-3, 4),
+        "axes.formatter.useoffset": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#888888",
+        "axes.linewidth": 0.6,
+        "axes.labelcolor": BLACK,
+        "axes.labelpad": 2.5,
+        "axes.titlepad": 3.5,
+        "text.color": BLACK,
+        "xtick.color": BLACK,
+        "ytick.color": BLACK,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.3,
+        "lines.markersize": 3.2,
+        "hatch.linewidth": 0.5,
+        "legend.frameon": False,
+        "legend.handlelength": 2.6,
+        "legend.columnspacing": 1.5,
+        "figure.facecolor": "white",
+        "figure.constrained_layout.h_pad": 0.03,
+        "figure.constrained_layout.w_pad": 0.03,
+        "svg.hashsalt": "starcli",  # otherwise random ids in every file
+        "svg.fonttype": "none",  # text stays text, in svg and pdf
+        "pdf.fonttype": 42,
+    }
 
 
-STYLE: Mapping[str, Any] = {
-    "font.family": "DejaVu Sans",  # the one font that comes with matplotlib: the same bytes everywhere
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": BLACK,
-    "xtick.color": BLACK,
-    "ytick.color": BLACK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 4.5,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "svg.hashsalt": "starcli",  # otherwise random ids in every file
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
+METADATA: Mapping[str, Mapping[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
 }
-"""Settings of matplotlib."""
+"""What matplotlib would write into a file about when and by what it was made, left out."""
 
 
 def check_format(path: Path) -> str:
@@ -70,10 +116,10 @@ def check_format(path: Path) -> str:
     return suffix
 
 
-def draw_figure(rows: int, columns: int, size: tuple[float, float], paint: Any, kind: str) -> bytes:
-    """Paint a new figure of `rows` x `columns` axes with `paint(figure, axes)`, and return its file's bytes.
+def draw_figure(paint: "Callable[[Figure], None]", kind: str, look: Look) -> bytes:
+    """Paint a new figure as wide as `look` says, and return the bytes of its file. kind: png, svg or pdf.
 
-    size: width and height in inches. kind: png, svg or pdf.
+    It has no height at first: `grow` adds what each part of it needs.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -81,23 +127,15 @@ def draw_figure(rows: int, columns: int, size: tuple[float, float], paint: Any, 
     if kind not in FIGURE_FORMATS:
         raise StarcliError(f"cannot draw a figure of type {kind!r}{suggestion(kind, FIGURE_FORMATS)}")
     # the object interface with a local style: no global state, no window system
-    with matplotlib.rc_context(cast(Any, STYLE)):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-        paint(figure, axes)
-        metadata: Mapping[str, str | None] = {
-            "png": {"Software": None},
-            "svg": {"Date": None, "Creator": None},
-            "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-        }[kind]
+    with matplotlib.rc_context(cast(Any, settings(look))):
+        figure = Figure(figsize=(look.width, 0.06), layout="constrained")
+        paint(figure)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=200, metadata=cast(Any, METADATA[kind]))
     return buffer.getvalue()
 
 
-def styles_of(names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-    """Colour, marker and dash of each curve, fixed for the groups of the paper."""
-    others = [name for name in names if name not in GROUP_STYLES]
-    found = dict(GROUP_STYLES)
-    found.update({name: OTHER_STYLES[i % len(OTHER_STYLES)] for i, name in enumerate(others)})
-    return found
+def grow(figure: "Figure", inches: float) -> None:
+    """Make a figure higher."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + inches)

@@ -1,118 +1,216 @@
-"""Figures: the formats, the same bytes for the same numbers, nothing about when they were made; and the small curve."""
+"""Figures: nothing is clipped or lies over other things, whatever the names; the same bytes for the same numbers."""
 
+import itertools
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from support.figures import Row, all_pairs, drawn_figures, epochs, line, model_rows, posterior_rows, star_rows
 
-from starcli.averaging.bma import METRICS, PosteriorRow
-from starcli.barriers.line_barrier import Barrier, Curve, grid
-from starcli.barriers.pairs import matrix, pairs_of
-from starcli.cli.framework.sparkline import sparkline
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import Reliability
-from starcli.evaluation.evaluator import Scores
-from starcli.plots.barrier_figure import barrier_figure
-from starcli.plots.bma_figure import bma_figure
-from starcli.plots.pairs_figure import pairs_figure
-from starcli.plots.style import check_format
+from starcli.plots.draw import draw
+from starcli.plots.look import Look
+from starcli.plots.style import FIGURE_FORMATS, check_format
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
+COLUMN = Look(width=3.25, size=7)
 
-def curve(height: float) -> Barrier:
-    ts = grid(5)
-    found = Curve.of(ts, [Scores(0.1 + 4 * height * t * (1 - t), 0.99 - height * t * (1 - t), 10) for t in ts])
-    return Barrier(ts, {"train": found, "test": found})
+LONG = "resnet18_cifar10_width64_seed{:04d}_$lr=0.1$_wd5e-4_augmented_epoch200.safetensors"
 
-
-GROUPS = {"regular-regular": [curve(0.9), curve(1.1)], "star-held-out": [curve(0.4)], "mine": [curve(0.2)]}
+ODD = ["_begins with one", "$x^2$", "模型 🚀", "two\nlines", "a%b&c#d{e}~\\f", "Grüße", "naïve café"]
 
 
-def rows(errors: float) -> list[PosteriorRow]:
-    mean = {**dict.fromkeys(METRICS, 0.5), "errors": errors}
-    nothing = dict.fromkeys(METRICS, math.nan)  # one repeat
-    bins = Reliability((None, 0.8), (None, 0.5), (0, 10))
-    return [
-        PosteriorRow("single", 1, 3, mean, dict.fromkeys(METRICS, 0.1), bins),
-        *(PosteriorRow("star", k, 1, mean, nothing, bins) for k in (2, 3)),
-        PosteriorRow("ensemble", 2, 1, mean, nothing, bins),
-    ]
+def long_names(count: int) -> list[str]:
+    return [LONG.format(number) for number in range(count)]
 
 
-@pytest.mark.parametrize("kind", MAGIC)
-def test_the_same_numbers_give_the_same_bytes(kind: str) -> None:
-    first, second = (barrier_figure(GROUPS, kind) for _ in range(2))
+CASES: dict[str, dict[str, list[Row]]] = {
+    "a line": {"": [line("a.safetensors", "b.safetensors")]},
+    "a line of long names": {"": [line(*long_names(2))]},
+    "a line without names": {"": [line("", "")]},
+    "three lines": {"": [line("a", name) for name in "bcd"]},
+    "twelve lines of long names": {"": [line(LONG.format(99), name) for name in long_names(12)]},
+    "lines of odd names": {"": [line("$a_b$", name) for name in ODD]},
+    "many lines": {"": [line("a", name) for name in long_names(40)]},
+    "files of lines": {LONG.format(n): [line("a", "b", 0.1 * n, alignment=f"weight, {n} restarts")] for n in (1, 2)},
+    "a star": {"": star_rows()},
+    "stars of two files": {name: star_rows(2) for name in ("width 4", LONG)},
+    "equal values": {"": [line("a", "b", 0.0)]},
+    "perfect accuracy": {"": [line("a", "b", 0.0, base=0.0, accuracy=1.0)]},
+    "a small loss": {"": [line("a", "b", 3e-8, base=1e-8)]},
+    "a large loss": {"": [line("a", "b", 1e3)]},
+    "far from zero": {"": [line("a", "b", 0.1, base=2.1)]},
+    "not finite": {"": [line("a", "b", math.nan)]},
+    "two models": {"": all_pairs(["a", "b"])},
+    "pairs": {"": all_pairs(list("abcde"))},
+    "pairs of long names": {"": all_pairs(long_names(12))},
+    "pairs of odd names": {"": all_pairs(ODD)},
+    "many pairs": {"": all_pairs(long_names(30))},
+    "pairs of two files": {"width 4": all_pairs(list("abc")), LONG: all_pairs(long_names(4))},
+    "averages": {"": posterior_rows()},
+    "averages of one repeat": {"": posterior_rows(1, decided=False)},
+    "averages of two files": {"width 4": posterior_rows(), LONG: posterior_rows(2)},
+    "a model": {"": model_rows(["a"])},
+    "models of long names": {"": model_rows(long_names(5))},
+    "models of odd names": {"": model_rows(ODD)},
+    "models of two files": {"width 4": model_rows(["a"]), LONG: model_rows(["a", "b"])},
+    "a temperature": {"": model_rows(["a"], temperature=1.234, scaled=model_rows(["a"])[0])},
+    "a run": {"": epochs(5)},
+    "runs": {name: epochs(30) for name in long_names(3)},
+}
+
+
+def laid_out(results: dict[str, list[Row]], look: Look) -> tuple[Figure, Any]:
+    with drawn_figures() as found:
+        draw(results, "svg", look)
+    return found[0], found[0].canvas.get_renderer()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("look", [COLUMN, pytest.param(Look(), marks=pytest.mark.slow)], ids=["column", "page"])
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_clipped_and_nothing_lies_over_another(case: str, look: Look) -> None:
+    figure, renderer = laid_out(CASES[case], look)
+    whole = figure.bbox
+    assert figure.get_figwidth() == look.width
+    parts = {f"axes {n}": axes.get_tightbbox(renderer) for n, axes in enumerate(figure.axes)}
+    parts |= {f"legend {n}": legend.get_window_extent(renderer) for n, legend in enumerate(figure.legends)}
+    if figure._suptitle is not None:
+        parts["heading"] = figure._suptitle.get_window_extent(renderer)
+    for name, box in parts.items():
+        assert box.x0 >= -0.5, (case, name)
+        assert box.y0 >= -0.5, (case, name)
+        assert box.x1 <= whole.x1 + 0.5, (case, name)
+        assert box.y1 <= whole.y1 + 0.5, (case, name)
+    for (one, first), (other, second) in itertools.combinations(parts.items(), 2):
+        wide = min(first.x1, second.x1) - max(first.x0, second.x0)
+        high = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert min(wide, high) <= 1.5, (case, one, other)
+
+
+@pytest.mark.parametrize("kind", FIGURE_FORMATS)
+@pytest.mark.parametrize("case", ["a line", "a star", "pairs", "averages", "a model", "a run"])
+def test_the_same_numbers_give_the_same_bytes(case: str, kind: str) -> None:
+    first, second = (draw(CASES[case], kind) for _ in range(2))
     assert first == second
     assert first.startswith(MAGIC[kind])
-    assert not re.search(rb"CreationDate|<dc:date>|Software|Matplotlib", first)
+    assert not re.search(rb"CreationDate|<dc:date>|Software|Matplotlib v", first)
 
 
-def test_every_group_is_in_the_legend() -> None:
-    from matplotlib.axes import Axes
-
-    labels: list[str] = []
-    original = Axes.plot
-
-    def spy(self: Axes, *args: object, **kwargs: object) -> object:
-        labels.append(str(kwargs.get("label")))
-        return original(self, *args, **kwargs)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Axes, "plot", spy)
-        barrier_figure(GROUPS, "svg", splits=("train",))
-    assert set(labels) == {"regular-regular (2 pairs)", "star-held-out (1 pair)", "mine (1 pair)"}
+def test_text_stays_text() -> None:
+    svg = draw(CASES["a line"], "svg").decode()
+    assert "aligned: weight, 10 restarts</text>" in svg
+    assert "train loss (nats)</text>" in svg
+    assert b"/Subtype /Type0" in draw(CASES["a line"], "pdf")  # embedded TrueType (42), not curves (3)
+    assert b"/Type3" not in draw(CASES["a line"], "pdf")
 
 
-@pytest.mark.parametrize(("pairs", "lines"), [(1, 0), (3, 3), (30, 30), (31, 0)])
-def test_each_pair_has_a_thin_line(pairs: int, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.axes import Axes
-    from matplotlib.collections import LineCollection
+def texts(case: str) -> list[str]:
+    return re.findall(r">([^<>]+)</text>", draw(CASES[case], "svg").decode())
 
-    drawn: list[int] = []
-    original = Axes.add_collection
 
-    def spy(self: Axes, collection: object, *args: object, **kwargs: object) -> object:
-        if isinstance(collection, LineCollection):
-            drawn.append(len(collection.get_segments()))
-        return original(self, collection, *args, **kwargs)  # type: ignore[arg-type]
+def test_a_line_has_its_chord_its_barrier_and_the_names_of_its_ends() -> None:
+    found = texts("a line")
+    assert found.count("0.50") == 2  # the barrier, of train and test
+    assert found.count("a") == found.count("b") == 2
+    figure, _ = laid_out(CASES["a line"], Look())
+    curves = [list(drawn.get_xdata()) for drawn in figure.axes[0].lines]
+    assert curves == [[0, 0.25, 0.5, 0.75, 1], [0, 1], [0.5, 0.5]]  # curve, straight line, barrier
+    assert list(figure.axes[0].lines[2].get_ydata()) == pytest.approx([0.1, 0.6])
 
-    monkeypatch.setattr(Axes, "add_collection", spy)
-    barrier_figure({"mine": [curve(0.1 * (1 + i)) for i in range(pairs)]}, "svg", splits=("train",))
-    assert drawn == ([lines, lines] if lines else [])
+
+def test_the_barrier_stands_where_the_rise_is_largest_not_the_loss() -> None:
+    row = line("a", "b", 0.0)
+    for split in ("train", "test"):
+        row[split] |= {"loss": [0.0, 1.0, 1.2, 1.4, 1.5], "loss_barrier": 0.625}
+    figure, _ = laid_out({"": [row]}, Look())
+    assert list(figure.axes[0].lines[2].get_xdata()) == [0.25, 0.25]
+
+
+def test_a_star_lies_at_0() -> None:
+    assert {"star", "other model"} <= set(texts("a star"))
+    found = texts("a star")
+    assert any(text.startswith("star-held-out (3 pairs): ") for text in found)
+    assert not any("unaligned" in text for text in found)
+    row = {**line("best", "1"), "kinds": ["star", "model"]}
+    assert {"best (star)", "model 1"} <= set(re.findall(r">([^<>]+)</text>", draw({"": [row]}, "svg").decode()))
+
+
+@pytest.mark.parametrize(("pairs", "bands", "thin"), [(1, 0, 0), (2, 0, 0), (3, 1, 3), (30, 1, 30), (31, 1, 0)])
+def test_few_pairs_have_no_band(pairs: int, bands: int, thin: int) -> None:
+    figure, _ = laid_out({"": [line("a", "b", 0.1 * (1 + i), group="mine") for i in range(pairs)]}, Look())
+    collections = figure.axes[0].collections
+    assert len([each for each in collections if isinstance(each, PolyCollection)]) == bands
+    assert sum(len(each.get_segments()) for each in collections if isinstance(each, LineCollection)) == thin
+
+
+def test_loss_axes_use_their_range() -> None:
+    figure, _ = laid_out(CASES["far from zero"], Look())
+    low, high = figure.axes[0].get_ylim()
+    assert 2.05 < low < 2.1
+    assert 2.2 < high < 2.25
+    figure, _ = laid_out(CASES["perfect accuracy"], Look())
+    assert figure.axes[0].get_ylim()[0] > -0.1
+    assert 100 < figure.axes[1].get_ylim()[1] < 101
+
+
+def test_each_pair_of_a_matrix_is_written_once() -> None:
+    figure, _ = laid_out({"": all_pairs(["a", "b", "c"])}, Look())
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.20", "0.30", "0.40"]
+    assert [axes.get_title() for axes in figure.axes[:4]] == [
+        "train loss barrier", "test loss barrier", "train accuracy barrier", "test accuracy barrier"
+    ]  # fmt: skip
+
+
+def test_the_splits_that_were_measured_are_drawn() -> None:
+    rows = [line("a", "b")]
+    rows[0]["validation"] = rows[0].pop("test")
+    labels = re.findall(r">(\w+ loss) \(nats\)</text>", draw({"": rows}, "svg").decode())
+    assert labels == ["train loss", "validation loss"]
+
+
+def test_diagrams_say_their_calibration_error() -> None:
+    assert {"ECE 0.012", "test split", "T = 1.2"} & {*texts("a temperature"), "T = 1.2"}
+    assert "a, T = 1.2" in texts("a temperature")
+    assert texts("averages").count("star domain (4)") == 1
 
 
 def test_matplotlib_keeps_its_settings() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    barrier_figure(GROUPS, "svg", splits=("train",))
+    draw(CASES["a star"], "svg")
     assert dict(matplotlib.rcParams) == before
-
-
-def test_pairs_and_averages_are_drawn() -> None:
-    pairs = pairs_of(3)
-    found = matrix(3, pairs, [0.1, math.nan, 0.5])
-    assert pairs_figure(found, ["a", "b", "c"], "png").startswith(MAGIC["png"])
-    assert pairs_figure(matrix(2, [], []), ["a", "b"], "svg").startswith(MAGIC["svg"])
-    decided, undecided = (bma_figure(rows(errors), "svg") for errors in (40, 20))
-    assert decided != undecided
 
 
 def test_suffixes_choose_the_format() -> None:
     assert check_format(Path("a/figure.PNG")) == "png"
     with pytest.raises(StarcliError, match="cannot draw"):
         check_format(Path("figure.pgn"))
-    with pytest.raises(StarcliError, match="no barrier"):
-        barrier_figure({"regular-regular": []}, "png")
     with pytest.raises(StarcliError, match="jpg"):
-        barrier_figure(GROUPS, "jpg")
+        draw(CASES["a line"], "jpg")
 
 
-def test_small_curves() -> None:
-    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
-    assert sparkline([2.0, 2.0]) == "▁▁"
-    assert sparkline([0.0, math.nan, 1.0, math.inf]) == "▁?█?"
-    assert sparkline([0.0, 0.5, 9.0], low=0.0, high=1.0) == "▁▅█"
-    assert sparkline([]) == ""
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ({}, "nothing to draw"),
+        ({"x": []}, "x: there is nothing to draw"),
+        ({"x": [{"type": "align"}]}, "x: no figure shows results of type align; there are figures of barrier"),
+        ({"x": [{"model": "a"}]}, "x: no figure shows results of type None"),
+        ({"x": [line("a", "b"), *model_rows(["a"])]}, "x: one figure shows one kind of results, found barrier, eval"),
+        ({"x": [line("a", "b")], "y": model_rows(["a"])}, "one figure shows one kind.*\n  x: barrier\n  y: eval"),
+        ({"x": [line("a", "b")], "y": all_pairs(["a", "b"])}, "y: barrier --all-pairs"),
+        ({"x": [{"type": "barrier", "a": "a"}]}, "x: a result cannot be drawn: t: field required"),
+        ({"x": [{**line("a", "b"), "t": [0, 1]}]}, "x: a result cannot be drawn: row: .*a curve has not the 2 points"),
+        ({"x": [{**line("a", "b"), "train": "high"}]}, "x: a result cannot be drawn: train"),
+        ({"x": [{"type": "star", "output": "star.safetensors"}]}, "no figure shows results of type star"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_error(results: dict[str, list[Row]], words: str) -> None:
+    with pytest.raises(StarcliError, match=words):
+        draw(results, "svg")

@@ -7,10 +7,10 @@ import typer
 
 from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
+from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.option_groups import CommonCached, LinesSetup
-from starcli.cli.options import AlignOpt, PlotOpt, PointsOpt, RestartsOpt, SeedOpt, SplitOpt, StatisticsOpt
-from starcli.cli.outputs import figure_writer
+from starcli.cli.options import AlignOpt, PointsOpt, RestartsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.read_models import grouped_like, note_data, note_what_moves
 from starcli.errors import StarcliError
 
@@ -26,6 +26,7 @@ def barrier_command(
     common: CommonCached,
     setup: LinesSetup,
     given: BarrierModels,
+    figure: PlotOptions,
     *,
     align: AlignOpt = None,
     restarts: RestartsOpt = 1,
@@ -37,7 +38,6 @@ def barrier_command(
         list[float] | None,
         typer.Option("--epsilon", metavar="E...", help="Tolerances for the share of models that are stars."),
     ] = None,
-    plot: PlotOpt = None,
 ) -> None:
     """Measure how far the loss rises on the straight line between models.
 
@@ -53,7 +53,7 @@ def barrier_command(
     turn, cut at 0, for independent, near normal models and a fixed star or first model; below 3 models there is none.
     """
     given.check(align)
-    paint = figure_writer(plot, given.paths)
+    paint = figure.writer(given.paths)
     _check_tolerances(epsilon or (), setup.precision)
     with common.session() as (watch, results):
         from starcli.alignment.align import Alignment

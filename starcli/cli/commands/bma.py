@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import (
     AlignOpt,
-    PlotOpt,
     RepeatsOpt,
     RestartsOpt,
     SeedOpt,
@@ -19,7 +19,6 @@ from starcli.cli.options import (
     StarOpt,
     TemperatureOpt,
 )
-from starcli.cli.outputs import figure_writer
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of
 from starcli.errors import need_several
@@ -49,6 +48,7 @@ def bma_command(
     sources: SourcesOpt,
     common: CommonCached,
     setup: LinesSetup,
+    figure: PlotOptions,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
     repeats: RepeatsOpt = 3,
@@ -60,7 +60,6 @@ def bma_command(
         bool, typer.Option("--choose", help="Choose the number of models on the validation split, in rows of its own.")
     ] = False,
     temperature: TemperatureOpt = None,
-    plot: PlotOpt = None,
 ) -> None:
     """Average the predictions of models sampled between the star and its sources, against their ensemble.
 
@@ -72,13 +71,12 @@ def bma_command(
     from starcli.alignment.align import Alignment
     from starcli.averaging.cached import posterior_rows
     from starcli.evaluation.measure import Measure
-    from starcli.plots.bma_figure import bma_figure
     from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
     heat = temperature_of(temperature)
-    paint = figure_writer(plot, [star, *sources])
+    paint = figure.writer([star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
@@ -89,12 +87,14 @@ def bma_command(
         )
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp = stamps(workspace)
+        drawn = []
         for row in rows:
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
             found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
+            drawn.append({"type": "bma", **found})
             results.add("bma", found if results.for_programs else _for_people(found), _COLUMNS)
-        paint(bma_figure, [row for row in rows if row.selected_on is None])
+        paint(drawn)
 
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:

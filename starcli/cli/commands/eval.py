@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import Common, Setup
@@ -32,6 +33,7 @@ def eval_command(
     models: ModelsArg,
     common: Common,
     setup: Setup,
+    figure: PlotOptions,
     *,
     split: Annotated[
         str,
@@ -56,6 +58,7 @@ def eval_command(
     from starcli.workspace.workspace import workspace_of
 
     heat = temperature_of(temperature)
+    paint = figure.writer(models)
     [checkpoints] = read_groups(models, distinct=False)
     workspace, checkpoints = workspace_of(checkpoints, setup, measures=True)
     with common.session() as (watch, results):
@@ -63,5 +66,8 @@ def eval_command(
         found = evaluation_rows(
             workspace, checkpoints, split=split, recalibrate=recalibrate, temperature=heat, progress=watch
         )
+        drawn = []
         for row in found:
+            drawn.append({"type": "eval", **row})
             results.add("eval", row if results.for_programs else mark_undecided(row), _COLUMNS)
+        paint(drawn)

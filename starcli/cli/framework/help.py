@@ -76,7 +76,8 @@ def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]
         groups.setdefault("General", []).append(("-h, --help", "Show this page and end."))
     # the command's own matters come first, what every command has last
     order = sorted(
-        groups, key=lambda title: ("Arguments", "Options", "Training", "Network and data", "General").index(title)
+        groups,
+        key=lambda title: ("Arguments", "Options", "Figure", "Training", "Network and data", "General").index(title),
     )
     return {title: groups[title] for title in order if groups[title]}
 

@@ -14,10 +14,8 @@ from starcli.cli.framework.columns import LOSS, SHARE, Column, TextTable
 from starcli.cli.framework.csv_text import csv_text
 from starcli.cli.framework.pasted_tables import latex_comment, latex_table, markdown_block, markdown_table
 from starcli.cli.framework.tables import show_table
+from starcli.files.result_lines import SCHEMA
 from starcli.runtime import stdout
-
-SCHEMA = 1
-"""Version of the JSON objects: keys may be added, none is renamed."""
 
 RESULT_FORMATS = ("table", "json", "csv", "latex", "markdown")
 """Forms of results."""

@@ -21,6 +21,7 @@ COMMANDS = [
     "fuse",
     "eval",
     "predict",
+    "plot",
     "inspect",
     "convert",
 ]

@@ -1,0 +1,62 @@
+"""Figures of results from Python."""
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from starcli.barriers.line_barrier import Barrier
+from starcli.barriers.star_report import StarReport
+from starcli.errors import StarcliError
+from starcli.evaluation.frames import ResultTable
+from starcli.files.write import write_atomically
+from starcli.library.barrier import PairsReport
+from starcli.plots.draw import draw
+from starcli.plots.look import Look
+from starcli.plots.rows import ResultRow
+from starcli.plots.style import check_format
+
+Result = Barrier | PairsReport | StarReport | ResultTable
+"""What is drawn: the result of `barrier`, `all_pairs`, `star_report`, `bma` or `evaluate`."""
+
+
+def plot(
+    results: Result | Mapping[str, Result],
+    path: str | PathLike[str],
+    *,
+    width: str | None = None,
+    font: str | None = None,
+) -> None:
+    """Draw results as the command's `--plot` does; several by name, {"width 4": ..., "width 8": ...}, into one figure.
+
+    path: a .png, .svg or .pdf file. width: of the figure, such as "3.25in" or "8.5cm" (default: 5.5in). font: family,
+    size or both, "Times New Roman, 9" (default: DejaVu Sans, 8). Raises StarcliError for results of different kinds and
+    what cannot be drawn.
+
+    >>> import starcli as sc, tempfile
+    >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     sc.plot(sc.barrier(a, b, points=3), f"{place}/ab.pdf", width="3.25in")
+    """
+    kind, look = check_format(Path(path)), Look.of(width, font)
+    named = results if isinstance(results, Mapping) else {"": results}
+    write_atomically(Path(path), draw({name: list(_rows(found)) for name, found in named.items()}, kind, look))
+
+
+def _rows(result: Any) -> Iterator[ResultRow]:
+    """A result as the JSON objects of its command."""
+    match result:
+        case Barrier():
+            yield {"type": "barrier", **result.to_dict()}
+        case PairsReport():
+            for (i, j), barrier in zip(result.pairs, result.barriers, strict=True):
+                yield {"type": "barrier", "a": result.names[i], "b": result.names[j], **barrier.to_dict()}
+            yield {"type": "summary", **result.to_dict()}
+        case StarReport():
+            for name, group in result.groups.items():
+                yield from ({"type": "barrier", "group": name, **barrier.to_dict()} for barrier in group.barriers)
+        case ResultTable():
+            yield from ({"type": "bma" if "posterior" in row else "eval", **row} for row in result)
+        case _:
+            known = "barrier, all_pairs, star_report, bma or evaluate"
+            raise StarcliError(f"plot: expected a result of {known}, found {type(result).__name__}")

@@ -1,0 +1,118 @@
+"""Which lines of a barrier figure belong together, and what they are called."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from starcli.barriers.star_report import TRAINED, UNALIGNED
+from starcli.plots.parts import alignment_words, model_name, two_digits
+from starcli.plots.rows import DrawnLine
+from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
+
+MOST_LABELLED = len(LINE_STYLES)
+"""Largest number of lines that have a style and a label each; more are drawn as one group."""
+
+FileLine = tuple[str, DrawnLine]
+"""A line, and the label of its file."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Lines of one style under one label, at the same values of t."""
+
+    label: str
+    style: Style
+    lines: Sequence[DrawnLine]
+
+    @property
+    def t(self) -> Any:
+        """Where its lines were measured, (points,)."""
+        return np.array(self.lines[0].t)
+
+    def curves(self, split: str, metric: str) -> Any:
+        """Values along the lines of a split, (lines, points): loss in nats or accuracy in per cent."""
+        values = [getattr(line.curves[split], metric) for line in self.lines if split in line.curves]
+        return np.array(values, dtype=float) * (100 if metric == "accuracy" else 1)
+
+    def numbers(self, splits: Sequence[str]) -> str:
+        """Mean loss barrier on each split, in words."""
+        found = [[line.curves[split].loss_barrier for line in self.lines if split in line.curves] for split in splits]
+        return " / ".join(two_digits(float(np.mean(values))) if values else "–" for values in found)
+
+
+def bundles_of(results: Mapping[str, Sequence[DrawnLine]]) -> list[Bundle]:
+    """Lines in bundles: those of a group, or each line alone, or, where there are too many, those of a file.
+
+    Beside unaligned pairs all other curves would look flat, so that they are drawn only where there are no others.
+    """
+    lines = [(file, line) for file, found in results.items() for line in found]
+    others = [(file, line) for file, line in lines if line.group != UNALIGNED]
+    lines = others or lines
+    alone = len(lines) <= MOST_LABELLED and not any(line.group for _, line in lines)
+    labels = _line_labels(lines) if alone else _group_labels(lines)
+    bundled: dict[Any, list[FileLine]] = {}
+    for label, (file, line) in zip(labels, lines, strict=True):
+        bundled.setdefault((label, tuple(line.t)), []).append((file, line))
+    several = len({file for file, _ in lines}) > 1
+    found: list[Bundle] = []
+    for (label, _), members in bundled.items():
+        own = None if several else GROUP_STYLES.get(members[0][1].group or "")
+        count = "" if alone else f" ({len(members)} {'pair' if len(members) == 1 else 'pairs'})"
+        style = own or LINE_STYLES[len(found) % len(LINE_STYLES)]
+        found.append(Bundle(label + count, style, [line for _, line in members]))
+    return found
+
+
+def _group_labels(lines: Sequence[FileLine]) -> list[str]:
+    """Label of each line's group, and of its file where there are several."""
+    several = len({file for file, _ in lines}) > 1
+    return [": ".join(filter(None, [file if several else "", line.group or "lines"])) for file, line in lines]
+
+
+def _line_labels(lines: Sequence[FileLine]) -> list[str]:
+    """Label of each line: what tells it from the others."""
+    parts = [
+        {
+            "file": file,
+            "a": model_name(line.a),
+            "b": model_name(line.b),
+            "alignment": alignment_words(line.alignment),
+        }
+        for file, line in lines
+    ]
+    differing = [key for key in parts[0] if len({part[key] for part in parts}) > 1]
+    labels = [", ".join(part[key] for key in differing) or f"line {n}" for n, part in enumerate(parts, start=1)]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
+    return labels
+
+
+def common_words(bundles: Sequence[Bundle]) -> list[str]:
+    """What all lines have in common: how models were aligned, and statistics that are not the usual ones."""
+    lines = [line for bundle in bundles for line in bundle.lines]
+    alignments = {line.alignment for line in lines if line.group != TRAINED}
+    words = [alignment_words(next(iter(alignments)))] if len(alignments) == 1 else []
+    if {line.statistics for line in lines} == {"own-ends"}:
+        words.append("BatchNorm statistics of the ends: their own")
+    return words
+
+
+def ends_of(bundles: Sequence[Bundle]) -> tuple[str, str]:
+    """What lies at t = 0 and at t = 1 of all lines; empty where it cannot be said."""
+    lines = [line for bundle in bundles for line in bundle.lines]
+    if any((line.group or "").startswith("star") for line in lines):
+        return "star", "other model"
+    first, last = ({_end(line, side) for line in lines} for side in (0, 1))
+    if any(line.group for line in lines) or (len(first) > 1 and len(last) > 1):
+        return "", ""
+    return (first.pop() if len(first) == 1 else "each model"), (last.pop() if len(last) == 1 else "each model")
+
+
+def _end(line: DrawnLine, side: int) -> str:
+    """Name of the model at an end, and what it is, where it is more than a model and its name does not say so."""
+    name, kind = model_name((line.a, line.b)[side]), line.kinds[side]
+    if kind != "model" and kind not in name.lower():
+        return f"{name} ({kind})"
+    return f"model {name}" if name.isdecimal() else name  # beneath 0, the place, 0 would say nothing

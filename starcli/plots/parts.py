@@ -1,0 +1,109 @@
+"""Parts that figures share: the lines above the panels, the legend below, numbers with two digits."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from starcli.plots.look import Look
+from starcli.plots.ruler import Ruler
+from starcli.plots.style import GREY, grow
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+HANDLE = 3.4
+"""Width of what stands before a legend's text, in sizes of the font."""
+
+NARROWEST_PANEL = 1.55
+"""Least width of a panel, in inches."""
+
+FEWEST_FOR_BAND = 3
+"""Of fewer curves each is drawn, and no spread: it would say nearly nothing."""
+
+SPACE = 1.6
+"""Width of the space between two columns of a legend."""
+
+
+def two_digits(value: float) -> str:
+    """A number with two significant digits.
+
+    >>> [two_digits(value) for value in (0.4, 0.0123, 12.3, 1234.0, 3.21e-8, 0.0, float("nan"))]
+    ['0.40', '0.012', '12', '1200', '3.2e−8', '0', 'not finite']
+    """
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    if -4 <= int(exponent) < 5:
+        text = f"{float(f'{value:.1e}'):.{max(1 - int(exponent), 0)}f}"
+    else:
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", "−")
+
+
+def panel_columns(look: Look, panels: int) -> int:
+    """Number of panels beside one another, at most `panels`."""
+    return min(max(int(look.width / NARROWEST_PANEL), 1), panels)
+
+
+def few_ticks(axis: "Axis", *, integer: bool = False) -> None:
+    """Choose ticks of an axis by its range alone: by default they depend on the layout, which depends on them."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer))
+
+
+def alignment_words(label: str | None) -> str:
+    """Words for how models were aligned; nothing where it is not known.
+
+    >>> alignment_words("weight, 10 restarts"), alignment_words("none")
+    ('aligned: weight, 10 restarts', 'models as given')
+    """
+    if label is None:
+        return ""
+    return "models as given" if label == "none" else f"aligned: {label}"
+
+
+def model_name(file: str) -> str:
+    """A model's name without the suffix that all have."""
+    return file.removesuffix(".safetensors")
+
+
+def heading(figure: "Figure", look: Look, lines: Sequence[str]) -> None:
+    """Write lines above the panels; what is too long goes on in the next line, a long word is shortened."""
+    ruler = Ruler(look)
+    text = [part for line in lines for part in ruler.wrap(line, look.width - 0.1)]
+    if text:
+        figure.suptitle(
+            "\n".join(text), x=0.05 / look.width, ha="left", fontsize=look.size, color=GREY, linespacing=1.25
+        )
+        grow(figure, ruler.line * len(text) + 0.06)
+
+
+def legend_below(
+    figure: "Figure",
+    look: Look,
+    handles: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    tails: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """Draw a legend below the panels, in as many columns as fit; long labels are shortened, `tails` of them are not."""
+    ruler, em = Ruler(look), look.size / 72
+    room, tails = look.width - 0.2, tails or [""] * len(labels)
+    names = ruler.distinct(labels, room - (HANDLE + 1) * em - max(map(ruler.width, tails)))
+    texts = [name + tail for name, tail in zip(names, tails, strict=True)]
+    column = max(map(ruler.width, texts)) + (HANDLE + SPACE) * em
+    columns = min(max(int((room + SPACE * em) / column), 1), len(texts))
+    lines = ruler.wrap(title, room)
+    legend = figure.legend(
+        handles, list(map(str, range(len(texts)))), loc="outside lower center", ncols=columns, borderaxespad=0.2,
+        title="\n".join(lines) or None,
+    )  # fmt: skip
+    for shown, text in zip(legend.get_texts(), texts, strict=True):
+        shown.set_text(text)  # only now: matplotlib leaves out labels that begin with _
+    legend.get_title().set_multialignment("center")
+    grow(figure, (math.ceil(len(texts) / columns) + len(lines)) * 1.15 * ruler.line + 0.12)
