@@ -50,7 +50,8 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
             models = list(dict.fromkeys(model for line in found for model in (line.a, line.b)))
             names = small.distinct([model_name(model) for model in models], 0.2 * look.width)
             margin = max(map(small.width, names))
-            side = min((look.width - margin - 0.9) / len(splits), max(LARGEST_CELL * (len(names) - 1), LEAST_SIDE))
+            room = (look.width - margin - 0.9) / len(splits)
+            side = min(room, max(LARGEST_CELL * (len(names) - 1), LEAST_SIDE))
             grow(figure, len(PAIR_METRICS) * (side + 0.2) + margin + 0.15)
             for place, metric in enumerate(PAIR_METRICS):
                 row = axes[number * len(PAIR_METRICS) + place]
@@ -59,7 +60,7 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
                 for axis, split in zip(row, splits, strict=True):
                     above = [file] if len(results) > 1 and place == 0 else []
                     title = [*above, f"{split} {PAIR_METRICS[metric][0]}"]
-                    axis.set_title("\n".join(Ruler(look).shorten(part, 0.9 * side) for part in title))
+                    axis.set_title("\n".join(Ruler(look).shorten(part, 0.9 * room) for part in title))
                     last = place == len(PAIR_METRICS) - 1
                     _name_sides(axis, names, small, side, left=axis is row[0], below=last)
 
