@@ -69,13 +69,16 @@ class Dataset:
     def normalised(self, mean: Sequence[float], std: Sequence[float], span: float | None = None) -> Dataset:
         """The same data, normalised by another mean and standard deviation: those of the model that is to read it."""
         how = Normalisation(self.span if span is None else span, tuple(mean), tuple(std))
+        # by their ids: a split that stands for two stays one, by which it is known
+        parts = (self.train, self.validation, self.test)
+        splits = {id(each): each.normalised(how) for each in parts if each is not None}
         return replace(
             self,
             mean=how.mean,
             std=how.std,
-            train=self.train.normalised(how),
-            validation=None if self.validation is None else self.validation.normalised(how),
-            test=self.test.normalised(how),
+            train=splits[id(self.train)],
+            validation=splits.get(id(self.validation)),
+            test=splits[id(self.test)],
             scaling="",
         )
 

@@ -175,7 +175,8 @@ def test_val_is_validation_and_test_is_test(tmp_path: Path, val: str) -> None:
 
 def test_val_alone_is_both(tmp_path: Path) -> None:
     data = open_data(f"folder:{make(tmp_path, *six('train', 'val'))}")
-    assert torch.equal(data.validation.raw, data.test.raw)
+    assert data.validation is data.test
+    assert (other := data.normalised_by("none")).validation is other.test
     [note] = data.notes
     assert note.endswith("val/ is the validation split, and measured as test split too")
 

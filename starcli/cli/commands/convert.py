@@ -8,12 +8,12 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import Column
+from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Common, WriterSetup
 from starcli.cli.options import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import check_place, output_paths
-from starcli.cli.read_models import note_files
+from starcli.cli.read_models import note_data
 from starcli.cli.values import byte_count
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
@@ -22,11 +22,15 @@ from starcli.files.write import check_output
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("architecture", "network"),
     Column("tensors", "tensors", "d"),
+    Column("split", "split", common=True, optional=1),
+    Column("accuracy", "accuracy", SHARE),
+    Column("loss", "loss", LOSS),
     Column("output", "output", "name", main=True),
 )
 
@@ -56,12 +60,12 @@ def convert_command(
 ) -> None:
     """Bring weights from elsewhere into a checkpoint, or take them out.
 
-    With --arch and --data the output says what network it is, and no later command needs to be told; with --input in
-    place of data it can be aligned and permuted, and averaged where there is no BatchNorm. The weights are looked for
-    beside optimizers, settings and averages, and a trainer's prefix before their names is left out. With --plain, or to
-    a .pt file, they are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read
-    without running code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards,
-    or its folder.
+    With --arch and --data the output says what network it is, and no later command needs to be told; accuracy and loss
+    on the test split are shown, to be compared with what they were elsewhere. With --input in place of data it can be
+    aligned and permuted, and averaged where there is no BatchNorm. The weights are looked for beside optimizers,
+    settings and averages, and a trainer's prefix before their names is left out. With --plain, or to a .pt file, they
+    are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running
+    code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its folder.
     """
     from starcli.checkpoints.checkpoint import read_all
     from starcli.checkpoints.containers import Pick
@@ -77,10 +81,10 @@ def convert_command(
     with common.session(output) as (watch, results):
         write = _write_plain if plain else _write_checkpoints
         written = write(sources, paths, setup, watch, {"force": force, "shard_size": size})
-        for source, path in zip(written, paths, strict=True):
+        for (source, scores), path in zip(written, paths, strict=True):
             known = source.metadata.architecture.name if source.metadata.architecture else None
             row = {"model": source.name, "architecture": setup.arch_name or known, "tensors": len(source.tensors)}
-            results.add("convert", {**row, "output": str(path)}, _COLUMNS)
+            results.add("convert", {**row, **scores, "output": str(path)}, _COLUMNS)
 
 
 def _index(path: Path, inputs: Sequence[Path], force: bool) -> Path:
@@ -107,8 +111,8 @@ def _need_network(sources: "Sequence[Checkpoint]", setup: WriterSetup) -> None:
 
 def _write_plain(
     sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
-) -> "Iterator[Checkpoint]":
-    """Write the weights alone, file by file; the sources."""
+) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
+    """Write the weights alone, file by file; the sources, of which no scores are known."""
     from starcli.checkpoints.convert import write_plain
     from starcli.models.dtypes import in_type
 
@@ -120,19 +124,19 @@ def _write_plain(
             watch.note(note)
         tensors = source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype)
         write_plain(path, tensors, shard_size=how["shard_size"])
-        yield source
+        yield source, {}
 
 
 def _write_checkpoints(
     sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
-) -> "Iterator[Checkpoint]":
-    """Write the weights with what the network and the data are, file by file; the sources, as the network has them."""
+) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
+    """Write the weights with what network and data are, file by file; the sources, as the network has them, scores."""
     from starcli.checkpoints.convert import source_facts, source_plan
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
     workspace, models = workspace_of(sources, setup, data=False)
-    note_files(workspace, watch)
+    note_data(workspace, watch)
     plans = [plan_of(workspace, **source_plan(model)) for model in models]
     jobs = [Job(path, plan, watch, **how) for path, plan in zip(paths, plans, strict=True)]
     for model, job in zip(models, jobs, strict=True):
@@ -140,4 +144,14 @@ def _write_checkpoints(
             if needed:
                 facts = source_facts(model, architecture=workspace.architecture, data=workspace.data)
                 job.write(model.tensors, **facts)
-        yield model
+        yield model, _scores(workspace, model, watch)
+
+
+def _scores(workspace: "Workspace", model: "Checkpoint", watch: Bars) -> dict[str, Any]:
+    """Accuracy and loss on the test split of the data, where there are any: they tell whether all is as elsewhere."""
+    from starcli.evaluation.rows import evaluation_rows
+
+    if workspace.opened is None:
+        return {}
+    [row] = evaluation_rows(workspace, [model], progress=watch)
+    return {"split": row["split"], "accuracy": row["accuracy"], "loss": row["nll"]}

@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
+from starcli.data.dataset import open_data
+from starcli.models.build import build_network
 
 NETWORK = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--data", "digits")
 
@@ -28,6 +30,28 @@ def test_convert_from_pytorch(wrap, solutions, place):
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
     assert read_metadata(place / "x.safetensors")[1].architecture.arguments["hidden_dim"] == 12
+
+
+def test_scores_are_shown_where_there_are_data(solutions, place):
+    tensors = load_file(solutions[0])
+    torch.save(tensors, "x.pt")
+    data = open_data("digits").test
+    inputs, labels = next(iter(data.batches(len(data))))
+    network = build_network("mlp", depth=2, hidden_dim=12, input_size=64, num_classes=10).eval()
+    network.load_state_dict(tensors)
+    with torch.no_grad():
+        logits = network(inputs)
+    ran = run_here("convert", "x.pt", *NETWORK, "-o", "x.safetensors")
+    assert ran.rows[0]["loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert ran.rows[0]["accuracy"] == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+    assert ran.rows[0]["split"] == "test"
+    assert read_metadata(place / "x.safetensors")[1].metrics is None
+    assert run_here("convert", "x.pt", *NETWORK, "-o", "x.safetensors").rows == ran.rows
+    other = run_here("convert", "x.pt", *NETWORK, "--normalise", "none", "-o", "y.safetensors").rows[0]
+    assert other["loss"] != ran.rows[0]["loss"]
+    for words in (("--plain",), (*NETWORK[:5], "--input", "1,1,8,8")):
+        ran = run_here("convert", "x.pt", *words, "-o", f"{len(words)}.safetensors")
+        assert "loss" not in ran.rows[0]
 
 
 def test_convert_from_lightning(solutions, place):
