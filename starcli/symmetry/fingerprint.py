@@ -52,7 +52,8 @@ def network_fingerprint(name: str, network: nn.Module, example: Sequence[Tensor]
 def _structure(network: nn.Module) -> Iterator[str]:
     """A line for each module with its plain attributes, and one for each tensor."""
     for name, module in network.named_modules(remove_duplicate=False):
-        attributes = {key: _plain(value) for key, value in vars(module).items() if key not in _TORCHS_OWN}
+        attributes = {key: _plain(_unnumbered(key, value)) for key, value in vars(module).items()}
+        attributes = {key: value for key, value in attributes.items() if key not in _TORCHS_OWN}
         yield f"{name} {type(module).__module__}.{type(module).__qualname__} {sorted(attributes.items())}"
     memory: dict[tuple[int, int], str] = {}
     for name, value in network.state_dict(keep_vars=True).items():
@@ -63,6 +64,11 @@ def _structure(network: nn.Module) -> Iterator[str]:
 
 _TORCHS_OWN = {"training", "_parameters", "_buffers", "_modules", "_is_full_backward_hook"}
 """Attributes of every module that say nothing of the network, or are hashed apart."""
+
+
+def _unnumbered(key: str, value: Any) -> Any:
+    """Hooks without their numbers, which count all hooks of the process."""
+    return list(value.values()) if "_hooks" in key and isinstance(value, Mapping) else value
 
 
 def _plain(value: Any) -> str:

@@ -63,6 +63,17 @@ def test_tables_that_are_no_buffers_count() -> None:
     assert of(first) != of(second)
 
 
+def test_hooks_count_and_their_numbers_do_not() -> None:
+    """torch counts all hooks of the process."""
+
+    def normed(dim: int = 0) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.utils.spectral_norm(nn.Linear(5, 5), dim=dim))
+
+    assert of(normed()) == of(normed())
+    assert of(normed()) != of(normed(1))
+
+
 def test_what_cannot_be_told_is_none() -> None:
     class Random(Net):
         def forward(self, x: Tensor) -> Tensor:

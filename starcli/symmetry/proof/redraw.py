@@ -5,11 +5,14 @@ symmetries pass there. An identity between analytic functions that holds at gene
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 GAIN = math.sqrt(2.0)
 """Factor that makes up for a ReLU, which halves the variance: with it a plain deep network keeps its scale."""
@@ -60,9 +63,10 @@ def calibrate_(
 ) -> None:
     """Set running statistics near those of what each layer sees, one layer after the other, in one forward pass.
 
-    In networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`). Deep
-    networks then keep their scale, and no tensor drowns in the rounding of another; a random part keeps the statistics
-    generic. `inputs` are joined along their first axis, since statistics of one alone let others explode.
+    In networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`);
+    scale weights that are normalised themselves (see `_Volume`). Deep networks then keep their scale, and no tensor
+    drowns in the rounding of another; a random part keeps the statistics generic. `inputs` are joined along their first
+    axis, since statistics of one alone let others explode.
     """
     try:
         _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed)
@@ -82,8 +86,13 @@ def _calibrate_(
         if isinstance(getattr(module, "running_mean", None), Tensor)
         and isinstance(getattr(module, "running_var", None), Tensor)
     ]
-    if not any("Norm" in type(module).__name__ for module in network.modules()):
-        layers = [module for module in network.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
+    handles += [
+        layer.register_forward_hook(_Volume(scale, power), with_kwargs=True)
+        for layer, scale, power in _scales_of_weights(network)
+    ]
+    kinds = [type(module) for module in network.modules()]
+    if not any("Norm" in kind.__name__ and kind.__module__ != _SpectralNorm.__module__ for kind in kinds):
+        layers = [module for module in network.modules() if isinstance(module, WEIGHTED_LAYERS)]
         handles += [layer.register_forward_hook(_Damper(), with_kwargs=True) for layer in layers]
     try:
         if handles:
@@ -142,6 +151,55 @@ class _Damper:
         with torch.no_grad():
             weight.mul_(1 / size)
         return module.forward(*args, **kwargs)
+
+
+WEIGHTED_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+"""Layers whose outputs tell how large their weights are."""
+
+
+def _scales_of_weights(network: nn.Module) -> Iterator[tuple[nn.Module, Tensor, int]]:
+    """Layers with a weight under weight or spectral normalisation, and a tensor whose power that weight goes with."""
+    for layer in network.modules():
+        if not isinstance(layer, WEIGHTED_LAYERS):
+            continue
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                yield layer, getattr(layer, f"{hook.name}_u"), -1
+            elif isinstance(hook, WeightNorm):
+                yield layer, getattr(layer, f"{hook.name}_g"), 1
+        made: Any
+        for made in getattr(layer, "parametrizations", nn.ModuleDict()).values():
+            for each in made:
+                if isinstance(each, _SpectralNorm) and hasattr(each, "_u"):
+                    yield layer, each._u, -1
+                elif isinstance(each, _WeightNorm):
+                    yield layer, made.original0, 1
+
+
+class _Volume:
+    """Scales a normalised weight at the first call of its layer, such that the layer's output varies by about 1.
+
+    At generic u and v, W / (u^T W v) is so small, and g v / |v| with one g for a whole weight too, that nothing of the
+    input would be left after some layers.
+    """
+
+    def __init__(self, scale: Tensor, power: int) -> None:
+        """`scale`: a tensor that the weight goes with the first (1) or the inverse (-1) power of."""
+        self.scale, self.power = scale, power
+        self.done = False
+
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
+        if self.done or not isinstance(output, Tensor):
+            return output
+        self.done = True
+        channels = output.dim() - 1 if isinstance(layer, nn.Linear) else 1
+        axes = [axis for axis in range(output.dim()) if axis != channels]
+        size = float(output.var(dim=axes, correction=0).mean().sqrt())  # without the bias
+        if not 0 < size < math.inf:
+            return output
+        with torch.no_grad():
+            self.scale.mul_(size**-self.power)
+        return layer(*args, **kwargs)
 
 
 def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -184,3 +184,24 @@ def test_a_parametrisation_of_ones_own_is_traced():
     found = derive_and_prove(network, (torch.zeros(2, 7),))
     assert sizes(found) == {"units.0": 6}
     assert found.proof.proved
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("kind", ["convolutions", "perceptron"])
+def test_deep_networks_are_proved(kind, style):
+    """At generic vectors, or one generic length of a whole weight, nothing of the input would be left at their ends."""
+    torch.manual_seed(0)
+    style = STYLES[style]
+    if kind == "perceptron":
+        layers = [
+            style(nn.Linear(30, 32)),
+            *(each for _ in range(18) for each in (nn.ReLU(), style(nn.Linear(32, 32)))),
+        ]
+        network, example = nn.Sequential(*layers, nn.ReLU(), nn.Linear(32, 10)), torch.zeros(2, 30)
+    else:
+        deep = [each for _ in range(10) for each in (nn.LeakyReLU(0.2), style(nn.Conv2d(16, 16, 3, padding=1)))]
+        head = [nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), style(nn.Linear(16, 10))]
+        network = nn.Sequential(style(nn.Conv2d(3, 16, 3, padding=1)), *deep, *head)
+        example = torch.zeros(2, 3, 8, 8)
+    found = derive_and_prove(network, (example,))
+    assert list(found.proof.verdicts.values()) == ["proved"] * (19 if kind == "perceptron" else 11)
