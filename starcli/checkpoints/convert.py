@@ -1,6 +1,7 @@
 """What a converted checkpoint says of itself, and bare state dicts for other programs."""
 
 import io
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,24 @@ def source_facts(source: Checkpoint, *, architecture: Architecture, data: DataRe
     }
 
 
-def write_plain(path: Path, tensors: Mapping[str, Tensor], *, shard_size: int | None = None) -> None:
+def write_plain(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    versions: Mapping[str, Any] | None = None,
+    shard_size: int | None = None,
+) -> None:
     """Write a bare state dict: PyTorch's own format where the suffix says so, else safetensors without our metadata.
 
-    shard_size: as of `checkpoint.write`.
+    versions: of the network's modules, which only PyTorch's format keeps. shard_size: as of `checkpoint.write`.
     """
     if is_pickled(path):
         buffer = io.BytesIO()
-        torch.save({name: tensor.detach().clone() for name, tensor in tensors.items()}, buffer)
+        content: Any = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        if versions is not None:
+            content = OrderedDict(content)
+            content._metadata = OrderedDict(versions)
+        torch.save(content, buffer)
         write_atomically(path, buffer.getvalue())
     elif shard_size is None:
         write_tensors(path, tensors, {})

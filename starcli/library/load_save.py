@@ -13,7 +13,8 @@ from starcli.checkpoints.convert import is_pickled, write_plain
 from starcli.errors import StarcliError
 from starcli.files.write import check_output
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Warnings, as_checkpoint
+from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
+from starcli.models.state_dicts import versions_of
 
 
 @overload
@@ -66,7 +67,9 @@ def save(model: ModelLike, path: str | os.PathLike[str], *, force: bool = False)
     target, source = _path(path), as_checkpoint(model)
     check_output(target, force=force)
     if is_pickled(target) or source.metadata == Metadata():
-        write_plain(target, source.tensors)
+        made = isinstance(source, MadeModel) and source.workspace
+        versions = versions_of(made.outline()) if made else source.versions
+        write_plain(target, source.tensors, versions=versions)
     else:
         checkpoint.write(target, source.tensors, source.metadata)
     return target

@@ -157,8 +157,8 @@ def _incompatible(
 ) -> tuple[list[str], list[str]]:
     """Load `tensors`; the names that are unknown to the network, and those that are missing."""
     given: Any = OrderedDict(tensors)
-    if versions is not None:
-        given._metadata = versions
+    if isinstance(versions, Mapping) and all(isinstance(each, Mapping) for each in versions.values()):
+        given._metadata = versions  # a file may hold anything in this place
     with writes:
         found = network.load_state_dict(given, strict=False)
     return list(found.unexpected_keys), list(found.missing_keys)

@@ -123,7 +123,7 @@ def _write_plain(
         for note in source.notes:
             watch.note(note)
         tensors = source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype)
-        write_plain(path, tensors, shard_size=how["shard_size"])
+        write_plain(path, tensors, versions=source.versions, shard_size=how["shard_size"])
         yield source, {}
 
 
