@@ -29,8 +29,8 @@ WRAPPERS = ("module.", "_orig_mod.")
 _COUNTERS = ("n_averaged", "initted", "step", "num_updates")
 """Names that an average of a network keeps beside its weights: torch's AveragedModel, and ema_pytorch."""
 
-DEEPEST_KEY = 4
-"""Deepest nesting in which a state dict is looked for."""
+DEEPEST_KEY, LONGEST_PART = 4, 200
+"""Deepest nesting in which a state dict is looked for, and longest name of what holds it."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _strange(content: Mapping[Any, Any]) -> Iterator[str]:
             yield f"{name}: {value.kind}"
         elif isinstance(value, Tensor) and str(value.dtype) not in DTYPES:
             yield f"{name}: {str(value.dtype).removeprefix('torch.')}"
-        elif type(name) is str and "\ud800" <= max(name, default="") <= "\udfff":
+        elif type(name) is str and re.search("[\ud800-\udfff]", name):
             yield f"{name}: its name is no text"
 
 
@@ -132,7 +132,9 @@ def _candidates(content: object) -> Iterator[_Candidate]:
             below += [
                 (f"{key}.{name}".lstrip("."), child)
                 for name, child in children
-                if type(name) in (str, int) and isinstance(child, Mapping | list | tuple)
+                if isinstance(child, Mapping | list | tuple)
+                and type(name) in (str, int)
+                and len(str(name)) <= LONGEST_PART
             ]
         level = below
 
@@ -145,6 +147,13 @@ def _is_pairs(value: object) -> bool:
     )
 
 
+def _owners(key: str) -> Iterator[str]:
+    """The keys of all that a key lies in: of `a.b.c` these are `a.b` and `a`."""
+    while "." in key:
+        key = key.rpartition(".")[0]
+        yield key
+
+
 def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> tuple[_Candidate, tuple[str, ...]]:
     """The state dict that is meant where no key is given, and notes on the choice."""
     networks = [each for each in candidates if not _BESIDE.search(each.key)]
@@ -153,7 +162,8 @@ def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> t
     averaged = [each for each in networks if each.averaged]
     meant = raw or averaged
     meant = [each for each in meant if each.key and each.usual] or [each for each in meant if not each.key] or meant
-    meant = [each for each in meant if not any(each.key.startswith(f"{other.key}.") for other in meant)]
+    there = {each.key for each in meant}
+    meant = [each for each in meant if there.isdisjoint(_owners(each.key))]
     if not meant:
         raise _nothing(content, source)
     if len(meant) > 1:
@@ -198,7 +208,8 @@ def _keyed(candidates: Sequence[_Candidate], source: str, key: str) -> tuple[_Ca
             return each, ()
     for each in reversed(candidates):
         prefix = f"{key}." if not each.key else f"{key.removeprefix(f'{each.key}.')}."
-        inside = {name.removeprefix(prefix): value for name, value in each.tensors.items() if name.startswith(prefix)}
+        bare = {_bare(name): value for name, value in each.tensors.items()}
+        inside = {name.removeprefix(prefix): value for name, value in bare.items() if name.startswith(prefix)}
         if inside and (not each.key or each.usual or key.startswith(f"{each.key}.")):
             return _Candidate(key, inside), ()
     keys = [each.key for each in candidates if each.key]
@@ -231,10 +242,14 @@ def without_ignored(found: StateDict, source: str, patterns: Sequence[str]) -> S
 
 def _matches(name: str, pattern: str) -> bool:
     """Whether a pattern is that of a name, as it stands in the file or without the prefixes of WRAPPERS."""
-    bare = name
-    while prefix := next((each for each in WRAPPERS if bare.startswith(each)), None):
-        bare = bare.removeprefix(prefix)
-    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(bare, pattern)
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(_bare(name), pattern)
+
+
+def _bare(name: str) -> str:
+    """A name without the prefixes of WRAPPERS at its beginning."""
+    while prefix := next((each for each in WRAPPERS if name.startswith(each)), None):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def without_wrappers(found: StateDict, source: str) -> StateDict:

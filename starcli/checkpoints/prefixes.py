@@ -1,11 +1,16 @@
 """The prefix under which a network's names lie in a state dict of a trainer, an average or a compiled network."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from itertools import islice
 
 from starcli.checkpoints.containers import AVERAGED, WRAPPERS, Pick, StateDict, convert_line, under_prefix
 from starcli.errors import StarcliError, few, first_of
+
+MOST_PARTS = 32
+"""Largest number of parts of a prefix."""
 
 NetworkNames = Sequence[Set[str]]
 """What a state dict of a network must have: for each tensor its names, of which one is enough (tied ones have more)."""
@@ -51,7 +56,7 @@ def _prefixes(found: StateDict, names: NetworkNames) -> tuple[list[str], str]:
     tensors = {name: number for number, group in enumerate(names) for name in group}
     having = dict[str, set[int]]()
     for name in found.tensors:
-        begins = [0, *(place + 1 for place, letter in enumerate(name) if letter == ".")]
+        begins = [0, *(dot.end() for dot in islice(re.finditer(r"\.", name), MOST_PARTS))]
         for begin in begins:
             if name[begin:] in tensors:
                 having.setdefault(name[:begin], set()).add(tensors[name[begin:]])

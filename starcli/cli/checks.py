@@ -10,6 +10,7 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.files.names import STDOUT
+from starcli.files.shards import INDEX
 from starcli.files.write import check_directory
 from starcli.registry.entry import Entry, lookup
 
@@ -53,7 +54,7 @@ def output_place(template: Path) -> None:
 
 def spec(given: str | Path) -> None:
     """A spec is a file that can be read and parsed, a checkpoint, or the name of a shipped one."""
-    if str(given).endswith(".safetensors"):
+    if str(given).endswith((".safetensors", INDEX)):
         input_files(Path(given))
         return
     from starcli.symmetry.archspec.library import load_spec

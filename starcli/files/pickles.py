@@ -51,7 +51,9 @@ def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
     """The content of a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each storage."""
     size = os.fstat(file.fileno()).st_size
     _check_archive(archive, size)
-    [pickled, *_] = [name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1]
+    pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1), None)
+    if pickled is None:
+        raise RefusedPickle("an archive without data.pkl, which torch.save writes")
     root = pickled.removesuffix("data.pkl")
     if archive.NameToInfo.get(f"{root}byteorder") and archive.read(f"{root}byteorder").decode() != sys.byteorder:
         raise RefusedPickle("it was written on a machine with another order of bytes")
@@ -89,9 +91,12 @@ def _load_legacy(file: io.BufferedReader) -> Any:
 
     size, head = os.fstat(file.fileno()).st_size, io.BytesIO(file.read(MAXIMUM_PICKLE))
     storages: dict[str, UntypedStorage] = {}
+    free = size
 
     def storage(key: str, length: int) -> "UntypedStorage":
-        if length + sum(each.nbytes() for each in storages.values()) > size:
+        nonlocal free
+        free -= length
+        if length < 0 or free < 0:
             raise ValueError("storages of more bytes than the file has")
         return storages.setdefault(key, torch.empty(length, dtype=torch.uint8, device="cpu").untyped_storage())
 

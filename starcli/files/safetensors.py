@@ -145,7 +145,7 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
     except (ValueError, RecursionError) as error:  # json and utf-8 errors are ValueErrors
         reason = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
         if source.lower().endswith(PICKLED):
-            summary = f"{source}: starcli convert makes a checkpoint of PyTorch's own files; commands read safetensors"
+            summary = f"{source}: a file of PyTorch's says nothing of itself; starcli convert makes a checkpoint of it"
             raise StarcliError(summary, [f"not a whole safetensors file: {reason}"]) from error
         raise StarcliError(f"{source}: not a whole safetensors file: {reason}") from error
 

@@ -11,6 +11,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
+from starcli.files.shards import INDEX
 from starcli.models.build import build_network
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.models.names import recorded_name
@@ -90,7 +91,7 @@ class SpecNetwork:
 
 
 def _is_checkpoint(given: str) -> bool:
-    return given.endswith(".safetensors")
+    return given.endswith((".safetensors", INDEX))
 
 
 def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:

@@ -4,6 +4,7 @@ import argparse
 import enum
 import functools
 import types
+import zipfile
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -127,6 +129,7 @@ FOUND: dict[str, Any] = {
     "Lightning with metrics": {"state_dict": {**under("net."), "acc.tp": torch.ones(1), "loss_fn.w": torch.ones(3)}},
     "Lightning with averages": {"state_dict": {**under("model."), **under("ema_model.", AVERAGED)}},
     "a counter of BatchNorm's missing": {name: each for name, each in under("net.").items() if "num_" not in name},
+    "DeepSpeed": {"module": RAW, "buffer_names": ["1.b"], "param_shapes": [{"0.weight": torch.Size([4])}]},
     "GradScaler and more": {"net": RAW, "scaler": {"scale": torch.ones(2)}, "rng_states": [torch.ones(3)]},
 }  # fmt: skip
 
@@ -168,6 +171,7 @@ KEYS: dict[str, tuple[Any, str]] = {
     "a prefix below a key": ({"a": {**under("student."), **under("teacher.", AVERAGED)}}, "a.teacher"),
     "one of several": ({"generator": RAW, "discriminator": AVERAGED}, "discriminator"),
     "one of a list": ([RAW, AVERAGED], "1"),
+    "a prefix behind a wrapper's": ({"model": {**under("module.q."), **under("module.k.", AVERAGED)}}, "k"),
 }
 
 
@@ -226,6 +230,38 @@ def test_what_is_skipped_is_named(tmp_path: Path) -> None:
     path = saved({"state_dict": RAW, "args": argparse.Namespace(lr=1), "best": np.float64(1)}, tmp_path / "x.pt")
     [note] = checkpoint.read(path).notes
     assert note.endswith("only tensors and plain data are read: args (argparse.Namespace), best (numpy.number)")
+
+
+@pytest.mark.parametrize("name", ["an owner", "Lightning with a loss", "averages in the same dictionary"])
+def test_safetensors_files_of_others_are_read_alike(name: str, tmp_path: Path) -> None:
+    tensors = FOUND[name].get("state_dict", FOUND[name])
+    save_file({key: each.clone() for key, each in tensors.items()}, tmp_path / "x.safetensors", {"format": "pt"})
+    assert same_function(loaded(tmp_path / "x.safetensors").tensors, RAW)
+
+
+def test_a_name_may_lie(tmp_path: Path) -> None:
+    """The content says what a file is."""
+    save_file({key: each.clone() for key, each in RAW.items()}, tmp_path / "x.bin")
+    assert same_function(loaded(tmp_path / "x.bin").tensors, RAW)
+    assert same_function(loaded(saved(RAW, tmp_path / "x.safetensors")).tensors, RAW)
+
+
+def test_programs_are_refused(tmp_path: Path) -> None:
+    saved(RAW, tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "x.pt", "a") as archive:
+        archive.writestr("x/constants.pkl", b"")
+    assert "TorchScript" in message(tmp_path / "x.pt")
+    with zipfile.ZipFile(tmp_path / "y.pt", "w") as archive:
+        archive.writestr("models/model.json", "{}")
+    assert "without data.pkl" in message(tmp_path / "y.pt")
+
+
+def test_very_many_dictionaries_are_told_in_time(tmp_path: Path) -> None:
+    """Nothing here is compared with each of all the others."""
+    many = {f"x{number}": {"a": RAW["0.weight"]} for number in range(20_000)}
+    assert "several state dicts" in message(saved(many, tmp_path / "x.pt"))
+    dotted = {"." * 100_000 + str(number): RAW["0.weight"] for number in range(20)}
+    assert "do not fit" in message(saved(dotted, tmp_path / "x.pt"))
 
 
 def test_versions_of_modules_come_along(tmp_path: Path) -> None:

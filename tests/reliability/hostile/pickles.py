@@ -66,7 +66,7 @@ def tricks(directory: Path) -> Mapping[str, bytes]:
     """Instructions that would run `touch MARKER`, or take much time or memory, and leave one value on the stack."""
     command = f"touch '{directory / MARKER}'".encode()
     text = b"X" + struct.pack("<I", len(command)) + command
-    wide = b"K\x01K\x02\x86\x940]\x94(" + b"h\0" * 20_000 + b"e"  # 20,000 times one pair
+    wide = b"K\x01K\x02\x86\x940]\x94(" + b"h\0" * 50_000 + b"e"  # 50,000 times one pair
     deep = 50_000
     return {
         "REDUCE of os.system": b"cos\nsystem\n" + text + b"\x85R",
@@ -87,7 +87,7 @@ def tricks(directory: Path) -> Mapping[str, bytes]:
         "a list in itself": b"]\x94h\0a",
         "lists that double": b"]\x94" + b"".join(b"0(h%ch%cl\x94" % (n, n) for n in range(60)),
         "a wide list, again and again": wide + b"0(" + b"h\1" * 50_000 + b"l",
-        "dictionaries of a wide list": wide + b"0(" + b"ccollections\nOrderedDict\nh\1\x85R" * 9_000 + b"l",
+        "dictionaries of 50,000 pairs": wide + b"0(" + b"ccollections\nOrderedDict\nh\1\x85R" * 9_000 + b"l",
         "an integer of a million digits": b"\x8b" + struct.pack("<i", 400_000) + b"\x7f" * 400_000,
         "a million marks": b"(" * 1_000_000 + b"0" * 999_999 + b"t",
     }
