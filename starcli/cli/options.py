@@ -190,6 +190,10 @@ DrawsOpt = Annotated[
         "--draws-per-step", metavar="N", min=1, help="Sources and t drawn at each step (default: one for each rank)."
     ),
 ]
+SyncOpt = Annotated[
+    bool,
+    typer.Option("--sync-batchnorm", help="Under torchrun: BatchNorm statistics of whole batches, as of one process."),
+]
 AlignedSourcesOpt = Annotated[
     Path | None,
     typer.Option(

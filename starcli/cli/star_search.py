@@ -28,6 +28,7 @@ from starcli.cli.options import (
     SeedOpt,
     SeedsOpt,
     SourcesOpt,
+    SyncOpt,
 )
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
@@ -60,6 +61,7 @@ class SearchOptions:
     align: AlignOpt = "weight"
     restarts: RestartsOpt = 1
     draws_per_step: DrawsOpt = None
+    sync_batchnorm: SyncOpt = False
     init: InitOpt = None
     held_out: HeldOutOpt = None
     eval_every: EvalEveryOpt = None
@@ -112,6 +114,7 @@ class SearchOptions:
             realign_every=epochs_between(self.realign_every),
             draws_per_step=self.draws_per_step,
             eval_every=self.eval_every,
+            sync_batchnorm=self.sync_batchnorm,
         )
 
 

@@ -9,6 +9,7 @@ from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
+from starcli.runtime import distributed
 from starcli.star.sampling import Sampling
 from starcli.training.batch_pieces import pieces_per_step
 
@@ -23,6 +24,7 @@ class StarSettings:
         all seeds come from the star's own.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
+    sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
 
     StarcliError with all that is wrong.
@@ -38,6 +40,7 @@ class StarSettings:
     realign_every: int | None = 1
     draws_per_step: int | None = None
     eval_every: int | None = None
+    sync_batchnorm: bool = False
 
     def __post_init__(self) -> None:
         problems = [] if 0 <= self.mu < math.inf else [f"mu is a finite number from 0 up, found {self.mu}"]
@@ -47,6 +50,8 @@ class StarSettings:
                 problems.append(f"{name} is a number of epochs from 1 up, found {value}")
         if self.draws_per_step is not None and self.draws_per_step < 1:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
+        if self.sync_batchnorm and self.draws_per_step not in (None, 1):
+            problems.append(f"sync_batchnorm goes with one draw a step, found draws_per_step {self.draws_per_step}")
         if problems:
             raise StarcliError("these settings of a star do not work", problems)
         if isinstance(self.sampling, str):
@@ -65,10 +70,15 @@ class StarSettings:
 
         StarcliError for more than a batch of `recipe` has examples.
         """
-        return pieces_per_step(self.draws_per_step, recipe.batch_size)
+        return 1 if self.sync_batchnorm else self.pieces(recipe)
+
+    def pieces(self, recipe: Recipe) -> int:
+        """Pieces of each batch: one a draw, or where BatchNorm is synchronised one a rank."""
+        return pieces_per_step(None if self.sync_batchnorm else self.draws_per_step, recipe.batch_size)
 
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What the recipe of a star's file keeps of them."""
+        synced = self.sync_batchnorm and distributed.size() > 1
         return {
             "sampling": self.sampling if isinstance(self.sampling, str) else _name_of(self.sampling),
             "realign_every": self.realign_every,
@@ -78,6 +88,7 @@ class StarSettings:
             "mu": self.mu,
             "normalised": self.normalised,
             "eval_every": self.eval_every,
+            **({"sync_batchnorm": True, "pieces": self.pieces(recipe)} if synced else {}),
         }
 
 

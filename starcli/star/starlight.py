@@ -88,10 +88,11 @@ def starlight(
         task=f"{'fusing' if settings.mu else 'star'} seed {seed}",
         state=state,
         checkpoint_every=checkpoint_every,
-        pieces=objective.draws_per_step,
+        pieces=settings.pieces(recipe),
         progress=progress,
     )
-    history = run.run()
+    with objective.batchnorm:
+        history = run.run()
     with run.saving_when_stopped():
         objective.finish()
         metrics = final_metrics(bank.flat, workspace, progress)

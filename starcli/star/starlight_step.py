@@ -54,7 +54,7 @@ class OnLines(PlainObjective):
         held_out: HeldOut,
         progress: Progress,
     ) -> None:
-        super().__init__(workspace, bank.flat, recipe, progress)
+        super().__init__(workspace, bank.flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
         self.draws_per_step, self.draw_t = settings.draws(recipe), settings.draw_t
         self.vector = bank.flat.parameters.clone()
@@ -82,6 +82,7 @@ class OnLines(PlainObjective):
     ) -> tuple[Tensor, Tensor]:
         """Add the gradient by the star of the loss at one point on a line; each piece of a batch has its own point."""
         settings = self.settings
+        self.batchnorm.counted = weight > 0
         scale = 1 / (1 + settings.mu) if settings.normalised else 1.0
         source, t = self.draw(epoch, step, number)
         vector = self.bank.vector(source, self._following(epoch, step, number))
@@ -126,7 +127,11 @@ class OnLines(PlainObjective):
         return self.draw(epoch, *following)[0]
 
     def draw(self, epoch: int, step: int, number: int) -> tuple[int, float]:
-        """Source and t of one point: a function of its place in the run."""
+        """Source and t of one point: a function of its place in the run.
+
+        Pieces whose BatchNorm has statistics in common are all at one point, for only there do these mean something.
+        """
+        number = 0 if self.settings.sync_batchnorm else number
         place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, number))
         source = int(torch.randint(len(self.bank.sources), (1,), generator=place))
         return source, self.draw_t(place)

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
+from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Scores, autocast, score_network, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
@@ -21,6 +22,7 @@ from starcli.training.batch_pieces import cut_batch, pieces_per_step
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun, steps_per_epoch
+from starcli.training.sync_batchnorm import BatchNormOverRanks
 from starcli.training.trial import refuse_single_examples
 
 if TYPE_CHECKING:
@@ -39,8 +41,19 @@ class Trained:
 class PlainObjective:
     """Ordinary objective: the mean cross-entropy of a batch."""
 
-    def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, progress: Progress = SILENT) -> None:
-        """Minimise over the parameters of `flat`; compiled where the recipe says so."""
+    def __init__(
+        self,
+        workspace: "Workspace",
+        flat: FlatNetwork,
+        recipe: Recipe,
+        progress: Progress = SILENT,
+        *,
+        sync_batchnorm: bool = False,
+    ) -> None:
+        """Minimise over the parameters of `flat`; compiled where the recipe says so.
+
+        sync_batchnorm: take BatchNorm's statistics over all ranks, within the context `batchnorm`.
+        """
         flat.check_trainable()
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.flat, self.workspace, self.progress = flat, workspace, progress
@@ -49,7 +62,10 @@ class PlainObjective:
         parameters = dict(flat.network.named_parameters())
         self.parameters = [parameters[slot.name] for slot in flat.layout]
         self.label_smoothing = recipe.label_smoothing
+        self.batchnorm = BatchNormOverRanks(flat.network, progress, sync=sync_batchnorm)
         self.forward: Callable[[Tensor], Tensor] = flat.network
+        if recipe.compile and self.batchnorm.sync:
+            raise StarcliError("--compile: steps with --sync-batchnorm among ranks cannot be compiled")
         if recipe.compile:
             steps = recipe.epochs * steps_per_epoch(len(workspace.dataset.train), recipe.batch_size)
             self.forward = CompiledForward(flat.network, steps, progress)
@@ -63,6 +79,7 @@ class PlainObjective:
         self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """Forward and backward at the parameters themselves."""
+        self.batchnorm.counted = weight > 0
         return self.accumulate(inputs, labels, weight)
 
     def buffers(self) -> Sequence[Tensor]:
@@ -127,6 +144,7 @@ def train_network(
     state: StateFile | None = None,
     checkpoint_every: float | None = None,
     pieces: int | None = None,
+    sync_batchnorm: bool = False,
     progress: Progress = SILENT,
 ) -> Trained:
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
@@ -135,11 +153,12 @@ def train_network(
         caller removes the state once the result is safe.
     pieces: number of pieces that a batch is cut into, by default one for each rank; BatchNorm takes its statistics from
         each by itself, and keeps the running statistics of training.
+    sync_batchnorm: take them over the pieces of all ranks instead, as one process does.
 
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
     flat = workspace.network(seed)
-    objective = PlainObjective(workspace, flat, recipe, progress)
+    objective = PlainObjective(workspace, flat, recipe, progress, sync_batchnorm=sync_batchnorm)
     run = TrainingRun(
         objective,
         workspace.dataset.train,
@@ -152,7 +171,8 @@ def train_network(
         pieces=pieces_per_step(pieces, recipe.batch_size),
         progress=progress,
     )
-    history = run.run()
+    with objective.batchnorm:
+        history = run.run()
     with run.saving_when_stopped():
         metrics = final_metrics(flat, workspace, progress)
     return Trained(flat.state(), metrics, history)

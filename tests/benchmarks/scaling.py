@@ -170,6 +170,8 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         f"- On {RANKS[-1]} ranks an epoch has {steps} steps. Validation, final scores and BatchNorm statistics are",
         "  shared.",
         "- Each rank draws its own source and t, so that the gradient's variance over draws falls as 1 / R.",
+        "- `--sync-batchnorm` takes statistics over all ranks, three small all-reduces a BatchNorm layer and step;",
+        "  the ranks of a star then share one source and t.",
         "- Reading the data is not in these figures: each rank decodes its own part of a batch only.", "",
     ]  # fmt: skip
     return "\n".join(lines)

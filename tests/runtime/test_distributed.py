@@ -17,6 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.ranks]
 WITHOUT_NORM = [*TRAIN, "--arch-arg", "batch_norm=none"]
 BATCH_NORM = ["--arch", "resnet", "--arch-arg", "width=2", "stages=2", "--epochs", "2", "--limit", "101"]
 
+PIECES = ["--limit", "103", "--batch-size", "50", "--augmentation", "none"]
+"""A last batch of three examples, which one of two ranks has alone."""
+
 
 def torchrun(lines, out, *options):
     """Each rank's (status, stdout, stderr, where runs went on) for each of `lines`."""
@@ -43,6 +46,11 @@ def lines_for(where, solutions, ranks):
         "star": ["star", "--sources", *solutions.some(0, 1, 2), "--held-out", *solutions.some(3, 4), "--eval-every",
                  "1", *short, *draws, "-o", where / "star.safetensors", "--aligned-sources", where / "aligned"],
         "fuse": ["fuse", "--sources", *solutions.some(0, 1, 2), *short, *draws, "-o", where / "fused.safetensors"],
+        "sync": ["train", *BATCH_NORM, *PIECES, "--sync-batchnorm", "-o", where / "sync.safetensors"],
+        "sync star": ["star", "--sources", *solutions.some(0, 1, 2), *short, "--sync-batchnorm",
+                      "-o", where / "sync-star.safetensors"],
+        "sync fuse": ["fuse", "--sources", *solutions.some(0, 1, 2), *short, "--sync-batchnorm",
+                      "-o", where / "sync-fused.safetensors"],
         "align": ["align", *solutions.some(0, 1, 2, 3), "-o", where / "{name}.aligned.safetensors",
                   "--permutation", where / "{name}.perm.safetensors"],
         "restarts": ["align", *solutions.some(0, 1), "--restarts", "9", "-o", where / "restarts.safetensors"],
@@ -105,7 +113,7 @@ def test_seeds_are_dealt_out_and_change_nothing(alone, both, places, name):
     assert same_files(f"{name}.metrics.jsonl", places)
 
 
-@pytest.mark.parametrize("name", ["one", "star", "fused", "s5", "s7"])
+@pytest.mark.parametrize("name", ["one", "star", "fused", "s5", "s7", "sync", "sync-star", "sync-fused"])
 def test_a_shared_run_is_that_of_one_process(alone, both, places, name):
     first, second = (read(place / f"{name}.safetensors") for place in places)
     # how many batches BatchNorm has seen is each process's own count
@@ -123,7 +131,15 @@ def test_a_shared_run_is_that_of_one_process(alone, both, places, name):
 
 def test_what_differs_is_recorded(both, places):
     [row] = rows(both["norm"])
+    synced = {"pieces": 2, "sync_batchnorm": True}
     assert read(places[1] / "norm.safetensors").metadata.recipe["train"] == {"pieces": 2}
+    assert read(places[1] / "sync.safetensors").metadata.recipe["train"] == synced
+    assert "train" not in read(places[0] / "sync.safetensors").metadata.recipe
+    mine, theirs = (read(place / "sync-star.safetensors").metadata.recipe["star"] for place in places)
+    assert {**mine, **synced} == theirs
+    assert mine["draws_per_step"] == 1
+    assert "--sync-batchnorm takes them from whole batches" in both["norm"][0][2]
+    assert "BatchNorm" not in both["sync"][0][2] + both["sync star"][0][2]
     assert 0 <= row["test"]["accuracy"] <= 1
 
 

@@ -12,11 +12,12 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, Setup
-from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt
+from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_data
 from starcli.cli.training_options import Training
 from starcli.cli.values import seed_list
+from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
 from starcli.files.state import StateFile
 
@@ -54,6 +55,7 @@ def train_command(
         bool,
         typer.Option("--stacked", help="Train all seeds at once, small networks much faster; equal but for rounding."),
     ] = False,
+    sync_batchnorm: SyncOpt = False,
     checkpoint_every: EveryOpt = None,
     force: ForceOpt = False,
 ) -> None:
@@ -68,6 +70,8 @@ def train_command(
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import new_workspace
 
+    if stacked and sync_batchnorm:
+        raise StarcliError("--sync-batchnorm: of --stacked networks each is trained by one rank alone")
     chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
     paths = output_paths(output, [{"seed": number} for number in numbers])
@@ -77,11 +81,12 @@ def train_command(
         spec = spec_record(workspace, watch)
         # what changes the result beyond rounding, or is asked for, is part of the plan
         ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}
+        ranks |= {"sync_batchnorm": True} if ranks and sync_batchnorm else {}
         how = {"train": {"stacked": True} if stacked else ranks} if stacked or ranks else {}
         settings = {**chosen.settings(), **how}
         plans = [plan_of(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
         jobs = [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]
-        work = TrainingJobs(workspace, chosen, checkpoint_every, watch)
+        work = TrainingJobs(workspace, chosen, checkpoint_every, sync_batchnorm, watch)
         for job in work.stacked(jobs) if stacked else work.each(jobs):
             results.add("train", row(str(job.path), job.finished), _COLUMNS)
 
@@ -93,6 +98,7 @@ class TrainingJobs:
     workspace: "Workspace"
     recipe: "Recipe"
     checkpoint_every: float | None
+    sync_batchnorm: bool
     watch: Bars
 
     def each(self, jobs: Sequence[Job]) -> Iterator[Job]:
@@ -114,8 +120,9 @@ class TrainingJobs:
             if needed:
                 seed, every = job.plan.seed or 0, self.checkpoint_every
                 found = train_network(
-                    self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every, progress=self.watch
-                )
+                    self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every,
+                    sync_batchnorm=self.sync_batchnorm, progress=self.watch,
+                )  # fmt: skip
                 job.write(found.tensors, history=found.history, metrics=found.metrics)
         return job.finished
 
