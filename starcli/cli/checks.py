@@ -76,6 +76,13 @@ def data_set(name: str) -> None:
     check_data_name(name)
 
 
+def normalisation(text: str) -> None:
+    """A normalisation can be understood."""
+    from starcli.data.normalise import parse_normalise
+
+    parse_normalise(text)
+
+
 def recipe(name: str) -> None:
     """A recipe is shipped, or a file that is there."""
     from starcli.recipes.shipped import recipe_path

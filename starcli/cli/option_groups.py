@@ -13,7 +13,7 @@ from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import RESULT_FORMATS, Results
-from starcli.cli.options import AverageBuffersOpt, a_device, a_normalisation, names_of, one_of, words_of
+from starcli.cli.options import AverageBuffersOpt, a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
@@ -185,8 +185,8 @@ class Setup(Choices):
             help="none, data, imagenet or MEAN:STD, as 0.5:0.25.",
             rich_help_panel=NETWORK,
             autocompletion=words_of("none", "data", "imagenet"),
-            callback=a_normalisation,
         ),
+        Checked(checks.normalisation),
     ] = None
     device: Annotated[
         str,

@@ -66,15 +66,6 @@ SPLIT_WORDS = ("train", "validation", "test")
 """Parts of a data set."""
 
 
-def a_normalisation(value: str | None) -> str | None:
-    """A callback that refuses what is no normalisation."""
-    from starcli.data.normalise import parse_normalise
-
-    if value is not None:
-        parse_normalise(value)
-    return value
-
-
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
 IN, OUT = Checked(checks.input_files), Checked(checks.output_place)

@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from starcli.data.idx_files import IDX_FILES, find_idx
 from starcli.data.loading import Loaded, Part, Request, assemble, check_unpacked
 from starcli.errors import StarcliError
 
@@ -26,21 +27,12 @@ _BYTES = 8
 
 def load_idx(request: Request) -> Loaded:
     """Load train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-…, t10k-labels-…, with .gz or without."""
-    directory = Path(request.rest)
-    missing = missing_files(directory)
-    if missing:
-        raise StarcliError(f"{directory}: files in MNIST's format are missing", [f"{name}[.gz]" for name in missing])
-    return assemble("idx", *read_parts(directory))
-
-
-def missing_files(directory: Path) -> list[str]:
-    """Names of the four files that `directory` lacks in all their spellings."""
-    return [name for name in _names() if _find(directory, name) is None]
+    return assemble("idx", *read_parts(Path(request.rest)))
 
 
 def read_parts(directory: Path) -> tuple[Part, Part]:
     """Training and test part, images as (N, 1, H, W) uint8; all four files must be there."""
-    paths = [cast(Path, _find(directory, name)) for name in _names()]
+    paths = [cast(Path, find_idx(directory, name)) for name in IDX_FILES]
     parts = []
     for images_path, labels_path in (paths[:2], paths[2:]):
         images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
@@ -99,18 +91,3 @@ def _read(stream: BinaryIO, path: Path, dimensions: int, stored: int, *, packed:
 def _wrong_length(path: Path, shape: tuple[int, ...], payload: int, found: str) -> StarcliError:
     """Error for a file of another length than its header says."""
     return StarcliError(f"{path}: {found} bytes after the header, expected {payload:,} for the sizes {shape}")
-
-
-def _names() -> list[str]:
-    """Names of the four files, training images and labels first."""
-    return [f"{part}-{what}-idx{n}-ubyte" for part in ("train", "t10k") for what, n in (("images", 3), ("labels", 1))]
-
-
-def _find(directory: Path, name: str) -> Path | None:
-    """Path of a file, with .idx for -idx as some mirrors have it, plain or gzipped; None if there is none."""
-    for spelling in (name, name.replace("-idx", ".idx")):
-        for suffix in ("", ".gz"):
-            path = directory / (spelling + suffix)
-            if path.is_file():
-                return path
-    return None

@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from starcli.data.image_files import looks_like_images
+from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
+from starcli.data.image_files import looks_like_images, split_folders
 from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
 
@@ -51,7 +52,7 @@ def _kind_of_path(name: str) -> str:
     if name.endswith(ARRAY_SUFFIXES):
         return "arrays"
     if path.is_dir():
-        if any(path.glob("*-images*idx3-ubyte*")):
+        if len(missing_idx(path)) < len(IDX_FILES):
             return "idx"
         if looks_like_images(path):
             return "folder"
@@ -62,7 +63,7 @@ def _kind_of_path(name: str) -> str:
         )
     if path.exists():
         raise _unknown_suffix(name)
-    if "/" in name:
+    if "/" in name or path.suffix:
         raise StarcliError(f"--data {name}: no such file or directory")
     raise unknown("data set", name.partition(":")[0], DATASETS)
 
@@ -82,4 +83,8 @@ def check_data_name(name: str) -> tuple[str, str]:
         raise StarcliError(f"--data {name}: no such {'file' if kind == 'arrays' else 'directory'}")
     if needs_path(kind) and path.is_file() != (kind == "arrays"):
         raise StarcliError(f"--data {name}: is {'a folder' if path.is_dir() else 'a file'}, expected {wanted}")
+    if kind == "idx":
+        need_idx(path)
+    if kind == "folder":
+        split_folders(path)
     return kind, rest

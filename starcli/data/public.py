@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.data.idx import missing_files, read_parts
+from starcli.data.idx import read_parts
+from starcli.data.idx_files import missing_idx
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.splits import BYTES, Normalisation
@@ -72,8 +73,8 @@ def _load_idx(name: str, kind: str, request: Request) -> Loaded:
     usual = root / kind / "raw"
     # the files of the two data sets have the same names: only a directory that is called so may hold them itself
     called_so = kind.lower() in {re.sub(r"[^a-z]", "", part.lower()) for part in root.resolve().parts[-2:]}
-    directory = root if called_so and missing_files(usual) and not missing_files(root) else usual
-    missing = missing_files(directory)
+    directory = root if called_so and missing_idx(usual) and not missing_idx(root) else usual
+    missing = missing_idx(directory)
     if missing:
         _fetch(name, kind, root, request.download, [f"{directory / file}[.gz]" for file in missing])
     return assemble(name, *read_parts(directory), num_classes=10)

@@ -1,6 +1,9 @@
 """Folders of images: the same files, classes, order and pixels as torchvision's ImageFolder, and what each split is."""
 
 import os
+import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from starcli.data.dataset import open_data
 from starcli.data.image_files import list_images
+from starcli.data.names import check_data_name
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
 
@@ -272,18 +276,26 @@ def test_names_without_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_data("folder:~/imgs").fingerprint == open_data("~/imgs").fingerprint == open_data("imgs").fingerprint
     (tmp_path / "empty").mkdir()
+    (tmp_path / "half/test").mkdir(parents=True)
     (tmp_path / "x.csv").write_text("")
     for name, words in {
         "empty": "a folder without images or files in MNIST's format",
         "x.csv": "unknown suffix '.csv', expected .npz or .safetensors",
         "no/such": "no such file or directory",
+        "nothing.csv": "no such file or directory",
         "digit": "did you mean digits?",
         "none.npz": "--data none.npz: no such file",
         "folder:none": "--data folder:none: no such directory",
         "folder:x.csv": "is a file, expected a folder",
+        "folder:half": "expected train/ beside test/",
         "arrays:imgs": "unknown suffix",
         "idx:imgs": "files in MNIST's format are missing",
     }.items():
         with pytest.raises(StarcliError) as caught:
             open_data(name)
         assert words in str(caught.value)
+        with pytest.raises(StarcliError, match=re.escape(caught.value.summary)):
+            check_data_name(name)
+    heavy = "import sys; from starcli.data.names import check_data_name as check; check('imgs'); check('digits')"
+    light = f"{heavy}; sys.exit(bool({{'torch', 'numpy'}} & {{*sys.modules}}))"
+    assert subprocess.run([sys.executable, "-c", light], check=False).returncode == 0
