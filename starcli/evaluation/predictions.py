@@ -53,7 +53,10 @@ class Predictions:
         class_names: Sequence[str] = (),
         temperature: Sequence[float] = (),
     ) -> "Predictions":
-        """From log-probabilities (N, classes) by the name of the predictor."""
+        """From log-probabilities (N, classes) by the name of the predictor.
+
+        A network may have more outputs than its data have classes: these have no names then.
+        """
         several = torch.stack([each.double() for each in outputs.values()])  # (M, N, classes)
         logs = several if len(outputs) > 1 else several[0]
         return cls(
@@ -63,7 +66,7 @@ class Predictions:
             entropy=entropy(logs).numpy(),
             label=None if label is None else label.numpy(),
             file=None if file is None else tuple(file),
-            class_names=tuple(class_names),
+            class_names=tuple(class_names) if len(class_names) == logs.shape[-1] else (),
             temperature=tuple(temperature),
         )
 

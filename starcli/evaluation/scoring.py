@@ -56,9 +56,7 @@ class Scoring:
         for split in self.splits:
             self.dataset.split(split)
         if len(self.splits) > 1 and self.dataset.split(self.split) is self.dataset.validation:
-            hint = (
-                f"a {self.split} split of its own is needed, or --split validation, which shows what it was chosen by"
-            )
+            hint = f"a {self.split} split of its own is needed; --split validation shows the figures on that one"
             raise StarcliError(f"the validation split is the {self.split} split too: nothing is chosen on it", [hint])
 
     @property

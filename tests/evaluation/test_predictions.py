@@ -64,6 +64,10 @@ def test_classes_without_names_are_numbers_and_labels_may_be_unknown() -> None:
     assert set(found.arrays()) == {"model", "index", "probabilities", "prediction", "entropy"}
 
 
+def test_more_outputs_than_classes_have_no_names() -> None:
+    assert predictions(names=("cat", "dog")).class_names == ()
+
+
 def test_npz_holds_the_arrays_and_no_time_of_day() -> None:
     found = predictions(2)
     content = b"".join(npz_pieces(found))
