@@ -62,10 +62,9 @@ def predict(
         models record, inputs in memory are taken as they are (bytes divided by 255).
 
     >>> import starcli as sc
-    >>> model = sc.train("mlp", "digits", epochs=1, limit=60)
-    >>> found = sc.predict(model, data=torch.rand(5, 1, 8, 8))
-    >>> found.probabilities.shape, found.label
-    ((5, 10), None)
+    >>> found = sc.predict(sc.train("mlp", "digits", epochs=1, limit=60))
+    >>> found.probabilities.shape, found.label.shape
+    ((360, 10), (360,))
     """
     if (star is None) == (not models):
         raise StarcliError("predict takes models, or a star with its sources")
