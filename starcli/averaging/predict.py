@@ -57,6 +57,8 @@ class Predictor:
     def __post_init__(self) -> None:
         """Refuse what cannot be, before any work."""
         check_temperature(self.temperature)
+        for note in self.inputs.notes:
+            self.progress.note(note)
         if self.recalibrate:
             self._need_training_data("BatchNorm statistics are re-estimated from")
         if self.temperature == "fit":

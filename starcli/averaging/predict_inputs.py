@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint, DataRecord
 from starcli.data.dataset import Dataset
+from starcli.data.names import IN_MEMORY
 from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
 from starcli.data.splits import BYTES, Normalisation, Split
 from starcli.data.unlabelled import is_unlabelled, open_unlabelled, unlabelled_split
@@ -18,12 +19,13 @@ from starcli.workspace.workspace import Workspace, workspace_of
 
 @dataclass(frozen=True)
 class Inputs:
-    """Examples in order, their labels and files where they are known, and the names of classes."""
+    """Examples in order, their labels and files where they are known, the names of classes, what should be said."""
 
     split: Split
     label: Tensor | None = None
     file: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_inputs(
@@ -49,14 +51,26 @@ def open_inputs(
 def labelled_inputs(dataset: Dataset, split: str) -> Inputs:
     """A split of a data set."""
     chosen = dataset.split(split)
-    return Inputs(chosen, chosen.labels.cpu())
+    return Inputs(chosen, chosen.labels.cpu(), chosen.names, dataset.class_names)
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None) -> Inputs:
     """Inputs without labels by the name of the data, normalised as asked for, else as the models record."""
     shape = tuple(workspace.architecture.input_shape)
-    found = open_unlabelled(name, shape, _statistics(workspace, normalise))
-    return Inputs(found.split, file=found.files)
+    spans = {"bytes": BYTES, "floats": 1.0} if normalise else _spans(workspace.data)
+    split = open_unlabelled(name, shape, _statistics(workspace, normalise), spans)
+    notes = () if normalise else (f"{name}: no labels; normalised as the models' own data were",)
+    return Inputs(split, file=split.names, class_names=_class_names(workspace), notes=notes)
+
+
+def _spans(record: DataRecord | None) -> dict[str, float]:
+    """What inputs of a type are divided by, as the models' own were; of a type that says nothing of these, nothing."""
+    if record is None:
+        return {}
+    if record.span is not None:
+        return {"floats": record.span}
+    same = {"digits": 16.0, "gaussians": 1.0}.get(record.name)
+    return {"bytes": BYTES} if same is None else {"bytes": same, "floats": same}
 
 
 def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -> Inputs:
@@ -69,7 +83,15 @@ def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -
     mean, std = AS_THEY_ARE if normalise is None else _statistics(workspace, normalise)
     kept = inputs if inputs.dtype == torch.uint8 else inputs.to(torch.float32)
     span = BYTES if kept.dtype == torch.uint8 else 1.0
-    return Inputs(unlabelled_split(kept.detach().cpu().contiguous(), Normalisation(span, mean, std)))
+    split = unlabelled_split(kept.detach().cpu().contiguous(), Normalisation(span, mean, std))
+    own = workspace.data is not None and workspace.data.name != IN_MEMORY
+    notes = ("the inputs in memory are taken as they are, and not normalised as the models record",)
+    return Inputs(split, class_names=_class_names(workspace), notes=notes if own and normalise is None else ())
+
+
+def _class_names(workspace: Workspace) -> tuple[str, ...]:
+    """Names of classes that the models record."""
+    return tuple(workspace.data.class_names) if workspace.data is not None else ()
 
 
 def _statistics(workspace: Workspace, normalise: str | None) -> MeanStd:
@@ -78,6 +100,9 @@ def _statistics(workspace: Workspace, normalise: str | None) -> MeanStd:
         given = parse_normalise(normalise)
         if given is None:
             raise StarcliError("--normalise data: data without labels have no training split to be measured")
+        channels = workspace.architecture.input_shape[0]
+        if len(given[0]) not in (1, channels):
+            raise StarcliError(f"--normalise {normalise}: {len(given[0])} channels, the model takes {channels}")
         return given
     record = workspace.data
     if record is None:

@@ -101,12 +101,17 @@ class DataRecord(_Record):
     then were divided by 255 as bytes are.
     """
 
+    class_names: list[str] = []
+    """Names of the classes by label, where the data have any; left out of files and hashes where they have none."""
+
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `span` where it is None."""
+        """Leave out `span` where it is None, `class_names` where there are none."""
         found: dict[str, Any] = fields(self)
         if self.span is None:
             found.pop("span", None)
+        if not self.class_names:
+            found.pop("class_names", None)
         return found
 
 

@@ -100,10 +100,17 @@ def images_in(directory: Path) -> list[str]:
 
 def looks_like_images(root: Path) -> bool:
     """Whether `root` has an image, or a folder with one somewhere below it."""
+    return bool(images_in(root)) or _has_folders_of_images(root)
+
+
+def has_no_classes(root: Path) -> bool:
+    """Whether images lie right in `root`, and none in folders below it."""
+    return bool(images_in(root)) and not _has_folders_of_images(root)
+
+
+def _has_folders_of_images(root: Path) -> bool:
     folders = (entry.path for entry in _entries(root) if entry.is_dir())
-    return bool(images_in(root)) or any(
-        path.lower().endswith(SUFFIXES) for folder in folders for path in _files_below(folder)
-    )
+    return any(path.lower().endswith(SUFFIXES) for folder in folders for path in _files_below(folder))
 
 
 def _entries(directory: Path) -> Sequence[os.DirEntry[str]]:

@@ -6,8 +6,7 @@ They are read as the model's own inputs were: with its shape of an input and its
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import torch
 
 from starcli.data.arrays import LAYOUT, read_arrays
 from starcli.data.folder import stored_size
-from starcli.data.image_files import images_in
+from starcli.data.image_files import has_no_classes, images_in
 from starcli.data.loading import Array
 from starcli.data.names import parse_name
 from starcli.data.normalise import MeanStd
@@ -27,28 +26,21 @@ UNLABELLED_KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("image
 """Names of an array of images, and of the labels that it is without."""
 
 
-@dataclass(frozen=True)
-class Unlabelled:
-    """Inputs in order, whose labels mean nothing, and the names of their files, where they are files."""
-
-    split: Split
-    files: tuple[str, ...] | None = None
-
-
 def is_unlabelled(name: str) -> bool:
     """Whether the data set `name`, as typed, has inputs and no labels: images right in a folder, an array of images."""
     kind, rest = parse_name(name)
     if kind == "folder":
-        return Path(rest).is_dir() and bool(images_in(Path(rest)))
+        return Path(rest).is_dir() and has_no_classes(Path(rest))
     return kind == "arrays" and Path(rest).is_file() and _images_key(Path(rest)) is not None
 
 
-def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd) -> Unlabelled:
+def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd, spans: Mapping[str, float]) -> Split:
     """The inputs of `is_unlabelled` data, in the shape and with the normalisation of the model that reads them.
 
-    input_shape: (C, H, W) or (D,). statistics: mean and deviation of inputs scaled to [0, 1] (of floats as they are).
-    Images of a folder are RGB, resized and cut as when a model is tested on a labelled folder. Raises StarcliError for
-    inputs of another shape, and for images where the model takes no RGB squares.
+    input_shape: (C, H, W) or (D,). statistics: mean and deviation of inputs / span. spans: those of "bytes" and of
+    "floats", as far as they are known. Labels mean nothing. Images of a folder are RGB, resized and cut as when a model
+    is tested on a labelled folder. Raises StarcliError for inputs of another shape or of a type without a span, and for
+    images where the model takes no RGB squares.
     """
     kind, rest = parse_name(name)
     if kind == "folder":
@@ -57,8 +49,16 @@ def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd
     key = _images_key(path) or ""
     contents = read_arrays(path, lambda *_: (key,))
     images = _shaped(contents.arrays[key], input_shape, contents.layout, f"{path}: {key}")
-    span = BYTES if images.dtype == np.uint8 else 1.0
-    return Unlabelled(unlabelled_split(torch.from_numpy(images), Normalisation(span, *statistics)))
+    kind = "bytes" if images.dtype == np.uint8 else "floats"
+    hint = "--normalise none, imagenet or MEAN:STD says how these are to be normalised"
+    if kind not in spans:
+        raise StarcliError(f"{path}: {kind}, which the models' own data are not", [hint])
+    span = spans[kind]
+    if span > 1 and images.max() > span:
+        raise StarcliError(
+            f"{path}: values up to {images.max():g}, those of the models' own data end at {span:g}", [hint]
+        )
+    return unlabelled_split(torch.from_numpy(images), Normalisation(span, *statistics))
 
 
 def unlabelled_split(inputs: torch.Tensor, normalisation: Normalisation) -> MemorySplit:
@@ -107,12 +107,11 @@ def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str
     return floats
 
 
-def _folder(directory: Path, shape: tuple[int, ...], normalisation: Normalisation) -> Unlabelled:
+def _folder(directory: Path, shape: tuple[int, ...], normalisation: Normalisation) -> Split:
     if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
         raise StarcliError(f"{directory}: images are read as RGB squares, the model takes {shape}")
     names, size = images_in(directory), shape[1]
-    split = StreamedSplit(
+    return StreamedSplit(
         directory, np.array([os.fsencode(name) for name in names]), _no_labels(len(names)), normalisation,
         stored_size=stored_size(size), input_size=size,
     )  # fmt: skip
-    return Unlabelled(split, tuple(names))

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from starcli.alignment.align import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, unlabelled_inputs
-from starcli.data.names import IN_MEMORY
 from starcli.data.unlabelled import is_unlabelled
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.predictions import Predictions
@@ -99,7 +98,4 @@ def _opened(
     workspace, found, watcher = open_models(models, own, data=train_data is not None, measures=True)
     if isinstance(data, str):
         return workspace, found, unlabelled_inputs(workspace, data, normalise), watcher
-    inputs = tensor_inputs(workspace, torch.as_tensor(data), normalise)
-    if normalise is None and workspace.data is not None and workspace.data.name != IN_MEMORY:
-        watcher.note("the inputs in memory are taken as they are, and not normalised as the models record")
-    return workspace, found, inputs, watcher
+    return workspace, found, tensor_inputs(workspace, torch.as_tensor(data), normalise), watcher

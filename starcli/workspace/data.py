@@ -26,6 +26,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         val_fraction=dataset.val_fraction,
         split_seed=dataset.split_seed,
         limit=dataset.limit,
+        class_names=list(dataset.class_names),
         span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES else None,
     )
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from support.program import run_here
 from support.refused import refused
 
 import starcli as sc
+from starcli.data.dataset import open_data
 
 
 def arrays(path) -> dict[str, np.ndarray]:
@@ -82,11 +84,9 @@ def test_csv_to_stdout_is_that_of_the_file(solutions, place):
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
-def test_arrays_without_labels(solutions, place, suffix):
-    """Bytes, divided by 255 and normalised as the model records; the labels that come with them change nothing."""
-    from safetensors.torch import save_file
-
-    images = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_digits_without_their_labels(solutions, place, suffix, dtype):
+    images = open_data("digits").test.raw.to(dtype)
     path = place / f"new.{suffix}"
     np.savez(path, images=images.numpy()) if suffix == "npz" else save_file({"images": images}, path)
     ran = run_here("predict", solutions[0], "--data", path, "-o", "p.npz")
@@ -94,22 +94,20 @@ def test_arrays_without_labels(solutions, place, suffix):
     assert ran.rows[0]["accuracy"] is None
     found = arrays("p.npz")
     assert "label" not in found
+    assert run_here("predict", solutions[0], "-o", "q.npz").status == 0
+    assert found["probabilities"].tolist() == arrays("q.npz")["probabilities"].tolist()
     model = sc.load(solutions[0])
-    record = model.metadata.data
-    inputs = (images.float() / 255 - record.mean[0]) / record.std[0]
+    inputs = (images.float() / 16 - model.metadata.data.mean[0]) / model.metadata.data.std[0]
     with pytest.warns(sc.StarcliWarning, match="taken as they are"):
         expected = sc.predict(model, data=inputs)
     np.testing.assert_allclose(found["probabilities"], expected.probabilities, atol=1e-6)
-    labelled = {"train_images": images, "test_images": images}
-    labelled |= {name: torch.arange(20) % 10 for name in ("train_labels", "test_labels")}
-    np.savez("labelled.npz", **{name: each.numpy() for name, each in labelled.items()})
-    run_here("predict", solutions[0], "--data", "labelled.npz", "-o", "q.npz")
-    np.testing.assert_allclose(found["probabilities"], arrays("q.npz")["probabilities"], atol=1e-6)
+    np.savez("bright.npz", images=images.numpy() * 15)
+    refused(run_here("predict", solutions[0], "--data", "bright.npz", "-o", "r.npz"), "values up to 240", "end at 16")
 
 
 def test_a_star_domain_on_inputs_without_labels(solutions, star, place):
     """BatchNorm statistics are of the models' own data: for the digits themselves, what bma's inputs give."""
-    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 17, (5, 8, 8), dtype=np.uint8)
     np.savez("new.npz", images=images)
     words = ("predict", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 2, "--data", "new.npz")
     ran = run_here(*words, "-o", "p.npz")
@@ -157,10 +155,48 @@ def test_a_folder_without_class_folders(flat, place):
     ran = run_here("predict", "m.safetensors", "--data", f"folder:{flat}", "-o", "p.npz")
     assert ran.status == 0, ran.err
     found = arrays("p.npz")
+    assert "normalised as the models' own" in ran.err
     assert found["file"].tolist() == ["a.png", "b.png", "c.png"]
+    assert found["class_names"].tolist() == ["x", "y"]
+    assert "label" not in found
     ran = run_here("predict", "m.safetensors", "--data", "folder:own", "--split", "train", "-o", "q.npz")
     assert ran.status == 0, ran.err
     assert found["probabilities"].tolist() == arrays("q.npz")["probabilities"].tolist()
+    run_here("predict", "m.safetensors", "--data", "own", "--split", "train", "-o", "q.csv")
+    rows = list(csv.DictReader(io.StringIO((place / "q.csv").read_text())))
+    assert [row["file"] for row in rows] == ["x/a.png", "y/b.png", "y/c.png"]
+    assert [row["label_name"] for row in rows] == ["x", "y", "y"]
+    assert all(row["prediction_name"] == "xy"[int(row["prediction"])] for row in rows)
+    assert float(rows[2]["probability_y"]) == found["probabilities"][2, 1]
+    run_here("predict", "m.safetensors", "--data", "new", "-o", "bare.npz")  # a folder needs no kind
+    assert (place / "bare.npz").read_bytes() == (place / "p.npz").read_bytes()
+
+
+def test_names_of_classes_are_recorded_of_folders_alone(solutions, flat, place):
+    assert sc.load(solutions[0]).metadata.data.class_names == []
+    assert "class_names" not in sc.load(solutions[0]).metadata.to_text()
+    for label in ("x", "y"):
+        for part in ("train", "test"):
+            (place / "own" / part / label).mkdir(parents=True)
+            (place / "own" / part / label / "a.png").write_bytes((flat / "a.png").read_bytes())
+    run_here("train", "--arch", "mlp", "--data", "own", "--epochs", 1, "--batch-size", 2, "-o", "m.safetensors")
+    assert sc.load("m.safetensors").metadata.data.class_names == ["x", "y"]
+
+
+def test_floats_where_the_model_took_bytes_are_refused(place):
+    images = np.random.default_rng(0).integers(0, 256, (30, 6), dtype=np.uint8)
+    np.savez("own.npz", images=images, labels=np.arange(30) % 3)
+    np.savez("floats.npz", images=images / 255)
+    np.savez("bytes.npz", images=images)
+    assert run_here("train", "--arch", "mlp", "--data", "own.npz", "--epochs", 1, "-o", "m.safetensors").status == 0
+    words = ("predict", "m.safetensors", "--data")
+    refused(run_here(*words, "floats.npz", "-o", "p.npz"), "floats, which the models' own data are not")
+    record = sc.load("m.safetensors").metadata.data
+    how = ":".join(",".join(map(repr, each)) for each in (record.mean, record.std))
+    assert run_here(*words, "floats.npz", "--normalise", how, "-o", "p.npz").status == 0
+    assert run_here(*words, "bytes.npz", "-o", "q.npz").status == 0
+    np.testing.assert_allclose(arrays("p.npz")["probabilities"], arrays("q.npz")["probabilities"], atol=1e-6)
+    refused(run_here(*words, "bytes.npz", "--normalise", "imagenet", "-o", "r.npz"), "--normalise imagenet: 3 channels")
 
 
 def test_images_that_the_model_does_not_take(solutions, flat, place):
