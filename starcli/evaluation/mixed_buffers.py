@@ -35,17 +35,18 @@ def differing_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]])
     kept = {name for name, _ in flat.network.named_buffers(remove_duplicate=False)} | flat.extra_state.keys()
     own = flat.buffers | flat.extra_state
     names = [name for name, tensor in own.items() if name in kept - recomputed and tensor.is_floating_point()]
-    first, *others = models
-    return [name for name in names if any(_differ(first[name], other[name]) for other in others)]
+    first: dict[str, Tensor] = {}
+    differing = set()
+    for model in models if names else ():  # one after the other: there may be many, and large ones
+        found = {name: model[name].double() for name in names}
+        first = first or found
+        differing |= {name for name in names if _differ(first[name], found[name])}
+    return [name for name in names if name in differing]
 
 
 def _differ(first: Tensor, other: Tensor) -> bool:
-    if torch.equal(first, other):
-        return False
     scale = float(first[first.isfinite()].abs().max()) if first.isfinite().any() else 0.0
-    return not torch.allclose(
-        first.double(), other.double(), rtol=TABLE_ROUNDING, atol=TABLE_ROUNDING * scale, equal_nan=True
-    )
+    return not torch.allclose(first, other, rtol=TABLE_ROUNDING, atol=TABLE_ROUNDING * scale, equal_nan=True)
 
 
 def admit_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], *, average: bool) -> list[str]:

@@ -133,7 +133,8 @@ def _near_pair(matrix: Tensor) -> tuple[Tensor, Tensor]:
         size, least = rest.norm(), INVARIANT * following.norm()
         basis = torch.cat([basis, torch.where(size > least, rest / size, 0)[None]])
     inside = basis @ flat  # (steps, long)
-    short = torch.linalg.eigh(inside @ inside.T).eigenvectors[:, -1] @ basis
+    small = (inside @ inside.T).cpu()  # (steps, steps): quicker there, and not every device can
+    short = torch.linalg.eigh(small).eigenvectors[:, -1].to(flat) @ basis
     long = normalize(flat.T @ short, dim=0)
     return (long, short) if flat is not matrix else (short, long)
 

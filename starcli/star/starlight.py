@@ -8,6 +8,7 @@ permutations pi_n are found again by weight matching at the start of each epoch,
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -75,9 +76,8 @@ def starlight(
     bank = _bank(workspace, sources, own_seed, init, progress)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
-    _admit(
-        workspace, bank.flat, [*(source.open() for source in (*sources, *held_out)), *filter(None, [init])], progress
-    )
+    beginning = [] if init is None else [Source("init", partial(dict, init))]
+    _admit(workspace, bank.flat, [*sources, *held_out, *beginning], progress)
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,
@@ -107,13 +107,11 @@ def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) ->
         raise StarcliError("these settings of a star do not work", [problem])
 
 
-def _admit(
-    workspace: "Workspace", flat: FlatNetwork, models: Sequence[Mapping[str, Tensor]], progress: Progress
-) -> None:
+def _admit(workspace: "Workspace", flat: FlatNetwork, models: Sequence[Source], progress: Progress) -> None:
     """Check, before any training, that the star and points between `models` can have buffers."""
     if len(workspace.dataset.train) == 1 and has_batch_statistics(flat.network):
         raise StarcliError("the BatchNorm statistics of a star need at least 2 training examples, found 1")
-    if averaged := admit_buffers(flat, models, average=workspace.average_buffers):
+    if averaged := admit_buffers(flat, (model.open() for model in models), average=workspace.average_buffers):
         progress.note(f"averaged like weights: {few(averaged, 3)}")
 
 

@@ -36,7 +36,7 @@ class ProofNetwork:
         """
         self.state: dict[str, Tensor] = {}
         self.network: nn.Module = nn.Identity()
-        self.network = copy_network(self.original, _blank(self.original, dtype)).cpu().eval().to(dtype)
+        self.network = copy_network(self.original, _blank(self.original, dtype)).eval().to("cpu", dtype)
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)

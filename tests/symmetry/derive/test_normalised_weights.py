@@ -205,3 +205,20 @@ def test_deep_networks_are_proved(kind, style):
         example = torch.zeros(2, 3, 8, 8)
     found = derive_and_prove(network, (example,))
     assert list(found.proof.verdicts.values()) == ["proved"] * (19 if kind == "perceptron" else 11)
+
+
+@pytest.mark.parametrize("style", ["weight_norm", "spectral_norm"])
+def test_recurrent_weights(style):
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.LSTM(5, 6, batch_first=True), nn.Linear(6, 3)
+            for name in ("weight_ih_l0", "weight_hh_l0"):
+                getattr(parametrizations, style)(self.rnn, name)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    found = derive_and_prove(Recurrent(), (torch.zeros(2, 4, 5),))
+    assert sizes(found) == {"rnn": 6}
+    assert found.proof.proved
