@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST_MARKED = 3
 """Largest number of lines whose barriers are drawn into the panels: more would hide the curves."""
 
+LEAST_RANGE = 1e-3
+"""Least range of an axis, as a share of its values."""
+
 MOST_THIN = 30
 """Largest number of pairs that have lines of their own beneath their mean: more would be a second band."""
 
@@ -38,18 +41,18 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
 
     def paint(figure: "Figure") -> None:
         ends = ends_of(bundles)
-        below = _ends_fit(ends, look)
-        spelt = [] if below == list(ends) or not any(ends) else [f"t = 0: {ends[0]}", f"t = 1: {ends[1]}"]
-        heading(figure, look, [*spelt, *common_words(bundles)])
+        below = [Ruler(look).shorten(end, 0.16 * look.width) for end in ends]
+        spelt = [f"t = {t}: {end}" for t, end in enumerate(ends) if end != below[t]]
+        heading(figure, look, common_words(bundles), names=spelt)
         axes = figure.subplots(len(splits), 2, squeeze=False, sharex=True)
         grow(figure, len(splits) * (0.3 * look.width + 0.1) + 3 * Ruler(look).line)
         for row, split in zip(axes, splits, strict=True):
             for axis, metric in zip(row, ("loss", "accuracy"), strict=True):
                 for bundle in bundles:
                     _paint_bundle(axis, bundle, split, metric)
+                _finish(axis, split, metric, room=0.1 if marked else 0)
                 if marked:
                     _mark(axis, bundles, split, metric)
-                _finish(axis, split, metric)
         for axis in axes[-1]:
             _write_ends(axis, below, look)
         if len(bundles) > 1 or len(bundles[0].lines) > 1:
@@ -108,37 +111,40 @@ def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> N
         for curve in bundle.curves(split, metric):
             chord = curve[0] + t * (curve[-1] - curve[0])
             rise = curve - chord if metric == "loss" else chord - curve
-            if not np.isfinite(rise).all() or rise.max() <= 0:
-                continue
-            place = int(rise.argmax())
             colour = bundle.style[0]
+            if not np.isfinite(rise).all():
+                axis.text(0.5, 0.5, "not finite", color=colour, ha="center", va="center", transform=axis.transAxes)
+                continue
+            place = int(rise.argmax()) if rise.max() > 0 else len(t) // 2
             ends = [chord[place], curve[place]]
             axis.plot([t[place]] * 2, ends, color=colour, linewidth=0.7, marker="_", markersize=4, zorder=1.7)
-            right = t[place] <= 0.7
+            above = metric == "loss"
             axis.annotate(
-                two_digits(rise[place]), (t[place], (curve[place] + chord[place]) / 2), (3 if right else -3, 0),
-                textcoords="offset points", ha="left" if right else "right", va="center", color=colour, zorder=4,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+                two_digits(max(rise[place], 0.0)), (t[place], curve[place]), (0, 3 if above else -3),
+                textcoords="offset points", ha="center", va="bottom" if above else "top", color=colour, zorder=4,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3},
             )  # fmt: skip
 
 
-def _finish(axis: "Axes", split: str, metric: str) -> None:
-    """Label an axis and choose its range: that of the values, within what is possible."""
+def _finish(axis: "Axes", split: str, metric: str, *, room: float) -> None:
+    """Label an axis and choose its range: that of the values, within what is possible.
+
+    room: for numbers above losses and below accuracies, as a share of the range.
+    """
     axis.set_xlim(-0.02, 1.02)
     axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "0.2", "0.4", "0.6", "0.8", "1"])
     few_ticks(axis.yaxis)
     unit = "nats" if metric == "loss" else "%"
     axis.set_ylabel(f"{split} {metric} ({unit})")
     low, high = axis.get_ylim()
+    widened = max(LEAST_RANGE * max(abs(low), abs(high)) - (high - low), 0) / 2  # rounding would look like hills
+    low, high = low - widened, high + widened
     if metric == "accuracy":
         high = min(high, 100 + 0.03 * (100 - min(low, 99)))
+        low -= room * (high - low)
+    else:
+        high += room * (high - low)
     axis.set_ylim(max(low, -0.03 * high), high)  # no loss and no accuracy is below 0
-
-
-def _ends_fit(ends: tuple[str, str], look: Look) -> list[str]:
-    """The names of the ends as they fit beneath a panel."""
-    ruler = Ruler(look)
-    return [ruler.shorten(end, 0.16 * look.width) if end else "" for end in ends]
 
 
 def _write_ends(axis: "Axes", ends: Sequence[str], look: Look) -> None:
@@ -159,4 +165,4 @@ def _legend_title(bundles: Sequence[Bundle], splits: Sequence[str]) -> str:
     if max(sizes) < FEWEST_FOR_BAND:
         return number
     thin = "; thin: each pair" if any(FEWEST_FOR_BAND <= size <= MOST_THIN for size in sizes) else ""
-    return f"mean, band: one standard deviation{thin}; numbers: {number}"
+    return f"mean and one standard deviation{thin}\nnumbers: {number}"

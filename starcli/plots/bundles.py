@@ -103,11 +103,11 @@ def ends_of(bundles: Sequence[Bundle]) -> tuple[str, str]:
     """What lies at t = 0 and at t = 1 of all lines; empty where it cannot be said."""
     lines = [line for bundle in bundles for line in bundle.lines]
     if any((line.group or "").startswith("star") for line in lines):
-        return "star", "other model"
+        return "star", "other"
     first, last = ({_end(line, side) for line in lines} for side in (0, 1))
     if any(line.group for line in lines) or (len(first) > 1 and len(last) > 1):
         return "", ""
-    return (first.pop() if len(first) == 1 else "each model"), (last.pop() if len(last) == 1 else "each model")
+    return (first.pop() if len(first) == 1 else "others"), (last.pop() if len(last) == 1 else "others")
 
 
 def _end(line: DrawnLine, side: int) -> str:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAIR_METRICS = {
-    "loss_barrier": ("loss barrier", "nats", 1),
-    "accuracy_barrier": ("accuracy barrier", "points of %", 100),
+    "loss_barrier": ("loss barrier (nats)", 1),
+    "accuracy_barrier": ("accuracy barrier (%)", 100),
 }
-"""Title, unit and factor of what is drawn of each pair."""
+"""Title and factor of what is drawn of each pair."""
 
 
 SMALLEST_NUMBER = 4.5
@@ -36,7 +36,7 @@ LARGEST_CELL = 0.65
 def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Look) -> bytes:
     """Draw the barriers between all pairs of models as triangles of colours, each pair once.
 
-    A row for loss (nats) and one for accuracy (points of per cent), a column for each split; numbers are written into
+    A row for loss (nats) and one for accuracy (per cent), a column for each split; numbers are written into
     the cells where they fit, a dash where a barrier is not finite. results: the lines of each file, by its label.
     """
     lines = [line for found in results.values() for line in found]
@@ -59,7 +59,7 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
                 _paint_row(figure, row, triangles, metric, small, side)
                 for axis, split in zip(row, splits, strict=True):
                     above = [file] if len(results) > 1 and place == 0 else []
-                    title = [*above, f"{split} {PAIR_METRICS[metric][0]}"]
+                    title = [*above, split]
                     axis.set_title("\n".join(Ruler(look).shorten(part, 0.9 * room) for part in title))
                     last = place == len(PAIR_METRICS) - 1
                     _name_sides(axis, names, small, side, left=axis is row[0], below=last)
@@ -70,7 +70,7 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
 def _triangle(lines: Sequence[DrawnLine], models: Sequence[str], split: str, metric: str) -> Any:
     """Values of pairs (models - 1, models - 1), NaN above: rows from the second model on, columns from the first."""
     place = {model: number for number, model in enumerate(models)}
-    factor = PAIR_METRICS[metric][2]
+    factor = PAIR_METRICS[metric][1]
     found = np.full((len(models) - 1, len(models) - 1), np.nan)
     for line in lines:
         first, last = sorted((place[line.a], place[line.b]))
@@ -83,15 +83,13 @@ def _paint_row(
     figure: "Figure", row: Any, triangles: Mapping[str, Any], metric: str, ruler: Ruler, side: float
 ) -> None:
     """Draw the triangle of each split on one scale of colours, which stands beside them."""
-    title, unit, _ = PAIR_METRICS[metric]
     finite = [value for values in triangles.values() for value in values[np.isfinite(values)]]
     highest = max(finite, default=0.0) or 1.0
     images = [
         _paint_triangle(axis, values, highest, ruler, side)
         for axis, values in zip(row, triangles.values(), strict=True)
     ]
-    label = ruler.wrap(f"{title} ({unit})", side)
-    bar = figure.colorbar(images[0], ax=list(row), label="\n".join(label), shrink=0.85, aspect=18, pad=0.02)
+    bar = figure.colorbar(images[0], ax=list(row), label=PAIR_METRICS[metric][0], shrink=0.85, aspect=18, pad=0.02)
     few_ticks(bar.ax.yaxis)
     bar.outline.set_visible(False)
 

@@ -71,15 +71,15 @@ def model_name(file: str) -> str:
     return file.removesuffix(".safetensors")
 
 
-def heading(figure: "Figure", look: Look, lines: Sequence[str]) -> None:
-    """Write lines above the panels; what is too long goes on in the next line, a long word is shortened."""
-    ruler = Ruler(look)
-    text = [part for line in lines for part in ruler.wrap(line, look.width - 0.1)]
-    if text:
+def heading(figure: "Figure", look: Look, words: Sequence[str], *, names: Sequence[str] = ()) -> None:
+    """Write lines above the panels: first `names`, each shortened to a line, then `words`, over several if need be."""
+    ruler, room = Ruler(look), look.width - 0.1
+    lines = [ruler.shorten(name, room) for name in names] + [line for text in words for line in ruler.wrap(text, room)]
+    if lines:
         figure.suptitle(
-            "\n".join(text), x=0.05 / look.width, ha="left", fontsize=look.size, color=GREY, linespacing=1.25
+            "\n".join(lines), x=0.05 / look.width, ha="left", fontsize=look.size, color=GREY, linespacing=1.25
         )
-        grow(figure, ruler.line * len(text) + 0.06)
+        grow(figure, ruler.line * len(lines) + 0.06)
 
 
 def legend_below(
@@ -98,7 +98,7 @@ def legend_below(
     texts = [name + tail for name, tail in zip(names, tails, strict=True)]
     column = max(map(ruler.width, texts)) + (HANDLE + SPACE) * em
     columns = min(max(int((room + SPACE * em) / column), 1), len(texts))
-    lines = ruler.wrap(title, room)
+    lines = [line for part in title.splitlines() for line in ruler.wrap(part, room)]
     legend = figure.legend(
         handles, list(map(str, range(len(texts)))), loc="outside lower center", ncols=columns, borderaxespad=0.2,
         title="\n".join(lines) or None,

@@ -4,15 +4,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
 from starcli.errors import StarcliError
 
 ResultRow = Mapping[str, Any]
 """A result with its `type`, and the keys of docs/architecture.md, JSON objects."""
 
-Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-"""A number that may be null in JSON, where it is not finite."""
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    AfterValidator(lambda value: value if math.isfinite(value) else math.nan),
+]
+"""A number; NaN where it is not finite, which is null in JSON."""
 
 
 class DrawnCurve(BaseModel):

@@ -44,7 +44,7 @@ def training_figure(results: Mapping[str, Sequence[DrawnEpoch]], kind: str, look
             few_ticks(axis.yaxis)
         if logarithmic:
             axes[0].set_yscale("log")
-            axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("e-0", "e−"))
             axes[0].yaxis.set_minor_formatter("")
         if len(results) > 1:
             legend_below(figure, look, axes[0].get_lines(), list(results))
