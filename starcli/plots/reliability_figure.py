@@ -117,7 +117,10 @@ def _paint_diagram(upper: "Axes", lower: "Axes", diagram: Diagram) -> Sequence[A
         facecolor="none", hatch="//////", edgecolor=RED, linewidth=0.5, zorder=3,
     )  # fmt: skip
     (ideal,) = upper.plot([0, 1], [0, 1], color=BLACK, linestyle="--", linewidth=0.9, zorder=4)
-    upper.text(0.04, 0.95, f"ECE {two_digits(diagram.error)}", transform=upper.transAxes, ha="left", va="top", zorder=5)
+    upper.text(
+        0.04, 0.95, f"ECE {two_digits(diagram.error)}", transform=upper.transAxes, ha="left", va="top", zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1},
+    )  # fmt: skip
     for axis in (upper, lower):
         axis.set_xlim(0, 1)
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
