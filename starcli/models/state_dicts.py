@@ -91,7 +91,10 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], versions: Vers
     Raises StarcliError with what is unknown to the network, of another shape and missing, in this order, and with
     tensors that share memory in the network but differ, of which the last one would win. The network is then spoilt.
     """
-    problems = [line for name, own in network.state_dict().items() if (line := _strange(name, own, tensors.get(name)))]
+    state = network.state_dict()
+    problems = [line for name, own in state.items() if (line := _strange(name, own, tensors.get(name)))]
+    learnable = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    problems += [f"{name}: the network leaves it out of its own state dict" for name in learnable if name not in state]
     if not problems:
         # rules of the network's own may write into what they are given
         given = {name: tensor.clone() for name, tensor in tensors.items()} if _has_own_rules(network) else tensors

@@ -85,7 +85,7 @@ def fitted(
     for checkpoint in checkpoints:
         try:
             found.append(_fitted(checkpoint, outline, fresh, names))
-            lines = _not_finite(found[-1].fresh_tensors())
+            lines = _not_finite(found[-1].fresh_tensors(), outline)
         except StarcliError as error:
             lines = list(error.problems)
         problems += [line if "starcli convert" in line else f"{line} in {checkpoint.name}" for line in lines]
@@ -145,10 +145,15 @@ def note_of_types(models: Sequence[Checkpoint], *, writes: bool, dtype: str | No
     return [f"the weights are {few(types, 5)}: {what}"]
 
 
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """A line for each tensor with NaN or infinite values: no loss and no alignment says anything of such a model."""
+def _not_finite(tensors: Mapping[str, Tensor], outline: nn.Module) -> list[str]:
+    """A line for each tensor with NaN or infinite values: no loss and no alignment says anything of such a model.
+
+    Buffers that a new network has with the same values, such as masks of attention, are what they are meant to be.
+    """
+    own = {name: buffer for name, buffer in outline.named_buffers() if not buffer.is_meta}
     return [
         f"{name}: has values that are not finite"
         for name, tensor in sorted(tensors.items())
         if tensor.is_floating_point() and not bool(torch.isfinite(computable(tensor)).all())
+        if name not in own or not torch.equal(own[name].to(tensor.dtype), tensor)
     ]

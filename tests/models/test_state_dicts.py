@@ -425,3 +425,26 @@ def test_floats_of_eight_bits_are_taken() -> None:
     del state["part.b.weight"]
     fitted = fit(made("tied parameter", 5), state)
     assert fitted.same["part.b.weight"] == "part.a.weight"
+
+
+def test_what_a_network_leaves_out_of_its_state_dict_cannot_be_known() -> None:
+    def leave_out(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
+        del state["part.weight"]
+
+    network = made("linear", 3)
+    network.register_state_dict_post_hook(leave_out)
+    state = network.state_dict()
+    assert "part.weight" not in state
+    with pytest.raises(StarcliError) as caught:
+        fit(network, state)
+    assert caught.value.problems == ("part.weight: the network leaves it out of its own state dict",)
+
+
+def test_versions_that_are_none_are_no_versions() -> None:
+    state = made("versioned", 3).state_dict()
+    expected = fit(made("versioned", 5), state).state(state)
+    for versions in (3, {"part": 2}, {"part": None}, []):
+        found = fit(made("versioned", 5), state, versions).state(state)  # type: ignore[arg-type]
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    with pytest.raises(StarcliError, match="do not fit the network"):
+        fit(made("versioned", 5), state, {"part": {"version": "x"}})
