@@ -1,27 +1,19 @@
 """Alignment: a model brought nearest to a reference by renaming its units, which changes no function."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
-from torch import Tensor
-
-from starcli.alignment.matching.method import Match, MatchMethod
-from starcli.alignment.matching.restarts import wave_sizes
-from starcli.alignment.matching.weight_matching import distances
 from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
 from starcli.errors import StarcliError
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import lookup, resolve
-from starcli.runtime import distributed
-from starcli.runtime.progress import SILENT, Progress
-from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.find import Proved
-from starcli.symmetry.permutation import Permutation
 
-FIGURES = ("objective", "sweeps", "restarts", "moved")
-"""What ranks tell each other of a match besides its permutation."""
+OF_EVERY_METHOD = ("method", "restarts", "seed")
+"""Settings that every method has."""
+
+EXAMPLES, ACTIVATION_SHARE, GAINS = 256, 0.75, ("least-squares", "correlation")
+"""Defaults of what alignment by activations has besides, and the ways in which it compares units, the default first."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +23,18 @@ class Alignment:
     method: a name of `starcli.registry.alignment_methods`; None or "none" takes models as they are.
     restarts: rounds of the search, 0 for one plain descent.
     seed: of everything that the search draws.
+    examples: number of training examples on which activations are compared (default 256), or "noise" for as many
+        standard normal inputs, where there are no data.
+    share: of activations in the objective, above 0 (default 0.75); 1 is activations alone.
+    gains: "least-squares" (the default), or "correlation", in which all units count alike.
 
-    StarcliError for an unknown method or restarts below 0.
+    StarcliError for an unknown method, values out of range, and where the last three go with a method that has no use
+    for them.
 
     >>> Alignment("weight", restarts=10).title
     'weight, 10 restarts'
+    >>> Alignment("activation").settings()
+    {'method': 'activation', 'restarts': 1, 'seed': 0, 'examples': 256, 'share': 0.75, 'gains': 'least-squares'}
     >>> Alignment("none").active
     False
     """
@@ -43,6 +42,9 @@ class Alignment:
     method: str | None = "weight"
     restarts: int = 1
     seed: int = 0
+    examples: int | str | None = None
+    share: float | None = None
+    gains: str | None = None
 
     def __post_init__(self) -> None:
         if self.method == "none":
@@ -51,6 +53,25 @@ class Alignment:
             lookup(METHODS, "method", self.method)
         if self.restarts < 0:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
+        usual = {"examples": EXAMPLES, "share": ACTIVATION_SHARE, "gains": GAINS[0]}
+        given = [name for name in usual if getattr(self, name) is not None]
+        if not self.reads_activations:
+            if given:
+                raise StarcliError(
+                    f"{' and '.join(given)}: for alignment by activation, not by {self.method or 'none'}"
+                )
+            return
+        for name in usual.keys() - given:
+            object.__setattr__(self, name, usual[name])
+        problems = []
+        if self.examples != "noise" and not (isinstance(self.examples, int) and self.examples >= 2):
+            problems.append(f"examples: at least 2, or noise, found {self.examples}")
+        if not 0 < float(self.share or 0) <= 1:
+            problems.append(f"share: above 0, at most 1, found {self.share}")
+        if self.gains not in GAINS:
+            problems.append(f"gains: {' or '.join(GAINS)}, found {self.gains}")
+        if problems:
+            raise StarcliError("alignment by activation cannot be done so", problems)
 
     @property
     def active(self) -> bool:
@@ -58,9 +79,26 @@ class Alignment:
         return self.method is not None
 
     @property
+    def reads_activations(self) -> bool:
+        """Whether units are compared by what they compute, too."""
+        return self.method is not None and bool(resolve(METHODS, "method", self.method).reads_activations)
+
+    @property
+    def reads_examples(self) -> bool:
+        """Whether training examples are needed."""
+        return self.reads_activations and self.examples != "noise"
+
+    @property
     def title(self) -> str:
-        """Method and restarts as people read them: `weight, 10 restarts`, or `none`."""
-        return f"{self.method}, {self.restarts} restart{'s' if self.restarts != 1 else ''}" if self.active else "none"
+        """Method and restarts as people read them, `weight, 10 restarts` or `none`, and what is not the default."""
+        if not self.active:
+            return "none"
+        words = [str(self.method), f"{self.restarts} restart{'s' if self.restarts != 1 else ''}"]
+        if self.reads_activations:
+            words += [f"{self.examples} examples"] if self.reads_examples else ["noise"]
+            words += [f"share {self.share:g}"] if self.share != ACTIVATION_SHARE else []
+            words += [str(self.gains)] if self.gains != GAINS[0] else []
+        return ", ".join(words)
 
     def label(self, reference: Checkpoint, model: Checkpoint) -> str:
         """What a result of these two rests on: the title, or what the files record (`recorded`), or `none`."""
@@ -79,141 +117,17 @@ class Alignment:
         return ", ".join(sorted({self.label(reference, model) for reference, model in pairs}))
 
     def settings(self) -> dict[str, Any]:
-        """`method`, `restarts` and `seed`, as a file's recipe and the cache keep them."""
-        return asdict(self)
+        """`method`, `restarts` and `seed`, as a file's recipe and the cache keep them, and of activations the rest."""
+        return {name: value for name, value in asdict(self).items() if name in OF_EVERY_METHOD or value is not None}
 
     def record(self, reference_sha256: str, objective: float) -> AlignedTo:
         """What the checkpoint of an aligned model keeps: the reference, how it was aligned, the objective reached."""
         assert self.method is not None
-        return AlignedTo(
-            reference=reference_sha256,
-            method=self.method,
-            restarts=self.restarts,
-            seed=self.seed,
-            objective=objective,
-        )
-
-    @property
-    def matching(self) -> MatchMethod:
-        """The method itself; StarcliError where there is none."""
-        method: MatchMethod = resolve(METHODS, "method", self.method or "none")
-        return method
-
-    def match(
-        self,
-        spec: Resolved,
-        reference: Mapping[str, Tensor],
-        model: Mapping[str, Tensor],
-        *,
-        progress: Progress = SILENT,
-    ) -> Match:
-        """The permutation of `model` that brings it nearest to `reference`, both state dicts, in the best search.
-
-        StarcliError where this alignment has no method, or the tensors do not fit the spec or are not finite.
-        """
-        return self.matching.one(reference, model, spec, seed=self.seed, restarts=self.restarts, progress=progress)
-
-    def permuted(
-        self, spec: Resolved, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]
-    ) -> Mapping[str, Tensor]:
-        """`model` under the units' names of `reference`, both state dicts; as it is where nothing is to be aligned."""
-        return self.match(spec, reference, model).permutation.apply(model) if self.active else model
-
-    def apply(
-        self, spec: Proved, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT
-    ) -> "Aligned":
-        """`model` aligned to `reference`: the match and all that follows from it."""
-        match = self.match(spec.resolved, reference.tensors, model.tensors, progress=progress)
-        return Aligned(reference, model, match, self)
-
-    def apply_to_all(
-        self, spec: Proved, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
-    ) -> "list[Aligned]":
-        """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
-        waves = wave_sizes(self.restarts)
-        progress.start("aligning", distributed.own_share(len(models), waves))
-
-        def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
-            match = self.match(spec.resolved, reference.tensors, model.tensors, progress=progress)
-            progress.step()
-            # what ranks tell each other: neither spec nor weights
-            return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}
-
-        matches = distributed.share_out(models, found, waves)
-        progress.finish()
-        return [
-            Aligned(reference, model, Match(Permutation(spec.resolved, index), **figures), self)
-            for model, (index, figures) in zip(models, matches, strict=True)
-        ]
-
-    def tensors_of_all(
-        self, spec: Proved, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
-    ) -> list[Mapping[str, Tensor]]:
-        """State dicts of `models`, aligned to `reference` where this alignment has a method, else as they are."""
-        if not self.active:
-            return [model.tensors for model in models]
-        return [each.tensors for each in self.apply_to_all(spec, reference, models, progress=progress)]
+        return AlignedTo(reference=reference_sha256, objective=objective, **self.settings())
 
 
 AS_GIVEN = Alignment(method=None)
 """Models are taken as they are."""
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """`model` aligned to `reference`: how it was matched, and the distances before and after.
-
-    Distances are L2 norms and cosines over the learnable parameters, tied ones once.
-    """
-
-    reference: Checkpoint
-    model: Checkpoint
-    match: Match
-    alignment: Alignment
-
-    @property
-    def permutation(self) -> Permutation:
-        """The permutation that was applied to the model."""
-        return self.match.permutation
-
-    @cached_property
-    def tensors(self) -> dict[str, Tensor]:
-        """The model under its new names: the same function."""
-        return self.permutation.apply(self.model.tensors)
-
-    @property
-    def record(self) -> AlignedTo:
-        """What a checkpoint keeps of the alignment."""
-        return self.alignment.record(self.reference.sha256, self.match.objective)
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The aligned model as a checkpoint in memory, for what measures or averages it next."""
-        metadata = self.model.metadata.model_copy(update={"aligned_to": self.record, "weights_sha256": ""})
-        return Checkpoint(self.tensors, metadata, self.model.name, self.model.path)
-
-    def to_dict(self) -> dict[str, float | int | str | None]:
-        """The figures of one alignment, as `starcli align` shows them, but for the output and the seconds."""
-        spec = self.permutation.spec
-        before, cosine_before = distances(self.reference.tensors, self.model.tensors, spec)
-        after, cosine_after = distances(self.reference.tensors, self.tensors, spec)
-        return {
-            "reference": self.reference.name,
-            "model": self.model.name,
-            "method": self.alignment.method,
-            "restarts": self.match.restarts,
-            "distance_before": before,
-            "distance_after": after,
-            "cosine_before": cosine_before,
-            "cosine_after": cosine_after,
-            "objective": self.match.objective,
-            "sweeps": self.match.sweeps,
-            "moved": self.match.moved,
-        }
-
-    def recorded(self) -> dict[str, float | int | str | None]:
-        """The figures as a file keeps them: with base names, for where the models lay is of no matter there."""
-        return {**self.to_dict(), "reference": self.reference.base_name, "model": self.model.base_name}
 
 
 def is_left_by(star: Checkpoint, source: Checkpoint) -> bool:

@@ -66,8 +66,7 @@ class _Posterior:
     def rows(self, samples: int, repeats: int, seed: int) -> list[PosteriorRow]:
         """The rows; `seed` is that of the draws."""
         measure = self.measure
-        spec = measure.workspace.spec
-        models = measure.alignment.tensors_of_all(spec, self.star, self.sources, progress=measure.progress)
+        models = measure.aligner.tensors_of_all(self.star, self.sources, progress=measure.progress)
         return average_models(
             measure.evaluator(), self.star.tensors, models, generator=torch.Generator().manual_seed(seed),
             samples=samples, repeats=repeats, scoring=self.scoring, keep=self._keep,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.averaging.bma import Members, draw_members, mean_prediction
 from starcli.averaging.predict_inputs import Inputs
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -86,8 +87,10 @@ class Predictor:
         evaluator = Evaluator(self.workspace, progress=self.progress)
         if evaluator.has_statistics:
             self._need_training_data("BatchNorm statistics are re-estimated from")
-        spec = self.workspace.spec
-        models = domain.alignment.tensors_of_all(spec, domain.star, domain.sources, progress=self.progress)
+        if domain.alignment.reads_examples:
+            self._need_training_data("activations are compared on")
+        aligner = Aligner(domain.alignment, self.workspace)
+        models = aligner.tensors_of_all(domain.star, domain.sources, progress=self.progress)
         generator = torch.Generator().manual_seed(domain.seed)
         draw = draw_members(len(models), domain.samples, generator)
         members = Members(evaluator, domain.star.tensors, models, self._outputs)

@@ -73,7 +73,7 @@ def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoin
     ends = [PathEnd(first.tensors), *(PathEnd(other.tensors) for other in others)]
     if measure.alignment.active and missing:
         models = [others[number - 1] for _, number in missing]
-        found = measure.alignment.apply_to_all(measure.workspace.spec, first, models, progress=measure.progress)
+        found = measure.aligner.apply_to_all(first, models, progress=measure.progress)
         for (_, number), aligned in zip(missing, found, strict=True):
             ends[number] = PathEnd(aligned.tensors)
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept)

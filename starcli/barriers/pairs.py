@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.measure import POINTS
@@ -42,7 +43,7 @@ def barriers(
     Every model is measured once however many pairs it belongs to. That holds for an aligned one too: permuted units
     compute the same function, so that only the rounding of its scores (1e-7) could differ. The ranks share the work.
     """
-    ts = grid(points)
+    ts, aligner = grid(points), Aligner(alignment, evaluator.workspace)
     ends = [as_end(model) for model in models]
     known = share_out(pairs, store.get) if store else [None] * len(pairs)  # so that all ranks miss the same
     found = dict(zip(pairs, known, strict=True))
@@ -54,8 +55,8 @@ def barriers(
 
     def measure(pair: Pair) -> Barrier:
         a, b = (ends[position] for position in pair)
-        if alignment.active:
-            b = PathEnd(alignment.permuted(evaluator.workspace.spec.resolved, a.model, b.model), b.scores)
+        if aligner.active:
+            b = PathEnd(aligner.permuted(a.model, b.model), b.scores)
         measured = walk(evaluator, a, b, ts)
         if store is not None:
             store.put(pair, measured)

@@ -123,6 +123,15 @@ class AlignedTo(_Record):
     restarts: int
     seed: int
     objective: float
+    examples: int | str | None = None
+    share: float | None = None
+    gains: str | None = None
+    """Of alignment by activation; left out of files where it is None."""
+
+    @model_serializer(mode="wrap")
+    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only some methods have."""
+        return {name: value for name, value in fields(self).items() if value is not None}
 
 
 class Ancestor(_Record):

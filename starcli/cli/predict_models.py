@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import IN, AlignOpt, RestartsOpt, SeedOpt
+from starcli.cli.options import IN, SeedOpt
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError, need_several
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @bundle
-@dataclass(frozen=True)
-class PredictModels:
+@dataclass(frozen=True, kw_only=True)
+class PredictModels(AlignedOptions):
     """The models that the command line names, and what is made of them."""
 
     models: Annotated[
@@ -33,8 +34,6 @@ class PredictModels:
     ] = None
     sources: Annotated[list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="Its sources."), IN] = None
     samples: Annotated[int, typer.Option("--samples", min=1, help="Points of the star domain, drawn as bma does.")] = 10
-    align: AlignOpt = "weight"
-    restarts: RestartsOpt = 1
     seed: SeedOpt = 0
 
     @property
@@ -65,9 +64,7 @@ class PredictModels:
         """The predictions of the models that were read."""
         if self.star is None:
             return predictor.ensemble(models) if self.ensemble else predictor.each(models)
-        from starcli.alignment.align import Alignment
         from starcli.averaging.predict import StarDomain
 
         star, *sources = models
-        alignment = Alignment(self.align, self.restarts, self.seed)
-        return predictor.star(StarDomain(star, sources, self.samples, self.seed, alignment))
+        return predictor.star(StarDomain(star, sources, self.samples, self.seed, self.chosen(self.seed)))

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.cli.aligned_sources import Keeper, kept_places
+from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Setup
 from starcli.cli.options import (
     AlignedSourcesOpt,
-    AlignOpt,
     DrawsOpt,
     EvalEveryOpt,
     EveryOpt,
@@ -23,7 +23,6 @@ from starcli.cli.options import (
     OutputOpt,
     RealignOpt,
     RecipeOpt,
-    RestartsOpt,
     SamplingOpt,
     SeedOpt,
     SeedsOpt,
@@ -47,8 +46,8 @@ if TYPE_CHECKING:
 
 
 @bundle
-@dataclass
-class SearchOptions:
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(AlignedOptions):
     """What is searched for, from what, and how, beside the settings of training."""
 
     sources: SourcesOpt
@@ -58,8 +57,6 @@ class SearchOptions:
     seeds: SeedsOpt = None
     sampling: SamplingOpt = "uniform"
     realign_every: RealignOpt = "epoch"
-    align: AlignOpt = "weight"
-    restarts: RestartsOpt = 1
     draws_per_step: DrawsOpt = None
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
@@ -98,9 +95,7 @@ class SearchOptions:
     @cached_property
     def alignment(self) -> "Alignment":
         """How the sources are aligned to the star."""
-        from starcli.alignment.align import Alignment
-
-        return Alignment(self.align, self.restarts)
+        return self.chosen()
 
     def settings(self, mu: float, normalised: bool) -> "StarSettings":
         """The settings of the search."""
@@ -142,11 +137,12 @@ class FoundStar:
         self, workspace: "Workspace", alignment: "Alignment", watch: Bars, split: str | None
     ) -> "Iterator[dict[str, Any]]":
         """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
+        from starcli.alignment.aligner import Aligner
         from starcli.star.fusion_report import fusion_rows
 
         seed = self.job.finished.seed
         how = replace(alignment, seed=seed or 0)
-        aligned = how.tensors_of_all(workspace.spec, self.model, self.sources, progress=watch)
+        aligned = Aligner(how, workspace).tensors_of_all(self.model, self.sources, progress=watch)
         for row in fusion_rows(workspace, self.model, self.sources, aligned, split=split, progress=watch):
             yield {**row, "output": str(self.job.path), "seed": seed}
 

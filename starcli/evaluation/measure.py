@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.runtime.progress import SILENT, Progress
@@ -38,6 +39,11 @@ class Measure:
         if self.split not in MEASURED:
             raise unknown("split", str(self.split), MEASURED)
         self.workspace.dataset.split(self.split)
+
+    @property
+    def aligner(self) -> Aligner:
+        """A new aligner of the workspace's models."""
+        return Aligner(self.alignment, self.workspace)
 
     def evaluator(self) -> Evaluator:
         """A new evaluator, whose network everything is measured in."""

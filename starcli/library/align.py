@@ -8,7 +8,8 @@ from typing import Any, Unpack
 
 import torch
 
-from starcli.alignment.align import Aligned, Alignment
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.permutation_file import chosen_permutation
 from starcli.errors import StarcliError
 from starcli.library.calls import library_call
@@ -55,12 +56,16 @@ def align(
     method: str = "weight",
     restarts: int = 1,
     seed: int = 0,
+    examples: int | str | None = None,
+    share: float | None = None,
+    gains: str | None = None,
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> AlignedModel:
     """Bring the weights of `model` nearest to those of `reference` by renaming its units, which changes no function.
 
-    method, restarts, seed: as of `Alignment`. Needs no data, but for networks in memory an `input_shape` or data.
+    method, restarts, seed, examples, share, gains: as of `Alignment`. By weight it needs no data, but for networks in
+    memory an `input_shape` or data.
     dtype: float32, float64, float16 or bfloat16; else tensors keep their type.
     where: `arch`, `data`, `device` and others, see `Where`.
     StarcliError where the two are not models of one network, or its spec is not proved.
@@ -71,13 +76,13 @@ def align(
     >>> figures["distance_after"] < figures["distance_before"]
     True
     """
-    alignment = Alignment(method, restarts, seed)
+    alignment = Alignment(method, restarts, seed, examples, share, gains)
     workspace, [first, second], watcher = open_models(
-        [reference, model], where, data=False, uses_data=False, dtype=dtype
+        [reference, model], where, data=alignment.reads_examples, uses_data=alignment.reads_examples, dtype=dtype
     )
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
-    found = alignment.apply(workspace.spec, first, second, progress=watcher)
+    found = Aligner(alignment, workspace).apply(first, second, progress=watcher)
     metadata = second.metadata
     metrics = {**(metadata.metrics or {}), "align": found.recorded()}
     plan = alignment_plan(workspace, alignment, first, second)

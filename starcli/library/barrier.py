@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
 from starcli.barriers.interpolation import Point
 from starcli.barriers.line_barrier import Barrier
@@ -191,8 +192,8 @@ def interpolate(
     """
     point = _point(len(models), t, weights, perturb, seed)
     how = as_alignment(alignment)
-    workspace, found, watcher = open_models(models, where, data=False, dtype=dtype)
-    tensors = [found[0].tensors, *how.tensors_of_all(workspace.spec, found[0], found[1:])] if how.active else None
+    workspace, found, watcher = open_models(models, where, data=how.reads_examples, dtype=dtype)
+    tensors = [found[0].tensors, *Aligner(how, workspace).tensors_of_all(found[0], found[1:])] if how.active else None
     result = point.make(workspace, tensors or [model.tensors for model in found], progress=watcher)
     plan = point_plan(workspace, found, point, how)
     return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")  # type: ignore[no-any-return]

@@ -57,7 +57,8 @@ def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point,
     """Plan a point between or around `models`, of which all but the first are aligned to it first."""
     how: dict[str, Any] = {}
     if alignment.active:
-        how = {"align": alignment.method, "restarts": alignment.restarts, "align_seed": alignment.seed}
+        how = {("align_" + name if name != "restarts" else name): value for name, value in alignment.settings().items()}
+        how["align"] = how.pop("align_method")
     settings = {**training_settings(models[0]), "interpolate": {**point.settings(), **how}}
     spec = workspace.spec.record() if alignment.active else None
     return plan_of(workspace, "model", settings, parents=models, spec=spec)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several
 from starcli.evaluation.frames import ResultTable
@@ -44,7 +45,7 @@ class StarModel(TrainedModel):
         """
         assert self.workspace is not None
         how = replace(self.alignment, seed=self.metadata.seed or 0)
-        aligned = how.tensors_of_all(self.workspace.spec, self, self.sources)
+        aligned = Aligner(how, self.workspace).tensors_of_all(self, self.sources)
         return ResultTable(fusion_rows(self.workspace, self, self.sources, aligned))
 
 

@@ -7,7 +7,11 @@ from starcli.registry.entry import Entry
 METHODS: Mapping[str, Entry] = {
     "weight": Entry(
         "starcli.alignment.matching.weight_matching:WEIGHT",
-        "weight matching: maximise the inner product of the weights",
+        "inner product of the weights: no data, deterministic, milliseconds to seconds a model",
+    ),
+    "activation": Entry(
+        "starcli.alignment.matching.weight_matching:ACTIVATION",
+        "what units compute on training examples (no labels), beside the weights: deterministic, a forward pass more",
     ),
 }
 """`--align`: values of `MatchMethod`."""

@@ -82,8 +82,7 @@ class StarSettings:
         return {
             "sampling": self.sampling if isinstance(self.sampling, str) else _name_of(self.sampling),
             "realign_every": self.realign_every,
-            "method": self.alignment.method,
-            "restarts": self.alignment.restarts,
+            **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
             "mu": self.mu,
             "normalised": self.normalised,

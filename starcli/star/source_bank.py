@@ -13,14 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
-from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
 from starcli.training.trial import trial_pass
@@ -111,29 +110,26 @@ class SourceBank:
         self._next: tuple[int, Future[Tensor]] | None = None
         self._thread = ThreadPoolExecutor(1) if not self.keeps else None
 
-    def align(
-        self, star: Mapping[str, Tensor], spec: Resolved, alignment: Alignment, *, progress: Progress
-    ) -> Realignment:
+    def align(self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, *, progress: Progress) -> Realignment:
         """Align every source to `star`, beginning from its present permutation; all of them change, or none.
 
-        The seed of each source comes from that of `alignment` and from its number.
+        The seed of each source comes from `seed` and from its number.
         """
         # a search that goes on from the last epoch's needs no other beginnings
-        restarts = alignment.restarts if None in self.permutations else 1
+        restarts = aligner.alignment.restarts if None in self.permutations else 1
 
         def aligned(numbers: Sequence[int]) -> list[_Found]:
-            found = alignment.matching.match_all(
+            found = aligner.match_all(
                 star,
                 _Opened([self.sources[number] for number in numbers], progress),
-                spec,
-                seeds=[substream(alignment.seed, number) for number in numbers],
+                seeds=[substream(seed, number) for number in numbers],
                 restarts=restarts,
                 starts=[self.permutations[number] for number in numbers],
             )
             return [_Found(dict(match.permutation.index), match.moved, match.objective) for match in found]
 
         found = distributed.share_out_together(range(len(self.sources)), aligned)
-        self.set([Permutation(spec, each.index) for each in found])
+        self.set([Permutation(aligner.spec, each.index) for each in found])
         return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
 
     def set(self, permutations: Sequence[Permutation | None]) -> None:

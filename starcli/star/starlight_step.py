@@ -7,12 +7,13 @@ times the gradient at the point.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from starcli.alignment.aligner import Aligner
 from starcli.barriers.line_barrier import measure_line
 from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
 from starcli.models.spectral_norm import approach_spectral_norms_
@@ -63,17 +64,18 @@ class OnLines(PlainObjective):
         self.fixed = {name: tensor.clone() for name, tensor in self.point.items()}
         self.aligned_epoch = -1
         self.draw_generator = torch.Generator()
+        self.aligner = Aligner(settings.alignment, workspace)
         self._evaluator: Evaluator | None = None
 
     def begin_epoch(self, epoch: int) -> Row:
         """Align the sources anew where it is their time; a resumed epoch finds that done."""
         self.flat.network.train()
-        alignment, every = self.settings.alignment, self.settings.realign_every
+        every = self.settings.realign_every
         due = epoch == 0 or (every is not None and epoch % every == 0)
-        if not alignment.active or not due or self.aligned_epoch == epoch:
+        if not self.aligner.active or not due or self.aligned_epoch == epoch:
             return {}
-        alignment = replace(alignment, seed=substream(self.seed, "align", epoch))
-        found = self.bank.align(self._named(), self.workspace.spec.resolved, alignment, progress=self.progress)
+        seed = substream(self.seed, "align", epoch)
+        found = self.bank.align(self._named(), self.aligner, seed, progress=self.progress)
         self.aligned_epoch = epoch
         return found.row()
 
@@ -192,9 +194,7 @@ class OnLines(PlainObjective):
         def measured(number: int) -> Row:
             model = self.held_out.models[number]
             tensors = model.open()
-            if self.settings.alignment.active:
-                alignment = replace(self.settings.alignment, seed=substream(self.seed, "held-out", number))
-                tensors = alignment.permuted(self.workspace.spec.resolved, star, tensors)
+            tensors = self.aligner.permuted(star, tensors, seed=substream(self.seed, "held-out", number))
             curves = measure_line(evaluator, star, tensors).curves
             return {"model": model.name, **{f"{split}_barrier": c.loss_barrier for split, c in curves.items()}}
 

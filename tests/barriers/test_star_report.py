@@ -7,30 +7,33 @@ import pytest
 from support.barriers import Counting, Model
 
 from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
 from starcli.barriers.star_report import TRAINED, UNALIGNED, measure_star
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
-from starcli.symmetry.archspec.resolved import Resolved
 from starcli.workspace.workspace import Workspace
 
 
-def test_a_star_report_measures_every_group(workspace: Workspace, models: list[Model]) -> None:
+def test_a_star_report_measures_every_group(
+    workspace: Workspace, models: list[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
     star, sources, held_out = models[0], models[1:3], models[3:5]
     counting = Counting(workspace)
     aligned: Counter[int] = Counter()
 
-    class Counted(Alignment):
-        def permuted(self, spec: Resolved, reference: Model, model: Model) -> Model:
+    def counted(aligner: Aligner, reference: Model, model: Model) -> Model:
+        if aligner.active:
             aligned[id(reference)] += 1
-            return model
+        return model
 
+    monkeypatch.setattr(Aligner, "permuted", counted)
     found = measure_star(
         counting,
         star,
         sources,
         held_out,
         points=3,
-        alignment=Counted(),
+        alignment=Alignment(),
         aligned_sources=sources,
     )
     assert list(found.groups) == [UNALIGNED, "regular-regular", "star-source", TRAINED, "star-held-out"]

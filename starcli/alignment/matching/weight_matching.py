@@ -75,10 +75,9 @@ def match_many(
     side = StackedModel(spec, reference)
 
     def one(number: int) -> Match:
-        _check(models[number], spec, f"model {number}")
-        return _match(
-            side, StackedModel(spec, models[number]), seeds[number], restarts, starts[number], max_sweeps, progress
-        )
+        model = models[number]  # once: it may be made when it is asked for
+        _check(model, spec, f"model {number}")
+        return _match(side, StackedModel(spec, model), seeds[number], restarts, starts[number], max_sweeps, progress)
 
     progress.start("aligning", len(models))
     found = []
@@ -90,6 +89,10 @@ def match_many(
 
 
 WEIGHT = MatchMethod(one=match_weights, many=match_many)
+"""The weights alone."""
+
+ACTIVATION = MatchMethod(one=match_weights, many=match_many, reads_activations=True)
+"""The same search, with activations as tensors beside the weights: see `starcli.alignment.activations`."""
 
 
 def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec: Resolved) -> tuple[float, float]:

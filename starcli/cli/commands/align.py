@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, WriterSetup
-from starcli.cli.options import IN, OUT, ForceOpt, MethodOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
+from starcli.cli.options import IN, OUT, ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups
 from starcli.errors import StarcliError
@@ -21,9 +22,8 @@ from starcli.files.names import stem, to_stdout
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Aligned, Alignment
+    from starcli.alignment.aligner import Aligned, Aligner
     from starcli.checkpoints.checkpoint import Checkpoint, Metadata
-    from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -46,9 +46,8 @@ def align_command(
     output: OutputOpt,
     common: CommonCached,
     setup: WriterSetup,
+    how: MethodOptions,
     *,
-    method: MethodOpt = "weight",
-    restarts: RestartsOpt = 1,
     seed: SeedOpt = 0,
     permutation: Annotated[
         Path | None,
@@ -62,7 +61,7 @@ def align_command(
     The output records what it was aligned to, so that barrier and the others know. Several models need a {name} in
     the output.
     """
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.aligner import Aligner
     from starcli.alignment.matching.restarts import wave_sizes
     from starcli.library.plans import alignment_plan, permutation_plan
     from starcli.workspace.workspace import workspace_of
@@ -73,8 +72,9 @@ def align_command(
     if to_stdout(output) and permutation and to_stdout(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
-    workspace, [first, *others] = workspace_of([first, *others], setup, data=False)
-    alignment = Alignment(method, restarts, seed)
+    alignment = how.chosen(seed)
+    workspace, [first, *others] = workspace_of([first, *others], setup, data=alignment.reads_examples)
+    aligner = Aligner(alignment, workspace)
     with common.session(output) as (watch, results):
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
@@ -82,8 +82,10 @@ def align_command(
         for model, path, file in zip_longest(others, paths, files):
             between = (workspace, alignment, first, model)
             index = Job(file, permutation_plan(*between), watch, force=force) if file else None
-            jobs.append(_AlignmentJob(*between, Job(path, alignment_plan(*between), watch, force=force), index))
-        waves = wave_sizes(restarts)
+            jobs.append(
+                _AlignmentJob(aligner, first, model, Job(path, alignment_plan(*between), watch, force=force), index)
+            )
+        waves = wave_sizes(how.restarts)
         watch.start("aligning", distributed.own_share(len(jobs), waves))
         for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
             job.job.metadata, job.seconds = metadata, seconds
@@ -95,8 +97,7 @@ def align_command(
 class _AlignmentJob:
     """One alignment, found when the first of its files needs it."""
 
-    workspace: "Workspace"
-    alignment: "Alignment"
+    aligner: "Aligner"
     reference: "Checkpoint"
     model: "Checkpoint"
     job: Job
@@ -108,7 +109,7 @@ class _AlignmentJob:
     def found(self) -> "Aligned":
         """The alignment."""
         began = time.monotonic()
-        found = self.alignment.apply(self.workspace.spec, self.reference, self.model, progress=self.job.watch)
+        found = self.aligner.apply(self.reference, self.model, progress=self.job.watch)
         self.seconds = time.monotonic() - began
         return found
 

@@ -5,12 +5,13 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from starcli.cli.alignment_options import AlignOptions
 from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.option_groups import CommonCached, LinesSetup
-from starcli.cli.options import AlignOpt, PointsOpt, RestartsOpt, SeedOpt, SplitOpt, StatisticsOpt
+from starcli.cli.options import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.read_models import grouped_like, note_data, note_what_moves
 from starcli.errors import StarcliError
 
@@ -27,9 +28,8 @@ def barrier_command(
     setup: LinesSetup,
     given: BarrierModels,
     figure: PlotOptions,
+    how: AlignOptions,
     *,
-    align: AlignOpt = None,
-    restarts: RestartsOpt = 1,
     seed: SeedOpt = 0,
     points: PointsOpt = 11,
     statistics: StatisticsOpt = "recalibrate",
@@ -52,21 +52,20 @@ def barrier_command(
     The 95% interval of a mean counts models, not pairs: mean ± t(df) × standard error by leaving out each model in
     turn, cut at 0, for independent, near normal models and a fixed star or first model; below 3 models there is none.
     """
-    given.check(align)
     paint = figure.writer(given.paths)
+    given.check(how.align)
     _check_tolerances(epsilon or (), setup.precision)
     with common.session() as (watch, results):
-        from starcli.alignment.align import Alignment
         from starcli.evaluation.measure import Measure
         from starcli.workspace.workspace import workspace_of
 
         groups = given.read()
         workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
         groups = grouped_like(groups, models)
-        measure = Measure(workspace, Alignment(align, restarts, seed), points, cast(Any, statistics), split, watch)
+        measure = Measure(workspace, how.chosen(seed), points, cast(Any, statistics), split, watch)
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)
-        show = BarrierResults(measure, results, paint, said=align is not None)
+        show = BarrierResults(measure, results, paint, said=how.align is not None)
         if given.star is not None:
             show.star(*groups)
         elif given.all_pairs:

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import (
-    AlignOpt,
     RepeatsOpt,
-    RestartsOpt,
     SeedOpt,
     SourcesOpt,
     SplitOpt,
@@ -49,11 +48,10 @@ def bma_command(
     common: CommonCached,
     setup: LinesSetup,
     figure: PlotOptions,
+    how: AlignedOptions,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
     repeats: RepeatsOpt = 3,
-    align: AlignOpt = "weight",
-    restarts: RestartsOpt = 1,
     seed: SeedOpt = 0,
     split: SplitOpt = "test",
     choose: Annotated[
@@ -68,7 +66,6 @@ def bma_command(
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
     errors AUROC and AURC are not decided. A temperature is one of the averaged predictions, not of each model.
     """
-    from starcli.alignment.align import Alignment
     from starcli.averaging.cached import posterior_rows
     from starcli.evaluation.measure import Measure
     from starcli.workspace.stamp import stamps
@@ -81,7 +78,7 @@ def bma_command(
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        measure = Measure(workspace, Alignment(align, restarts, seed), split=split, progress=watch)
+        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch)
         rows = posterior_rows(
             measure, model, solutions, samples=samples, repeats=repeats, seed=seed, temperature=heat, choose=choose
         )

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from starcli.cli.alignment_options import AlignOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import CommonCached, PointSetup
-from starcli.cli.options import AlignOpt, ForceOpt, ModelsArg, OutputOpt, RestartsOpt, SeedOpt
+from starcli.cli.options import ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
 from starcli.errors import StarcliError, need_several
@@ -35,6 +36,7 @@ def interpolate_command(
     output: OutputOpt,
     common: CommonCached,
     setup: PointSetup,
+    how: AlignOptions,
     *,
     t: Annotated[
         list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")
@@ -47,8 +49,6 @@ def interpolate_command(
         typer.Option("--perturb", metavar="RADIUS", help="A random point at this distance from one model."),
     ] = None,
     seed: SeedOpt = 0,
-    align: AlignOpt = None,
-    restarts: RestartsOpt = 1,
     force: ForceOpt = False,
 ) -> None:
     """Write points on the line between two models, means of several, or a random point around one.
@@ -57,14 +57,15 @@ def interpolate_command(
     BatchNorm statistics are re-estimated for each point. Models are taken as they are unless --align brings the others
     to the first. Several t need a {t} in the output.
     """
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.aligner import Aligner
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
     points = _points(len(models), t, weights, perturb, seed)
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
     [given] = read_groups(models, distinct=False)
-    (workspace, given), alignment = workspace_of(given, setup, data=False), Alignment(align, restarts, seed)
+    alignment = how.chosen(seed)
+    workspace, given = workspace_of(given, setup, data=alignment.reads_examples)
     with common.session(output) as (watch, results):
         works = [
             (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
@@ -72,9 +73,11 @@ def interpolate_command(
         ]
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
-        if align is None and len(given) > 1:
+        if how.align is None and len(given) > 1:
             note_unaligned(alignment, given, watch)
-        models_of = cache(lambda: [given[0].tensors, *alignment.tensors_of_all(workspace.spec, given[0], given[1:])])
+        models_of = cache(
+            lambda: [given[0].tensors, *Aligner(alignment, workspace).tensors_of_all(given[0], given[1:])]
+        )
         label = alignment.labels((given[0], other) for other in given[1:]) or "none"
         for point, job in works:
             with job.making() as needed:

@@ -1,0 +1,148 @@
+"""Matching by what units compute: activations on some examples beside the weights, in one objective.
+
+    maximise over pi   (1 - s) cos(A, pi(B)) + s cos(X, pi(Y))
+
+A and B are the weights of the two models, X and Y what their layers read (`layer_inputs`) on the same examples, that of
+each layer scaled to one unit of energy a channel. X moves with the units as the weights do, so that one search is for
+both. Ainsworth et al. 2022 (Git Re-Basin), section 3.1, match by such inner products layer by layer, Li et al. 2016 by
+correlations. No labels are used.
+"""
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.align import EXAMPLES, Alignment
+from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
+from starcli.errors import StarcliError
+from starcli.symmetry.archspec.expression import Fixed, Node, size_of_expression, symbols
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import make_resolved
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+POSITIONS = 2048
+"""Positions of a layer that are compared, of all examples together."""
+PIXELS = 2**18
+"""Input pixels in a forward pass: 256 images of 32 x 32. BatchNorm takes its statistics from as many."""
+FEWEST = 32
+"""Examples in a forward pass however large they are; with fewer, statistics would be noise."""
+INPUT = "input of "
+"""Before the name of a weight: the name of what it reads."""
+
+
+class Activations:
+    """State dicts of one network with what its layers read beside the weights, for any number of models.
+
+    All models are given the same examples of the training split, drawn with seed 0, or the same noise.
+    """
+
+    def __init__(self, workspace: "Workspace", how: Alignment) -> None:
+        """Read the examples. StarcliError where noise is asked for in the place of tokens."""
+        self.workspace, self.how = workspace, how
+        self._own = workspace.spec.resolved
+        self._batches = list(self._inputs())
+        self._network = workspace.network()
+        self._lock = threading.Lock()  # models may be matched side by side, and share the network
+
+    def _inputs(self) -> list[Tensor]:
+        """Batches of the examples, or of noise."""
+        device, generator = self.workspace.device, torch.Generator().manual_seed(0)
+        shape = self.workspace.architecture.input_shape
+        if self.how.reads_examples:
+            split = self.workspace.dataset.train
+            some = torch.randperm(len(split), generator=generator)[: int(self.how.examples or 0)]
+            size = _batch_size(len(some), shape)
+            return [inputs for inputs, _ in split.subset(some.sort().values).batches(size, device=device)]
+        if self.workspace.architecture.input_dtype != "float32":
+            raise StarcliError("noise in the place of examples is for images and vectors, not for tokens")
+        noise = torch.randn((EXAMPLES, *shape), generator=generator).to(device)
+        return list(torch.split(noise, _batch_size(EXAMPLES, shape)))
+
+    def _observed(self) -> dict[str, LayerInput]:
+        """What the layers of the network, as it is, read at `POSITIONS` places, the same for every model."""
+        names = [name for name in self._own.learnable() if len(self._own.shapes[name]) > 1]
+        count = sum(map(len, self._batches))
+        parts = [
+            layer_inputs(self._network.network, inputs, names, positions=POSITIONS * len(inputs) // count)
+            for inputs in self._batches
+        ]
+        return {
+            name: LayerInput(torch.cat([part[name].values for part in parts], 1).float().cpu(), first.axis)
+            for name, first in parts[0].items()
+        }
+
+    @cached_property
+    def _axes(self) -> dict[str, tuple[Node, Fixed]]:
+        """Axes of what the layers read, by the weight's name, where the spec tells which units its channels are."""
+        found: dict[str, tuple[Node, Fixed]] = {}
+        for name, each in self._observed().items():
+            channels, positions = each.values.shape
+            node = channel_axis(self._own.axes[name], self._own.shapes[name], each.axis, channels)
+            if node is not None and symbols(node):
+                found[name] = node, Fixed(positions)
+        if not found:
+            raise StarcliError("no layer reads units that can be renamed: activations say nothing, weights may")
+        return found
+
+    @cached_property
+    def spec(self) -> Resolved:
+        """The network's spec, with what its layers read as tensors of their own."""
+        own = self._own
+        sizes = own.sizes
+        axes = {**own.axes, **{INPUT + name: each for name, each in self._axes.items()}}
+        shapes = {
+            name: own.shapes.get(name) or tuple(size_of_expression(node, sizes) or 0 for node in nodes)
+            for name, nodes in axes.items()
+        }
+        buffers = own.buffers | (self._known_by_activations() if self.how.share == 1 else frozenset())
+        return make_resolved(own.groups, axes, shapes, buffers, own.tied)
+
+    def _known_by_activations(self) -> frozenset[str]:
+        """Weights none of whose units is out of sight: no layer reads it, as the keys of attention."""
+        seen = {group for node, _ in self._axes.values() for group in symbols(node)}
+        unseen = {name for group, names in self._own.bearing.items() if group not in seen for name in names}
+        return frozenset(self._own.axes.keys() - unseen)
+
+    def beside(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict and what the layers read with these weights, each scaled by its share in the objective."""
+        spec, share = self.spec, float(self.how.share or 0)
+        with self._lock:
+            self._network.load(tensors)
+            observed = self._observed()
+        read = {INPUT + name: _energy(observed[name].values, str(self.how.gains)) for name in self._axes}
+        weights = {name: tensors[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
+        found = {**tensors, **_scaled(weights, 1 - share or 1.0), **_scaled(read, share)}
+        return found | {name: found[first] for first, *others in spec.tied for name in others}
+
+
+def _batch_size(count: int, input_shape: Sequence[int]) -> int:
+    """Examples in a forward pass, evened out, so that none is left alone."""
+    largest = max(FEWEST, PIXELS // max(1, math.prod(input_shape[1:])))
+    return -(-count // -(-count // largest))
+
+
+def _energy(values: Tensor, gains: str) -> Tensor:
+    """What a layer reads (channels, positions), such that the squares of a channel sum to 1: in the mean, or in each.
+
+    "correlation" takes the deviations of each channel from its mean; channels that never change are 0.
+    """
+    if gains == "correlation":
+        values = values - values.mean(1, keepdim=True)
+        norms = values.norm(dim=1, keepdim=True)
+        return torch.where(norms > 0, values / norms, 0.0)
+    norm = values.norm()
+    return values * (len(values) ** 0.5 / norm) if norm > 0 else values
+
+
+def _scaled(tensors: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Tensors whose squares sum to `share`."""
+    total = sum(float(tensor.double().square().sum()) for tensor in tensors.values())
+    factor = (share / total) ** 0.5 if total else 0.0
+    return {name: tensor * factor for name, tensor in tensors.items()}

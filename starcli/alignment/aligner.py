@@ -1,0 +1,217 @@
+"""Models of one workspace, aligned: the one way to match and apply."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from starcli.alignment.activations import Activations
+from starcli.alignment.align import Alignment
+from starcli.alignment.matching.method import Match, MatchMethod
+from starcli.alignment.matching.restarts import wave_sizes
+from starcli.alignment.matching.weight_matching import distances
+from starcli.alignment.objective import inner_product
+from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
+from starcli.registry.alignment_methods import METHODS
+from starcli.registry.entry import resolve
+from starcli.runtime import distributed
+from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+FIGURES = ("objective", "sweeps", "restarts", "moved")
+"""What ranks tell each other of a match besides its permutation."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aligner:
+    """Aligns models of `workspace` as `alignment` says; the examples that this takes are read once."""
+
+    alignment: Alignment
+    workspace: "Workspace"
+
+    @property
+    def active(self) -> bool:
+        """Whether models are aligned at all."""
+        return self.alignment.active
+
+    @property
+    def spec(self) -> Resolved:
+        """The spec of the network."""
+        return self.workspace.spec.resolved
+
+    @cached_property
+    def _method(self) -> MatchMethod:
+        """The method itself; StarcliError where there is none."""
+        method: MatchMethod = resolve(METHODS, "method", self.alignment.method or "none")
+        return method
+
+    @cached_property
+    def _activations(self) -> Activations | None:
+        """What puts activations beside the weights, where the method reads them."""
+        return Activations(self.workspace, self.alignment) if self.alignment.reads_activations else None
+
+    def match(
+        self,
+        reference: Mapping[str, Tensor],
+        model: Mapping[str, Tensor],
+        *,
+        seed: int | None = None,
+        progress: Progress = SILENT,
+    ) -> Match:
+        """The permutation of `model` that brings it nearest to `reference`, both state dicts, in the best search.
+
+        seed: of the search; None: the alignment's. StarcliError where this alignment has no method, or the
+        tensors do not fit the spec or are not finite.
+        """
+        how, compared = self.alignment, self._compared([reference, model])
+        seed = how.seed if seed is None else seed
+        found = self._method.one(*compared, self._spec, seed=seed, restarts=how.restarts, progress=progress)
+        return self._own(found, reference, model)
+
+    def match_all(
+        self,
+        reference: Mapping[str, Tensor],
+        models: Sequence[Mapping[str, Tensor]],
+        *,
+        seeds: Sequence[int],
+        restarts: int,
+        starts: Sequence[Permutation | None],
+    ) -> list[Match]:
+        """Match each of `models` to `reference`, each with its seed and from its start; see `match`."""
+        [first] = self._compared([reference])
+        found = self._method.match_all(
+            first, self._compared(models), self._spec, seeds=seeds, restarts=restarts, starts=starts
+        )
+        return [self._own(match, reference, models[number]) for number, match in enumerate(found)]
+
+    @property
+    def _spec(self) -> Resolved:
+        """Spec of what is compared."""
+        return self.spec if self._activations is None else self._activations.spec
+
+    def _compared(self, models: Sequence[Mapping[str, Tensor]]) -> Sequence[Mapping[str, Tensor]]:
+        """State dicts as the method compares them, each made when it is asked for."""
+        return models if self._activations is None else _Beside(self._activations, models)
+
+    def _own(self, match: Match, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
+        """A match of what was compared, as one of the weights: its objective is theirs."""
+        if self._activations is None:
+            return match
+        permutation = Permutation(self.spec, match.permutation.index)
+        objective = inner_product(self.spec, reference, permutation.apply(model))
+        return replace(match, permutation=permutation, objective=objective)
+
+    def permuted(
+        self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], *, seed: int | None = None
+    ) -> Mapping[str, Tensor]:
+        """`model` under the units' names of `reference`, both state dicts; as it is where nothing is to be aligned."""
+        return self.match(reference, model, seed=seed).permutation.apply(model) if self.active else model
+
+    def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> "Aligned":
+        """`model` aligned to `reference`: the match and all that follows from it."""
+        match = self.match(reference.tensors, model.tensors, progress=progress)
+        return Aligned(reference, model, match, self.alignment)
+
+    def apply_to_all(
+        self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
+    ) -> "list[Aligned]":
+        """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
+        waves = wave_sizes(self.alignment.restarts)
+        progress.start("aligning", distributed.own_share(len(models), waves))
+
+        def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
+            match = self.match(reference.tensors, model.tensors, progress=progress)
+            progress.step()
+            # what ranks tell each other: neither spec nor weights
+            return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}
+
+        matches = distributed.share_out(models, found, waves)
+        progress.finish()
+        return [
+            Aligned(reference, model, Match(Permutation(self.spec, index), **figures), self.alignment)
+            for model, (index, figures) in zip(models, matches, strict=True)
+        ]
+
+    def tensors_of_all(
+        self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
+    ) -> list[Mapping[str, Tensor]]:
+        """State dicts of `models`, aligned to `reference` where this alignment has a method, else as they are."""
+        if not self.active:
+            return [model.tensors for model in models]
+        return [each.tensors for each in self.apply_to_all(reference, models, progress=progress)]
+
+
+class _Beside(Sequence[Mapping[str, Tensor]]):
+    """State dicts with activations beside the weights, made when they are asked for."""
+
+    def __init__(self, activations: Activations, models: Sequence[Mapping[str, Tensor]]) -> None:
+        self.activations, self.models = activations, models
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.activations.beside(self.models[number])
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """`model` aligned to `reference`: how it was matched, and the distances before and after.
+
+    Distances are L2 norms and cosines over the learnable parameters, tied ones once.
+    """
+
+    reference: Checkpoint
+    model: Checkpoint
+    match: Match
+    alignment: Alignment
+
+    @property
+    def permutation(self) -> Permutation:
+        """The permutation that was applied to the model."""
+        return self.match.permutation
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The model under its new names: the same function."""
+        return self.permutation.apply(self.model.tensors)
+
+    @property
+    def record(self) -> AlignedTo:
+        """What a checkpoint keeps of the alignment."""
+        return self.alignment.record(self.reference.sha256, self.match.objective)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The aligned model as a checkpoint in memory, for what measures or averages it next."""
+        metadata = self.model.metadata.model_copy(update={"aligned_to": self.record, "weights_sha256": ""})
+        return Checkpoint(self.tensors, metadata, self.model.name, self.model.path)
+
+    def to_dict(self) -> dict[str, float | int | str | None]:
+        """The figures of one alignment, as `starcli align` shows them, but for the output and the seconds."""
+        spec = self.permutation.spec
+        before, cosine_before = distances(self.reference.tensors, self.model.tensors, spec)
+        after, cosine_after = distances(self.reference.tensors, self.tensors, spec)
+        return {
+            "reference": self.reference.name,
+            "model": self.model.name,
+            "method": self.alignment.method,
+            "restarts": self.match.restarts,
+            "distance_before": before,
+            "distance_after": after,
+            "cosine_before": cosine_before,
+            "cosine_after": cosine_after,
+            "objective": self.match.objective,
+            "sweeps": self.match.sweeps,
+            "moved": self.match.moved,
+        }
+
+    def recorded(self) -> dict[str, float | int | str | None]:
+        """The figures as a file keeps them: with base names, for where the models lay is of no matter there."""
+        return {**self.to_dict(), "reference": self.reference.base_name, "model": self.model.base_name}

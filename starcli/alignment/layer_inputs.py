@@ -1,0 +1,152 @@
+"""What the layers of a network are given: the inputs of products with weights and of convolutions, unit by unit.
+
+These tensors move with the units of the network as its weights do: what a layer reads has on its axis of channels the
+groups that the layer's weight has on its axis of inputs.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from starcli.models.modes import modes_restored
+from starcli.symmetry.archspec.expression import Node, Product, Ref
+
+_aten = torch.ops.aten
+_COMPUTED = ("weight_v", "weight_orig", "parametrizations.weight.original1", "parametrizations.weight.original")
+"""Names, within a layer, of what its weight is computed from under weight or spectral normalisation."""
+
+
+@dataclass(frozen=True)
+class LayerInput:
+    """What one weight reads: `values` (channels, positions), and the `axis` of the weight that runs over its inputs.
+
+    A grouped convolution reads the channels of all groups; its weight has those of one on that axis.
+    """
+
+    values: Tensor
+    axis: int
+
+
+def layer_inputs(
+    network: nn.Module, inputs: Tensor, names: Collection[str], *, positions: int | None = None
+) -> dict[str, LayerInput]:
+    """What every weight among `names` reads in a forward pass of a batch `inputs`, by its name.
+
+    Positions are examples, times places of an image or a text; calls of one layer lie one behind the other. Weights
+    that are read in another way than by a product of matrices or a convolution, as those of recurrent layers, are left
+    out. BatchNorm takes the statistics of the batch and keeps its own; all else is in eval mode.
+
+    positions: the largest number that is kept of a call, drawn with seed 0.
+
+    >>> network = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> layer_inputs(network, torch.zeros(5, 4), {"2.weight"})["2.weight"].values.shape
+    torch.Size([3, 5])
+    """
+    reading = _Reading(network, names, positions)
+    with ExitStack() as stack:
+        stack.enter_context(modes_restored(network))
+        network.eval()
+        fast = torch.backends.mha.get_fastpath_enabled()
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
+        torch.backends.mha.set_fastpath_enabled(False)  # it would read weights out of sight
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear | _ConvNd):
+                stack.callback(module.register_forward_pre_hook(partial(reading.enter, name)).remove)
+            if isinstance(module, _BatchNorm):
+                stack.enter_context(_batch_statistics(module))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(reading)
+        network(inputs)
+    return {name: LayerInput(torch.cat(calls, 1), reading.axis[name]) for name, calls in reading.calls.items()}
+
+
+def _batch_statistics(norm: _BatchNorm) -> ExitStack:
+    """Context in which a layer in eval mode takes the statistics of its batch, as one does that keeps none."""
+    stack = ExitStack()
+    for name in ("running_mean", "running_var"):
+        stack.callback(setattr, norm, name, getattr(norm, name))
+        setattr(norm, name, None)
+    return stack
+
+
+class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Mode that keeps what is multiplied by a weight or convolved with it, by the weight's name."""
+
+    def __init__(self, network: nn.Module, names: Collection[str], positions: int | None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.positions = positions
+        self.calls: dict[str, list[Tensor]] = {}
+        self.axis: dict[str, int] = {}
+        self.weights = {
+            name: tensor for name, tensor in network.named_parameters(remove_duplicate=False) if name in names
+        }
+        self.places = {tensor.data_ptr(): name for name, tensor in self.weights.items() if tensor.numel()}
+        self.layer = ""
+
+    def enter(self, name: str, *_: Any) -> None:
+        """Note which layer is called."""
+        self.layer = name
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket is _aten.convolution:
+            values, weight, transposed = args[0], args[1], args[6]
+            self._keep(self._name(weight), values.movedim(1, 0), 0 if transposed else 1)
+        elif func.overloadpacket in (_aten.mm, _aten.addmm):
+            first, second = args[-2:]
+            if name := self._name(second.T):  # x W^T, as linear layers do, or x W
+                self._keep(name, first.T, 1 if _is_rows(second.T, self.weights[name]) else 0)
+            if name := self.places.get(first.data_ptr()):  # W x, or W^T x
+                self._keep(name, second, 1 if _is_rows(first, self.weights[name]) else 0)
+        return func(*args, **(kwargs or {}))
+
+    def _keep(self, name: str | None, values: Tensor, axis: int) -> None:
+        """Keep what a weight reads (channels, ...), unless these are not the channels that it has on `axis`."""
+        if name is not None and len(values) % self.weights[name].shape[axis] == 0:
+            self.axis[name] = axis
+            self.calls.setdefault(name, []).append(_places(values.flatten(1), self.positions))
+
+    def _name(self, weight: Tensor) -> str | None:
+        """Name of a weight: by its place in memory or, where it is computed in a layer, of what it is computed from."""
+        return self.places.get(weight.data_ptr()) or self._computed_from(weight)
+
+    def _computed_from(self, weight: Tensor) -> str | None:
+        """Name of what the weight of the present layer is computed from: of the same shape."""
+        for name in (f"{self.layer}.{part}".lstrip(".") for part in _COMPUTED):
+            if name in self.weights and self.weights[name].shape == weight.shape:
+                return name
+        return None
+
+
+def _is_rows(part: Tensor, whole: Tensor) -> bool:
+    """Whether a weight is `whole`, or the first rows of it, as a query's projection is of those of query and key."""
+    return part.shape[1:] == whole.shape[1:] and part.stride() == whole.stride()
+
+
+def _places(values: Tensor, count: int | None) -> Tensor:
+    """`count` of the positions of `values` (channels, positions), drawn with seed 0; all where there are no more."""
+    positions = values.shape[1]
+    if count is None or positions <= count:
+        return values
+    some = torch.randperm(positions, generator=torch.Generator().manual_seed(0))[:count]
+    return values[:, some.to(values.device)]
+
+
+def channel_axis(axes: Sequence[Node], shape: Sequence[int], axis: int, channels: int) -> Node | None:
+    """Expression of the axis of the `channels` that a weight reads along `axis`, by the weight's own; None for none.
+
+    A grouped convolution has (group * out, in, ...), a depthwise one (channels, 1, ...).
+    """
+    if shape[axis] == channels:
+        return axes[axis]
+    if shape[0] == channels:
+        return axes[0]
+    outer = axes[0].factors[0] if isinstance(axes[0], Product) else None
+    return Product((outer, axes[axis])) if isinstance(outer, Ref) and shape[axis] > 1 else None

@@ -1,0 +1,147 @@
+"""Alignment by activations: planted permutations come back, the objective is what it says, settings that make sense."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.alignment.objective import inner_product
+from starcli.errors import StarcliError
+from starcli.symmetry.permutation import Permutation
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, new_workspace
+
+NETWORKS = {
+    "mlp": {"hidden_dim": 12, "depth": 2},
+    "resnet": {"width": 4},
+    "densenet40-12": {"depth": 7, "growth_rate": 4},
+    "vit": {"dim": 16, "depth": 2, "heads": 2, "mlp_dim": 24, "patch_size": 4},
+}
+
+
+def opened(arch: str) -> Workspace:
+    return new_workspace(Choices(arch=arch, arch_args=NETWORKS[arch], data="digits", limit=300))
+
+
+def generic(workspace: Workspace, seed: int) -> dict[str, torch.Tensor]:
+    """A network in which no two units are alike, and no bias is zero."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = workspace.network(seed).state()
+    return {
+        name: tensor + 0.3 * torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("share", [0.75, 1.0])
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_a_planted_permutation_comes_back(arch: str, share: float) -> None:
+    workspace = opened(arch)
+    aligner = Aligner(Alignment("activation", examples=64, share=share), workspace)
+    model = generic(workspace, 0)
+    planted = Permutation.random(aligner.spec, torch.Generator().manual_seed(1))
+    found = aligner.permuted(model, planted.apply(model))
+    assert all(torch.equal(found[name], tensor) for name, tensor in model.items())
+
+
+def test_one_layer_against_an_assignment_by_scipy() -> None:
+    """With activations alone, a perceptron of one hidden layer is matched by their inner products, and nothing else."""
+    from scipy.optimize import linear_sum_assignment
+
+    workspace = new_workspace(Choices(arch="mlp", arch_args={"hidden_dim": 12, "depth": 1}, data="digits", limit=300))
+    a, b = generic(workspace, 0), generic(workspace, 1)
+    aligner = Aligner(Alignment("activation", examples=300, share=1.0), workspace)
+    [inputs] = [inputs for inputs, _ in workspace.dataset.train.batches(300)]
+    hidden = []
+    for tensors in (a, b):
+        network = workspace.network()
+        network.load(tensors)
+        head = [name for name, module in network.network.named_modules() if isinstance(module, nn.Linear)][-1]
+        seen: list[torch.Tensor] = []
+        network.network.get_submodule(head).register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        with torch.no_grad():
+            network.network.eval()(inputs)
+        hidden.append(seen[0].double())
+    _, order = linear_sum_assignment((hidden[0].T @ hidden[1]).numpy(), maximize=True)
+    [index] = aligner.match(a, b).permutation.index.values()
+    assert index.tolist() == order.tolist()
+
+
+def test_many_are_matched_as_one_is_and_the_objective_is_of_the_weights() -> None:
+    workspace = opened("resnet")
+    a, *others = (generic(workspace, seed) for seed in range(3))
+    aligner = Aligner(Alignment("activation"), workspace)
+    found = aligner.match_all(a, others, seeds=[0, 0], restarts=1, starts=[None, None])
+    for match, other in zip(found, others, strict=True):
+        alone = aligner.match(a, other)
+        assert all(torch.equal(match.permutation.index[name], index) for name, index in alone.permutation.index.items())
+        assert match.objective == alone.objective == inner_product(aligner.spec, a, alone.permutation.apply(other))
+
+
+def test_noise_needs_no_data() -> None:
+    from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+    from starcli.workspace.workspace import workspace_of
+
+    tensors = generic(opened("resnet"), 0)
+    choices = Choices(arch="resnet", arch_args=NETWORKS["resnet"] | {"in_channels": 1}, input="1,1,8,8")
+    workspace, [model] = workspace_of([Checkpoint(tensors, Metadata(), "a")], choices, data=False)
+    aligner = Aligner(Alignment("activation", examples="noise"), workspace)
+    planted = Permutation.random(aligner.spec, torch.Generator().manual_seed(1))
+    found = aligner.permuted(model.tensors, planted.apply(model.tensors))
+    assert all(torch.equal(found[name], tensor) for name, tensor in model.tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"method": "weight", "examples": 10}, "examples: for alignment by activation, not by weight"),
+        ({"method": None, "share": 0.5, "gains": "correlation"}, "share and gains: for alignment by activation"),
+        ({"method": "activation", "examples": 1}, "at least 2, or noise, found 1"),
+        ({"method": "activation", "examples": "few"}, "found few"),
+        ({"method": "activation", "share": 1.5}, "above 0, at most 1, found 1.5"),
+        ({"method": "activation", "share": 0}, "above 0, at most 1, found 0"),
+        ({"method": "activation", "gains": "cosine"}, "least-squares or correlation, found cosine"),
+    ],
+)
+def test_settings_that_make_no_sense(given: dict[str, object], reason: str) -> None:
+    with pytest.raises(StarcliError, match=reason):
+        Alignment(**given)
+
+
+def test_titles_name_what_is_not_the_default() -> None:
+    assert Alignment("activation", restarts=10).title == "activation, 10 restarts, 256 examples"
+    found = Alignment("activation", examples="noise", share=0.5, gains="correlation").title
+    assert found == "activation, 1 restart, noise, share 0.5, correlation"
+
+
+def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
+    words = [solutions[0], solutions[1], "--method", "activation", "--align-examples", "64"]
+    ran = starcli("align", *words, "-o", tmp_path / "b.safetensors")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["method"] == "activation"
+    recorded = starcli("inspect", tmp_path / "b.safetensors").rows[0]
+    assert recorded["recipe"]["align"] | {"examples": 64, "share": 0.75} == recorded["recipe"]["align"]
+    apart = starcli("barrier", solutions[0], tmp_path / "b.safetensors", "--points", "3").rows[0]
+    at_once = starcli(
+        "barrier", solutions[0], solutions[1], "--align", "activation", "--align-examples", "64", "--points", "3"
+    ).rows[0]
+    assert at_once["train"]["loss_barrier"] == apart["train"]["loss_barrier"]
+    assert at_once["alignment"] == "activation, 1 restart, 64 examples"
+    refused = starcli("barrier", *solutions.some(0, 1), "--align", "weight", "--align-share", "0.5")
+    assert refused.status == 1
+    assert "share: for alignment by activation, not by weight" in refused.err
+
+
+def test_a_star_by_activations(starcli, solutions, tmp_path: Path) -> None:
+    words = ["--sources", *solutions.some(0, 1), "--align", "activation", "--align-examples", "32", "--epochs", "2"]
+    for name in ("a", "b"):
+        ran = starcli("star", *words, "-o", tmp_path / f"{name}.safetensors", "--aligned-sources", tmp_path / name)
+        assert ran.status == 0, ran.err
+        assert ran.rows[0]["alignment"] == "activation, 1 restart, 32 examples"
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    kept = starcli("inspect", *sorted((tmp_path / "a").iterdir())).rows
+    assert len(kept) == 2
+    assert all(row["aligned_to"] for row in kept)
