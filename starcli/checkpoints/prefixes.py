@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import islice
 
@@ -11,6 +11,8 @@ from starcli.errors import StarcliError, few, first_of
 
 MOST_PARTS = 32
 """Largest number of parts of a prefix."""
+
+_INNER = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 NetworkNames = Sequence[Set[str]]
 """What a state dict of a network must have: for each tensor its names, of which one is enough (tied ones have more)."""
@@ -26,6 +28,9 @@ def named_as(found: StateDict, names: NetworkNames, source: str) -> StateDict:
     prefixes could be meant.
     """
     complete, nearest = _prefixes(found, names)
+    if not complete and (bare := _without_inner_wrappers(found)).tensors.keys() != found.tensors.keys():
+        found = bare
+        complete, nearest = _prefixes(found, names)
     if not complete:
         return _without(found, nearest) if nearest else _within_wrapper(found, names)
     raw = [prefix for prefix in complete if not AVERAGED.search(prefix.removesuffix("."))]
@@ -70,6 +75,15 @@ def _without(found: StateDict, prefix: str) -> StateDict:
     bare = under_prefix(found, prefix, ())
     others = {name: each for name, each in found.tensors.items() if not name.startswith(prefix)}
     return replace(bare, tensors={**others, **bare.tensors})
+
+
+def _without_inner_wrappers(found: StateDict) -> StateDict:
+    """The same without what torch.compile, FSDP and activation checkpointing put into names, also in their middle."""
+    tensors = {_INNER.sub("", name): each for name, each in found.tensors.items()}
+    versions = found.versions
+    if isinstance(versions, Mapping):
+        versions = {_INNER.sub("", f"{name}.").removesuffix("."): each for name, each in versions.items()}
+    return replace(found, tensors=tensors, versions=versions) if len(tensors) == len(found.tensors) else found
 
 
 def _within_wrapper(found: StateDict, names: NetworkNames) -> StateDict:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.torch_tensors import CALLS, Storage, constants, dtype_of_storage
-from starcli.files.unpickler import Unpickler
+from starcli.files.unpickler import MAXIMUM_STEPS, Unpickler
 
 if TYPE_CHECKING:
     from torch import UntypedStorage
 
-MAXIMUM_PICKLE = 4 * 2**20
-"""Largest pickle in bytes, without the tensors' own data: 10,000 tensors need 1 MB; interpreting more takes seconds."""
+MAXIMUM_PICKLE = 64 * 2**20
+"""Largest pickle in bytes, without the tensors' own data: 10,000 tensors need 1 MB, long texts beside them more."""
 
-BYTES_PER_MEMBER = 256
-"""Bytes of pickle allowed for each tensor where there are very many: twice of what one takes."""
+BYTES_PER_MEMBER, STEPS_PER_MEMBER = 256, 64
+"""Bytes and instructions of a pickle allowed for each tensor where there are very many: twice of what one takes."""
 
 JSON = "starcli/json"
 """Key of a packed list: `pack` replaces a list of plain data by {JSON: its text as a tensor of bytes}."""
@@ -82,7 +82,8 @@ def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
             found = found.clone()  # type: ignore[no-untyped-call]
         return found
 
-    return Unpickler(CALLS, constants(), _storages(storage)).load(io.BytesIO(archive.read(pickled)))
+    most = max(MAXIMUM_STEPS, STEPS_PER_MEMBER * len(archive.namelist()))
+    return Unpickler(CALLS, constants(), _storages(storage), most=most).load(io.BytesIO(archive.read(pickled)))
 
 
 def _load_legacy(file: io.BufferedReader) -> Any:
@@ -100,7 +101,8 @@ def _load_legacy(file: io.BufferedReader) -> Any:
             raise ValueError("storages of more bytes than the file has")
         return storages.setdefault(key, torch.empty(length, dtype=torch.uint8, device="cpu").untyped_storage())
 
-    machine = Unpickler(CALLS, constants(), _storages(storage))
+    most = max(MAXIMUM_STEPS, size // STEPS_PER_MEMBER)
+    machine = Unpickler(CALLS, constants(), _storages(storage), most=most)
     if machine.load(head) != _MAGIC or machine.load(head) != _PROTOCOL:
         raise ValueError("it was not written by torch.save")
     if machine.load(head)["little_endian"] != (sys.byteorder == "little"):

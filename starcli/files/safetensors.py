@@ -181,6 +181,8 @@ def read_tensors(path: Path) -> tuple[Header, dict[str, "Tensor"]]:
 
     if str(path) == "-":
         content = sys.stdin.buffer.read()
+        if content[:4] == b"PK\x03\x04":
+            raise StarcliError("stdin: a file of PyTorch's; these are read by their names, not from stdin")
         return _header_of(io.BytesIO(content), len(content), "stdin"), load(content)
     header = read_header(path)
     try:

@@ -11,8 +11,8 @@ from typing import Any
 
 from starcli.files.pickled_values import Dictionary, Global, RefusedPickle, Skipped
 
-MAXIMUM_STEPS = 4 * 2**20
-"""Largest number of instructions: 10,000 tensors need 300,000; interpreting more takes many seconds."""
+MAXIMUM_STEPS = 2**20
+"""Largest number of instructions, unless a file is large: 10,000 tensors need 300,000; more takes seconds."""
 
 LONGEST_INTEGER = 512
 """Largest number of bits of an integer: states of generators have 128."""
@@ -39,13 +39,18 @@ class Unpickler:
     """Interpreter of the pickles of one file.
 
     calls: what functions and classes give, by their full names. constants: the same for names that are values.
-    persistent: what stands for an object outside the pickle, given its identity there.
+    persistent: what stands for an object outside the pickle, given its identity there. most: of instructions.
     """
 
     def __init__(
-        self, calls: Mapping[str, Callable[..., Any]], constants: Mapping[str, Any], persistent: Callable[[Any], Any]
+        self,
+        calls: Mapping[str, Callable[..., Any]],
+        constants: Mapping[str, Any],
+        persistent: Callable[[Any], Any],
+        *,
+        most: int = MAXIMUM_STEPS,
     ) -> None:
-        self.calls, self.constants, self.persistent = calls, constants, persistent
+        self.calls, self.constants, self.persistent, self.most = calls, constants, persistent, most
         self.steps = 0
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []
@@ -75,7 +80,7 @@ class Unpickler:
     def step(self, count: int = 1) -> None:
         """Count instructions, or as much work as these."""
         self.steps += count
-        if self.steps > MAXIMUM_STEPS:
+        if self.steps > self.most:
             raise RefusedPickle("more instructions than any state dict needs")
 
     def marked(self) -> list[Any]:

@@ -111,6 +111,11 @@ FOUND: dict[str, Any] = {
     "compiled": {"model": under("_orig_mod.")},
     "several prefixes": under("model._orig_mod.module."),
     "an owner": under("backbone.encoder."),
+    "parts compiled, sharded and checkpointed": {
+        "0._orig_mod.weight": RAW["0.weight"], "0._orig_mod.bias": RAW["0.bias"],
+        **{f"1._fsdp_wrapped_module.{name[2:]}": each for name, each in RAW.items() if name.startswith("1.")},
+        "3._checkpoint_wrapped_module.weight": RAW["3.weight"], "3.bias": RAW["3.bias"],
+    },
     "AveragedModel": averaged_model(),
     "AveragedModel of a compiled network": {**under("module._orig_mod."), "n_averaged": torch.tensor(3)},
     "averages under a key beside": {"state_dict": RAW, "state_dict_ema": AVERAGED},

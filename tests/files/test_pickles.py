@@ -82,6 +82,12 @@ def test_a_file_that_another_program_packed_anew_is_read(tmp_path: Path) -> None
     assert torch.equal(found["b"], BASE.double() + 1)
 
 
+def test_long_texts_beside_the_weights_are_read(tmp_path: Path) -> None:
+    content = {"a": BASE, "history": [n / 7 for n in range(300_000)], "vocabulary": "word " * 2_000_000}
+    torch.save(content, tmp_path / "x.pt")
+    assert load_pickle(tmp_path / "x.pt")["history"] == content["history"]
+
+
 def test_what_is_skipped_is_named_by_place() -> None:
     twice = [Skipped("a.B")]
     value = {"x": twice, "y": {"z": (1, Skipped("c.D"))}, "again": twice}
