@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from starcli.checkpoints.hashes import weights_sha256
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.names import shortest_names
@@ -366,6 +366,15 @@ def labelled(checkpoints: Sequence[AnyCheckpoint]) -> list[AnyCheckpoint]:
         checkpoint if checkpoint.path is None or checkpoint.name == name else replace(checkpoint, name=name)
         for checkpoint, name in zip(checkpoints, names, strict=True)
     ]
+
+
+def notes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """What is to be said of how weights were found in files of others, one line for all files of which it is said."""
+    names: dict[str, list[str]] = {}
+    for checkpoint in checkpoints:
+        for note in checkpoint.notes:
+            names.setdefault(note, []).append(checkpoint.name)
+    return [f"{few(each, 3)}: {note}" for note, each in names.items()]
 
 
 def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:

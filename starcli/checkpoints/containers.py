@@ -93,13 +93,13 @@ def find_state_dict(content: object, source: str, pick: Pick = EVERYTHING) -> St
     if strange := list(_strange(chosen.content)):
         raise StarcliError(f"{source}: tensors of kinds that a checkpoint cannot hold", strange)
     if len(chosen.tensors) < len(chosen.content):
-        notes = (*notes, *_note_of_others(chosen, source))
+        notes = (*notes, *_note_of_others(chosen))
     if beside := {place: kind for place, kind in skipped_in(content).items() if place not in ("", chosen.key)}:
         listed = few([f"{place} ({kind.removeprefix('builtins.')})" for place, kind in beside.items()], 6)
-        notes = (*notes, f"{source}: skipped, for only tensors and plain data are read: {listed}")
+        notes = (*notes, f"skipped, for only tensors and plain data are read: {listed}")
     tensors = {name: value.detach() for name, value in chosen.tensors.items()}
     found = StateDict(tensors, getattr(chosen.content, "versions", None), notes)
-    return without_wrappers(without_ignored(found, source, pick.ignore), source)
+    return without_wrappers(without_ignored(found, source, pick.ignore))
 
 
 def _strange(content: Mapping[Any, Any]) -> Iterator[str]:
@@ -175,11 +175,11 @@ def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> t
         )
     [found] = meant
     if found.averaged:
-        return found, (f"{source}: holds averaged weights alone, {found.key}, which are taken",)
+        return found, (f"holds averaged weights alone, {found.key}, which are taken",)
     if averaged:
         keys = " or ".join(each.key for each in averaged[:3])
         taken = found.key or "the weights outside them"
-        return found, (f"{source}: takes {taken}; averaged weights lie there too: --key {keys} chooses them",)
+        return found, (f"takes {taken}; averaged weights lie there too: --key {keys} chooses them",)
     return found, ()
 
 
@@ -213,12 +213,15 @@ def _keyed(candidates: Sequence[_Candidate], source: str, key: str) -> tuple[_Ca
         if inside and (not each.key or each.usual or key.startswith(f"{each.key}.")):
             return _Candidate(key, inside), ()
     keys = [each.key for each in candidates if each.key]
-    owners = {name.partition(".")[0] for each in candidates for name in each.tensors if each.usual or not each.key}
-    there = f"there is {few(keys, 20)}" if keys else f"names begin with {few(sorted(owners), 20)}"
-    raise StarcliError(f"{source}: no tensors under {key!r}", [there])
+    names = [_bare(name) for each in candidates if each.usual or not each.key for name in each.tensors]
+    owners = {name.partition(".")[0] for name in names}
+    there = [f"there is {few(keys, 20)}"] if keys else []
+    if owners:
+        there.append(f"names begin with {few(sorted(owners), 20)}")
+    raise StarcliError(f"{source}: no tensors under {key!r}", there)
 
 
-def _note_of_others(chosen: _Candidate, source: str) -> tuple[str, ...]:
+def _note_of_others(chosen: _Candidate) -> tuple[str, ...]:
     """A note on what lies among the tensors and is none; dictionaries there have notes of their own."""
     others = {
         str(name): type(value).__name__
@@ -227,7 +230,7 @@ def _note_of_others(chosen: _Candidate, source: str) -> tuple[str, ...]:
         and not isinstance(value, Mapping | Skipped | StrangeTensor)
     }
     listed = few([f"{name:.60} ({kind})" for name, kind in others.items()], 8)
-    return (f"{source}: left out what is no tensor: {listed}",) if others else ()
+    return (f"left out what is no tensor: {listed}",) if others else ()
 
 
 def without_ignored(found: StateDict, source: str, patterns: Sequence[str]) -> StateDict:
@@ -252,7 +255,7 @@ def _bare(name: str) -> str:
     return name
 
 
-def without_wrappers(found: StateDict, source: str) -> StateDict:
+def without_wrappers(found: StateDict) -> StateDict:
     """The same without the prefixes of WRAPPERS, where all weights have them, and without what counts averages then."""
     for _ in range(DEEPEST_KEY):
         weights = [name for name in found.tensors if name not in _COUNTERS]
@@ -260,7 +263,7 @@ def without_wrappers(found: StateDict, source: str) -> StateDict:
         if prefix is None:
             break
         counters = [name for name in found.tensors if name in _COUNTERS]
-        note = (f"{source}: left out {few(counters, 4)}, which is no part of the network",) if counters else ()
+        note = (f"left out {few(counters, 4)}, which is no part of the network",) if counters else ()
         found = under_prefix(found, prefix, note)
     return found
 

@@ -42,7 +42,7 @@ def named_as(found: StateDict, names: NetworkNames, source: str) -> StateDict:
         if not name.startswith(chosen) or any(name.startswith(prefix) for prefix in inside if prefix not in raw)
     ]
     kept = replace(found, tensors={name: each for name, each in found.tensors.items() if name not in set(outside)})
-    return under_prefix(kept, chosen, _notes(source, chosen, complete, raw, outside))
+    return under_prefix(kept, chosen, _notes(chosen, complete, raw, outside))
 
 
 def patterns_of(names: Sequence[str], kept: Sequence[str]) -> list[str]:
@@ -107,20 +107,18 @@ def _only(prefixes: Sequence[str], source: str) -> str:
     )
 
 
-def _notes(source: str, chosen: str, complete: Sequence[str], raw: Sequence[str], outside: Sequence[str]) -> list[str]:
+def _notes(chosen: str, complete: Sequence[str], raw: Sequence[str], outside: Sequence[str]) -> list[str]:
     """What was left out, and where else the network's weights lie."""
     averaged = [prefix.removesuffix(".") for prefix in complete if prefix not in raw]
     notes = []
     if not raw:
-        notes.append(f"{source}: holds averaged weights alone, {chosen}*, which are taken")
+        notes.append(f"holds averaged weights alone, {chosen}*, which are taken")
     elif averaged:
         taken = f"{chosen}*" if chosen else "the names without a prefix"
-        notes.append(
-            f"{source}: takes {taken}; averaged weights lie there too: --key {' or '.join(averaged)} chooses them"
-        )
+        notes.append(f"takes {taken}; averaged weights lie there too: --key {' or '.join(averaged)} chooses them")
     others = [name for name in outside if not any(name.startswith(f"{prefix}.") for prefix in averaged)]
     if others:
-        notes.append(f"{source}: left out what lies outside the network, {chosen}*: {few(others, 6)}")
+        notes.append(f"left out what lies outside the network, {chosen}*: {few(others, 6)}")
     elif chosen and raw and not averaged:
-        notes.append(f"{source}: all names begin with {chosen}, which is left out")
+        notes.append(f"all names begin with {chosen}, which is left out")
     return notes

@@ -88,4 +88,5 @@ def _unpickled(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise StarcliError(f"{path}: no file of PyTorch") from error
     except Exception as error:  # a damaged file can make nearly anything fail
-        raise StarcliError(f"{path}: not a whole PyTorch file: {first_line(error)[:200]}") from error
+        reason = f": {first_line(error)[:200]}" if isinstance(error, ValueError) else ""  # others name numbers alone
+        raise StarcliError(f"{path}: not a whole PyTorch file{reason}") from error

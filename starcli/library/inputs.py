@@ -16,6 +16,7 @@ from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled, refus
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of, suggestion
+from starcli.library.calls import in_python
 from starcli.library.networks import copies_of, network_copies, tensors_of
 from starcli.models.dtypes import float_types
 from starcli.models.names import check_architecture_name
@@ -97,7 +98,7 @@ class Warnings(Progress):
 
     def note(self, text: str) -> None:
         """Warn."""
-        warnings.warn(text, StarcliWarning, stacklevel=_frames_of_ours())
+        warnings.warn(in_python(text), StarcliWarning, stacklevel=_frames_of_ours())
 
 
 def _frames_of_ours() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import overload
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled
+from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled, notes_of
 from starcli.checkpoints.containers import Pick
 from starcli.checkpoints.convert import is_pickled, write_plain
 from starcli.errors import StarcliError
@@ -47,7 +47,7 @@ def load(
     """
     pick = Pick(key, tuple(ignore))
     found = labelled([checkpoint.read(_path(each), pick=pick) for each in (path, *paths)])
-    for note in dict.fromkeys(note for each in found for note in each.notes):
+    for note in notes_of(found):
         Warnings().note(note)
     found = [replace(each, notes=()) for each in found]
     return found if paths else found[0]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
+from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord, notes_of
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
@@ -207,9 +207,8 @@ def workspace_of(
     )
     models, network = _fitting(workspace, checkpoints)
     _tune(network, workspace, given)
-    said = [note for model in models for note in model.notes]
-    said += note_of_types(models, writes=not data, dtype=choices.dtype)
-    return replace(workspace, model_notes=tuple(dict.fromkeys(said))), models
+    said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
+    return replace(workspace, model_notes=tuple(said)), models
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:

@@ -113,15 +113,16 @@ def _write_plain(
     sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
 ) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
     """Write the weights alone, file by file; the sources, of which no scores are known."""
+    from starcli.checkpoints.checkpoint import notes_of
     from starcli.checkpoints.convert import write_plain
     from starcli.models.dtypes import in_type
 
     for path in paths:
         if not to_stdout(path):
             check_output(path, force=how["force"])
+    for note in notes_of(sources):
+        watch.note(note)
     for source, path in zip(sources, paths, strict=True):
-        for note in source.notes:
-            watch.note(note)
         tensors = source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype)
         write_plain(path, tensors, versions=source.versions, shard_size=how["shard_size"])
         yield source, {}
