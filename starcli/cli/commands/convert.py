@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("model", "model", "name"),
-    Column("architecture", "network"),
-    Column("tensors", "tensors", "d"),
+    Column("architecture", "network", optional=2),
+    Column("tensors", "tensors", "d", optional=3),
     Column("split", "split", common=True, optional=1),
-    Column("accuracy", "accuracy", SHARE),
+    Column("accuracy", "accuracy", SHARE, main=True),
     Column("loss", "loss", LOSS),
     Column("output", "output", "name", main=True),
 )

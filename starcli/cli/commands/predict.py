@@ -22,7 +22,7 @@ from starcli.runtime import distributed
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("count", "examples", "d"),
-    Column("accuracy", "accuracy", SHARE),
+    Column("accuracy", "accuracy", SHARE, main=True),
     Column("entropy", "mean entropy", LOSS, main=True),
     Column("temperature", "T", ".3f"),
     Column("output", "output", "name", common=True),
