@@ -215,8 +215,10 @@ class StarSearch:
 
         base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self._files[0])
         if base is None:
-            self.watch.note("the sources do not say how they were trained: the default recipe is used")
-            base = load_recipe(DEFAULT)
+            chosen = self.training.over(load_recipe(DEFAULT))
+            said = self.training.defaults_of(chosen)
+            self.watch.note(f"the sources do not say how they were trained: the default recipe is used: {said}")
+            return chosen
         return self.training.over(base)
 
     @cached_property

@@ -61,6 +61,10 @@ class Training:
         typer.Option(metavar="NAME...", help="pad-crop, flip, or none.", rich_help_panel=TRAINING),
     ] = None
 
+    def defaults_of(self, recipe: "Recipe") -> str:
+        """What `recipe`, the default one with these flags put in, has that no flag says."""
+        return recipe.summary(without=[name for name, value in vars(self).items() if value is not None])
+
     def over(self, recipe: "Recipe") -> "Recipe":
         """`recipe` with these flags put in."""
         flags = dataclasses.asdict(self)

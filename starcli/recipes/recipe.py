@@ -5,6 +5,7 @@ Recipes are YAML files, or flags, or both (a flag wins). This module imports no 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,6 +121,17 @@ class Recipe(BaseModel):
         if problems := [f"--{key}: {unread[key]} has none" for key in given if key in unread]:
             raise StarcliError("the flags: settings that would not be read", problems)
         return changed
+
+    def summary(self, without: Collection[str] = ()) -> str:
+        """The settings that matter most, in one line; `without` are left out.
+
+        >>> Recipe(epochs=3, optimizer="adam").summary(without=["weight_decay"])
+        'epochs 3, batch size 128, optimizer adam, lr 0.001, schedule cosine'
+        """
+        names = ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule")
+        values = self.settings()
+        read = [name for name in names if name not in (*without, *UNREAD[self.optimizer])]
+        return ", ".join(f"{name.replace('_', ' ')} {values[name]}" for name in read)
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides a run, as JSON values, but network and data, which a checkpoint records elsewhere."""

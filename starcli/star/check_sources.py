@@ -1,10 +1,11 @@
-"""Sources that are no solutions: a star cannot be connected to a model that does not solve the task."""
+"""Sources that are no solutions, to which no star can be connected; and stars that are none themselves."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
@@ -24,10 +25,10 @@ for many sources."""
 
 def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
     """Mean cross-entropy of each source, as it is in its file, on the same few training examples."""
-    return distributed.share_out_together(sources, lambda own: _first_losses(workspace, own))
+    return distributed.share_out_together(sources, lambda own: _losses(workspace, (source.open() for source in own)))
 
 
-def _first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
+def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> list[float]:
     split = workspace.dataset.train
     count = min(LOSS_EXAMPLES, len(split))
     # from everywhere: files may lie in the order of their classes
@@ -35,8 +36,8 @@ def _first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[flo
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))
     flat, losses = workspace.network(), []
     flat.network.eval()
-    for source in sources:
-        flat.load(source.open())
+    for model in models:
+        flat.load(model)
         with torch.inference_mode(), autocast(workspace.device, workspace.precision):
             logits = flat.network(inputs)
         losses.append(float(cross_entropy(logits.float(), labels)))
@@ -49,8 +50,8 @@ def outliers(losses: Sequence[float]) -> list[int]:
     return [number for number, loss in enumerate(losses) if loss > 0.5 + 2 * usual]
 
 
-def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress: Progress) -> None:
-    """Note each source whose loss is far above the others'; one without a finite loss is an error."""
+def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress: Progress) -> list[float]:
+    """Note each source whose loss is far above the others'; one without a finite loss is an error. The losses."""
     losses = first_losses(workspace, sources)
     broken = [source.name for source, loss in zip(sources, losses, strict=True) if not math.isfinite(loss)]
     if broken:
@@ -60,4 +61,21 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
         progress.note(
             f"{sources[number].name} is hardly a solution: its training loss is {losses[number]:.2f}, "
             f"that of most sources {usual:.2f} or less"
+        )
+    return losses
+
+
+def warn_of_weak_star(
+    workspace: "Workspace", star: Mapping[str, Tensor], losses: Sequence[float], what: str, progress: Progress
+) -> None:
+    """Note a star (`what`) whose loss is far above its worst source's: twice as high, and more than 0.1 nats.
+
+    losses: of the sources, as `warn_of_outliers` returns them. A barrier is a rise above both ends: where the star is
+    high, barriers say nothing.
+    """
+    [own], worst = _losses(workspace, [star]), max(losses)
+    if own > max(2 * worst, worst + 0.1):
+        progress.note(
+            f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources {worst:.2f} or less; "
+            "more --epochs, more --restarts of the alignment or wider networks may help"
         )

@@ -20,7 +20,7 @@ from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
-from starcli.star.check_sources import warn_of_outliers
+from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines
@@ -73,7 +73,8 @@ def starlight(
     """
     _check(sources, recipe, settings)
     own_seed = substream(seed, "star")
-    bank = _bank(workspace, sources, own_seed, init, progress)
+    losses = warn_of_outliers(workspace, sources, progress)
+    bank = _bank(workspace, sources, own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
     beginning = [] if init is None else [Source("init", partial(dict, init))]
@@ -96,6 +97,8 @@ def starlight(
     with run.saving_when_stopped():
         objective.finish()
         metrics = final_metrics(bank.flat, workspace, progress)
+    what = f"the {'fused model' if settings.mu else 'star'} of seed {seed}"
+    warn_of_weak_star(workspace, bank.flat.state(), losses, what, progress)
     return Star(bank.flat.state(), metrics, history, bank.permutations, bank.aligned)
 
 
@@ -116,11 +119,10 @@ def _admit(workspace: "Workspace", flat: FlatNetwork, models: Sequence[Source], 
 
 
 def _bank(
-    workspace: "Workspace", sources: Sequence[Source], seed: int, init: Mapping[str, Tensor] | None, progress: Progress
+    workspace: "Workspace", sources: Sequence[Source], seed: int, init: Mapping[str, Tensor] | None
 ) -> SourceBank:
-    """The sources, with the network as the star begins; a note names those that are no solutions."""
+    """The sources, with the network as the star begins."""
     flat = workspace.network(seed)
     if init is not None:
         flat.load(init)
-    warn_of_outliers(workspace, sources, progress)
     return SourceBank(sources, flat)

@@ -123,7 +123,7 @@ def test_networks_that_cannot_be_stacked_say_so(mine):
 
 
 def test_a_network_that_cannot_be_traced_names_the_line(mine):
-    ran = run_here("train", "--arch", "mine12:chooses", *DIGITS, "-o", "0.safetensors")
+    ran = run_here("train", "--arch", "mine12:chooses", *DIGITS, "--recipe", "default", "-o", "0.safetensors")
     assert ran.err == "note: no permutation spec is recorded: the network cannot be traced\n"
     run_here("train", "--arch", "mine12:chooses", *DIGITS, "--seed", 1, "-o", "1.safetensors")
     ran = run_here("align", "0.safetensors", "1.safetensors", "-o", "a.safetensors", "--arch", "mine12:chooses")

@@ -89,6 +89,7 @@ def test_figures_are_those_of_a_loop_over_the_module(data: Data) -> None:
     assert found.loss[0] == pytest.approx(end, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_parameters_that_take_no_gradient_are_weights(data: Data) -> None:
     """A caller may freeze a network to measure it: its star was one of frozen averages, and no star."""
     sources = modules(2)
@@ -100,6 +101,7 @@ def test_parameters_that_take_no_gradient_are_weights(data: Data) -> None:
     assert sc.evaluate(sources[0].requires_grad_(False), data=data)[0]["nll"] == loss
 
 
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_results_do_not_change_with_the_modules(data: Data) -> None:
     sources = modules(2)
     star = sc.find_star(sources, data=data, epochs=1)
@@ -124,6 +126,7 @@ def test_weights_of_other_types(data: Data, dtype: torch.dtype) -> None:
     assert {parameter.dtype for parameter in a.parameters()} == {dtype}
 
 
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_a_transformer(data: Data) -> None:
     a, b = modules(2, Transformer)
     aligned = sc.align(a, b, data=data)
@@ -133,6 +136,7 @@ def test_a_transformer(data: Data) -> None:
     assert len(sc.find_star([a, b], data=data, epochs=1, arch=Transformer).history) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_a_parameter_that_nothing_draws_needs_a_function(data: Data) -> None:
     sources = modules(2, Scaled)
     assert sc.align(*sources, data=data).to_dict()["moved"] > 0

@@ -16,9 +16,19 @@ def test_a_source_that_is_no_solution_is_named(mlp, mlps):
     search_star(mlp, [*mlps, Source("fresh", lambda: fresh)], recipe, 0, progress=watcher)
     assert len(watcher.notes) == 1
     assert "fresh" in watcher.notes[0]
-    quiet = Stopping()
-    search_star(mlp, mlps, recipe, 0, progress=quiet)
-    assert quiet.notes == []
+
+
+@pytest.mark.parametrize(("mu", "what"), [(0.0, "the star of seed 4"), (1.0, "the fused model of seed 4")])
+def test_a_star_that_is_no_solution_says_so_and_a_good_one_is_silent(mlp, mlps, mu, what):
+    for epochs, expected in ((1, 1), (40, 0)):
+        watcher = Stopping()
+        star = search_star(mlp, mlps, RECIPE.override(epochs=epochs, lr=0.1), 4, mu=mu, progress=watcher)
+        assert len(watcher.notes) == expected, (watcher.notes, star.metrics)
+    watcher = Stopping()
+    search_star(mlp, mlps, RECIPE.override(epochs=1), 4, mu=mu, progress=watcher)
+    [note] = watcher.notes
+    assert note.startswith(f"{what} is hardly a solution")
+    assert all(word in note for word in ("--epochs", "--restarts", "wider"))
 
 
 def test_what_counts_as_an_outlier():

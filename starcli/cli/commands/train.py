@@ -78,6 +78,8 @@ def train_command(
     workspace = new_workspace(setup.behind(chosen))
     with common.session(output) as (watch, results):
         note_data(workspace, watch)
+        if recipe is None:
+            watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
         spec = spec_record(workspace, watch)
         # what changes the result beyond rounding, or is asked for, is part of the plan
         ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}

@@ -75,6 +75,7 @@ def test_a_model_that_alignment_gives_back_has_no_barrier(solutions):
     assert found["train"]["loss_barrier"] == found["test"]["loss_barrier"] == 0.0
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_alignment_here_equals_alignment_before(solutions):
     [here] = run_here("barrier", *solutions.some(0, 1), "--align", "weight", "--restarts", 2).rows
     run_here("align", *solutions.some(0, 1), "--restarts", 2, "-o", "b.safetensors")
@@ -115,6 +116,7 @@ def test_pipe(solutions):
     assert (row["b"], row["alignment"]) == ("stdin", "recorded")
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_said_to_be_meant_there_is_no_note(solutions):
     assert run_here("barrier", *solutions.some(0, 1), "--align", "none").err == ""
     assert run_here("barrier", *solutions.some(0, 1), "--quiet").err == ""

@@ -15,7 +15,8 @@ KEYS = {"schema", "type", "output", "seed", "arch", "data", "train", "validation
 def test_rows_and_files(place):
     ran = run_here("train", *TRAIN, "--val-fraction", 0.2, "--seeds", "0,2", "-o", "{seed}.safetensors")
     assert ran.status == 0
-    assert ran.err == ""
+    default = "batch size 128, optimizer sgd, lr 0.1, momentum 0.9, weight decay 0.0005, schedule cosine"
+    assert ran.err == f"note: the default recipe is used: {default}\n"  # the epochs were said
     assert [row["seed"] for row in ran.rows] == [0, 2]
     for row in ran.rows:
         assert set(row) == KEYS
@@ -25,6 +26,10 @@ def test_rows_and_files(place):
             assert 0 <= row[split]["accuracy"] <= 1
     names = {path.name for path in place.iterdir()}
     assert names == {f"{seed}{end}" for seed in (0, 2) for end in (".safetensors", ".metrics.jsonl")}
+
+
+def test_a_recipe_that_is_named_needs_no_note(place):
+    assert run_here("train", *TRAIN, "--recipe", "default", "--epochs", 1, "-o", "x.safetensors").err == ""
 
 
 def test_the_checkpoint_says_everything(solutions):
