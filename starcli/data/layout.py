@@ -1,6 +1,7 @@
 """Arrays as people store them: where the channels of images are, and labels in their usual forms."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,13 @@ def empty_classes(labels: NDArray[np.int64], classes: int) -> str:
     >>> empty_classes(np.array([0, 10, 300]), 301)
     '298 of 301 classes have no example: 1 to 9, 11 to 299'
     """
-    counts = np.bincount(labels, minlength=classes)[:classes]
-    absent = np.flatnonzero(counts == 0)
-    if not len(absent):
+    # gaps between the classes that have examples: a wild label must not make an array of its size
+    present = [-1, *np.unique(labels).tolist(), classes]
+    gaps = [(one + 1, other - 1) for one, other in pairwise(present) if other - one > 1]
+    if not gaps:
         return ""
-    if absent.tolist() == [0]:
+    if gaps == [(0, 0)]:
         return f"labels are 1 to {classes - 1}: class 0 has no example (store labels - 1 if they count from 1)"
-    runs = np.split(absent, np.flatnonzero(np.diff(absent) > 1) + 1)
-    names = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
-    return f"{len(absent)} of {classes} classes have no example: {few(names, 5)}"
+    names = [f"{first} to {last}" if first < last else f"{first}" for first, last in gaps]
+    absent = sum(last - first + 1 for first, last in gaps)
+    return f"{absent} of {classes} classes have no example: {few(names, 5)}"

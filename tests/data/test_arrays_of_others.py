@@ -12,7 +12,7 @@ from torch import Tensor
 
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.in_memory import dataset_in_memory
-from starcli.data.layout import channels_are_last, class_numbers
+from starcli.data.layout import channels_are_last, class_numbers, empty_classes
 
 RNG = np.random.RandomState(5)
 LABELS = np.arange(40) % 4
@@ -158,6 +158,21 @@ def test_classes_without_examples_are_named_wherever_labels_come_from(tmp_path, 
         assert data.notes[-1].endswith(note)
     line = ("train", "--arch", "mlp", "--data", tmp_path / "d.npz", "--epochs", 1, "-o", tmp_path / "m.safetensors")
     assert note in run_here(*line).err
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=60), st.integers(0, 5))
+def test_the_empty_classes_are_those_that_bincount_tells(numbers, more):
+    classes = max(numbers) + 1 + more
+    absent = int((np.bincount(numbers, minlength=classes) == 0).sum())
+    note = empty_classes(np.array(numbers), classes)
+    assert (note == "") == (absent == 0)
+    if absent and not note.startswith("labels are 1 to"):
+        assert note.startswith(f"{absent} of {classes} classes")
+
+
+def test_a_wild_label_takes_no_memory():
+    data = dataset_in_memory((torch.from_numpy(TABLE), torch.from_numpy(np.where(LABELS == 3, 2**60, LABELS))))
+    assert data.notes[0].endswith(f"classes have no example: 3 to {2**60 - 1}")
 
 
 def test_tensors_in_memory_with_channels_last_are_noted():
