@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet, by which the paper normalises CIFAR (appendix B.1); published by torchvision with its models."""
@@ -46,6 +46,15 @@ def parse_normalise(text: str) -> MeanStd | None:
     means, stds = means * (channels // len(means)), stds * (channels // len(stds))
     # one number says the same as the same number for each channel, and is to be recorded alike
     return (means[:1], stds[:1]) if len({*means}) == len({*stds}) == 1 else (means, stds)
+
+
+def normalise_words(mean: Sequence[float], std: Sequence[float]) -> str:
+    """A normalisation as `parse_normalise` reads it, but for digits and channels that are left out.
+
+    >>> normalise_words(IMAGENET_MEAN, IMAGENET_STD), normalise_words(*AS_THEY_ARE)
+    ('0.485,0.456,0.406:0.229,0.224,0.225', '0:1')
+    """
+    return ":".join(few([f"{value:.4g}" for value in values], 3).replace(", ", ",") for values in (mean, std))
 
 
 def same_statistics(

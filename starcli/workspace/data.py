@@ -1,14 +1,13 @@
 """The data of a command: as the command line names them, as checkpoints record them, and what follows where both do."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import DataRecord
 from starcli.data.dataset import Dataset, open_data
-from starcli.data.names import needs_path, parse_name
-from starcli.data.normalise import same_statistics
+from starcli.data.names import IN_MEMORY, needs_path, parse_name
+from starcli.data.normalise import normalise_words, same_statistics
 from starcli.data.splits import BYTES
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -81,8 +80,10 @@ def open_agreed(
         return dataset, (what,)
     if len(record.mean) not in (1, dataset.input_shape[0]):
         return dataset, (f"{what}, and not normalised as those were",)
-    if dataset.span == 1.0 and record.name == "arrays" and record.span is None:
-        raise StarcliError(f"{what}: --normalise says how its floats are to be normalised")
+    of_floats = record.span is not None or record.name.startswith("gaussians")
+    if of_floats != (dataset.span == 1.0) and record.name != IN_MEMORY:
+        kind = "bytes" if of_floats else "floats"
+        raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")
     return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
 
 
@@ -108,12 +109,8 @@ def as_trained(
     what = f"{dataset.name}: normalised otherwise than when {model} was trained"
     if measures:
         return dataset, (what,)
-    here, there = (f"{_words(one.mean)}:{_words(one.std)}" for one in (dataset, record))
+    here, there = (normalise_words(one.mean, one.std) for one in (dataset, record))
     raise StarcliError(what, [f"MEAN:STD is {here} here, {there} in the checkpoint"])
-
-
-def _words(values: Sequence[float]) -> str:
-    return few([f"{value:.4g}" for value in values], 3)
 
 
 def agreed_in_memory(

@@ -176,6 +176,16 @@ def test_floats_that_were_standardised_unasked_stay_so_for_their_models(files):
     assert read(Path("p.safetensors")).metadata.data == read(Path("old.safetensors")).metadata.data
 
 
+@pytest.mark.parametrize(("own", "other", "kind"), [("bytes", "floats", "floats"), ("floats", "bytes", "bytes")])
+def test_data_of_another_type_need_their_normalisation_said(files, own, other, kind):
+    train(f"{own}.npz", "m.safetensors", "--normalise", "0.5:0.5")
+    ran = run_here("eval", "m.safetensors", "--data", f"{other}.npz")
+    assert (ran.status, f"--normalise says how its {kind} are to be normalised" in ran.err) == (1, True)
+    ran = run_here("eval", "m.safetensors", "--data", f"{other}.npz", "--normalise", "0.5:0.5")
+    assert ran.rows[0]["nll"] == pytest.approx(loss("m.safetensors", as_torchvision([0.5], [0.5])), rel=1e-5)
+    assert "0.5:0.5" in run_here("inspect", "m.safetensors", "--format", "table").out
+
+
 def test_data_in_memory(files):
     images, labels = torch.from_numpy(PIXELS), torch.from_numpy(LABELS)
     settings = {"epochs": 1, "arch_args": {"hidden_dim": 4}}

@@ -10,6 +10,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import Common
 from starcli.cli.options import IN
+from starcli.data.normalise import normalise_words
 from starcli.errors import StarcliError
 from starcli.files.names import on_disk, shortest_names
 
@@ -76,6 +77,7 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "input": " x ".join(map(str, architecture.get("input_shape", []))),
         "parameters": f"{row['parameters']:,} in {row['tensors']} tensors",
         "data": _words({"": data.get("name"), **{key: data.get(key) for key in ("limit", "val_fraction")}}),
+        "normalised": data and normalise_words(data["mean"], data["std"]),
         "classes": data.get("num_classes"),
         "seed": row["seed"],
         "recipe": _words(row["recipe"] or {}),
