@@ -6,9 +6,10 @@ repeated command goes on with what is missing.
 
 from collections.abc import Sequence
 
+from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
-from starcli.barriers.star_report import TRAINED, UNALIGNED, StarReport, measure_star
+from starcli.barriers.star_report import StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.evaluator import PathEnd
 from starcli.evaluation.measure import Measure

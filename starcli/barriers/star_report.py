@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
@@ -50,12 +51,6 @@ class StarReport:
 
 STAR = -1
 """Number of the star among the models of a report."""
-
-TRAINED = "star-source (training)"
-"""The group of star and sources as the star's training left them."""
-
-UNALIGNED = "regular-regular (unaligned)"
-"""The group of regular pairs as their files are."""
 
 
 def regular_pairs(sources: int, held_out: int, partners: int | None = None) -> list[Pair]:

@@ -128,7 +128,7 @@ class BarrierResults:
     ) -> None:
         """Measure whether the one model of `star` is a star."""
         from starcli.barriers.cached import cached_star_report
-        from starcli.barriers.star_report import TRAINED, UNALIGNED
+        from starcli.barriers.groups import TRAINED, UNALIGNED
 
         measure, numbered = self.measure, [*sources, *held_out, star[0]]
         check_roles(star[0], sources, held_out, measure.progress)

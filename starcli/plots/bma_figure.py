@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from starcli.evaluation.confidence import RANKING
 from starcli.plots.look import Look
 from starcli.plots.parts import FEWEST_FOR_BAND, alignment_words, few_ticks, heading, legend_below, panel_columns
 from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
@@ -25,14 +24,14 @@ BMA_NAMES = {"star": "star domain", "ensemble": "ensemble", "single": "single mo
 """Name of each posterior in the legend."""
 
 BMA_PANELS = (
-    ("accuracy", "accuracy (%)"),
-    ("nll", "loss (nats)"),
-    ("ece", "ECE"),
-    ("auroc_max_prob", "AUROC (max. prob.)"),
-    ("auroc_entropy", "AUROC (entropy)"),
-    ("aurc", "AURC"),
+    ("accuracy", "accuracy (%)", False),
+    ("nll", "loss (nats)", False),
+    ("ece", "ECE", False),
+    ("auroc_max_prob", "AUROC (max. prob.)", True),
+    ("auroc_entropy", "AUROC (entropy)", True),
+    ("aurc", "AURC", True),
 )
-"""Metric and title of each panel."""
+"""Metric and title of each panel, and whether it ranks errors, which few errors do not decide."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,9 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
         axes = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
         grow(figure, sum(ratios) + 0.5 * len(axes))
         handles: Sequence[Any] = ()
-        for number, (axis, (metric, title)) in enumerate(zip(axes.flat, BMA_PANELS, strict=False)):
+        for number, (axis, (metric, title, ranks)) in enumerate(zip(axes.flat, BMA_PANELS, strict=False)):
             handles = _paint_metric(axis, curves, metric)
-            undecided = metric in RANKING and not all(row.decided for row in rows)
+            undecided = ranks and not all(row.decided for row in rows)
             axis.set_title(f"{title}\nnot decided (<30 errors)" if undecided else title)
             if number >= len(BMA_PANELS) - columns:
                 axis.set_xlabel("models averaged")

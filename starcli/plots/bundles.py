@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from starcli.barriers.star_report import TRAINED, UNALIGNED
+from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.plots.parts import alignment_words, model_name, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
