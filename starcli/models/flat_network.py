@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
-from starcli.models.state_dicts import load_state, misfits, sharing, versions_of
+from starcli.models.shared_memory import sharing
+from starcli.models.state_dicts import load_state, misfits, versions_of
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from starcli.errors import StarcliError, few, first_line
+from starcli.errors import StarcliError
+from starcli.models.shared_memory import SharedWrites, place_of, sharing
 
 Versions = Mapping[str, Any]
 """Versions of modules, as torch keeps them in `state_dict()._metadata`: some modules load older states otherwise."""
@@ -45,7 +45,7 @@ def is_state_of(network: nn.Module, tensors: Mapping[str, Tensor]) -> bool:
     if not all(isinstance(own, Tensor) and _alike(own, tensors[name]) for name, own in state.items()):
         return False
     return all(
-        _place(state[name]) == _place(state[first]) and _holds(tensors[name], tensors[first])
+        place_of(state[name]) == place_of(state[first]) and _holds(tensors[name], tensors[first])
         for first, *others in sharing(state)
         for name in others
     )
@@ -69,11 +69,11 @@ def fit(network: nn.Module, tensors: Mapping[str, Tensor], versions: Versions | 
     load_state(network, tensors, versions)
     state = network.state_dict()
     same = {name: name for name, own in state.items() if name in tensors and _holds(tensors[name], own)}
-    stored = {_place(state[name]): name for name in same}
+    stored = {place_of(state[name]): name for name in same}
     made = {}
     for name in [name for name in state if name not in same]:
-        if _place(state[name]) in stored:
-            same[name] = stored[_place(state[name])]
+        if place_of(state[name]) in stored:
+            same[name] = stored[place_of(state[name])]
             continue
         made[name] = state[name].detach().clone(memory_format=torch.contiguous_format)
         narrow = made[name].to(*floats) if len(floats) == 1 else made[name]
@@ -138,14 +138,14 @@ def _misshapen(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) ->
 def _problems_of_load(network: nn.Module, tensors: Mapping[str, Tensor], versions: Versions | None) -> list[str]:
     """Load `tensors` and tell what is wrong with them, one line each."""
     state = network.state_dict()
-    writes = _Writes(state)
+    writes = SharedWrites(state)
     misshapen: dict[str, str] = {}
     try:
         unknown, missing = _incompatible(network, tensors, versions, writes)
     except Exception as error:  # torch's, for shapes; hooks may raise anything
         misshapen = _misshapen(state, tensors)
         if not misshapen:
-            return [first_line(error)]
+            return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         rest = {name: tensor for name, tensor in tensors.items() if name not in misshapen}
         try:
             unknown, missing = _incompatible(network, rest, versions, writes)
@@ -156,7 +156,7 @@ def _problems_of_load(network: nn.Module, tensors: Mapping[str, Tensor], version
 
 
 def _incompatible(
-    network: nn.Module, tensors: Mapping[str, Tensor], versions: Versions | None, writes: "_Writes"
+    network: nn.Module, tensors: Mapping[str, Tensor], versions: Versions | None, writes: SharedWrites
 ) -> tuple[list[str], list[str]]:
     """Load `tensors`; the names that are unknown to the network, and those that are missing."""
     given: Any = OrderedDict(tensors)
@@ -165,80 +165,6 @@ def _incompatible(
     with writes:
         found = network.load_state_dict(given, strict=False)
     return list(found.unexpected_keys), list(found.missing_keys)
-
-
-class _Writes(TorchFunctionMode):
-    """What a load writes into memory that several names of a network share, and where two writes differ."""
-
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        self.state, self.groups = state, sharing(state)
-        self.written: dict[int, Tensor] = {}
-        for name in chain.from_iterable(self.groups):
-            storage, tensor = state[name].untyped_storage(), state[name]
-            size = storage.nbytes() // tensor.element_size()
-            self.written[storage.data_ptr()] = torch.zeros(size, dtype=torch.bool, device=tensor.device)
-        self.differences: dict[str, float] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator; of a copy into shared memory, see whether it changes what was written before."""
-        target = args[0] if getattr(func, "__name__", "") == "copy_" else None
-        written = None if target is None else self._written(target)
-        if target is None or written is None:
-            return func(*args, **(kwargs or {}))
-        before = target.detach()[written]
-        found = func(*args, **(kwargs or {}))
-        after = target.detach()[written]
-        if not torch.equal(before, after):
-            names = next(few(group, 3) for group in self.groups if any(_overlap(target, self.state[n]) for n in group))
-            largest = float((after.double() - before.double()).abs().max())
-            self.differences[names] = max(largest, self.differences.get(names, 0.0))
-        written.fill_(True)
-        return found
-
-    def _written(self, tensor: Tensor) -> Tensor | None:
-        """Which elements of a tensor were written, as a view; None where its memory is of no interest."""
-        mask = self.written.get(tensor.untyped_storage().data_ptr())
-        return None if mask is None else mask.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-
-    def covers(self, name: str) -> bool:
-        """Whether all of a tensor was written, be it under other names."""
-        written = self._written(self.state[name]) if name in self.state else None
-        return written is not None and bool(written.all())
-
-    def conflicts(self) -> list[str]:
-        """A line for each set of names that share memory and were given differing values."""
-        return [f"{names} are tied, but differ by up to {size:.3g}" for names, size in self.differences.items()]
-
-
-def sharing(state: Mapping[str, Tensor]) -> list[list[str]]:
-    """Sets of names whose tensors overlap in memory; an outline, which has none, shares none."""
-    solid = {name: tensor for name, tensor in state.items() if tensor.numel() and not tensor.is_meta}
-    groups: list[list[str]] = []
-    for name in sorted(solid, key=lambda name: _extent(solid[name])):
-        if groups and any(_overlap(solid[name], solid[other]) for other in groups[-1]):
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    places = {name: place for place, name in enumerate(state)}
-    return [sorted(group, key=places.__getitem__) for group in groups if len(group) > 1]
-
-
-def _extent(tensor: Tensor) -> tuple[int, int, int]:
-    """Storage of a tensor, and its first and last element there."""
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    first = int(tensor.storage_offset())
-    return tensor.untyped_storage().data_ptr(), first, first + int(last)
-
-
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors lie, in part, in the same stretch of memory."""
-    (storage, first, last), (other_storage, other_first, other_last) = _extent(one), _extent(other)
-    return storage == other_storage and first <= other_last and other_first <= last
-
-
-def _place(tensor: Tensor) -> tuple[Any, ...]:
-    """Where a tensor lies; two of one place are one tensor."""
-    return (*_extent(tensor), tuple(tensor.shape), tensor.stride(), tensor.dtype)
 
 
 def computable(tensor: Tensor) -> Tensor:

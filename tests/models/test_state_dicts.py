@@ -448,3 +448,21 @@ def test_versions_that_are_none_are_no_versions() -> None:
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     with pytest.raises(StarcliError, match="do not fit the network"):
         fit(made("versioned", 5), state, {"part": {"version": "x"}})
+
+
+def test_old_names_of_a_shared_module_are_looked_at_behind_the_hook_that_knows_them() -> None:
+    def shared() -> nn.Module:
+        layer = nn.utils.parametrizations.weight_norm(nn.Linear(6, 6))
+        return nn.ModuleDict({"a": layer, "b": layer})
+
+    whole = shared().state_dict()
+    old = CHANGES["old weight norm"](whole)
+    assert sorted(old) == sorted(f"{side}.{name}" for side in "ab" for name in ("bias", "weight_g", "weight_v"))
+    for state in (old, {name: tensor for name, tensor in old.items() if name[0] == "b"}):
+        fitted = fit(shared(), state).state(state)
+        assert all(torch.equal(fitted[name], tensor) for name, tensor in whole.items())
+    shared().load_state_dict({**old, "a.weight_g": old["a.weight_g"] + 1})
+    with pytest.raises(
+        StarcliError, match=r"a\.parametrizations.*b\.parametrizations.* are tied, but differ by up to 1"
+    ):
+        fit(shared(), {**old, "a.weight_g": old["a.weight_g"] + 1})

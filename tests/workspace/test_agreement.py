@@ -1,0 +1,51 @@
+"""Checkpoints as states of their network: whole files stay as they lie, and nothing large is built for small ones."""
+
+import pytest
+import torch
+from torch import nn
+
+from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+from starcli.errors import StarcliError
+from starcli.models.build import build_network, build_outline, runnable
+from starcli.workspace.agreement import fitted
+
+ARGUMENTS = {"width": 4, "in_channels": 1, "num_classes": 3}
+
+
+def never() -> nn.Module:
+    raise AssertionError("a network is built")
+
+
+def test_whole_files_stay_as_they_lie_and_no_network_is_built() -> None:
+    state = build_network("resnet", **ARGUMENTS).state_dict()
+    checkpoint = Checkpoint(state, Metadata(), "a", reopen=lambda: state)
+    [found] = fitted([checkpoint], build_outline("resnet", **ARGUMENTS), never, "resnet")
+    assert found.tensors is state
+    assert found.fresh_tensors() is state
+    assert found.sha256 == found.tensors_sha256 == checkpoint.sha256
+
+
+def test_files_with_fewer_weights_than_the_network_are_refused_before_it_is_built() -> None:
+    state = {"conv1.weight": torch.zeros(4, 1, 3, 2), "other": torch.zeros(1)}
+    with pytest.raises(StarcliError) as caught:
+        fitted([Checkpoint(state, Metadata(), "a")], build_outline("resnet", **ARGUMENTS), never, "resnet")
+    unknown, misshapen, *missing, more = caught.value.problems
+    assert unknown == "other: not in the network in a"
+    assert misshapen == "conv1.weight: shape (4, 1, 3, 2), the network has (4, 1, 3, 3) in a"
+    assert len(missing) == 10
+    assert missing[0] == "bn1.bias: missing in a"
+    assert more.startswith("and ")
+
+
+def test_what_a_network_adds_is_beside_the_files_own_tensors_and_its_hash() -> None:
+    state = build_network("resnet", **ARGUMENTS).double().state_dict()
+    bare = {name: tensor for name, tensor in state.items() if "num_batches" not in name}
+    given = [Checkpoint(each, Metadata(), "a", reopen=dict(each).copy) for each in (state, bare)]
+    outline = build_outline("resnet", **ARGUMENTS)
+    whole, found = fitted(given, outline, lambda: runnable(build_outline("resnet", **ARGUMENTS)), "resnet")
+    assert found.tensors.keys() == found.fresh_tensors().keys() == whole.tensors.keys()
+    assert all(found.tensors[name] is tensor for name, tensor in bare.items())
+    assert all(found.fresh_tensors()[name].dtype == tensor.dtype for name, tensor in state.items())
+    assert found.sha256 == given[1].sha256
+    assert found.tensors_sha256 == whole.sha256
+    assert torch.equal(found.tensors["bn1.num_batches_tracked"], torch.tensor(0))
