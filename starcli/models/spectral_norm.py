@@ -100,7 +100,7 @@ def solve_spectral_norms_(network: nn.Module) -> None:
     >>> layer = nn.utils.spectral_norm(nn.Linear(4, 3, bias=False))
     >>> solve_spectral_norms_(layer)
     >>> _ = layer.eval()(torch.zeros(1, 4))
-    >>> round(float(torch.linalg.matrix_norm(layer.weight, 2)), 5)
+    >>> round(float(torch.linalg.matrix_norm(layer.weight.detach(), 2)), 5)
     1.0
     """
     for each in normalised_weights(network):
