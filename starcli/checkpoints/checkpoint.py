@@ -7,18 +7,17 @@ or an address. Files without it (foreign ones) read as checkpoints whose archite
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from starcli.checkpoints.hashes import weights_sha256
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
-from starcli.files.names import shortest_names
 from starcli.files.shards import header_of, write_shards
 from starcli.files.write import write_tensors
 from starcli.runtime.memory import garbage_collection_paused
@@ -328,65 +327,6 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     return Checkpoint(
         found.tensors, metadata, path.absolute().name, path, reopen, found.versions, notes=found.notes, pick=which
     )
-
-
-def read_all(
-    paths: Sequence[Path],
-    *,
-    kinds: Sequence[Kind] = MODELS,
-    distinct: bool = True,
-    verify: bool = True,
-    pick: "Pick | None" = None,
-) -> list[Checkpoint]:
-    """Read several checkpoints; one StarcliError reports all that cannot be read. `distinct` refuses equal weights."""
-    checkpoints, problems = [], []
-    for path in paths:
-        try:
-            checkpoints.append(read(path, kinds=kinds, verify=verify, pick=pick))
-        except StarcliError as error:
-            problems.append(error)
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        lines = [line for error in problems for line in str(error).split("\n")]
-        raise StarcliError(f"{len(problems)} files cannot be read", lines)
-    checkpoints = labelled(checkpoints)
-    if distinct:
-        refuse_duplicates(checkpoints)
-    return checkpoints
-
-
-AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Checkpoint)
-
-
-def labelled(checkpoints: Sequence[AnyCheckpoint]) -> list[AnyCheckpoint]:
-    """The same checkpoints, those of files under the shortest names that tell them apart: `run1/model.safetensors`."""
-    names = shortest_names([checkpoint.path or Path(checkpoint.name) for checkpoint in checkpoints])
-    return [
-        checkpoint if checkpoint.path is None or checkpoint.name == name else replace(checkpoint, name=name)
-        for checkpoint, name in zip(checkpoints, names, strict=True)
-    ]
-
-
-def notes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """What is to be said of how weights were found in files of others, one line for all files of which it is said."""
-    names: dict[str, list[str]] = {}
-    for checkpoint in checkpoints:
-        for note in checkpoint.notes:
-            names.setdefault(note, []).append(checkpoint.name)
-    return [f"{few(each, 3)}: {note}" for note, each in names.items()]
-
-
-def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
-    """Raise StarcliError where two checkpoints have the same weights: a set of solutions has no repeats."""
-    seen: dict[Sha256, str] = {}
-    problems = []
-    for checkpoint in checkpoints:
-        if checkpoint.sha256 in seen:
-            problems.append(f"{checkpoint.name} has the same weights as {seen[checkpoint.sha256]}")
-        seen.setdefault(checkpoint.sha256, checkpoint.name)
-    if problems:
-        raise StarcliError("a model is given twice", problems)
 
 
 def write(

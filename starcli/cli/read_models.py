@@ -26,7 +26,7 @@ def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Ch
     `distinct` refuses the same weights under two names as well: a set of solutions has no repeats. What compares
     models admits them: an alignment may have found that two models are one.
     """
-    from starcli.checkpoints.checkpoint import read_all
+    from starcli.checkpoints.several import read_all
 
     refuse_repeats([path for group in groups for path in group])
     if distributed.launched() > 1 and any(str(path) == STDIN for group in groups for path in group):

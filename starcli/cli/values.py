@@ -1,7 +1,6 @@
 """The small languages of option values: `width=16`, `0-7`, `epoch`."""
 
 import math
-import re
 from typing import Any, Literal
 
 from starcli.errors import StarcliError
@@ -32,21 +31,6 @@ def _word(text: str, value: str) -> bool | int | float | str:
     if not isinstance(found, (bool, int, float, str)):
         raise StarcliError(f"--arch-arg {text}: its value is no number, word, true or false")
     return found
-
-
-def byte_count(text: str) -> int:
-    """`2GB` as 2000000000, `512MiB` as 536870912; a number alone is bytes.
-
-    >>> byte_count("1.5 kB"), byte_count("2GiB")
-    (1500, 2147483648)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
-    size = 0.0
-    if found is not None:
-        size = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ")
-    if size < 1:
-        raise StarcliError(f"--shard-size {text}: no size in bytes, as 500MB or 2GB")
-    return int(size)
 
 
 def seed_list(text: str) -> list[int]:

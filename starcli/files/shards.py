@@ -128,6 +128,28 @@ def _places(index: Index) -> dict[str, tuple[Path, int, TensorInfo]]:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
+def byte_count(text: str) -> int:
+    """`2GB` as 2000000000, `512MiB` as 536870912; a number alone is bytes.
+
+    >>> byte_count("1.5 kB"), byte_count("2GiB")
+    (1500, 2147483648)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip(), re.IGNORECASE)
+    size = 0.0
+    if found is not None:
+        size = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " ")
+    if size < 1:
+        raise StarcliError(f"--shard-size {text}: no size in bytes, as 500MB or 2GB")
+    return int(size)
+
+
+def index_for(path: Path) -> Path:
+    """The index of the shards of a checkpoint that is to be written to `path`, `DIR/NAME.safetensors`."""
+    if path.suffix != ".safetensors":
+        raise StarcliError(f"{path}: shards are safetensors files: DIR/model.safetensors names them")
+    return path.with_name(f"{path.name}{INDEX}")
+
+
 def shard_name(index: Path, number: int, count: int) -> str:
     """Name of a shard beside its index, counted from 1.
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import overload
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import Checkpoint, Metadata, labelled, notes_of
+from starcli.checkpoints.checkpoint import Checkpoint, Metadata
 from starcli.checkpoints.containers import Pick
 from starcli.checkpoints.convert import is_pickled, write_plain
+from starcli.checkpoints.several import labelled, notes_of
 from starcli.errors import StarcliError
+from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
@@ -54,24 +56,32 @@ def load(
 
 
 @library_call
-def save(model: ModelLike, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+def save(
+    model: ModelLike, path: str | os.PathLike[str], *, force: bool = False, shard_size: int | str | None = None
+) -> Path:
     """Write a model to a safetensors file, with all that it says of itself, or to a `.pt` or `.pth` file, bare.
 
     A checkpoint of the library is written as the command line would write it. The file appears whole or not at all.
     Its directory is made with it. Returns the path. StarcliError where the file exists (unless `force`).
+
+    shard_size: the largest size of a file, as `"2GB"` or in bytes; the path is then that of the index of such files.
 
     >>> import starcli as sc
     >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name
     'b.safetensors'
     """
     target, source = _path(path), as_checkpoint(model)
+    size = None if shard_size is None else byte_count(str(shard_size))
+    if size is not None:
+        target = index_for(target)
+        check_shards(target, force=force)
     check_output(target, force=force)
     if is_pickled(target) or source.metadata == Metadata():
         made = isinstance(source, MadeModel) and source.workspace
         versions = versions_of(made.outline()) if made else source.versions
-        write_plain(target, source.tensors, versions=versions)
+        write_plain(target, source.tensors, versions=versions, shard_size=size)
     else:
-        checkpoint.write(target, source.tensors, source.metadata)
+        checkpoint.write(target, source.tensors, source.metadata, shard_size=size)
     return target
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from starcli.averaging.bma import mean_prediction
 from starcli.barriers.interpolation import interpolate_models
-from starcli.checkpoints.checkpoint import Checkpoint, labelled
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.several import labelled
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.runtime.progress import SILENT, Progress

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from starcli.checkpoints import checkpoint
+from starcli.checkpoints import checkpoint, several
 from starcli.checkpoints.checkpoint import Metadata
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError
@@ -81,13 +81,13 @@ def test_wrong_kind_and_repeated_models_are_refused(tmp_path: Path) -> None:
     saved(tmp_path / "a")
     saved(tmp_path / "b")
     with pytest.raises(StarcliError, match="same weights") as caught:
-        checkpoint.read_all([tmp_path / "a", tmp_path / "b"])
+        several.read_all([tmp_path / "a", tmp_path / "b"])
     assert caught.value.problems == ("b has the same weights as a",)
 
 
 def test_all_unreadable_files_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(StarcliError) as caught:
-        checkpoint.read_all([tmp_path / "a", tmp_path / "b"])
+        several.read_all([tmp_path / "a", tmp_path / "b"])
     assert len(caught.value.problems) == 2
 
 

@@ -67,3 +67,19 @@ def test_several_that_could_be_meant_are_told_with_the_line_that_helps(tmp_path:
     with pytest.raises(sc.StarcliError, match="--key a --plain") as caught:
         sc.load(tmp_path / "x.pt")
     assert "key says which one is meant" in str(caught.value)
+
+
+def test_save_writes_shards_that_load_reads(tmp_path: Path) -> None:
+    model = sc.train("mlp", "digits", epochs=1, limit=60)
+    index = sc.save(model, tmp_path / "a.safetensors", shard_size="1kB")
+    assert index.name == "a.safetensors.index.json"
+    assert len(list(tmp_path.glob("a-*.safetensors"))) > 1
+    found = sc.load(tmp_path)
+    assert (found.sha256, found.metadata.seed) == (model.sha256, model.metadata.seed)
+    assert sc.describe(index).metadata == found.metadata
+    with pytest.raises(sc.StarcliError, match="force=True overwrites it"):
+        sc.save(model, tmp_path / "a.safetensors", shard_size=1_000)
+    sc.save(network(), tmp_path / "b.safetensors", shard_size=1_000)
+    network().load_state_dict(dict(sc.load(tmp_path / "b.safetensors.index.json").tensors))
+    with pytest.raises(sc.StarcliError, match="no size in bytes"):
+        sc.save(model, tmp_path / "c.safetensors", shard_size="much")

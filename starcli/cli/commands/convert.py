@@ -14,10 +14,9 @@ from starcli.cli.option_groups import Common, WriterSetup
 from starcli.cli.options import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data
-from starcli.cli.values import byte_count
 from starcli.errors import StarcliError
 from starcli.files.names import stem, to_stdout
-from starcli.files.shards import INDEX, check_shards, shards_beside
+from starcli.files.shards import byte_count, check_shards, index_for, shards_beside
 from starcli.files.write import check_output
 
 if TYPE_CHECKING:
@@ -67,9 +66,9 @@ def convert_command(
     are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running
     code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its folder.
     """
-    from starcli.checkpoints.checkpoint import read_all
     from starcli.checkpoints.containers import Pick
     from starcli.checkpoints.convert import is_pickled
+    from starcli.checkpoints.several import read_all
 
     size = None if shard_size is None else byte_count(shard_size)
     paths = output_paths(output, [{"name": stem(model)} for model in models], models, pickled=True)
@@ -89,9 +88,7 @@ def convert_command(
 
 def _index(path: Path, inputs: Sequence[Path], force: bool) -> Path:
     """The index of the shards of an output, where these can be written."""
-    if to_stdout(path) or path.suffix != ".safetensors":
-        raise StarcliError(f"-o {path}: shards are safetensors files: -o DIR/model.safetensors names them")
-    index = path.with_name(f"{path.name}{INDEX}")
+    index = index_for(path)
     for each in (index, *shards_beside(index)):
         check_place(each, inputs)
     check_shards(index, force=force)
@@ -113,8 +110,8 @@ def _write_plain(
     sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
 ) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
     """Write the weights alone, file by file; the sources, of which no scores are known."""
-    from starcli.checkpoints.checkpoint import notes_of
     from starcli.checkpoints.convert import write_plain
+    from starcli.checkpoints.several import notes_of
     from starcli.models.dtypes import in_type
 
     for path in paths:
