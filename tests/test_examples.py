@@ -143,3 +143,12 @@ def test_the_python_session_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "star-held-out: mean barrier" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_table_of_alignments_is_made(tmp_path: Path) -> None:
+    line = [sys.executable, str(EXAMPLES / "alignment.py"), "1", "0", "mlp"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "| activation, 10 restarts | " in done.stdout
+    assert re.search(r"mlp: [01] of 1$", done.stdout)

@@ -53,19 +53,16 @@ def align(
     reference: ModelLike,
     model: ModelLike,
     *,
-    method: str = "weight",
+    method: Alignment | str = "weight",
     restarts: int = 1,
     seed: int = 0,
-    examples: int | str | None = None,
-    share: float | None = None,
-    gains: str | None = None,
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> AlignedModel:
     """Bring the weights of `model` nearest to those of `reference` by renaming its units, which changes no function.
 
-    method, restarts, seed, examples, share, gains: as of `Alignment`. By weight it needs no data, but for networks in
-    memory an `input_shape` or data.
+    method, restarts, seed: as of `Alignment`, which in the place of a name says all of it. By weight it needs no data,
+    but for networks in memory an `input_shape` or data.
     dtype: float32, float64, float16 or bfloat16; else tensors keep their type.
     where: `arch`, `data`, `device` and others, see `Where`.
     StarcliError where the two are not models of one network, or its spec is not proved.
@@ -76,7 +73,9 @@ def align(
     >>> figures["distance_after"] < figures["distance_before"]
     True
     """
-    alignment = Alignment(method, restarts, seed, examples, share, gains)
+    if isinstance(method, Alignment) and (restarts, seed) != (1, 0):
+        raise StarcliError("an Alignment has its own restarts and seed: say them there")
+    alignment = method if isinstance(method, Alignment) else Alignment(method, restarts, seed)
     workspace, [first, second], watcher = open_models(
         [reference, model], where, data=alignment.reads_examples, uses_data=alignment.reads_examples, dtype=dtype
     )
