@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import AlignOpt, MethodOpt, RestartsOpt, one_of, words_of
+from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, one_of, words_of
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -16,67 +16,54 @@ _GAINS = ("least-squares", "correlation")
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class _MatchingOptions:
-    """What every alignment has besides its method."""
+class AlignOptions:
+    """Whether models are aligned first, and how."""
 
+    align: AlignOpt = None
     restarts: RestartsOpt = 1
     align_examples: Annotated[
         str | None,
         typer.Option(
-            "--align-examples", metavar="N|noise",
-            help="Of activation: training examples to compare on (default 256), or noise in their place.",
+            "--align-examples", metavar="N|noise", rich_help_panel=ALIGNMENT,
+            help="Of activation: training examples to compare on, or noise in their place (default 256).",
         ),
     ] = None  # fmt: skip
     align_share: Annotated[
         float | None,
         typer.Option(
-            "--align-share", max=1, metavar="S",
-            help="Of activation: its share beside the weights (default 0.75; 1 is activations alone).",
+            "--align-share", max=1, metavar="S", rich_help_panel=ALIGNMENT,
+            help="Of activation: its share beside the weights; 1 is activations alone (default 0.75).",
         ),
     ] = None  # fmt: skip
     align_gains: Annotated[
         str | None,
         typer.Option(
-            "--align-gains", help="Of activation: least-squares, or correlation.",
+            "--align-gains", rich_help_panel=ALIGNMENT,
+            help="Of activation: least-squares, or correlation (default least-squares).",
             autocompletion=words_of(*_GAINS), callback=one_of("way", *_GAINS),
         ),
     ] = None  # fmt: skip
 
-    def _alignment(self, method: str | None, seed: int) -> "Alignment":
+    def chosen(self, seed: int = 0) -> "Alignment":
+        """The alignment that the command line asks for. StarcliError where its words contradict each other."""
         from starcli.alignment.align import Alignment
 
         said = self.align_examples
         examples = int(said) if said is not None and said.isdecimal() else said
-        return Alignment(method, self.restarts, seed, examples, self.align_share, self.align_gains)
-
-
-@bundle
-@dataclass(frozen=True, kw_only=True)
-class AlignOptions(_MatchingOptions):
-    """Whether models are aligned first, and how."""
-
-    align: AlignOpt = None
-
-    def chosen(self, seed: int = 0) -> "Alignment":
-        """The alignment that the command line asks for. StarcliError where its words contradict each other."""
-        return self._alignment(self.align, seed)
+        return Alignment(self.align, self.restarts, seed, examples, self.align_share, self.align_gains)
 
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
 class AlignedOptions(AlignOptions):
-    """The same, by default by weight."""
+    """How models are aligned: by weight unless the command line says otherwise."""
 
     align: AlignOpt = "weight"
 
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class MethodOptions(_MatchingOptions):
-    """How models are aligned, where that is what the command does."""
+class MethodOptions(AlignOptions):
+    """How models are aligned, where that is what the command does: --method, not --align."""
 
-    method: MethodOpt = "weight"
-
-    def chosen(self, seed: int = 0) -> "Alignment":
-        """The alignment that the command line asks for. StarcliError where its words contradict each other."""
-        return self._alignment(self.method, seed)
+    align: MethodOpt = "weight"

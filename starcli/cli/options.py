@@ -93,11 +93,16 @@ SeedsOpt = Annotated[
     typer.Option("--seeds", metavar="0-7", help="Several seeds, as 0-7 or 0,3,5; the output varies by {seed}."),
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists, start anew where a state is found.")]
+ALIGNMENT = "Alignment"
+"""Heading of the help page for how models are aligned."""
+
 MethodOpt = Annotated[
     str,
     typer.Option(
         "--method",
-        help="How to align.",
+        metavar="METHOD",
+        help="weight, or activation: also by what units compute on training examples.",
+        rich_help_panel=ALIGNMENT,
         autocompletion=names_of(METHODS),
         callback=one_of("method", *METHODS),
     ),
@@ -107,13 +112,20 @@ AlignOpt = Annotated[
     typer.Option(
         "--align",
         metavar="METHOD",
-        help="Align first, by this method; none takes the files as they are.",
+        help="weight, activation (also by what units compute on training examples), or none: files as they are.",
+        rich_help_panel=ALIGNMENT,
         autocompletion=names_of(METHODS, "none"),
         callback=one_of("method", *METHODS, "none"),
     ),
 ]
 RestartsOpt = Annotated[
-    int, typer.Option("--restarts", min=0, help="Rounds of the search: more match better, 0 is one plain descent.")
+    int,
+    typer.Option(
+        "--restarts",
+        min=0,
+        help="Rounds of the search: more match better, 0 is one plain descent.",
+        rich_help_panel=ALIGNMENT,
+    ),
 ]
 PointsOpt = Annotated[int, typer.Option("--points", min=3, help="Points on the line, both ends included; at least 3.")]
 StatisticsOpt = Annotated[

@@ -19,6 +19,9 @@ INDENT = "  "
 VALUES = {"int": "N", "float": "X", "str": "WORD", "path": "FILE", "file": "FILE", "directory": "DIR"}
 """How the value of an option is written, by its type."""
 
+HEADINGS = ("Arguments", "Options", "Alignment", "Figure", "Training", "Network and data", "General")
+"""Headings of a help page, in their order."""
+
 
 def page(command: Any, ctx: Any, example: str = "") -> str:
     """Whole help of a command or a group of commands."""
@@ -77,7 +80,7 @@ def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]
     # the command's own matters come first, what every command has last
     order = sorted(
         groups,
-        key=lambda title: ("Arguments", "Options", "Figure", "Training", "Network and data", "General").index(title),
+        key=lambda title: HEADINGS.index(title),
     )
     return {title: groups[title] for title in order if groups[title]}
 
