@@ -15,6 +15,7 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import RESULT_FORMATS, Results
 from starcli.cli.options import AverageBuffersOpt, a_device, names_of, one_of, words_of
 from starcli.cli.values import pairs
+from starcli.data.public_files import TORCHVISION_NAMES, need_public
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
 from starcli.registry.architectures import ARCHITECTURES
@@ -218,6 +219,8 @@ class Setup(Choices):
     def __post_init__(self) -> None:
         if not isinstance(self.arch_args, Mapping):
             object.__setattr__(self, "arch_args", pairs(self.arch_args or []))
+        if self.data is not None and self.data in TORCHVISION_NAMES and not self.download:
+            need_public(self.data, self.data_dir)
 
     def behind(self, recipe: "Recipe") -> "Setup":
         """These choices, and where they say nothing, what a recipe says of a new network and its data."""

@@ -110,7 +110,8 @@ def has_no_classes(root: Path) -> bool:
 
 def _has_folders_of_images(root: Path) -> bool:
     folders = (entry.path for entry in _entries(root) if entry.is_dir())
-    return any(path.lower().endswith(SUFFIXES) for folder in folders for path in _files_below(folder))
+    # as they come, without listing all: the first of a million is enough
+    return any(name.lower().endswith(SUFFIXES) for folder in folders for _, names in _walked(folder) for name in names)
 
 
 def _entries(directory: Path) -> Sequence[os.DirEntry[str]]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.data import RNG, raw, refused, write_idx
 
-from starcli.data import public
+from starcli.data import public_files
 from starcli.data.dataset import open_data
 
 
@@ -52,8 +52,8 @@ def write_cifar(directory: Path, sums: Any, key: str, classes: int, monkeypatch:
 @pytest.mark.parametrize(
     ("name", "folder", "sums", "key", "classes"),
     [
-        ("cifar10", "cifar-10-batches-py", public.CIFAR10_SUMS, "labels", 10),
-        ("cifar100", "cifar-100-python", public.CIFAR100_SUMS, "fine_labels", 100),
+        ("cifar10", "cifar-10-batches-py", public_files.CIFAR10_SUMS, "labels", 10),
+        ("cifar100", "cifar-100-python", public_files.CIFAR100_SUMS, "fine_labels", 100),
     ],
 )
 def test_cifar(
@@ -75,7 +75,7 @@ def test_cifar(
 def test_cifar_sums_are_those_of_torchvision() -> None:
     from torchvision.datasets import CIFAR10, CIFAR100
 
-    for kind, sums in ((CIFAR10, public.CIFAR10_SUMS), (CIFAR100, public.CIFAR100_SUMS)):
+    for kind, sums in ((CIFAR10, public_files.CIFAR10_SUMS), (CIFAR100, public_files.CIFAR100_SUMS)):
         assert [tuple(entry) for entry in kind.train_list + kind.test_list] == list(sums.items())
 
 
@@ -132,6 +132,15 @@ def test_several_that_ask_for_a_download_do_it_one_after_the_other(
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(open_data, "mnist", data_dir=tmp_path, download=True) for _ in range(2)]
     assert [len(each.result().test) for each in asked] == [10, 10]
+
+
+def test_what_is_missing_is_told_before_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from starcli.cli.option_groups import Setup; from pathlib import Path\n"
+        "try: Setup(data='cifar10', data_dir=Path(sys.argv[1]))\n"
+        "except Exception as error: sys.exit('torch' in sys.modules or 'say --download' not in str(error))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
 
 
 def test_what_is_imported() -> None:
