@@ -2,6 +2,7 @@
 
 import contextlib
 import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,12 +32,11 @@ def output_paths(
             raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]
     paths = [filled(template, value, option) for value in values]
-    if len(set(paths)) != len(paths):
-        names = " or ".join(f"{{{name}}}" for name in values[0])
-        raise StarcliError(
-            f"{option} {text}: {len(paths)} files would have the same name",
-            [f"a template with {names} tells them apart"],
-        )
+    for path, count in Counter(paths).most_common(1):
+        if count > 1:
+            unused = [name for name in (f"{{{name}}}" for name in values[0]) if name not in text]
+            apart = f"a template with {' or '.join(unused)} tells them apart" if unused else "give these one at a time"
+            raise StarcliError(f"{option} {text}: {count} files would have the same name, {path}", [apart])
     for path in paths:
         check_place(path, inputs)
         if path.suffix.lower() in PICKLED and not pickled:

@@ -72,6 +72,13 @@ def test_a_template_has_the_base_name(runs, place):
     assert (place / "model.aligned.safetensors").exists()
 
 
+def test_a_template_cannot_tell_base_names_apart_and_says_so(runs, solutions, place):
+    words = ("align", solutions[2], *runs, "-o")
+    refused(run_here(*words, "{name}.pt.safetensors"), "2 files would have the same name, model.pt.safetensors")
+    assert "give these one at a time" in run_here(*words, "{name}.pt.safetensors").err
+    assert "a template with {name} tells them apart" in run_here(*words, "x.safetensors").err
+
+
 def test_the_library_tells_them_apart_too(runs):
     assert [row["model"] for row in sc.evaluate(*runs)] == NAMES
     a, b = sc.load(*runs)
