@@ -17,6 +17,7 @@ from starcli.evaluation.batchnorm_statistics import (
     statistics_batch_size,
 )
 from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
+from starcli.models.logits import as_logits
 from starcli.models.modes import modes_restored
 from starcli.models.spectral_norm import solve_spectral_norms_
 from starcli.runtime import distributed
@@ -111,7 +112,7 @@ def _forward(
             # inference mode is entered anew for each batch: a generator must not leave it on in its caller
             with torch.inference_mode():
                 with autocast:
-                    logits = network(inputs)
+                    logits = as_logits(network(inputs), (len(inputs), 1), "evaluation")
                 outputs = torch.log_softmax(float64(logits), dim=1)
             yield outputs, labels.to(outputs.device)
 

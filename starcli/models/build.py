@@ -11,6 +11,7 @@ from starcli.errors import StarcliError, first_line
 from starcli.models import external
 from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
 from starcli.models.initialise import initialised, outlined
+from starcli.models.logits import are_logits
 from starcli.models.names import is_external
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.entry import lookup, resolve
@@ -171,6 +172,6 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: in
         ) from error
     if num_classes is None:
         return
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < num_classes:
+    if not are_logits(outputs, (len(inputs), num_classes)):
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")

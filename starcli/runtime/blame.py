@@ -3,7 +3,6 @@
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import PurePath
 from types import FrameType
@@ -47,31 +46,40 @@ def raised_at(error: BaseException) -> list[str]:
 def network_error(error: BaseException) -> StarcliError | None:
     """What a network of the user's own raised while this program called it, in words; None for every other exception.
 
-    Of all that was running, what this program called last tells: it is a module that is not ours, in its forward pass,
-    a hook or another method, or the backward pass of an operator of its own.
+    Of all that was running, what this program called last tells: it is a module in its forward pass, a hook or another
+    method, or the backward pass of an operator. Layers that a module of ours calls are ours, but for classes of others.
     """
-    called = list(_called_last(error))
-    modules = [type(frame.f_locals["self"]) for frame in called if _is_module(frame.f_locals.get("self"))]
+    if not isinstance(error, Exception | SystemExit):
+        return None
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [number for number, frame in enumerate(frames) if _is_ours(frame.f_code.co_filename)]
+    called = frames[ours[-1] + 1 if ours else 0 :]
+    kinds = [kind for frame in called if (kind := _module_kind(frame))]
     backward = any(PurePath(frame.f_code.co_filename).parts[-2:] == ("autograd", "function.py") for frame in called)
-    if not isinstance(error, Exception) or not (modules or backward):
+    caller = _module_kind(frames[ours[-1]]) if ours else None
+    if caller is not None and _package(caller) == _OWN_PACKAGE:
+        kinds = kinds if any(_package(kind) not in (_OWN_PACKAGE, "torch") for kind in kinds) else []
+    if not (kinds or backward):
         return None
     where = raised_at(error) if any(not is_torchs(frame.f_code.co_filename) for frame in called) else []
-    within = [f"in {modules[-1].__name__}"] if modules and not where else []
+    within = [f"in {kinds[-1].__name__}"] if kinds and not where else []
     return StarcliError(
         f"the network raised {type(error).__name__}: {first_line(error)}",
         [*where, *within, "--traceback shows all of it"],
     )
 
 
-def _called_last(error: BaseException) -> Iterator[FrameType]:
-    """The frames below the last one of this program; none where that one is a module of ours."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    ours = [number for number, frame in enumerate(frames) if _is_ours(frame.f_code.co_filename)]
-    if ours and _is_module(frames[ours[-1]].f_locals.get("self")):
-        return
-    yield from frames[ours[-1] + 1 if ours else 0 :]
+_OWN_PACKAGE = __name__.partition(".")[0]
 
 
-def _is_module(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.nn.Module)
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def _module_kind(frame: FrameType) -> type | None:
+    """Class of the module whose method a frame is, by what the method calls `self`; None for other functions."""
+    torch, code = sys.modules.get("torch"), frame.f_code
+    if torch is None or not code.co_argcount:
+        return None
+    first = frame.f_locals.get(code.co_varnames[0])
+    return type(first) if isinstance(first, torch.nn.Module) else None

@@ -15,6 +15,7 @@ from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Scores, autocast, score_network, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
+from starcli.models.logits import as_logits, with_gradient
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -103,7 +104,10 @@ class PlainObjective:
     def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         """Add `factor` times the gradient at the network's weights; return mean loss and correct predictions."""
         with autocast(self.workspace.device, self.workspace.precision):
-            logits = self.forward(inputs).float()
+            outputs = self.forward(inputs)
+        logits = with_gradient(
+            as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "training")
+        ).float()
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         torch.autograd.backward(loss, loss.new_tensor(factor))
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()

@@ -6,6 +6,7 @@ from support.program import run_here
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 FAILING = """
+import sys
 import torch
 from torch import nn
 
@@ -61,6 +62,33 @@ class InBuild(Base):
         super().__init__()
         self.layer.wieght  # here
 
+class Exits(Base):
+    def forward(self, x):
+        if self.training:
+            sys.exit(3)  # here
+        return super().forward(x)
+
+class NoState(Base):
+    def state_dict(net, *arguments, **keywords):
+        raise ValueError("no state")  # here
+
+class TupleInTraining(Base):
+    def forward(self, x):
+        y = super().forward(x)
+        return (y, y) if self.training else y
+
+class FewerInTraining(Base):
+    def forward(self, x):
+        return super().forward(x)[:, : 5 if self.training else 10]
+
+class Detached(Base):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+class First(Base):
+    def forward(self, x):
+        return super().forward(x[:64])
+
 def norm():
     one = nn.Sequential(nn.Unflatten(1, (6, 1)), nn.InstanceNorm1d(6, track_running_stats=True), nn.Flatten())
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), one, nn.Linear(6, 10))
@@ -93,6 +121,8 @@ def number_of(text):
         ("InTraining", "ValueError: not ready to train", "not ready"),
         ("InBackward", "KeyError: 'gradient'", "KeyError"),
         ("OtherBatches", "RuntimeError: shape '[50, 64]' is invalid for input of size 1280", "view(50, 64)"),
+        ("Exits", "SystemExit: 3", "sys.exit"),
+        ("NoState", "ValueError: no state", "no state"),
         ("InTrain", "NotImplementedError: NotImplementedError", "raise NotImplementedError"),
     ],
 )
@@ -132,3 +162,23 @@ def test_a_hook_that_refuses_a_file(failing):
     assert ran.status == 0, ran.err
     lines = said(run_here("eval", "x.safetensors", "--arch", "failing:InHook", "--data", "digits"))
     assert any("an old file" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("TupleInTraining", "the network returns a tuple in training, expected one tensor of logits"),
+        ("FewerInTraining", "5) in training, expected one tensor of logits"),
+        ("Detached", "the network's outputs in training have no gradient"),
+        ("First", "64, 10) in training, expected one tensor of logits"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--stacked"]])
+def test_what_cannot_be_learned_from_is_said(failing, name, what, more):
+    words = ("train", "--arch", f"failing:{name}", *DIGITS, "--batch-size", 100, "-o", "x.safetensors", *more)
+    assert what in said(run_here(*words))[0]
+
+
+def test_outputs_of_another_number_are_no_logits_in_evaluation_either(failing):
+    trained = run_here("train", "--arch", "failing:First", *DIGITS, "--batch-size", 50, "-o", "x.safetensors")
+    assert "64, 10) in evaluation, expected one tensor of logits" in said(trained)[0]
