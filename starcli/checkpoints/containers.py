@@ -281,4 +281,5 @@ def under_prefix(found: StateDict, prefix: str, notes: Sequence[str]) -> StateDi
 def convert_line(source: str, pick: Pick) -> str:
     """The line that makes a plain file of a part of another one."""
     name = source.rpartition("/")[2].partition(".")[0] or "new"
-    return f"starcli convert {shlex.quote(source)} {pick.options()} --plain -o {shlex.quote(name)}.safetensors"
+    output = f"{name}.plain.safetensors" if source.endswith(".safetensors") else f"{name}.safetensors"
+    return f"starcli convert {shlex.quote(source)} {pick.options()} --plain -o {shlex.quote(output)}"

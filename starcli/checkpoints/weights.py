@@ -69,6 +69,8 @@ def _in_shards(index: Index, pick: Pick) -> Weights:
 
 def is_torch_file(path: Path) -> bool:
     """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
+    if not path.is_file():
+        return False  # opening a pipe would wait for ever
     try:
         with path.open("rb") as file:
             head = file.read(9)

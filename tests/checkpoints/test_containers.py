@@ -3,6 +3,7 @@
 import argparse
 import enum
 import functools
+import os
 import types
 import zipfile
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -214,6 +215,8 @@ def test_tensors_that_do_not_belong_are_named_first_and_left_out_when_asked(tmp_
     assert lines[0].startswith("--ignore 'criterion.*' proto leaves out what follows: starcli convert ")
     assert lines[1].startswith("criterion.weight: not in the network")
     assert same_function(loaded(path, Pick(ignore=("criterion.*", "proto"))).tensors, RAW)
+    save_file({**RAW, "criterion.weight": torch.ones(3)}, tmp_path / "y.safetensors")
+    assert "--plain -o y.plain.safetensors" in message(tmp_path / "y.safetensors")
     assert "--ignore nothing.* matches no tensor" in message(path, Pick(ignore=("criterion.*", "nothing.*")))
     less = {name: each for name, each in under("m.").items() if name != "m.0.bias"}
     lines = message(saved({**less, "criterion.weight": torch.ones(3)}, path)).split("\n  ")[1:]
@@ -248,6 +251,24 @@ def test_a_name_may_lie(tmp_path: Path) -> None:
     save_file({key: each.clone() for key, each in RAW.items()}, tmp_path / "x.bin")
     assert same_function(loaded(tmp_path / "x.bin").tensors, RAW)
     assert same_function(loaded(saved(RAW, tmp_path / "x.safetensors")).tensors, RAW)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.pt")
+    assert "not a regular file" in message(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "module.", "_orig_mod."])
+def test_a_network_whose_own_names_begin_like_a_wrappers(prefix: str, tmp_path: Path) -> None:
+    """`module.` belongs to this one; a trainer may have put another one before it."""
+
+    def build() -> nn.Module:
+        return nn.ModuleDict({"module": network()})
+
+    path = saved({"state_dict": under(f"{prefix}module.")}, tmp_path / "x.pt")
+    [found] = fitted([checkpoint.read(path)], build(), build, "net")
+    assert found.tensors.keys() == build().state_dict().keys() == found.fresh_tensors().keys()
+    assert all(torch.equal(found.tensors[f"module.{name}"], tensor) for name, tensor in RAW.items())
 
 
 def test_programs_are_refused(tmp_path: Path) -> None:
