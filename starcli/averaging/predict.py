@@ -127,5 +127,10 @@ class Predictor:
             found[name] = logs if temperature is None else scaled(logs, temperature)
             temperatures += [] if temperature is None else [float(temperature)]
         return Predictions.of(
-            found, label=inputs.label, file=inputs.file, class_names=inputs.class_names, temperature=temperatures
+            found,
+            index=inputs.split.index,
+            label=inputs.label,
+            file=inputs.file,
+            class_names=inputs.class_names,
+            temperature=temperatures,
         )

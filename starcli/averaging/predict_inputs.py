@@ -40,7 +40,7 @@ def open_inputs(
         if train_data is not None:
             raise StarcliError("--train-data goes with --data that have no labels, and so no training split")
         workspace, models = workspace_of(checkpoints, choices, measures=True)
-        return workspace, models, labelled_inputs(workspace.dataset, split or "test")
+        return workspace, models, labelled_inputs(workspace.dataset, split)
     if split is not None:
         raise StarcliError(f"{choices.data}: has no labels, and no splits: leave out --split")
     own = replace(choices, data=train_data, normalise=None)
@@ -48,10 +48,12 @@ def open_inputs(
     return workspace, models, unlabelled_inputs(workspace, choices.data, choices.normalise)
 
 
-def labelled_inputs(dataset: Dataset, split: str) -> Inputs:
-    """A split of a data set."""
-    chosen = dataset.split(split)
-    return Inputs(chosen, chosen.labels.cpu(), chosen.names, dataset.class_names)
+def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
+    """A split of a data set, test unless said; a note where that is a part of an array of which nobody said so."""
+    chosen = dataset.split(split or "test")
+    part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
+    note = f"{dataset.name}: only the {len(chosen)} examples held out for testing; without labels all are taken"
+    return Inputs(chosen, chosen.labels.cpu(), chosen.names, dataset.class_names, (note,) if part else ())
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None) -> Inputs:

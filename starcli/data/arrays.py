@@ -163,8 +163,8 @@ def _parts(contents: Contents, path: Path) -> list[Part]:
         )
     inner, outer = held_out_fifth(whole.labels)
     return [
-        Part(whole.inputs[inner], whole.labels[inner], whole.where),
-        Part(whole.inputs[outer], whole.labels[outer], f"{whole.where} (held-out fifth)"),
+        Part(whole.inputs[inner], whole.labels[inner], whole.where, inner),
+        Part(whole.inputs[outer], whole.labels[outer], f"{whole.where} (held-out fifth)", outer),
     ]
 
 

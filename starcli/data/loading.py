@@ -57,11 +57,20 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Part:
-    """Raw inputs (N, C, H, W) or (N, D), uint8 or float32, and labels (N,) int64; `where` names them in errors."""
+    """Raw inputs (N, C, H, W) or (N, D), uint8 or float32, and labels (N,) int64; `where` names them in errors.
+
+    index: place of each in a larger array.
+    """
 
     inputs: Array
     labels: NDArray[np.int64]
     where: str
+    index: NDArray[np.int64] | None = None
+
+    def split(self, normalisation: Normalisation) -> MemorySplit:
+        """These inputs as a split."""
+        index = None if self.index is None else torch.from_numpy(self.index)
+        return MemorySplit(torch.from_numpy(self.inputs), torch.from_numpy(self.labels), normalisation, index=index)
 
 
 def assemble(
@@ -94,9 +103,7 @@ def assemble(
         normalisation = Normalisation(span, *mean_and_std(train.inputs, span))
     elif normalisation is None:
         normalisation = Normalisation(1.0, *AS_THEY_ARE)
-    splits = [
-        MemorySplit(torch.from_numpy(part.inputs), torch.from_numpy(part.labels), normalisation) for part in parts
-    ]
+    splits = [part.split(normalisation) for part in parts]
     return Loaded(
         name=name,
         num_classes=classes,

@@ -59,6 +59,11 @@ class Split(ABC):
     def names(self) -> tuple[str, ...] | None:
         """Path of each example's file below the directory of the split; None where examples are no files."""
 
+    @property
+    def index(self) -> Tensor:
+        """Place (N,), int64, of each example in the array that it was read from; of files their place in the split."""
+        return torch.arange(len(self))
+
     @abstractmethod
     def subset(self, positions: Tensor) -> Split:
         """Part of the split at int64 `positions`, in their order."""
@@ -107,10 +112,11 @@ class MemorySplit(Split):
         *,
         input_shape: Sequence[int] | None = None,
         names: tuple[str, ...] | None = None,
+        index: Tensor | None = None,
     ) -> None:
         """`input_shape` is smaller than raw's where images are stored larger than the network sees them.
 
-        `names` are of the files that they come from, if they do.
+        `names` are of the files that they come from, if they do; `index` is their place in an array, if that has more.
         """
         if len(raw) != len(labels) or labels.dtype != torch.int64:
             raise ValueError(f"{len(raw)} inputs need as many int64 labels, got {len(labels)} of {labels.dtype}")
@@ -118,6 +124,7 @@ class MemorySplit(Split):
         self._labels = labels
         self._normalisation = normalisation
         self._names = names
+        self._index = torch.arange(len(raw)) if index is None else index
         self.input_shape = tuple(input_shape) if input_shape is not None else tuple(raw.shape[1:])
         self._resident: tuple[torch.device, Tensor, Tensor] | None = None
         self._ready: tuple[tuple[torch.device, bool], Tensor] | None = None
@@ -141,6 +148,11 @@ class MemorySplit(Split):
         """See `Split.names`."""
         return self._names
 
+    @property
+    def index(self) -> Tensor:
+        """See `Split.index`."""
+        return self._index
+
     def subset(self, positions: Tensor) -> MemorySplit:
         """See `Split.subset`."""
         names = None if self._names is None else tuple(self._names[row] for row in positions.tolist())
@@ -150,6 +162,7 @@ class MemorySplit(Split):
             self._normalisation,
             input_shape=self.input_shape,
             names=names,
+            index=self._index[positions],
         )
 
     @property
@@ -159,7 +172,8 @@ class MemorySplit(Split):
 
     def normalised(self, normalisation: Normalisation) -> MemorySplit:
         """See `Split.normalised`."""
-        return MemorySplit(self._raw, self._labels, normalisation, input_shape=self.input_shape, names=self._names)
+        shape, names, index = self.input_shape, self._names, self._index
+        return MemorySplit(self._raw, self._labels, normalisation, input_shape=shape, names=names, index=index)
 
     def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`."""

@@ -88,7 +88,7 @@ def _opened(
         if train_data is not None:
             raise StarcliError("train_data goes with data that have no labels, and so no training split")
         workspace, found, watcher = open_models(models, cast(Where, {**where, "data": data}), measures=True)
-        return workspace, found, labelled_inputs(workspace.dataset, split or "test"), watcher
+        return workspace, found, labelled_inputs(workspace.dataset, split), watcher
     if split is not None:
         raise StarcliError("the data have no labels, and no splits: leave out split")
     normalise = where.pop("normalise", None)

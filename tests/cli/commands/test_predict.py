@@ -172,6 +172,27 @@ def test_a_folder_without_class_folders(flat, place):
     assert (place / "bare.npz").read_bytes() == (place / "p.npz").read_bytes()
 
 
+def test_a_part_of_an_array_is_told_and_numbered_as_in_the_array(place):
+    images, labels = np.random.default_rng(0).random((50, 6), dtype=np.float32), np.arange(50) % 5
+    np.savez("own.npz", images=images, labels=labels)
+    np.savez("bare.npz", images=images)
+    assert run_here("train", "--arch", "mlp", "--data", "own.npz", "--epochs", 1, "-o", "m.safetensors").status == 0
+    ran = run_here("predict", "m.safetensors", "--data", "own.npz", "-o", "p.npz")
+    assert "only the 10 examples held out for testing" in ran.err
+    run_here("predict", "m.safetensors", "--data", "bare.npz", "-o", "q.npz")
+    run_here("predict", "m.safetensors", "--data", "own.npz", "--split", "train", "-o", "r.npz")
+    test, everything, train = arrays("p.npz"), arrays("q.npz"), arrays("r.npz")
+    assert sorted([*test["index"], *train["index"]]) == everything["index"].tolist() == list(range(50))
+    for part in (test, train):
+        assert part["label"].tolist() == labels[part["index"]].tolist()
+        np.testing.assert_allclose(part["probabilities"], everything["probabilities"][part["index"]], atol=1e-6)
+    held_back = run_here(
+        "predict", "m.safetensors", "--data", "own.npz", "--limit", 20, "--split", "train", "-o", "s.npz"
+    )
+    assert held_back.status == 0
+    assert arrays("s.npz")["label"].tolist() == labels[arrays("s.npz")["index"]].tolist()
+
+
 def test_names_of_classes_are_recorded_of_folders_alone(solutions, flat, place):
     assert sc.load(solutions[0]).metadata.data.class_names == []
     assert "class_names" not in sc.load(solutions[0]).metadata.to_text()
