@@ -18,6 +18,7 @@ from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
+from starcli.files.names import is_standard_stream
 from starcli.files.shards import header_of, write_shards
 from starcli.files.write import write_tensors
 from starcli.runtime.memory import garbage_collection_paused
@@ -304,7 +305,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     from starcli.checkpoints.containers import EVERYTHING
     from starcli.checkpoints.weights import read_weights
 
-    from_stdin = str(path) == "-"
+    from_stdin = is_standard_stream(path)
     source, which = "stdin" if from_stdin else str(path), pick or EVERYTHING
     with garbage_collection_paused():
         found = read_weights(path, which)

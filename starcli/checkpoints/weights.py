@@ -13,6 +13,7 @@ from starcli.checkpoints.containers import EVERYTHING, Pick, StateDict, find_sta
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.errors import StarcliError, first_line
 from starcli.files import pickles, safetensors
+from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.shards import Index, index_of, read_index
 from starcli.files.write import raise_os_error
@@ -44,7 +45,7 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
     header, tensors = safetensors.read_tensors(path)
     if pick != EVERYTHING:
         return _chosen(find_state_dict(tensors, str(path), pick), header.metadata)
-    hashed = partial(weights_sha256, tensors) if str(path) == "-" else partial(file_sha256, path)
+    hashed = partial(weights_sha256, tensors) if is_standard_stream(path) else partial(file_sha256, path)
     return Weights(tensors, hashed, header.metadata)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from starcli.cli.job import Job
 from starcli.cli.outputs import check_place, filled
 from starcli.errors import StarcliError
-from starcli.files.names import stem, to_stdout
+from starcli.files.names import is_standard_stream, stem
 from starcli.files.write import check_directory
 from starcli.runtime import distributed
 
@@ -33,7 +33,7 @@ def kept_places(
     input or a star, a DIR that cannot be written to.
     """
     files = list(stars.values())
-    if any(map(to_stdout, files)):
+    if any(map(is_standard_stream, files)):
         raise StarcliError("--aligned-sources needs the star in a file")
     within = [filled(template, {"seed": seed}, "--aligned-sources") for seed in stars]
     if len(set(within)) < len(within):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, one_of, words_of
+from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -40,7 +40,7 @@ class AlignOptions:
         typer.Option(
             "--align-gains", rich_help_panel=ALIGNMENT,
             help="Of activation: least-squares, or correlation (default least-squares).",
-            autocompletion=words_of(*_GAINS), callback=one_of("way", *_GAINS),
+            **choice_of("way", *_GAINS),
         ),
     ] = None  # fmt: skip
 

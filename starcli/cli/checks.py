@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.names import STDOUT
+from starcli.files.names import is_standard_stream
 from starcli.files.shards import INDEX
 from starcli.files.write import check_directory
 from starcli.registry.entry import Entry, lookup
@@ -25,7 +25,7 @@ def input_files(given: Path | list[Path]) -> None:
 
 
 def _unreadable(path: Path) -> str | None:
-    if str(path) == STDOUT:
+    if is_standard_stream(path):
         return None
     try:
         path.stat()
@@ -45,7 +45,7 @@ def input_directory(path: Path) -> None:
 
 def output_place(template: Path) -> None:
     """The place of an output may be written to, as far as no placeholder hides it."""
-    if str(template) == STDOUT:
+    if is_standard_stream(template):
         return
     parts = template.parts
     known = next((number for number, part in enumerate(parts) if "{" in part), len(parts) - 1)

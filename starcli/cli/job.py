@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starcli.cli.framework.progress_bars import Bars
     from starcli.workspace.plan import Plan
 from starcli.files.metrics_log import MetricsLog
-from starcli.files.names import to_stdout
+from starcli.files.names import is_standard_stream
 
 
 class Job:
@@ -38,7 +38,7 @@ class Job:
         """Look whether the file is there already; one that was made otherwise is an error."""
         from starcli.workspace.plan import standing
 
-        if not to_stdout(self.path):
+        if not is_standard_stream(self.path):
             look = partial(standing, self.path, self.plan, force=self.force)
             self.metadata = distributed.by_writer(look)  # what one rank finds holds for all
 
@@ -51,7 +51,7 @@ class Job:
     @property
     def state(self) -> StateFile | None:
         """Where a long run saves what it needs to go on; nowhere when the output is stdout."""
-        if to_stdout(self.path):
+        if is_standard_stream(self.path):
             return None
         facts = self.plan.metadata().model_copy(update={"spec": None}).model_dump(mode="json")
         return StateFile(self.path, self.plan.run_id, force=self.force, facts=facts, differences=self._differences)
@@ -65,7 +65,7 @@ class Job:
     def making(self) -> Iterator[bool]:
         """Hold the output; True where it is still to be made, False (and a note) where it is finished."""
         self.watch.leave_if_asked()
-        if self.metadata is None and to_stdout(self.path):
+        if self.metadata is None and is_standard_stream(self.path):
             yield True
             return
         with contextlib.ExitStack() as held:
@@ -94,7 +94,7 @@ class Job:
     ) -> "Metadata":
         from starcli.checkpoints import checkpoint
 
-        if history and not to_stdout(self.path):
+        if history and not is_standard_stream(self.path):
             MetricsLog(self.path).replace(history)
         content = self.plan.finish(tensors, **facts)
         stored = checkpoint.write(self.path, *content, shard_size=self.shard_size)

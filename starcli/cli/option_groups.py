@@ -13,11 +13,12 @@ from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import RESULT_FORMATS, Results
-from starcli.cli.options import AverageBuffersOpt, a_device, names_of, one_of, words_of
+from starcli.cli.options import AverageBuffersOpt, a_device, choice_of, names_of, words_of
 from starcli.cli.values import pairs
 from starcli.data.public_files import TORCHVISION_NAMES, need_public
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
+from starcli.files.names import is_standard_stream
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
 from starcli.runtime import distributed
@@ -41,8 +42,7 @@ class Common:
             "--format",
             help="Form of results: table, json, csv, latex or markdown (default: table on a terminal, else json).",
             rich_help_panel=GENERAL,
-            autocompletion=words_of(*RESULT_FORMATS),
-            callback=one_of("format", *RESULT_FORMATS),
+            **choice_of("format", *RESULT_FORMATS),
         ),
     ] = None
     json: Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=GENERAL)] = False
@@ -73,7 +73,7 @@ class Common:
         """
         with distributed.group():
             speaks = distributed.is_writer()
-            to_stderr = to is not None and str(to) == "-"
+            to_stderr = to is not None and is_standard_stream(to)
             results = Results(self.format, to_stderr=to_stderr, silent=not speaks)
             with Bars(quiet=self.quiet or not speaks) as watch, results:
                 yield watch, results
@@ -205,8 +205,7 @@ class Setup(Choices):
             "--precision",
             help="fp32, or bf16 for autocast.",
             rich_help_panel=GENERAL,
-            autocompletion=words_of("fp32", "bf16"),
-            callback=one_of("precision", "fp32", "bf16"),
+            **choice_of("precision", "fp32", "bf16"),
         ),
     ] = "fp32"
     threads: Annotated[
@@ -255,8 +254,7 @@ class NetworkSetup(Setup):
             metavar="TYPE",
             help="float32, or int64 for tokens.",
             rich_help_panel=NETWORK,
-            autocompletion=words_of("float32", "int64"),
-            callback=one_of("type", "float32", "int64"),
+            **choice_of("type", "float32", "int64"),
         ),
     ] = None
 
@@ -281,8 +279,7 @@ class WriterSetup(NetworkSetup):
             metavar="TYPE",
             help="Type of the weights written: float32, float64, float16 or bfloat16; else as given.",
             rich_help_panel=GENERAL,
-            autocompletion=words_of(*FLOATS),
-            callback=one_of("type", *FLOATS),
+            **choice_of("type", *FLOATS),
         ),
     ] = None
 

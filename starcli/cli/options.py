@@ -5,7 +5,7 @@ A command names an option by its annotation and states the default. What always 
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,16 @@ def one_of(kind: str, *known: str) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+def choice_of(kind: str, *known: str) -> dict[str, Any]:
+    """Keywords of an option that takes one of a few fixed words, which are completed; others are refused."""
+    return {"autocompletion": words_of(*known), "callback": one_of(kind, *known)}
+
+
+def choice_in(kind: str, table: Mapping[str, Entry], *more: str) -> dict[str, Any]:
+    """The same for a name in a registry table, or one of a few words more."""
+    return {"autocompletion": names_of(table, *more), "callback": one_of(kind, *table, *more)}
 
 
 def a_device(value: str) -> str:
@@ -103,8 +113,7 @@ MethodOpt = Annotated[
         metavar="METHOD",
         help="weight, or activation: also by what units compute on training examples.",
         rich_help_panel=ALIGNMENT,
-        autocompletion=names_of(METHODS),
-        callback=one_of("method", *METHODS),
+        **choice_in("method", METHODS),
     ),
 ]
 AlignOpt = Annotated[
@@ -114,8 +123,7 @@ AlignOpt = Annotated[
         metavar="METHOD",
         help="weight, activation (also by what units compute on training examples), or none: files as they are.",
         rich_help_panel=ALIGNMENT,
-        autocompletion=names_of(METHODS, "none"),
-        callback=one_of("method", *METHODS, "none"),
+        **choice_in("method", METHODS, "none"),
     ),
 ]
 RestartsOpt = Annotated[
@@ -133,8 +141,7 @@ StatisticsOpt = Annotated[
     typer.Option(
         "--statistics",
         help="BatchNorm statistics of the ends: recalibrate (as of all between) or own-ends (the paper's way).",
-        autocompletion=words_of("recalibrate", "own-ends"),
-        callback=one_of("way", "recalibrate", "own-ends"),
+        **choice_of("way", "recalibrate", "own-ends"),
     ),
 ]
 SplitOpt = Annotated[
@@ -142,8 +149,7 @@ SplitOpt = Annotated[
     typer.Option(
         "--split",
         help="validation or test; choose by the first, report the second.",
-        autocompletion=words_of("validation", "test"),
-        callback=one_of("split", "validation", "test"),
+        **choice_of("split", "validation", "test"),
     ),
 ]
 TemperatureOpt = Annotated[
@@ -180,8 +186,7 @@ EveryOpt = Annotated[
 SamplingOpt = Annotated[
     str,
     typer.Option(
-        "--sampling", help="How t is drawn.", autocompletion=names_of(SAMPLINGS),
-        callback=one_of("sampling", *SAMPLINGS),
+        "--sampling", help="How t is drawn.", **choice_in("sampling", SAMPLINGS),
     ),
 ]  # fmt: skip
 RealignOpt = Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from starcli.errors import StarcliError
-from starcli.files.names import STDOUT
+from starcli.files.names import is_standard_stream
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import files_of
 from starcli.files.write import check_directory
@@ -27,7 +27,7 @@ def output_paths(
     place that may not be written to, a name by which everybody would take it for a file of PyTorch, unless `pickled`.
     """
     text = str(template)
-    if text == STDOUT:
+    if is_standard_stream(template):
         if len(values) > 1:
             raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starcli.errors import StarcliError, few
+from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from starcli.runtime.progress import Progress
     from starcli.workspace.workspace import Workspace
 
-STDIN = "-"
 
 TWO_WAYS = "align it first (starcli align), or add --align weight here; --align none says that this is meant"
 
@@ -29,7 +29,7 @@ def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Ch
     from starcli.checkpoints.several import read_all
 
     refuse_repeats([path for group in groups for path in group])
-    if distributed.launched() > 1 and any(str(path) == STDIN for group in groups for path in group):
+    if distributed.launched() > 1 and any(is_standard_stream(path) for group in groups for path in group):
         raise StarcliError("several ranks cannot read one stdin", ["give the checkpoint as a file"])
     return grouped_like(groups, read_all([path for group in groups for path in group], distinct=distinct))
 
@@ -45,7 +45,7 @@ def refuse_repeats(paths: Sequence[Path]) -> None:
     seen: set[Path] = set()
     problems = []
     for path in paths:
-        key = path if str(path) == STDIN else path.absolute()
+        key = path if is_standard_stream(path) else path.absolute()
         if key in seen:
             problems.append(f"{path} occurs twice")
         seen.add(key)

@@ -12,7 +12,7 @@ import numpy as np
 
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.predictions import Predictions
-from starcli.files.names import to_stdout
+from starcli.files.names import is_standard_stream
 
 LINES = 1000
 """Lines of a .csv file that are made at a time."""
@@ -70,7 +70,7 @@ def prediction_format(path: Path) -> Callable[[Predictions], Iterator[bytes]]:
 
     Raises StarcliError for another suffix, and for .parquet where pandas or pyarrow are not installed.
     """
-    if to_stdout(path):
+    if is_standard_stream(path):
         return csv_pieces
     if path.suffix.lower() not in _FORMATS:
         raise StarcliError(f"{path}: {unknown('suffix', path.suffix, _FORMATS).summary}")

@@ -10,13 +10,10 @@ from pathlib import Path, PurePath
 
 from starcli.files.safetensors import PICKLED
 
-STDOUT = "-"
-"""Name that stands for a standard stream."""
 
-
-def to_stdout(path: Path) -> bool:
-    """Whether an output goes to stdout, so that results go to stderr."""
-    return str(path) == STDOUT
+def is_standard_stream(path: Path) -> bool:
+    """Whether a path is `-`: stdin of an input; stdout of an output, so that results go to stderr."""
+    return str(path) == "-"
 
 
 def stem(path: Path) -> str:
@@ -25,7 +22,7 @@ def stem(path: Path) -> str:
     >>> stem(Path("ckpts/0.safetensors")), stem(Path("best.0.pth.tar")), stem(Path("s/model.safetensors.index.json"))
     ('0', 'best.0', 'model')
     """
-    name = "stdin" if str(path) == STDOUT else path.absolute().name.removesuffix(".index.json")
+    name = "stdin" if is_standard_stream(path) else path.absolute().name.removesuffix(".index.json")
     if name.endswith(".safetensors"):
         return name.removesuffix(".safetensors")
     while PurePath(name).suffix.lower() in PICKLED:
@@ -41,7 +38,7 @@ def shortest_names(paths: Sequence[Path]) -> list[str]:
     >>> shortest_names([Path("ckpts/0.safetensors"), Path("run1/model.safetensors"), Path("run2/model.safetensors")])
     ['0.safetensors', 'run1/model.safetensors', 'run2/model.safetensors']
     """
-    parts = [("stdin",) if str(path) == STDOUT else path.parts for path in paths]
+    parts = [("stdin",) if is_standard_stream(path) else path.parts for path in paths]
     ends = [[path[start:] for start in reversed(range(len(path)))] for path in parts]  # the shortest first
     shared = Counter(end for each in set(map(tuple, ends)) for end in each)
     return [str(PurePath(*next((end for end in each if shared[end] == 1), each[-1]))) for each in ends]

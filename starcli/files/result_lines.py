@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.names import STDOUT, shortest_names
+from starcli.files.names import is_standard_stream, shortest_names
 from starcli.files.write import raise_os_error
 
 SCHEMA = 1
@@ -30,10 +30,10 @@ def read_result_lines(path: Path) -> list[dict[str, Any]]:
     Raises StarcliError for what is no such file, a line that was cut off, objects of a schema that is not known.
     """
     try:
-        content = sys.stdin.buffer.read() if str(path) == STDOUT else path.read_bytes()
+        content = sys.stdin.buffer.read() if is_standard_stream(path) else path.read_bytes()
     except OSError as error:
         raise_os_error(path, error, "read")
-    name = "stdin" if str(path) == STDOUT else str(path)
+    name = "stdin" if is_standard_stream(path) else str(path)
     lines = content.splitlines()
     rows = [_row(name, number, line, len(lines)) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:

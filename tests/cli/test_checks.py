@@ -30,7 +30,7 @@ WRONG = {
     "train --arch own.net.build -o x.safetensors": ["unknown architecture", "FILE.py:NAME"],
     "train --arch mlp --data digist -o x.safetensors": ["did you mean digits"],
     "train --arch mlp --data gone.npz -o x.safetensors": ["gone.npz: no such file"],
-    "train --arch mlp --data idx:gone -o x.safetensors": ["gone: no such file"],
+    "train --arch mlp --data idx:gone -o x.safetensors": ["idx:gone: no such directory"],
     "train --arch mlp --recipe quickstrat -o x.safetensors": ["quickstart"],
     "train --arch mlp --recipe gone.yaml -o x.safetensors": ["gone.yaml: there is no such file"],
     "train --arch mlp --schedule cosien -o x.safetensors": ["did you mean cosine"],

@@ -18,7 +18,7 @@ from starcli.cli.options import IN, OUT, ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups
 from starcli.errors import StarcliError
-from starcli.files.names import stem, to_stdout
+from starcli.files.names import is_standard_stream, stem
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def align_command(
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = output_paths(output, names, inputs)
     files = output_paths(permutation, names, [*inputs, *paths], option="--permutation") if permutation else []
-    if to_stdout(output) and permutation and to_stdout(permutation):
+    if is_standard_stream(output) and permutation and is_standard_stream(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
     alignment = how.chosen(seed)

@@ -15,7 +15,7 @@ from starcli.cli.options import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data
 from starcli.errors import StarcliError
-from starcli.files.names import stem, to_stdout
+from starcli.files.names import is_standard_stream, stem
 from starcli.files.shards import byte_count, check_shards, index_for, shards_beside
 from starcli.files.write import check_output
 
@@ -115,7 +115,7 @@ def _write_plain(
     from starcli.models.dtypes import in_type
 
     for path in paths:
-        if not to_stdout(path):
+        if not is_standard_stream(path):
             check_output(path, force=how["force"])
     for note in notes_of(sources):
         watch.note(note)

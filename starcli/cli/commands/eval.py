@@ -8,7 +8,7 @@ from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import Common, Setup
-from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, one_of, words_of
+from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of
 
@@ -40,8 +40,7 @@ def eval_command(
         typer.Option(
             "--split",
             help="train, validation or test.",
-            autocompletion=words_of(*SPLIT_WORDS),
-            callback=one_of("split", *SPLIT_WORDS),
+            **choice_of("split", *SPLIT_WORDS),
         ),
     ] = "test",
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,

@@ -9,7 +9,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, LinesSetup
-from starcli.cli.options import SPLIT_WORDS, one_of, words_of
+from starcli.cli.options import SPLIT_WORDS, choice_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.cli.training_options import Training
 
@@ -40,8 +40,7 @@ def fuse_command(
         typer.Option(
             "--objective",
             help="sum, or normalised: divided by 1 + mu.",
-            autocompletion=words_of("sum", "normalised"),
-            callback=one_of("objective", "sum", "normalised"),
+            **choice_of("objective", "sum", "normalised"),
         ),
     ] = "sum",
     split: Annotated[
@@ -49,8 +48,7 @@ def fuse_command(
         typer.Option(
             "--split",
             help="Show rows of this split alone: train, validation or test (default: all).",
-            autocompletion=words_of(*SPLIT_WORDS),
-            callback=one_of("split", *SPLIT_WORDS),
+            **choice_of("split", *SPLIT_WORDS),
         ),
     ] = None,
 ) -> None:

@@ -10,12 +10,12 @@ from starcli.cli import checks
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, LinesSetup
-from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, one_of, words_of
+from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
 from starcli.cli.values import temperature_of
-from starcli.files.names import to_stdout
+from starcli.files.names import is_standard_stream
 from starcli.files.write import check_output, write_pieces
 from starcli.runtime import distributed
 
@@ -45,8 +45,7 @@ def predict_command(
         typer.Option(
             "--split",
             help="Of labelled data: train, validation or test (the default).",
-            autocompletion=words_of(*SPLIT_WORDS),
-            callback=one_of("split", *SPLIT_WORDS),
+            **choice_of("split", *SPLIT_WORDS),
         ),
     ] = None,
     train_data: Annotated[
@@ -82,7 +81,7 @@ def predict_command(
 
     asked.check()
     heat, pieces = temperature_of(temperature), prediction_format(output)
-    if not to_stdout(output):
+    if not is_standard_stream(output):
         check_place(output, asked.paths)
         check_output(output, force=force)
     workspace, models, inputs = open_inputs(asked.read(), setup, split, train_data)

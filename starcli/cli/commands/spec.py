@@ -112,13 +112,13 @@ def spec_derive_command(
     the registry, torchvision, timm, or a module of yours as package.module:function.
     """
     from starcli.cli.outputs import check_place
-    from starcli.files.names import to_stdout
+    from starcli.files.names import is_standard_stream
     from starcli.files.write import check_output, write_atomically
     from starcli.workspace.spec_report import SpecNetwork, derive_report
 
     if setup.spec is not None:
         raise StarcliError("--spec: derive finds a spec and takes none; spec check proves one, spec diff compares two")
-    if output is not None and not to_stdout(output):
+    if output is not None and not is_standard_stream(output):
         check_place(output)
         check_output(output, force=force)
     network = SpecNetwork.of(setup, None)
@@ -126,7 +126,7 @@ def spec_derive_command(
         report = derive_report(network, watch)
         for note in report.notes:
             watch.note(note)
-        if output is not None and to_stdout(output):
+        if output is not None and is_standard_stream(output):
             typer.echo(report.yaml, stdout.result_stream(), nl=False)
         elif output is not None:
             write_atomically(output, report.yaml.encode())
