@@ -190,7 +190,22 @@ SamplingOpt = Annotated[
     ),
 ]  # fmt: skip
 RealignOpt = Annotated[
-    str, typer.Option("--realign-every", metavar="epoch|K|never", help="When the sources are aligned to the star anew.")
+    str,
+    typer.Option(
+        "--realign-every",
+        metavar="epoch|K|never",
+        help="When the sources are aligned to the star anew.",
+        rich_help_panel=ALIGNMENT,
+    ),
+]
+RealignRestartsOpt = Annotated[
+    int,
+    typer.Option(
+        "--realign-restarts",
+        min=1,
+        help="Rounds of the search when they are aligned anew, from where they are.",
+        rich_help_panel=ALIGNMENT,
+    ),
 ]
 DrawsOpt = Annotated[
     int | None,

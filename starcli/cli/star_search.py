@@ -22,6 +22,7 @@ from starcli.cli.options import (
     InitOpt,
     OutputOpt,
     RealignOpt,
+    RealignRestartsOpt,
     RecipeOpt,
     SamplingOpt,
     SeedOpt,
@@ -57,6 +58,7 @@ class SearchOptions(AlignedOptions):
     seeds: SeedsOpt = None
     sampling: SamplingOpt = "uniform"
     realign_every: RealignOpt = "epoch"
+    realign_restarts: RealignRestartsOpt = 1
     draws_per_step: DrawsOpt = None
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
@@ -107,6 +109,7 @@ class SearchOptions(AlignedOptions):
             sampling=self.sampling,
             alignment=self.alignment,
             realign_every=epochs_between(self.realign_every),
+            realign_restarts=self.realign_restarts,
             draws_per_step=self.draws_per_step,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,
@@ -178,7 +181,7 @@ class StarSearch:
                     if keeper is not None and not keeper.complete(job):
                         place = keeper.places[job.path][0].parent
                         self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
-            yield FoundStar(job, model, self.sources, self.search.alignment.title)
+            yield FoundStar(job, model, self.sources, self.settings.alignment_title)
 
     @cached_property
     def _files(self) -> "list[list[Checkpoint]]":

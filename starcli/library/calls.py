@@ -22,6 +22,7 @@ _INTEGERS = {
     "samples": 1,
     "repeats": 1,
     "realign_every": 1,
+    "realign_restarts": 1,
     "draws_per_step": 1,
     "eval_every": 1,
     "threads": 1,

@@ -59,6 +59,7 @@ def find_star(
     recipe: Recipe | str | Path | None = None,
     sampling: str | Sampling = "uniform",
     realign_every: int | None = 1,
+    realign_restarts: int = 1,
     draws_per_step: int | None = None,
     eval_every: int | None = None,
     init: ModelLike | None = None,
@@ -81,6 +82,7 @@ def find_star(
         sampling=sampling,
         alignment=as_alignment(alignment),
         realign_every=realign_every,
+        realign_restarts=realign_restarts,
         draws_per_step=draws_per_step,
         eval_every=eval_every,
     )
@@ -98,6 +100,7 @@ def fuse(
     recipe: Recipe | str | Path | None = None,
     sampling: str | Sampling = "uniform",
     realign_every: int | None = 1,
+    realign_restarts: int = 1,
     draws_per_step: int | None = None,
     init: ModelLike | None = None,
     **options: Unpack[SearchKeywords],
@@ -119,6 +122,7 @@ def fuse(
         sampling=sampling,
         alignment=as_alignment(alignment),
         realign_every=realign_every,
+        realign_restarts=realign_restarts,
         draws_per_step=draws_per_step,
     )
     return _search("fused", sources, (), seed, settings, recipe, init, options)

@@ -22,6 +22,7 @@ class StarSettings:
     sampling: how t is drawn: a name of `starcli.registry.samplings`, or a function of a generator.
     alignment: of the sources to the star; its restarts are those of the first alignment, which has none to begin from;
         all seeds come from the star's own.
+    realign_restarts: rounds of the search in each later alignment, which begins from the one before.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
@@ -38,6 +39,7 @@ class StarSettings:
     sampling: str | Sampling = "uniform"
     alignment: Alignment = Alignment()  # noqa: RUF009  a frozen value
     realign_every: int | None = 1
+    realign_restarts: int = 1
     draws_per_step: int | None = None
     eval_every: int | None = None
     sync_batchnorm: bool = False
@@ -48,6 +50,8 @@ class StarSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"{name} is a number of epochs from 1 up, found {value}")
+        if self.realign_restarts < 1:
+            problems.append(f"realign_restarts is at least 1, found {self.realign_restarts}")
         if self.draws_per_step is not None and self.draws_per_step < 1:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):
@@ -56,6 +60,18 @@ class StarSettings:
             raise StarcliError("these settings of a star do not work", problems)
         if isinstance(self.sampling, str):
             resolve(SAMPLINGS, "sampling", self.sampling)
+
+    @property
+    def alignment_title(self) -> str:
+        """The alignment as people read it, and what later epochs do where that is something else.
+
+        >>> StarSettings(alignment=Alignment("weight", restarts=10)).alignment_title
+        'weight, 10 restarts, then 1 each epoch'
+        """
+        how, every = self.alignment, self.realign_every
+        if not how.active or every is None or max(how.restarts, 1) == self.realign_restarts:
+            return how.title
+        return f"{how.title}, then {self.realign_restarts} each {'epoch' if every == 1 else f'{every} epochs'}"
 
     @property
     def draw_t(self) -> Sampling:
@@ -82,6 +98,7 @@ class StarSettings:
         return {
             "sampling": self.sampling if isinstance(self.sampling, str) else _name_of(self.sampling),
             "realign_every": self.realign_every,
+            **({"realign_restarts": self.realign_restarts} if self.realign_restarts != 1 else {}),  # as before it was
             **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
             "mu": self.mu,

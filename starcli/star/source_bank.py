@@ -110,13 +110,15 @@ class SourceBank:
         self._next: tuple[int, Future[Tensor]] | None = None
         self._thread = ThreadPoolExecutor(1) if not self.keeps else None
 
-    def align(self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, *, progress: Progress) -> Realignment:
+    def align(
+        self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int, *, progress: Progress
+    ) -> Realignment:
         """Align every source to `star`, beginning from its present permutation; all of them change, or none.
 
-        The seed of each source comes from `seed` and from its number.
+        restarts: rounds of the search where all have one; else as `aligner` has them. The seed of each source comes
+        from `seed` and from its number.
         """
-        # a search that goes on from the last epoch's needs no other beginnings
-        restarts = aligner.alignment.restarts if None in self.permutations else 1
+        restarts = aligner.alignment.restarts if None in self.permutations else restarts
 
         def aligned(numbers: Sequence[int]) -> list[_Found]:
             found = aligner.match_all(

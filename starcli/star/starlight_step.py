@@ -75,7 +75,8 @@ class OnLines(PlainObjective):
         if not self.aligner.active or not due or self.aligned_epoch == epoch:
             return {}
         seed = substream(self.seed, "align", epoch)
-        found = self.bank.align(self._named(), self.aligner, seed, progress=self.progress)
+        restarts = self.settings.realign_restarts
+        found = self.bank.align(self._named(), self.aligner, seed, restarts, progress=self.progress)
         self.aligned_epoch = epoch
         return found.row()
 

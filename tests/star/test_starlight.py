@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from support.stars import RECIPE, same, search_star
+from support.stars import RECIPE, same, search_star, settings_of
 
+from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
@@ -136,6 +137,7 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
     [
         ({"mu": -1.0}, "mu"),
         ({"realign_every": 0}, "realign_every"),
+        ({"realign_restarts": 0}, "realign_restarts"),
         ({"restarts": -1}, "restarts"),
         ({"draws_per_step": 49}, "draws_per_step"),
         ({"sampling": "unifrom"}, "uniform"),
@@ -150,3 +152,32 @@ def test_wrong_settings(mlp, mlps, options, word):
 def test_one_source_is_no_star(mlp, mlps):
     with pytest.raises(StarcliError, match="at least two"):
         search_star(mlp, mlps[:1], RECIPE, 0)
+
+
+def test_later_alignments_have_restarts_of_their_own(mlp, mlps, monkeypatch):
+    asked = []
+    many = MatchMethod.match_all
+
+    def noting(method, *args, restarts, starts, **options):
+        asked.append((restarts, starts[0] is None))
+        return many(method, *args, restarts=restarts, starts=starts, **options)
+
+    monkeypatch.setattr(MatchMethod, "match_all", noting)
+    search_star(mlp, mlps[:2], RECIPE, 0, method="weight", restarts=3, realign_restarts=2)
+    assert asked == [(3, True), (2, False), (2, False)]
+
+
+@pytest.mark.parametrize(
+    ("options", "title"),
+    [
+        ({"restarts": 1}, "weight, 1 restart"),
+        ({"restarts": 0}, "weight, 0 restarts"),
+        ({"restarts": 10}, "weight, 10 restarts, then 1 each epoch"),
+        ({"restarts": 10, "realign_restarts": 10}, "weight, 10 restarts"),
+        ({"restarts": 10, "realign_every": None}, "weight, 10 restarts"),
+        ({"restarts": 1, "realign_restarts": 4, "realign_every": 5}, "weight, 1 restart, then 4 each 5 epochs"),
+        ({"method": None}, "none"),
+    ],
+)
+def test_titles_say_what_later_alignments_do(options, title):
+    assert settings_of(**options).alignment_title == title
