@@ -63,7 +63,7 @@ TYPED = {
     "starcli tr": "starcli train ",
     "starcli spec der": "starcli spec derive ",
     "starcli train --arch densen": "starcli train --arch densenet40-12 ",
-    "starcli align --method ": "starcli align --method weight ",
+    "starcli align --method we": "starcli align --method weight ",
     "starcli train --recipe paper/vit": "starcli train --recipe paper/vit-mnist ",
     "starcli star --sam": "starcli star --sampling ",
     "starcli star --sources on": "starcli star --sources only.safetensors ",
