@@ -139,7 +139,7 @@ class Setup(Choices):
         typer.Option(
             "--data",
             metavar="NAME",
-            help="Data set: a name, idx:DIR, folder:DIR or FILE.npz.",
+            help="Data set: a name, a folder of images or of MNIST's files, FILE.npz.",
             rich_help_panel=NETWORK,
             autocompletion=names_of(DATASETS),
         ),

@@ -139,6 +139,7 @@ def test_what_is_missing_is_told_before_torch_is_imported(tmp_path: Path) -> Non
         "import sys; from starcli.cli.option_groups import Setup; from pathlib import Path\n"
         "try: Setup(data='cifar10', data_dir=Path(sys.argv[1]))\n"
         "except Exception as error: sys.exit('torch' in sys.modules or 'say --download' not in str(error))\n"
+        "sys.exit('it was not told')\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 0
 
