@@ -32,6 +32,8 @@ class Dataset:
     fingerprint: SHA-256 over the whole data, whatever limit and split.
     augmentation: this data set's usual one for training.
     class_names: names of the classes by label, where they have any: the folders of images.
+    written: hash of when the files were last written, where the fingerprint is not of their contents; results are kept
+        under it, records do not have it.
     notes: what users should know about it.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
     """
@@ -50,6 +52,7 @@ class Dataset:
     split_seed: int
     limit: int | None
     class_names: tuple[str, ...] = ()
+    written: str = ""
     notes: tuple[str, ...] = ()
     scaling: str = ""
 
@@ -155,6 +158,7 @@ def open_data(
         split_seed=split_seed,
         limit=limit,
         class_names=loaded.class_names,
+        written=loaded.written,
         notes=notes,
         scaling=_scaling_note(loaded) if needs_path(kind) else "",
     )

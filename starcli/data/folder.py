@@ -27,6 +27,7 @@ from starcli.data.partition import check_labels, held_out_fifth
 from starcli.data.splits import BYTES, Normalisation
 from starcli.data.streaming import FORMATS, StreamedSplit
 from starcli.errors import StarcliError, few
+from starcli.files.cache import hash_json
 
 DEFAULT_SIZE = 224
 """Side of the network's input where no size is asked for and the images are not smaller."""
@@ -69,6 +70,7 @@ def load_folder(request: Request) -> Loaded:
         normalisation=splits["train"].normalisation,
         input_shape=(3, size, size),
         fingerprint=_fingerprint(parts, deep=deep),
+        written=hash_json([part.written for part in parts.values()]),
         train=splits["train"],
         test=splits.get("test") or splits["validation"],
         validation=splits.get("validation"),

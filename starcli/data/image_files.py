@@ -27,12 +27,14 @@ class ImageListing:
     """Images below a directory that has a folder for each class.
 
     images: (name below the directory, size in bytes, label) of each, in torchvision's order.
+    written: when each of them was last written, in nanoseconds.
     unread: names of what else lies there, hidden files apart.
     """
 
     directory: Path
     classes: tuple[str, ...]
     images: list[tuple[str, int, int]] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
 
@@ -68,8 +70,8 @@ def list_images(directory: Path) -> ImageListing:
     entries = _entries(directory)
     classes = tuple(entry.name for entry in entries if entry.is_dir())
     if not classes:
-        found = few([_shown(entry) for entry in entries], 10) or "nothing"
-        raise StarcliError(f"{directory}: expected a folder of images for every class, found {found}")
+        there = few([_shown(entry) for entry in entries], 10) or "nothing"
+        raise StarcliError(f"{directory}: expected a folder of images for every class, found {there}")
     others = [entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
     listing = ImageListing(directory, classes, unread=others)
     for label, name in enumerate(classes):
@@ -77,7 +79,9 @@ def list_images(directory: Path) -> ImageListing:
         for path in _files_below(top):
             below = name + path[len(top) :]
             if path.lower().endswith(SUFFIXES):
-                listing.images.append((below, _size(path), label))
+                found = _ordinary(path)
+                listing.images.append((below, found.st_size, label))
+                listing.written.append(found.st_mtime_ns)
             elif not os.path.basename(path).startswith("."):
                 listing.unread.append(below)
     empty = sorted({*range(len(classes))} - {label for _, _, label in listing.images})
@@ -142,15 +146,15 @@ def _walked(directory: str) -> Iterator[tuple[str, list[str]]]:
         yield place, names
 
 
-def _size(path: str) -> int:
-    """Size in bytes; StarcliError for what is no ordinary file: to read a pipe would wait for ever."""
+def _ordinary(path: str) -> os.stat_result:
+    """What the system says of a file; StarcliError for what is no ordinary file: to read a pipe would wait for ever."""
     try:
         found = os.stat(path)
     except OSError as error:
         raise StarcliError(f"{path}: {error.strerror}") from error
     if not stat.S_ISREG(found.st_mode):
         raise StarcliError(f"{path}: is no ordinary file")
-    return found.st_size
+    return found
 
 
 def _shown(entry: os.DirEntry[str]) -> str:

@@ -49,6 +49,8 @@ class Loaded:
     test: Split
     validation: Split | None = None
     augmentation: tuple[str, ...] = ()
+    written: str = ""
+    """Hash of when the files were last written, where the fingerprint is not of their contents."""
     class_names: tuple[str, ...] = ()
     """Names of the classes, where they have any."""
     notes: tuple[str, ...] = ()

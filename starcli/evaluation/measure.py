@@ -70,6 +70,7 @@ class Measure:
             "precision": self.workspace.precision,
             "device": self.workspace.device.type,
             "program": __version__,
+            **({"written": written} if (written := self.workspace.dataset.written) else {}),
             **({"network": self.workspace.fingerprint} if self.workspace.fingerprint else {}),
             **({"average_buffers": True} if self.workspace.average_buffers else {}),
         }

@@ -270,6 +270,25 @@ def test_a_validation_folder_is_measured_in_training(tmp_path: Path, monkeypatch
         assert row["nll"] == pytest.approx(ran.rows[0][split]["loss"], rel=1e-6)
 
 
+def test_what_was_kept_is_of_the_images_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that are written anew in as many bytes are the same data to a model, but old results are not theirs."""
+    monkeypatch.chdir(make(tmp_path, *["imgs/" + name for name in six("train", "test")]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = ("--arch", "mlp", "--arch-arg", "hidden_dim=4", "--data", "imgs", "--epochs", 1)
+    for path in (tmp_path / "imgs").rglob("*.png"):
+        Image.fromarray(np.full((8, 8, 3), 3, np.uint8)).save(path, format="BMP")
+    for seed in (0, 1):
+        assert run_here("train", *words, "--seed", seed, "-o", f"{seed}.safetensors").status == 0
+    line = ("barrier", "0.safetensors", "1.safetensors", "--data", "imgs", "--align", "none", "--points", 3)
+    before = run_here(*line).rows[0]["test"]["loss"]
+    assert run_here(*line).rows[0]["test"]["loss"] == before
+    for path in (tmp_path / "imgs/test").rglob("*.png"):
+        Image.fromarray(np.full((8, 8, 3), 200, np.uint8)).save(path, format="BMP")
+    after = run_here(*line).rows[0]["test"]["loss"]
+    assert after != before
+    assert run_here("barrier", "--no-cache", *line[1:]).rows[0]["test"]["loss"] == after
+
+
 def test_names_without_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make(tmp_path, *["imgs/" + name for name in six("train", "test")]))
     assert open_data("imgs").fingerprint == open_data("folder:imgs").fingerprint
