@@ -9,10 +9,11 @@ from pydantic import BaseModel
 from starcli.errors import StarcliError
 from starcli.plots.barrier_figure import barrier_figure
 from starcli.plots.bma_figure import bma_figure
+from starcli.plots.fusion_figure import fusion_figure
 from starcli.plots.look import Look
 from starcli.plots.pairs_figure import pairs_figure
 from starcli.plots.reliability_figure import reliability_figure
-from starcli.plots.rows import DrawnEpoch, DrawnLine, DrawnModel, DrawnPosterior, ResultRow, parse_rows
+from starcli.plots.rows import DrawnEpoch, DrawnLine, DrawnModel, DrawnPosterior, DrawnScores, ResultRow, parse_rows
 from starcli.plots.training_figure import training_figure
 
 
@@ -30,6 +31,7 @@ DRAWN_KINDS = {
     "barrier --all-pairs": DrawnKind("barrier", DrawnLine, pairs_figure),
     "bma": DrawnKind("bma", DrawnPosterior, bma_figure),
     "eval": DrawnKind("eval", DrawnModel, reliability_figure),
+    "fuse": DrawnKind("fuse", DrawnScores, fusion_figure),
     "training": DrawnKind("epoch", DrawnEpoch, training_figure),
 }
 """By the words of the command that makes such results; `training` is a run's log, whose rows have no type."""

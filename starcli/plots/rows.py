@@ -111,6 +111,16 @@ class DrawnModel(DrawnCalibration):
     scaled: DrawnCalibration | None = None
 
 
+class DrawnScores(BaseModel):
+    """A row of `fuse`: loss and accuracy of a model on a split."""
+
+    model: str
+    split: str
+    loss: Number
+    accuracy: Number
+    selected_on: str | None = None
+
+
 class DrawnEpoch(BaseModel):
     """A line of a run's log."""
 

@@ -41,10 +41,10 @@ LINE_STYLES: tuple[Style, ...] = (
 
 GROUP_STYLES: Mapping[str, Style] = {
     "regular-regular": (BLUE, "o", "-"),
-    "regular-regular (unaligned)": (BLACK, "X", ":"),
+    "regular-regular (unaligned)": (BLACK, "X", "-"),
     "star-source": (ORANGE, "s", "-."),
-    "star-source (training)": (PURPLE, "D", "--"),
-    "star-held-out": (RED, "^", "-"),
+    "star-source (training)": (PURPLE, "D", ":"),
+    "star-held-out": (RED, "^", "--"),
 }
 """Colour, marker and dash of the paper's groups of pairs."""
 

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
-from support.figures import Row, all_pairs, drawn_figures, epochs, line, model_rows, posterior_rows, star_rows
+from support.figures import (
+    Row,
+    all_pairs,
+    drawn_figures,
+    epochs,
+    fusion_rows,
+    line,
+    model_rows,
+    posterior_rows,
+    star_rows,
+)
 
 from starcli.errors import StarcliError
 from starcli.plots.draw import draw
@@ -60,6 +70,8 @@ CASES: dict[str, dict[str, list[Row]]] = {
     "models of odd names": {"": model_rows(ODD)},
     "models of two files": {"width 4": model_rows(["a"]), LONG.format(0): model_rows(["a", "b"])},
     "a temperature": {"": model_rows(["a"], temperature=1.234, scaled=model_rows(["a"])[0])},
+    "a fused model": {"": fusion_rows()},
+    "fused models": {"width 4": fusion_rows(("test",)), LONG.format(0): fusion_rows()},
     "a run": {"": epochs(5)},
     "runs": {name: epochs(30) for name in long_names(3)},
 }
@@ -93,7 +105,7 @@ def test_nothing_is_clipped_and_nothing_lies_over_another(case: str, look: Look)
 
 
 @pytest.mark.parametrize("kind", FIGURE_FORMATS)
-@pytest.mark.parametrize("case", ["a line", "a star", "pairs", "averages", "a model", "a run"])
+@pytest.mark.parametrize("case", ["a line", "a star", "pairs", "averages", "a model", "a fused model", "a run"])
 def test_the_same_numbers_give_the_same_bytes(case: str, kind: str) -> None:
     first, second = (draw(CASES[case], kind) for _ in range(2))
     assert first == second

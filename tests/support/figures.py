@@ -76,6 +76,24 @@ def posterior_rows(repeats: int = 3, *, decided: bool = True) -> list[Row]:
     return [row("single", 1, 0.85), *rows, {**row("star", 3, 0.5), "selected_on": "validation"}]
 
 
+def fusion_rows(splits: tuple[str, ...] = ("train", "validation", "test")) -> list[Row]:
+    """Rows of fuse, of three sources."""
+    kinds = ("fused", "source", "source", "source", "best_source", "ensemble", "aligned_mean")
+    return [
+        {
+            "type": "fuse",
+            "model": kind,
+            "name": str(n),
+            "split": split,
+            "loss": 0.1 * (n + place),
+            "accuracy": 1 - 0.05 * n,
+        }
+        | ({"selected_on": "validation"} if kind == "best_source" else {})
+        for n, kind in enumerate(kinds)
+        for place, split in enumerate(splits, start=1)
+    ]
+
+
 def epochs(count: int, *, first: float = 2.0) -> list[Row]:
     """Lines of a run's log."""
     return [{"epoch": e, "loss": first / 2**e, "accuracy": 1 - 0.9 / e, "lr": 0.1} for e in range(1, count + 1)]

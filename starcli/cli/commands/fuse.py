@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.option_groups import CommonCached, LinesSetup
@@ -33,6 +34,7 @@ def fuse_command(
     common: CommonCached,
     setup: LinesSetup,
     training: Training,
+    figure: PlotOptions,
     *,
     mu: Annotated[float, typer.Option("--mu", min=0, help="Weight of the model's own loss.")] = 1.0,
     objective: Annotated[
@@ -58,14 +60,18 @@ def fuse_command(
     them (chosen on the validation split), their ensemble and the mean of the aligned sources, all with BatchNorm
     statistics re-estimated: eval of a source's file uses its own.
     """  # fmt: skip
+    paint = figure.writer(search.sources)
+    drawn: list[Mapping[str, Any]] = []
     with common.session(search.output) as (watch, results):
         run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
         if split:
             run.workspace.dataset.split(split)  # refused now, not after hours
         for made in run.all("fused"):
-            rows = made.compared(run.workspace, search.alignment, watch, split)
+            rows = list(made.compared(run.workspace, search.alignment, watch, split))
+            drawn += [{"type": "fuse", **row} for row in rows]
             for row in rows if results.for_programs else _splits_side_by_side(rows):
                 results.add("fuse", {**row, "statistics": "recalibrate"}, _COLUMNS)
+        paint(drawn)
 
 
 def _splits_side_by_side(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

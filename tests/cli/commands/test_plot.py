@@ -18,6 +18,7 @@ from support.refused import refused
         ("barrier", "--star", "{star}", "--sources", "{0}", "{1}", "--held-out", "{3}", "--points", "3"),
         ("bma", "--star", "{star}", "--sources", "{0}", "{1}", "--samples", "2", "--repeats", "2"),
         ("eval", "{0}", "{star}"),
+        ("fuse", "--sources", "{0}", "{1}", "-o", "fused.safetensors", "--epochs", "1"),
     ],
 )
 def test_saved_results_are_drawn_as_measured_ones(words, solutions, star, place):

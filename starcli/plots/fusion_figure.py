@@ -1,0 +1,86 @@
+"""Figure of a fused model beside its sources, the best of them, their ensemble and their aligned mean."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starcli.plots.look import Look
+from starcli.plots.parts import few_ticks, heading, legend_below
+from starcli.plots.rows import DrawnScores
+from starcli.plots.ruler import Ruler
+from starcli.plots.style import BLUE, GREEN, RED, draw_figure, grow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPLIT_STYLES = {"train": (BLUE, "o"), "validation": (GREEN, "s"), "test": (RED, "^")}
+"""Colour and marker of each split."""
+
+STRIPE = "#F3F3F3"
+"""Colour behind every second kind of model."""
+
+FUSION_NAMES = {
+    "fused": "fused",
+    "best_source": "best source",
+    "source": "sources",
+    "ensemble": "ensemble",
+    "aligned_mean": "aligned mean",
+}
+"""Name of each kind of model, from above."""
+
+
+def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look: Look) -> bytes:
+    """Draw loss (nats) and accuracy (%) of each kind of model as points, one for each model and split.
+
+    results: the rows of each file, by its label.
+    """
+    rows = [row for found in results.values() for row in found]
+    splits = [split for split in SPLIT_STYLES if any(row.split == split for row in rows)]
+    chosen = sorted({row.selected_on for row in rows if row.selected_on})
+    places = {
+        (file, model): (f"{file}: {name}" if len(results) > 1 else name, [row for row in found if row.model == model])
+        for file, found in results.items()
+        for model, name in FUSION_NAMES.items()
+        if any(row.model == model for row in found)
+    }
+
+    def paint(figure: "Figure") -> None:
+        heading(figure, look, [f"best source: chosen on {' and '.join(chosen)}"] if chosen else [])
+        axes = figure.subplots(1, 2, sharey=True)
+        grow(figure, 0.3 * len(places) + 0.5)
+        for axis, metric, unit in zip(axes, ("loss", "accuracy"), ("nats", "%"), strict=True):
+            for place, (_, members) in enumerate(places.values()):
+                _paint_scores(axis, place, members, metric, splits)
+            axis.set_xlabel(f"{metric} ({unit})")
+            axis.grid(visible=False, axis="y")
+            few_ticks(axis.xaxis)
+        labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], 0.3 * look.width)
+        axes[0].set_yticks(range(len(places)), labels)
+        axes[0].set_ylim(len(places) - 0.5, -0.5)
+        legend_below(figure, look, [_example(split) for split in splits], splits)
+
+    return draw_figure(paint, kind, look)
+
+
+def _paint_scores(axis: "Axes", place: int, rows: Sequence[DrawnScores], metric: str, splits: Sequence[str]) -> None:
+    """Draw the points of a kind of model around its place on the y axis, a line of them for each split."""
+    if place % 2:
+        axis.axhspan(place - 0.5, place + 0.5, color=STRIPE, linewidth=0, zorder=0)
+    factor = 100 if metric == "accuracy" else 1
+    for number, split in enumerate(splits):
+        x = [factor * getattr(row, metric) for row in rows if row.split == split]
+        y = [place + 0.3 * (number - (len(splits) - 1) / 2)] * len(x)
+        axis.plot(x, y, **_look(split))
+
+
+def _look(split: str) -> dict[str, Any]:
+    """How the points of a split are drawn."""
+    colour, marker = SPLIT_STYLES[split]
+    return {"color": colour, "marker": marker, "linestyle": "none", "markeredgewidth": 0, "markersize": 4.5}
+
+
+def _example(split: str) -> Any:
+    """A point of a split, for the legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **_look(split))
