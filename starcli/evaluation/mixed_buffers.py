@@ -13,6 +13,7 @@ from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.spectral_norm import spectral_vector_names
+from starcli.models.state_dicts import computable
 
 TABLE_ROUNDING = 1e-5
 """Tables that differ by less than this part of their largest entry are the same, computed on two machines."""
@@ -45,6 +46,7 @@ def differing_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]])
 
 
 def _differ(first: Tensor, other: Tensor) -> bool:
+    first, other = computable(first), computable(other)
     scale = float(first[first.isfinite()].abs().max()) if first.isfinite().any() else 0.0
     return not torch.allclose(first, other, rtol=TABLE_ROUNDING, atol=TABLE_ROUNDING * scale, equal_nan=True)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
 from starcli.models.shared_memory import sharing
-from starcli.models.state_dicts import load_state, misfits, versions_of
+from starcli.models.state_dicts import computable, load_state, misfits, versions_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ class FlatNetwork:
                 continue
             terms = [(model.get(name, first), weight) for model, weight in zip(models, weights, strict=True) if weight]
             value = first
-            if first.is_floating_point() and not all(torch.equal(first, each) for each, _ in terms):
+            if first.is_floating_point() and not all(
+                torch.equal(computable(first), computable(each)) for each, _ in terms
+            ):
                 value = torch.zeros(first.shape, dtype=torch.float64)
                 for each, weight in terms:
                     value.add_(each.cpu().double(), alpha=weight)

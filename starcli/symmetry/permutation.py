@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.models.state_dicts import computable
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
@@ -285,14 +286,15 @@ def check_tied(spec: Resolved, tensors: Mapping[str, Tensor], what: str) -> None
     A network that shares them would take the values of one of the two.
     """
     problems = [
-        f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name] - tensors[names[0]]):.3g}"
+        f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name], tensors[names[0]]):.3g}"
         for names in spec.tied
         for name in names[1:]
-        if not torch.equal(tensors[name], tensors[names[0]])
+        if not torch.equal(computable(tensors[name]), computable(tensors[names[0]]))
     ]
     if problems:
         raise StarcliError(f"{what} has tied tensors that are unequal", problems)
 
 
-def _largest(tensor: Tensor) -> float:
-    return float(tensor.abs().max())
+def _largest(one: Tensor, other: Tensor) -> float:
+    """Largest difference."""
+    return float((one.double() - other.double()).abs().max())

@@ -17,6 +17,7 @@ from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.restarts import search
 from starcli.errors import StarcliError
+from starcli.models.state_dicts import computable
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.archspec.resolved import Resolved
@@ -115,8 +116,8 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
     """Raise StarcliError where `tensors` do not fit the spec, are not finite, or are tied and differ."""
     spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     # the sum is finite where all are, and 10 times as fast to look at
-    doubtful = [name for name in spec.learnable() if not bool(tensors[name].detach().sum().isfinite())]
-    bad = [name for name in doubtful if not bool(tensors[name].isfinite().all())]
+    doubtful = [name for name in spec.learnable() if not bool(computable(tensors[name].detach()).sum().isfinite())]
+    bad = [name for name in doubtful if not bool(computable(tensors[name]).isfinite().all())]
     if bad:
         raise StarcliError(f"{what} has weights that are not finite", [f"{name}: NaN or infinite" for name in bad])
     check_tied(spec, tensors, what)
