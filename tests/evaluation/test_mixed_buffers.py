@@ -8,6 +8,8 @@ from support.spectral import NORMALISED, ORIGINAL, STYLES, VECTORS, plain_networ
 from support.training import Stopping
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import prune
+from torchvision.ops import FrozenBatchNorm2d
 
 from starcli.averaging.bma import averages
 from starcli.barriers.interpolation import interpolate_models, perturb_model
@@ -190,3 +192,47 @@ def test_masks_with_infinite_entries_are_compared_too(value: float, differ: bool
     flat = FlatNetwork(network)
     other = {**flat.state(), "mask": torch.tensor([value, -torch.inf, torch.nan])}
     assert (differing_buffers(flat, [flat.state(), other]) == ["mask"]) is differ
+
+
+def pruned() -> nn.Module:
+    layer = nn.Linear(6, 6)
+    prune.random_unstructured(layer, "weight", 0.5)
+    return nn.Sequential(layer)
+
+
+def frozen_norm() -> nn.Module:
+    norm = FrozenBatchNorm2d(3)
+    norm.running_mean.normal_()
+    return nn.Sequential(norm, nn.Conv2d(3, 1, 1))
+
+
+def after_a_batch(norm: nn.Module) -> nn.Module:
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), norm)
+    network(torch.randn(4, 1, 8, 8))
+    return network
+
+
+def with_a_table() -> nn.Module:
+    network = nn.Linear(2, 2)
+    network.register_buffer("table", torch.sin(torch.arange(10.0)))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (pruned, ["0.weight_mask"]),
+        (frozen_norm, ["0.running_mean"]),
+        (lambda: after_a_batch(nn.BatchNorm2d(3)), []),
+        (lambda: after_a_batch(nn.InstanceNorm2d(3, track_running_stats=True)), []),
+        (lambda: after_a_batch(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 3, 1))), []),
+        (with_a_table, []),
+    ],
+)
+def test_layers_of_torch_and_torchvision(build: Callable[[], nn.Module], expected: list[str]) -> None:
+    states = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        flat = FlatNetwork(build())
+        states.append(flat.state())
+    assert differing_buffers(flat, states) == expected
