@@ -25,6 +25,9 @@ MAXIMUM_PICKLE = 64 * 2**20
 BYTES_PER_MEMBER, STEPS_PER_MEMBER = 256, 64
 """Bytes and instructions of a pickle allowed for each tensor where there are very many: twice of what one takes."""
 
+BYTES_PER_STEP = 16
+"""Bytes of a file for each instruction in its pickles, where it does not say beforehand how many tensors it has."""
+
 JSON = "starcli/json"
 """Key of a packed list: `pack` replaces a list of plain data by {JSON: its text as a tensor of bytes}."""
 
@@ -101,7 +104,7 @@ def _load_legacy(file: io.BufferedReader) -> Any:
             raise ValueError("storages of more bytes than the file has")
         return storages.setdefault(key, torch.empty(length, dtype=torch.uint8, device="cpu").untyped_storage())
 
-    most = max(MAXIMUM_STEPS, size // STEPS_PER_MEMBER)
+    most = max(MAXIMUM_STEPS, size // BYTES_PER_STEP)
     machine = Unpickler(CALLS, constants(), _storages(storage), most=most)
     if machine.load(head) != _MAGIC or machine.load(head) != _PROTOCOL:
         raise ValueError("it was not written by torch.save")

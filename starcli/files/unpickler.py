@@ -11,8 +11,8 @@ from typing import Any
 
 from starcli.files.pickled_values import Dictionary, Global, RefusedPickle, Skipped
 
-MAXIMUM_STEPS = 2**20
-"""Largest number of instructions, unless a file is large: 10,000 tensors need 300,000; more takes seconds."""
+MAXIMUM_STEPS = 2**19
+"""Largest number of instructions, unless a file has very many tensors: 10,000 need 300,000; more takes seconds."""
 
 LONGEST_INTEGER = 512
 """Largest number of bits of an integer: states of generators have 128."""

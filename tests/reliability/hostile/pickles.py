@@ -88,6 +88,8 @@ def tricks(directory: Path) -> Mapping[str, bytes]:
         "lists that double": b"]\x94" + b"".join(b"0(h%ch%cl\x94" % (n, n) for n in range(60)),
         "a wide list, again and again": wide + b"0(" + b"h\1" * 50_000 + b"l",
         "dictionaries of 50,000 pairs": wide + b"0(" + b"ccollections\nOrderedDict\nh\1\x85R" * 9_000 + b"l",
+        "500,000 dictionaries": b"(" + b"}" * 500_000 + b"l",
+        "500,000 names": b"(" + b"ca\nb\n" * 500_000 + b"l",
         "an integer of a million digits": b"\x8b" + struct.pack("<i", 400_000) + b"\x7f" * 400_000,
         "a million marks": b"(" * 1_000_000 + b"0" * 999_999 + b"t",
     }
