@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("reference", "aligned to", "name", common=True),
+    Column("method", "method", common=True),
     Column("output", "output", "name"),
     Column("distance_before", "distance before", ".3f", main=True),
     Column("distance_after", "distance after", ".3f", main=True),
