@@ -187,12 +187,12 @@ def test_more_outputs_than_classes_are_admitted_by_all_commands(place):
 
 
 def test_notes_on_a_folder_are_said(place):
-    for name in ("train/cat", "train/dog", "val/dog"):
+    for name in ("train/cat", "train/dog", "val/cat", "val/dog", "extra"):
         (place / "pets" / name).mkdir(parents=True)
         for number in range(4):
             Image.new("RGB", (8, 6), (60 * number, 0, 0)).save(place / "pets" / name / f"{number}.png")
     words = ("--arch", "mlp", "--arch-arg", "depth=1", "hidden_dim=4", "--data", "folder:pets", "--epochs", 1)
     ran = run_here("train", *words, "-o", "x.safetensors")
-    assert "note: pets/val: 1 of 2 classes have no images to be tested on: cat/\n" in ran.err
+    assert "note: pets: left unread: extra/\n" in ran.err
     assert "note: pets/train: images of 8 x 6 are resized to squares of 6 x 6\n" in ran.err
-    assert "classes have no images" in run_here("eval", "x.safetensors", "--data", "folder:pets").err
+    assert "left unread: extra/" in run_here("eval", "x.safetensors", "--data", "folder:pets").err
