@@ -11,7 +11,10 @@ from starcli.cli.framework import signals
 from starcli.cli.framework.progress_bars import Bars
 from starcli.runtime.progress import Progress
 
-LONG = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--epochs", "250", "--limit", "100", "--seed", "1")
+LONG = (
+    "--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=12", "--recipe", "default",
+    "--epochs", "250", "--limit", "100", "--seed", "1",
+)  # fmt: skip
 
 
 def wait_for(path, lines):
