@@ -19,7 +19,7 @@ Row = tuple[str, int, list[str]]
 
 def one_line(ended: Ended, status: int, words: str) -> list[str]:
     """An error must have this status, and one summary line before indented ones; `words` stand in it somewhere."""
-    lines = [line for line in ended.err.splitlines() if line]
+    lines = [line for line in ended.err.splitlines() if line and not line.startswith("note: ")]
     summary = [line for line in lines if not line.startswith("  ")]
     found = [] if ended.status == status else [f"exit status {ended.status}, expected {status}: {ended.err[-300:]}"]
     if len(summary) != 1 or not summary[0].startswith("starcli: "):
