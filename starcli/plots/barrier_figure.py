@@ -45,12 +45,13 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
         spelt = [f"t = {t}: {end}" for t, end in enumerate(ends) if end != below[t]]
         heading(figure, look, common_words(bundles), names=spelt)
         axes = figure.subplots(len(splits), 2, squeeze=False, sharex=True)
-        grow(figure, len(splits) * (0.3 * look.width + 0.1) + 3 * Ruler(look).line)
+        height, line = 0.3 * look.width, Ruler(look).line
+        grow(figure, len(splits) * (height + 0.1) + 3 * line)
         for row, split in zip(axes, splits, strict=True):
             for axis, metric in zip(row, ("loss", "accuracy"), strict=True):
                 for bundle in bundles:
                     _paint_bundle(axis, bundle, split, metric)
-                _finish(axis, split, metric, room=0.1 if marked else 0)
+                _finish(axis, split, metric, room=1.3 * line / height if marked else 0)
                 if marked:
                     _mark(axis, bundles, split, metric)
         for axis in axes[-1]:
