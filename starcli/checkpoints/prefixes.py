@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from starcli.checkpoints.containers import AVERAGED, WRAPPERS, Pick, StateDict, convert_line, under_prefix
-from starcli.errors import StarcliError, few, first_of
+from starcli.errors import StarcliError, few
 
 MOST_PARTS = 32
 """Largest number of parts of a prefix."""
@@ -102,8 +102,8 @@ def _only(prefixes: Sequence[str], source: str) -> str:
     keys = [prefix.removesuffix(".") for prefix in prefixes]
     line = convert_line(source, Pick(keys[0]))
     raise StarcliError(
-        f"{source}: the weights of the network lie there several times; --key says which are meant",
-        [*first_of(keys, 10), f"the first ones: {line}"],
+        f"{source}: several networks lie there",
+        [f"all names lie there several times, under {few(keys, 10)}; --key says which are meant", f"the first: {line}"],
     )
 
 

@@ -205,7 +205,7 @@ def test_an_unknown_key_lists_those_there_are(tmp_path: Path) -> None:
 def test_several_that_could_be_meant_are_refused(content: Any, tmp_path: Path) -> None:
     path = saved(content, tmp_path / "x.pt")
     said = message(path)
-    assert "--key" in said
+    assert "--key says which" in said
     assert f"starcli convert {path} --key a --plain -o x.safetensors" in said
 
 
