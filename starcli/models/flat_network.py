@@ -100,10 +100,9 @@ class FlatNetwork:
             if first is None:
                 continue
             terms = [(model.get(name, first), weight) for model, weight in zip(models, weights, strict=True) if weight]
+            equal = all(torch.equal(computable(first), computable(each)) for each, _ in terms)
             value = first
-            if first.is_floating_point() and not all(
-                torch.equal(computable(first), computable(each)) for each, _ in terms
-            ):
+            if first.is_floating_point() and not equal:
                 value = torch.zeros(first.shape, dtype=torch.float64)
                 for each, weight in terms:
                     value.add_(each.cpu().double(), alpha=weight)
