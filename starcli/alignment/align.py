@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import AlignedTo
 from starcli.errors import StarcliError
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import lookup, resolve

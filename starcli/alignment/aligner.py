@@ -13,7 +13,8 @@ from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.objective import inner_product
-from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import AlignedTo
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import resolve
 from starcli.runtime import distributed

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from starcli.checkpoints import checkpoint
+from starcli.checkpoints.metadata import Sha256
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
 
-def read_permutation(path: Path, spec: Resolved) -> tuple[Permutation, checkpoint.Sha256]:
+def read_permutation(path: Path, spec: Resolved) -> tuple[Permutation, Sha256]:
     """The permutation in a file and its hash; one that was made for another spec is refused."""
     found = checkpoint.read(path, kinds=("permutation",))
     recorded = found.metadata.spec

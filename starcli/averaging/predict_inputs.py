@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from starcli.checkpoints.checkpoint import Checkpoint, DataRecord
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise

@@ -1,20 +1,16 @@
-"""Checkpoint: a safetensors file whose metadata says which network, data, recipe and ancestors its weights have.
+"""Checkpoint: a safetensors file whose metadata (`checkpoints.metadata`) says what its weights are.
 
-The metadata is sorted JSON under the single key `starcli`: safetensors writes several keys in an unstable order, one
-key keeps files byte-stable. It holds no absolute path, no time stamp, and never names code to import, a path to write
-or an address. Files without it (foreign ones) read as checkpoints whose architecture and data are unknown.
+Files without it (foreign ones) read as checkpoints whose architecture and data are unknown.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.hashes import weights_sha256
+from starcli.checkpoints.metadata import KEY, MODELS, Ancestor, Kind, Metadata, Sha256, parse_metadata
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
@@ -28,144 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from starcli.checkpoints.containers import Pick
-
-FORMAT = 1
-"""Version of the metadata's form; files of a newer one are refused."""
-KEY = "starcli"
-"""Key of our metadata in a safetensors file."""
-DEEPEST_METADATA = 32
-"""Deepest nesting of metadata that is read; ours has six levels."""
-MAXIMUM_ANCESTORS = 10_000
-"""Largest number of ancestors that is read."""
-
-Kind = Literal["model", "star", "fused", "permutation"]
-"""What a file holds."""
-MODELS: tuple[Kind, ...] = ("model", "star", "fused")
-"""Kinds of files that hold the weights of a network."""
-Sha256 = str
-"""SHA-256 in hexadecimal."""
-
-
-class _Record(BaseModel):
-    """Part of the metadata: immutable, of exact types, without unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Architecture(_Record):
-    """Network by registry name, its complete arguments, and the shape of one input, without the batch."""
-
-    name: str = Field(max_length=200)
-    arguments: dict[str, Any] = {}
-    input_shape: list[int]
-    input_dtype: Literal["float32", "int64"] = "float32"
-    """Type of inputs; int64 for tokens.
-
-    Left out of files and hashes where it is float32, as before there were others.
-    """
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `input_dtype` where it is float32."""
-        found: dict[str, Any] = fields(self)
-        if self.input_dtype == "float32":
-            found.pop("input_dtype", None)
-        return found
-
-
-class SpecRecord(_Record):
-    """Spec of the network's symmetries in canonical JSON, its hash, and the result of its proof (None: not proved)."""
-
-    resolved: dict[str, Any]
-    sha256: Sha256
-    proof: dict[str, Any] | None = None
-
-
-class DataRecord(_Record):
-    """Data set by kind (never its path), the hash of its contents, and how inputs were normalised and split."""
-
-    name: str
-    fingerprint: str
-    num_classes: int
-    input_shape: list[int]
-    mean: list[float]
-    std: list[float]
-    val_fraction: float = 0.0
-    split_seed: int = 0
-    limit: int | None = None
-    arguments: dict[str, Any] = {}
-    span: float | None = None
-    """What floats of a file were divided by before `mean` and `std`: 1.
-
-    Left out of files and hashes where it is None: for bytes, and for floats when these were standardised unasked, which
-    then were divided by 255 as bytes are.
-    """
-
-    class_names: list[str] = []
-    """Names of the classes by label, where the data have any; left out of files and hashes where they have none."""
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `span` where it is None, `class_names` where there are none."""
-        found: dict[str, Any] = fields(self)
-        if self.span is None:
-            found.pop("span", None)
-        if not self.class_names:
-            found.pop("class_names", None)
-        return found
-
-
-class AlignedTo(_Record):
-    """Model that this one was aligned to, how, and the inner product that was reached (`objective`)."""
-
-    reference: Sha256
-    method: str
-    restarts: int
-    seed: int
-    objective: float
-    examples: int | str | None = None
-    share: float | None = None
-    gains: str | None = None
-    """Of alignment by activation; left out of files where it is None."""
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only some methods have."""
-        return {name: value for name, value in fields(self).items() if value is not None}
-
-
-class Ancestor(_Record):
-    """File that a checkpoint descends from: hash of its weights, base name, kind and own parents."""
-
-    sha256: Sha256
-    name: str
-    kind: Kind
-    parents: list[Sha256] = []
-
-
-class Metadata(_Record):
-    """Everything that a checkpoint says of itself."""
-
-    format: int = FORMAT
-    kind: Kind = "model"
-    architecture: Architecture | None = None
-    spec: SpecRecord | None = None
-    data: DataRecord | None = None
-    recipe: dict[str, Any] | None = None
-    seed: int | None = None
-    run_id: Sha256 | None = None
-    weights_sha256: Sha256 = ""
-    aligned_to: AlignedTo | None = None
-    parents: list[Sha256] = []
-    ancestors: list[Ancestor] = Field([], max_length=MAXIMUM_ANCESTORS)
-    metrics: dict[str, Any] | None = None
-    statistics: Literal["training", "recalibrated", "stale"] = "training"
-    """BatchNorm statistics: running averages of training, re-estimated for these weights, or those of other weights."""
-    program: str = __version__
-
-    def to_text(self) -> str:
-        """Serialise as the canonical JSON that is stored."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -244,41 +102,6 @@ def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor
 
 
 # -- reading and writing -----------------------------------------------------------------------------------------------
-
-
-def _check_depth(content: Any) -> None:
-    """Refuse deep nesting, level by level: a call for each of a million values would take seconds."""
-    level = [content]
-    for _ in range(DEEPEST_METADATA + 1):
-        values = [
-            value.values() if isinstance(value, dict) else value for value in level if isinstance(value, dict | list)
-        ]
-        level = [child for children in values for child in children]
-    if level:
-        raise ValueError("nested too deeply")
-
-
-def parse_metadata(text: str | None, source: str) -> Metadata:
-    """Metadata from its stored text; None (a foreign file) gives empty metadata.
-
-    Raises StarcliError, with `source` and every wrong field, for a newer format and for metadata of another form.
-    """
-    if text is None:
-        return Metadata()
-    try:
-        content = safetensors.strict_json(text)
-        _check_depth(content)
-        if isinstance(content, dict) and type(content.get("format")) is int and content["format"] > FORMAT:
-            raise StarcliError(
-                f"{source}: written in format {content['format']} by starcli {content.get('program', '?')!s:.20}; "
-                f"this is starcli {__version__}, which reads up to format {FORMAT}"
-            )
-        return Metadata.model_validate(content)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc']))[:120]}: {item['msg']}" for item in error.errors()[:20]]
-        raise StarcliError(f"{source}: its metadata is not in our form", problems) from error
-    except (ValueError, RecursionError) as error:
-        raise StarcliError(f"{source}: its metadata is not readable: {str(error)[:120]}") from error
 
 
 def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.checkpoints.checkpoint import Ancestor, Architecture, Checkpoint, DataRecord, Metadata
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Ancestor, Architecture, DataRecord, Metadata
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import write_shards
 from starcli.files.write import write_atomically, write_tensors

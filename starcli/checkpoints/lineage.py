@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoints.checkpoint import Ancestor, Metadata, Sha256, read_metadata
+from starcli.checkpoints.checkpoint import read_metadata
 from starcli.checkpoints.hashes import file_sha256
+from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
 from starcli.files.safetensors import Header
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from starcli.checkpoints.checkpoint import MODELS, Checkpoint, Kind, Sha256, read
+from starcli.checkpoints.checkpoint import Checkpoint, read
+from starcli.checkpoints.metadata import MODELS, Kind, Sha256
 from starcli.errors import StarcliError, few
 from starcli.files.names import shortest_names
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from starcli.alignment.align import Alignment
-    from starcli.checkpoints.checkpoint import AlignedTo, Checkpoint
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.metadata import AlignedTo
     from starcli.star.starlight import Star
     from starcli.workspace.plan import Plan
     from starcli.workspace.workspace import Workspace

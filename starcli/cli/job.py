@@ -13,7 +13,7 @@ from starcli.runtime import distributed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from starcli.checkpoints.checkpoint import Metadata
+    from starcli.checkpoints.metadata import Metadata
     from starcli.cli.framework.progress_bars import Bars
     from starcli.workspace.plan import Plan
 from starcli.files.metrics_log import MetricsLog
@@ -57,7 +57,7 @@ class Job:
         return StateFile(self.path, self.plan.run_id, force=self.force, facts=facts, differences=self._differences)
 
     def _differences(self, facts: Mapping[str, Any]) -> list[str]:
-        from starcli.checkpoints.checkpoint import Metadata
+        from starcli.checkpoints.metadata import Metadata
 
         return self.plan.differences(Metadata.model_validate(facts))
 
@@ -92,7 +92,7 @@ class Job:
     def _write(
         self, tensors: "Mapping[str, Tensor]", history: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
     ) -> "Metadata":
-        from starcli.checkpoints import checkpoint
+        from starcli.checkpoints import checkpoint, metadata
 
         if history and not is_standard_stream(self.path):
             MetricsLog(self.path).replace(history)
@@ -101,4 +101,4 @@ class Job:
         if self.state is not None:
             self.state.remove()
         # as it will be read: results made from it are then the same when the line is typed again
-        return checkpoint.parse_metadata(stored.to_text(), str(self.path))
+        return metadata.parse_metadata(stored.to_text(), str(self.path))

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, refuse_duplicates
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory

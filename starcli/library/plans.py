@@ -12,7 +12,8 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
 
     from starcli.alignment.align import Alignment
     from starcli.barriers.interpolation import Point
-    from starcli.checkpoints.checkpoint import Checkpoint, SpecRecord
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.metadata import SpecRecord
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
     from starcli.star.settings import StarSettings

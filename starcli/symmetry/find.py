@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli.checkpoints.checkpoint import Architecture, SpecRecord
+from starcli.checkpoints.metadata import Architecture, SpecRecord
 from starcli.errors import StarcliError
 from starcli.files.cache import CacheKind, cached, hash_json
 from starcli.symmetry.archspec.library import load_spec

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.checkpoints.checkpoint import Architecture, Checkpoint, Metadata
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
 from starcli.models.dtypes import float_types

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from starcli.checkpoints.checkpoint import DataRecord
+from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
 from starcli.data.normalise import normalise_words, same_statistics

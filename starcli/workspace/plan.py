@@ -7,16 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import (
-    AlignedTo,
-    Architecture,
-    Checkpoint,
-    DataRecord,
-    Kind,
-    Metadata,
-    Sha256,
-    SpecRecord,
-)
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import AlignedTo, Architecture, DataRecord, Kind, Metadata, Sha256, SpecRecord
 from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:

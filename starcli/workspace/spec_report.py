@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import Architecture
+from starcli.checkpoints.metadata import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.files.shards import INDEX

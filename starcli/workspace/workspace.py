@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from starcli.checkpoints.checkpoint import Architecture, Checkpoint, DataRecord, Metadata, SpecRecord
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Architecture, DataRecord, Metadata, SpecRecord
 from starcli.checkpoints.several import notes_of
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, needs_path

@@ -82,7 +82,8 @@ def test_many_are_matched_as_one_is_and_the_objective_is_of_the_weights() -> Non
 
 
 def test_noise_needs_no_data() -> None:
-    from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.metadata import Metadata
     from starcli.workspace.workspace import workspace_of
 
     tensors = generic(opened("resnet"), 0)

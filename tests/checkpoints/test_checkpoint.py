@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from starcli.checkpoints import checkpoint, several
-from starcli.checkpoints.checkpoint import Metadata
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
+from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.files.write import write_tensors
 from starcli.workspace.stamp import stamps

@@ -14,7 +14,8 @@ from torch import Tensor
 from torchvision.transforms import functional as vision
 
 import starcli as sc
-from starcli.checkpoints.checkpoint import DataRecord, read
+from starcli.checkpoints.checkpoint import read
+from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD, parse_normalise, same_statistics
 from starcli.library.inputs import MadeModel

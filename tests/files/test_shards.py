@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.checkpoint import Metadata
 from starcli.checkpoints.hashes import weights_sha256
+from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.files.shards import write_shards
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from starcli.checkpoints import checkpoint
+from starcli.checkpoints.metadata import Metadata
 from starcli.files.safetensors import BYTES_PER_ELEMENT
 from starcli.recipes.recipe import Recipe
 
@@ -55,7 +55,7 @@ STRATEGIES: Mapping[str, SearchStrategy[bytes]] = {
     "safetensors header": _json(st.dictionaries(words | st.just("__metadata__"), entries, max_size=3)),
     "metadata": _json(
         st.fixed_dictionaries({}, optional={"spec": records})
-        | st.dictionaries(st.sampled_from(sorted(checkpoint.Metadata.model_fields)), values)
+        | st.dictionaries(st.sampled_from(sorted(Metadata.model_fields)), values)
     ),
     "archspec": st.lists(st.tuples(axes | st.just("layer.{l}.weight"), st.lists(axes, max_size=3)), max_size=4).map(
         _archspec

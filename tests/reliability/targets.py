@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 
 from starcli.checkpoints import checkpoint
+from starcli.checkpoints.metadata import Metadata, SpecRecord, parse_metadata
 from starcli.data.idx import read_idx
 from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
@@ -78,7 +79,7 @@ class Feeder:
 
 
 def _metadata(content: bytes) -> None:
-    found = checkpoint.parse_metadata(content.decode("utf-8", "replace"), "x")
+    found = parse_metadata(content.decode("utf-8", "replace"), "x")
     found.to_text()
     if found.spec is not None:
         resolved = resolved_from_json(found.spec.resolved)
@@ -125,8 +126,8 @@ def _image(path: Path) -> None:
 
 def _permutation_file() -> bytes:
     spec = resolve_spec(parse("format: 1\ntensors:\n  w: [a, b]\n"), {"w": (4, 6)})
-    record = checkpoint.SpecRecord(resolved=spec.to_json(), sha256=spec.sha256)
-    metadata = checkpoint.Metadata(kind="permutation", spec=record)
+    record = SpecRecord(resolved=spec.to_json(), sha256=spec.sha256)
+    metadata = Metadata(kind="permutation", spec=record)
     return save({"a": torch.arange(4), "b": torch.arange(6)}, {"starcli": metadata.to_text()})
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, runnable
 from starcli.workspace.agreement import fitted

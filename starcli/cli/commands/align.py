@@ -23,7 +23,8 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.alignment.aligner import Aligned, Aligner
-    from starcli.checkpoints.checkpoint import Checkpoint, Metadata
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.metadata import Metadata
 
 _COLUMNS = (
     Column("model", "model", "name"),

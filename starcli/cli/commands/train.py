@@ -22,7 +22,7 @@ from starcli.files.cache import hash_json
 from starcli.files.state import StateFile
 
 if TYPE_CHECKING:
-    from starcli.checkpoints.checkpoint import Metadata
+    from starcli.checkpoints.metadata import Metadata
     from starcli.recipes.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 

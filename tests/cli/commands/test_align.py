@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from support.program import run_here
 
-from starcli.checkpoints.checkpoint import SpecRecord, read, read_metadata, write
+from starcli.checkpoints.checkpoint import read, read_metadata, write
+from starcli.checkpoints.metadata import SpecRecord
 from starcli.symmetry.archspec.validate import resolved_from_json
 
 KEYS = {

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
+from starcli.checkpoints.metadata import Ancestor, Architecture, Metadata, SpecRecord
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.proof.prove import Proof
@@ -173,15 +173,15 @@ HARMLESS = {"metadata of 7 MB", "ancestors that point anywhere", "hashes that ar
 def whole_checkpoint() -> bytes:
     """A small file of ours, for cutting and mutating."""
     spec = resolve_spec(parse("format: 1\ntensors:\n  w: [a, b]\n  b: [a]\n"), {"w": (2, 3), "b": (2,)})
-    record = checkpoint.SpecRecord(
+    record = SpecRecord(
         resolved=spec.to_json(), sha256=spec.sha256, proof=Proof(0.0, {"a": "proved", "b": "proved"}).to_json()
     )
     tensors = {"w": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2)}
-    metadata = checkpoint.Metadata(
-        architecture=checkpoint.Architecture(name="mlp", arguments={"width": [2]}, input_shape=[3]),
+    metadata = Metadata(
+        architecture=Architecture(name="mlp", arguments={"width": [2]}, input_shape=[3]),
         spec=record,
         recipe={"lr": 0.1, "betas": [0.9, 0.99]},
-        ancestors=[checkpoint.Ancestor(sha256="a" * 64, name="0.safetensors", kind="model")],
+        ancestors=[Ancestor(sha256="a" * 64, name="0.safetensors", kind="model")],
         weights_sha256=weights_sha256(tensors),
     )
     return save(tensors, {"starcli": metadata.to_text()})

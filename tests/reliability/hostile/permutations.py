@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from safetensors.torch import save
 
-from starcli.checkpoints.checkpoint import Metadata
+from starcli.checkpoints.metadata import Metadata
 
 
 def _written(**changed: torch.Tensor) -> bytes:
