@@ -136,7 +136,7 @@ def mounted(sources: Path, place: Path) -> Iterator[Row]:
 
 
 def vanished(sources: Path, place: Path) -> Iterator[Row]:
-    """The directory of the output is removed while the run goes on, or was never there."""
+    """The directory of the output is removed while the run goes on, or cannot be made."""
     directory = fresh(sources, place / "gone")
     (directory / "out").mkdir()
     words = tuple("out/x.safetensors" if word == "out.safetensors" else word for word in LONG)
@@ -151,8 +151,10 @@ def vanished(sources: Path, place: Path) -> Iterator[Row]:
     if time.monotonic() - began > 20:
         found.append("went on for 20 s")
     yield "the output's directory vanishes", 1, found
-    ended = command([*TRAIN, "-o", "nowhere/x.safetensors"], directory)
-    yield "a directory that is not there", 1, one_line(ended, 1, "does not exist")
+    before = contents(directory)
+    ended = command([*TRAIN, "-o", "0.safetensors/x.safetensors"], directory)
+    found = one_line(ended, 1, "is no directory to write into") + unharmed(directory, before)
+    yield "a directory that cannot be made", 1, found
 
 
 def pipes(sources: Path, place: Path) -> Iterator[Row]:
