@@ -5,6 +5,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.overrides import TorchFunctionMode
 
 _Network = TypeVar("_Network", bound=nn.Module)
@@ -17,7 +18,8 @@ class _ComputedTensors(TorchFunctionMode):
     """
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+        # torch.export of torch 2.6 leaves such a tensor without values, of whose copy torch warns
+        if func is Tensor.__deepcopy__ and (not args[0].is_leaf or isinstance(args[0], FakeTensor)):
             tensor, memo = args
             return memo.setdefault(id(tensor), tensor.detach().clone())
         return func(*args, **(kwargs or {}))

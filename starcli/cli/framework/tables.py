@@ -3,12 +3,12 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from starcli.cli.framework.columns import SPREAD, Column, TextTable
 
 if TYPE_CHECKING:
-    import rich.table
     from rich.console import Console
 
 WIDE_GAP, TIGHT_GAP = 3, 2
@@ -26,7 +26,12 @@ def show_table(console: "Console", table: TextTable) -> None:
     from rich.text import Text
 
     layout = fit_columns(table, console.width)
-    console.print(_drawn(layout, table))
+    headings, rows = _lines(layout, table)
+    console.print()
+    for line in headings:
+        console.print(Text(line, style="bold"), soft_wrap=True)
+    for line in [*rows, ""]:
+        console.print(Text(line), soft_wrap=True)
     below = list(table.below)
     if left_out := [name for column, name in _names(list(table.cells)) if column not in layout.widths]:
         below.append(f"left out for width: {', '.join(dict.fromkeys(left_out))}; --format json has all")
@@ -139,31 +144,49 @@ def _longest_word(text: str) -> int:
     return max(map(len, text.split()), default=0)
 
 
-def _drawn(layout: TableLayout, table: TextTable) -> "rich.table.Table":
-    """Table of rich in that layout."""
-    import rich.table
-    from rich import box
-    from rich.text import Text
+def _lines(layout: TableLayout, table: TextTable) -> tuple[list[str], list[str]]:
+    """The lines of the headings, short ones at the bottom, and those of the rule and the rows.
 
-    # the box puts a blank between two columns too
-    drawn = rich.table.Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-        collapse_padding=layout.gap == TIGHT_GAP,
-        pad_edge=False,
-        header_style="bold",
-    )
-    # not left to rich, which ends a line with the blank after a word that just fits, and then leaves one empty
-    texts = [
-        table.cells[column] if column.unbreakable else [textwrap.fill(cell, width) for cell in table.cells[column]]
-        for column, width in layout.widths.items()
-    ]
-    headings = {column: textwrap.wrap(column.heading, width) for column, width in layout.widths.items()}
-    height = max(map(len, headings.values()), default=1)
-    for column, width in layout.widths.items():
-        side = "right" if column.is_number else "left"
-        lines = [""] * (height - len(headings[column])) + headings[column]  # short headings stand at the bottom
-        drawn.add_column(Text("\n".join(lines)), justify=side, no_wrap=column.unbreakable, overflow="fold", width=width)  # type: ignore[arg-type]
-    for cells in zip(*texts, strict=True):
-        drawn.add_row(*map(Text, cells))
-    return drawn
+    They are laid out here, to the column: versions of rich give the edges of a table of the same widths other blanks.
+    """
+    columns = layout.widths.items()
+    headings = [_wrapped(column.heading, width) for column, width in columns]
+    height = max(map(len, headings), default=1)
+    above = _side_by_side(layout, [[""] * (height - len(lines)) + lines for lines in headings])
+    rows = zip(*(table.cells[column] for column in layout.widths), strict=True)
+    found = [" " + "─" * (layout.total - 2)]
+    for row in rows:
+        cells = [
+            [cell] if column.unbreakable else _wrapped(cell, width)
+            for cell, (column, width) in zip(row, columns, strict=True)
+        ]
+        found += _side_by_side(layout, cells)
+    return above, found
+
+
+def _side_by_side(layout: TableLayout, cells: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of the cells of one row, numbers at the right of their column."""
+    from rich.cells import cell_len
+
+    lines = []
+    for parts in zip_longest(*cells, fillvalue=""):
+        padded = []
+        for part, (column, width) in zip(parts, layout.widths.items(), strict=True):
+            blanks = " " * (width - cell_len(part))
+            padded.append(blanks + part if column.is_number else part + blanks)
+        lines.append((" " + (" " * layout.gap).join(padded)).rstrip())
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns of a terminal, on which some characters take two."""
+    from rich.cells import cell_len
+
+    lines = []
+    for line in textwrap.wrap(text, width):
+        while cell_len(line) > width:
+            head = next(n for n in range(len(line), 0, -1) if n == 1 or cell_len(line[:n]) <= width)
+            lines.append(line[:head])
+            line = line[head:]
+        lines.append(line)
+    return lines
