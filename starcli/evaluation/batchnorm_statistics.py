@@ -1,6 +1,8 @@
 """Re-estimation of BatchNorm statistics: mean and variance of a network's activations over a whole data set.
 
-InstanceNorm that keeps statistics has the means over examples of each one's own mean and variance.
+InstanceNorm that keeps statistics has the means over examples of each one's own mean and variance. A layer that is
+called several times in a forward pass has the mean over its calls of each call's mean and variance, as torch's running
+averages (`torch.optim.swa_utils.update_bn`) have it.
 
 An averaged network needs them, because the statistics of its parents are those of other activations ("variance
 collapse"). A running average with momentum 0.1 sees the last batches only; here every batch counts by its size, and is
@@ -11,7 +13,7 @@ deviation in the mean, by 5e-4 of a variance over a million values, and losses b
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -128,24 +130,41 @@ class _Means(_Moments):
         return self.m2
 
 
-def _observe(moments: _Moments, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-    """Forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
-    layer, inputs = cast(_NormBase, module), cast(Tensor, arguments[0])
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    count = inputs.shape[0] if isinstance(moments, _Means) else inputs.numel() // inputs.shape[1]
-    moments.add(count, layer.running_mean, layer.running_var)
+class _Calls:
+    """Moments of what a layer sees, apart for its first call in a forward pass, its second, and so on."""
+
+    def __init__(self, layer: _NormBase) -> None:
+        self.kind = _Means if isinstance(layer, _InstanceNorm) else _Moments
+        self.moments: list[_Moments] = []
+        self.number = 0
+
+    def observe(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
+        """Forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
+        layer, inputs = cast(_NormBase, module), cast(Tensor, arguments[0])
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        if self.number == len(self.moments):
+            self.moments.append(self.kind())
+        count = inputs.shape[0] if self.kind is _Means else inputs.numel() // inputs.shape[1]
+        self.moments[self.number].add(count, layer.running_mean, layer.running_var)
+        self.number += 1
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    """Mean of tensors; of a single one itself, bit for bit."""
+    first, *others = values
+    return sum(others, start=first) / len(values)
 
 
 @contextmanager
-def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Moments]]:
-    """Context in which only `layers` are in train mode and every batch adds to their moments; restored afterwards."""
+def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Calls]]:
+    """Context in which only `layers` are in train mode and every call adds to their moments; restored afterwards."""
     kept = [
         (layer, layer.momentum, None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone())
         for layer in layers
     ]
-    moments = [_Means() if isinstance(layer, _InstanceNorm) else _Moments() for layer in layers]
-    hooks = [layer.register_forward_hook(partial(_observe, m)) for layer, m in zip(layers, moments, strict=True)]
+    calls = [_Calls(layer) for layer in layers]
+    hooks = [layer.register_forward_hook(each.observe) for layer, each in zip(layers, calls, strict=True)]
     try:
         with modes_restored(network):
             network.eval()  # dropout off
@@ -153,7 +172,7 @@ def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Mo
                 layer.train()
                 layer.reset_running_stats()  # momentum 1 computes 0 * old + new: an infinite old value would stay
                 layer.momentum = 1.0
-            yield moments
+            yield calls
     finally:
         for hook in hooks:
             hook.remove()
@@ -181,18 +200,31 @@ def recalibrate_from_(
     layers = batch_norms(network)
     if not layers:
         return
-    with _observing(network, layers) as all_moments, torch.inference_mode(), autocast:
+    with _observing(network, layers) as calls, torch.inference_mode(), autocast:
         for inputs, _ in batches:
             progress.stop_if_asked()
             if inputs.shape[0] == 1:
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
+            for each in calls:
+                each.number = 0
             network(inputs)
-    together = shared and distributed.size() > 1
-    first, *others = distributed.all_gather([each.on_cpu() for each in all_moments]) if together else [all_moments]
-    for layer, moments, *more in zip(layers, first, *others, strict=True):
-        for each in more:
-            moments.merge(each)
-        if moments.count == 0:  # a layer that the forward pass never met keeps the reset statistics
+    found = [each.moments for each in calls]
+    if shared and distributed.size() > 1:
+        found = _merged(distributed.all_gather([[each.on_cpu() for each in moments] for moments in found]))
+    for layer, moments in zip(layers, found, strict=True):
+        if not moments:  # a layer that the forward pass never met keeps the reset statistics
             continue
-        cast(Tensor, layer.running_mean).copy_(moments.mean)
-        cast(Tensor, layer.running_var).copy_(moments.unbiased_variance())
+        cast(Tensor, layer.running_mean).copy_(_mean([each.mean for each in moments]))
+        cast(Tensor, layer.running_var).copy_(_mean([each.unbiased_variance() for each in moments]))
+
+
+def _merged(ranks: list[list[list[_Moments]]]) -> list[list[_Moments]]:
+    """The moments of each layer and call over all ranks, of which some may have seen fewer calls."""
+    merged = []
+    for layer in zip(*ranks, strict=True):
+        calls = [[each for each in call if each is not None] for call in zip_longest(*layer)]
+        for first, *others in calls:
+            for other in others:
+                first.merge(other)
+        merged.append([first for first, *_ in calls])
+    return merged

@@ -213,7 +213,7 @@ def confidence(log_probabilities: Tensor, labels: Tensor) -> Confidence:
     return Confidence(
         count=len(labels),
         errors=errors,
-        accuracy=1 - errors / len(labels),
+        accuracy=(len(labels) - errors) / len(labels),
         nll=-float(true.mean()),
         brier=float(brier.mean()),
         ece=calibration_error(highest, correct),

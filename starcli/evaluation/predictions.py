@@ -128,7 +128,7 @@ class Predictions:
         """For each predictor `model`, `count`, `accuracy` (None without labels), mean `entropy`, and `temperature`."""
         rows = []
         for number, (_, prediction, uncertain) in enumerate(self._by_model()):
-            accuracy = None if self.label is None else 1 - int((prediction != self.label).sum()) / len(self)
+            accuracy = None if self.label is None else int((prediction == self.label).sum()) / len(self)
             row = {"model": self.model[number], "count": len(self), "accuracy": accuracy}
             row["entropy"] = float(uncertain.mean())
             rows.append({**row, **({"temperature": self.temperature[number]} if self.temperature else {})})

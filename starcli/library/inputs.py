@@ -20,6 +20,7 @@ from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of, suggestion
 from starcli.library.calls import in_python
 from starcli.library.networks import copies_of, network_copies, tensors_of
+from starcli.models.copies import uncompiled
 from starcli.models.dtypes import float_types
 from starcli.models.names import check_architecture_name
 from starcli.models.state_dicts import versions_of
@@ -154,10 +155,7 @@ def open_models(
     if dtype is not None:
         choices = replace(choices, dtype=_dtype("dtype", dtype, FLOATS))
     workspace, checkpoints = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
-    watcher = _watcher(where, workspace, uses_data)
-    if data:
-        _note_probabilities(workspace, watcher)
-    return workspace, checkpoints, watcher
+    return workspace, checkpoints, _watcher(where, workspace, uses_data)
 
 
 def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, Given]:
@@ -180,19 +178,7 @@ def open_network(network: NetworkLike, data: DataLike, where: Surroundings) -> t
         raise StarcliError(f"train needs {'a network' if network is None else 'data'}, found None")
     choices, given = _understood(cast(Where, {**where, "arch": network, "data": data}), None, frozen=True)
     workspace = new_workspace(choices, given)
-    watcher = _watcher(where, workspace)
-    _note_probabilities(workspace, watcher)
-    return workspace, watcher
-
-
-def _note_probabilities(workspace: Workspace, watcher: Progress) -> None:
-    """Note that a network in memory ends in a softmax: losses of such outputs look right, and are of something else."""
-    if workspace.builder is None:
-        return
-    with torch.no_grad():
-        outputs = workspace.builder(None).eval()(workspace.example())
-    if outputs.shape[1] > 1 and bool((outputs >= 0).all()) and torch.allclose(outputs.sum(1), torch.tensor(1.0)):
-        watcher.note("the network outputs probabilities, and they are taken as logits: leave out its softmax")
+    return workspace, _watcher(where, workspace)
 
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:
@@ -224,6 +210,7 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
         return checkpoint.read(Path(model))
     name = f"model {number}"
     if isinstance(model, nn.Module):
+        model = uncompiled(model)
         name = f"{type(model).__name__} {number}"
         return Checkpoint(tensors_of(model, name), Metadata(), name, versions=versions_of(model))
     if not isinstance(model, Mapping):

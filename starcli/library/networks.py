@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from starcli.errors import StarcliError, first_line
-from starcli.models.copies import copy_network
+from starcli.models.copies import copy_network, uncompiled
 from starcli.models.initialise import initialised
 
 
@@ -46,7 +46,7 @@ class NetworkCopies:
             raise StarcliError(f"{name} builds no network: it is called without arguments", [str(error)]) from error
         if not isinstance(built, nn.Module):
             raise StarcliError(f"{name} builds no network: it returned a {type(built).__name__}, expected a module")
-        return built
+        return uncompiled(built)
 
 
 def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
@@ -56,6 +56,7 @@ def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
     torch.Size([3, 2])
     """
     if isinstance(network, nn.Module):
+        network = uncompiled(network)
         tensors_of(network, type(network).__name__)
     elif not callable(network):
         raise StarcliError(
@@ -66,7 +67,8 @@ def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
 
 def tensors_of(module: nn.Module, name: str) -> Mapping[str, Tensor]:
     """The state dict of a module, called `name`, as `copies_of` has it."""
-    return copies_of({key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}, name)
+    state = uncompiled(module).state_dict()
+    return copies_of({key: value for key, value in state.items() if isinstance(value, Tensor)}, name)
 
 
 def copies_of(state: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:

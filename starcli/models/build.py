@@ -155,8 +155,8 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
-def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> None:
-    """Run `network` once on `inputs`, in eval mode.
+def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> Any:
+    """Run `network` once on `inputs`, in eval mode: its outputs.
 
     Raises StarcliError where it does not accept `inputs`, or its outputs are not (B, C) with C >= `num_classes` (None:
     any outputs). More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are
@@ -170,8 +170,7 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: in
         raise StarcliError(
             f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error)]
         ) from error
-    if num_classes is None:
-        return
-    if not are_logits(outputs, (len(inputs), num_classes)):
+    if num_classes is not None and not are_logits(outputs, (len(inputs), num_classes)):
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")
+    return outputs

@@ -25,6 +25,12 @@ class _ComputedTensors(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def uncompiled(network: nn.Module) -> nn.Module:
+    """The network that `torch.compile` was given, and any other itself: names without `_orig_mod.`, ready to trace."""
+    inner = getattr(network, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else network
+
+
 def copy_network(network: _Network, replaced: MutableMapping[int, Any] | None = None) -> _Network:
     """Deep copy of a network, in which the objects whose ids are the keys of `replaced` become its values.
 

@@ -23,6 +23,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.models.arguments import Builder, image_size_of
+from starcli.models.copies import uncompiled
 from starcli.models.names import is_external
 from starcli.runtime.blame import INSTALLED, raised_at
 
@@ -160,7 +161,7 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
         for each in chain(network.parameters(), network.buffers())
     ):
         raise StarcliError(f"architecture {name} has lazy layers: give each of them its sizes")
-    return network
+    return uncompiled(network)
 
 
 LIBRARIES = ("torch", "torchvision", "timm")

@@ -2,6 +2,7 @@
 
 from typing import TypeGuard
 
+import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
@@ -23,6 +24,23 @@ def as_logits(outputs: object, shape: tuple[int, ...], mode: str) -> Tensor:
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise StarcliError(f"the network returns {found} in {mode}, expected one tensor of logits {shape}")
     return outputs
+
+
+def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
+    """What is odd about a network's outputs (B, C), as notes: more of them than classes, or probabilities.
+
+    Losses of probabilities that are taken as logits look right, and are of something else.
+
+    >>> doubts_of_logits(torch.tensor([[0.2, 0.8]]), num_classes=2)
+    ['the network outputs probabilities, and they are taken as logits: leave out its softmax']
+    """
+    doubts = []
+    if logits.shape[1] > num_classes:
+        doubts.append(f"the network has {logits.shape[1]} logits for {num_classes} classes of the data")
+    sums = logits.sum(1)
+    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), rtol=1e-4):
+        doubts.append("the network outputs probabilities, and they are taken as logits: leave out its softmax")
+    return doubts
 
 
 def with_gradient(logits: Tensor) -> Tensor:

@@ -16,8 +16,10 @@ from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
+from starcli.models.external import SYNONYMS
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
+from starcli.models.logits import doubts_of_logits
 from starcli.models.names import is_external, recorded_name
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
@@ -166,10 +168,10 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
         builder=given.builder,
     )
     network = runnable(workspace.outline())
-    if given.builder is not None:  # nothing made it for these data
-        check_forward(architecture.name, network, torch.zeros(2, *record.input_shape), record.num_classes)
+    # a network of the registry has run already, and was made for these data
+    notes = _run(network, workspace) if given.builder or is_external(architecture.name) else []
     _tune(network, workspace, given)
-    return workspace
+    return replace(workspace, notes=(*workspace.notes, *notes))
 
 
 def workspace_of(
@@ -207,10 +209,13 @@ def workspace_of(
     workspace = Workspace(
         architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes, given.builder
     )
-    models, network = _fitting(workspace, checkpoints)
+    outline = workspace.outline()
+    models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
+    network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
+    notes = (*notes, *_run(network, workspace))
     _tune(network, workspace, given)
     said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
-    return replace(workspace, model_notes=tuple(said)), models
+    return replace(workspace, notes=notes, model_notes=tuple(said)), models
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:
@@ -276,16 +281,14 @@ def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
         raise StarcliError("what the checkpoint does not settle is needed again", problems)
 
 
-def _fitting(workspace: Workspace, checkpoints: Sequence[Checkpoint]) -> tuple[list[Checkpoint], torch.nn.Module]:
-    """The checkpoints as states of the network, and this network, which can be run and has an output for each class.
-
-    It takes memory only once the files are seen to hold as many weights.
-    """
-    outline, name, data = workspace.outline(), workspace.architecture.name, workspace.data
-    models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), name)
-    network = runnable(outline)
+def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
+    """Run the network once, which must have an output for each class of the data: notes on its outputs."""
+    architecture, data = workspace.architecture, workspace.data
     if data is None:
-        check_forward(name, network, workspace.example())
-    else:
-        check_forward(name, network, torch.zeros(2, *data.input_shape), data.num_classes)
-    return models, network
+        check_forward(architecture.name, network, workspace.example())
+        return []
+    inputs = torch.zeros(2, *data.input_shape)
+    outputs = check_forward(architecture.name, network, inputs, data.num_classes)
+    # more classes than the data have are no surprise where an argument says how many
+    said = {architecture.arguments.get(name) for name in SYNONYMS["num_classes"]}
+    return doubts_of_logits(outputs, outputs.shape[1] if outputs.shape[1] in said else data.num_classes)

@@ -59,6 +59,15 @@ class Half(nn.Linear):
     def forward(self, x):
         return super().forward(x.bfloat16()).float()
 
+def certain():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Softmax(1))
+
+def wide(num_classes=12):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+
+def compiled():
+    return torch.compile(nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10)))
+
 def momentless():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.BatchNorm1d(6, momentum=None), nn.Linear(6, 10))
 '''
@@ -113,6 +122,33 @@ def test_networks_that_cannot_be_trained_are_one_line(mine, name, message):
     assert ran.status == 1
     assert message in ran.err.splitlines()[0]
     assert not (mine / "x.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("certain", "the network outputs probabilities, and they are taken as logits: leave out its softmax"),
+        ("wide", "the network has 12 logits for 10 classes of the data"),
+    ],
+)
+def test_outputs_that_are_hardly_logits_are_noted_once(mine, name, note):
+    words = ("--arch", f"mine12:{name}")
+    ran = run_here("train", *words, *DIGITS, "--recipe", "default", "-o", "x.safetensors")
+    assert ran.err.splitlines().count(f"note: {note}") == 1
+    assert run_here("eval", "x.safetensors", *words).err.splitlines().count(f"note: {note}") == 1
+    said = run_here("eval", "x.safetensors", *words, *(("--arch-arg", "num_classes=12") if name == "wide" else ()))
+    assert (note in said.err) == (name == "certain")  # a number of classes that was said is meant
+
+
+def test_a_compiled_network_is_the_one_that_was_compiled(mine):
+    words = ("--arch", "mine12:compiled")
+    run_here("train", *words, *DIGITS, "--recipe", "default", "-o", "0.safetensors")
+    names = {"1.weight", "1.bias", "3.weight", "3.bias"}
+    assert checkpoint.read(mine / "0.safetensors").tensors.keys() == names
+    state = {f"_orig_mod.{name}": tensor for name, tensor in checkpoint.read(mine / "0.safetensors").tensors.items()}
+    torch.save(state, mine / "1.pt")
+    [row] = run_here("barrier", "0.safetensors", "1.pt", *words, "--points", 3, "--align", "weight").rows
+    assert row["test"]["loss_barrier"] == 0
 
 
 def test_networks_that_cannot_be_stacked_say_so(mine):

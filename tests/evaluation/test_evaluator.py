@@ -1,5 +1,6 @@
 """Evaluation against plain float64 oracles, and BatchNorm statistics against the moments of all activations at once."""
 
+import copy
 import math
 from contextlib import nullcontext
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.errors import StarcliError
@@ -59,8 +61,8 @@ class Net(nn.Module):
         return out
 
 
-def seen_by(layers: list[nn.Module], network: nn.Module, split: MemorySplit, size: int) -> list[Tensor]:
-    """Everything that each layer saw in one pass, channels last and flattened, float64: (count, channels)."""
+def seen_by(layers: list[nn.Module], network: nn.Module, split: MemorySplit, size: int) -> list[list[Tensor]]:
+    """What each layer saw in each call of one pass, channels last and flattened, float64: (count, channels)."""
     seen: list[list[Tensor]] = [[] for _ in layers]
     hooks = [
         layer.register_forward_hook(lambda _, a, __, kept=kept: kept.append(a[0].movedim(1, -1).flatten(0, -2)))
@@ -69,16 +71,62 @@ def seen_by(layers: list[nn.Module], network: nn.Module, split: MemorySplit, siz
     recalibrate_(network, split, batch_size=size, device=CPU)
     for hook in hooks:
         hook.remove()
-    return [torch.cat(kept).double() for kept in seen]
+    return [[each.double() for each in kept] for kept in seen]
 
 
 @pytest.mark.parametrize("size", [37, 16, 10, 7])  # one batch, and last batches of 5, 7 and 2
-def test_statistics_are_those_of_all_activations_at_once(size: int) -> None:
+def test_statistics_are_those_of_all_activations_of_a_call_at_once(size: int) -> None:
     network = Net()
-    layers = [network.first, network.shared, network.last]
-    for layer, seen in zip(layers, seen_by(layers, network, split_of(37), size), strict=True):
-        torch.testing.assert_close(layer.running_mean, seen.mean(0).float(), rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(layer.running_var, seen.var(0, unbiased=True).float(), rtol=2e-6, atol=1e-7)
+    layers = {network.first: 1, network.shared: 2, network.last: 1}
+    for (layer, calls), seen in zip(layers.items(), seen_by([*layers], network, split_of(37), size), strict=True):
+        of_calls = [torch.cat(seen[number::calls]) for number in range(calls)]
+        mean, variance = (torch.stack(each).mean(0).float() for each in zip(*map(moments, of_calls), strict=True))
+        torch.testing.assert_close(layer.running_mean, mean, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(layer.running_var, variance, rtol=2e-6, atol=1e-7)
+
+
+def moments(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased variance over the first axis."""
+    return seen.mean(0), seen.var(0, unbiased=True)
+
+
+class Recurrent(nn.Module):
+    """A norm on a state that is called three times in a forward pass, each time on other values."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.conv, self.norm, self.head = nn.Conv2d(2, 2, 3, padding=1), norm, nn.Linear(50, 4)
+        for parameter in self.parameters():
+            parameter.data.normal_(generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = torch.relu(3 * self.norm(self.conv(x)) + 1)
+        out: Tensor = self.head(x.flatten(1))
+        return out
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.InstanceNorm2d])
+def test_a_norm_called_several_times_has_what_torchs_update_bn_gives_it(kind: Any) -> None:
+    """Which knows BatchNorm alone: InstanceNorm, too, has the mean over its calls."""
+    network, split = Recurrent(kind(2, track_running_stats=True)), split_of(60)
+    [(inputs, _)] = split.batches(60)
+    expected = copy.deepcopy(network)
+    if kind is nn.BatchNorm2d:
+        update_bn([inputs], expected)
+    else:
+        expected.norm.momentum = 1.0
+        of_calls: list[tuple[Tensor, Tensor]] = []
+        expected.norm.register_forward_hook(
+            lambda norm, *_: of_calls.append((norm.running_mean.clone(), norm.running_var.clone()))
+        )
+        expected(inputs)
+        mean, variance = (torch.stack(each).mean(0) for each in zip(*of_calls, strict=True))
+        expected.norm.running_mean, expected.norm.running_var = mean, variance
+    recalibrate_(network, split, batch_size=60, device=CPU)
+    torch.testing.assert_close(network.norm.running_mean, expected.norm.running_mean)
+    torch.testing.assert_close(network.norm.running_var, expected.norm.running_var)
 
 
 @pytest.mark.parametrize("size", [4, 7, 30])
@@ -148,10 +196,10 @@ def test_ranks_give_each_other_their_moments_on_the_cpu(monkeypatch: pytest.Monk
                 each.as_subclass(OnGpu) for each in (layer.running_mean, layer.running_var)
             )
 
-    def twice(moments: list[Any]) -> list[list[Any]]:
-        assert moments
-        assert all(type(tensor) is Tensor for each in moments for tensor in (each.mean, each.m2))
-        return [moments, moments]
+    def twice(layers: list[list[Any]]) -> list[list[list[Any]]]:
+        assert [len(calls) for calls in layers] == [1, 2, 1]
+        assert all(type(tensor) is Tensor for calls in layers for each in calls for tensor in (each.mean, each.m2))
+        return [layers, copy.deepcopy(layers)]
 
     monkeypatch.setattr(distributed, "size", lambda: 2)
     monkeypatch.setattr(distributed, "all_gather", twice)
@@ -160,6 +208,22 @@ def test_ranks_give_each_other_their_moments_on_the_cpu(monkeypatch: pytest.Monk
     torch.testing.assert_close(shared.last.running_mean.cpu(), alone.last.running_mean)
     factor = (38 - 1) / (38 - 0.5)  # of the same sample twice: the unbiased variance has one more example less
     torch.testing.assert_close(shared.last.running_var.cpu(), alone.last.running_var * factor, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.InstanceNorm2d])
+def test_ranks_agree_with_one_process_on_each_call(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three ranks, of which one has no batch."""
+    alone, shared = (Recurrent(kind(2, track_running_stats=True)) for _ in range(2))
+    batches = list(split_of(38).batches(10))
+    recalibrate_from_(alone, batches, autocast=nullcontext())
+    ranks: list[Any] = []
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    monkeypatch.setattr(distributed, "all_gather", lambda found: ranks.append(found) or ranks)
+    for own in ([], batches[:1], batches[1:]):
+        recalibrate_from_(shared, own, autocast=nullcontext(), shared=True)
+        ranks = copy.deepcopy(ranks)
+    torch.testing.assert_close(shared.norm.running_mean, alone.norm.running_mean)
+    torch.testing.assert_close(shared.norm.running_var, alone.norm.running_var)
 
 
 def test_a_single_example_is_an_error_and_no_batch_norm_is_nothing() -> None:

@@ -215,6 +215,26 @@ def test_a_softmax_at_the_end_is_noted(data: Data) -> None:
     [module] = modules(1)
     with pytest.warns(sc.StarcliWarning, match="probabilities, and they are taken as logits"):
         sc.evaluate(nn.Sequential(module, nn.Softmax(1)), data=data)
+    with pytest.warns(sc.StarcliWarning, match="the network outputs probabilities"):
+        sc.train(lambda: nn.Sequential(Net(), nn.Softmax(1)), data, recipe="default", epochs=1)
     # logarithms of probabilities are logits as well
     row = sc.evaluate(nn.Sequential(module, nn.LogSoftmax(1)), data=data)[0]
     assert row["nll"] == pytest.approx(sc.evaluate(module, data=data)[0]["nll"], abs=1e-6)
+
+
+def test_more_outputs_than_classes_are_noted(data: Data) -> None:
+    with pytest.warns(sc.StarcliWarning, match="the network has 5 logits for 3 classes of the data"):
+        sc.evaluate(nn.Sequential(Net(), nn.Linear(3, 5)), data=data)
+
+
+def test_compiled_networks_are_those_they_were_made_from(data: Data) -> None:
+    a, b = modules(2)
+    plain = sc.align(a, b, data=data)
+    for arch in (None, lambda: torch.compile(Net())):
+        aligned = sc.align(torch.compile(a), torch.compile(b), data=data, arch=arch)
+        assert aligned.tensors.keys() == plain.tensors.keys()
+        assert all(torch.equal(tensor, plain.tensors[name]) for name, tensor in aligned.tensors.items())
+    [row] = sc.evaluate(torch.compile(a), data=data)
+    assert row["nll"] == sc.evaluate(a, data=data)[0]["nll"]
+    trained = sc.train(lambda: torch.compile(Net()), data, recipe="default", epochs=1)
+    assert set(trained.tensors) == set(a.state_dict())
