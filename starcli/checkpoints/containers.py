@@ -86,7 +86,8 @@ def find_state_dict(content: object, source: str, pick: Pick = EVERYTHING) -> St
     """The state dict in the content of a file called `source`.
 
     Without a key it is what lies under the USUAL ones, the content itself, or the only dictionary with tensors; of
-    averaged weights only where there are no others. StarcliError where none or several could be meant, with the keys.
+    averaged weights only where there are no others. Names stay as they stand there: only a network tells a prefix.
+    StarcliError where none or several could be meant, with the keys.
     """
     candidates = list(_candidates(content))
     chosen, notes = _keyed(candidates, source, pick.key) if pick.key else _chosen(content, candidates, source)
@@ -99,7 +100,7 @@ def find_state_dict(content: object, source: str, pick: Pick = EVERYTHING) -> St
         notes = (*notes, f"skipped, for only tensors and plain data are read: {listed}")
     tensors = {name: value.detach() for name, value in chosen.tensors.items()}
     found = StateDict(tensors, getattr(chosen.content, "versions", None), notes)
-    return without_wrappers(without_ignored(found, source, pick.ignore))
+    return without_ignored(found, source, pick.ignore)
 
 
 def _strange(content: Mapping[Any, Any]) -> Iterator[str]:
@@ -170,22 +171,29 @@ def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> t
         lines = [f"{each.key}: {len(each.tensors)} tensors" for each in meant]
         line = convert_line(source, Pick(meant[0].key))
         raise StarcliError(
-            f"{source}: several state dicts lie there; --key says which one is meant",
+            f"{source}: several state dicts lie there; --key of starcli convert says which one is meant",
             [*first_of(lines, 10), f"the first one: {line}"],
         )
     [found] = meant
     if found.averaged:
         return found, (f"holds averaged weights alone, {found.key}, which are taken",)
     if averaged:
-        keys = " or ".join(each.key for each in averaged[:3])
         taken = found.key or "the weights outside them"
-        return found, (f"takes {taken}; averaged weights lie there too: --key {keys} chooses them",)
+        return found, (f"takes {taken}; {averaged_too([each.key for each in averaged])}",)
     return found, ()
+
+
+def averaged_too(keys: Sequence[str]) -> str:
+    """The end of a note on averaged weights under `keys`, which are not those that are taken."""
+    options = " or ".join(f"--key {shlex.quote(key)}" for key in keys[:3])
+    return f"averaged weights lie there too: {options} of starcli convert chooses them"
 
 
 def _nothing(content: object, source: str) -> StarcliError:
     """The error for a file in which no state dict lies."""
-    objects = {place: kind for place, kind in skipped_in(content).items() if "." not in place}
+    skipped = skipped_in(content)
+    arrays = [place for place, kind in skipped.items() if kind == "numpy.ndarray" and place]
+    objects = {place: kind for place, kind in skipped.items() if "." not in place and place not in set(arrays)}
     if isinstance(content, Skipped):
         kind = "a function" if isinstance(content, Global) else f"a whole {content.kind.rpartition('.')[2]}"
         return StarcliError(
@@ -194,6 +202,9 @@ def _nothing(content: object, source: str) -> StarcliError:
         )
     found = few(list(map(str, content)), 8) if isinstance(content, Mapping) else f"a {type(content).__name__}"
     lines = [f"found {found[:200]}; looked for {', '.join(USUAL)}"]
+    if arrays:
+        lines.append(f"NumPy arrays are no tensors: {few(arrays, 6)}")
+        lines.append("save them as tensors: torch.save({name: torch.as_tensor(array) for name, array in ...}, NEW)")
     if objects:
         listed = few([f"{place} ({kind})" for place, kind in objects.items()], 6)
         lines.append(f"objects need the code of their class, which is not run: {listed}")

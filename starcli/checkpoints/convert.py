@@ -3,6 +3,7 @@
 import io
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.containers import StateDict, without_wrappers
 from starcli.checkpoints.metadata import Ancestor, Architecture, DataRecord, Metadata
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import write_shards
@@ -42,6 +44,17 @@ def source_facts(source: Checkpoint, *, architecture: Architecture, data: DataRe
         "statistics": metadata.statistics,
         "aligned_to": metadata.aligned_to,
     }
+
+
+def unwrapped(source: Checkpoint) -> Checkpoint:
+    """A file of others without the prefixes of DataParallel and the like, which its network may have been wrapped in.
+
+    A file of ours has the names of its network, and stays as it is.
+    """
+    if source.metadata.architecture is not None:
+        return source
+    found = without_wrappers(StateDict(source.tensors, source.versions, source.notes))
+    return replace(source, tensors=found.tensors, versions=found.versions, notes=found.notes)
 
 
 def write_plain(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import islice
 
-from starcli.checkpoints.containers import AVERAGED, WRAPPERS, Pick, StateDict, convert_line, under_prefix
+from starcli.checkpoints.containers import AVERAGED, WRAPPERS, Pick, StateDict, averaged_too, convert_line, under_prefix
 from starcli.errors import StarcliError, few
 
 MOST_PARTS = 32
@@ -103,7 +103,10 @@ def _only(prefixes: Sequence[str], source: str) -> str:
     line = convert_line(source, Pick(keys[0]))
     raise StarcliError(
         f"{source}: several networks lie there",
-        [f"all names lie there several times, under {few(keys, 10)}; --key says which are meant", f"the first: {line}"],
+        [
+            f"all names lie there several times, under {few(keys, 10)}; --key of starcli convert says which are meant",
+            f"the first: {line}",
+        ],
     )
 
 
@@ -115,7 +118,7 @@ def _notes(chosen: str, complete: Sequence[str], raw: Sequence[str], outside: Se
         notes.append(f"holds averaged weights alone, {chosen}*, which are taken")
     elif averaged:
         taken = f"{chosen}*" if chosen else "the names without a prefix"
-        notes.append(f"takes {taken}; averaged weights lie there too: --key {' or '.join(averaged)} chooses them")
+        notes.append(f"takes {taken}; {averaged_too(averaged)}")
     others = [name for name in outside if not any(name.startswith(f"{prefix}.") for prefix in averaged)]
     if others:
         notes.append(f"left out what lies outside the network, {chosen}*: {few(others, 6)}")

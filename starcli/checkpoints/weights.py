@@ -15,7 +15,7 @@ from starcli.errors import StarcliError, first_line
 from starcli.files import pickles, safetensors
 from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
-from starcli.files.shards import Index, index_of, read_index
+from starcli.files.shards import Index, file_of, is_index, read_index
 from starcli.files.write import raise_os_error
 
 
@@ -38,10 +38,11 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
 
     Raises StarcliError where they cannot be read, or there is no state dict.
     """
+    path = file_of(path)
     if is_torch_file(path):
         return _chosen(find_state_dict(_unpickled(path), str(path), pick), {})
-    if index := index_of(path):
-        return _in_shards(read_index(index), pick)
+    if is_index(path):
+        return _in_shards(read_index(path), pick)
     header, tensors = safetensors.read_tensors(path)
     if pick != EVERYTHING:
         return _chosen(find_state_dict(tensors, str(path), pick), header.metadata)

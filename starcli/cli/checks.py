@@ -10,13 +10,13 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream
-from starcli.files.shards import INDEX
+from starcli.files.shards import INDEX, checkpoints_in
 from starcli.files.write import check_directory
 from starcli.registry.entry import Entry, lookup
 
 
 def input_files(given: Path | list[Path]) -> None:
-    """Files to read are there and may be read; `-` is stdin, a directory may be a checkpoint in shards."""
+    """Files to read are there and may be read; `-` is stdin, a directory may hold a checkpoint, in shards or whole."""
     problems = [problem for path in (given if isinstance(given, list) else [given]) if (problem := _unreadable(path))]
     if len(problems) == 1:
         raise StarcliError(problems[0])
@@ -31,7 +31,7 @@ def _unreadable(path: Path) -> str | None:
         path.stat()
     except OSError as error:
         return f"{path}: cannot read: {error.strerror}"
-    if path.is_dir() and not any(path.glob("*.index.json")):
+    if path.is_dir() and not checkpoints_in(path):
         inside = f"; its files are {path}/*.safetensors" if any(path.glob("*.safetensors")) else ""
         return f"{path}: is a directory, not a file{inside}"
     return None if os.access(path, os.R_OK) else f"{path}: cannot read: Permission denied"

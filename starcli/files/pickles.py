@@ -53,17 +53,17 @@ def load_pickle(path: Path, *, mapped: bool = True) -> Any:
 def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile, *, mapped: bool) -> Any:
     """The content of a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each storage."""
     size = os.fstat(file.fileno()).st_size
-    _check_archive(archive, size)
     pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1), None)
     if pickled is None:
         raise RefusedPickle("an archive without data.pkl, which torch.save writes")
     root = pickled.removesuffix("data.pkl")
+    if any(name == f"{root}constants.pkl" or name.startswith(f"{root}code/") for name in archive.namelist()):
+        raise RefusedPickle(
+            "a TorchScript program; save its state dict: torch.save(torch.jit.load(FILE).state_dict(), NEW)"
+        )
+    _check_archive(archive, size)
     if archive.NameToInfo.get(f"{root}byteorder") and archive.read(f"{root}byteorder").decode() != sys.byteorder:
         raise RefusedPickle("it was written on a machine with another order of bytes")
-    if f"{root}constants.pkl" in archive.NameToInfo:
-        raise RefusedPickle(
-            "a TorchScript program; save its state dict: torch.save(torch.jit.load(FILE).state_dict(), ...)"
-        )
     import torch
 
     whole = torch.UntypedStorage.from_file(str(path), False, size) if mapped else None

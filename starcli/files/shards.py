@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 INDEX = ".index.json"
 """Suffix of an index."""
 
+WHOLE = ("model.safetensors", "pytorch_model.bin")
+"""Files without shards in a folder, as `save_pretrained` of Hugging Face names them."""
+
 
 @dataclass(frozen=True)
 class Index:
@@ -42,21 +45,30 @@ class Index:
             raise StarcliError(f"{self.path}: its shards are not those that it speaks of", problems)
 
 
-def index_of(path: Path) -> Path | None:
-    """The index that `path` is, or that lies in the folder `path`; None for any other file.
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Indexes of shards in a folder, and files that are WHOLE; those of safetensors alone where there are any."""
+    found = sorted([*folder.glob(f"*{INDEX}"), *(folder / name for name in WHOLE if (folder / name).is_file())])
+    return [each for each in found if each.name.removesuffix(INDEX).endswith(".safetensors")] or found
+
+
+def file_of(path: Path) -> Path:
+    """The file that a checkpoint is read from: of a folder the one in it, its index of shards or the whole.
 
     Raises StarcliError for a folder with none or several.
     """
-    if path.name.endswith(INDEX):
-        return path
     if not path.is_dir():
-        return None
-    found = sorted(path.glob(f"*{INDEX}"))
-    found = [each for each in found if each.name.endswith(f".safetensors{INDEX}")] or found
+        return path
+    found = checkpoints_in(path)
     if len(found) != 1:
         there = few([each.name for each in found], 5) if found else "none"
-        raise StarcliError(f"{path}: is a directory; of one, its index of shards is read (*{INDEX}): there is {there}")
+        read = f"of one, its index of shards (*{INDEX}), {' or '.join(WHOLE)} is read"
+        raise StarcliError(f"{path}: is a directory; {read}: there is {there}")
     return found[0]
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file is an index, by its name."""
+    return path.name.endswith(INDEX)
 
 
 def read_index(path: Path) -> Index:
@@ -93,27 +105,27 @@ def _parse(content: Any) -> tuple[Mapping[str, str], Mapping[str, str]]:
 
 def files_of(path: Path) -> list[Path]:
     """The files that hold a checkpoint: itself, or its index and shards."""
-    found = index_of(path)
-    return [path] if found is None else [found, *read_index(found).shards()]
+    file = file_of(path)
+    return [file, *read_index(file).shards()] if is_index(file) else [file]
 
 
 def header_of(path: Path) -> Header:
     """Header of a safetensors file, or what those of all shards say together. Errors as of `read_header`."""
-    found = index_of(path)
-    if found is None:
-        return read_header(path)
-    index = read_index(found)
+    file = file_of(path)
+    if not is_index(file):
+        return read_header(file)
+    index = read_index(file)
     tensors = {name: info for name, (_, _, info) in _places(index).items()}
     return Header(tensors, index.metadata, data_begin=0)
 
 
 def tensor_places(path: Path) -> Mapping[str, tuple[Path, int, TensorInfo]]:
     """Where each tensor of a safetensors file or its shards lies: its file, where its data begins, its entry."""
-    found = index_of(path)
-    if found is not None:
-        return _places(read_index(found))
-    header = read_header(path)
-    return {name: (path, header.data_begin + info.begin, info) for name, info in header.tensors.items()}
+    file = file_of(path)
+    if is_index(file):
+        return _places(read_index(file))
+    header = read_header(file)
+    return {name: (file, header.data_begin + info.begin, info) for name, info in header.tensors.items()}
 
 
 def _places(index: Index) -> dict[str, tuple[Path, int, TensorInfo]]:

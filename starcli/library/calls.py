@@ -122,6 +122,8 @@ _KEYWORDS: Mapping[str, str] = {
 }
 """What Python calls options that have another name there; all others change their dashes alone."""
 
+_OF_CONVERT = " of starcli convert "
+
 _OPTION = re.compile(r"--align (?:none|weight)\b|(?<![\w-])--[a-z][a-z-]*[a-z]")
 
 
@@ -132,7 +134,11 @@ def in_python(text: str) -> str:
     'a.safetensors: exists; force=True overwrites it'
     >>> in_python("give --arch and --data-dir")
     'give arch and data_dir'
+    >>> in_python("--key ema of starcli convert chooses them")
+    "key='ema' chooses them"
     """
+    if _OF_CONVERT in text:  # `sc.load` has what other commands do not
+        text = re.sub(r"--key (?!of )([\w.]+)", r"key='\1'", text).replace(_OF_CONVERT, " ")
     if "starcli convert " in text:  # a line for the shell
         return text
     text = text.replace("the flags: not settings", "the keywords: not settings")

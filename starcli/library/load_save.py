@@ -38,7 +38,8 @@ def load(
 
     Weights are mapped into memory, never copied; code in a file is never run. What a file of starcli says of itself is
     in `.metadata`, and later calls need no more. `network.load_state_dict(dict(found.tensors))` puts the weights into a
-    module of yours. Notes on what was chosen and left out of a file of others become warnings.
+    module of yours: names are those in the file, and calls that know the network leave a trainer's prefix out. Notes on
+    what was chosen and left out of a file of others become warnings.
 
     key: where in such a file the weights lie, as in `state_dict_ema`. ignore: patterns of names to leave out.
     StarcliError for what cannot be read, and for weights that are not those that their metadata speak of.

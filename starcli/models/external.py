@@ -146,10 +146,7 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
 
     Raises StarcliError for arguments that it does not take, and where it fails or makes no network with known sizes.
     """
-    try:
-        inspect.signature(function).bind(**arguments)
-    except TypeError as error:
-        raise StarcliError(f"architecture {name}: wrong arguments", [str(error)]) from error
+    _check_call(name, inspect.signature(function), arguments)
     try:
         network = function(**arguments)
     except Exception as error:  # the function is the user's code and may raise anything
@@ -162,6 +159,19 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     ):
         raise StarcliError(f"architecture {name} has lazy layers: give each of them its sizes")
     return uncompiled(network)
+
+
+def _check_call(name: str, signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that a function does not take, and the lack of those that it needs."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [each.name for each in signature.parameters.values() if each.kind in named]
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        open_ended = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in signature.parameters.values())
+        strange = [] if open_ended else [each for each in arguments if each not in known]
+        problems = [f"{each}: no such argument{suggestion(each, known)}" for each in strange] or [str(error)]
+        raise StarcliError(f"architecture {name}: wrong arguments", problems) from error
 
 
 LIBRARIES = ("torch", "torchvision", "timm")

@@ -41,7 +41,8 @@ def check_architecture_name(typed: str) -> None:
     path = Path(place)
     if not attribute and path.suffix == ".py" and path.is_file():
         spelled = [f"--arch {path}:{name}" for name in _definitions(path)]
-        raise StarcliError(f"--arch {typed}: which function or class of the file builds the network?", spelled)
+        summary = f"--arch {typed}: which function or class of the file builds the network?"
+        raise StarcliError(summary, first_of(spelled, _SHOWN))
     if path.suffix == ".py":
         if not path.is_file():
             raise StarcliError(f"--arch {typed}: there is no file {path}")
@@ -85,7 +86,7 @@ def _definitions(path: Path) -> list[str]:
         tree = ast.parse(path.read_bytes())
         kinds = (ast.FunctionDef, ast.ClassDef)
         names = [node.name for node in tree.body if isinstance(node, kinds) and not node.name.startswith("_")]
-        return first_of(names, _SHOWN) or ["NAME"]
+        return names or ["NAME"]
     return ["NAME"]
 
 

@@ -5,11 +5,13 @@ import enum
 import functools
 import os
 import types
+import warnings
 import zipfile
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.containers import Pick
+from starcli.checkpoints.convert import unwrapped
 from starcli.errors import StarcliError
 from starcli.workspace.agreement import fitted
 
@@ -205,7 +208,7 @@ def test_an_unknown_key_lists_those_there_are(tmp_path: Path) -> None:
 def test_several_that_could_be_meant_are_refused(content: Any, tmp_path: Path) -> None:
     path = saved(content, tmp_path / "x.pt")
     said = message(path)
-    assert "--key says which" in said
+    assert "--key of starcli convert says which" in said
     assert f"starcli convert {path} --key a --plain -o x.safetensors" in said
 
 
@@ -271,6 +274,51 @@ def test_a_network_whose_own_names_begin_like_a_wrappers(prefix: str, tmp_path: 
     assert all(torch.equal(found.tensors[f"module.{name}"], tensor) for name, tensor in RAW.items())
 
 
+WRAPPED: dict[str, Callable[[], nn.Module]] = {
+    "AveragedModel": lambda: AveragedModel(network()),
+    "AveragedModel of DataParallel": lambda: AveragedModel(nn.DataParallel(network())),
+    "DataParallel": lambda: nn.DataParallel(network()),
+    "compiled": lambda: cast("nn.Module", torch.compile(network())),
+    "compiled inside": lambda: nn.Sequential(cast("nn.Module", torch.compile(network()))),
+}
+
+
+@pytest.mark.parametrize("file", ["x.pt", "x.safetensors"])
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_wrapped_network_takes_its_own_state(name: str, prefix: str, file: str, tmp_path: Path) -> None:
+    """What `load_state_dict(strict=True)` takes is taken, names as they stand; a trainer's prefix is left out."""
+    build = WRAPPED[name]
+    expected, content = build().state_dict(), under(prefix, build().state_dict())
+    if file.endswith(".pt"):
+        torch.save(content, tmp_path / file)
+    else:
+        save_file({key: each.clone() for key, each in content.items()}, tmp_path / file)
+    outline = build()
+    [found] = fitted([checkpoint.read(tmp_path / file)], outline, build, "net")
+    assert found.tensors.keys() == found.fresh_tensors().keys() == expected.keys()
+    assert all(torch.equal(found.tensors[key], content[f"{prefix}{key}"]) for key in expected)
+    assert outline.load_state_dict(dict(found.tensors), strict=True)
+
+
+def test_arrays_are_named(tmp_path: Path) -> None:
+    arrays = {name: tensor.numpy() for name, tensor in RAW.items()}
+    for content in (arrays, {"state_dict": arrays, "epoch": 3}):
+        said = message(saved(content, tmp_path / "x.pt"))
+        assert "NumPy arrays are no tensors" in said
+        assert "0.weight" in said
+        assert "torch.as_tensor" in said
+
+
+def test_a_real_program_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch 2.14 asks for torch.export
+        torch.jit.script(network()).save(str(tmp_path / "x.pt"))
+    said = message(tmp_path / "x.pt")
+    assert "TorchScript" in said
+    assert "torch.jit.load(FILE).state_dict()" in said
+
+
 def test_programs_are_refused(tmp_path: Path) -> None:
     saved(RAW, tmp_path / "x.pt")
     with zipfile.ZipFile(tmp_path / "x.pt", "a") as archive:
@@ -291,6 +339,8 @@ def test_very_many_dictionaries_are_told_in_time(tmp_path: Path) -> None:
 
 def test_versions_of_modules_come_along(tmp_path: Path) -> None:
     wrapped = nn.ModuleDict({"module": network()}).state_dict()
-    found = checkpoint.read(saved({"state_dict": wrapped}, tmp_path / "x.pt"))
+    read = checkpoint.read(saved({"state_dict": wrapped}, tmp_path / "x.pt"))
+    assert read.versions == dict(getattr(wrapped, "_metadata"))  # noqa: B009
+    found = unwrapped(read)
     expected = getattr(network().state_dict(), "_metadata")  # noqa: B009
     assert found.versions == dict(expected)

@@ -24,6 +24,7 @@ WRONG = {
     "train --arch d -o x.safetensors": ["d is a directory", "--arch d/FILE.py:NAME"],
     "train --arch own -o x.safetensors": ["own is a directory", "--arch own/net.py:NAME"],
     "train --arch own/net.py -o x.safetensors": ["which function or class", "--arch own/net.py:build"],
+    "train --arch own/many.py -o x.safetensors": ["--arch own/many.py:build7\n  and 60 more\n"],
     "train --arch own/net:build -o x.safetensors": ["--arch own/net.py:build"],
     "train --arch own/gone.py:build -o x.safetensors": ["there is no file own/gone.py"],
     "train --arch no_such_module:build -o x.safetensors": ["there is no module no_such_module"],
@@ -58,6 +59,7 @@ def words(place):
     for name in ("d", "own"):
         (place / name).mkdir()
     (place / "own/net.py").write_text("def build(): ...")
+    (place / "own/many.py").write_text("".join(f"def build{number}(): ...\n" for number in range(68)))
     for name in ("a.safetensors", "b.safetensors", "f", "d/a.safetensors"):
         (place / name).touch()
     return place

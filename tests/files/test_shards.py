@@ -57,6 +57,27 @@ def test_pickled_shards_are_read(tmp_path: Path) -> None:
     assert same(checkpoint.read(tmp_path).tensors)
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_with_one_whole_file_is_that_file(file: str, tmp_path: Path) -> None:
+    if file.endswith(".bin"):
+        torch.save(TENSORS, tmp_path / file)
+    else:
+        save_file(TENSORS, tmp_path / file)
+        assert checkpoint.read_metadata(tmp_path)[0].tensors.keys() == TENSORS.keys()
+        torch.save({}, tmp_path / "pytorch_model.bin")  # the same again; safetensors are preferred
+    found = checkpoint.read(tmp_path)
+    assert same(found.tensors)
+    assert same(found.fresh_tensors())
+    assert found.sha256 == weights_sha256(TENSORS)
+
+
+def test_a_folder_with_a_whole_file_and_shards_is_refused(tmp_path: Path) -> None:
+    index_with(tmp_path, foreign(tmp_path))
+    save_file(TENSORS, tmp_path / "model.safetensors")
+    with pytest.raises(StarcliError, match=r"there is model.safetensors, model.safetensors.index.json"):
+        checkpoint.read(tmp_path)
+
+
 @pytest.mark.parametrize("size", [1, 200, 10**9])
 def test_ours_come_back_with_all_that_they_say(size: int, tmp_path: Path) -> None:
     index = tmp_path / INDEX

@@ -45,7 +45,7 @@ def test_files_are_measured_as_the_modules_that_they_hold(files: list[Path]) -> 
     module.load_state_dict({name[6:]: each for name, each in weights.items() if name.startswith("model.")})
     expected, _ = notes(lambda: sc.evaluate(module, data="digits"))
     assert found[0]["nll"] == expected[0]["nll"]
-    assert "0.ckpt: takes state_dict; averaged weights lie there too: key ema.state_dict chooses them" in said
+    assert "0.ckpt: takes state_dict; averaged weights lie there too: key='ema.state_dict' chooses them" in said
     assert "0.ckpt: left out what lies outside the network, model.*: loss.weight" in said
 
 

@@ -236,6 +236,8 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
         "def net(in_chans=3, num_classes=2, width=4):\n"
         "    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
         "    return nn.Sequential(nn.Conv2d(in_chans, width, 1), pool, nn.Linear(width, num_classes))\n"
+        "def narrow(width):\n    return nn.Linear(width, 2)\n"
+        "def any_of(width, **more):\n    return nn.Linear(width, 2)\n"
         "def text():\n    return 'no network'\n"
         "def broken():\n    raise KeyError('gone')\n"
     )
@@ -248,7 +250,10 @@ def test_names_outside_the_registry_when_trusted(tmp_path: Path, monkeypatch: py
     for name, given, word in (
         ("own_models:nett", {}, "did you mean net?"),
         ("own_models:text", {}, "made a str"),
-        ("own_models:net", {"depth": 3}, "wrong arguments"),
+        ("own_models:net", {"depth": 3}, "wrong arguments\n  depth: no such argument"),
+        ("own_models:narrow", {"widht": 3}, "wrong arguments\n  widht: no such argument; did you mean width?$"),
+        ("own_models:narrow", {}, "missing a required argument: 'width'"),
+        ("own_models:any_of", {"widht": 3}, "missing a required argument: 'width'"),
         ("own_models:broken", {}, "KeyError: 'gone'"),
         ("own_modells:net", {}, "No module named 'own_modells'"),
         ("torchvision:resnt18", {}, "did you mean"),

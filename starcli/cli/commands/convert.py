@@ -1,6 +1,7 @@
 """`starcli convert`: bring weights in from elsewhere, or take them out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,13 +111,14 @@ def _write_plain(
     sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
 ) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
     """Write the weights alone, file by file; the sources, of which no scores are known."""
-    from starcli.checkpoints.convert import write_plain
+    from starcli.checkpoints.convert import unwrapped, write_plain
     from starcli.checkpoints.several import notes_of
     from starcli.models.dtypes import in_type
 
     for path in paths:
         if not is_standard_stream(path):
             check_output(path, force=how["force"])
+    sources = [unwrapped(source) for source in sources]
     for note in notes_of(sources):
         watch.note(note)
     for source, path in zip(sources, paths, strict=True):
@@ -146,10 +148,13 @@ def _write_checkpoints(
 
 
 def _scores(workspace: "Workspace", model: "Checkpoint", watch: Bars) -> dict[str, Any]:
-    """Accuracy and loss on the test split of the data, where there are any: they tell whether all is as elsewhere."""
+    """Accuracy and loss on the test split of the data, where there are any, of the weights as they are written."""
     from starcli.evaluation.rows import evaluation_rows
+    from starcli.models.dtypes import in_type
 
     if workspace.opened is None:
         return {}
-    [row] = evaluation_rows(workspace, [model], progress=watch)
+    dtype = workspace.choices.dtype
+    written = model if dtype is None else replace(model, tensors=in_type(model.tensors, dtype))
+    [row] = evaluation_rows(workspace, [written], progress=watch)
     return {"split": row["split"], "accuracy": row["accuracy"], "loss": row["nll"]}

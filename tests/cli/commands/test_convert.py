@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
@@ -52,6 +52,39 @@ def test_scores_are_shown_where_there_are_data(solutions, place):
     for words in (("--plain",), (*NETWORK[:5], "--input", "1,1,8,8")):
         ran = run_here("convert", "x.pt", *words, "-o", f"{len(words)}.safetensors")
         assert "loss" not in ran.rows[0]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_scores_are_those_of_the_weights_as_written(dtype, solutions, place):
+    torch.save(load_file(solutions[0]), "x.pt")
+    whole = run_here("convert", "x.pt", *NETWORK, "-o", "x.safetensors").rows[0]
+    ran = run_here("convert", "x.pt", *NETWORK, "--dtype", dtype, "-o", "y.safetensors")
+    read = run_here("eval", "y.safetensors").rows[0]
+    assert (ran.rows[0]["loss"], ran.rows[0]["accuracy"]) == (read["nll"], read["accuracy"])
+    assert (ran.rows[0]["loss"] == whole["loss"]) == (dtype == "float64")
+
+
+def test_wrappers_are_left_out_of_bare_weights_of_others(solutions, place):
+    tensors = load_file(solutions[0])
+    torch.save({**{f"module.{name}": each for name, each in tensors.items()}, "n_averaged": torch.tensor(3)}, "x.pt")
+    ran = run_here("convert", "x.pt", "--plain", "-o", "y.safetensors")
+    assert (ran.status, ran.err) == (0, "note: x.pt: left out n_averaged, which is no part of the network\n")
+    assert load_file("y.safetensors").keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_folder_without_shards_is_read(file, solutions, place):
+    tensors = load_file(solutions[0])
+    (place / "hf").mkdir()
+    (place / "hf/config.json").write_text("{}")
+    save = torch.save if file.endswith(".bin") else save_file
+    save(tensors, place / "hf" / file)
+    whole = run_here("eval", f"hf/{file}", *NETWORK).rows[0]
+    assert run_here("eval", "hf", *NETWORK).rows[0]["nll"] == whole["nll"]
+    assert run_here("convert", "hf", *NETWORK, "-o", "x.safetensors").status == 0
+    assert load_file("x.safetensors").keys() == tensors.keys()
+    refused = run_here("convert", "hf", *NETWORK, "-o", f"hf/{file}", "--force")
+    assert (refused.status, "is an input" in refused.err) == (1, True)
 
 
 def test_convert_from_lightning(solutions, place):
@@ -188,7 +221,7 @@ def test_key_and_ignore(solutions, place):
     raw, averaged = load_file(solutions[0]), load_file(solutions[1])
     torch.save({"state_dict": raw, "ema": {"state_dict": averaged | {"loss.w": torch.ones(2)}}}, place / "x.pt")
     ran = run_here("convert", "x.pt", *NETWORK, "-o", "a.safetensors")
-    note = "takes state_dict; averaged weights lie there too: --key ema.state_dict chooses them"
+    note = "takes state_dict; averaged weights lie there too: --key ema.state_dict of starcli convert chooses them"
     assert ran.err == f"note: x.pt: {note}\n"
     chosen = ("convert", "x.pt", "--key", "ema.state_dict")
     ran = run_here(*chosen, *NETWORK, "-o", "b.safetensors")
