@@ -14,6 +14,7 @@ from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
 from starcli.data.splits import BYTES, Normalisation, Split
 from starcli.data.unlabelled import is_unlabelled, open_unlabelled, unlabelled_split
 from starcli.errors import StarcliError
+from starcli.models.inputs import InputNeeded
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, workspace_of
 
@@ -45,7 +46,11 @@ def open_inputs(
     if split is not None:
         raise StarcliError(f"{choices.data}: has no labels, and no splits: leave out --split")
     own = replace(choices, data=train_data, normalise=None)
-    workspace, models = workspace_of(checkpoints, own, measures=True, data=train_data is not None)
+    try:
+        workspace, models = workspace_of(checkpoints, own, measures=True, data=train_data is not None)
+    except InputNeeded:
+        hint = "the model does not say what its inputs are; the data of its training do, or --data with labels"
+        raise StarcliError(f"--train-data is needed: what goes into {choices.arch_name}", [hint]) from None
     return workspace, models, unlabelled_inputs(workspace, choices.data, choices.normalise)
 
 

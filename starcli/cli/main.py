@@ -33,9 +33,7 @@ class Program(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The program's own words; a bare `starcli` shows the help."""
-        if not args:
-            return super().parse_args(ctx, args)
-        show_help_if_asked(self, ctx, args[:1])
+        show_help_if_asked(self, ctx, args[:1], bare=True)
         return guard(lambda: super(Program, self).parse_args(ctx, args), last=False)
 
     def invoke(self, ctx: Any) -> Any:
@@ -54,7 +52,6 @@ class Program(TyperGroup):
 app = typer.Typer(
     name="starcli",
     cls=Program,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},

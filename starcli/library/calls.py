@@ -3,9 +3,9 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy
 import torch
@@ -48,11 +48,12 @@ LARGEST_SEED = 2**63 - 1
 def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """A function of the library as callers see it.
 
-    Keywords that are plain values are checked, and NumPy's numbers taken as Python's. The work is done on the CPU
-    threads that suit the network, with gradients, in float32 and with no default device, whatever the caller has set;
-    all of it is put back. Errors name keywords where the command line has options.
+    Unknown keywords are refused, those that are plain values checked, and NumPy's numbers taken as Python's. The work
+    is done on the CPU threads that suit the network, with gradients, in float32 and with no default device, whatever
+    the caller has set; all of it is put back. Errors name keywords where the command line has options.
     """
     parameters = inspect.signature(function).parameters
+    known = _keywords_of(parameters.values())
     needed = {name for name, each in parameters.items() if each.default is not None} - {"realign_every"}
 
     @functools.wraps(function)
@@ -60,6 +61,8 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
         values: dict[str, Any] = {name: _plain(value) for name, value in keywords.items()}
         try:
             for name, value in values.items():
+                if name not in known:
+                    raise unknown("keyword", name, known)
                 if value is not None or (name in parameters and name in needed):
                     _check(name, value)
             with _own_settings():
@@ -69,6 +72,18 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
             raise
 
     return call
+
+
+def _keywords_of(parameters: Iterable[inspect.Parameter]) -> frozenset[str]:
+    """Names of all keywords that a function takes, those of `**options: Unpack[Options]` one by one."""
+    found: set[str] = set()
+    for each in parameters:
+        if each.kind is each.VAR_KEYWORD:
+            [options] = get_args(each.annotation)
+            found |= options.__required_keys__ | options.__optional_keys__
+        elif each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
+            found.add(each.name)
+    return frozenset(found)
 
 
 def _plain(value: Any) -> Any:

@@ -17,7 +17,7 @@ from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, refuse_duplicates
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
-from starcli.errors import StarcliError, first_of, suggestion
+from starcli.errors import StarcliError, first_of
 from starcli.library.calls import in_python
 from starcli.library.networks import copies_of, network_copies, tensors_of
 from starcli.models.copies import uncompiled
@@ -87,9 +87,6 @@ ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 """The classes of `ModelLike`."""
 
 _OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed")
-
-KEYWORDS = (*Surroundings.__annotations__, "arch", "data", "average_buffers")
-"""Names of the keywords of `Where`."""
 
 
 class StarcliWarning(UserWarning):
@@ -223,12 +220,10 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
 
 
 def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False) -> tuple[Choices, Given]:
-    """The keywords as choices, and what is given in memory; unknown keywords, and those of no effect, are errors.
+    """The keywords as choices, and what is given in memory; those of no effect are errors.
 
     frozen: as of `NetworkCopies`.
     """
-    if unknown := [name for name in where if name not in KEYWORDS]:
-        raise StarcliError(f"unknown keyword {unknown[0]!r}{suggestion(unknown[0], KEYWORDS)}")
     arch, data = where.get("arch"), where.get("data")
     data = os.fspath(data) if isinstance(data, os.PathLike) else data
     arch = module if arch is None else arch

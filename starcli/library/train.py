@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
 from starcli.checkpoints.hashes import weights_sha256
-from starcli.errors import StarcliError, suggestion
+from starcli.errors import StarcliError
 from starcli.evaluation.frames import frame_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import KEYWORDS, DataLike, MadeModel, NetworkLike, Surroundings, Where, open_network
+from starcli.library.inputs import DataLike, MadeModel, NetworkLike, Surroundings, Where, open_network
 from starcli.library.plans import spec_record
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
@@ -102,9 +102,6 @@ def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
 
 def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:
     """Keywords of network, data and device, and settings of training."""
-    known = (*RecipeSettings.__annotations__, *KEYWORDS)
-    if unknown := [name for name in options if name not in known]:
-        raise StarcliError(f"unknown keyword {unknown[0]!r}{suggestion(unknown[0], known)}")
     settings = {name: value for name, value in options.items() if name in RecipeSettings.__annotations__}
     where = {name: value for name, value in options.items() if name not in settings}
     return cast(Where, where), cast(RecipeSettings, settings)

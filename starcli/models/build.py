@@ -11,7 +11,7 @@ from starcli.errors import StarcliError, first_line
 from starcli.models import external
 from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
 from starcli.models.initialise import initialised, outlined
-from starcli.models.logits import are_logits
+from starcli.models.logits import are_logits, how_to_wrap
 from starcli.models.names import is_external
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.entry import lookup, resolve
@@ -99,7 +99,7 @@ def complete_arguments(
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
             raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
-        check_forward(name, network.float(), torch.zeros(2, *input_shape), num_classes)
+        check_forward(name, network, torch.zeros(2, *input_shape), num_classes)
         return values
     function = builder_of(name)
     values = check_arguments(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
@@ -167,10 +167,28 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: in
         with torch.no_grad():
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
+        hints = [TOKENS] if num_classes is None and _takes_tokens(network, inputs) else []
         raise StarcliError(
-            f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error)]
+            f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error), *hints]
         ) from error
     if num_classes is not None and not are_logits(outputs, (len(inputs), num_classes)):
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise StarcliError(f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits")
+        raise StarcliError(
+            f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits",
+            how_to_wrap(outputs),
+        )
     return outputs
+
+
+TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"
+"""What helps where a network of tokens was given floats."""
+
+
+def _takes_tokens(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether a network that fails on `inputs`, which are floats, takes integers."""
+    try:
+        with torch.no_grad():
+            network(torch.zeros_like(inputs, dtype=torch.int64))
+    except Exception:  # a network of the user's own may raise anything
+        return False
+    return inputs.is_floating_point()

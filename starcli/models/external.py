@@ -142,7 +142,7 @@ def _make_importable(directory: Path) -> None:
 
 
 def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -> nn.Module:
-    """Call `function` with `arguments`.
+    """The network, in float32, that `function` makes of `arguments`.
 
     Raises StarcliError for arguments that it does not take, and where it fails or makes no network with known sizes.
     """
@@ -158,7 +158,7 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
         for each in chain(network.parameters(), network.buffers())
     ):
         raise StarcliError(f"architecture {name} has lazy layers: give each of them its sizes")
-    return uncompiled(network)
+    return uncompiled(network).float()
 
 
 def _check_call(name: str, signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:

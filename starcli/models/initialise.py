@@ -1,6 +1,7 @@
 """Initial weights from an explicit generator, for modules that only know torch's global one."""
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,9 +32,25 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
 
 
 def initialised(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:
-    """Network made by `make`, on the CPU, its weights drawn from `generator`."""
-    with drawing_from(generator), torch.device("cpu"):
+    """Network made by `make`, on the CPU, its weights drawn from `generator`; the same warning is shown once."""
+    with _warning_once(), drawing_from(generator), torch.device("cpu"):
         return make()
+
+
+_warned: set[tuple[str, type[Warning], str, int]] = set()
+"""Warnings that were shown."""
+
+
+@contextmanager
+def _warning_once() -> Iterator[None]:
+    """Context in which no warning is shown that was shown before: a command makes its network more than once."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for each in caught:
+        key = (str(each.message), each.category, each.filename, each.lineno)
+        if key not in _warned:
+            _warned.add(key)
+            warnings.warn_explicit(*key)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -18,6 +18,10 @@ EXAMPLE_BATCH = 2
 """Examples in an example input: tracing must not take the batch for an axis of size 1."""
 
 
+class InputNeeded(StarcliError):
+    """Nothing says what goes into a network."""
+
+
 def parse_input_shape(words: str) -> tuple[int, ...]:
     """Shape of one input from `--input 1,3,224,224`, which includes a batch.
 
@@ -41,11 +45,11 @@ def example_input(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
 
 
 def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
-    """Shape of an input of an architecture by its arguments. Raises StarcliError for a function of the user's own."""
+    """Shape of an input of an architecture by its arguments. Raises InputNeeded for a function of the user's own."""
     if is_external(name):
         if name.partition(":")[0] in ("torchvision", "timm"):
             return IMAGE_SHAPE
-        raise StarcliError(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
+        raise InputNeeded(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
     values = _checked(name, arguments)
     if "input_size" in values:
         return (int(values["input_size"]),)

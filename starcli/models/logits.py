@@ -1,5 +1,6 @@
 """What networks return, checked: a network of the user's own may return anything, and something else in training."""
 
+from collections.abc import Mapping
 from typing import TypeGuard
 
 import torch
@@ -22,7 +23,9 @@ def as_logits(outputs: object, shape: tuple[int, ...], mode: str) -> Tensor:
     """`outputs` of a network in `mode`, once they are seen to be logits of `shape`. Raises StarcliError otherwise."""
     if not are_logits(outputs, shape):
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise StarcliError(f"the network returns {found} in {mode}, expected one tensor of logits {shape}")
+        raise StarcliError(
+            f"the network returns {found} in {mode}, expected one tensor of logits {shape}", how_to_wrap(outputs)
+        )
     return outputs
 
 
@@ -41,6 +44,19 @@ def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
     if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), rtol=1e-4):
         doubts.append("the network outputs probabilities, and they are taken as logits: leave out its softmax")
     return doubts
+
+
+def how_to_wrap(outputs: object) -> list[str]:
+    """What makes a network that returns `outputs`, which are no tensor, return logits; nothing where they are one.
+
+    >>> how_to_wrap({"logits": 0, "loss": 0})
+    ["wrap it in a module whose forward returns this output's logits alone"]
+    """
+    if isinstance(outputs, Tensor):
+        return []
+    named = "logits" in outputs if isinstance(outputs, Mapping) else hasattr(outputs, "logits")
+    whose = "this output's" if named else "the"
+    return [f"wrap it in a module whose forward returns {whose} logits alone"]
 
 
 def with_gradient(logits: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from starcli.models.state_dicts import computable, fit, is_state_of, misfits, ve
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
 
-def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
-    """All checkpoints must have the architecture, spec, data and split of the first."""
-    first, problems = checkpoints[0], []
-    for other in checkpoints[1:]:
+def refuse_differences(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The first checkpoint that says what network it is, if any does; all must have its architecture, spec and data."""
+    first = next((each for each in checkpoints if each.metadata.architecture is not None), checkpoints[0])
+    problems = []
+    for other in checkpoints:
         for what in ("architecture", "data", "spec"):
             mine, theirs = _settled(first.metadata, what), _settled(other.metadata, what)
             if mine is None or theirs is None:
@@ -36,6 +37,7 @@ def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
                 break
     if problems:
         raise StarcliError("the checkpoints do not belong together", problems)
+    return first
 
 
 def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:

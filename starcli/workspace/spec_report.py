@@ -12,13 +12,13 @@ from starcli.checkpoints.metadata import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.files.shards import INDEX
-from starcli.models.build import build_network
+from starcli.models.build import build_network, check_forward
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.models.names import recorded_name
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
-from starcli.symmetry.archspec.expression import Fixed
+from starcli.symmetry.archspec.expression import Fixed, symbols
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
@@ -68,10 +68,11 @@ class SpecNetwork:
         dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
         trusted = choices.arch is not None
         complete = complete_for_input(name, arguments, shape, trusted=trusted)
-        module = build_network(name, trusted=trusted, **complete)
+        module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
+        check_forward(name, module, example)
         integers = {key: value for key, value in arguments.items() if type(value) is int}
         spec, variables = shipped_spec(name, complete) or (None, {})
-        return cls(recorded_name(name), module, (example_input(shape, dtype),), {**integers, **variables}, spec)
+        return cls(recorded_name(name), module, (example,), {**integers, **variables}, spec)
 
     def resolve(self, given: str | None) -> Resolved:
         """The spec that `given` names (a shipped name, a file, a checkpoint), resolved against the network's tensors.
@@ -188,8 +189,18 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
     ]
 
 
-def explain_rows(network: SpecNetwork, given: str | None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A row for each group, and one for each fixed axis.
+@dataclass(frozen=True)
+class Explanation:
+    """A row for each group of a spec, one for each fixed axis, and the axes of a tensor on which a group stands."""
+
+    groups: list[dict[str, Any]]
+    frozen: list[dict[str, Any]]
+    axes: Mapping[tuple[str, str], list[int]]
+    """By group and tensor."""
+
+
+def explain(network: SpecNetwork, given: str | None) -> Explanation:
+    """Explain the spec that `given` names.
 
     The reason of a fixed axis is that of tracing, where that finds it fixed too.
     """
@@ -207,7 +218,12 @@ def explain_rows(network: SpecNetwork, given: str | None) -> tuple[list[dict[str
         }
         for name, group in resolved.groups.items()
     ]
-    return groups, _fixed(resolved, reasons)
+    axes: dict[tuple[str, str], list[int]] = {}
+    for tensor, nodes in resolved.axes.items():
+        for axis, node in enumerate(nodes):
+            for group in dict.fromkeys(symbols(node)):
+                axes.setdefault((group, tensor), []).append(axis)
+    return Explanation(groups, _fixed(resolved, reasons), axes)
 
 
 def _traced(network: SpecNetwork) -> Derived | None:

@@ -190,8 +190,7 @@ def workspace_of(
     there need not be any. What only `measures` may do so on other data than the models were trained on. What is `given`
     in memory has no name and takes the place of what names say.
     """
-    first = checkpoints[0]
-    refuse_differences(checkpoints)
+    first = refuse_differences(checkpoints)
     if given.builder is None:
         _require_flags(first.metadata, choices, data=data and given.dataset is None)
     opened, notes = given.dataset, tuple[str, ...]()

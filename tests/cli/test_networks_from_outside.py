@@ -1,6 +1,7 @@
 """Networks of the user's own: what they print, what they keep in buffers, what they cannot do; and `-` for stdin."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -232,3 +233,97 @@ def test_notes_on_a_folder_are_said(place):
     assert "note: pets: left unread: extra/\n" in ran.err
     assert "note: pets/train: images of 8 x 6 are resized to squares of 6 x 6\n" in ran.err
     assert "left unread: extra/" in run_here("eval", "x.safetensors", "--data", "folder:pets").err
+
+
+OTHERS = """
+import torch
+from torch import nn
+
+def double():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10)).double()
+
+class Output(dict):
+    __getattr__ = dict.__getitem__
+
+class Named(nn.Linear):
+    def forward(self, x):
+        return Output(logits=super().forward(x.flatten(1)))
+
+def named():
+    return Named(64, 10)
+
+def old():
+    import warnings
+    warnings.warn("an old layer", FutureWarning)
+    return double()
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.hidden, self.head = nn.Embedding(9, 6), nn.Linear(6, 5), nn.Linear(5, 9)
+
+    def forward(self, x):
+        return self.head(self.hidden(self.table(x)).relu())
+"""
+
+
+@pytest.fixture
+def others(place):
+    """A module of networks, and two states of each as torch writes them."""
+    (place / "others12.py").write_text(OTHERS)
+    made: dict = {}
+    exec(OTHERS, made)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        for name in ("double", "named", "Tokens"):
+            torch.save(made[name]().state_dict(), place / f"{name}{seed}.pt")
+    return place
+
+
+def test_a_network_in_float64_is_built_in_float32(others):
+    words = ("--arch", "others12.py:double")
+    ran = run_here("train", *words, *DIGITS, "-o", "t.safetensors")
+    assert ran.status == 0, ran.err
+    [row] = run_here("align", "double0.pt", "double1.pt", *words, "--input", "1,1,8,8", "-o", "a.safetensors").rows
+    assert row["distance_after"] < row["distance_before"]
+    assert {tensor.dtype for tensor in checkpoint.read(others / "a.safetensors").tensors.values()} == {torch.float64}
+    [row] = run_here("eval", "double0.pt", *words, "--data", "digits").rows
+    assert 0 <= row["accuracy"] <= 1
+
+
+def test_a_network_whose_output_has_logits_is_told_to_be_wrapped(others):
+    ran = run_here("eval", "named0.pt", "--arch", "others12.py:named", "--data", "digits")
+    assert ran.status == 1
+    assert "outputs Output for inputs of 1x8x8, expected 10 logits" in ran.err
+    assert ran.err.endswith("wrap it in a module whose forward returns this output's logits alone\n")
+
+
+def test_a_warning_of_a_builder_is_shown_once(others):
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        run_here("eval", "double0.pt", "--arch", "others12.py:old", "--data", "digits")
+        run_here("align", "double0.pt", "double1.pt", "--arch", "others12.py:old", "--data", "digits", "-o", "a")
+    assert [str(each.message) for each in shown if each.category is FutureWarning] == ["an old layer"]
+
+
+def test_tokens_are_named_where_floats_fail_and_taken_from_the_model_that_records_them(others):
+    words = ("--arch", "others12.py:Tokens")
+    for command in (("align", "Tokens0.pt", "Tokens1.pt", "-o", "a.safetensors"), ("spec", "check")):
+        ran = run_here(*command, *words, "--input", "1,4")
+        assert ran.status == 1
+        assert ran.err.endswith("  it takes integers: --input-dtype int64 says that inputs are tokens\n")
+    tokens = ("--input", "1,4", "--input-dtype", "int64")
+    assert run_here("permute", "Tokens1.pt", *words, *tokens, "--random", "-o", "p.safetensors").status == 0
+    for pair in (("Tokens1.pt", "p.safetensors"), ("p.safetensors", "Tokens1.pt")):
+        [row] = run_here("align", *pair, *words, "-o", "a.safetensors", "--force").rows
+        assert row["distance_after"] < 1e-5 < row["distance_before"]
+
+
+def test_predict_asks_for_data_where_nothing_says_what_an_input_is(others):
+    np.savez("images.npz", images=np.zeros((3, 8, 8, 1), np.uint8))
+    words = ("predict", "double0.pt", "--arch", "others12.py:double", "--data", "images.npz", "-o", "p.csv")
+    ran = run_here(*words)
+    assert ran.status == 1
+    assert ran.err.startswith("starcli: --train-data is needed: what goes into others12:double\n")
+    assert "--input" not in ran.err
+    assert run_here(*words, "--train-data", "digits").status == 0

@@ -184,3 +184,24 @@ def test_a_model_is_one_line_and_compared_as_an_object(pair: list[nn.Module], da
 def test_describe_takes_a_path_as_words(pair: list[nn.Module], data: Data) -> None:
     star = sc.find_star(pair, data=data, epochs=1)
     assert sc.describe(str(sc.save(star, "star.safetensors"))).metadata.kind == "star"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda a: sc.align(a, a, restart=3), "unknown keyword 'restart'; did you mean restarts?"),
+        (lambda a: sc.barrier(a, a, align="none"), "unknown keyword 'align'; did you mean alignment?"),
+        (lambda a: sc.permute(a, random=True), "unknown keyword 'random'; there is arch, .* by, .* seed, "),
+        (lambda a: sc.evaluate(a, recalibrat=True), "did you mean recalibrate?"),
+        (lambda a: sc.bma(a, [a], sample=3), "did you mean samples"),
+        (lambda a: sc.predict(a, temperatur=1.0), "did you mean temperature?"),
+        (lambda a: sc.find_star([a, a], epoch=1), "did you mean epochs?"),
+        (lambda a: sc.fuse([a, a], devise="cpu"), "did you mean device?"),
+        (lambda a: sc.train(a, "digits", learning_rate=1.0), "unknown keyword 'learning_rate'"),
+        (lambda a: sc.train(a, "digits", arch="mlp"), "unknown keyword 'arch'"),
+    ],
+    ids=map(str, range(10)),
+)
+def test_unknown_keywords_name_the_nearest_of_the_functions_own(call: Any, words: str) -> None:
+    with pytest.raises(sc.StarcliError, match=words.replace("?", r"\?")):
+        call(network())

@@ -16,7 +16,6 @@ class CacheCommands(CommandGroup):
 cache_app = typer.Typer(
     cls=CacheCommands,
     add_help_option=False,
-    no_args_is_help=True,
     help="The cache: barriers, averages, derived specs and proofs, each under a hash of all that decides it, in "
     "$XDG_CACHE_HOME/starcli, else ~/.cache/starcli. Without it the same is computed again; --no-cache of a command "
     "does without.",

@@ -1,5 +1,6 @@
 """`starcli spec`: show, check, derive, explain and compare permutation specs."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,6 @@ class SpecCommands(CommandGroup):
 spec_app = typer.Typer(
     cls=SpecCommands,
     add_help_option=False,
-    no_args_is_help=True,
     help="Permutation specs: which units of a network may change places. Show, check, derive, explain, compare them.",
     short_help="Permutation specs: show, check, derive, explain, diff.",
 )
@@ -139,15 +139,19 @@ def spec_derive_command(
 @command("starcli spec explain --arch vit --data mnist")
 def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
-    from starcli.workspace.spec_report import SpecNetwork, explain_rows
+    from starcli.cli.spec_text import explanation_text
+    from starcli.workspace.spec_report import SpecNetwork, explain
 
     given = _named(given, setup)
     network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
-        groups, frozen = explain_rows(network, given)
-        for row in groups:
+        found = explain(network, given)
+        if results.form == "table":
+            results.text(explanation_text(found, shutil.get_terminal_size().columns))
+            return
+        for row in found.groups:
             results.add("group", row, GROUPS)
-        for row in frozen:
+        for row in found.frozen:
             results.add("frozen", row, FROZEN)
 
 

@@ -60,8 +60,8 @@ class CommandGroup(TyperGroup):
     example = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The name of a command."""
-        show_help_if_asked(self, ctx, args[:1])
+        """The name of a command; none shows the help."""
+        show_help_if_asked(self, ctx, args[:1], bare=True)
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
@@ -69,10 +69,13 @@ class CommandGroup(TyperGroup):
         return page(self, ctx, self.example)
 
 
-def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str]) -> None:
-    """Show the help and end, before typer parses: its conversion of values imports pydantic, a fifth of a second."""
+def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str], *, bare: bool = False) -> None:
+    """Show the help and end, before typer parses: its conversion of values imports pydantic, a fifth of a second.
+
+    bare: also where there are no words at all, unless a shell asks how they may go on.
+    """
     words = args[: args.index("--")] if "--" in args else args
-    if {"--help", "-h"} & set(words):
+    if {"--help", "-h"} & set(words) or (bare and not (args or ctx.resilient_parsing)):
         typer.echo(command.get_help(ctx))
         raise typer.Exit
 

@@ -126,3 +126,29 @@ def test_wrong_words(words, message):
     assert ran.status == 1
     assert message in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_explain_for_people_has_whole_names_and_alike_groups_in_one(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    small = ("depth=3", "dim=8", "mlp_dim=16", "heads=2", "image_size=8", "patch_size=4")
+    out = run_here("spec", "explain", "--arch", "vit", "--arch-arg", *small, "--format", "table").out
+    paragraphs = [paragraph.splitlines() for paragraph in out.split("\n\n")]
+    assert [
+        "hidden.{l}, l = 0..2: 16 units, proved",
+        "  blocks.{l}.mlp.fc1.bias    axis 0",
+        "  blocks.{l}.mlp.fc1.weight  axis 0",
+        "  blocks.{l}.mlp.fc2.weight  axis 1",
+    ] in paragraphs
+    [qk] = [lines for lines in paragraphs if lines[0].startswith("qk")]
+    assert qk[0] == "qk.{l}, l = 0..2: 4 units within each of head.{l}, proved"
+    [stream] = [lines for lines in paragraphs if lines[0].startswith("stream: 8 units")]
+    assert "  blocks.{0..2}.norm{1..2}.weight  axis 0" in stream
+    assert ["fixed: an output of the network", "  head.bias    axis 0", "  head.weight  axis 0"] in paragraphs
+    assert max(map(len, out.splitlines())) < 60
+
+
+def test_explain_for_people_keeps_groups_that_differ_apart():
+    out = run_here("spec", "explain", "--arch", "resnet", "--format", "table").out
+    for stage, size in ((1, 8), (2, 16), (3, 32)):
+        assert f"inner{stage}.0: {size} units, proved\n  layer{stage}.0.bn1.bias " in out
+    assert "  layer{1..3}.0.conv2.weight  axes 2, 3" in out

@@ -157,3 +157,10 @@ def test_a_real_process_from_elsewhere(tmp_path):
     assert ran.out.startswith("starcli ")
     assert time.monotonic() - began < 60
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("words", [(), ("spec",), ("cache",)])
+def test_without_a_command_the_help_is_shown_once_on_stdout(words):
+    bare, asked = run_here(*words), run_here(*words, "--help")
+    assert (bare.status, bare.err) == (0, "")
+    assert bare.out == asked.out

@@ -1,0 +1,93 @@
+"""What `starcli spec explain` tells people: groups with their tensors, and what is fixed, by its reason."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from starcli.workspace.spec_report import Explanation
+
+_NUMBER = re.compile(r"(\d+)")
+
+Place = tuple[str, str]
+"""A tensor, or a pattern of several, and its axes in words."""
+
+
+def explanation_text(found: "Explanation", width: int) -> str:
+    """A paragraph for each group, one for groups that differ in a number alone, and one for each reason of fixed axes.
+
+    Names stay whole, whatever the width.
+    """
+    families: dict[tuple[str, tuple[Place, ...]], list[dict[str, Any]]] = {}
+    for row in found.groups:
+        families.setdefault(_with_variable(found, row, _first_number(row["group"])), []).append(row)
+    paragraphs = [] if families else ["no units can change places"]
+    for (heading, places), rows in families.items():
+        if len(rows) == 1:
+            heading, places = _with_variable(found, rows[0], None)
+        else:
+            numbers = _runs(str(_first_number(row["group"])) for row in rows)
+            heading = heading.replace(":", f", l = {', '.join(each.strip('{}') for each in numbers)}:", 1)
+        paragraphs.append(_paragraph(heading, places, width))
+    fixed: dict[str, dict[str, list[int]]] = {}
+    for row in found.frozen:
+        fixed.setdefault(row["reason"], {}).setdefault(row["tensor"], []).append(row["axis"])
+    for reason, tensors in fixed.items():
+        places = tuple((name, _axes(axes)) for name, axes in tensors.items())
+        paragraphs.append(_paragraph(f"fixed: {reason}", places, width))
+    return "\n\n".join(paragraphs)
+
+
+def _with_variable(found: "Explanation", row: dict[str, Any], number: str | None) -> tuple[str, tuple[Place, ...]]:
+    """The heading of a group and where it stands, with `{l}` for each part of a name that is `number`."""
+
+    def generic(name: str) -> str:
+        return ".".join("{l}" if part == number else part for part in name.split("."))
+
+    within = f" within each of {generic(row['within'])}" if row["within"] else ""
+    places = tuple((generic(tensor), _axes(found.axes[row["group"], tensor])) for tensor in row["tensors"])
+    return f"{generic(row['group'])}: {row['size']} units{within}, {row['verdict']}", places
+
+
+def _first_number(name: str) -> str | None:
+    return next((part for part in name.split(".") if part.isdecimal()), None)
+
+
+def _axes(axes: Sequence[int]) -> str:
+    return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+
+
+def _paragraph(heading: str, places: Iterable[Place], width: int) -> str:
+    lines = textwrap.wrap(heading, max(width - 1, 20), subsequent_indent="    ", break_long_words=False)
+    rows = folded(places)
+    longest = max(len(name) for name, _ in rows)
+    return "\n".join([*lines, *(f"  {name:{longest}}  {axes}" for name, axes in rows)])
+
+
+def folded(places: Iterable[Place]) -> list[Place]:
+    """Places with runs of consecutive numbers in names as one.
+
+    >>> folded([("layer1.0.weight", "axis 0"), ("layer1.1.weight", "axis 0"), ("fc.weight", "axis 1")])
+    [('layer1.{0..1}.weight', 'axis 0'), ('fc.weight', 'axis 1')]
+    """
+    rows = [(tuple(_NUMBER.split(name)), axes) for name, axes in places]
+    for position in range(1, max(len(parts) for parts, _ in rows), 2):
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[str]] = {}
+        for parts, axes in rows:
+            alike.setdefault((parts[:position], parts[position + 1 :], axes), []).extend(parts[position : position + 1])
+        rows = [
+            ((*before, *run, *after), axes)
+            for (before, after, axes), numbers in alike.items()
+            for run in ([[each] for each in _runs(numbers)] or [[]])
+        ]
+    return [("".join(parts), axes) for parts, axes in rows]
+
+
+def _runs(numbers: Iterable[str]) -> Iterator[str]:
+    """Numbers as they are, but for runs: `{0..3}`."""
+    order = sorted(numbers, key=lambda number: (int(number), number))
+    for _, run in groupby(enumerate(order), lambda each: int(each[1]) - each[0]):
+        found = [number for _, number in run]
+        yield found[0] if len(found) == 1 else f"{{{found[0]}..{found[-1]}}}"
