@@ -45,6 +45,8 @@ def open_inputs(
         return workspace, models, labelled_inputs(workspace.dataset, split)
     if split is not None:
         raise StarcliError(f"{choices.data}: has no labels, and no splits: leave out --split")
+    if choices.image_size is not None:
+        raise StarcliError(f"{choices.data}: has no labels, and is sized as the models take it: leave out --image-size")
     own = replace(choices, data=train_data, normalise=None)
     try:
         workspace, models = workspace_of(checkpoints, own, measures=True, data=train_data is not None)

@@ -178,6 +178,17 @@ class Setup(Choices):
         int | None,
         typer.Option("--split-seed", min=0, help="Seed of that split (default 0).", rich_help_panel=NETWORK),
     ] = None
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size",
+            min=1,
+            max=4096,
+            metavar="N",
+            help="Side to which images of a folder are resized (default: as recorded, else theirs, 224 at most).",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
     normalise: Annotated[
         str | None,
         typer.Option(

@@ -1,8 +1,9 @@
 """Data sets from one `.npz` or `.safetensors` file of images and labels.
 
-Keys: `train_images`, `train_labels`, `test_images`, `test_labels` (or `x_train`, `y_train`, `x_test`, `y_test`), and
-where there is a validation part `val_images`, `val_labels` (`x_val`, `y_val`); or one pair, `images` and `labels` (or
-`x` and `y`), of which a fixed fifth is held out for testing (`held_out_fifth`). A note names other keys.
+Keys: `train_images`, `train_labels`, and `test_images`, `test_labels`, `val_images`, `val_labels` or one pair of these
+(or `x_train`, `y_train`, `x_test`, ...); or one pair for all, `images` and `labels` (or `x` and `y`). Capitals count as
+small letters where that is one name alone. Without a test part the validation part is measured in its place, and where
+there is none either, a fixed fifth is held out (`held_out_fifth`); a note says so. Another one names other keys.
 
 Images: uint8 (divided by 255) or float (as they are); (N, H, W), (N, C, H, W), (N, H, W, C) or (N, D). Of four axes the
 sizes tell which holds the channels (`channels_are_last`), or an entry `layout`, the word NCHW or NHWC (in the metadata
@@ -29,12 +30,15 @@ from starcli.errors import StarcliError, few
 from starcli.files.safetensors import read_tensors
 
 KEYS = (
-    ("train_images", "train_labels", "test_images", "test_labels", "val_images", "val_labels"),
-    ("x_train", "y_train", "x_test", "y_test", "x_val", "y_val"),
-    ("images", "labels"),
-    ("x", "y"),
+    (("train_images", "train_labels"), ("test_images", "test_labels"), ("val_images", "val_labels")),
+    (("x_train", "y_train"), ("x_test", "y_test"), ("x_val", "y_val")),
+    (("images", "labels"),),
+    (("x", "y"),),
 )
-"""Names of the arrays: a pair for training, test and, perhaps, validation, or one pair; the first match counts."""
+"""Names of pairs of images and labels, in small letters: for training, or of all; perhaps for test and validation.
+
+The first row whose first pair is in a file counts.
+"""
 
 LAYOUT = "layout"
 """Key of the order of the axes, where a file says it."""
@@ -42,7 +46,7 @@ LAYOUT = "layout"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: arrays by key, in the order of KEYS, the layout that it says, keys that are left unread."""
+    """What a file holds: arrays by its own keys, in the order of KEYS, the layout that it says, keys left unread."""
 
     arrays: Mapping[str, Array]
     layout: str | None
@@ -53,8 +57,9 @@ def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
     contents = read_arrays(path)
-    loaded = assemble("arrays", *_parts(contents, path))
-    notes = [*loaded.notes, *_note_of_channels(contents, path)]
+    parts, divided = _divided(_parts(contents, path), path)
+    loaded = assemble("arrays", *parts)
+    notes = [*divided, *loaded.notes, *_note_of_channels(contents, path)]
     if contents.unread:
         notes.append(f"{path}: left unread: {few(sorted(contents.unread), 5)}")
     return replace(loaded, notes=tuple(notes))
@@ -65,17 +70,28 @@ Choose = Callable[[Collection[str], Path], tuple[str, ...]]
 
 
 def labelled_keys(found: Collection[str], path: Path) -> tuple[str, ...]:
-    """The first of KEYS whose keys are all in the file, a validation pair apart."""
-    for keys in KEYS:
-        if all(key in found for key in keys[:4]):
-            return keys if all(key in found for key in keys) else keys[:4]
+    """The file's own names of the pairs in the first row of KEYS whose first pair it has."""
+    for row in KEYS:
+        pairs = [(spelled(images, found), spelled(labels, found)) for images, labels in row]
+        if all(pairs[0]):
+            return tuple(name for pair in pairs if all(pair) for name in pair if name is not None)
     raise StarcliError(
         f"{path}: no images with labels in it",
         [
-            "expected the keys " + "; or ".join(", ".join(keys[:4]) for keys in KEYS),
+            "expected the keys " + "; or ".join(", ".join(key for pair in row[:2] for key in pair) for row in KEYS),
             "found " + (", ".join(sorted(found)[:10]) or "nothing"),
         ],
     )
+
+
+def spelled(key: str, found: Collection[str]) -> str | None:
+    """The name in `found` that is `key`, or is the only one that is `key` but for capitals; None where there is none.
+
+    >>> spelled("x", ["X", "y"]), spelled("x_test", ["X_Test", "X_TEST"])
+    ('X', None)
+    """
+    alike = [name for name in found if name.lower() == key]
+    return key if key in alike else alike[0] if len(alike) == 1 else None
 
 
 def read_arrays(path: Path, choose: Choose = labelled_keys) -> Contents:
@@ -146,26 +162,36 @@ def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:
     return np.ndarray(shape, dtype, buffer, order="F" if fortran else "C")
 
 
-def _parts(contents: Contents, path: Path) -> list[Part]:
-    """Training, test and, where there is one, validation part."""
+def _parts(contents: Contents, path: Path) -> dict[str, Part]:
+    """Training part, or all, as "train", and "test" and "val" where the file has them."""
     keys, arrays = list(contents.arrays), contents.arrays
-    parts = []
+    parts = {}
     for images, labels in zip(keys[::2], keys[1::2], strict=True):
         where = f"{path}: {images}"
         inputs = _images(arrays[images], where, contents.layout)
-        parts.append(Part(inputs, class_numbers(arrays[labels], f"{path}: {labels}"), where))
-    if len(parts) > 1:
-        return parts
-    [whole] = parts
+        role = next((role for role in ("test", "val") if role in images.lower()), "train")
+        parts[role] = Part(inputs, class_numbers(arrays[labels], f"{path}: {labels}"), where)
+    return parts
+
+
+def _divided(parts: Mapping[str, Part], path: Path) -> tuple[list[Part], list[str]]:
+    """Training, test and, where there is one, validation part, and a note on what stands for a test part."""
+    if "test" in parts:
+        return [parts[role] for role in ("train", "test", "val") if role in parts], []
+    if "val" in parts:
+        note = "no test part: the validation part is measured as test split too"
+        return [parts["train"], parts["val"], parts["val"]], [f"{path}: {note}"]
+    whole = parts["train"]
     if len(whole.labels) != len(whole.inputs) or len(whole.labels) < 2:
         raise StarcliError(
-            f"{path}: {len(whole.inputs)} {keys[0]} and {len(whole.labels)} {keys[1]}, expected as many, at least 2"
+            f"{whole.where}: {len(whole.inputs)} images and {len(whole.labels)} labels, expected as many, at least 2"
         )
     inner, outer = held_out_fifth(whole.labels)
+    note = f"no test part: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test"
     return [
         Part(whole.inputs[inner], whole.labels[inner], whole.where, inner),
         Part(whole.inputs[outer], whole.labels[outer], f"{whole.where} (held-out fifth)", outer),
-    ]
+    ], [f"{path}: {note}"]
 
 
 def _images(array: Array, where: str, layout: str | None) -> Array:

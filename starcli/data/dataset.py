@@ -97,6 +97,8 @@ class Dataset:
             raise StarcliError(f"--normalise {text}: {len(mean)} channels, {self.name} has {channels} ({inputs})")
         if same_statistics((mean, std), (self.mean, self.std)):
             mean, std = self.mean, self.std  # written as before, so that records are equal too
+        elif len({*mean}) == len({*std}) == 1:
+            mean, std = mean[:1], std[:1]  # as one number for all says it, and recorded alike
         return self.normalised(mean, std)
 
 
@@ -118,7 +120,7 @@ def open_data(
     val_fraction: share of the training images that is held back; above 0 it takes the place of a validation part that
         the data have of their own.
     data_dir, download: where the public data sets are, and whether to fetch them.
-    image_size: side of the images of a folder.
+    image_size: side of the squares that images of a folder are resized to.
     normalise: how inputs are normalised (`parse_normalise`); by default as the data set has it.
 
     Raises StarcliError for everything that may be wrong with a name, a file or its contents.
@@ -132,9 +134,9 @@ def open_data(
     """
     kind, rest = check_data_name(name)
     if image_size is not None and kind != "folder":
-        raise StarcliError(f"an image size is for folder:DIR; {kind} has its own")
+        raise StarcliError(f"--image-size is for folders of images, and {kind} has its own size")
     if image_size is not None and not 1 <= image_size <= 4096:
-        raise StarcliError(f"the image size is {image_size}, expected 1 to 4096")
+        raise StarcliError(f"--image-size {image_size}: expected 1 to 4096")
     loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size))
     train, validation = _divide(loaded.train, limit, val_fraction, split_seed)
     notes = loaded.notes

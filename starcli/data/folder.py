@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from starcli.data.image_files import ImageListing, list_images, split_folders
+from starcli.data.image_files import ImageListing, images_in, list_images, split_folders
 from starcli.data.loading import Loaded, Request
 from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.partition import check_labels, held_out_fifth
@@ -52,11 +52,13 @@ def load_folder(request: Request) -> Loaded:
     root = Path(request.rest)
     parts, notes = _listed(root)
     train = parts["train"]
+    _refuse_one_class(train)
     check_labels([(str(train.directory), _labels(train), len(train.images))], len(train.classes))
     width, height, mode = _first_header(train)
     size = request.image_size or min(DEFAULT_SIZE, width, height)
     if width != height and request.image_size is None and size < DEFAULT_SIZE:
-        notes.append(f"{train.directory}: images of {width} x {height} are resized to squares of {size} x {size}")
+        squares = f"images of {width} x {height} are resized to squares of {size} x {size}"
+        notes.append(f"{train.directory}: {squares}; --image-size chooses their side")
     deep = mode.startswith(DEEP)
     if deep:
         notes.append(
@@ -101,6 +103,17 @@ def _listed(root: Path) -> tuple[dict[str, ImageListing], list[str]]:
         name = parts["validation"].directory.name
         notes.append(f"{root}: no test/ in it: {name}/ is the validation split, and measured as test split too")
     return parts, notes
+
+
+def _refuse_one_class(train: ImageListing) -> None:
+    """A single folder is no class among others, and often one of images that belong beside those next to it."""
+    if len(train.classes) > 1:
+        return
+    [name] = train.classes
+    problem = f"{train.directory}: only one class, {name}/, expected a folder of images for each of at least two"
+    beside = len(images_in(train.directory))
+    hint = f"beside it are images of no class ({beside}); images without labels lie in a folder without others in it"
+    raise StarcliError(problem, [hint] if beside else [])
 
 
 def _refuse_other_classes(parts: Mapping[str, ImageListing]) -> None:

@@ -27,7 +27,8 @@ ROLES = ("train", "validation", "test")
 def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     """A data set of examples in memory: one for all purposes, or by role, `{"train": ..., "test": ...}`.
 
-    With a single one, or without "test", models are measured on what they are trained on. "validation" may be left out.
+    With a single one, or without "test", models are measured on what they are trained on. "validation", or "val", may
+    be left out.
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
     Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
     `class_numbers` takes. There are as many classes as the largest label says; a network may have more outputs. Data
@@ -43,10 +44,13 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     """
     by_role = dict(examples) if isinstance(examples, Mapping) else {"train": examples}
     by_role = {role: found for role, found in by_role.items() if found is not None or role == "train"}
+    if "val" in by_role and "validation" not in by_role:
+        by_role["validation"] = by_role.pop("val")
     if unknown := sorted(set(by_role) - set(ROLES), key=str):
         raise StarcliError(f"data in memory: unknown {', '.join(map(str, unknown))}", [f"expected {', '.join(ROLES)}"])
     if "train" not in by_role:
-        raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated')
+        hint = 'to measure on these alone, give them without the word: data=examples, not data={"test": examples}'
+        raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated', [hint])
     tensors = {role: _checked(*_tensors(found, role), role) for role, found in by_role.items()}
     first = tensors["train"][0]
     problems = [

@@ -105,16 +105,17 @@ def assemble(
         normalisation = Normalisation(span, *mean_and_std(train.inputs, span))
     elif normalisation is None:
         normalisation = Normalisation(1.0, *AS_THEY_ARE)
-    splits = [part.split(normalisation) for part in parts]
+    # by their ids: a part that stands for two is one split
+    splits = {id(part): part.split(normalisation) for part in parts}
     return Loaded(
         name=name,
         num_classes=classes,
         normalisation=normalisation,
         input_shape=tuple(int(size) for size in shape),
         fingerprint=fingerprint(parts),
-        train=splits[0],
-        test=splits[1],
-        validation=splits[2] if validation is not None else None,
+        train=splits[id(train)],
+        test=splits[id(test)],
+        validation=splits.get(id(validation)),
         augmentation=augmentation,
         notes=(f"{train.where}: {absent}",) if absent else (),
     )

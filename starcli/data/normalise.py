@@ -43,9 +43,7 @@ def parse_normalise(text: str) -> MeanStd | None:
     if len(means) != len(stds) and 1 not in (len(means), len(stds)):
         raise StarcliError(f"--normalise {text}: {len(means)} means and {len(stds)} standard deviations")
     channels = max(len(means), len(stds))
-    means, stds = means * (channels // len(means)), stds * (channels // len(stds))
-    # one number says the same as the same number for each channel, and is to be recorded alike
-    return (means[:1], stds[:1]) if len({*means}) == len({*stds}) == 1 else (means, stds)
+    return means * (channels // len(means)), stds * (channels // len(stds))
 
 
 def normalise_words(mean: Sequence[float], std: Sequence[float]) -> str:

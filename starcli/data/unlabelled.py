@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from starcli.data.arrays import LAYOUT, read_arrays
+from starcli.data.arrays import LAYOUT, read_arrays, spelled
 from starcli.data.folder import stored_size
 from starcli.data.image_files import has_no_classes, images_in
 from starcli.data.loading import Array
@@ -79,8 +79,10 @@ def _images_key(path: Path) -> str | None:
         return ()
 
     read_arrays(path, look)
-    images, labels = next((pair for pair in UNLABELLED_KEYS if pair[0] in found), ("", ""))
-    return images if images and labels not in found else None
+    for key, labels in UNLABELLED_KEYS:
+        if (images := spelled(key, found)) is not None:
+            return images if spelled(labels, found) is None else None
+    return None
 
 
 def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str) -> Array:

@@ -28,6 +28,7 @@ _INTEGERS = {
     "threads": 1,
     "limit": 1,
     "split_seed": 0,
+    "image_size": 1,
 }
 """Keywords that are integers, and the least of each."""
 

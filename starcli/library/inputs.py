@@ -47,6 +47,7 @@ class Surroundings(TypedDict, total=False):
     limit: int | None
     val_fraction: float | None
     split_seed: int | None
+    image_size: int | None
     normalise: str | None
     input_shape: Sequence[int] | None
     input_dtype: str | torch.dtype | None
@@ -67,7 +68,7 @@ class Where(Surroundings, total=False):
     data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader of pairs, or
         `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made with.
     arch_args: arguments of a network by name.
-    data_dir, download, limit, val_fraction, split_seed: of data by name, as the options of these names.
+    data_dir, download, limit, val_fraction, split_seed, image_size: of data by name, as the options of these names.
     normalise: how inputs are normalised: "none", "data", "imagenet" or "MEAN:STD", see `starcli.data.normalise`. By
         default data in memory and floats are taken as they are, and images of bytes by name standardised.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
@@ -86,7 +87,7 @@ class Where(Surroundings, total=False):
 ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 """The classes of `ModelLike`."""
 
-_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed")
+_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed", "image_size")
 
 
 class StarcliWarning(UserWarning):

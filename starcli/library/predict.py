@@ -91,6 +91,8 @@ def _opened(
         return workspace, found, labelled_inputs(workspace.dataset, split), watcher
     if split is not None:
         raise StarcliError("the data have no labels, and no splits: leave out split")
+    if where.get("image_size") is not None:
+        raise StarcliError("the data have no labels, and are sized as the models take them: leave out image_size")
     normalise = where.pop("normalise", None)
     if in_memory and train_data is None and all(isinstance(model, nn.Module | Mapping) for model in models):
         where = {"input_shape": tuple(data.shape[1:]), **where}

@@ -155,10 +155,14 @@ def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...],
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
 
 
+class MisfitError(StarcliError):
+    """A network and the inputs or classes of data that do not fit each other."""
+
+
 def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> Any:
     """Run `network` once on `inputs`, in eval mode: its outputs.
 
-    Raises StarcliError where it does not accept `inputs`, or its outputs are not (B, C) with C >= `num_classes` (None:
+    Raises MisfitError where it does not accept `inputs`, or its outputs are not (B, C) with C >= `num_classes` (None:
     any outputs). More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are
     defined all the same.
     """
@@ -168,12 +172,12 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: in
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
         hints = [TOKENS] if num_classes is None and _takes_tokens(network, inputs) else []
-        raise StarcliError(
+        raise MisfitError(
             f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error), *hints]
         ) from error
     if num_classes is not None and not are_logits(outputs, (len(inputs), num_classes)):
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise StarcliError(
+        raise MisfitError(
             f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits",
             how_to_wrap(outputs),
         )

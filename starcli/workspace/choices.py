@@ -25,6 +25,8 @@ class Choices:
     limit: int | None = None
     val_fraction: float | None = None
     split_seed: int | None = None
+    image_size: int | None = None
+    """Side of the squares that images of a folder are resized to."""
     normalise: str | None = None
     device: str = "auto"
     precision: str = "fp32"
@@ -46,5 +48,6 @@ class Choices:
     def names_data(self) -> bool:
         """Whether anything is said of data, apart from where public ones lie."""
         return self.download or any(
-            each is not None for each in (self.data, self.limit, self.val_fraction, self.split_seed, self.normalise)
+            each is not None
+            for each in (self.data, self.limit, self.val_fraction, self.split_seed, self.image_size, self.normalise)
         )

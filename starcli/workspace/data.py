@@ -1,13 +1,16 @@
 """The data of a command: as the command line names them, as checkpoints record them, and what follows where both do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
-from starcli.data.normalise import normalise_words, same_statistics
+from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.splits import BYTES
 from starcli.errors import StarcliError
+from starcli.models.build import MisfitError
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -43,6 +46,9 @@ def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
 
     # images of a folder are scaled as they were for the checkpoint
     scaled = record is not None and record.name == parse_name(name)[0] == "folder"
+    recorded_size = record.input_shape[-1] if record is not None and scaled else None
+    if recorded_size is not None and choices.image_size not in (None, recorded_size):
+        raise StarcliError(f"--image-size {choices.image_size}: {recorded_size} in the checkpoint")
     return open_data(
         name,
         data_dir=choices.data_dir,
@@ -50,7 +56,7 @@ def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
         limit=chosen(choices.limit, record and record.limit),
         val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
-        image_size=record.input_shape[-1] if record is not None and scaled else None,
+        image_size=choices.image_size if recorded_size is None else recorded_size,
         normalise=choices.normalise,
     )
 
@@ -66,7 +72,7 @@ def open_agreed(
     """
     dataset = open_named(choices, record)
     if record is None:
-        return dataset, scaling_notes(dataset)
+        return dataset, scaling_notes(dataset) or _standardised_note(dataset, choices)
     if dataset.fingerprint == record.fingerprint:
         _refuse_leaks(dataset, record, model)
         return as_trained(dataset, choices, record, model, measures=measures)
@@ -90,6 +96,30 @@ def open_agreed(
 def scaling_notes(dataset: Dataset) -> tuple[str, ...]:
     """How inputs are normalised, where they are a user's own and nobody said how."""
     return (f"{dataset.name}: {dataset.scaling}",) if dataset.scaling else ()
+
+
+@contextmanager
+def misfits_explained(dataset: Dataset | None) -> Iterator[None]:
+    """A network that does not fit the data is told with the notes on these: nobody sees them else, they may say why."""
+    try:
+        yield
+    except MisfitError as error:
+        if dataset is None:
+            raise
+        hints = list(dataset.notes)
+        if dataset.name == "folder":
+            side = dataset.input_shape[-1]
+            hints.append(f"images of the folder are {side} x {side} here; --image-size chooses their side")
+        raise StarcliError(error.summary, [*error.problems, *hints]) from error
+
+
+def _standardised_note(dataset: Dataset, choices: "Choices") -> tuple[str, ...]:
+    """How inputs of a known data set are normalised, of which a model from elsewhere says nothing."""
+    own = (dataset.mean, dataset.std)
+    if choices.normalise is not None or needs_path(dataset.name) or same_statistics(own, AS_THEY_ARE):
+        return ()
+    ways = "--normalise none leaves them in [0, 1], MEAN:STD says otherwise"
+    return (f"{dataset.name}: inputs are standardised, by {normalise_words(*own)}; {ways}",)
 
 
 def as_trained(

@@ -28,7 +28,14 @@ from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.workspace.agreement import fitted, note_of_types, refuse_differences, unsaid_words
 from starcli.workspace.choices import Choices
-from starcli.workspace.data import agreed_in_memory, open_agreed, open_named, record_of, scaling_notes
+from starcli.workspace.data import (
+    agreed_in_memory,
+    misfits_explained,
+    open_agreed,
+    open_named,
+    record_of,
+    scaling_notes,
+)
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 """Makes a network, its weights drawn from a generator (None: they will be loaded)."""
@@ -155,7 +162,8 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
     dataset = given.dataset or open_named(choices, None)
     record = record_of(dataset)
-    architecture = given.architecture(record, choices) or _chosen(str(choices.arch), choices, record)
+    with misfits_explained(dataset):
+        architecture = given.architecture(record, choices) or _chosen(str(choices.arch), choices, record)
     device = choose_device(choices.device)
     workspace = Workspace(
         architecture,
@@ -199,11 +207,13 @@ def workspace_of(
     elif given.dataset is not None:
         opened, notes = agreed_in_memory(given.dataset, choices, first.metadata.data, first.name, measures=measures)
     record = first.metadata.data if opened is None else record_of(opened)
-    architecture = given.architecture(record, choices) or _agreed(first, choices, record, data=data)
+    with misfits_explained(opened):
+        architecture = given.architecture(record, choices) or _agreed(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):
-        raise StarcliError(f"the data {record.name} say what an input is: --input is for networks without data")
+        hint = ["--image-size says to what size images are resized"] if record.name == "folder" else []
+        raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
     if record is not None and architecture.input_dtype != "float32":
-        raise StarcliError(f"the network {architecture.name} takes tokens, the data {record.name} are none")
+        raise StarcliError(f"the network {architecture.name} takes tokens, and {record.name} has none")
     device = choose_device(choices.device)
     workspace = Workspace(
         architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes, given.builder
@@ -287,7 +297,8 @@ def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
         check_forward(architecture.name, network, workspace.example())
         return []
     inputs = torch.zeros(2, *data.input_shape)
-    outputs = check_forward(architecture.name, network, inputs, data.num_classes)
+    with misfits_explained(workspace.opened):
+        outputs = check_forward(architecture.name, network, inputs, data.num_classes)
     # more classes than the data have are no surprise where an argument says how many
     said = {architecture.arguments.get(name) for name in SYNONYMS["num_classes"]}
     return doubts_of_logits(outputs, outputs.shape[1] if outputs.shape[1] in said else data.num_classes)

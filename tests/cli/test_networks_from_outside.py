@@ -231,7 +231,7 @@ def test_notes_on_a_folder_are_said(place):
     words = ("--arch", "mlp", "--arch-arg", "depth=1", "hidden_dim=4", "--data", "folder:pets", "--epochs", 1)
     ran = run_here("train", *words, "-o", "x.safetensors")
     assert "note: pets: left unread: extra/\n" in ran.err
-    assert "note: pets/train: images of 8 x 6 are resized to squares of 6 x 6\n" in ran.err
+    assert "note: pets/train: images of 8 x 6 are resized to squares of 6 x 6; --image-size" in ran.err
     assert "left unread: extra/" in run_here("eval", "x.safetensors", "--data", "folder:pets").err
 
 

@@ -197,3 +197,54 @@ def test_a_validation_part_is_one(tmp_path):
     assert open_data(str(path)).fingerprint != data.fingerprint
     np.savez(path, **arrays, val_images=GREY[5:15], val_labels=LABELS[5:14])
     refused(lambda: open_data(str(path)), "val_images: 9 labels for 10 images")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_what_is_held_out_of_arrays_is_said(tmp_path, suffix):
+    """Of one pair, and of training arrays alone: as of class folders."""
+    path = tmp_path / f"d.{suffix}"
+    for images, labels in (("images", "labels"), ("x_train", "y_train")):
+        arrays = {images: PATCHES.astype(np.float32), labels: LABELS}
+        np.savez(path, **arrays) if suffix == "npz" else save_file(arrays, path)
+        data = open_data(str(path))
+        assert (len(data.train), len(data.test), data.validation) == (32, 8, None)
+        held = "no test part: a fifth is held out as the test split, 32 train, 8 test"
+        assert data.notes[0] == f"{path}: {held}"
+    both = {"x_train": TABLE[:30], "y_train": LABELS[:30], "x_test": TABLE[30:], "y_test": LABELS[30:]}
+    np.savez(tmp_path / "whole.npz", **both)
+    assert open_data(str(tmp_path / "whole.npz")).notes == ()
+
+
+def test_a_validation_part_is_measured_where_there_is_no_test_part(tmp_path):
+    """As of folders with train/ and val/."""
+    path = tmp_path / "d.npz"
+    np.savez(path, train_images=TABLE[:30], train_labels=LABELS[:30], val_images=TABLE[30:], val_labels=LABELS[30:])
+    data = open_data(str(path))
+    assert data.validation is data.test
+    other = data.normalised_by("data")
+    assert other.validation is other.test
+    assert torch.equal(data.test.raw, torch.from_numpy(TABLE[30:]).float())
+    assert data.notes == (f"{path}: no test part: the validation part is measured as test split too",)
+
+
+@pytest.mark.parametrize("names", [("X_train", "y_train", "X_test", "y_test"), tuple(map(str.upper, KERAS))])
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_keys_in_capitals_are_as_in_small_letters(tmp_path, names, suffix):
+    said, plain = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    for path, keys in ((said, names), (plain, KERAS)):
+        arrays = {key: np.ascontiguousarray(array) for key, array in four(GREY, LABELS, keys).items()}
+        np.savez(path, **arrays) if suffix == "npz" else save_file(arrays, path)
+    found, expected = open_data(str(said)), open_data(str(plain))
+    assert found.fingerprint == expected.fingerprint
+    assert found.notes == expected.notes
+
+
+def test_keys_that_differ_in_capitals_alone(tmp_path):
+    """The one in small letters is meant; of two others neither."""
+    small = {"x": TABLE, "X": TABLE + 1, "y": LABELS}
+    np.savez(tmp_path / "small.npz", **small)
+    data = open_data(str(tmp_path / "small.npz"))
+    assert any("left unread: X" in note for note in data.notes)
+    assert data.train.raw.max() <= torch.from_numpy(TABLE).float().max()
+    np.savez(tmp_path / "two.npz", X_Train=TABLE, X_TRAIN=TABLE, y_train=LABELS)
+    refused(lambda: open_data(str(tmp_path / "two.npz")), "no images with labels", "found X_TRAIN, X_Train, y_train")

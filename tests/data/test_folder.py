@@ -105,7 +105,8 @@ def test_sizes(photos: Path) -> None:
     (x, _), *_ = large.train.batches(2)
     assert x.shape == (2, 3, 112, 112)
     for size in (0, 5000):
-        refused(lambda size=size: open_data(f"folder:{photos}", image_size=size), "image size")
+        words = f"--image-size {size}: expected 1 to 4096"
+        refused(lambda size=size: open_data(f"folder:{photos}", image_size=size), words)
 
 
 def test_limit_and_validation_keep_the_fingerprint(photos: Path) -> None:
@@ -225,7 +226,8 @@ def test_a_note_on_shapes(photos: Path, tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
         Image.new("RGB", (20, 12)).save(tmp_path / name / "0.png")
     [squares] = open_data(f"folder:{tmp_path}").notes
-    assert squares == f"{tmp_path / 'train'}: images of 20 x 12 are resized to squares of 12 x 12"
+    said = f"{tmp_path / 'train'}: images of 20 x 12 are resized to squares of 12 x 12"
+    assert squares == f"{said}; --image-size chooses their side"
 
 
 def test_workers_are_shared_out_among_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,10 +211,11 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
         (six("val", "test"), ["expected train/ beside test/, val/"]),
         ([*six("train", "test"), "test/eel/1.png"], ["different classes", "test/eel/: not in train/"]),
         ([*six("train", "val", "test"), "train/eel/1.png"], ["different classes", "val/eel/: missing", "test/eel/: m"]),
-        (["train/cat/1.png", "train/cat/2.png"], ["only one class"]),
+        (["train/cat/1.png", "train/cat/2.png"], ["train: only one class, cat/, expected a folder"]),
+        (["1.png", "2.png", "more/3.png"], ["only one class, more/", "beside it are images of no class (2)"]),
         (["train/1.png", "test/cat/1.png"], ["train: expected a folder of images for every class, found 1.png"]),
     ],
-    ids=map(str, range(7)),
+    ids=map(str, range(8)),
 )
 def test_folders_that_are_refused(tmp_path: Path, names: list[str], words: list[str]) -> None:
     if "Train/cat/0.png" in names and (make(tmp_path, names[0]) / "TRAIN").exists():

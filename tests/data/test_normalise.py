@@ -96,10 +96,15 @@ def test_what_is_no_normalisation(text):
 def test_another_number_of_channels(files):
     refused(lambda: open_data("bytes.npz", normalise="1,2:1"), "2 channels, arrays has 3 (3x6x5)")
     refused(lambda: open_data("digits", normalise="imagenet"), "3 channels, digits has 1")
+    for count in (2, 4):  # equal numbers are as many
+        text = ":".join(",".join([number] * count) for number in ("0.5", "0.25"))
+        refused(lambda text=text: open_data("bytes.npz", normalise=text), f"{count} channels, arrays has 3")
 
 
-def test_one_number_stands_for_all_channels():
-    assert parse_normalise("0.5,0.5:2,2") == parse_normalise("0.5:2") == ((0.5,), (2.0,))
+def test_one_number_stands_for_all_channels(files):
+    assert parse_normalise("0.5:2,2,2") == ((0.5,) * 3, (2.0,) * 3)
+    said = [open_data("bytes.npz", normalise=text) for text in ("0.5:2", "0.5,0.5,0.5:2,2,2", "0.5,0.5,0.5:2")]
+    assert [(data.mean, data.std) for data in said] == [((0.5,), (2.0,))] * 3
     assert not same_statistics(((0.5,), (1.0,)), ((0.5, 0.4), (1.0, 1.0)))
 
 

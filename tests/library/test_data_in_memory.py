@@ -131,3 +131,29 @@ def broken(x: Any, y: Any) -> Any:
 def test_what_is_wrong_is_said(examples: Any, words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words):
         dataset_in_memory(examples)
+
+
+def test_val_is_short_for_validation():
+    parts = {"train": (INPUTS, LABELS), "test": (INPUTS[:9], LABELS[:9])}
+    short, long = (dataset_in_memory({**parts, word: (INPUTS[9:], LABELS[9:])}) for word in ("val", "validation"))
+    assert short.fingerprint == long.fingerprint
+    assert torch.equal(short.split("validation").labels, LABELS[9:])
+    with pytest.raises(sc.StarcliError, match="unknown val"):
+        dataset_in_memory({**parts, "val": (INPUTS, LABELS), "validation": (INPUTS, LABELS)})
+
+
+def test_a_test_part_alone_says_what_to_give():
+    with pytest.raises(sc.StarcliError, match="data=examples, not data="):
+        sc.evaluate(torch.nn.Linear(4, 3), data={"test": (INPUTS, LABELS)})
+    network = torch.nn.Linear(4, 3)
+    accuracy = (network(INPUTS).argmax(1) == LABELS).float().mean()
+    assert sc.evaluate(network, data=(INPUTS, LABELS))[0]["accuracy"] == pytest.approx(float(accuracy))
+
+
+def test_an_image_size_is_of_folders_by_name():
+    with pytest.raises(sc.StarcliError, match="image_size goes with data by name"):
+        sc.train(torch.nn.Linear(4, 3), (INPUTS, LABELS), image_size=8)
+    with pytest.raises(sc.StarcliError, match="image_size is for folders of images, and digits has its own size"):
+        sc.train("mlp", "digits", image_size=8)
+    with pytest.raises(sc.StarcliError, match="image_size=0: expected an integer from 1 up"):
+        sc.train("mlp", "digits", image_size=0)

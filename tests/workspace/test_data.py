@@ -265,3 +265,79 @@ def test_tolerances_below_what_bf16_can_tell_are_refused(solutions):
     pair = ("barrier", *solutions.some(0, 1), "--all-pairs", "--align", "none", "--points", 3, "--precision", "bf16")
     assert run_here(*pair, "--epsilon", "0.0001").status == 1
     assert run_here(*pair, "--epsilon", "0.01").status == 0
+
+
+FITTING = """
+from torch import nn
+
+def thirty_two():
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+
+def ten():
+    return nn.Linear(5, 10)
+
+def digits():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+
+
+@pytest.fixture
+def of_others(place):
+    """Networks of a user's, their weights, a folder of images of 25 x 25, and labels from 1 to 10."""
+    from PIL import Image
+
+    (place / "fitting.py").write_text(FITTING)
+    for number in range(12):
+        folder = place / "imgs" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (25, 25), (20 * number, 0, 0)).save(folder / f"{number}.png")
+    inputs = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    np.savez("counted.npz", images=inputs, labels=1 + np.arange(40) % 10)
+    for name, shape in (("thirty_two", (2, 3072)), ("ten", (10, 5)), ("digits", (10, 64))):
+        place_in = "" if name == "ten" else "1."
+        state = {f"{place_in}weight": torch.randn(shape), f"{place_in}bias": torch.randn(shape[0])}
+        torch.save(state, f"{name}.pt")
+    return place
+
+
+def arch(name: str) -> tuple[str, str]:
+    return ("--arch", f"fitting.py:{name}")
+
+
+def test_the_size_of_a_folders_images_is_chosen_recorded_and_found_again(of_others):
+    words = ("thirty_two.pt", *arch("thirty_two"), "--data", "imgs")
+    for command in (["eval"], ["convert", "-o", "x.safetensors"]):
+        ran = run_here(command[0], *words, *command[1:])
+        assert (ran.status, "does not admit inputs of 3x25x25" in ran.err) == (1, True)
+        assert "images of the folder are 25 x 25 here; --image-size chooses their side" in ran.err
+    assert run_here("eval", *words, "--image-size", 32).status == 0
+    assert run_here("convert", *words, "--image-size", 32, "-o", "m.safetensors").status == 0
+    assert read(of_others / "m.safetensors").metadata.data.input_shape == [3, 32, 32]
+    later = ("eval", "m.safetensors", *arch("thirty_two"), "--data", "imgs")
+    assert run_here(*later).rows[0]["nll"] == run_here(*later, "--image-size", 32).rows[0]["nll"]
+    ran = run_here(*later, "--image-size", 30)
+    assert (ran.status, "--image-size 30: 32 in the checkpoint" in ran.err) == (1, True)
+    ran = run_here("convert", *words, "--input", "1,3,32,32", "-o", "y.safetensors")
+    assert (ran.status, "--image-size" in ran.err) == (1, True)
+
+
+def test_an_image_size_is_for_folders_alone(of_others):
+    for data in ("digits", "a.npz"):
+        ran = run_here("train", *SMALL, "--data", data, "--image-size", 9, "-o", "m.safetensors")
+        assert (ran.status, "--image-size is for folders of images" in ran.err) == (1, True)
+        assert len(ran.err.splitlines()) == 1
+
+
+def test_labels_from_one_are_told_where_a_network_has_too_few_outputs(of_others):
+    for words in (["eval", "ten.pt"], ["convert", "ten.pt", "-o", "m.safetensors"], ["train", "-o", "m.safetensors"]):
+        ran = run_here(*words, *arch("ten"), "--data", "counted.npz")
+        assert (ran.status, "outputs (10,)" in ran.err, "expected 11 logits" in ran.err) == (1, True, True)
+        assert "labels are 1 to 10: class 0 has no example (store labels - 1" in ran.err
+
+
+def test_how_known_data_are_normalised_is_said_for_models_from_elsewhere(of_others):
+    words = ("eval", "digits.pt", *arch("digits"), "--data", "digits")
+    assert "digits: inputs are standardised, by 0.30" in (ran := run_here(*words)).err, ran.err
+    assert "standardised" not in run_here(*words, "--normalise", "none").err
+    assert run_here("train", *SMALL, "--data", "digits", "--limit", 50, "-o", "m.safetensors").status == 0
+    assert "standardised" not in run_here("eval", "m.safetensors", "--data", "digits").err
