@@ -220,7 +220,8 @@ def _keyed(candidates: Sequence[_Candidate], source: str, key: str) -> tuple[_Ca
     for each in reversed(candidates):
         prefix = f"{key}." if not each.key else f"{key.removeprefix(f'{each.key}.')}."
         bare = {_bare(name): value for name, value in each.tensors.items()}
-        inside = {name.removeprefix(prefix): value for name, value in bare.items() if name.startswith(prefix)}
+        both = {**bare, **each.tensors}  # a key may be said with the prefixes of WRAPPERS or without
+        inside = {name.removeprefix(prefix): value for name, value in both.items() if name.startswith(prefix)}
         if inside and (not each.key or each.usual or key.startswith(f"{each.key}.")):
             return _Candidate(key, inside), ()
     keys = [each.key for each in candidates if each.key]

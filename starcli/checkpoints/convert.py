@@ -54,7 +54,9 @@ def unwrapped(source: Checkpoint) -> Checkpoint:
     if source.metadata.architecture is not None:
         return source
     found = without_wrappers(StateDict(source.tensors, source.versions, source.notes))
-    return replace(source, tensors=found.tensors, versions=found.versions, notes=found.notes)
+    if found.tensors.keys() == source.tensors.keys():
+        return source
+    return replace(source, tensors=found.tensors, reopen=None, versions=found.versions, notes=found.notes)
 
 
 def write_plain(

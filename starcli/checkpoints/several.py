@@ -62,12 +62,18 @@ def notes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
 
 
 def refuse_duplicates(checkpoints: Sequence[Checkpoint]) -> None:
-    """Raise StarcliError where two checkpoints have the same weights: a set of solutions has no repeats."""
+    """Raise StarcliError where two checkpoints have the same weights: a set of solutions has no repeats.
+
+    They are the same with the prefixes of DataParallel and the like before their names too.
+    """
+    from starcli.checkpoints.convert import unwrapped
+
     seen: dict[Sha256, str] = {}
     problems = []
     for checkpoint in checkpoints:
-        if checkpoint.sha256 in seen:
-            problems.append(f"{checkpoint.name} has the same weights as {seen[checkpoint.sha256]}")
-        seen.setdefault(checkpoint.sha256, checkpoint.name)
+        weights = unwrapped(checkpoint).sha256
+        if weights in seen:
+            problems.append(f"{checkpoint.name} has the same weights as {seen[weights]}")
+        seen.setdefault(weights, checkpoint.name)
     if problems:
         raise StarcliError("a model is given twice", problems)

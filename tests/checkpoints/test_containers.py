@@ -181,6 +181,8 @@ KEYS: dict[str, tuple[Any, str]] = {
     "one of several": ({"generator": RAW, "discriminator": AVERAGED}, "discriminator"),
     "one of a list": ([RAW, AVERAGED], "1"),
     "a prefix behind a wrapper's": ({"model": {**under("module.q."), **under("module.k.", AVERAGED)}}, "k"),
+    "the same with it": ({"model": {**under("module.q."), **under("module.k.", AVERAGED)}}, "module.k"),
+    "a wrapper's alone": ({**under("module.", AVERAGED), "model": RAW, "n_averaged": torch.tensor(2)}, "module"),
 }
 
 
@@ -190,6 +192,14 @@ def test_a_key_chooses(name: str, tmp_path: Path) -> None:
     found = loaded(saved(content, tmp_path / "x.pt"), Pick(key))
     assert same_function(found.tensors, AVERAGED)
     assert found.notes == ()
+
+
+def test_the_key_that_a_note_names_chooses(tmp_path: Path) -> None:
+    content = {"model": {**under("module.net."), **under("module.net_ema.", AVERAGED)}}
+    path = saved(content, tmp_path / "x.pt")
+    [note] = loaded(path).notes
+    assert note.endswith("--key module.net_ema of starcli convert chooses them")
+    assert same_function(loaded(path, Pick("module.net_ema")).tensors, AVERAGED)
 
 
 def message(path: Path, pick: Pick | None = None) -> str:

@@ -78,6 +78,14 @@ def test_wrappers_are_left_out_of_bare_weights_of_others(solutions, place):
     assert load_file("y.safetensors").keys() == tensors.keys()
 
 
+def test_weights_are_the_same_under_a_wrapper(solutions, place):
+    tensors = load_file(solutions[0])
+    torch.save(tensors, "x.pt")
+    torch.save({f"module.{name}": tensor for name, tensor in tensors.items()}, "y.pt")
+    ran = run_here("fuse", "--sources", "x.pt", "y.pt", *NETWORK, "-o", "z.safetensors")
+    assert (ran.status, "y.pt has the same weights as x.pt" in ran.err) == (1, True), ran.err
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
 def test_a_folder_without_shards_is_read(file, solutions, place):
     tensors = load_file(solutions[0])
