@@ -202,6 +202,11 @@ def _images(array: Array, where: str, layout: str | None) -> Array:
         array = array[:, None]
     elif array.ndim == 4 and _is_last(array.shape, layout, where):
         array = array.transpose(0, 3, 1, 2)
+    return bytes_or_floats(array, where)
+
+
+def bytes_or_floats(array: Array, where: str) -> Array:
+    """An array as it is kept: contiguous, uint8 or finite float32. StarcliError for all else."""
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":

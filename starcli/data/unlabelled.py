@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from starcli.data.arrays import LAYOUT, read_arrays, spelled
+from starcli.data.arrays import LAYOUT, bytes_or_floats, read_arrays, spelled
 from starcli.data.folder import stored_size
 from starcli.data.image_files import has_no_classes, images_in
 from starcli.data.loading import Array
@@ -98,15 +98,7 @@ def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str
         raise StarcliError(f"{where}: shape {array.shape}, the model takes (N, {', '.join(map(str, shape))})")
     if turned:
         array = array.transpose(0, 3, 1, 2)
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if array.dtype.kind != "f":
-        raise StarcliError(f"{where}: numbers of type {array.dtype}, expected uint8 or float")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
-        floats = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(floats).all():
-        raise StarcliError(f"{where}: some hold NaN or infinite numbers")
-    return floats
+    return bytes_or_floats(array, where)
 
 
 def _folder(directory: Path, shape: tuple[int, ...], normalisation: Normalisation) -> Split:
