@@ -132,6 +132,12 @@ def _key(value: Any) -> Any:
 # -- instructions ------------------------------------------------------------------------------------------------------
 
 
+def _hold(machine: Unpickler, container: Any) -> None:
+    """A container counts twice: it is looked into when the pickle is read."""
+    machine.step()
+    machine.stack.append(container)
+
+
 def _put(machine: Unpickler, index: int) -> None:
     machine.memo[index] = machine.stack[-1]
 
@@ -249,8 +255,8 @@ _INSTRUCTIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
     "NONE": lambda machine, _: machine.stack.append(None),
     "NEWTRUE": lambda machine, _: machine.stack.append(True),
     "NEWFALSE": lambda machine, _: machine.stack.append(False),
-    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
-    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_LIST": lambda machine, _: _hold(machine, []),
+    "EMPTY_DICT": lambda machine, _: _hold(machine, {}),
     "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
     "BYTEARRAY8": lambda machine, _: machine.stack.append(Skipped("bytearray")),
     "EMPTY_SET": lambda machine, _: machine.stack.append(Skipped("set")),
