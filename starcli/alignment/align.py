@@ -7,14 +7,14 @@ from typing import Any
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
 from starcli.errors import StarcliError
-from starcli.registry.alignment_methods import METHODS
+from starcli.registry.alignment_methods import GAINS, METHODS
 from starcli.registry.entry import lookup, resolve
 
 OF_EVERY_METHOD = ("method", "restarts", "seed")
 """Settings that every method has."""
 
-EXAMPLES, ACTIVATION_SHARE, GAINS = 256, 0.75, ("least-squares", "correlation")
-"""Defaults of what alignment by activations has besides, and the ways in which it compares units, the default first."""
+EXAMPLES, ACTIVATION_SHARE = 256, 0.75
+"""Defaults of what alignment by activations has besides."""
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
+from starcli.registry.alignment_methods import GAINS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
-
-_GAINS = ("least-squares", "correlation")
 
 
 @bundle
@@ -40,7 +39,7 @@ class AlignOptions:
         typer.Option(
             "--align-gains", rich_help_panel=ALIGNMENT,
             help="Of activation: least-squares, or correlation (default least-squares).",
-            **choice_of("way", *_GAINS),
+            **choice_of("way", *GAINS),
         ),
     ] = None  # fmt: skip
 

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.utils.parametrizations import _SpectralNorm
@@ -164,5 +163,7 @@ def _leading(flat: Tensor) -> Tensor:
     if len(flat) <= LARGEST_GRAM or not flat.any():
         vectors: Tensor = torch.linalg.eigh(flat @ flat.T).eigenvectors  # (m, m), singular values rising
         return vectors[:, -1]
+    from scipy.sparse.linalg import svds  # a tenth of a second, which most commands have no use for
+
     found, _, _ = svds(flat.numpy(), k=1, v0=_start(len(flat)).numpy(), tol=1e-9, return_singular_vectors="u")
     return torch.from_numpy(np.ascontiguousarray(found[:, 0]))

@@ -15,3 +15,6 @@ METHODS: Mapping[str, Entry] = {
     ),
 }
 """`--align`: values of `MatchMethod`."""
+
+GAINS = ("least-squares", "correlation")
+"""`--align-gains`: how activations are compared, the default first."""
