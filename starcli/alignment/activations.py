@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import EXAMPLES, Alignment
+from starcli.alignment.align import SETTINGS, Alignment
 from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.expression import Fixed, Node, size_of_expression, symbols
@@ -55,15 +55,16 @@ class Activations:
         """Batches of the examples, or of noise."""
         device, generator = self.workspace.device, torch.Generator().manual_seed(0)
         shape = self.workspace.architecture.input_shape
-        if self.how.reads_examples:
+        if self.how.reads_data:
             split = self.workspace.dataset.train
             some = torch.randperm(len(split), generator=generator)[: int(self.how.examples or 0)]
             size = _batch_size(len(some), shape)
             return [inputs for inputs, _ in split.subset(some.sort().values).batches(size, device=device)]
         if self.workspace.architecture.input_dtype != "float32":
             raise StarcliError("noise in the place of examples is for images and vectors, not for tokens")
-        noise = torch.randn((EXAMPLES, *shape), generator=generator).to(device)
-        return list(torch.split(noise, _batch_size(EXAMPLES, shape)))
+        count = int(SETTINGS["examples"].default)
+        noise = torch.randn((count, *shape), generator=generator).to(device)
+        return list(torch.split(noise, _batch_size(count, shape)))
 
     def _observed(self) -> dict[str, LayerInput]:
         """What the layers of the network, as it is, read at `POSITIONS` places, the same for every model."""

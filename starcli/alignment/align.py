@@ -1,8 +1,8 @@
 """Alignment: a model brought nearest to a reference by renaming its units, which changes no function."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
@@ -10,11 +10,35 @@ from starcli.errors import StarcliError
 from starcli.registry.alignment_methods import GAINS, METHODS
 from starcli.registry.entry import lookup, resolve
 
+if TYPE_CHECKING:
+    from starcli.alignment.matching.method import MatchMethod
+
 OF_EVERY_METHOD = ("method", "restarts", "seed")
 """Settings that every method has."""
 
-EXAMPLES, ACTIVATION_SHARE = 256, 0.75
-"""Defaults of what alignment by activations has besides."""
+
+@dataclass(frozen=True)
+class Setting:
+    """Setting that only some methods have: its default, the values it may have, and how a title says one of them.
+
+    usual: whether a title says the default, too.
+    """
+
+    default: Any
+    allows: Callable[[Any], bool]
+    range: str
+    words: str = "{}"
+    usual: bool = False
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "examples": Setting(
+        256, lambda n: n == "noise" or (isinstance(n, int) and n >= 2), "at least 2, or noise", "{} examples", True
+    ),
+    "share": Setting(0.75, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}"),
+    "gains": Setting(GAINS[0], GAINS.__contains__, " or ".join(GAINS)),
+}
+"""Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +53,7 @@ class Alignment:
     share: of activations in the objective, above 0 (default 0.75); 1 is activations alone.
     gains: "least-squares" (the default), or "correlation", in which all units count alike.
 
-    StarcliError for an unknown method, values out of range, and where the last three go with a method that has no use
-    for them.
+    StarcliError for an unknown method, values out of range, and settings that the method does not have.
 
     >>> Alignment("weight", restarts=10).title
     'weight, 10 restarts'
@@ -54,25 +77,30 @@ class Alignment:
             lookup(METHODS, "method", self.method)
         if self.restarts < 0:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
-        usual = {"examples": EXAMPLES, "share": ACTIVATION_SHARE, "gains": GAINS[0]}
-        given = [name for name in usual if getattr(self, name) is not None]
-        if not self.reads_activations:
-            if given:
-                raise StarcliError(
-                    f"{' and '.join(given)}: for alignment by activation, not by {self.method or 'none'}"
-                )
-            return
-        for name in usual.keys() - given:
-            object.__setattr__(self, name, usual[name])
-        problems = []
-        if self.examples != "noise" and not (isinstance(self.examples, int) and self.examples >= 2):
-            problems.append(f"examples: at least 2, or noise, found {self.examples}")
-        if not 0 < float(self.share or 0) <= 1:
-            problems.append(f"share: above 0, at most 1, found {self.share}")
-        if self.gains not in GAINS:
-            problems.append(f"gains: {' or '.join(GAINS)}, found {self.gains}")
+        own = self._method.settings if self.active else ()
+        given = [name for name in SETTINGS if getattr(self, name) is not None]
+        if strange := [name for name in given if name not in own]:
+            takers = [name for name in METHODS if strange[0] in resolve(METHODS, "method", name).settings]
+            raise StarcliError(
+                f"{' and '.join(strange)}: for alignment by {' or '.join(takers)}, not by {self.method or 'none'}"
+            )
+        for name in own:
+            if name not in given:
+                object.__setattr__(self, name, SETTINGS[name].default)
+        values = {name: getattr(self, name) for name in own}
+        problems = [
+            f"{name}: {SETTINGS[name].range}, found {value}"
+            for name, value in values.items()
+            if not SETTINGS[name].allows(value)
+        ]
         if problems:
-            raise StarcliError("alignment by activation cannot be done so", problems)
+            raise StarcliError(f"alignment by {self.method} cannot be done so", problems)
+
+    @property
+    def _method(self) -> "MatchMethod":
+        """The method itself; StarcliError where there is none."""
+        method: MatchMethod = resolve(METHODS, "method", self.method or "none")
+        return method
 
     @property
     def active(self) -> bool:
@@ -82,10 +110,10 @@ class Alignment:
     @property
     def reads_activations(self) -> bool:
         """Whether units are compared by what they compute, too."""
-        return self.method is not None and bool(resolve(METHODS, "method", self.method).reads_activations)
+        return "examples" in self._method.settings if self.active else False
 
     @property
-    def reads_examples(self) -> bool:
+    def reads_data(self) -> bool:
         """Whether training examples are needed."""
         return self.reads_activations and self.examples != "noise"
 
@@ -95,10 +123,10 @@ class Alignment:
         if not self.active:
             return "none"
         words = [str(self.method), f"{self.restarts} restart{'s' if self.restarts != 1 else ''}"]
-        if self.reads_activations:
-            words += [f"{self.examples} examples"] if self.reads_examples else ["noise"]
-            words += [f"share {self.share:g}"] if self.share != ACTIVATION_SHARE else []
-            words += [str(self.gains)] if self.gains != GAINS[0] else []
+        for name in self._method.settings:
+            value, setting = getattr(self, name), SETTINGS[name]
+            if setting.usual or value != setting.default:
+                words.append(value if isinstance(value, str) else setting.words.format(value))
         return ", ".join(words)
 
     def label(self, reference: Checkpoint, model: Checkpoint) -> str:

@@ -87,7 +87,7 @@ class Predictor:
         evaluator = Evaluator(self.workspace, progress=self.progress)
         if evaluator.has_statistics:
             self._need_training_data("BatchNorm statistics are re-estimated from")
-        if domain.alignment.reads_examples:
+        if domain.alignment.reads_data:
             self._need_training_data("activations are compared on")
         aligner = Aligner(domain.alignment, self.workspace)
         models = aligner.tensors_of_all(domain.star, domain.sources, progress=self.progress)

@@ -77,7 +77,7 @@ def align(
         raise StarcliError("an Alignment has its own restarts and seed: say them there")
     alignment = method if isinstance(method, Alignment) else Alignment(method, restarts, seed)
     workspace, [first, second], watcher = open_models(
-        [reference, model], where, data=alignment.reads_examples, uses_data=alignment.reads_examples, dtype=dtype
+        [reference, model], where, data=alignment.reads_data, uses_data=alignment.reads_data, dtype=dtype
     )
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")

@@ -192,7 +192,7 @@ def interpolate(
     """
     point = _point(len(models), t, weights, perturb, seed)
     how = as_alignment(alignment)
-    workspace, found, watcher = open_models(models, where, data=how.reads_examples, dtype=dtype)
+    workspace, found, watcher = open_models(models, where, data=how.reads_data, dtype=dtype)
     tensors = [found[0].tensors, *Aligner(how, workspace).tensors_of_all(found[0], found[1:])] if how.active else None
     result = point.make(workspace, tensors or [model.tensors for model in found], progress=watcher)
     plan = point_plan(workspace, found, point, how)

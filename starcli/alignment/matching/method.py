@@ -29,14 +29,15 @@ class MatchMethod:
 
     one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
         dicts, `start` is the permutation to begin from (None: a cold search).
-    reads_activations: whether the state dicts that it is given have activations beside the weights.
+    settings: names of `starcli.alignment.align.SETTINGS` that it has; with `examples`, the state dicts that it is given
+        have activations beside the weights.
     many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
         is faster than one after the other; None: one after the other.
     """
 
     one: Callable[..., Match]
     many: Callable[..., list[Match]] | None = None
-    reads_activations: bool = False
+    settings: tuple[str, ...] = ()
 
     def match_all(
         self,

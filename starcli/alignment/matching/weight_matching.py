@@ -92,7 +92,7 @@ def match_many(
 WEIGHT = MatchMethod(one=match_weights, many=match_many)
 """The weights alone."""
 
-ACTIVATION = MatchMethod(one=match_weights, many=match_many, reads_activations=True)
+ACTIVATION = MatchMethod(one=match_weights, many=match_many, settings=("examples", "share", "gains"))
 """The same search, with activations as tensors beside the weights: see `starcli.alignment.activations`."""
 
 

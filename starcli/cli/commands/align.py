@@ -75,7 +75,7 @@ def align_command(
         raise StarcliError("-o - --permutation -: stdout takes one file")
     [first], others = read_groups([reference], models, distinct=False)
     alignment = how.chosen(seed)
-    workspace, [first, *others] = workspace_of([first, *others], setup, data=alignment.reads_examples)
+    workspace, [first, *others] = workspace_of([first, *others], setup, data=alignment.reads_data)
     aligner = Aligner(alignment, workspace)
     with common.session(output) as (watch, results):
         note_files(workspace, watch)

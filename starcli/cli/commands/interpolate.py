@@ -65,7 +65,7 @@ def interpolate_command(
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
     [given] = read_groups(models, distinct=False)
     alignment = how.chosen(seed)
-    workspace, given = workspace_of(given, setup, data=alignment.reads_examples)
+    workspace, given = workspace_of(given, setup, data=alignment.reads_data)
     with common.session(output) as (watch, results):
         works = [
             (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
