@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from starcli.alignment.measure import Measure
 from starcli.averaging.bma import PosteriorRow, average_models, choose_samples
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence
-from starcli.evaluation.measure import Measure
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.temperature import NOT_FITTED, VALIDATION, Temperature
 from starcli.files.cache import cached, hash_json, recall, remember

@@ -6,13 +6,13 @@ repeated command goes on with what is missing.
 
 from collections.abc import Sequence
 
+from starcli.alignment.measure import Measure
 from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
 from starcli.barriers.star_report import StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.evaluator import PathEnd
-from starcli.evaluation.measure import Measure
 from starcli.files.cache import hash_json, recall, remember
 from starcli.runtime import distributed
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from starcli.alignment.measure import POINTS
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
 from starcli.evaluation.frames import frame_of
-from starcli.evaluation.measure import POINTS
 
 SPLITS = ("train", "validation", "test")
 """What a line may be measured on, in the order of results."""

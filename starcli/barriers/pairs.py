@@ -9,9 +9,9 @@ from torch import Tensor
 
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.measure import POINTS
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.measure import POINTS
 from starcli.runtime.distributed import own_share, share_out
 
 Pair = tuple[int, int]

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.alignment.measure import POINTS
 from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
 from starcli.evaluation.frames import frame_of
-from starcli.evaluation.measure import POINTS
 
 
 @dataclass(frozen=True)

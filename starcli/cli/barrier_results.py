@@ -10,11 +10,11 @@ from starcli.cli.framework.results import LOSS, SHARE, Column, Results
 from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
 
 if TYPE_CHECKING:
+    from starcli.alignment.measure import Measure
     from starcli.barriers.intervals import BarrierGroup
     from starcli.barriers.line_barrier import Barrier
     from starcli.barriers.star_report import StarReport
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.evaluation.measure import Measure
     from starcli.plots.rows import ResultRow
     from starcli.workspace.stamp import Stamp
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.measure import POINTS, Measure
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
 from starcli.barriers.interpolation import Point
 from starcli.barriers.line_barrier import Barrier
@@ -17,7 +18,6 @@ from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError, need_several, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.frames import frame_of
-from starcli.evaluation.measure import POINTS, Measure
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models

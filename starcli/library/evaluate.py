@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Unpack
 
 from starcli.alignment.align import Alignment
+from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
 from starcli.evaluation.frames import ResultTable
-from starcli.evaluation.measure import Measure
 from starcli.evaluation.rows import evaluation_rows
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment

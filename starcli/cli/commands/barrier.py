@@ -56,7 +56,7 @@ def barrier_command(
     given.check(how.align)
     _check_tolerances(epsilon or (), setup.precision)
     with common.session() as (watch, results):
-        from starcli.evaluation.measure import Measure
+        from starcli.alignment.measure import Measure
         from starcli.workspace.workspace import workspace_of
 
         groups = given.read()

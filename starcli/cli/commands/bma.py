@@ -66,8 +66,8 @@ def bma_command(
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
     errors AUROC and AURC are not decided. A temperature is one of the averaged predictions, not of each model.
     """
+    from starcli.alignment.measure import Measure
     from starcli.averaging.cached import posterior_rows
-    from starcli.evaluation.measure import Measure
     from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of
 
