@@ -1,0 +1,57 @@
+"""Loss half way between two models: what the choice among permutations is for, and what they are judged by.
+
+    L((A + pi(B)) / 2)
+
+It is most of a barrier, at a hundredth of the cost where a part of the training split tells.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from starcli.evaluation.evaluator import Evaluator
+from starcli.runtime.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+JUDGED = 1000
+"""Training examples that midpoints are judged on."""
+
+
+class MidpointJudge:
+    """Judge of any number of pairs of models by the loss of their midpoints, all on the same training examples.
+
+    The examples are drawn from the training split with seed 0, un-augmented and with their labels; BatchNorm statistics
+    are re-estimated on them, by the code that measures barriers.
+    """
+
+    def __init__(self, workspace: "Workspace", *, examples: int = JUDGED) -> None:
+        """Draw `examples` of the training split; all, where it has no more."""
+        dataset = workspace.dataset
+        some = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[:examples]
+        self.rows = some.sort().values
+        """Positions (n,) of the examples in the training split, int64."""
+        part = replace(dataset, train=dataset.train.subset(self.rows))
+        self._evaluator = Evaluator(replace(workspace, opened=part), splits=("train",))
+        self._lock = threading.Lock()  # models may be matched side by side, and share the network
+
+    def loss(
+        self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], *, progress: Progress = SILENT
+    ) -> float:
+        """Mean cross-entropy in nats half way between two state dicts; infinite where it is no number.
+
+        StarcliError where the two differ in buffers of which there is none between them, Interrupted where `progress`
+        asks to stop.
+        """
+        with self._lock:
+            evaluator = self._evaluator
+            evaluator.progress = progress
+            evaluator.load_buffers([reference, model], [0.5, 0.5])
+            evaluator.load_between(evaluator.vector(reference, 0), evaluator.vector(model, 1), 0.5)
+            loss = evaluator.scores()["train"].loss
+        return loss if loss == loss else float("inf")
