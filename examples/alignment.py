@@ -1,99 +1,198 @@
 """What is left of the barrier between two solutions, by how they are aligned: independent pairs of several networks.
 
-    python examples/alignment.py [PAIRS [FIRST_SEED [NETWORK...]]]
+    python examples/alignment.py [NETWORK...] [--pairs 6] [--first-seed 100] [--methods NAME...]
+                                 [--fashion DIR] [--out runs/alignment]
 
-Prints a table for each split: the mean barrier in nats over the pairs, its standard deviation, and CPU seconds a pair.
-6 pairs of 7 networks of the digits, from seed 100, take about 20 minutes on one core; 1 pair of `mlp` a few seconds.
+Prints for each split the mean barrier in nats over the pairs, its standard deviation and the CPU seconds of aligning a
+pair, and how far each method lies from weight matching with 10 restarts on the same pairs. What was trained and
+measured is kept in OUT and not done again; of all digits' networks that is half an hour on one core, of 1 pair of `mlp`
+a few seconds. `--fashion DIR`: where the four idx files of Fashion-MNIST are, for the network `fashion`, which takes
+hours.
 """
 
+import argparse
+import json
+import math
 import statistics
-import sys
 import time
 import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from scipy.stats import t as student
 
 import starcli as sc
+from starcli.data.dataset import open_data
+
+
+@dataclass(frozen=True)
+class Network:
+    """Architecture, its arguments, settings of training beside the default recipe, and what it is trained on."""
+
+    arch: str
+    arch_args: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    data: str = "digits"
+
 
 NETWORKS = {
-    "resnet w8": ("resnet", {"width": 8}, {}),
-    "resnet w16": ("resnet", {"width": 16}, {}),
-    "densenet d13": ("densenet40-12", {"depth": 13}, {}),
-    "vgg11-bn w8": ("vgg11-bn", {"width": 8}, {"epochs": 15}),
-    "mlp": ("mlp", {"hidden_dim": 64, "depth": 3}, {}),
-    "resnet w8, adam": ("resnet", {"width": 8}, {"optimizer": "adam", "lr": 0.003}),
-    "vit": (
+    "resnet-w8": Network("resnet", {"width": 8}),
+    "resnet-w16": Network("resnet", {"width": 16}),
+    "densenet": Network("densenet40-12", {"depth": 13}),
+    "vgg": Network("vgg11-bn", {"width": 8}, {"epochs": 15}, data="digits32"),
+    "mlp": Network("mlp", {"hidden_dim": 64, "depth": 3}),
+    "mlp-nonorm": Network("mlp", {"hidden_dim": 64, "depth": 3, "batch_norm": "none"}),
+    "resnet-w8-adam": Network("resnet", {"width": 8}, {"optimizer": "adam", "lr": 0.003}),
+    "vit": Network(
         "vit",
         {"patch_size": 2, "dim": 32, "depth": 3, "heads": 4, "mlp_dim": 64},
         {"optimizer": "adam", "lr": 0.003, "epochs": 50},
     ),
+    "fashion": Network("resnet", {"width": 8}, {"limit": 20_000, "epochs": 10}, data="fashion"),
 }
-"""Architecture, its arguments, and settings of training beside the default recipe."""
 
-ALIGNMENTS = {
+BASELINE = "weight, 10 restarts"
+METHODS = {
     "none": None,
     "weight, 1 restart": sc.Alignment("weight"),
-    "weight, 10 restarts": sc.Alignment("weight", restarts=10),
+    BASELINE: sc.Alignment("weight", restarts=10),
     "activation": sc.Alignment("activation"),
     "activation, 10 restarts": sc.Alignment("activation", restarts=10),
+    "activation, share 0.5": sc.Alignment("activation", share=0.5),
+    "activation, share 0.9": sc.Alignment("activation", share=0.9),
     "activation alone": sc.Alignment("activation", share=1.0),
     "activation, correlation": sc.Alignment("activation", gains="correlation"),
     "activation of noise": sc.Alignment("activation", examples="noise"),
 }
 
 
-def digits(side: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The digits, normalised, resized to `side` pixels."""
-    from starcli.data.dataset import open_data
+class Result(NamedTuple):
+    """What a method leaves on a pair: barriers in nats by split, and CPU seconds of aligning."""
 
-    def resized(split: object) -> tuple[torch.Tensor, torch.Tensor]:
-        batches = list(split.batches(512))
-        images = torch.cat([images for images, _ in batches])
-        labels = torch.cat([labels for _, labels in batches])
-        return torch.nn.functional.interpolate(images, size=(side, side), mode="bilinear"), labels
-
-    data = open_data("digits")
-    return {"train": resized(data.train), "test": resized(data.test)}
+    network: str
+    method: str
+    first_seed: int
+    train: float
+    test: float
+    seconds: float
 
 
-def measured(network: str, pairs: int, first_seed: int) -> Iterator[tuple[str, int, str, float, float]]:
-    """Alignment, pair, split, barrier in nats and CPU seconds of aligning, for all of them."""
-    name, arguments, settings = NETWORKS[network]
-    data = digits(32) if name.startswith("vgg") else "digits"
-    for pair in range(pairs):
-        seeds = (first_seed + 2 * pair, first_seed + 2 * pair + 1)
-        a, b = (sc.train(name, data, seed=seed, arch_args=arguments, **settings) for seed in seeds)
-        for label, how in ALIGNMENTS.items():
-            began = time.process_time()
-            other = b if how is None else sc.align(a, b, method=how)
-            seconds = time.process_time() - began
-            for split, curve in sc.barrier(a, other).curves.items():
-                yield label, pair, split, curve.loss_barrier, seconds
+@dataclass(frozen=True)
+class Study:
+    """Models and results in a folder: what is there is not made again."""
+
+    out: Path
+    fashion: Path | None
+
+    def data(self, network: str) -> str:
+        """The name of a network's data. The digits of 32 x 32 pixels are for the VGG, which halves them five times."""
+        file, data = self.out / "digits32.npz", NETWORKS[network].data
+        if data == "digits32" and not file.exists():
+            arrays, digits = {}, open_data("digits")
+            for name, split in (("train", digits.train), ("test", digits.test)):
+                images, labels = (torch.cat(parts) for parts in zip(*split.batches(512), strict=True))
+                larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
+                arrays |= {f"x_{name}": larger.numpy(), f"y_{name}": labels.numpy()}
+            np.savez(file, **arrays)
+        return {"digits32": str(file), "fashion": f"idx:{self.fashion}"}.get(data, data)
+
+    def model(self, network: str, seed: int) -> sc.Checkpoint:
+        """A trained model."""
+        file, how = self.out / network / f"{seed}.safetensors", NETWORKS[network]
+        if not file.exists():
+            sc.save(sc.train(how.arch, self.data(network), seed=seed, arch_args=how.arch_args, **how.settings), file)
+        return sc.load(file)
+
+    def results(self, network: str, first_seed: int, methods: list[str]) -> list[Result]:
+        """What each of `methods` leaves on the pair of models of this seed and the next."""
+        log = self.out / "results.jsonl"
+        kept = [Result(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+        found = {each.method: each for each in kept if (each.network, each.first_seed) == (network, first_seed)}
+        for method in (each for each in methods if each not in found):
+            found[method] = self.measured(network, method, first_seed)
+            with log.open("a") as file:
+                file.write(json.dumps(found[method]._asdict()) + "\n")
+        return [found[method] for method in methods]
+
+    def measured(self, network: str, method: str, first_seed: int) -> Result:
+        """Align and measure a pair."""
+        a, b = (self.model(network, seed) for seed in (first_seed, first_seed + 1))
+        how, limit, data = METHODS[method], NETWORKS[network].settings.get("limit"), self.data(network)
+        began = time.process_time()
+        other = b if how is None else sc.align(a, b, method=how, data=data, limit=limit)
+        seconds = time.process_time() - began
+        curves = sc.barrier(a, other, data=data, limit=limit).curves
+        return Result(network, method, first_seed, *(curves[s].loss_barrier for s in ("train", "test")), seconds)
+
+
+def spread(values: list[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{statistics.fmean(values):.3f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def against(values: list[float], baseline: list[float]) -> str:
+    """The difference of paired values from those of a baseline: its mean, a 95% t interval, and how many are lower."""
+    differences = [value - other for value, other in zip(values, baseline, strict=True)]
+    words = f"{statistics.fmean(differences):+.3f}"
+    if (n := len(values)) > 1:
+        margin = student.ppf(0.975, n - 1) * statistics.stdev(differences) / math.sqrt(n)
+        words += f" ({statistics.fmean(differences) - margin:+.2f} to {statistics.fmean(differences) + margin:+.2f})"
+    return f"{words}, {sum(difference < 0 for difference in differences)} of {n}"
+
+
+def print_tables(found: list[Result], networks: list[str], methods: list[str]) -> None:
+    """Barriers by method and network, and their differences from weight matching, for both splits."""
+    rows = {(each.network, each.method): [] for each in found}
+    for each in found:
+        rows[each.network, each.method].append(each)
+    for split in ("train", "test"):
+        values = {key: [getattr(each, split) for each in own] for key, own in rows.items()}
+        print(f"\n| {split} barrier in nats | " + " | ".join(networks) + " |\n" + "|---" * (1 + len(networks)) + "|")
+        for method in methods:
+            cells = []
+            for network in networks:
+                seconds = statistics.median(each.seconds for each in rows[network, method])
+                cells.append(f"{spread(values[network, method])} ({seconds:.1f} s)")
+            print(f"| {method} | " + " | ".join(cells) + " |")
+        print(f"\n| {split}, less that of {BASELINE} | " + " | ".join(networks) + " |")
+        print("|---" * (1 + len(networks)) + "|")
+        for method in methods:
+            if method != BASELINE and BASELINE in methods:
+                cells = [against(values[network, method], values[network, BASELINE]) for network in networks]
+                print(f"| {method} | " + " | ".join(cells) + " |")
+
+
+def asked() -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(NETWORKS))
+    parser.add_argument("--pairs", type=int, default=6)
+    parser.add_argument("--first-seed", type=int, default=100)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME")
+    parser.add_argument("--fashion", type=Path, metavar="DIR", help="the four idx files of Fashion-MNIST")
+    parser.add_argument("--out", type=Path, default=Path("runs/alignment"))
+    words = parser.parse_args()
+    words.networks = words.networks or [name for name in NETWORKS if name != "fashion" or words.fashion]
+    if unknown := set(words.networks) - NETWORKS.keys():
+        parser.error(f"unknown network: {', '.join(sorted(unknown))}; there are {', '.join(NETWORKS)}")
+    if "fashion" in words.networks and not words.fashion:
+        parser.error("the network fashion needs --fashion DIR, where the four idx files are")
+    return words
 
 
 def main() -> None:
-    """Print both tables, and on how many pairs activations are better."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 6
-    first_seed = int(sys.argv[2]) if len(sys.argv) > 2 else 100
+    """Measure what is not measured yet, and print the tables."""
+    words = asked()
     warnings.simplefilter("ignore", sc.StarcliWarning)
-    found = {name: list(measured(name, pairs, first_seed)) for name in sys.argv[3:] or NETWORKS}
-    for split in ("train", "test"):
-        print(f"\n| {split} barrier | " + " | ".join(found) + " |")
-        print("|---" * (1 + len(found)) + "|")
-        for label in ALIGNMENTS:
-            cells = []
-            for rows in found.values():
-                own = [(value, seconds) for how, _, where, value, seconds in rows if (how, where) == (label, split)]
-                values = [value for value, _ in own]
-                spread = f" ± {statistics.stdev(values):.2f}" if pairs > 1 else ""
-                cells.append(f"{statistics.fmean(values):.3f}{spread} ({statistics.fmean(s for _, s in own):.1f} s)")
-            print(f"| {label} | " + " | ".join(cells) + " |")
-    print("\npairs on which activation is below weight with 10 restarts (train):")
-    for name, rows in found.items():
-        barriers = {(how, pair): value for how, pair, split, value, _ in rows if split == "train"}
-        lower = sum(barriers["activation", p] < barriers["weight, 10 restarts", p] for p in range(pairs))
-        print(f"  {name}: {lower} of {pairs}")
+    words.out.mkdir(parents=True, exist_ok=True)
+    study = Study(words.out, words.fashion)
+    first_seeds = range(words.first_seed, words.first_seed + 2 * words.pairs, 2)
+    pairs = [(network, seed) for network in words.networks for seed in first_seeds]
+    found = [each for network, seed in pairs for each in study.results(network, seed, words.methods)]
+    print_tables(found, words.networks, words.methods)
 
 
 if __name__ == "__main__":
