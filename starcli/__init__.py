@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starcli.evaluation.frames import ResultTable
     from starcli.evaluation.predictions import Predictions
     from starcli.files.cache import no_cache
-    from starcli.library.align import align, permute
+    from starcli.library.align import align, align_jointly, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.inputs import StarcliWarning, Where
@@ -49,6 +49,7 @@ __all__ = [
     "Where",
     "__version__",
     "align",
+    "align_jointly",
     "all_pairs",
     "barrier",
     "bma",
@@ -78,7 +79,7 @@ _MODULES = {
     "evaluation.frames": ("ResultTable",),
     "evaluation.predictions": ("Predictions",),
     "files.cache": ("no_cache",),
-    "library.align": ("align", "permute"),
+    "library.align": ("align", "align_jointly", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
     "library.evaluate": ("bma", "evaluate"),
     "library.inputs": ("StarcliWarning", "Where"),

@@ -133,13 +133,14 @@ class Alignment:
         """What a result of these two rests on: the title, or what the files record (`recorded`), or `none`."""
         if self.active:
             return self.title
-        recorded = model.metadata.aligned_to, reference.metadata.aligned_to
-        for mine, other in zip(recorded, (reference, model), strict=True):
-            if mine is not None and mine.reference == other.sha256:
-                return "recorded"
-        if recorded[0] is not None and recorded[1] is not None and recorded[0].reference == recorded[1].reference:
-            return "recorded (both to a third model)"
-        return "none"
+        own, its = model.metadata.aligned_to, reference.metadata.aligned_to
+        for record, other in ((own, reference), (its, model)):
+            if record is not None and record.reference == other.sha256:
+                return "recorded (jointly)" if record.joint else "recorded"
+        if own is None or its is None or own.reference != its.reference:
+            return "none"
+        together = own.joint and set(model.metadata.parents) == set(reference.metadata.parents)
+        return "recorded (jointly)" if together else "recorded (both to a third model)"
 
     def labels(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> str:
         """All labels that occur among `pairs` of reference and model, sorted."""

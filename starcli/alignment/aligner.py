@@ -47,7 +47,7 @@ class Aligner:
         return self.workspace.spec.resolved
 
     @cached_property
-    def _method(self) -> MatchMethod:
+    def method(self) -> MatchMethod:
         """The method itself; StarcliError where there is none."""
         method: MatchMethod = resolve(METHODS, "method", self.alignment.method or "none")
         return method
@@ -70,9 +70,9 @@ class Aligner:
         seed: of the search; None: the alignment's. StarcliError where this alignment has no method, or the
         tensors do not fit the spec or are not finite.
         """
-        how, compared = self.alignment, self._compared([reference, model])
+        how, compared = self.alignment, self.compared([reference, model])
         seed = how.seed if seed is None else seed
-        found = self._method.one(*compared, self._spec, seed=seed, restarts=how.restarts, progress=progress)
+        found = self.method.one(*compared, self.compared_spec, seed=seed, restarts=how.restarts, progress=progress)
         return self._own(found, reference, model)
 
     def match_all(
@@ -85,18 +85,18 @@ class Aligner:
         starts: Sequence[Permutation | None],
     ) -> list[Match]:
         """Match each of `models` to `reference`, each with its seed and from its start; see `match`."""
-        [first] = self._compared([reference])
-        found = self._method.match_all(
-            first, self._compared(models), self._spec, seeds=seeds, restarts=restarts, starts=starts
+        [first] = self.compared([reference])
+        found = self.method.match_all(
+            first, self.compared(models), self.compared_spec, seeds=seeds, restarts=restarts, starts=starts
         )
         return [self._own(match, reference, models[number]) for number, match in enumerate(found)]
 
     @property
-    def _spec(self) -> Resolved:
+    def compared_spec(self) -> Resolved:
         """Spec of what is compared."""
         return self.spec if self._activations is None else self._activations.spec
 
-    def _compared(self, models: Sequence[Mapping[str, Tensor]]) -> Sequence[Mapping[str, Tensor]]:
+    def compared(self, models: Sequence[Mapping[str, Tensor]]) -> Sequence[Mapping[str, Tensor]]:
         """State dicts as the method compares them, each made when it is asked for."""
         return models if self._activations is None else _Beside(self._activations, models)
 
@@ -172,6 +172,8 @@ class Aligned:
     model: Checkpoint
     match: Match
     alignment: Alignment
+    joint: int | None = None
+    """Number of models that were aligned together, where this was one of several."""
 
     @property
     def permutation(self) -> Permutation:
@@ -186,7 +188,8 @@ class Aligned:
     @property
     def record(self) -> AlignedTo:
         """What a checkpoint keeps of the alignment."""
-        return self.alignment.record(self.reference.sha256, self.match.objective)
+        found = self.alignment.record(self.reference.sha256, self.match.objective)
+        return found.model_copy(update={"joint": self.joint})
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -211,6 +214,7 @@ class Aligned:
             "objective": self.match.objective,
             "sweeps": self.match.sweeps,
             "moved": self.match.moved,
+            **({} if self.joint is None else {"joint": self.joint}),
         }
 
     def recorded(self) -> dict[str, float | int | str | None]:

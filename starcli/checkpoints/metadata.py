@@ -112,6 +112,8 @@ class AlignedTo(_Record):
     share: float | None = None
     gains: str | None = None
     """Of alignment by activation; left out of files where it is None."""
+    joint: int | None = None
+    """Number of models that were aligned together, which are the file's parents; left out where it was one by one."""
 
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class BarrierModels:
         if self.all_pairs and align is None:
             raise StarcliError(
                 "--all-pairs needs --align said",
-                ["models that were aligned to one reference are not aligned to each other",
+                ["models that were aligned to one reference are not aligned to each other, but with align --joint",
                  "--align weight aligns each pair, --align none takes the files as they are"],
             )  # fmt: skip
 

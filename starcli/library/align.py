@@ -1,7 +1,7 @@
 """Aligning and permuting from Python."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -10,13 +10,17 @@ import torch
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligned, Aligner
+from starcli.alignment.joint import apply_jointly
 from starcli.alignment.permutation_file import chosen_permutation
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, Where, open_models
+from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
 from starcli.library.plans import alignment_plan, permuted_plan
 from starcli.library.train import made
+from starcli.runtime.progress import Progress
 from starcli.symmetry.permutation import Permutation
+from starcli.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,20 +77,69 @@ def align(
     >>> figures["distance_after"] < figures["distance_before"]
     True
     """
-    if isinstance(method, Alignment) and (restarts, seed) != (1, 0):
+    alignment = _chosen(method, restarts, seed)
+    workspace, [first, second], watcher = open_models([reference, model], where, **_reading(alignment), dtype=dtype)
+    _note_what_moves(workspace, watcher)
+    found = Aligner(alignment, workspace).apply(first, second, progress=watcher)
+    return _aligned_model(workspace, found, ())
+
+
+@library_call
+def align_jointly(
+    reference: ModelLike,
+    models: Sequence[ModelLike],
+    *,
+    method: Alignment | str = "weight",
+    restarts: int = 1,
+    seed: int = 0,
+    dtype: str | torch.dtype | None = None,
+    **where: Unpack[Where],
+) -> list[AlignedModel]:
+    """Align `models` and `reference` with each other, each to the mean of the others; a list of `models`.
+
+    `reference` stays as it is, so that the mean of all is that of `reference` and the list. Where `align` brings models
+    near to one, this brings them near to each other, and their mean is better. restarts: starts of the search, of which
+    the best end is kept. All else as of `align`. StarcliError for fewer than 2 `models`.
+
+    >>> import starcli as sc
+    >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in range(3))
+    >>> [model.metadata.aligned_to.joint for model in sc.align_jointly(a, [b, c])]
+    [3, 3]
+    """
+    alignment = _chosen(method, restarts, seed)
+    members = [reference, *listed(models, "models")]
+    workspace, [first, *others], watcher = open_models(members, where, **_reading(alignment), dtype=dtype)
+    _note_what_moves(workspace, watcher)
+    found = apply_jointly(Aligner(alignment, workspace), first, others, progress=watcher)
+    return [_aligned_model(workspace, each, others) for each in found]
+
+
+def _chosen(method: Alignment | str, restarts: int, seed: int) -> Alignment:
+    """The alignment that the keywords ask for."""
+    if not isinstance(method, Alignment):
+        return Alignment(method, restarts, seed)
+    if (restarts, seed) != (1, 0):
         raise StarcliError("an Alignment has its own restarts and seed: say them there")
-    alignment = method if isinstance(method, Alignment) else Alignment(method, restarts, seed)
-    workspace, [first, second], watcher = open_models(
-        [reference, model], where, data=alignment.reads_data, uses_data=alignment.reads_data, dtype=dtype
-    )
+    return method
+
+
+def _reading(alignment: Alignment) -> dict[str, bool]:
+    """Whether data are opened, as keywords of `open_models`."""
+    return {"data": alignment.reads_data, "uses_data": alignment.reads_data}
+
+
+def _note_what_moves(workspace: Workspace, watcher: Progress) -> None:
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
-    found = Aligner(alignment, workspace).apply(first, second, progress=watcher)
-    metadata = second.metadata
+
+
+def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Checkpoint]) -> AlignedModel:
+    """What was found, as a model in memory; `together` as of `alignment_plan`."""
+    metadata = found.model.metadata
     metrics = {**(metadata.metrics or {}), "align": found.recorded()}
-    plan = alignment_plan(workspace, alignment, first, second)
+    plan = alignment_plan(workspace, found.alignment, found.reference, found.model, together)
     facts = {"metrics": metrics, "statistics": metadata.statistics, "aligned_to": found.record}
-    return made(AlignedModel, workspace, plan, found.tensors, second.name, **facts, aligned=found)  # type: ignore[no-any-return]
+    return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, aligned=found)  # type: ignore[no-any-return]
 
 
 @library_call

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.alignment.align import Alignment
     from starcli.barriers.interpolation import Point
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.checkpoints.metadata import SpecRecord
+    from starcli.checkpoints.metadata import Kind, SpecRecord
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
     from starcli.star.settings import StarSettings
@@ -34,18 +34,42 @@ def spec_record(workspace: Workspace, watcher: Progress) -> SpecRecord | None:
         return None
 
 
-def alignment_plan(workspace: Workspace, alignment: Alignment, reference: Checkpoint, model: Checkpoint) -> Plan:
-    """Plan `model` aligned to `reference`."""
-    settings = {**training_settings(model), "align": alignment.settings()}
-    spec = workspace.spec.record()
-    metadata = model.metadata
-    return plan_of(workspace, metadata.kind, settings, seed=metadata.seed, parents=[reference, model], spec=spec)
+def alignment_plan(
+    workspace: Workspace,
+    alignment: Alignment,
+    reference: Checkpoint,
+    model: Checkpoint,
+    together: Sequence[Checkpoint] = (),
+) -> Plan:
+    """Plan `model` aligned to `reference`; `together` are all models that are aligned jointly to it, if any are."""
+    settings, metadata = training_settings(model), model.metadata
+    return _aligning_plan(workspace, metadata.kind, settings, alignment, [reference, model], together)
 
 
-def permutation_plan(workspace: Workspace, alignment: Alignment, reference: Checkpoint, model: Checkpoint) -> Plan:
-    """Plan the file of the permutation that aligns `model` to `reference`."""
-    settings, spec = {"align": alignment.settings()}, workspace.spec.record()
-    return plan_of(workspace, "permutation", settings, seed=model.metadata.seed, parents=[reference, model], spec=spec)
+def permutation_plan(
+    workspace: Workspace,
+    alignment: Alignment,
+    reference: Checkpoint,
+    model: Checkpoint,
+    together: Sequence[Checkpoint] = (),
+) -> Plan:
+    """Plan the file of the permutation that aligns `model` to `reference`; `together` as of `alignment_plan`."""
+    return _aligning_plan(workspace, "permutation", {}, alignment, [reference, model], together)
+
+
+def _aligning_plan(
+    workspace: Workspace,
+    kind: Kind,
+    settings: dict[str, Any],
+    alignment: Alignment,
+    pair: Sequence[Checkpoint],
+    together: Sequence[Checkpoint],
+) -> Plan:
+    """Plan what aligns a pair of reference and model; all that are aligned together are parents, in any order."""
+    others = sorted((each for each in together if each not in pair), key=lambda each: each.sha256)
+    how = {**alignment.settings(), **({"joint": 1 + len(together)} if together else {})}
+    seed, spec = pair[1].metadata.seed, workspace.spec.record()
+    return plan_of(workspace, kind, {**settings, "align": how}, seed=seed, parents=[*pair, *others], spec=spec)
 
 
 def permuted_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any]) -> Plan:

@@ -65,6 +65,13 @@ def test_files_are_those_of_the_commands_to_the_byte(place: Path) -> None:
     assert Path("fused.safetensors").read_bytes() == Path("mine.fused.safetensors").read_bytes()
 
 
+def test_jointly_aligned_files_are_those_of_the_command_to_the_byte(solutions, place: Path) -> None:
+    run_here("align", *solutions.some(0, 1, 2), "--joint", "--restarts", 2, "-o", "{name}.safetensors")
+    for number, model in enumerate(sc.align_jointly(solutions[0], solutions.some(1, 2), restarts=2), 1):
+        sc.save(model, f"mine{number}.safetensors")
+        assert Path(f"{number}.safetensors").read_bytes() == Path(f"mine{number}.safetensors").read_bytes()
+
+
 def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
     a, b = solutions[0], solutions[1]
     [row] = run_here("barrier", a, b, "--align", "weight", "--restarts", 2, "--points", 4, "--json").rows

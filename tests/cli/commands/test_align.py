@@ -40,6 +40,42 @@ def test_several_models_need_a_template(solutions):
     assert [row["output"] for row in ran.rows] == ["a1.safetensors", "a2.safetensors"]
 
 
+def test_jointly_aligned_files_say_so_and_with_whom(place, solutions):
+    words = ("align", *solutions.some(0, 1, 2), "--joint", "-o", "{name}.safetensors")
+    rows = run_here(*words, "--permutation", "p{name}.safetensors").rows
+    assert [set(row) for row in rows] == [KEYS | {"joint"}] * 2
+    assert [row["joint"] for row in rows] == [3, 3]
+    first, second = (read_metadata(Path(f"{number}.safetensors"))[1] for number in (1, 2))
+    assert first.aligned_to.joint == 3
+    assert set(first.parents) == set(second.parents)
+    assert len(first.parents) == 3
+    [pair] = run_here("barrier", "1.safetensors", "2.safetensors").rows
+    [to_reference] = run_here("barrier", solutions[0], "2.safetensors").rows
+    assert pair["alignment"] == to_reference["alignment"] == "recorded (jointly)"
+    run_here("align", *solutions.some(0, 2), "-o", "own.safetensors")
+    assert run_here("barrier", "1.safetensors", "own.safetensors").rows[0]["alignment"].endswith("a third model)")
+    again = run_here(*words)
+    assert [row["seconds"] for row in again.rows] == [None, None]
+    alone = run_here("align", *solutions.some(0, 1), "-o", "1.safetensors")
+    assert "align joint: 3 there, nothing asked for" in alone.err
+
+
+def test_a_file_that_is_missing_of_a_joint_alignment_is_made_again_the_same(place, solutions):
+    words = ("align", *solutions.some(0, 1, 2), "--joint", "-o", "{name}.safetensors")
+    run_here(*words)
+    content = (place / "2.safetensors").read_bytes()
+    (place / "2.safetensors").unlink()
+    assert run_here(*words).status == 0
+    assert (place / "2.safetensors").read_bytes() == content
+
+
+def test_two_models_are_not_aligned_jointly(solutions):
+    ran = run_here("align", *solutions.some(0, 1), "--joint", "-o", "b.safetensors")
+    assert ran.status == 1
+    assert "3 and more, found 2" in ran.err
+    assert not Path("b.safetensors").exists()
+
+
 def test_the_same_line_again_shows_the_same_but_the_seconds(solutions):
     words = ("align", *solutions.some(0, 1), "-o", "b.safetensors")
     first, second = run_here(*words).rows[0], run_here(*words).rows[0]

@@ -1,0 +1,120 @@
+"""The files that `align` makes: aligned models, and the permutations that align them."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.job import Job
+from starcli.runtime import distributed
+
+if TYPE_CHECKING:
+    from starcli.alignment.aligner import Aligned, Aligner
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.metadata import Metadata
+
+
+@dataclass(frozen=True)
+class Alignments:
+    """`models`, each to be aligned to `reference` on its own, or all of them together."""
+
+    aligner: "Aligner"
+    reference: "Checkpoint"
+    models: "Sequence[Checkpoint]"
+    watch: Bars
+    together: bool = False
+    force: bool = False
+
+    def rows(self, paths: Sequence[Path], permutations: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        """Make the files that are not there yet, those of `permutations` where any are wanted: a row a model."""
+        from starcli.alignment.matching.restarts import wave_sizes
+
+        jobs = self._jobs(paths, permutations)
+        if self.together and any(job.wanted for job in jobs):
+            _ = self._jointly  # by all ranks at once, before they share the files
+        waves = wave_sizes(self.aligner.alignment.restarts)
+        self.watch.start("aligning", distributed.own_share(len(jobs), waves))
+        for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
+            job.job.metadata, job.seconds = metadata, seconds
+            yield job.row()
+        self.watch.finish()
+
+    def _jobs(self, paths: Sequence[Path], permutations: Sequence[Path]) -> "list[_AlignmentJob]":
+        from starcli.library.plans import alignment_plan, permutation_plan
+
+        jobs, together = [], self.models if self.together else ()
+        for number, (model, path, file) in enumerate(zip_longest(self.models, paths, permutations)):
+            how = (self.aligner.workspace, self.aligner.alignment, self.reference, model, together)
+            job = Job(path, alignment_plan(*how), self.watch, force=self.force)
+            index = Job(file, permutation_plan(*how), self.watch, force=self.force) if file else None
+            jobs.append(_AlignmentJob(partial(self._find, number), self.reference, model, job, index))
+        return jobs
+
+    @cached_property
+    def _jointly(self) -> "tuple[list[Aligned], float]":
+        """All models aligned together, and the seconds of each one's share."""
+        from starcli.alignment.joint import apply_jointly
+
+        began = time.monotonic()
+        found = apply_jointly(self.aligner, self.reference, self.models, progress=self.watch)
+        return found, (time.monotonic() - began) / len(found)
+
+    def _find(self, number: int) -> "tuple[Aligned, float]":
+        """The alignment of a model, and its seconds."""
+        if self.together:
+            found, seconds = self._jointly
+            return replace(found[number]), seconds  # a new one: what it will hold goes with it
+        began = time.monotonic()
+        aligned = self.aligner.apply(self.reference, self.models[number], progress=self.watch)
+        return aligned, time.monotonic() - began
+
+
+@dataclass
+class _AlignmentJob:
+    """One alignment, found when the first of its files needs it."""
+
+    find: "Callable[[], tuple[Aligned, float]]"
+    """Finds it, and says how many seconds that took."""
+    reference: "Checkpoint"
+    model: "Checkpoint"
+    job: Job
+    index: Job | None
+    """What the permutation is to be written to."""
+    seconds: float | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a file is still to be made."""
+        return any(each is not None and each.metadata is None for each in (self.job, self.index))
+
+    @cached_property
+    def found(self) -> "Aligned":
+        """The alignment."""
+        found, self.seconds = self.find()
+        return found
+
+    def make(self) -> "tuple[Metadata, float | None]":
+        """Write the aligned model and, where it is wanted, the permutation; the file's metadata and the seconds."""
+        self.job.watch.step()
+        metadata = self.model.metadata
+        with self.job.making() as needed:
+            if needed:
+                metrics = {**(metadata.metrics or {}), "align": self.found.recorded()}
+                record = self.found.record
+                self.job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=record)
+        if self.index is not None:
+            with self.index.making() as needed:
+                if needed:
+                    self.index.write(dict(self.found.permutation.index), aligned_to=self.found.record)
+        self.__dict__.pop("found", None)  # many aligned models would fill the memory
+        return self.job.finished, self.seconds
+
+    def row(self) -> dict[str, Any]:
+        """The figures, from the file; the seconds are unknown where it was finished before."""
+        figures = dict((self.job.finished.metrics or {})["align"])
+        names = {"reference": self.reference.name, "model": self.model.name, "output": str(self.job.path)}
+        return {**names, **figures, **names, "seconds": self.seconds}  # the names first, and as they are now
