@@ -204,7 +204,7 @@ class Setup(Choices):
         str,
         typer.Option(
             "--device",
-            help="auto, cpu, cuda or mps.",
+            help="auto, cpu, cuda (cuda:1 is the second GPU) or mps.",
             rich_help_panel=GENERAL,
             autocompletion=words_of("auto", "cpu", "cuda", "mps"),
             callback=a_device,

@@ -64,11 +64,10 @@ def choice_in(kind: str, table: Mapping[str, Entry], *more: str) -> dict[str, An
 
 
 def a_device(value: str) -> str:
-    """A callback that refuses words which are no device, and says how one of several GPUs is chosen."""
+    """A callback that refuses words which are no device; one of several GPUs is chosen by its number."""
     kind, _, number = value.partition(":")
-    if kind == "cuda" and number.isdecimal():
-        raise typer.BadParameter(f"{value}: CUDA_VISIBLE_DEVICES={number} chooses the GPU that --device cuda uses")
-    one_of("device", "auto", "cpu", "cuda", "mps")(value)
+    if not (kind == "cuda" and number.isdecimal()):
+        one_of("device", "auto", "cpu", "cuda", "mps")(value)
     return value
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError, unknown
+from starcli.runtime.device import to_device
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -83,7 +84,7 @@ def flip(images: Tensor, generator: Generator) -> Tensor:
     count = len(images)
     chosen = torch.arange(count) + count * torch.randint(2, (count,), generator=generator)
     # Choosing from both versions: 10 times faster here than torch.where with one mask value an image.
-    return torch.cat([images, images.flip(3)]).index_select(0, chosen.to(images.device))
+    return torch.cat([images, images.flip(3)]).index_select(0, to_device(chosen, images.device))
 
 
 def cut_windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]) -> Tensor:
@@ -101,7 +102,7 @@ def cut_windows(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int]
     plane = torch.arange(count * channels).view(count, channels, 1) * (full_height * full_width)
     starts = plane + corner.view(-1, 1, 1) + torch.arange(height) * full_width  # (count, channels, height)
     rows = images.view(-1).unfold(0, width, 1)  # (every start, width), a view
-    return rows.index_select(0, starts.flatten().to(images.device)).view(count, channels, height, width)
+    return rows.index_select(0, to_device(starts.flatten(), images.device)).view(count, channels, height, width)
 
 
 _FUNCTIONS: Mapping[str, Callable[[Tensor, Generator], Tensor]] = {"pad-crop": pad_crop, "flip": flip}

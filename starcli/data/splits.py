@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -34,11 +35,14 @@ class Normalisation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def constants(self, dimensions: int, device: Device) -> tuple[Tensor, Tensor]:
-        """Factor and summand of the map, shaped to broadcast over (B, C, ...) inputs of so many dimensions."""
-        std, mean = torch.tensor(self.std, dtype=torch.float64), torch.tensor(self.mean, dtype=torch.float64)
+
+@lru_cache(maxsize=16)  # every batch asks for them
+def normalising_constants(normalisation: Normalisation, dimensions: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factor and summand of the map, shaped to broadcast over (B, C, ...) inputs of so many dimensions."""
+    with torch.inference_mode(False):  # whoever asks first
+        std, mean = (torch.tensor(each, dtype=torch.float64) for each in (normalisation.std, normalisation.mean))
         shape = (-1,) + (1,) * (dimensions - 2)
-        factor, summand = 1 / (self.span * std), -mean / std
+        factor, summand = 1 / (normalisation.span * std), -mean / std
         return factor.float().view(shape).to(device), summand.float().view(shape).to(device)
 
 
@@ -270,7 +274,7 @@ def prepare_batch(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     inputs = images.to(torch.float32, copy=True, memory_format=layout)
     # Two operations that round once each, never a fused one: a batch must not depend on how it was cut.
-    factor, summand = normalisation.constants(raw.dim(), raw.device)
+    factor, summand = normalising_constants(normalisation, raw.dim(), raw.device)
     return inputs.mul_(factor).add_(summand)
 
 

@@ -1,18 +1,43 @@
-"""Choice of the device that computes."""
+"""The device that computes: its choice, and copies to it that nobody waits for."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
-def choose_device(name: str) -> torch.device:
-    """Device for `--device`: cpu, cuda, mps or auto (cuda, else mps, else cpu).
+def choose_device(name: str) -> "torch.device":
+    """Device for `--device`: cpu, cuda, cuda:1, mps or auto (cuda, else mps, else cpu).
 
-    Raises StarcliError where there is none of that kind.
+    A GPU comes with its number, as tensors on it name it: `cuda` is the present one, 0 unless the process says
+    otherwise (under torchrun each rank's own). Raises StarcliError where there is no such device.
     """
+    import torch
+
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    if not available.get(name, False):
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    kind, _, number = name.partition(":")
+    if not available.get(kind, False):
         raise StarcliError(f"--device {name}: there is none here; use auto or cpu")
-    return torch.device(name)
+    if kind != "cuda":
+        return torch.device(kind)
+    if not number:
+        return torch.device("cuda", torch.cuda.current_device())
+    if distributed.size() > 1:
+        raise StarcliError(f"--device {name}: each rank has a GPU of its own; leave the number out")
+    count = torch.cuda.device_count()
+    if not number.isdecimal() or int(number) >= count:
+        raise StarcliError(f"--device {name}: there {f'are {count} GPUs' if count > 1 else 'is 1 GPU'}, from cuda:0 on")
+    return torch.device("cuda", int(number))
+
+
+def to_device(tensor: "Tensor", device: "torch.device") -> "Tensor":
+    """A tensor of the CPU on `device`; a GPU fetches it when it comes to it, while the process goes on."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # its memory is not used again before it was fetched

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError, first_line
 from starcli.runtime.progress import Progress
+from starcli.training.seeds import generators_restored
 
 REPEATS = 3
 """Passes of which the fastest counts."""
@@ -37,14 +38,15 @@ class CompiledForward:
         return self.compiled(inputs)
 
     def _check(self, inputs: Tensor) -> None:
-        """Time both versions; buffers and gradients are restored."""
+        """Time both versions; buffers, gradients and generators are restored."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         gradients = [parameter.grad for parameter in self.network.parameters()]
         self.network.zero_grad(set_to_none=True)
         try:
-            plain = self._seconds(self.network, inputs)
-            compiling = self._seconds(self.compiled, inputs, repeats=1, warm=False)
-            compiled = self._seconds(self.compiled, inputs)
+            with generators_restored(inputs.device):  # the step's dropout has been seeded already
+                plain = self._seconds(self.network, inputs)
+                compiling = self._seconds(self.compiled, inputs, repeats=1, warm=False)
+                compiled = self._seconds(self.compiled, inputs)
         except Exception as error:  # a missing C++ compiler, an operator that cannot be compiled: of many types
             raise StarcliError("--compile: the network cannot be compiled here", [first_line(error)[:300]]) from error
         with torch.no_grad():
@@ -73,6 +75,6 @@ class CompiledForward:
             begin = time.perf_counter()
             forward(inputs).float().sum().backward()  # type: ignore[no-untyped-call]
             if inputs.device.type == "cuda":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(inputs.device)
             found.append(time.perf_counter() - begin)
         return min(found[warm:])

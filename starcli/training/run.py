@@ -29,6 +29,9 @@ from starcli.training.seeds import generator, generators_restored, seed_globally
 SAVE_INTERVAL = 1.0
 """Shortest time in seconds between two saves at ends of epochs: the flush would cost more than a shorter epoch."""
 
+SAVE_SHARE = 30
+"""And so many times what the last one took: a state of a GPU's run takes a tenth of a short epoch."""
+
 HOW_TO_GO_ON = "type the same line again to go on"
 """What an interrupted run tells the user."""
 
@@ -101,7 +104,7 @@ class TrainingRun:
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
-        self.saved_at = time.monotonic()
+        self.saved_at, self.save_interval = time.monotonic(), SAVE_INTERVAL
         self.exchange: Exchange | None = None
 
     def run(self) -> list[Row]:
@@ -236,7 +239,7 @@ class TrainingRun:
         self.correct.zero_()
         self.checked = 0
         self.progress.record(row)
-        if self.checkpoint_every is None and time.monotonic() - self.saved_at >= SAVE_INTERVAL:
+        if self.checkpoint_every is None and time.monotonic() - self.saved_at >= self.save_interval:
             self._save()
 
     # -- stopping and going on ----------------------------------------------------------------------------------------
@@ -252,25 +255,28 @@ class TrainingRun:
 
     def _stop(self) -> None:
         """Save and raise Interrupted."""
-        self._check()
         self._save()
         raise Interrupted(distributed.maximum(self.progress.stop_signal), HOW_TO_GO_ON)
 
     def _save(self) -> None:
-        """Save the state, on rank 0."""
+        """Save the state, on rank 0. StarcliError for one after a loss that is not finite."""
+        self._check()
+        began = time.monotonic()
+        if self.file is not None and distributed.is_writer():
+            self.file.save(self._state())
         self.saved_at = time.monotonic()
-        if self.file is None or not distributed.is_writer():
-            return
-        self.file.save(
-            {
-                "vector": self.objective.vector,
-                "optimizer": self.optimizer.state_dict(),
-                "objective": self.objective.state(),
-                "position": self.position.state(),
-                "losses": self.losses[: self.position.step].tolist(),
-                "correct": int(self.correct),
-            }
-        )
+        self.save_interval = max(SAVE_INTERVAL, SAVE_SHARE * (self.saved_at - began))
+
+    def _state(self) -> dict[str, Any]:
+        """What a run needs to go on."""
+        return {
+            "vector": self.objective.vector,
+            "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective.state(),
+            "position": self.position.state(),
+            "losses": self.losses[: self.position.step].tolist(),
+            "correct": int(self.correct),
+        }
 
     def _resume(self) -> None:
         """Load the saved state, if there is one."""

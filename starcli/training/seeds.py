@@ -35,7 +35,9 @@ def generators_restored(device: torch.device) -> AbstractContextManager[None]:
 
 
 def seed_globally(device: torch.device, seed: int) -> None:
-    """Seed the global generators of the CPU and of `device`: cuda and mps have their own."""
+    """Seed the global generators of the CPU and of `device`: each GPU and mps have their own."""
     torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(seed)
+    elif device.type != "cpu":
         torch.get_device_module(device).manual_seed(seed)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import float64
 from starcli.evaluation.evaluator import autocast
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
@@ -58,8 +59,8 @@ class StackedObjective:
         }
         for number, seed in enumerate(seeds):
             self._put(number, workspace.network(seed))
-        self.losses = torch.zeros(count, dtype=torch.float64)
-        self.correct = torch.zeros(count, dtype=torch.int64)
+        self.losses = float64(torch.zeros(count, device=self.vector.device))
+        self.correct = torch.zeros(count, dtype=torch.int64, device=self.losses.device)
         self.latest = self.losses
         self.examples = 0
         flat.network.train()
@@ -97,9 +98,9 @@ class StackedObjective:
         # a row's argmax, but 8 times faster (measured): is the label's output the largest?
         scores = classes_first.detach()
         correct = (scores.gather(1, labels[None, None]) >= scores.amax(1, keepdim=True)).sum((0, 1, 3))
-        self.latest = losses.detach().cpu().double()
+        self.latest = float64(losses.detach())
         self.losses += self.latest * labels.shape[1]
-        self.correct += correct.cpu()
+        self.correct += correct.to(self.correct.device)
         self.examples += labels.shape[1]
         return losses.detach().mean(), correct.sum()
 
@@ -187,7 +188,9 @@ class StackedObjective:
         """Inverse of `state`."""
         for name, buffer in self.statistics.items():
             buffer.copy_(state["buffers"][name])
-        self.losses, self.correct, self.examples = state["losses"], state["accuracies"], state["examples"]
+        self.losses.copy_(state["losses"])
+        self.correct.copy_(state["accuracies"])
+        self.examples = state["examples"]
 
 
 class StackedRun(TrainingRun):

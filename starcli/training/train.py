@@ -109,7 +109,7 @@ class PlainObjective:
             as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "training")
         ).float()
         loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        torch.autograd.backward(loss, loss.new_tensor(factor))
+        torch.autograd.backward(loss, torch.full_like(loss, factor))
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
     def clip(self, largest: float) -> None:

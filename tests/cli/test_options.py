@@ -1,6 +1,7 @@
 """Options that make no sense, alone or together, and specs and data that are not there: status 1 or 2."""
 
 import pytest
+import torch
 from support.program import ROOT, run_here
 from support.refused import refused
 
@@ -93,10 +94,17 @@ def test_words_that_cannot_be_parsed_are_status_2(words, place):
     assert ran.err.startswith("starcli: ")
 
 
-def test_a_numbered_gpu_is_chosen_by_the_environment(place):
-    ran = run_here("train", "--arch", "mlp", "--device", "cuda:1", "-o", "x.safetensors")
-    assert ran.status == 2
-    assert "CUDA_VISIBLE_DEVICES=1 chooses the GPU" in ran.err
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(place):
+    ran = run_here("train", "--arch", "mlp", "--data", "digits", "--device", "cuda:1", "-o", "x.safetensors")
+    refused(ran, "--device cuda:1: there is none here")
+
+
+def test_a_device_that_there_is_no_such_word_for(place):
+    for word in ("cuda:one", "gpu", "cpu:1"):
+        ran = run_here("train", "--arch", "mlp", "--device", word, "-o", "x.safetensors")
+        assert ran.status == 2
+        assert f"unknown device '{word}'" in ran.err
 
 
 def test_a_spec_that_is_not_there(place):

@@ -36,7 +36,7 @@ class Small:
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        return FlatNetwork(build_network(self.name, generator=generator, **self.arguments))
+        return FlatNetwork(build_network(self.name, generator=generator, **self.arguments)).to(self.device)
 
     @cached_property
     def spec(self) -> Spec:

@@ -85,3 +85,14 @@ def test_the_verdict_weighs_the_steps(
 def test_stacked_runs_are_not_compiled() -> None:
     with pytest.raises(StarcliError, match="do not go together"):
         train_stacked(small(), Recipe(epochs=1, compile=True), [0, 1])
+
+
+def test_measuring_draws_nothing_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout of the first step is that of a run that did not measure: a resumed run measures in another step."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    network = nn.Sequential(nn.Linear(5, 40), nn.Dropout(0.5))
+    inputs = torch.randn(6, 5)
+    torch.manual_seed(3)
+    expected = network(inputs)
+    torch.manual_seed(3)
+    assert torch.equal(CompiledForward(network, 100, Notes())(inputs), expected)

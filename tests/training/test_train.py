@@ -186,7 +186,8 @@ class FakeDevice:
 
 @pytest.mark.parametrize("kind", ["mps", "cuda"])
 def test_dropout_on_a_device_is_seeded_and_its_generator_put_back(kind, monkeypatch):
-    fake, device = FakeDevice(), torch.device(kind)
+    fake, device = FakeDevice(), torch.device(kind, 0)
+    monkeypatch.setattr(torch.cuda, "default_generators", (fake,))  # each GPU has its own
     for name in ("get_rng_state", "set_rng_state", "manual_seed"):
         monkeypatch.setattr(torch.get_device_module(kind), name, getattr(fake, name))
     before = torch.get_rng_state()

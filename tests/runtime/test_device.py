@@ -1,0 +1,68 @@
+"""The choice of the device, and the device that tests pretend to have."""
+
+import pytest
+import torch
+from support.pretended import pretended_cuda
+
+from starcli.errors import StarcliError
+from starcli.runtime import distributed
+from starcli.runtime.device import choose_device, to_device
+
+
+def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretended_cuda(monkeypatch):
+        assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 0)
+        assert choose_device("cuda:1") == torch.device("cuda", 1)
+        torch.cuda.set_device(torch.device("cuda", 1))
+        assert choose_device("cuda") == torch.device("cuda", 1)
+        assert choose_device("cpu") == torch.device("cpu")
+        with pytest.raises(StarcliError, match="there are 2 GPUs, from cuda:0 on"):
+            choose_device("cuda:2")
+
+
+def test_a_gpu_by_number_is_not_for_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    with pretended_cuda(monkeypatch), pytest.raises(StarcliError, match="each rank has a GPU of its own"):
+        choose_device("cuda:0")
+
+
+def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(StarcliError, match="--device cuda:1: there is none here"):
+        choose_device("cuda:1")
+
+
+def test_copies_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.arange(5)
+    assert to_device(values, torch.device("cpu")) is values
+    with pretended_cuda(monkeypatch) as pretended:
+        there = to_device(values, choose_device("cuda"))
+        assert there.device == torch.device("cuda", 0)
+        assert not pretended.waits
+        assert torch.equal(there.cpu(), values)
+
+
+def test_the_pretended_device_tells_what_a_card_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretended_cuda(monkeypatch) as pretended:
+        there = torch.ones(3, device="cuda")
+        for mixed in (
+            lambda: there + torch.ones(3),
+            lambda: torch.ones(3).copy_(there) + there,
+            lambda: there.index_select(0, torch.tensor([0])),
+            lambda: torch.nn.functional.linear(torch.ones(2, 3), there.view(1, 3)),
+        ):
+            with pytest.raises(RuntimeError, match="tensors on cpu, cuda:0"):
+                mixed()
+        with pytest.raises(TypeError, match="is no array"):
+            there.numpy()
+        assert (there * torch.tensor(2.0)).device.type == "cuda"  # a number
+        layer = torch.nn.Linear(3, 2).to("cuda")
+        output = layer(there)
+        output.sum().backward()
+        assert {layer.weight.grad.device, output.device, there[1:].device} == {torch.device("cuda", 0)}
+        assert torch.zeros_like(there).device == there.new_ones(2).device == there.device
+        before = sum(pretended.waits.values())
+        float(there.sum())
+        there.cpu()
+        there.tolist()
+        assert sum(pretended.waits.values()) == before + 3
