@@ -25,7 +25,7 @@ from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
+from starcli.errors import need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -55,10 +55,9 @@ def match_jointly(
     All are matched to one of them, then each to the mean of the others, in random orders, until nothing moves. The
     alignment's restarts are as many starts, each from another model; the highest end is kept. The ranks share the
     starts. What the method compares is held in memory for all models.
-    StarcliError for fewer than 3 models, Interrupted where `progress` asks to stop before a move.
+    StarcliError for a single model, Interrupted where `progress` asks to stop before a move.
     """
-    if len(models) < 3:
-        raise StarcliError(f"alignment of models together is for 3 and more, found {len(models)}")
+    need_several(models, "joint alignment")
     compared = list(aligner.compared(models))
     starts = range(max(1, aligner.alignment.restarts))
     progress.start("aligning together", distributed.own_share(len(starts)))
@@ -96,6 +95,19 @@ def apply_jointly(
         return Aligned(reference, model, match, aligner.alignment, joint=len(members))
 
     return [aligned(number, model) for number, model in enumerate(models, 1)]
+
+
+def tensors_jointly(
+    aligner: Aligner, models: Sequence[Checkpoint], *, progress: Progress = SILENT
+) -> list[Mapping[str, Tensor]]:
+    """State dicts of `models`, aligned together under the names of the first, or as they are where nothing is aligned.
+
+    See `apply_jointly`.
+    """
+    first, *others = models
+    if not aligner.active:
+        return [model.tensors for model in models]
+    return [first.tensors, *(each.tensors for each in apply_jointly(aligner, first, others, progress=progress))]
 
 
 class _Frame:

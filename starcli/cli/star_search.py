@@ -145,8 +145,7 @@ class FoundStar:
 
         seed = self.job.finished.seed
         how = replace(alignment, seed=seed or 0)
-        aligned = Aligner(how, workspace).tensors_of_all(self.model, self.sources, progress=watch)
-        for row in fusion_rows(workspace, self.model, self.sources, aligned, split=split, progress=watch):
+        for row in fusion_rows(Aligner(how, workspace), self.model, self.sources, split=split, progress=watch):
             yield {**row, "output": str(self.job.path), "seed": seed}
 
 

@@ -99,7 +99,7 @@ def align_jointly(
 
     `reference` stays as it is, so that the mean of all is that of `reference` and the list. Where `align` brings models
     near to one, this brings them near to each other, and their mean is better. restarts: starts of the search, of which
-    the best end is kept. All else as of `align`. StarcliError for fewer than 2 `models`.
+    the best end is kept. All else as of `align`.
 
     >>> import starcli as sc
     >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in range(3))

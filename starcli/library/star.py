@@ -39,14 +39,13 @@ class StarModel(TrainedModel):
 
     @cached_property
     def comparison(self) -> ResultTable:
-        """This model beside each source, the best of them, their ensemble and their aligned mean, as of `starcli fuse`.
+        """This model beside each source, the best of them, their ensemble and their means, as of `starcli fuse`.
 
         Rows for each split with `accuracy` and `loss`; all BatchNorm statistics are re-estimated.
         """
         assert self.workspace is not None
         how = replace(self.alignment, seed=self.metadata.seed or 0)
-        aligned = Aligner(how, self.workspace).tensors_of_all(self, self.sources)
-        return ResultTable(fusion_rows(self.workspace, self, self.sources, aligned))
+        return ResultTable(fusion_rows(Aligner(how, self.workspace), self, self.sources))
 
 
 @library_call
@@ -114,7 +113,7 @@ def fuse(
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
     >>> fused = sc.fuse(sources, epochs=2)
     >>> sorted(set(fused.comparison.column("model")))
-    ['aligned_mean', 'best_source', 'ensemble', 'fused', 'source']
+    ['aligned_mean', 'best_source', 'ensemble', 'fused', 'joint_mean', 'mean', 'source']
     """
     settings = StarSettings(
         mu=mu,

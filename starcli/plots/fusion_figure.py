@@ -1,4 +1,4 @@
-"""Figure of a fused model beside its sources, the best of them, their ensemble and their aligned mean."""
+"""Figure of a fused model beside its sources, the best of them, their ensemble and their means."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,9 @@ FUSION_NAMES = {
     "best_source": "best source",
     "source": "sources",
     "ensemble": "ensemble",
+    "mean": "mean",
     "aligned_mean": "aligned mean",
+    "joint_mean": "joint mean",
 }
 """Name of each kind of model, from above."""
 

@@ -1,10 +1,12 @@
-"""A fused model beside what it was made from: sources, the best of them, their ensemble, their aligned mean."""
+"""A fused model beside what it was made from: sources, the best of them, their ensemble, their means."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from starcli.alignment.aligner import Aligner
+from starcli.alignment.joint import tensors_jointly
 from starcli.averaging.bma import mean_prediction
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -13,25 +15,30 @@ from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.stamp import stamps
-from starcli.workspace.workspace import Workspace
 
 
 def fusion_rows(
-    workspace: Workspace,
+    aligner: Aligner,
     fused: Checkpoint,
     sources: Sequence[Checkpoint],
-    aligned: Sequence[Model],
     *,
     split: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
-    """Loss and accuracy of the fused model, of each source, the best, their ensemble, and the mean of `aligned`.
+    """Loss and accuracy of the fused model, of each source, the best, their ensemble, and of means of the sources.
 
+    Means are of the sources as they are (`mean`), each aligned to the fused model (`aligned_mean`), and all aligned to
+    each other (`joint_mean`); where nothing is to be aligned the first two are one, and the third is left out.
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
     split: the one that is shown; None shows all.
     """
+    workspace = aligner.workspace
     fused, *sources = labelled([fused, *sources])
+    given = [source.tensors for source in sources]
+    means = {"mean": given, "aligned_mean": aligner.tensors_of_all(fused, sources, progress=progress)}
+    if aligner.active:
+        means["joint_mean"] = tensors_jointly(aligner, sources, progress=progress)
     dataset = workspace.dataset
     selection = "train" if dataset.validation is None else "validation"
     there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
@@ -39,8 +46,8 @@ def fusion_rows(
     splits = [name for name in there if name in (*shown, selection)]
     labels = {name: dataset.split(name).labels.cpu() for name in splits}
     evaluator, stamp = Evaluator(workspace, progress=progress), stamps(workspace)
-    evaluator.admit(aligned)
-    progress.start("comparing", len(sources) + 2)
+    evaluator.admit(given)
+    progress.start("comparing", 1 + len(sources) + len(means))
 
     def outputs(model: Model) -> dict[str, Tensor]:
         evaluator.load(model)
@@ -65,6 +72,7 @@ def fusion_rows(
     yield from rows("best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection)
     ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in shown}
     yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
-    mean = interpolate_models(workspace, aligned, [1 / len(aligned)] * len(aligned))
-    yield from rows("aligned_mean", f"{len(sources)} sources", sources, outputs(mean))
+    for kind, models in means.items():
+        mean = interpolate_models(workspace, models, [1 / len(models)] * len(models))
+        yield from rows(kind, f"{len(sources)} sources", sources, outputs(mean))
     progress.finish()

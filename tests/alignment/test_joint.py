@@ -149,7 +149,7 @@ def test_planted_permutations_come_back(arch: str, method: str) -> None:
         assert found.record.joint == 4
 
 
-def test_two_models_are_refused() -> None:
+def test_one_model_is_refused() -> None:
     workspace = opened("mlp")
-    with pytest.raises(StarcliError, match="3 and more, found 2"):
-        match_jointly(Aligner(Alignment("weight"), workspace), [drawn(workspace, 0), drawn(workspace, 1)])
+    with pytest.raises(StarcliError, match="at least two models, found one"):
+        match_jointly(Aligner(Alignment("weight"), workspace), [drawn(workspace, 0)])

@@ -78,7 +78,7 @@ def posterior_rows(repeats: int = 3, *, decided: bool = True) -> list[Row]:
 
 def fusion_rows(splits: tuple[str, ...] = ("train", "validation", "test")) -> list[Row]:
     """Rows of fuse, of three sources."""
-    kinds = ("fused", "source", "source", "source", "best_source", "ensemble", "aligned_mean")
+    kinds = ("fused", "source", "source", "source", "best_source", "ensemble", "mean", "aligned_mean", "joint_mean")
     return [
         {
             "type": "fuse",

@@ -57,8 +57,9 @@ def fuse_command(
     """Fuse several models into one that costs no more than one of them.
 
     As star, with the model's own loss added to that on the lines. Shows the fused model beside each source, the best of
-    them (chosen on the validation split), their ensemble and the mean of the aligned sources, all with BatchNorm
-    statistics re-estimated: eval of a source's file uses its own.
+    them (chosen on the validation split), their ensemble and their means: as they are, each aligned to the fused model,
+    and all to each other (a search more). All have BatchNorm statistics re-estimated: eval of a source's file uses its
+    own.
     """  # fmt: skip
     paint = figure.writer(search.sources)
     drawn: list[Mapping[str, Any]] = []

@@ -69,13 +69,6 @@ def test_a_file_that_is_missing_of_a_joint_alignment_is_made_again_the_same(plac
     assert (place / "2.safetensors").read_bytes() == content
 
 
-def test_two_models_are_not_aligned_jointly(solutions):
-    ran = run_here("align", *solutions.some(0, 1), "--joint", "-o", "b.safetensors")
-    assert ran.status == 1
-    assert "3 and more, found 2" in ran.err
-    assert not Path("b.safetensors").exists()
-
-
 def test_the_same_line_again_shows_the_same_but_the_seconds(solutions):
     words = ("align", *solutions.some(0, 1), "-o", "b.safetensors")
     first, second = run_here(*words).rows[0], run_here(*words).rows[0]

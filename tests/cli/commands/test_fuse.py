@@ -15,7 +15,8 @@ def test_fuse(solutions, place):
     assert ran.status == 0, ran.err
     assert read_metadata(place / "f.safetensors")[1].kind == "fused"
     test = [row for row in ran.rows if row["split"] == "test"]
-    assert [row["model"] for row in test] == ["fused", "source", "source", "best_source", "ensemble", "aligned_mean"]
+    means = ["mean", "aligned_mean", "joint_mean"]
+    assert [row["model"] for row in test] == ["fused", "source", "source", "best_source", "ensemble", *means]
     validation = [row for row in ran.rows if row["split"] == "validation"]
     best = min((row for row in validation if row["model"] == "source"), key=lambda row: row["loss"])
     chosen = next(row for row in validation if row["model"] == "best_source")
@@ -23,7 +24,7 @@ def test_fuse(solutions, place):
     assert all({"model", "split", "accuracy", "loss"} <= set(row) for row in ran.rows)
     used = {row["model"]: row["weights"] for row in ran.rows}
     assert len(used["ensemble"]) == 2
-    assert used["aligned_mean"] == used["ensemble"]
+    assert all(used[mean] == used["ensemble"] for mean in means)
     assert used["best_source"][0] in used["ensemble"]
     assert used["fused"] == [file_sha256(Path("f.safetensors"))[:12]]
     assert all(row["data"]["name"] == "digits" and row["program"] for row in ran.rows)
@@ -33,6 +34,22 @@ def test_fuse(solutions, place):
     assert f"| {best['loss']:.4f} | {best['accuracy']:.2%} |" in table
     assert "| best source |" in table
     assert run_here(*words, "--split", "validation").rows == validation
+
+
+def test_means_are_of_the_sources_as_they_are_and_aligned_jointly(solutions, place):
+    """They are what align, interpolate and eval make of them, with the alignment that was asked for."""
+    sources, how = solutions.some(0, 1, 2), ("--restarts", 2)
+    ran = run_here("fuse", "--sources", *sources, "--epochs", 1, *how, "-o", "f.safetensors", "--split", "test")
+    found = {row["model"]: row for row in ran.rows}
+    run_here("align", *sources, "--joint", *how, "-o", "a{name}.safetensors")
+    for kind, models in {"mean": sources, "joint_mean": [sources[0], "a1.safetensors", "a2.safetensors"]}.items():
+        made = run_here("interpolate", *models, "--weights", *[1 / 3] * 3, "-o", f"{kind}.safetensors")
+        assert made.status == 0, made.err
+        [row] = run_here("eval", f"{kind}.safetensors").rows
+        assert found[kind]["loss"] == row["nll"]
+    ran = run_here("fuse", "--sources", *sources, "--epochs", 1, "--align", "none", "-o", "g.safetensors")
+    means = {row["model"]: row["loss"] for row in ran.rows if row["split"] == "test" and "mean" in row["model"]}
+    assert means == dict.fromkeys(("aligned_mean", "mean"), found["mean"]["loss"])
 
 
 def test_a_split_that_is_not_there_is_refused_before_the_search(solutions, place):
