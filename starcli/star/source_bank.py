@@ -1,12 +1,9 @@
 """The source models of a star: files that are never rewritten, each with the permutation that aligns it to the star.
 
-A source's vector is composed from file and permutation when a step needs it. Few or small sources are kept composed
-for the epoch; otherwise the next one is made in a thread while the current step runs, so that two vectors are held
-however many sources there are.
+A source's vector is composed from file and permutation when a step needs it (`source_vectors`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +17,10 @@ from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
+from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, fits
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
 from starcli.training.trial import trial_pass
-
-KEPT_SOURCE_BYTES = 256 * 2**20
-"""Composed sources are kept where all of them take no more than this: the memory of a star is then bounded."""
 
 FORWARD_EXAMPLES = 8
 """As many tell what a forward pass in training changes."""
@@ -102,13 +97,9 @@ class SourceBank:
     def __init__(self, sources: Sequence[Source], flat: FlatNetwork) -> None:
         self.sources, self.flat = tuple(sources), flat
         self.permutations: tuple[Permutation | None, ...] = (None,) * len(sources)
-        size = flat.parameters.numel()
-        self.keeps = len(sources) * size * flat.parameters.element_size() <= KEPT_SOURCE_BYTES
-        self._kept: dict[int, Tensor] = {}
+        self.keeps = fits(len(sources), flat.parameters)
+        self._vectors = (KeptVectors if self.keeps else PrefetchedVectors)(flat, self._open, self._compose)
         self._fixed: dict[int, dict[str, Tensor]] = {}
-        self._slots = [torch.empty(size, dtype=flat.parameters.dtype) for _ in range(0 if self.keeps else 2)]
-        self._next: tuple[int, Future[Tensor]] | None = None
-        self._thread = ThreadPoolExecutor(1) if not self.keeps else None
 
     def align(
         self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int, *, progress: Progress
@@ -136,10 +127,12 @@ class SourceBank:
 
     def set(self, permutations: Sequence[Permutation | None]) -> None:
         """Put these permutations in the place of the present ones."""
-        self._finish()
+        self._vectors.forget()
         self.permutations = tuple(permutations)
-        self._kept.clear()
         self._fixed.clear()
+
+    def _open(self, number: int) -> Mapping[str, Tensor]:
+        return self.sources[number].open()
 
     def aligned(self, number: int) -> dict[str, Tensor]:
         """The full state dict of a source under its present permutation."""
@@ -164,37 +157,15 @@ class SourceBank:
 
         `following` is the source that the next call will ask for; it is made ready in the meantime.
         """
-        if self.keeps:
-            if number not in self._kept:
-                self._kept[number] = self._compose(number, torch.empty_like(self.flat.parameters, device="cpu"))
-                self._kept[number] = self._kept[number].to(self.flat.parameters.device)
-            return self._kept[number]
-        prepared, self._next = self._next, None
-        if prepared is not None and prepared[0] == number:
-            vector = prepared[1].result()
-        else:
-            if prepared is not None:
-                prepared[1].result()
-            vector = self._compose(number, self._slots[0])
-        if following is not None and self._thread is not None:
-            other = self._slots[1] if vector is self._slots[0] else self._slots[0]
-            self._next = (following, self._thread.submit(self._compose, following, other))
-        return vector.to(self.flat.parameters.device)
+        return self._vectors.vector(number, following)
 
     def close(self) -> None:
-        """End the thread."""
-        self._finish()
-        if self._thread is not None:
-            self._thread.shutdown()
+        """End what runs in the background."""
+        self._vectors.close()
 
-    def _finish(self) -> None:
-        if self._next is not None:
-            self._next[1].result()
-            self._next = None
-
-    def _compose(self, number: int, out: Tensor) -> Tensor:
-        """Write the permuted parameters of a source into `out` (P,) on the CPU."""
-        tensors, permutation = self.sources[number].open(), self.permutations[number]
+    def _compose(self, number: int, tensors: Mapping[str, Tensor], out: Tensor) -> Tensor:
+        """Write the permuted parameters of a source into `out` (P,), on the device of its `tensors`."""
+        permutation = self.permutations[number]
         if permutation is None:
             return self.flat.flatten(tensors, out)
         with torch.no_grad():

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
-from starcli.star import source_bank as sources_module
+from starcli.star import source_vectors as sources_module
 from starcli.star.source_bank import Source, fixed_in_training
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from support.pretended import Stream, pretended_cuda
 from support.stars import RECIPE, same, search_star
 
-from starcli.star import source_bank as sources_module
+from starcli.star import source_vectors as sources_module
 from starcli.star.source_bank import SourceBank
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator
@@ -35,3 +36,43 @@ def test_sources_are_never_written_to(mlp, mlps):
     before = {name: tensor.clone() for name, tensor in mlps[0].open().items()}
     search_star(mlp, mlps, RECIPE.override(epochs=1), 0)
     assert same(before, mlps[0].open())
+
+
+@pytest.mark.parametrize("free", [8 << 30, 0])
+def test_vectors_on_a_gpu(resnet, resnets, monkeypatch, free):
+    """Kept and composed there, or read ahead: the same vectors, and nothing that a step waits for."""
+    permutations = [None, *(Permutation.random(resnet.spec.resolved, generator(i)) for i in range(2))]
+    flat = resnet.network()
+    bank = SourceBank(resnets, flat)
+    bank.set(permutations)
+    expected = [flat.flatten(bank.aligned(number)) for number in range(3)]
+    with pretended_cuda(monkeypatch, free=free) as pretended:
+        flat = resnet.network().to("cuda")
+        bank = SourceBank(resnets, flat)
+        assert bank.keeps == (free > 0)
+        bank.set(permutations)
+        order = [0, 1, 1, 2, 0, 2, 1]
+        for number, following in zip(order, [*order[1:], None], strict=True):
+            found = bank.vector(number, following)
+            assert found.device == flat.parameters.device
+            assert torch.equal(found.cpu(), expected[number])
+        pretended.waits.clear()
+        bank.vector(1)
+        assert not pretended.waits
+        bank.close()
+
+
+def test_a_gpu_copies_beside_the_steps_and_after_those_that_read(resnet, resnets, monkeypatch):
+    with pretended_cuda(monkeypatch, free=0):
+        bank = SourceBank(resnets, resnet.network().to("cuda"))
+        bank.vector(0, 1)
+        bank._vectors._next[1].result()
+        Stream.log.clear()
+        bank.vector(1, 2)
+        bank.close()
+        log = list(Stream.log)
+    # 2 comes into the place of 0 once its copy is done and the steps that read 0 are; steps wait for the copy of 1
+    made = ["the host waits for an event of side", "side waits for an event of main", "side marks"]
+    assert [line for line in log if line in made] == made
+    assert [line for line in log if line not in made] == ["main marks", "main waits for an event of side"]
+    assert log[0] == "main marks"

@@ -6,6 +6,7 @@ host wait for a card is noted, with the line of starcli that asked for it.
 """
 
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -70,6 +71,12 @@ class Pretended:
         reference = self.pinned.get(tensor.untyped_storage()._cdata)
         return reference is not None and not reference.expired()
 
+    def pin(self, tensor: Tensor) -> Tensor:
+        """Say that a tensor of the CPU lies in such memory."""
+        reference = StorageWeakRef(tensor.untyped_storage())
+        self.pinned[reference.cdata] = reference
+        return tensor
+
     def moved(self, source: Tensor, target: torch.device, non_blocking: bool) -> None:
         """Note a copy from one device to another."""
         place = _line()
@@ -96,19 +103,19 @@ class _Functions(TorchFunctionMode):
         asked = keywords.pop("device", None)
         if asked is not None and torch.device(asked).type == "meta":
             return func(*args, **keywords, device=asked)
+        pinned = keywords.pop("pin_memory", False)
         tensors = [each for each in tree_leaves((args, keywords)) if isinstance(each, Tensor)]
-        before, pretended.context = pretended.context, _common(pretended, tensors)
-        if asked is not None:
-            pretended.context = _device(asked)
+        device = _common(pretended, tensors) if asked is None else _device(asked)
+        before, pretended.context = pretended.context, device
         try:
             found = func(*args, **keywords)
         finally:
-            context, pretended.context = pretended.context, before
+            pretended.context = before
         if asked is not None:
-            if func in (torch.tensor, torch.as_tensor) and context.type != "cpu":
+            if func in (torch.tensor, torch.as_tensor) and device.type != "cpu":
                 pretended.waits[("copy", _line())] += 1
-            pretended.put(found, context)
-        return found
+            pretended.put(found, device)
+        return pretended.pin(found) if pinned else found
 
 
 class _Operators(TorchDispatchMode):
@@ -206,10 +213,7 @@ def _to(pretended: Pretended, tensor: Tensor, *args: Any, **keywords: Any) -> Te
 def _pin(pretended: Pretended, tensor: Tensor, *_: Any) -> Tensor:
     if pretended.device_of(tensor) != CPU:
         raise RuntimeError("only tensors of the CPU are pinned")
-    found = tensor.clone()
-    reference = StorageWeakRef(found.untyped_storage())
-    pretended.pinned[reference.cdata] = reference
-    return found
+    return pretended.pin(tensor.clone())
 
 
 def _listed(pretended: Pretended, tensor: Tensor) -> Any:
@@ -242,7 +246,6 @@ class Stream:
     """A queue of work on the card, which is done at once; `log` keeps the order of what was asked of all queues."""
 
     log: ClassVar[list[str]] = []
-    current: ClassVar["Stream"]
 
     def __init__(self, device: Any = None, name: str = "side") -> None:
         self.name = name
@@ -262,7 +265,13 @@ class Stream:
         return event
 
 
-Stream.current = Stream(name="main")
+MAIN = Stream(name="main")
+PRESENT = threading.local()
+"""The queue that each thread works for."""
+
+
+def _present(device: Any = None) -> Stream:
+    return getattr(PRESENT, "stream", MAIN)
 
 
 class Event:
@@ -272,7 +281,7 @@ class Event:
         self.name = "nothing"
 
     def record(self, stream: Stream | None = None) -> None:
-        stream = stream or Stream.current
+        stream = stream or _present()
         self.name = f"an event of {stream.name}"
         Stream.log.append(f"{stream.name} marks")
 
@@ -282,11 +291,11 @@ class Event:
 
 @contextmanager
 def _within(stream: Stream) -> Iterator[None]:
-    before, Stream.current = Stream.current, stream
+    before, PRESENT.stream = _present(), stream
     try:
         yield
     finally:
-        Stream.current = before
+        PRESENT.stream = before
 
 
 @contextmanager
@@ -310,13 +319,13 @@ def pretended_cuda(patch: pytest.MonkeyPatch, *, free: int = 8 << 30, count: int
         "Stream": Stream,
         "Event": Event,
         "stream": _within,
-        "current_stream": lambda device=None: Stream.current,
+        "current_stream": _present,
     }
     for name, answer in answers.items():
         patch.setattr(torch.cuda, name, answer)
     # Adam asks, in one of these ways, whether it is in a graph
     patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    patch.setattr(torch.accelerator, "current_stream", lambda device=None: Stream.current)
+    patch.setattr(torch.accelerator, "current_stream", _present)
     pretended = Pretended()
     with _Operators(pretended), _Functions(pretended):
         yield pretended

@@ -54,7 +54,7 @@ def waits(pretended: Pretended, limit: int) -> Counter[tuple[str, str]]:
 def test_no_step_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     with pretended_cuda(monkeypatch) as pretended:
         few, many = waits(pretended, 64), waits(pretended, 192)
-    assert few == many
+    assert {place for _, place in many - few} <= {"run.py:_check"}  # also each second that passes
 
 
 def test_a_resumed_run(monkeypatch: pytest.MonkeyPatch) -> None:

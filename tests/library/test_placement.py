@@ -1,0 +1,50 @@
+"""All that the library does on a device that is only pretended: no tensor on the wrong one, the CPU's results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import torch
+from support.pretended import pretended_cuda
+
+import starcli as sc
+
+NETWORKS: Mapping[str, dict[str, Any]] = {"resnet": {"width": 4}, "mlp": {"hidden_dim": 16}}
+
+
+def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
+    """Models of every command that makes some, and the rows of those that measure."""
+    where = {"limit": 100, "arch_args": NETWORKS[arch], "val_fraction": 0.2, "device": device}
+    models = [sc.train(arch, "digits", seed=seed, epochs=1, **where) for seed in range(4)]
+    sources, held_out, there = models[:3], models[3:], {"device": device}
+    star = sc.find_star(sources, held_out=held_out, epochs=2, seed=7, **there)
+    made = [
+        *models,
+        star,
+        sc.find_star(sources, epochs=1, seed=8, alignment="activation", **there),
+        sc.fuse(sources, epochs=1, seed=7, **there),
+        sc.align(models[0], models[1], **there),
+        sc.align(models[0], models[1], method="activation", **there),
+        sc.interpolate(models[0], models[1], weights=[0.25, 0.75], **there),
+    ]
+    measured = [
+        sc.barrier(models[0], models[1], alignment="activation", points=3, **there),
+        sc.star_report(star, sources, held_out=held_out, points=3, **there),
+        sc.bma(star, sources, samples=3, repeats=2, **there),
+        sc.evaluate(*models, temperature="fit", **there),
+        sc.predict(models[0], data="digits", **there),
+    ]
+    return made, measured
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_the_results_of_the_cpu(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sc.no_cache():
+        expected, figures = session(arch, "cpu")
+        with pretended_cuda(monkeypatch):
+            found, figures_there = session(arch, "cuda")
+    for one, other in zip(expected, found, strict=True):
+        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    assert list(map(str, figures)) == list(map(str, figures_there))
