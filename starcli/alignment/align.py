@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, Setting] = {
     "examples": Setting(
         256, lambda n: n == "noise" or (isinstance(n, int) and n >= 2), "at least 2, or noise", "{} examples", True
     ),
-    "share": Setting(0.75, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}"),
+    "share": Setting(0.5, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}"),
     "gains": Setting(GAINS[0], GAINS.__contains__, " or ".join(GAINS)),
 }
 """Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
@@ -50,7 +50,7 @@ class Alignment:
     seed: of everything that the search draws.
     examples: number of training examples on which activations are compared (default 256), or "noise" for as many
         standard normal inputs, where there are no data.
-    share: of activations in the objective, above 0 (default 0.75); 1 is activations alone.
+    share: of activations in the objective, above 0 (default 0.5); 1 is activations alone.
     gains: "least-squares" (the default), or "correlation", in which all units count alike.
 
     StarcliError for an unknown method, values out of range, and settings that the method does not have.
@@ -58,7 +58,7 @@ class Alignment:
     >>> Alignment("weight", restarts=10).title
     'weight, 10 restarts'
     >>> Alignment("activation").settings()
-    {'method': 'activation', 'restarts': 1, 'seed': 0, 'examples': 256, 'share': 0.75, 'gains': 'least-squares'}
+    {'method': 'activation', 'restarts': 1, 'seed': 0, 'examples': 256, 'share': 0.5, 'gains': 'least-squares'}
     >>> Alignment("none").active
     False
     """

@@ -31,7 +31,7 @@ class AlignOptions:
         float | None,
         typer.Option(
             "--align-share", max=1, metavar="S", rich_help_panel=ALIGNMENT,
-            help="Of activation: its share beside the weights; 1 is activations alone (default 0.75).",
+            help="Of activation: its share beside the weights; 1 is activations alone (default 0.5).",
         ),
     ] = None  # fmt: skip
     align_gains: Annotated[

@@ -36,7 +36,7 @@ def generic(workspace: Workspace, seed: int) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("share", [0.75, 1.0])
+@pytest.mark.parametrize("share", [0.5, 1.0])
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_a_planted_permutation_comes_back(arch: str, share: float) -> None:
     workspace = opened(arch)
@@ -114,8 +114,8 @@ def test_settings_that_make_no_sense(given: dict[str, object], reason: str) -> N
 
 def test_titles_name_what_is_not_the_default() -> None:
     assert Alignment("activation", restarts=10).title == "activation, 10 restarts, 256 examples"
-    found = Alignment("activation", examples="noise", share=0.5, gains="correlation").title
-    assert found == "activation, 1 restart, noise, share 0.5, correlation"
+    found = Alignment("activation", examples="noise", share=0.75, gains="correlation").title
+    assert found == "activation, 1 restart, noise, share 0.75, correlation"
 
 
 def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
     assert ran.status == 0, ran.err
     assert ran.rows[0]["method"] == "activation"
     recorded = starcli("inspect", tmp_path / "b.safetensors").rows[0]
-    assert recorded["recipe"]["align"] | {"examples": 64, "share": 0.75} == recorded["recipe"]["align"]
+    assert recorded["recipe"]["align"] | {"examples": 64, "share": 0.5} == recorded["recipe"]["align"]
     apart = starcli("barrier", solutions[0], tmp_path / "b.safetensors", "--points", "3").rows[0]
     at_once = starcli(
         "barrier", solutions[0], solutions[1], "--align", "activation", "--align-examples", "64", "--points", "3"
