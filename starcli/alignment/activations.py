@@ -8,6 +8,7 @@ both. Ainsworth et al. 2022 (Git Re-Basin), section 3.1, match by such inner pro
 correlations. No labels are used.
 """
 
+import copy
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -47,15 +48,25 @@ class Activations:
         """Read the examples. StarcliError where noise is asked for in the place of tokens."""
         self.workspace, self.how = workspace, how
         self._own = workspace.spec.resolved
-        self._batches = list(self._inputs())
+        self._batches = list(self._inputs(0))
+        self._drawn: dict[int, Activations] = {0: self}
         self._network = workspace.network()
         self._lock = threading.Lock()  # models may be matched side by side, and share the network
 
-    def _inputs(self) -> list[Tensor]:
+    def drawn(self, number: int) -> "Activations":
+        """The same with other examples, or other noise: those of draw `number`, of which 0 is this one's."""
+        if number not in self._drawn:
+            _ = self.spec  # once for all
+            other = copy.copy(self)
+            other._batches = list(self._inputs(number))
+            self._drawn[number] = other
+        return self._drawn[number]
+
+    def _inputs(self, seed: int) -> list[Tensor]:
         """Batches of the examples, or of noise."""
-        device, generator = self.workspace.device, torch.Generator().manual_seed(0)
+        device, generator = self.workspace.device, torch.Generator().manual_seed(seed)
         shape = self.workspace.architecture.input_shape
-        if self.how.reads_data:
+        if self.how.examples != "noise":
             split = self.workspace.dataset.train
             some = torch.randperm(len(split), generator=generator)[: int(self.how.examples or 0)]
             size = _batch_size(len(some), shape)

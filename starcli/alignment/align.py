@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
-from starcli.errors import StarcliError
-from starcli.registry.alignment_methods import GAINS, METHODS
+from starcli.errors import StarcliError, unknown
+from starcli.registry.alignment_methods import GAINS, METHODS, SELECTIONS
 from starcli.registry.entry import lookup, resolve
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
 
+ENDS = 10
+"""Usual number of ends of which one is chosen by midpoint loss."""
+
 
 @dataclass(frozen=True)
 class Alignment:
@@ -52,6 +55,11 @@ class Alignment:
         standard normal inputs, where there are no data.
     share: of activations in the objective, above 0 (default 0.5); 1 is activations alone.
     gains: "least-squares" (the default), or "correlation", in which all units count alike.
+    select: "objective" (or None: one search, the end of highest objective), or "midpoint": of several ends, the one of
+        lowest loss half way between the two models, see `starcli.alignment.midpoint`. Labels of training examples are
+        used.
+    ends: number of these ends (default 10): searches from the seeds `seed`, `seed + 1` and so on, and of methods with
+        examples each on other ones. The model as it is counts as one more, so that no choice is worse than none.
 
     StarcliError for an unknown method, values out of range, and settings that the method does not have.
 
@@ -59,6 +67,8 @@ class Alignment:
     'weight, 10 restarts'
     >>> Alignment("activation").settings()
     {'method': 'activation', 'restarts': 1, 'seed': 0, 'examples': 256, 'share': 0.5, 'gains': 'least-squares'}
+    >>> Alignment("weight", restarts=10, select="midpoint").title
+    'weight, 10 restarts, best of 10 by midpoint'
     >>> Alignment("none").active
     False
     """
@@ -69,6 +79,8 @@ class Alignment:
     examples: int | str | None = None
     share: float | None = None
     gains: str | None = None
+    select: str | None = None
+    ends: int | None = None
 
     def __post_init__(self) -> None:
         if self.method == "none":
@@ -95,6 +107,21 @@ class Alignment:
         ]
         if problems:
             raise StarcliError(f"alignment by {self.method} cannot be done so", problems)
+        self._settle_ends()
+
+    def _settle_ends(self) -> None:
+        """Fill in the number of ends, refuse what makes no sense, and forget a choice that is the default."""
+        if self.select not in (None, *SELECTIONS):
+            raise unknown("selection", str(self.select), SELECTIONS)
+        if self.select != "midpoint" and self.ends is not None:
+            raise StarcliError("ends goes with select midpoint: of so many searches one is taken")
+        if self.select == "midpoint" and not self.active:
+            raise StarcliError("select goes with a method: models that are taken as they are have one end")
+        if self.ends is not None and self.ends < 1:
+            raise StarcliError(f"ends is at least 1, found {self.ends}")
+        chosen = self.select == "midpoint"
+        object.__setattr__(self, "select", "midpoint" if chosen else None)
+        object.__setattr__(self, "ends", (self.ends or ENDS) if chosen else None)
 
     @property
     def _method(self) -> "MatchMethod":
@@ -115,7 +142,7 @@ class Alignment:
     @property
     def reads_data(self) -> bool:
         """Whether training examples are needed."""
-        return self.reads_activations and self.examples != "noise"
+        return self.select == "midpoint" or (self.reads_activations and self.examples != "noise")
 
     @property
     def title(self) -> str:
@@ -127,6 +154,8 @@ class Alignment:
             value, setting = getattr(self, name), SETTINGS[name]
             if setting.usual or value != setting.default:
                 words.append(value if isinstance(value, str) else setting.words.format(value))
+        if self.select == "midpoint":
+            words.append(f"best of {self.ends} by midpoint")
         return ", ".join(words)
 
     def label(self, reference: Checkpoint, model: Checkpoint) -> str:

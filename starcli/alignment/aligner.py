@@ -12,7 +12,9 @@ from starcli.alignment.align import Alignment
 from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
+from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.objective import inner_product
+from starcli.alignment.select import best_end
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
 from starcli.registry.alignment_methods import METHODS
@@ -25,7 +27,7 @@ from starcli.symmetry.permutation import Permutation
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
-FIGURES = ("objective", "sweeps", "restarts", "moved")
+FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss")
 """What ranks tell each other of a match besides its permutation."""
 
 
@@ -57,6 +59,11 @@ class Aligner:
         """What puts activations beside the weights, where the method reads them."""
         return Activations(self.workspace, self.alignment) if self.alignment.reads_activations else None
 
+    @cached_property
+    def _judge(self) -> MidpointJudge | None:
+        """What chooses among several ends, where they are chosen by midpoint loss."""
+        return MidpointJudge(self.workspace) if self.alignment.select == "midpoint" else None
+
     def match(
         self,
         reference: Mapping[str, Tensor],
@@ -67,12 +74,24 @@ class Aligner:
     ) -> Match:
         """The permutation of `model` that brings it nearest to `reference`, both state dicts, in the best search.
 
-        seed: of the search; None: the alignment's. StarcliError where this alignment has no method, or the
-        tensors do not fit the spec or are not finite.
+        seed: of the search; None: the alignment's. Of several ends it is the one of lowest midpoint loss, where the
+        alignment selects by that. StarcliError where this alignment has no method, or the tensors do not fit the spec
+        or are not finite.
         """
-        how, compared = self.alignment, self.compared([reference, model])
-        seed = how.seed if seed is None else seed
-        found = self.method.one(*compared, self.compared_spec, seed=seed, restarts=how.restarts, progress=progress)
+        seed = self.alignment.seed if seed is None else seed
+        if self._judge is None:
+            return self._end(reference, model, 0, seed, progress)
+        ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
+        return best_end(self._judge, self.spec, reference, model, ends, progress=progress)
+
+    def _end(
+        self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
+    ) -> Match:
+        """End `number` of the search that begins with `seed`: with a seed, and on examples, of its own."""
+        compared = self.compared([reference, model], draw=number)
+        found = self.method.one(
+            *compared, self.compared_spec, seed=seed + number, restarts=self.alignment.restarts, progress=progress
+        )
         return self._own(found, reference, model)
 
     def match_all(
@@ -96,9 +115,9 @@ class Aligner:
         """Spec of what is compared."""
         return self.spec if self._activations is None else self._activations.spec
 
-    def compared(self, models: Sequence[Mapping[str, Tensor]]) -> Sequence[Mapping[str, Tensor]]:
-        """State dicts as the method compares them, each made when it is asked for."""
-        return models if self._activations is None else _Beside(self._activations, models)
+    def compared(self, models: Sequence[Mapping[str, Tensor]], *, draw: int = 0) -> Sequence[Mapping[str, Tensor]]:
+        """State dicts as the method compares them, each made when it is asked for; `draw`: on which examples."""
+        return models if self._activations is None else _Beside(self._activations.drawn(draw), models)
 
     def _own(self, match: Match, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
         """A match of what was compared, as one of the weights: its objective is theirs."""
@@ -214,6 +233,7 @@ class Aligned:
             "objective": self.match.objective,
             "sweeps": self.match.sweeps,
             "moved": self.match.moved,
+            **({} if self.match.midpoint_loss is None else {"midpoint_loss": self.match.midpoint_loss}),
             **({} if self.joint is None else {"joint": self.joint}),
         }
 

@@ -25,7 +25,7 @@ from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import need_several
+from starcli.errors import StarcliError, need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -55,9 +55,11 @@ def match_jointly(
     All are matched to one of them, then each to the mean of the others, in random orders, until nothing moves. The
     alignment's restarts are as many starts, each from another model; the highest end is kept. The ranks share the
     starts. What the method compares is held in memory for all models.
-    StarcliError for a single model, Interrupted where `progress` asks to stop before a move.
+    StarcliError for a single model and for a choice among ends, Interrupted where `progress` asks to stop.
     """
     need_several(models, "joint alignment")
+    if aligner.alignment.select:
+        raise StarcliError("--select midpoint is of two models, not of several that are aligned together")
     compared = list(aligner.compared(models))
     starts = range(max(1, aligner.alignment.restarts))
     progress.start("aligning together", distributed.own_share(len(starts)))

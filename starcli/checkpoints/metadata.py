@@ -112,6 +112,9 @@ class AlignedTo(_Record):
     share: float | None = None
     gains: str | None = None
     """Of alignment by activation; left out of files where it is None."""
+    select: str | None = None
+    ends: int | None = None
+    """Where one of several ends was chosen by midpoint loss."""
     joint: int | None = None
     """Number of models that were aligned together, which are the file's parents; left out where it was one by one."""
 

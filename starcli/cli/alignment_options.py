@@ -1,13 +1,13 @@
 """The options of how models are aligned: the same for every command that aligns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
-from starcli.registry.alignment_methods import GAINS
+from starcli.registry.alignment_methods import GAINS, SELECTIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -54,7 +54,41 @@ class AlignOptions:
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class AlignedOptions(AlignOptions):
+class SearchedOptions(AlignOptions):
+    """How models are aligned in a search, every epoch anew: by weight unless the command line says otherwise."""
+
+    align: AlignOpt = "weight"
+
+
+@bundle
+@dataclass(frozen=True, kw_only=True)
+class SelectOptions(AlignOptions):
+    """Whether models are aligned first, how, and which of several ends is taken."""
+
+    select: Annotated[
+        str | None,
+        typer.Option(
+            "--select", rich_help_panel=ALIGNMENT,
+            help="midpoint: of --ends searches take the one of lowest training loss half way (objective: one search).",
+            **choice_of("selection", *SELECTIONS),
+        ),
+    ] = None  # fmt: skip
+    ends: Annotated[
+        int | None,
+        typer.Option(
+            "--ends", min=1, metavar="K", rich_help_panel=ALIGNMENT,
+            help="Of --select midpoint: searches, each with another seed and other examples (default 10).",
+        ),
+    ] = None  # fmt: skip
+
+    def chosen(self, seed: int = 0) -> "Alignment":
+        """The alignment that the command line asks for. StarcliError where its words contradict each other."""
+        return replace(super().chosen(seed), select=self.select, ends=self.ends)
+
+
+@bundle
+@dataclass(frozen=True, kw_only=True)
+class AlignedOptions(SelectOptions):
     """How models are aligned: by weight unless the command line says otherwise."""
 
     align: AlignOpt = "weight"
@@ -62,7 +96,7 @@ class AlignedOptions(AlignOptions):
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class MethodOptions(AlignOptions):
+class MethodOptions(SelectOptions):
     """How models are aligned, where that is what the command does: --method, not --align."""
 
     align: MethodOpt = "weight"

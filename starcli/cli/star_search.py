@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.cli.aligned_sources import Keeper, kept_places
-from starcli.cli.alignment_options import AlignedOptions
+from starcli.cli.alignment_options import SearchedOptions
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(AlignedOptions):
+class SearchOptions(SearchedOptions):
     """What is searched for, from what, and how, beside the settings of training."""
 
     sources: SourcesOpt

@@ -18,3 +18,6 @@ METHODS: Mapping[str, Entry] = {
 
 GAINS = ("least-squares", "correlation")
 """`--align-gains`: how activations are compared, the default first."""
+
+SELECTIONS = ("objective", "midpoint")
+"""`--select`: by what one of several ends is chosen, the default first."""

@@ -52,6 +52,8 @@ class StarSettings:
                 problems.append(f"{name} is a number of epochs from 1 up, found {value}")
         if self.realign_restarts < 1:
             problems.append(f"realign_restarts is at least 1, found {self.realign_restarts}")
+        if self.alignment.select:
+            problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):

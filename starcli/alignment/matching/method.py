@@ -21,6 +21,8 @@ class Match:
     restarts: int
     moved: int
     """Number of units that are not where the start had them."""
+    midpoint_loss: float | None = None
+    """Loss half way to the reference, in nats, on the training examples that it was judged on; None: it was not."""
 
 
 @dataclass(frozen=True)

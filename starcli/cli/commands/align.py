@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("cosine_before", "cosine before", ".3f", optional=True),
     Column("cosine_after", "cosine after", ".3f", optional=True),
     Column("moved", "units moved", "d"),
+    Column("midpoint_loss", "midpoint loss", ".3f", optional=True),
     Column("sweeps", "sweeps", "d", optional=True),
     Column("seconds", "seconds", ".2f"),
 )

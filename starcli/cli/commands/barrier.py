@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from starcli.cli.alignment_options import AlignOptions
+from starcli.cli.alignment_options import SelectOptions
 from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
 from starcli.cli.figures import PlotOptions
@@ -28,7 +28,7 @@ def barrier_command(
     setup: LinesSetup,
     given: BarrierModels,
     figure: PlotOptions,
-    how: AlignOptions,
+    how: SelectOptions,
     *,
     seed: SeedOpt = 0,
     points: PointsOpt = 11,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.alignment_options import AlignOptions
+from starcli.cli.alignment_options import SelectOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
@@ -36,7 +36,7 @@ def interpolate_command(
     output: OutputOpt,
     common: CommonCached,
     setup: PointSetup,
-    how: AlignOptions,
+    how: SelectOptions,
     *,
     t: Annotated[
         list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")
