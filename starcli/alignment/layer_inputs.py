@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from starcli.models.modes import modes_restored
+from starcli.models.modes import modes_restored, plain_attention
 from starcli.symmetry.archspec.expression import Node, Product, Ref
 
 _aten = torch.ops.aten
@@ -54,9 +54,7 @@ def layer_inputs(
     with ExitStack() as stack:
         stack.enter_context(modes_restored(network))
         network.eval()
-        fast = torch.backends.mha.get_fastpath_enabled()
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
-        torch.backends.mha.set_fastpath_enabled(False)  # it would read weights out of sight
+        stack.enter_context(plain_attention())
         for name, module in network.named_modules():
             if isinstance(module, nn.Linear | _ConvNd):
                 stack.callback(module.register_forward_pre_hook(partial(reading.enter, name)).remove)

@@ -7,6 +7,7 @@ from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.runtime.progress import SILENT, Progress
 from starcli.version import __version__
 from starcli.workspace.data import record_of
@@ -24,7 +25,7 @@ class Measure:
     """How barriers and averages are measured: on what, after which alignment, at how many points of a line.
 
     statistics: BatchNorm statistics of the ends of a line, see `Evaluator`. split: test, or validation to choose by;
-        lines are measured on the training split too.
+        lines are measured on the training split too. renormalise: what is done to activations between the ends.
     """
 
     workspace: Workspace
@@ -33,6 +34,7 @@ class Measure:
     statistics: Statistics = "recalibrate"
     split: str = "test"
     progress: Progress = SILENT
+    renormalise: Renormalise = RECALIBRATE
 
     def __post_init__(self) -> None:
         """Refuse what is no split to be measured on, and one that the data do not have."""
@@ -48,7 +50,13 @@ class Measure:
     def evaluator(self) -> Evaluator:
         """A new evaluator, whose network everything is measured in."""
         splits = ("train", self.split)
-        return Evaluator(self.workspace, statistics=self.statistics, splits=splits, progress=self.progress)
+        return Evaluator(
+            self.workspace,
+            statistics=self.statistics,
+            renormalise=self.renormalise,
+            splits=splits,
+            progress=self.progress,
+        )
 
     @property
     def is_kept(self) -> bool:
@@ -72,5 +80,6 @@ class Measure:
             "program": __version__,
             **({"written": written} if (written := self.workspace.dataset.written) else {}),
             **({"network": self.workspace.fingerprint} if self.workspace.fingerprint else {}),
+            **self.renormalise.settings(),
             **({"average_buffers": True} if self.workspace.average_buffers else {}),
         }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ class MidpointJudge:
         with self._lock:
             evaluator = self._evaluator
             evaluator.progress = progress
-            evaluator.load_buffers([reference, model], [0.5, 0.5])
-            evaluator.load_between(evaluator.vector(reference, 0), evaluator.vector(model, 1), 0.5)
+            evaluator.load_between(PathEnd(reference), PathEnd(model), 0.5)
             loss = evaluator.scores()["train"].loss
         return loss if loss == loss else float("inf")

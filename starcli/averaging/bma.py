@@ -17,7 +17,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, Reliability, pooled
-from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
 from starcli.runtime.distributed import own_share, share_out
@@ -154,14 +154,15 @@ class Members:
         sources: Sequence[Model],
         outputs: Callable[[Evaluator], Tensor],
     ) -> None:
-        self.evaluator, self.star, self.sources, self.outputs = evaluator, star, sources, outputs
+        self.evaluator, self.star, self.outputs = evaluator, PathEnd(star), outputs
+        self.sources = [PathEnd(source) for source in sources]
         self._kept: dict[int, Tensor] = {}
 
     def source(self, position: int) -> Tensor:
         """Of one source; kept, for other repeats need it too."""
         if position in self._kept:
             return self._kept[position]
-        self.evaluator.load(self.sources[position])
+        self.evaluator.load(self.sources[position].model)
         output = self.outputs(self.evaluator)
         self.evaluator.progress.step()
         if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
@@ -170,12 +171,9 @@ class Members:
 
     def between(self, position: int, t: float) -> Tensor:
         """Of the point (1 - t) star + t source."""
-        evaluator = self.evaluator
-        start, stop = evaluator.vector(self.star, 0), evaluator.vector(self.sources[position], 1)
-        evaluator.load_buffers([self.star, self.sources[position]], [1 - t, t])
-        evaluator.load_between(start, stop, t)
-        output = self.outputs(evaluator)
-        evaluator.progress.step()
+        self.evaluator.load_between(self.star, self.sources[position], t)
+        output = self.outputs(self.evaluator)
+        self.evaluator.progress.step()
         return output
 
 

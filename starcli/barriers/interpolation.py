@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.mixed_buffers import recomputed_buffers
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.repairable_layers import fold_
 from starcli.models.dtypes import common_types, in_types
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
@@ -39,40 +41,51 @@ def _state_at(
     weights: Sequence[float],
     put_: Callable[[FlatNetwork], None],
     progress: Progress,
+    renormalise: Renormalise = RECALIBRATE,
 ) -> dict[str, Tensor]:
     """State of the point that `put_` puts into a network's parameters, in the types of `models`, on the CPU.
 
     Buffers are those of `models`, averaged by `weights`, and what follows from weights and data is computed in float32.
     All else is computed in float64 and rounded once, unless it is float32 throughout.
     """
-    evaluator, types = Evaluator(workspace, progress=progress), common_types(models)
+    evaluator, types = Evaluator(workspace, renormalise=renormalise, progress=progress), common_types(models)
+    targets = evaluator.moments_between([PathEnd(model) for model in models], weights)
     put_(evaluator.network)
     evaluator.load_buffers(models, weights)
-    evaluator.recalibrate()
+    corrections = evaluator.renormalise_(targets)
     state = evaluator.network.state()
     if set(types.values()) <= {torch.float32}:
         return state
     exact = workspace.network(dtype=torch.float64)
     put_(exact)
     exact.load_buffers(models, weights)
+    for name, correction in corrections.items():
+        fold_(exact.network.get_submodule(name), *correction)
     computed = recomputed_buffers(evaluator.network.network)
     return in_types(exact.state() | {name: state[name] for name in computed}, types)
 
 
 def interpolate_models(
-    workspace: "Workspace", models: Sequence[Model], weights: Sequence[float], *, progress: Progress = SILENT
+    workspace: "Workspace",
+    models: Sequence[Model],
+    weights: Sequence[float],
+    *,
+    renormalise: Renormalise = RECALIBRATE,
+    progress: Progress = SILENT,
 ) -> dict[str, Tensor]:
     """sum_i weights[i] models[i], with BatchNorm statistics re-estimated, as a full state dict on the CPU.
 
     Weights sum to 1 and may lie outside [0, 1]; for two models that is the line, (1 - t, t). Other float buffers are
-    averaged like weights, integers come from the first model. Tensors have the types of the models'. Raises
-    StarcliError for weights that do not sum to 1 within 1e-6.
+    averaged like weights, integers come from the first model. Tensors have the types of the models'. What else
+    `renormalise` does is folded into the weights. Raises StarcliError for weights that do not sum to 1 within 1e-6.
     """
     if len(models) != len(weights) or not models:
         raise StarcliError(f"{len(models)} models and {len(weights)} weights: there must be one weight a model")
     if not abs(math.fsum(weights) - 1) <= 1e-6:
         raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
-    return _state_at(workspace, models, weights, lambda network: _combine_(network, models, weights), progress)
+    return _state_at(
+        workspace, models, weights, lambda network: _combine_(network, models, weights), progress, renormalise
+    )
 
 
 def perturb_model(
@@ -106,22 +119,33 @@ class Point:
     """A point in weight space: a weighted mean of models, or a random point at `radius` around one of them.
 
     weights: one a model, summing to 1; None for a random point. radius: its L2 distance from the model. seed: of the
-    draw of its direction.
+    draw of its direction. renormalise: what is done to its activations. Raises StarcliError where that restores them to
+    what lies between those of the models, and the point does not lie between models.
     """
 
     weights: Sequence[float] | None = None
     radius: float = 0.0
     seed: int = 0
+    renormalise: Renormalise = RECALIBRATE
+
+    def __post_init__(self) -> None:
+        if self.renormalise.active and not all(0 <= weight <= 1 for weight in self.weights or [-1]):
+            raise StarcliError(
+                "--renormalise repair and --renormalise-logits are for points between models",
+                ["found a random point around one" if self.weights is None else "found weights outside 0 to 1"],
+            )
 
     def settings(self) -> dict[str, Any]:
         """What the recipe of a file with this point keeps of it."""
-        return {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
+        place = {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
+        return {**place, **self.renormalise.settings()}
 
     def make(
         self, workspace: "Workspace", models: Sequence[Model], *, progress: Progress = SILENT
     ) -> dict[str, Tensor]:
         """The model at this point, as a full state dict on the CPU, its BatchNorm statistics re-estimated."""
         if self.weights is not None:
-            return interpolate_models(workspace, models, self.weights, progress=progress)
+            how = self.renormalise
+            return interpolate_models(workspace, models, self.weights, renormalise=how, progress=progress)
         generator = torch.Generator().manual_seed(self.seed)
         return perturb_model(workspace, models[0], self.radius, generator, progress=progress)

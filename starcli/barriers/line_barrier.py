@@ -115,11 +115,9 @@ class Barrier:
 def walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> Barrier:
     """Measure the line from a to b at `ts`; ends whose scores are known are not measured again."""
     first, last = evaluator.end_scores(a), evaluator.end_scores(b)
-    start, stop = evaluator.vector(a.model, 0), evaluator.vector(b.model, 1)
     between = []
     for t in ts[1:-1]:
-        evaluator.load_buffers([a.model, b.model], [1 - t, t])
-        evaluator.load_between(start, stop, t)
+        evaluator.load_between(a, b, t)
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)
     scores = [first, *between, last]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.results import LOSS, SHARE, Column, Results
 from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
+from starcli.cli.renormalise_options import RENORMALISED
 
 if TYPE_CHECKING:
     from starcli.alignment.measure import Measure
@@ -69,10 +70,15 @@ class BarrierResults:
 
         return stamps(self.measure.workspace)
 
+    @property
+    def _between(self) -> dict[str, str]:
+        """How points between models were renormalised, as every row says it."""
+        return {"renormalise": self.measure.renormalise.title}
+
     def _columns(self, columns: Sequence[Column]) -> tuple[Column, ...]:
-        """`columns` for the split that is measured."""
-        split = self.measure.split
-        return tuple(
+        """`columns` for the split that is measured, and how points were renormalised where it is not as usual."""
+        split, more = self.measure.split, (RENORMALISED,) if self.measure.renormalise.active and columns else ()
+        return more + tuple(
             replace(each, key=each.key.replace("test", split), heading=each.heading.replace("test", split))
             for each in columns
         )
@@ -160,14 +166,15 @@ class BarrierResults:
         """One row for the line from a to b."""
         alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
         ends = {"a": a.name, "b": b.name, "kinds": [a.metadata.kind, b.metadata.kind]}
-        row = {**ends, **more, "alignment": alignment, "statistics": self.measure.statistics}
+        row = {**ends, **more, "alignment": alignment, "statistics": self.measure.statistics, **self._between}
         self._add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, self._columns(columns))
 
     def _group(
         self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
     ) -> None:
         """The summary of a group of pairs, which number the models."""
-        row = {"group": name, "count": len(group.pairs), "alignment": alignment, **group.to_dict(), **more}
+        row = {"group": name, "count": len(group.pairs), "alignment": alignment, **self._between}
+        row |= {**group.to_dict(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
         origin = self.stamp([numbered[i] for i in taking_part])
         self._add("summary", {**row, **origin}, self._columns(SUMMARY_COLUMNS))
@@ -178,7 +185,8 @@ class BarrierResults:
         """The star's own figures; for people the losses of star and regular models, and what the star gains."""
         facts = report.to_dict()
         facts.pop("groups")
-        self.results.add("star", {"star": star.name, **facts, "alignment": alignment, **self.stamp([star])}, ())
+        row = {"star": star.name, **facts, "alignment": alignment, **self._between}
+        self.results.add("star", {**row, **self.stamp([star])}, ())
         if self.results.for_programs:
             return
         means = {

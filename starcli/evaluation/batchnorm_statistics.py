@@ -79,7 +79,7 @@ def float64(tensor: Tensor) -> Tensor:
 
 
 @dataclass
-class _Moments:
+class Moments:
     """Count, mean and sum of squared deviations of a growing sample, pooled batch by batch.
 
     Chan, Golub and LeVeque 1979, eq. 2.1: exact up to float64 rounding, whatever the sizes of the batches.
@@ -101,7 +101,7 @@ class _Moments:
         self.mean = self.mean + delta * (count / total)
         self.count = total
 
-    def merge(self, other: "_Moments") -> None:
+    def merge(self, other: "Moments") -> None:
         """Add another sample's moments."""
         if other.count:
             self.add(other.count, other.mean, other.unbiased_variance())
@@ -110,12 +110,12 @@ class _Moments:
         """Variance with divisor count - 1."""
         return self.m2 / max(self.count - 1, 1)
 
-    def on_cpu(self) -> "_Moments":
+    def on_cpu(self) -> "Moments":
         """Copy for other ranks, each of which has a GPU of its own: a tensor arrives on the device that it left."""
         return type(self)(self.count, self.mean.cpu(), self.m2.cpu())
 
 
-class _Means(_Moments):
+class _Means(Moments):
     """Mean of the means and mean of the variances of a growing number of examples."""
 
     def add(self, count: int, mean: Tensor, unbiased_variance: Tensor) -> None:
@@ -134,8 +134,8 @@ class _Calls:
     """Moments of what a layer sees, apart for its first call in a forward pass, its second, and so on."""
 
     def __init__(self, layer: _NormBase) -> None:
-        self.kind = _Means if isinstance(layer, _InstanceNorm) else _Moments
-        self.moments: list[_Moments] = []
+        self.kind = _Means if isinstance(layer, _InstanceNorm) else Moments
+        self.moments: list[Moments] = []
         self.number = 0
 
     def observe(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
@@ -218,7 +218,7 @@ def recalibrate_from_(
         cast(Tensor, layer.running_var).copy_(_mean([each.unbiased_variance() for each in moments]))
 
 
-def _merged(ranks: list[list[list[_Moments]]]) -> list[list[_Moments]]:
+def _merged(ranks: list[list[list[Moments]]]) -> list[list[Moments]]:
     """The moments of each layer and call over all ranks, of which some may have seen fewer calls."""
     merged = []
     for layer in zip(*ranks, strict=True):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import few
+from starcli.evaluation.batches import Batches
 from starcli.evaluation.batchnorm_folding import Folding
 from starcli.evaluation.batchnorm_statistics import (
     float64,
@@ -17,6 +18,9 @@ from starcli.evaluation.batchnorm_statistics import (
     statistics_batch_size,
 )
 from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.repair import Corrections, NetworkMoments, Repair, moments_between
+from starcli.evaluation.repairable_layers import layers_to_repair
 from starcli.models.logits import as_logits
 from starcli.models.modes import modes_restored
 from starcli.models.spectral_norm import solve_spectral_norms_
@@ -37,9 +41,6 @@ __all__ = [
     "statistics_batch_size",
 ]
 
-KEPT_BATCH_BYTES = 256 * 2**20
-"""Prepared batches of a split are kept for the next pass where they take no more than this."""
-
 Statistics = Literal["recalibrate", "own-ends"]
 
 Model = Mapping[str, Tensor]
@@ -53,34 +54,6 @@ class Scores:
     loss: float
     accuracy: float
     count: int
-
-
-class Batches:
-    """A split's batches in file order, ready for the network: iterate it as often as needed.
-
-    A split whose float32 inputs fit in `KEPT_BATCH_BYTES` is prepared once; a larger one anew in each pass.
-    """
-
-    def __init__(self, split: "Split", batch_size: int, device: torch.device) -> None:
-        self.split, self.batch_size, self.device = split, batch_size, device
-        self._kept: list[tuple[Tensor, Tensor]] | None = None
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self._kept is not None:
-            yield from self._kept
-            return
-        kept: list[tuple[Tensor, Tensor]] | None = []
-        # images with their channels innermost: 1.5 times faster convolutions on CPUs (measured), slower ones on mps
-        channels_last = self.device.type != "mps"
-        size = 0
-        for batch in self.split.batches(self.batch_size, device=self.device, channels_last=channels_last):
-            size += batch[0].nbytes
-            if size > KEPT_BATCH_BYTES:
-                kept = None
-            if kept is not None:
-                kept.append(batch)
-            yield batch
-        self._kept = kept
 
 
 def autocast(device: torch.device, precision: str) -> Any:
@@ -172,10 +145,14 @@ def score_network(
 
 @dataclass
 class PathEnd:
-    """A model (memory-mapped tensors will do) as the end of several paths, and its scores once they are known."""
+    """A model (memory-mapped tensors will do) as the end of several paths, and what is known of it once it is measured.
+
+    scores: by split. moments: those of its units, for points between it and others.
+    """
 
     model: Mapping[str, Tensor]
     scores: Mapping[str, Scores] | None = None
+    moments: NetworkMoments | None = None
 
 
 class Evaluator:
@@ -183,7 +160,7 @@ class Evaluator:
 
     `statistics` says what the ends of a path are measured with: statistics re-estimated like everything between them
     ("recalibrate"), or their stored ones ("own-ends", the paper's way, which raises the line between the ends).
-    `splits` are those that `scores` covers.
+    `renormalise` says what is done to the activations at points between. `splits` are those that `scores` covers.
     """
 
     def __init__(
@@ -191,6 +168,7 @@ class Evaluator:
         workspace: "Workspace",
         *,
         statistics: Statistics = "recalibrate",
+        renormalise: Renormalise = RECALIBRATE,
         splits: tuple[str, ...] = ("train", "test"),
         progress: Progress = SILENT,
     ) -> None:
@@ -206,6 +184,10 @@ class Evaluator:
         self._batches: dict[str | Split, Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
         self._folding = _folding(self.network.network, workspace.precision)
+        self._repair: Repair | None = None
+        if layers := layers_to_repair(workspace, renormalise, progress):
+            how = (self._split("train"), self.recalibrate, self._autocast, progress)
+            self._repair = Repair(self.network.network, layers, *how)
 
     def _split(self, which: "str | Split") -> Batches:
         if which not in self._batches:
@@ -259,14 +241,34 @@ class Evaluator:
             self._vectors[slot] = (model, vector)
         return self._vectors[slot][1]
 
-    def load_between(self, a: Tensor, b: Tensor, t: float) -> None:
-        """Put (1 - t) a + t b into the network and re-estimate its statistics; a and b are vectors (P,).
+    def load_between(self, a: PathEnd, b: PathEnd, t: float) -> None:
+        """Put (1 - t) a + t b into the network, and all that follows from weights and data: see `renormalise_`.
 
-        Exactly a at t = 0, b at t = 1, and a at every t where a = b. Other buffers are left as they were.
+        Exactly a at t = 0, b at t = 1, and a at every t where a = b.
         """
+        targets = self.moments_between([a, b], [1 - t, t])
+        self.load_buffers([a.model, b.model], [1 - t, t])
         with torch.no_grad():
-            torch.lerp(a, b, t, out=self.network.parameters)
+            torch.lerp(self.vector(a.model, 0), self.vector(b.model, 1), t, out=self.network.parameters)
+        self.renormalise_(targets)
+
+    def moments_between(self, ends: Sequence[PathEnd], weights: Sequence[float]) -> NetworkMoments | None:
+        """What the units of a point between `ends` are restored to; None where nothing is, as at an end itself.
+
+        Ends whose moments are not known are loaded and measured.
+        """
+        if self._repair is None or sum(map(bool, weights)) == 1:
+            return None
+        for end in ends:
+            if end.moments is None:
+                self.load(end.model, own_statistics=self.statistics == "own-ends")
+                end.moments = self._repair.measure()
+        return moments_between([end.moments for end in ends if end.moments is not None], weights)
+
+    def renormalise_(self, targets: NetworkMoments | None) -> Corrections:
+        """What weights and data decide, anew, and the moments of units brought to `targets`, by which corrections."""
         self.recalibrate()
+        return {} if self._repair is None or targets is None else self._repair.restore_(targets)
 
     def recalibrate(self) -> None:
         """What weights and data decide, anew: spectral norms' vectors, and statistics over the training split."""

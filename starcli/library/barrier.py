@@ -1,7 +1,7 @@
 """Barriers and points from Python."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
 import torch
@@ -18,6 +18,7 @@ from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError, need_several, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.frames import frame_of
+from starcli.evaluation.renormalise import Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
@@ -34,6 +35,8 @@ def barrier(
     points: int = POINTS,
     alignment: Alignment | str | None = None,
     statistics: Statistics = "recalibrate",
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     split: str = "test",
     **where: Unpack[Where],
 ) -> Barrier:
@@ -42,8 +45,9 @@ def barrier(
     B(a, b) = max_t  L((1 - t) a + t b) - ((1 - t) L(a) + t L(b))   over `points` even values of t, ends included.
 
     alignment: how `b` is aligned to `a` first; by default the models are taken as they are. statistics: BatchNorm
-    statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way). split: test, or validation
-    to choose by; its curve is then `curves["validation"]`.
+    statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way). renormalise: "repair"
+    restores mean and deviation of the units between the ends, also without BatchNorm, and `renormalise_logits` those of
+    the logits, see `Renormalise`. split: test, or validation to choose by; its curve is then `curves["validation"]`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -53,7 +57,8 @@ def barrier(
     (True, (0.0, 0.5, 1.0))
     """
     workspace, [first, second], watcher = open_models([a, b], where, measures=True)
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher)
+    how = Renormalise(renormalise, renormalise_logits)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     return cached_lines(measure, first, [second])[0]
 
 
@@ -100,12 +105,15 @@ def all_pairs(
     alignment: Alignment | str | None,
     points: int = POINTS,
     statistics: Statistics = "recalibrate",
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     split: str = "test",
     **where: Unpack[Where],
 ) -> PairsReport:
     """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
 
     It has to be said: models that were aligned to one reference are not aligned to each other. None takes all as given.
+    Other keywords are those of `barrier`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -117,7 +125,8 @@ def all_pairs(
     need_several(models, "all_pairs")
     workspace, found, watcher = open_models(models, where, measures=True)
     pairs = pairs_of(len(found))
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher)
+    how = Renormalise(renormalise, renormalise_logits)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     return PairsReport([model.name for model in found], pairs, cached_pairs(measure, found, pairs))
 
 
@@ -131,6 +140,8 @@ def star_report(
     alignment: Alignment | str | None = "weight",
     points: int = POINTS,
     statistics: Statistics = "recalibrate",
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     split: str = "test",
     **where: Unpack[Where],
 ) -> StarReport:
@@ -138,6 +149,7 @@ def star_report(
 
     The row of the paper's Table 1, see `StarReport`. aligned_sources: the sources as the star's training left them.
     Look at the star's own loss too (`.star`): a barrier is a rise above both ends, and is low where an end is high.
+    Other keywords are those of `barrier`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -152,7 +164,8 @@ def star_report(
     everything = [star, *sources, *held_out, *aligned_sources]
     workspace, found, watcher = open_models(everything, where, measures=True)
     begin, end = 1 + len(sources), 1 + len(sources) + len(held_out)
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher)
+    how = Renormalise(renormalise, renormalise_logits)
+    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
     own = report.star["train"].loss
     others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
@@ -172,6 +185,8 @@ def interpolate(
     perturb: float | None = None,
     seed: int = 0,
     alignment: Alignment | str | None = None,
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> MadeModel:
@@ -179,7 +194,8 @@ def interpolate(
 
     Without `t`, `weights` and `perturb` it is the uniform mean of all models. weights: one a model, summing to 1; also
     outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first.
-    BatchNorm statistics are re-estimated from the training split. dtype: float32, float64, float16 or bfloat16; else
+    BatchNorm statistics are re-estimated from the training split. renormalise, renormalise_logits: what else is done,
+    and folded into the weights, see `barrier`. dtype: float32, float64, float16 or bfloat16; else
     tensors have the types of the models'.
     where: `arch`, `data`, `device` and others, see `Where`.
 
@@ -190,9 +206,11 @@ def interpolate(
     >>> float((middle.tensors["fc1.bias"] - mean).abs().max()) < 1e-6
     True
     """
-    point = _point(len(models), t, weights, perturb, seed)
+    point = replace(
+        _point(len(models), t, weights, perturb, seed), renormalise=Renormalise(renormalise, renormalise_logits)
+    )
     how = as_alignment(alignment)
-    workspace, found, watcher = open_models(models, where, data=how.reads_data, dtype=dtype)
+    workspace, found, watcher = open_models(models, where, data=how.reads_data or point.renormalise.active, dtype=dtype)
     tensors = [found[0].tensors, *Aligner(how, workspace).tensors_of_all(found[0], found[1:])] if how.active else None
     result = point.make(workspace, tensors or [model.tensors for model in found], progress=watcher)
     plan = point_plan(workspace, found, point, how)

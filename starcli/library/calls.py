@@ -11,6 +11,7 @@ import numpy
 import torch
 
 from starcli.errors import StarcliError, unknown
+from starcli.evaluation.renormalise import RENORMALISATIONS
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -38,6 +39,7 @@ _NUMBERS = ("t", "perturb", "mu", "val_fraction")
 _WORDS = {
     "precision": ("fp32", "bf16"),
     "statistics": ("recalibrate", "own-ends"),
+    "renormalise": RENORMALISATIONS,
     "split": ("train", "validation", "test"),
 }
 """Keywords that are one of a few words."""

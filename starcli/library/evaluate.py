@@ -8,6 +8,7 @@ from starcli.alignment.align import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
 from starcli.evaluation.frames import ResultTable
+from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.rows import evaluation_rows
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
@@ -55,6 +56,8 @@ def bma(
     split: str = "test",
     choose: bool = False,
     temperature: Temperature | None = None,
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     **where: Unpack[Where],
 ) -> ResultTable:
     """Average the predictions of models sampled between a star and its sources, against their ensemble.
@@ -63,7 +66,8 @@ def bma(
     with the keys of `starcli bma --json`. seed: of the draws, and of the alignment of the sources to the star unless
     `alignment` has its own. split: test, or validation to choose by. choose: at the end a row for star domain and
     ensemble each, whose number of samples has the least loss on the validation split (`selected_on`). temperature: as
-    of `evaluate`, of the averaged predictions.
+    of `evaluate`, of the averaged predictions. renormalise, renormalise_logits: of the points between star and sources,
+    see `barrier`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -74,7 +78,8 @@ def bma(
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
-    measure = Measure(workspace, how, split=split, progress=watcher)
+    points = Renormalise(renormalise, renormalise_logits)
+    measure = Measure(workspace, how, split=split, progress=watcher, renormalise=points)
     draws = {"samples": samples, "repeats": repeats, "seed": seed}
     rows = posterior_rows(measure, found[0], found[1:], **draws, temperature=temperature, choose=choose)
     return ResultTable({"split": split, **row.to_dict()} for row in rows)

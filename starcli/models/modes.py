@@ -1,4 +1,4 @@
-"""Train and eval mode of a network's modules."""
+"""Train and eval mode of a network's modules, and attention as its modules compute it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,3 +17,16 @@ def modes_restored(network: "nn.Module") -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Context without torch's fast path of attention in eval mode, which reads weights out of their modules' sight."""
+    import torch
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starcli.plots.look import Look
-from starcli.plots.parts import FEWEST_FOR_BAND, alignment_words, few_ticks, heading, legend_below, panel_columns
+from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, panel_columns, treatment_words
 from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
 from starcli.plots.rows import DrawnPosterior
 from starcli.plots.style import BLACK, BLUE, LINE_STYLES, RED, draw_figure, grow
@@ -55,7 +55,8 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
 
     def paint(figure: "Figure") -> None:
         splits = {f"{row.split} split" for row in rows if row.split}
-        heading(figure, look, [", ".join(sorted({alignment_words(row.alignment) for row in rows} - {""} | splits))])
+        treatments = {treatment_words(row.alignment, row.renormalise) for row in rows} - {""}
+        heading(figure, look, [", ".join(sorted(treatments | splits))])
         columns = panel_columns(look, 3)
         metric_rows = math.ceil(len(BMA_PANELS) / columns)
         ratios = [0.62 * look.width / columns] * metric_rows + diagram_heights(look, columns, len(curves))

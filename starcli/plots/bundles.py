@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from starcli.barriers.groups import TRAINED, UNALIGNED
-from starcli.plots.parts import alignment_words, model_name, two_digits
+from starcli.plots.parts import model_name, treatment_words, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
 
@@ -78,7 +78,7 @@ def _line_labels(lines: Sequence[FileLine]) -> list[str]:
             "file": file,
             "a": model_name(line.a),
             "b": model_name(line.b),
-            "alignment": alignment_words(line.alignment),
+            "alignment": treatment_words(line.alignment, line.renormalise),
         }
         for file, line in lines
     ]
@@ -92,8 +92,8 @@ def _line_labels(lines: Sequence[FileLine]) -> list[str]:
 def common_words(bundles: Sequence[Bundle]) -> list[str]:
     """What all lines have in common: how models were aligned, and statistics that are not the usual ones."""
     lines = [line for bundle in bundles for line in bundle.lines]
-    alignments = {line.alignment for line in lines if line.group != TRAINED}
-    words = [alignment_words(next(iter(alignments)))] if len(alignments) == 1 else []
+    treatments = {treatment_words(line.alignment, line.renormalise) for line in lines if line.group != TRAINED}
+    words = [*treatments] if len(treatments) == 1 else []
     if {line.statistics for line in lines} == {"own-ends"}:
         words.append("BatchNorm statistics of the ends: their own")
     return words

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starcli.plots.look import Look
-from starcli.plots.parts import alignment_words, few_ticks, heading, model_name, two_digits
+from starcli.plots.parts import few_ticks, heading, model_name, treatment_words, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import draw_figure, grow
@@ -43,7 +43,7 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
     splits = list(dict.fromkeys(split for line in lines for split in line.curves))
 
     def paint(figure: "Figure") -> None:
-        heading(figure, look, sorted({alignment_words(line.alignment) for line in lines}))
+        heading(figure, look, sorted({treatment_words(line.alignment, line.renormalise) for line in lines}))
         axes = figure.subplots(len(PAIR_METRICS) * len(results), len(splits), squeeze=False)
         small = Ruler(look, look.small)
         for number, (file, found) in enumerate(results.items()):

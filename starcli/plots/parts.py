@@ -55,15 +55,14 @@ def few_ticks(axis: "Axis", *, integer: bool = False) -> None:
     axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer))
 
 
-def alignment_words(label: str | None) -> str:
-    """Words for how models were aligned; nothing where it is not known.
+def treatment_words(alignment: str | None, renormalise: str) -> str:
+    """Words for how models were aligned and points between them renormalised; nothing where it is not known, or usual.
 
-    >>> alignment_words("weight, 10 restarts"), alignment_words("none")
-    ('aligned: weight, 10 restarts', 'models as given')
+    >>> treatment_words("weight, 10 restarts", "recalibrate"), treatment_words("none", "repair, logits")
+    ('aligned: weight, 10 restarts', 'models as given; renormalised: repair, logits')
     """
-    if label is None:
-        return ""
-    return "models as given" if label == "none" else f"aligned: {label}"
+    aligned = {None: "", "none": "models as given"}.get(alignment, f"aligned: {alignment}")
+    return "; ".join(filter(None, [aligned, "" if renormalise == "recalibrate" else f"renormalised: {renormalise}"]))
 
 
 def model_name(file: str) -> str:

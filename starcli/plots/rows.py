@@ -37,6 +37,7 @@ class DrawnLine(BaseModel):
     group: str | None = None
     alignment: str | None = None
     statistics: str = "recalibrate"
+    renormalise: str = "recalibrate"
     t: list[float]
     train: DrawnCurve | None = None
     validation: DrawnCurve | None = None
@@ -78,6 +79,7 @@ class DrawnPosterior(BaseModel):
     repeats: int
     decided: bool
     alignment: str | None = None
+    renormalise: str = "recalibrate"
     selected_on: str | None = None
     split: str | None = None
     auroc_max_prob: Number

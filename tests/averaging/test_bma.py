@@ -10,7 +10,7 @@ from torch import Tensor
 from starcli.averaging.bma import METRICS, PosteriorRow, average_models, averages
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Reliability, confidence
-from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -26,7 +26,7 @@ class Counting(Evaluator):
         self.ts: list[float] = []
         self.predicted = 0
 
-    def load_between(self, a: Tensor, b: Tensor, t: float) -> None:
+    def load_between(self, a: PathEnd, b: PathEnd, t: float) -> None:
         self.ts.append(t)
         super().load_between(a, b, t)
 

@@ -13,6 +13,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.option_groups import CommonCached, LinesSetup
 from starcli.cli.options import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.read_models import grouped_like, note_data, note_what_moves
+from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.errors import StarcliError
 
 COARSEST = 1e-3
@@ -29,6 +30,7 @@ def barrier_command(
     given: BarrierModels,
     figure: PlotOptions,
     how: SelectOptions,
+    between: RenormaliseOptions,
     *,
     seed: SeedOpt = 0,
     points: PointsOpt = 11,
@@ -62,9 +64,11 @@ def barrier_command(
         groups = given.read()
         workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
         groups = grouped_like(groups, models)
-        measure = Measure(workspace, how.chosen(seed), points, cast(Any, statistics), split, watch)
+        settings = (points, cast(Any, statistics), split, watch, between.chosen())
+        measure = Measure(workspace, how.chosen(seed), *settings)
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)
+        between.note(workspace, watch)
         show = BarrierResults(measure, results, paint, said=how.align is not None)
         if given.star is not None:
             show.star(*groups)

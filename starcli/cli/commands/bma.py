@@ -19,6 +19,7 @@ from starcli.cli.options import (
     TemperatureOpt,
 )
 from starcli.cli.read_models import note_data, read_groups
+from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
 from starcli.cli.values import temperature_of
 from starcli.errors import need_several
 
@@ -49,6 +50,7 @@ def bma_command(
     setup: LinesSetup,
     figure: PlotOptions,
     how: AlignedOptions,
+    between: RenormaliseOptions,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
     repeats: RepeatsOpt = 3,
@@ -78,7 +80,8 @@ def bma_command(
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch)
+        between.note(workspace, watch)
+        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=between.chosen())
         rows = posterior_rows(
             measure, model, solutions, samples=samples, repeats=repeats, seed=seed, temperature=heat, choose=choose
         )
@@ -88,9 +91,11 @@ def bma_command(
         for row in rows:
             # a row rests on what its posterior is made from
             origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
-            found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate", **origin}
+            found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
+            found |= {"renormalise": measure.renormalise.title, **origin}
             drawn.append({"type": "bma", **found})
-            results.add("bma", found if results.for_programs else _for_people(found), _COLUMNS)
+            columns = (RENORMALISED, *_COLUMNS) if measure.renormalise.active else _COLUMNS
+            results.add("bma", found if results.for_programs else _for_people(found), columns)
         paint(drawn)
 
 

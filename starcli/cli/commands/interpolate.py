@@ -1,5 +1,6 @@
 """`starcli interpolate`: write points between models, or around one."""
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from starcli.cli.option_groups import CommonCached, PointSetup
 from starcli.cli.options import ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
+from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
 from starcli.errors import StarcliError, need_several
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _COLUMNS = (
     Column("weights", "weights", main=True),
     Column("radius", "radius", "g", main=True),
     Column("alignment", "alignment", common=True),
+    RENORMALISED,
     Column("output", "output", "name", main=True),
 )
 
@@ -37,6 +40,7 @@ def interpolate_command(
     common: CommonCached,
     setup: PointSetup,
     how: SelectOptions,
+    between: RenormaliseOptions,
     *,
     t: Annotated[
         list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")
@@ -54,18 +58,18 @@ def interpolate_command(
     """Write points on the line between two models, means of several, or a random point around one.
 
     Without --t, --weights and --perturb it is the uniform mean of all models.
-    BatchNorm statistics are re-estimated for each point. Models are taken as they are unless --align brings the others
-    to the first. Several t need a {t} in the output.
+    BatchNorm statistics are re-estimated for each point; what else --renormalise does is folded into the weights.
+    Models are taken as they are unless --align brings the others to the first. Several t need a {t} in the output.
     """
     from starcli.alignment.aligner import Aligner
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    points = _points(len(models), t, weights, perturb, seed)
+    points = [(n, replace(p, renormalise=between.chosen())) for n, p in _points(len(models), t, weights, perturb, seed)]
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
     [given] = read_groups(models, distinct=False)
     alignment = how.chosen(seed)
-    workspace, given = workspace_of(given, setup, data=alignment.reads_data)
+    workspace, given = workspace_of(given, setup, data=alignment.reads_data or between.chosen().active)
     with common.session(output) as (watch, results):
         works = [
             (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
@@ -73,6 +77,7 @@ def interpolate_command(
         ]
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
+        between.note(workspace, watch)
         if how.align is None and len(given) > 1:
             note_unaligned(alignment, given, watch)
         models_of = cache(

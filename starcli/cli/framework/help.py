@@ -19,7 +19,16 @@ INDENT = "  "
 VALUES = {"int": "N", "float": "X", "str": "WORD", "path": "FILE", "file": "FILE", "directory": "DIR"}
 """How the value of an option is written, by its type."""
 
-HEADINGS = ("Arguments", "Options", "Alignment", "Figure", "Training", "Network and data", "General")
+HEADINGS = (
+    "Arguments",
+    "Options",
+    "Alignment",
+    "Points between models",
+    "Figure",
+    "Training",
+    "Network and data",
+    "General",
+)
 """Headings of a help page, in their order."""
 
 

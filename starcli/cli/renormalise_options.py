@@ -1,0 +1,53 @@
+"""The options of how activations at points between models are renormalised: the same for every command with points."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starcli.cli.framework.command import bundle
+from starcli.cli.framework.results import Column
+from starcli.cli.options import choice_of
+from starcli.evaluation.renormalise import RENORMALISATIONS, Renormalise
+
+if TYPE_CHECKING:
+    from starcli.runtime.progress import Progress
+    from starcli.workspace.workspace import Workspace
+
+BETWEEN = "Points between models"
+"""Heading of the help page for these options."""
+
+RENORMALISED = Column("renormalise", "renormalised", common=True)
+"""How points were renormalised, in tables where it is not the default."""
+
+
+@bundle
+@dataclass(frozen=True)
+class RenormaliseOptions:
+    """How the activations at points between models are renormalised."""
+
+    renormalise: Annotated[
+        str,
+        typer.Option(
+            "--renormalise", rich_help_panel=BETWEEN,
+            help="recalibrate: BatchNorm statistics anew. repair: also mean and deviation of units without BatchNorm.",
+            **choice_of("way", *RENORMALISATIONS),
+        ),
+    ] = "recalibrate"  # fmt: skip
+    renormalise_logits: Annotated[
+        bool,
+        typer.Option(
+            "--renormalise-logits", help="Also mean and deviation of each class's logits.", rich_help_panel=BETWEEN
+        ),
+    ] = False
+
+    def chosen(self) -> Renormalise:
+        """What the command line asks for."""
+        return Renormalise(self.renormalise, self.renormalise_logits)
+
+    def note(self, workspace: "Workspace", watch: "Progress") -> None:
+        """Say which layers are repaired. Raises StarcliError, before any work, where the logits cannot be."""
+        from starcli.evaluation.repairable_layers import layers_to_repair, said_of
+
+        if layers := layers_to_repair(workspace, self.chosen()):
+            watch.note(said_of(layers))
