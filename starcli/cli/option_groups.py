@@ -22,6 +22,7 @@ from starcli.files.names import is_standard_stream
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
 from starcli.runtime import distributed
+from starcli.runtime.arithmetic import PRECISIONS
 from starcli.workspace.choices import FLOATS, Choices
 
 if TYPE_CHECKING:
@@ -214,11 +215,19 @@ class Setup(Choices):
         str,
         typer.Option(
             "--precision",
-            help="fp32, or bf16 for autocast.",
+            help="fp32, tf32 (GPUs: float32 rounded in products), or bf16 for autocast.",
             rich_help_panel=GENERAL,
-            **choice_of("precision", "fp32", "bf16"),
+            **choice_of("precision", *PRECISIONS),
         ),
     ] = "fp32"
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast",
+            help="On a GPU, take the fastest sums: runs no longer end with the same bytes.",
+            rich_help_panel=GENERAL,
+        ),
+    ] = False
     threads: Annotated[
         int | None,
         typer.Option(

@@ -12,6 +12,7 @@ import torch
 
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import RENORMALISATIONS
+from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -37,7 +38,7 @@ _NUMBERS = ("t", "perturb", "mu", "val_fraction")
 """Keywords that are numbers; what they may be is said where they are used."""
 
 _WORDS = {
-    "precision": ("fp32", "bf16"),
+    "precision": PRECISIONS,
     "statistics": ("recalibrate", "own-ends"),
     "renormalise": RENORMALISATIONS,
     "split": ("train", "validation", "test"),
@@ -111,7 +112,7 @@ def _check(name: str, value: Any) -> None:
 def _own_settings() -> Iterator[None]:
     """Settings of torch under which results do not depend on what the caller has set; the caller's come back."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    with ExitStack() as stack:
+    with ExitStack() as stack, arithmetic_restored():
         stack.callback(torch.set_num_threads, threads)
         stack.callback(torch.set_default_dtype, dtype)
         torch.set_default_dtype(torch.float32)
@@ -134,6 +135,7 @@ _KEYWORDS: Mapping[str, str] = {
     "--arch-arg": "arch_args",
     "--average-buffers": "average_buffers=True",
     "--input": "input_shape",
+    "--fast": "fast=True",
     "--force": "force=True",
     "--download": "download=True",
     "--unproved": "unproved=True",

@@ -55,6 +55,7 @@ class Surroundings(TypedDict, total=False):
     unproved: bool
     device: str | torch.device
     precision: str
+    fast: bool
     threads: int | None
     progress: Progress
 
@@ -73,7 +74,8 @@ class Where(Surroundings, total=False):
         default data in memory and floats are taken as they are, and images of bytes by name standardised.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
     spec: a file with the permutation spec. unproved: take that spec at its word.
-    device: auto, cpu, cuda, cuda:1 or mps, or a `torch.device`. precision: fp32 or bf16.
+    device: auto, cpu, cuda, cuda:1 or mps, or a `torch.device`. precision: fp32, tf32 (GPUs) or bf16 (autocast).
+    fast: let a GPU take sums in another order each time: results are no longer the same to the bit.
     threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
     average_buffers: between models, average buffers that nothing computes anew (codebooks, scales); else an error.
     progress: who watches; by default notes become warnings (`StarcliWarning`).

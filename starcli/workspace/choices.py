@@ -30,6 +30,8 @@ class Choices:
     normalise: str | None = None
     device: str = "auto"
     precision: str = "fp32"
+    fast: bool = False
+    """Whether a GPU may take sums in another order each time."""
     threads: int | None = None
     input: str | None = None
     """Shape of an example input, batch included, of a network that has no data."""

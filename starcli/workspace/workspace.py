@@ -21,6 +21,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
 from starcli.models.logits import doubts_of_logits
 from starcli.models.names import is_external, recorded_name
+from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
@@ -178,8 +179,7 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
     network = runnable(workspace.outline())
     # a network of the registry has run already, and was made for these data
     notes = _run(network, workspace) if given.builder or is_external(architecture.name) else []
-    _tune(network, workspace, given)
-    return replace(workspace, notes=(*workspace.notes, *notes))
+    return replace(workspace, notes=(*workspace.notes, *notes, *_tune(network, workspace, given)))
 
 
 def workspace_of(
@@ -221,17 +221,23 @@ def workspace_of(
     outline = workspace.outline()
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
     network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
-    notes = (*notes, *_run(network, workspace))
-    _tune(network, workspace, given)
+    notes = (*notes, *_run(network, workspace), *_tune(network, workspace, given))
     said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
     return replace(workspace, notes=notes, model_notes=tuple(said)), models
 
 
-def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> None:
-    """Take the threads that suit the network, and keep freed memory unless the process is somebody else's."""
-    choose_threads(network, workspace.example(), workspace.choices.threads)
+def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> list[str]:
+    """Set the device's arithmetic and take the threads that suit the network; return what is to be said of it.
+
+    Freed memory is kept unless the process is somebody else's.
+    """
+    choices, device = workspace.choices, workspace.device
+    notes = set_arithmetic(device, workspace.precision, fast=choices.fast)
+    if device.type != "cuda" or choices.threads is not None:  # beside a GPU threads align, however small the network is
+        choose_threads(network, workspace.example(), choices.threads)
     if given.own_process:
         keep_freed_memory()
+    return notes
 
 
 def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, data: bool) -> Architecture:

@@ -100,6 +100,13 @@ def test_a_gpu_that_is_not_there(place):
     refused(ran, "--device cuda:1: there is none here")
 
 
+def test_tf32_is_for_gpus(place, solutions):
+    refused(run_here("eval", solutions[0], "--device", "cpu", "--precision", "tf32"), "--precision tf32: cpu has none")
+    ran = run_here("eval", solutions[0], "--device", "cpu", "--fast")
+    assert ran.status == 0
+    assert "--fast: is for GPUs, and changes nothing on cpu" in ran.err
+
+
 def test_a_device_that_there_is_no_such_word_for(place):
     for word in ("cuda:one", "gpu", "cpu:1"):
         ran = run_here("train", "--arch", "mlp", "--device", word, "-o", "x.safetensors")

@@ -17,7 +17,7 @@ from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.errors import StarcliError
 
 COARSEST = 1e-3
-"""The least tolerance that losses measured in bf16 can be held against, in nats."""
+"""The least tolerance that losses measured in bf16 or tf32 can be held against, in nats."""
 
 TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Of the share of stars, in nats, where none are given."""
@@ -79,5 +79,5 @@ def barrier_command(
 
 
 def _check_tolerances(given: Sequence[float], precision: str) -> None:
-    if precision == "bf16" and given and min(given) < COARSEST:
-        raise StarcliError(f"--epsilon {min(given):g}: bf16 tells losses apart to {COARSEST:g}; fp32 is finer")
+    if precision != "fp32" and given and min(given) < COARSEST:
+        raise StarcliError(f"--epsilon {min(given):g}: {precision} tells losses apart to {COARSEST:g}; fp32 is finer")
