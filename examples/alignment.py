@@ -55,17 +55,22 @@ NETWORKS = {
 }
 
 BASELINE = "weight, 10 restarts"
-METHODS = {
-    "none": None,
-    "weight, 1 restart": sc.Alignment("weight"),
-    BASELINE: sc.Alignment("weight", restarts=10),
-    "activation": sc.Alignment("activation"),
-    "activation, 10 restarts": sc.Alignment("activation", restarts=10),
-    "activation, share 0.75": sc.Alignment("activation", share=0.75),
-    "activation alone": sc.Alignment("activation", share=1.0),
-    "activation, correlation": sc.Alignment("activation", gains="correlation"),
-    "activation of noise": sc.Alignment("activation", examples="noise"),
+WEIGHT, ACTIVATION = sc.Alignment("weight", restarts=10), sc.Alignment("activation")
+METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
+    "none": (None, {}),
+    "weight, 1 restart": (sc.Alignment("weight"), {}),
+    BASELINE: (WEIGHT, {}),
+    "weight, best of 10": (sc.Alignment("weight", select="midpoint"), {}),
+    "activation": (ACTIVATION, {}),
+    "activation, best of 10": (sc.Alignment("activation", select="midpoint"), {}),
+    "activation alone": (sc.Alignment("activation", share=1.0), {}),
+    "activation, correlation": (sc.Alignment("activation", gains="correlation"), {}),
+    "activation of noise": (sc.Alignment("activation", examples="noise"), {}),
+    "weight, 10 restarts, repair, logits": (WEIGHT, {"renormalise": "repair", "renormalise_logits": True}),
+    "activation, repair": (ACTIVATION, {"renormalise": "repair"}),
+    "activation, repair, logits": (ACTIVATION, {"renormalise": "repair", "renormalise_logits": True}),
 }
+"""Rows of the tables: how models are aligned, and how the points between them are renormalised."""
 
 
 class Result(NamedTuple):
@@ -119,11 +124,12 @@ class Study:
     def measured(self, network: str, method: str, first_seed: int) -> Result:
         """Align and measure a pair."""
         a, b = (self.model(network, seed) for seed in (first_seed, first_seed + 1))
-        how, limit, data = METHODS[method], NETWORKS[network].settings.get("limit"), self.data(network)
+        (how, points), limit = METHODS[method], NETWORKS[network].settings.get("limit")
+        where = {"data": self.data(network), "limit": limit}
         began = time.process_time()
-        other = b if how is None else sc.align(a, b, method=how, data=data, limit=limit)
+        other = b if how is None else sc.align(a, b, method=how, **where)
         seconds = time.process_time() - began
-        curves = sc.barrier(a, other, data=data, limit=limit).curves
+        curves = sc.barrier(a, other, **points, **where).curves
         return Result(network, method, first_seed, *(curves[s].loss_barrier for s in ("train", "test")), seconds)
 
 
