@@ -1,4 +1,4 @@
-"""What `star` and `fuse` share: the same search, with and without the model's own loss."""
+"""What `star` and `fuse` share: the same search, with and without the model's own loss, or other ways to fuse."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.recipes.recipe import Recipe
+    from starcli.star.fusing import Fused
     from starcli.star.settings import StarSettings
     from starcli.star.starlight import Star
+    from starcli.workspace.plan import Plan
     from starcli.workspace.workspace import Workspace
 
 
@@ -159,6 +161,8 @@ class StarSearch:
     watch: Bars
     mu: float = 0.0
     normalised: bool = False
+    keeper: Keeper | None = None
+    """What keeps the permuted sources, where that is asked for."""
 
     def all(self, kind: "Literal['star', 'fused']") -> Iterator[FoundStar]:
         """Make the files that are not there yet, in the order of the seeds."""
@@ -166,13 +170,11 @@ class StarSearch:
 
         paths, places = self.search.outputs()
         jobs = self._jobs(kind, paths)
-        keeper = self._keeper(jobs, places)
+        keeper = self.keeper = self._keeper(jobs, places)
         for job in jobs:
             with job.making() as needed:
                 if needed:
-                    found = self._search(job)
-                    if keeper is not None:
-                        distributed.by_writer(partial(keeper.keep, found, job))
+                    found = self.make(job)
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
                     model = Checkpoint(found.tensors, job.finished, job.path.name, job.path)
                 else:
@@ -180,7 +182,7 @@ class StarSearch:
                     if keeper is not None and not keeper.complete(job):
                         place = keeper.places[job.path][0].parent
                         self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
-            yield FoundStar(job, model, self.sources, self.settings.alignment_title)
+            yield FoundStar(job, model, self.sources, self.title)
 
     @cached_property
     def _files(self) -> "list[list[Checkpoint]]":
@@ -228,16 +230,26 @@ class StarSearch:
         """The settings of all searches."""
         return self.search.settings(self.mu, self.normalised)
 
-    def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+    @property
+    def title(self) -> str:
+        """How the sources are aligned, as people read it."""
+        return self.settings.alignment_title
+
+    @property
+    def initial(self) -> "Checkpoint | None":
+        """The model that training begins at, if it is not random weights."""
+        return self.groups[2][0] if self.search.init else None
+
+    def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
+        """Plan the model of seed `number`."""
         from starcli.library.plans import star_plan
 
         recipe, settings = self.recipe, self.settings  # what is wrong with them is told before the spec is proved
-        sources, held_out, initial = self.groups
-        facts: dict[str, Any] = {"init": initial[0] if initial else None, "held_out": held_out}
-        plans = [
-            star_plan(self.workspace, kind, sources, recipe, number, settings, **facts)
-            for number in self.search.numbers
-        ]
+        facts: dict[str, Any] = {"init": self.initial, "held_out": self.groups[1]}
+        return star_plan(self.workspace, kind, self.sources, recipe, number, settings, **facts)
+
+    def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+        plans = [self.plan(kind, number) for number in self.search.numbers]
         note_files(self.workspace, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
         return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
@@ -252,19 +264,23 @@ class StarSearch:
             keeper.check(job, force=self.search.force)
         return keeper
 
-    def _search(self, job: Job) -> "Star":
+    def make(self, job: Job) -> "Star | Fused":
+        """Make the model of a job, and keep its permuted sources where that is asked for."""
         from starcli.star.source_bank import Source
         from starcli.star.starlight import starlight
 
-        return starlight(
+        found = starlight(
             self.workspace,
             [Source.of(model) for model in self.sources],
             self.recipe,
             job.plan.seed or 0,
             self.settings,
-            init=self.groups[2][0].tensors if self.search.init else None,
+            init=None if self.initial is None else self.initial.tensors,
             held_out=[Source.of(model) for model in self.groups[1]],
             state=job.state,
             checkpoint_every=self.search.checkpoint_every,
             progress=self.watch,
         )
+        if self.keeper is not None:
+            distributed.by_writer(partial(self.keeper.keep, found, job))
+        return found

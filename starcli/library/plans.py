@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.checkpoints.metadata import Kind, SpecRecord
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
+    from starcli.star.fusing import Fusion
     from starcli.star.settings import StarSettings
     from starcli.workspace.workspace import Workspace
 
@@ -109,3 +110,12 @@ def star_plan(
     parents = [*sources, *([init] if init is not None else [])]
     spec = workspace.spec.record() if settings.alignment.active else None
     return plan_of(workspace, kind, {**recipe.settings(), kind: search}, seed=seed, parents=parents, spec=spec)
+
+
+def fusion_plan(workspace: Workspace, sources: Sequence[Checkpoint], fusion: Fusion) -> Plan:
+    """Plan a fused model that is no star; without training, it inherits the settings of its first source's."""
+    training = training_settings(sources[0]) if fusion.recipe is None else fusion.recipe.settings()
+    parents = [*sources, *([fusion.init] if fusion.init is not None else [])]
+    spec = workspace.spec.record() if fusion.alignment.active else None
+    settings = {**training, "fused": fusion.record()}
+    return plan_of(workspace, "fused", settings, seed=fusion.seed, parents=parents, spec=spec)

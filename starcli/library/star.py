@@ -1,7 +1,7 @@
 """Stars and fused models from Python."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -14,9 +14,12 @@ from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
-from starcli.library.plans import star_plan
+from starcli.library.plans import fusion_plan, star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
+from starcli.registry.entry import lookup
+from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
 from starcli.star.sampling import Sampling
 from starcli.star.settings import StarSettings
@@ -92,6 +95,7 @@ def find_star(
 def fuse(
     sources: Sequence[ModelLike],
     *,
+    method: str = "star",
     mu: float = 1.0,
     normalised: bool = False,
     seed: int = 0,
@@ -104,16 +108,22 @@ def fuse(
     init: ModelLike | None = None,
     **options: Unpack[SearchKeywords],
 ) -> StarModel:
-    """Fuse several models into one that costs no more than one of them: a star with its own loss, times `mu`, added.
+    """Fuse several models into one that costs no more than one of them.
 
-    normalised: divide the objective by 1 + mu. All else as of `find_star`; `.comparison` has the fused model beside its
-    sources and their ensemble.
+    method: "star", a star with its own loss, times `mu`, added (normalised: divided by 1 + mu); all else is then as of
+        `find_star`. Others align the sources to each other: "mean" (with alignment None the uniform soup),
+        "greedy-soup", the mean of those that do not lower the accuracy on the validation split (the training split,
+        where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
+        from `init`. Settings that a method has no use for are refused.
+    `.comparison` has the fused model beside its sources, their ensemble and their means.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
     >>> fused = sc.fuse(sources, epochs=2)
     >>> sorted(set(fused.comparison.column("model")))
     ['aligned_mean', 'best_source', 'ensemble', 'fused', 'joint_mean', 'mean', 'source']
+    >>> sc.fuse(sources, method="mean").metadata.recipe["fused"]
+    {'fusion': 'mean', 'method': 'weight', 'restarts': 1}
     """
     settings = StarSettings(
         mu=mu,
@@ -124,7 +134,41 @@ def fuse(
         realign_restarts=realign_restarts,
         draws_per_step=draws_per_step,
     )
-    return _search("fused", sources, (), seed, settings, recipe, init, options)
+    lookup(FUSIONS, "method", method)
+    if method == "star":
+        return _search("fused", sources, (), seed, settings, recipe, init, options)
+    given = {"recipe": recipe is not None, "init": init is not None, **dict.fromkeys(split_options(options)[1], True)}
+    usual = StarSettings(mu=1.0, alignment=settings.alignment)
+    said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
+    refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
+    return _fused(method, sources, settings.alignment, seed, recipe, init, options)
+
+
+def _fused(
+    method: str,
+    sources: Sequence[ModelLike],
+    alignment: Alignment,
+    seed: int,
+    recipe: Recipe | str | Path | None,
+    init: ModelLike | None,
+    options: Any,
+) -> StarModel:
+    """Fuse by another method than star."""
+    where, changed = split_options(options)
+    sources = listed(sources, "sources")
+    need_several(sources)
+    workspace, models, watcher = open_models(
+        [*sources, *([] if init is None else [init])], where, distinct=len(sources)
+    )
+    own, beginning = models[: len(sources)], None if init is None else models[-1]
+    chosen = _recipe(recipe, own, changed) if method in TRAINED_FUSIONS else None
+    fusion = Fusion(method=method, alignment=alignment, seed=seed, recipe=chosen, init=beginning)
+    found = fuse_sources(workspace, own, fusion, progress=watcher)
+    facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
+    plan = fusion_plan(workspace, own, fusion)
+    return made(  # type: ignore[no-any-return]
+        StarModel, workspace, plan, found.tensors, f"fused-{seed}", **facts, sources=own, alignment=alignment
+    )
 
 
 def _search(
@@ -144,8 +188,7 @@ def _search(
     workspace, models, watcher = open_models([*sources, *held_out, *beginnings], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = None if init is None else models[-1]
-    base = inherited_recipe(own) if recipe is None else None
-    chosen = (base or understood_recipe(recipe)).override(**changed)
+    chosen = _recipe(recipe, own, changed)
     found = starlight(
         workspace,
         [Source.of(model) for model in own],
@@ -164,3 +207,9 @@ def _search(
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     models_of = {"sources": own, "aligned_sources": aligned, "alignment": settings.alignment}
     return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **models_of)  # type: ignore[no-any-return]
+
+
+def _recipe(recipe: Recipe | str | Path | None, sources: Sequence[Checkpoint], changed: RecipeSettings) -> Recipe:
+    """The recipe that is named, or that of the sources, with the settings that are said."""
+    base = inherited_recipe(sources) if recipe is None else None
+    return (base or understood_recipe(recipe)).override(**changed)

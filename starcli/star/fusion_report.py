@@ -14,6 +14,7 @@ from starcli.checkpoints.several import labelled
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.runtime.progress import SILENT, Progress
+from starcli.star.fusing import selection_split
 from starcli.workspace.stamp import stamps
 
 
@@ -40,7 +41,7 @@ def fusion_rows(
     if aligner.active:
         means["joint_mean"] = tensors_jointly(aligner, sources, progress=progress)
     dataset = workspace.dataset
-    selection = "train" if dataset.validation is None else "validation"
+    selection = selection_split(workspace)
     there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
     shown = there if split is None else [split]
     splits = [name for name in there if name in (*shown, selection)]
@@ -63,7 +64,8 @@ def fusion_rows(
             figures = {"accuracy": scores.accuracy, "loss": scores.nll}
             yield {"model": kind, "name": name, "split": each, **figures, **more, **origin}
 
-    yield from rows("fused", fused.name, [fused], outputs(fused.tensors))
+    kept = (fused.metadata.metrics or {}).get("greedy_soup", {})
+    yield from rows("fused", fused.name, [fused], outputs(fused.tensors), **kept)
     of_sources = [outputs(source.tensors) for source in sources]
     for source, found in zip(sources, of_sources, strict=True):
         yield from rows("source", source.name, [source], found)

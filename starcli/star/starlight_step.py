@@ -15,7 +15,7 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.barriers.line_barrier import measure_line
-from starcli.evaluation.evaluator import Evaluator, recalibrate_, statistics_batch_size
+from starcli.evaluation.evaluator import Evaluator
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
@@ -25,7 +25,7 @@ from starcli.star.source_bank import Source, SourceBank, fixed_in_training
 from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
 from starcli.training.seeds import substream
-from starcli.training.train import PlainObjective
+from starcli.training.train import PlainObjective, final_statistics_
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -154,15 +154,7 @@ class OnLines(PlainObjective):
         """Put the star itself into the network, with its own BatchNorm statistics."""
         self.bank.close()
         self._put_star()
-        split = self.workspace.dataset.train
-        recalibrate_(
-            self.flat.network,
-            split,
-            batch_size=statistics_batch_size(self.workspace.dataset.input_shape, len(split)),
-            device=self.workspace.device,
-            precision=self.workspace.precision,
-            progress=self.progress,
-        )
+        final_statistics_(self.flat, self.workspace, self.progress)
 
     def state(self) -> dict[str, Any]:
         """Buffers, and the permutations with the epoch they are of."""

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import Scores, autocast, score_network, statistics_batch_size
+from starcli.evaluation.evaluator import Scores, autocast, recalibrate_, score_network, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
@@ -108,9 +108,13 @@ class PlainObjective:
         logits = with_gradient(
             as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "training")
         ).float()
-        loss = cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = self.loss(logits, inputs, labels)
         torch.autograd.backward(loss, torch.full_like(loss, factor))
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised of a batch: the mean cross-entropy with its labels."""
+        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def clip(self, largest: float) -> None:
         """Scale by the norm of the whole gradient."""
@@ -205,6 +209,14 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
     found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct = sum(round(each.accuracy * each.count) for each in found)
     return {"loss": math.fsum(each.loss * each.count for each in found) / len(split), "accuracy": correct / len(split)}
+
+
+def final_statistics_(flat: FlatNetwork, workspace: "Workspace", progress: Progress = SILENT) -> None:
+    """Re-estimate what weights and data decide of a network, over the training split; see `recalibrate_`."""
+    split = workspace.dataset.train
+    batch_size = statistics_batch_size(workspace.dataset.input_shape, len(split))
+    how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
+    recalibrate_(flat.network, split, batch_size=batch_size, **how)
 
 
 def final_metrics(

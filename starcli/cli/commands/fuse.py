@@ -9,13 +9,16 @@ import typer
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.fusion_runs import FusionRuns, said_in
 from starcli.cli.option_groups import CommonCached, LinesSetup
-from starcli.cli.options import SPLIT_WORDS, choice_of
+from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.cli.training_options import Training
+from starcli.registry.fusions import FUSIONS
 
 _COLUMNS = (
     Column("model", "model", "words"),
+    Column("method", "method", common=True, optional=8),
     Column("seed", "seed", "d", common=True, optional=1),
     Column("name", "file", "name", optional=1),
     Column("train.loss", "train loss", LOSS, optional=4),
@@ -25,6 +28,7 @@ _COLUMNS = (
     Column("test.loss", "test loss", LOSS, main=True),
     Column("test.accuracy", "test accuracy", SHARE, main=True),
     Column("selected_on", "chosen on", optional=6),
+    Column("kept", "kept", optional=7),
 )
 
 
@@ -36,6 +40,16 @@ def fuse_command(
     training: Training,
     figure: PlotOptions,
     *,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="star; mean of the sources (with --align none the uniform soup); greedy-soup: mean of those that do "
+            "not lower the validation accuracy; distil: a student of their averaged predictions.",
+            **choice_in("method", FUSIONS),
+        ),
+    ] = "star",
     mu: Annotated[float, typer.Option("--mu", min=0, help="Weight of the model's own loss.")] = 1.0,
     objective: Annotated[
         str,
@@ -56,22 +70,29 @@ def fuse_command(
 ) -> None:
     """Fuse several models into one that costs no more than one of them.
 
-    As star, with the model's own loss added to that on the lines. Shows the fused model beside each source, the best of
+    As star, with the model's own loss added to that on the lines, or by another --method: then the sources are aligned
+    to each other first, and only distil trains, from their mean. Shows the fused model beside each source, the best of
     them (chosen on the validation split), their ensemble and their means: as they are, each aligned to the fused model,
     and all to each other (a search more). All have BatchNorm statistics re-estimated: eval of a source's file uses its
     own.
     """  # fmt: skip
+    from starcli.star.fusing import refuse_unused
+
+    words = {"mu": mu != 1, "objective": objective != "sum"}
+    refuse_unused(method, [*said_in(search, training), *(name for name, said in words.items() if said)])
     paint = figure.writer(search.sources)
     drawn: list[Mapping[str, Any]] = []
     with common.session(search.output) as (watch, results):
         run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
+        if method != "star":
+            run = FusionRuns(search, setup, training, watch, method=method)
         if split:
             run.workspace.dataset.split(split)  # refused now, not after hours
         for made in run.all("fused"):
             rows = list(made.compared(run.workspace, search.alignment, watch, split))
             drawn += [{"type": "fuse", **row} for row in rows]
             for row in rows if results.for_programs else _splits_side_by_side(rows):
-                results.add("fuse", {**row, "statistics": "recalibrate"}, _COLUMNS)
+                results.add("fuse", {**row, "method": method, "statistics": "recalibrate"}, _COLUMNS)
         paint(drawn)
 
 

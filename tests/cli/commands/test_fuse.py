@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
 from support.program import run_here
 from support.refused import refused
 
+import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.checkpoints.hashes import file_sha256
 
@@ -62,3 +64,44 @@ def test_a_split_that_is_not_there_is_refused_before_the_search(solutions, place
 def test_an_infinite_weight_is_refused(solutions, place):
     refused(run_here("fuse", "--sources", *solutions.some(0, 1), "--mu", "inf", "-o", "f.safetensors"), "mu is")
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["mean", "greedy-soup", "distil"])
+def test_other_methods_write_what_they_are_and_what_they_kept(solutions, place, method):
+    sources = solutions.some(0, 1, 2)
+    training = ["--epochs", 2] if method == "distil" else []
+    words = ("fuse", "--sources", *sources, "--method", method, *training, "-o", "f.safetensors")
+    ran = run_here(*words)
+    assert ran.status == 0, ran.err
+    metadata = read_metadata(place / "f.safetensors")[1]
+    assert (metadata.kind, metadata.statistics, len(metadata.parents)) == ("fused", "recalibrated", 3)
+    assert metadata.recipe["fused"] == {"fusion": method, "method": "weight", "restarts": 1}
+    test = {row["model"]: row for row in ran.rows if row["split"] == "test"}
+    assert test["fused"]["loss"] == pytest.approx(metadata.metrics["test"]["loss"], rel=1e-6)
+    assert {row["method"] for row in ran.rows} == {method}
+    if method == "mean":
+        assert test["fused"]["loss"] == test["joint_mean"]["loss"]
+    if method == "greedy-soup":
+        assert set(test["fused"]["kept"]) <= {"0.safetensors", "1.safetensors", "2.safetensors"}
+        assert test["fused"]["selected_on"] == "validation"
+    assert run_here(*words).out == ran.out
+    fused = sc.fuse(sources, method=method, **({"epochs": 2} if training else {}))
+    sc.save(fused, "mine.safetensors")
+    assert (place / "mine.safetensors").read_bytes() == (place / "f.safetensors").read_bytes()
+    [row] = [row for row in fused.comparison if (row["model"], row["split"]) == ("fused", "test")]
+    assert row["loss"] == test["fused"]["loss"]
+
+
+def test_options_without_use_are_refused_before_any_work(solutions, place):
+    sources = ("--sources", *solutions.some(0, 1), "-o", "f.safetensors")
+    for words, named in {
+        ("--method", "mean", "--mu", 0.5, "--lr", 0.1): "--method mean has no use for --lr, --mu",
+        ("--method", "greedy-soup", "--init", solutions[0]): "--method greedy-soup has no use for --init",
+        ("--method", "distil", "--realign-every", "never"): "--method distil has no use for --realign-every",
+    }.items():
+        refused(run_here("fuse", *sources, *words), named)
+    assert list(place.iterdir()) == []
+    with pytest.raises(sc.StarcliError, match="method mean has no use for mu, epochs"):
+        sc.fuse(solutions.some(0, 1), method="mean", mu=0.5, epochs=3)
+    with pytest.raises(sc.StarcliError, match="did you mean mean"):
+        sc.fuse(solutions.some(0, 1), method="means")

@@ -126,7 +126,7 @@ def _copied(path, target):
 def _refused(words, place, *expected):
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(StarSearch, "_search", lambda *_: pytest.fail("searched"))
+        patched.setattr(StarSearch, "make", lambda *_: pytest.fail("searched"))
         ran = run_here("star", *words, "--epochs", 1)
     assert ran.status == 1, ran.err
     assert all(word in ran.err for word in expected), ran.err

@@ -1,0 +1,16 @@
+"""Ways to fuse several models into one by name."""
+
+from collections.abc import Mapping
+
+from starcli.registry.entry import Entry
+
+FUSIONS: Mapping[str, Entry] = {
+    "star": Entry("starcli.star.starlight:starlight", "a star of the sources with its own loss added: the paper's way"),
+    "mean": Entry("starcli.star.fusing:joint_mean", "mean of the sources, aligned to each other: no training"),
+    "greedy-soup": Entry("starcli.star.fusing:greedy_soup", "mean of those sources that help, best first: no training"),
+    "distil": Entry("starcli.star.distillation:distil", "a student of the sources' averaged predictions"),
+}
+"""`fuse --method`: all but star are functions of a `starcli.star.fusing.Fusing`."""
+
+TRAINED_FUSIONS = ("star", "distil")
+"""Those that train by a recipe."""

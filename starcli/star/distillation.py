@@ -1,0 +1,92 @@
+"""Distillation: a student trained on the averaged predictions of the sources, as their ensemble makes them.
+
+    minimise over theta   E_x [ - sum_c p_c(x) log q_c(x; theta) ],     p = mean of the sources' softmax outputs
+
+Hinton et al. 2015, at temperature 1, without labels, on the training split with the recipe's augmentation.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from starcli.evaluation.evaluator import autocast
+from starcli.models.flat_network import FlatNetwork
+from starcli.models.logits import as_logits
+from starcli.recipes.recipe import Recipe
+from starcli.runtime.progress import Progress
+from starcli.star.fusing import Fused, Fusing
+from starcli.training.batch_pieces import pieces_per_step
+from starcli.training.run import TrainingRun
+from starcli.training.seeds import substream
+from starcli.training.train import PlainObjective, augmentation_of, final_metrics, final_statistics_
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+
+def distil(fusing: Fusing) -> Fused:
+    """A student of all sources, which begins at their joint mean or at the fusion's `init`.
+
+    Every step costs a forward pass of each source more; all of them are held in memory. The sources have their
+    BatchNorm statistics re-estimated, as in the ensemble, and so has the student at the end.
+    """
+    workspace, recipe = fusing.workspace, fusing.fusion.recipe
+    assert recipe is not None
+    seed = substream(fusing.fusion.seed, "distil")
+    flat = workspace.network(seed)
+    flat.load(fusing.mean() if fusing.fusion.init is None else fusing.fusion.init.tensors)
+    objective = OfTeachers(workspace, flat, recipe, _teachers(fusing), fusing.progress)
+    run = TrainingRun(
+        objective,
+        workspace.dataset.train,
+        recipe,
+        seed,
+        augmentation=augmentation_of(recipe, workspace.dataset),
+        task=f"distilling seed {fusing.fusion.seed}",
+        state=fusing.state,
+        checkpoint_every=fusing.checkpoint_every,
+        pieces=pieces_per_step(None, recipe.batch_size),
+        progress=fusing.progress,
+    )
+    with objective.batchnorm:
+        history = run.run()
+    with run.saving_when_stopped():
+        final_statistics_(flat, workspace, fusing.progress)
+        metrics = final_metrics(flat, workspace, fusing.progress)
+    return Fused(flat.state(), metrics, history)
+
+
+class OfTeachers(PlainObjective):
+    """Mean cross-entropy of a batch with the averaged softmax outputs of `teachers`, networks in eval mode."""
+
+    def __init__(
+        self,
+        workspace: "Workspace",
+        flat: FlatNetwork,
+        recipe: Recipe,
+        teachers: list[FlatNetwork],
+        progress: Progress,
+    ) -> None:
+        super().__init__(workspace, flat, recipe, progress)
+        self.teachers = teachers
+
+    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with the teachers' mean; labels play no part."""
+        with torch.no_grad(), autocast(self.workspace.device, self.workspace.precision):
+            outputs = [as_logits(each.network(inputs), tuple(logits.shape), "distillation") for each in self.teachers]
+        targets = torch.stack([each.float().softmax(1) for each in outputs]).mean(0)
+        return cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+
+def _teachers(fusing: Fusing) -> list[FlatNetwork]:
+    """A network for each source, as it is in the ensemble."""
+    teachers = []
+    for source in fusing.sources:
+        flat = fusing.workspace.network()
+        flat.load(source.fresh_tensors())
+        final_statistics_(flat, fusing.workspace, fusing.progress)
+        flat.network.eval()
+        teachers.append(flat)
+    return teachers

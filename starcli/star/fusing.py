@@ -1,0 +1,170 @@
+"""Fusing several models into one without a star: by their mean, or by those of them that help it.
+
+Sources are aligned to each other first (`starcli.alignment.joint`); without that, the mean is the uniform soup of
+Wortsman et al. 2022 (Model soups), who average models that were fine-tuned from one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.alignment.joint import tensors_jointly
+from starcli.barriers.interpolation import interpolate_models
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.errors import StarcliError, need_several
+from starcli.evaluation.evaluator import Evaluator, Scores
+from starcli.files.state import StateFile
+from starcli.recipes.recipe import Recipe
+from starcli.registry.entry import resolve
+from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.runtime.progress import SILENT, Progress
+from starcli.star.check_sources import warn_of_outliers
+from starcli.star.source_bank import Source
+from starcli.training.objective import Row
+from starcli.training.train import final_metrics
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+OF_STARS = (
+    "mu", "objective", "normalised", "sampling", "realign_every", "realign_restarts", "draws_per_step",
+    "sync_batchnorm", "held_out", "eval_every", "aligned_sources",
+)  # fmt: skip
+"""Settings that only a star has."""
+
+OF_TRAINING = ("recipe", "init", "checkpoint_every", *Recipe.model_fields)
+"""Settings that a method has which trains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How sources are fused into one model: a method other than star, and what it has to know.
+
+    method: a name of `starcli.registry.fusions`. alignment: of the sources to each other. seed: of all that is drawn.
+    recipe: of training, where the method trains. init: what training begins at, in the place of the sources' mean.
+
+    >>> Fusion(method="mean", alignment=Alignment("weight"), seed=0).record()
+    {'fusion': 'mean', 'method': 'weight', 'restarts': 1}
+    """
+
+    method: str
+    alignment: Alignment
+    seed: int
+    recipe: Recipe | None = None
+    init: Checkpoint | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What the recipe of a file keeps of it; how sources are aligned only where that matters."""
+        if self.init is not None:
+            return {"fusion": self.method, "init": self.init.sha256}
+        how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}
+        return {"fusion": self.method, **how}
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """A fusion at work: its sources, where it is done and who watches; the run of its training is saved in `state`."""
+
+    workspace: "Workspace"
+    sources: Sequence[Checkpoint]
+    fusion: Fusion
+    state: StateFile | None = None
+    checkpoint_every: float | None = None
+    progress: Progress = SILENT
+
+    @cached_property
+    def together(self) -> list[Mapping[str, Tensor]]:
+        """State dicts of the sources, aligned to each other, the first as it is."""
+        aligner = Aligner(replace(self.fusion.alignment, seed=self.fusion.seed), self.workspace)
+        return tensors_jointly(aligner, self.sources, progress=self.progress)
+
+    def mean(self, numbers: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """The mean of the sources of these numbers (all), aligned to each other, with statistics re-estimated."""
+        chosen = self.together if numbers is None else [self.together[number] for number in numbers]
+        return interpolate_models(self.workspace, chosen, [1 / len(chosen)] * len(chosen), progress=self.progress)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A fused model: its state dict, its final scores by split and what else it says, and a row for each epoch."""
+
+    tensors: Mapping[str, Tensor]
+    metrics: Mapping[str, Any]
+    history: Sequence[Row] = field(default=())
+
+
+def fuse_sources(
+    workspace: "Workspace",
+    sources: Sequence[Checkpoint],
+    fusion: Fusion,
+    *,
+    state: StateFile | None = None,
+    checkpoint_every: float | None = None,
+    progress: Progress = SILENT,
+) -> Fused:
+    """Fuse `sources` as `fusion` says. Saving and resuming are those of `train_network`, where the method trains.
+
+    StarcliError for fewer than 2 sources, and where the loss of one is not finite.
+    """
+    need_several(sources)
+    warn_of_outliers(workspace, [Source.of(source) for source in sources], progress)
+    fusing = Fusing(workspace, sources, fusion, state, checkpoint_every, progress)
+    found: Fused = resolve(FUSIONS, "method", fusion.method)(fusing)
+    return found
+
+
+def joint_mean(fusing: Fusing) -> Fused:
+    """The mean of all sources, aligned to each other, with statistics re-estimated."""
+    return _scored(fusing, fusing.mean())
+
+
+def greedy_soup(fusing: Fusing) -> Fused:
+    """The mean of the sources that do not lower its accuracy, tried from the most accurate on; Wortsman et al. 2022.
+
+    Accuracy on the validation split, or on the training split where there is none; sources that are alike in it come in
+    the order of their losses. The names of those that are kept are among the metrics.
+    """
+    split = selection_split(fusing.workspace)
+    evaluator = Evaluator(fusing.workspace, splits=(split,), progress=fusing.progress)
+    fusing.progress.start("choosing sources", 2 * len(fusing.sources) - 1)
+
+    def score(numbers: Sequence[int]) -> Scores:
+        evaluator.load(fusing.mean(numbers))
+        fusing.progress.step()
+        return evaluator.scores()[split]
+
+    alone = [score([number]) for number in range(len(fusing.sources))]
+    first, *others = sorted(range(len(alone)), key=lambda number: (-alone[number].accuracy, alone[number].loss))
+    kept, best = [first], alone[first].accuracy
+    for number in others:
+        accuracy = score([*kept, number]).accuracy
+        if accuracy >= best:
+            kept, best = [*kept, number], accuracy
+    fusing.progress.finish()
+    names = [fusing.sources[number].base_name for number in kept]
+    return _scored(fusing, fusing.mean(kept), greedy_soup={"kept": names, "selected_on": split})
+
+
+def selection_split(workspace: "Workspace") -> str:
+    """The split that models are chosen on: validation, or where there is none, train."""
+    return "train" if workspace.dataset.validation is None else "validation"
+
+
+def refuse_unused(method: str, said: Iterable[str]) -> None:
+    """Refuse settings, by the names of those that were `said`, which `method` has no use for."""
+    without = () if method == "star" else OF_STARS if method in TRAINED_FUSIONS else (*OF_STARS, *OF_TRAINING)
+    if strange := [name for name in said if name in without]:
+        options = ", ".join("--" + name.replace("_", "-") for name in strange)
+        raise StarcliError(f"--method {method} has no use for {options}")
+
+
+def _scored(fusing: Fusing, tensors: Mapping[str, Tensor], **more: Any) -> Fused:
+    """A fused model that no training made, with its scores."""
+    flat = fusing.workspace.network()
+    flat.load(tensors)
+    return Fused(tensors, {**final_metrics(flat, fusing.workspace, fusing.progress), **more})

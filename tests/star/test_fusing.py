@@ -1,0 +1,128 @@
+"""Fusing without a star: the mean is the mean, a soup leaves out what harms, a student learns from the ensemble."""
+
+import pytest
+import torch
+from support.stars import RECIPE, same
+from support.training import Memory, Stopping, small
+
+from starcli.alignment.align import Alignment
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
+from starcli.errors import StarcliError
+from starcli.runtime.progress import Interrupted
+from starcli.star.distillation import OfTeachers
+from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
+from starcli.symmetry.permutation import Permutation
+from starcli.training.train import train_network
+
+WEIGHT = Alignment("weight")
+
+
+@pytest.fixture(scope="module")
+def workspace():
+    return small("mlp", limit=200, hidden_dim=16, val_fraction=0.2)
+
+
+@pytest.fixture(scope="module")
+def models(workspace):
+    recipe = RECIPE.override(epochs=6, lr=0.1)
+    trained = [train_network(workspace, recipe, seed).tensors for seed in range(3)]
+    return [Checkpoint(tensors, Metadata(), f"{seed}.safetensors") for seed, tensors in enumerate(trained)]
+
+
+def noisy(workspace, model, scale, name):
+    learnable = workspace.spec.resolved.learnable()
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        key: tensor + scale * torch.randn(tensor.shape, generator=generator) if key in learnable else tensor
+        for key, tensor in model.tensors.items()
+    }
+    return Checkpoint(tensors, Metadata(), name)
+
+
+def fused(workspace, sources, method="mean", alignment=WEIGHT, progress=None, state=None, **more):
+    fusion = Fusion(method=method, alignment=alignment, seed=0, **more)
+    return fuse_sources(workspace, sources, fusion, state=state, progress=progress or Stopping())
+
+
+def test_the_mean_without_alignment_is_the_mean(workspace, models):
+    found = fused(workspace, models, alignment=Alignment("none"))
+    for name in workspace.spec.resolved.learnable():
+        mean = torch.stack([model.tensors[name].double() for model in models]).mean(0)
+        torch.testing.assert_close(found.tensors[name].double(), mean, rtol=0, atol=1e-6)
+    assert set(found.metrics) == {"train", "validation", "test"}
+
+
+def test_the_mean_of_permuted_copies_is_the_first(workspace, models):
+    spec = workspace.spec.resolved
+    planted = [Permutation.random(spec, torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    copies = [Checkpoint(each.apply(models[0].tensors), Metadata(), f"copy {n}") for n, each in enumerate(planted)]
+    found = fused(workspace, [models[0], *copies])
+    for name in spec.learnable():
+        torch.testing.assert_close(found.tensors[name], models[0].tensors[name], rtol=0, atol=1e-6)
+
+
+def test_a_greedy_soup_keeps_what_does_no_harm_and_leaves_out_the_rest(workspace, models):
+    alike = noisy(workspace, models[0], 1e-4, "alike")
+    broken = noisy(workspace, models[0], 1.0, "broken")
+    found = fused(workspace, [broken, models[0], alike], "greedy-soup", Alignment("none"))
+    assert found.metrics["greedy_soup"]["selected_on"] == "validation"
+    assert sorted(found.metrics["greedy_soup"]["kept"]) == ["0.safetensors", "alike"]
+    expected = fused(workspace, [models[0], alike], alignment=Alignment("none"))
+    for name, tensor in expected.tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_a_greedy_soup_is_never_less_accurate_where_it_chooses_than_its_best_source(workspace, models):
+    found = fused(workspace, models, "greedy-soup")
+    alone = [fused(workspace, [model, model]).metrics["validation"]["accuracy"] for model in models]
+    assert found.metrics["validation"]["accuracy"] >= max(alone)
+
+
+def test_a_student_minimises_the_cross_entropy_with_the_mean_prediction(workspace, models):
+    teachers = [workspace.network() for _ in models]
+    for teacher, model in zip(teachers, models, strict=True):
+        teacher.load(model.tensors)
+        teacher.network.eval()
+    objective = OfTeachers(workspace, workspace.network(0), RECIPE, teachers, Stopping())
+    inputs, labels = next(iter(workspace.dataset.train.batches(10)))
+    logits = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
+    p = sum(teacher.network(inputs).detach().double().softmax(1) for teacher in teachers) / len(teachers)
+    expected = -(p * logits.double().log_softmax(1)).sum(1).mean()
+    assert float(objective.loss(logits, inputs, labels)) == pytest.approx(float(expected), rel=1e-5)
+    assert torch.equal(objective.loss(logits, inputs, labels), objective.loss(logits, inputs, 9 - labels))
+
+
+def test_distillation_improves_on_the_mean_that_it_begins_at(workspace, models):
+    mean = fused(workspace, models)
+    student = fused(workspace, models, "distil", recipe=RECIPE)
+    assert student.metrics["train"]["loss"] < mean.metrics["train"]["loss"]
+    assert len(student.history) == RECIPE.epochs
+    from_first = fused(workspace, models, "distil", recipe=RECIPE, init=models[0])
+    assert not same(from_first.tensors, student.tensors)
+
+
+@pytest.mark.parametrize("pauses", [[1], [4, 2]], ids=str)
+def test_a_stopped_distillation_ends_as_if_never_stopped(workspace, models, pauses):
+    state = Memory()
+    for pause in pauses:
+        with pytest.raises(Interrupted):
+            fused(workspace, models, "distil", recipe=RECIPE, state=state, progress=Stopping(pause))
+    pieces = fused(workspace, models, "distil", recipe=RECIPE, state=state)
+    whole = fused(workspace, models, "distil", recipe=RECIPE)
+    assert same(whole.tensors, pieces.tensors)
+    assert (whole.metrics, list(whole.history)) == (pieces.metrics, list(pieces.history))
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "words"),
+    [
+        ("mean", ["align", "sources", "mu", "epochs"], "--method mean has no use for --mu, --epochs"),
+        ("greedy-soup", ["init", "seeds"], "--method greedy-soup has no use for --init"),
+        ("distil", ["lr", "init", "realign_every"], "--method distil has no use for --realign-every"),
+    ],
+)
+def test_settings_without_use_are_refused(method, said, words):
+    with pytest.raises(StarcliError, match=f"^{words}$"):
+        refuse_unused(method, said)
+    refuse_unused("star", said)
