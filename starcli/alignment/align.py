@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "share": Setting(0.5, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}"),
     "gains": Setting(GAINS[0], GAINS.__contains__, " or ".join(GAINS)),
+    "steps": Setting(200, lambda n: isinstance(n, int) and n >= 1, "at least 1", "{} steps", True),
 }
 """Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
 
@@ -55,6 +56,7 @@ class Alignment:
         standard normal inputs, where there are no data.
     share: of activations in the objective, above 0 (default 0.5); 1 is activations alone.
     gains: "least-squares" (the default), or "correlation", in which all units count alike.
+    steps: of learning, each on a batch of 256 labelled training examples (default 200).
     select: "objective" (or None: one search, the end of highest objective), or "midpoint": of several ends, the one of
         lowest loss half way between the two models, see `starcli.alignment.midpoint`. Labels of training examples are
         used.
@@ -79,6 +81,7 @@ class Alignment:
     examples: int | str | None = None
     share: float | None = None
     gains: str | None = None
+    steps: int | None = None
     select: str | None = None
     ends: int | None = None
 
@@ -142,7 +145,12 @@ class Alignment:
     @property
     def reads_data(self) -> bool:
         """Whether training examples are needed."""
-        return self.select == "midpoint" or (self.reads_activations and self.examples != "noise")
+        return self.learns or self.select == "midpoint" or (self.reads_activations and self.examples != "noise")
+
+    @property
+    def learns(self) -> bool:
+        """Whether a permutation learns on the loss half way, from labelled training examples."""
+        return self.active and self._method.relax is not None
 
     @property
     def title(self) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
+from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss")
 """What ranks tell each other of a match besides its permutation."""
+
+AGAIN = 10
+"""What was learned before is learned on in one part in `AGAIN` of the steps: the reference has moved a little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,17 @@ class Aligner:
         """What chooses among several ends, where they are chosen by midpoint loss."""
         return MidpointJudge(self.workspace) if self.alignment.select == "midpoint" else None
 
+    @cached_property
+    def _learner(self) -> Learner | None:
+        """What goes on from the end of the search, where the method learns."""
+        relax = self.method.relax
+        return None if relax is None else Learner(self.workspace, relax)
+
+    @property
+    def waves(self) -> list[int]:
+        """Pieces of one match that ranks can share; none of what is learned, step after step."""
+        return [] if self.active and self.method.relax else wave_sizes(self.alignment.restarts)
+
     def match(
         self,
         reference: Mapping[str, Tensor],
@@ -75,14 +90,16 @@ class Aligner:
         """The permutation of `model` that brings it nearest to `reference`, both state dicts, in the best search.
 
         seed: of the search; None: the alignment's. Of several ends it is the one of lowest midpoint loss, where the
-        alignment selects by that. StarcliError where this alignment has no method, or the tensors do not fit the spec
-        or are not finite.
+        alignment selects by that. A method that learns goes on from there. StarcliError where this alignment has no
+        method, or the tensors do not fit the spec or are not finite.
         """
         seed = self.alignment.seed if seed is None else seed
         if self._judge is None:
-            return self._end(reference, model, 0, seed, progress)
-        ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
-        return best_end(self._judge, self.spec, reference, model, ends, progress=progress)
+            found = self._end(reference, model, 0, seed, progress)
+        else:
+            ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
+            found = best_end(self._judge, self.spec, reference, model, ends, progress=progress)
+        return found if self._learner is None else self._learned(found, reference, model, seed, progress=progress)
 
     def _end(
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
@@ -94,6 +111,23 @@ class Aligner:
         )
         return self._own(found, reference, model)
 
+    def _learned(
+        self,
+        found: Match,
+        reference: Mapping[str, Tensor],
+        model: Mapping[str, Tensor],
+        seed: int,
+        *,
+        start: Permutation | None = None,
+        progress: Progress = SILENT,
+    ) -> Match:
+        """What is learned from a match, or from a `start` that was learned before, in fewer steps."""
+        assert self._learner is not None
+        steps = -(-int(self.alignment.steps or 0) // (AGAIN if start else 1))
+        learned = self._learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
+        moved = learned.permutation.moved(start)
+        return self._own(replace(found, **vars(learned), moved=moved), reference, model)
+
     def match_all(
         self,
         reference: Mapping[str, Tensor],
@@ -103,12 +137,22 @@ class Aligner:
         restarts: int,
         starts: Sequence[Permutation | None],
     ) -> list[Match]:
-        """Match each of `models` to `reference`, each with its seed and from its start; see `match`."""
-        [first] = self.compared([reference])
-        found = self.method.match_all(
-            first, self.compared(models), self.compared_spec, seeds=seeds, restarts=restarts, starts=starts
-        )
-        return [self._own(match, reference, models[number]) for number, match in enumerate(found)]
+        """Match each of `models` to `reference`, each with its seed and from its start; see `match`.
+
+        What was learned is learned on from its start, without a search, in a tenth of the steps.
+        """
+        if self._learner is None:
+            [first] = self.compared([reference])
+            found = self.method.match_all(
+                first, self.compared(models), self.compared_spec, seeds=seeds, restarts=restarts, starts=starts
+            )
+            return [self._own(match, reference, models[number]) for number, match in enumerate(found)]
+        return [
+            self.match(reference, models[number], seed=seed)
+            if start is None
+            else self._learned(Match(start, 0.0, 0, 0, 0), reference, models[number], seed, start=start)
+            for number, (seed, start) in enumerate(zip(seeds, starts, strict=True))
+        ]
 
     @property
     def compared_spec(self) -> Resolved:
@@ -120,8 +164,8 @@ class Aligner:
         return models if self._activations is None else _Beside(self._activations.drawn(draw), models)
 
     def _own(self, match: Match, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
-        """A match of what was compared, as one of the weights: its objective is theirs."""
-        if self._activations is None:
+        """A match of what was compared or learned, as one of the weights: its objective is theirs."""
+        if self._activations is None and self._learner is None:
             return match
         permutation = Permutation(self.spec, match.permutation.index)
         objective = inner_product(self.spec, reference, permutation.apply(model))
@@ -142,8 +186,7 @@ class Aligner:
         self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
     ) -> "list[Aligned]":
         """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
-        waves = wave_sizes(self.alignment.restarts)
-        progress.start("aligning", distributed.own_share(len(models), waves))
+        progress.start("aligning", distributed.own_share(len(models), self.waves))
 
         def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
             match = self.match(reference.tensors, model.tensors, progress=progress)
@@ -151,7 +194,7 @@ class Aligner:
             # what ranks tell each other: neither spec nor weights
             return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}
 
-        matches = distributed.share_out(models, found, waves)
+        matches = distributed.share_out(models, found, self.waves)
         progress.finish()
         return [
             Aligned(reference, model, Match(Permutation(self.spec, index), **figures), self.alignment)

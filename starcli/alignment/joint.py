@@ -55,11 +55,14 @@ def match_jointly(
     All are matched to one of them, then each to the mean of the others, in random orders, until nothing moves. The
     alignment's restarts are as many starts, each from another model; the highest end is kept. The ranks share the
     starts. What the method compares is held in memory for all models.
-    StarcliError for a single model and for a choice among ends, Interrupted where `progress` asks to stop.
+    StarcliError for a single model, a choice among ends and methods that learn, Interrupted where `progress` asks to
+    stop.
     """
     need_several(models, "joint alignment")
     if aligner.alignment.select:
         raise StarcliError("--select midpoint is of two models, not of several that are aligned together")
+    if aligner.alignment.learns:
+        raise StarcliError(f"{aligner.alignment.method} learns on the loss between two models, not of more together")
     compared = list(aligner.compared(models))
     starts = range(max(1, aligner.alignment.restarts))
     progress.start("aligning together", distributed.own_share(len(starts)))

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.models.modes import modes_restored, plain_attention
 from starcli.symmetry.archspec.expression import Node, Product, Ref
 
@@ -58,21 +58,11 @@ def layer_inputs(
         for name, module in network.named_modules():
             if isinstance(module, nn.Linear | _ConvNd):
                 stack.callback(module.register_forward_pre_hook(partial(reading.enter, name)).remove)
-            if isinstance(module, _BatchNorm):
-                stack.enter_context(_batch_statistics(module))
+        stack.enter_context(batch_statistics(network))
         stack.enter_context(torch.no_grad())
         stack.enter_context(reading)
         network(inputs)
     return {name: LayerInput(torch.cat(calls, 1), reading.axis[name]) for name, calls in reading.calls.items()}
-
-
-def _batch_statistics(norm: _BatchNorm) -> ExitStack:
-    """Context in which a layer in eval mode takes the statistics of its batch, as one does that keeps none."""
-    stack = ExitStack()
-    for name in ("running_mean", "running_var"):
-        stack.callback(setattr, norm, name, getattr(norm, name))
-        setattr(norm, name, None)
-    return stack
 
 
 class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]

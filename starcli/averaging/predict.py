@@ -88,7 +88,7 @@ class Predictor:
         if evaluator.has_statistics:
             self._need_training_data("BatchNorm statistics are re-estimated from")
         if domain.alignment.reads_data:
-            self._need_training_data("activations are compared on")
+            self._need_training_data("models are aligned by")
         aligner = Aligner(domain.alignment, self.workspace)
         models = aligner.tensors_of_all(domain.star, domain.sources, progress=self.progress)
         generator = torch.Generator().manual_seed(domain.seed)

@@ -111,7 +111,8 @@ class AlignedTo(_Record):
     examples: int | str | None = None
     share: float | None = None
     gains: str | None = None
-    """Of alignment by activation; left out of files where it is None."""
+    steps: int | None = None
+    """Of alignment that reads data; left out of files where it is None."""
     select: str | None = None
     ends: int | None = None
     """Where one of several ends was chosen by midpoint loss."""

@@ -31,12 +31,10 @@ class Alignments:
 
     def rows(self, paths: Sequence[Path], permutations: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """Make the files that are not there yet, those of `permutations` where any are wanted: a row a model."""
-        from starcli.alignment.matching.restarts import wave_sizes
-
         jobs = self._jobs(paths, permutations)
         if self.together and any(job.wanted for job in jobs):
             _ = self._jointly  # by all ranks at once, before they share the files
-        waves = wave_sizes(self.aligner.alignment.restarts)
+        waves = self.aligner.waves
         self.watch.start("aligning", distributed.own_share(len(jobs), waves))
         for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
             job.job.metadata, job.seconds = metadata, seconds

@@ -24,7 +24,7 @@ class AlignOptions:
         str | None,
         typer.Option(
             "--align-examples", metavar="N|noise", rich_help_panel=ALIGNMENT,
-            help="Of activation: training examples to compare on, or noise in their place (default 256).",
+            help="Of activation, and where learning begins: examples to compare on, or noise (default 256).",
         ),
     ] = None  # fmt: skip
     align_share: Annotated[
@@ -42,6 +42,13 @@ class AlignOptions:
             **choice_of("way", *GAINS),
         ),
     ] = None  # fmt: skip
+    align_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--align-steps", min=1, metavar="N", rich_help_panel=ALIGNMENT,
+            help="Of straight-through and sinkhorn: steps, each on 256 labelled training examples (default 200).",
+        ),
+    ] = None  # fmt: skip
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for. StarcliError where its words contradict each other."""
@@ -49,7 +56,8 @@ class AlignOptions:
 
         said = self.align_examples
         examples = int(said) if said is not None and said.isdecimal() else said
-        return Alignment(self.align, self.restarts, seed, examples, self.align_share, self.align_gains)
+        own = self.align_share, self.align_gains, self.align_steps
+        return Alignment(self.align, self.restarts, seed, examples, *own)
 
 
 @bundle

@@ -110,7 +110,7 @@ MethodOpt = Annotated[
     typer.Option(
         "--method",
         metavar="METHOD",
-        help="weight, or activation: also by what units compute on training examples.",
+        help="weight; activation: also what units compute on training examples; straight-through, sinkhorn: learned.",
         rich_help_panel=ALIGNMENT,
         **choice_in("method", METHODS),
     ),
@@ -120,7 +120,8 @@ AlignOpt = Annotated[
     typer.Option(
         "--align",
         metavar="METHOD",
-        help="weight, activation (also by what units compute on training examples), or none: files as they are.",
+        help="weight; activation: also what units compute on training examples; straight-through, sinkhorn: learned on "
+        "the loss half way; none: files as they are.",
         rich_help_panel=ALIGNMENT,
         **choice_in("method", METHODS, "none"),
     ),

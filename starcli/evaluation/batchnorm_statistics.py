@@ -182,6 +182,20 @@ def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Ca
                 cast(Tensor, layer.num_batches_tracked).copy_(tracked)
 
 
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Context in which BatchNorm takes the statistics of the batch and keeps its own, in eval mode."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    layers = [(layer, layer.running_mean, layer.running_var) for layer in norms]
+    try:
+        for layer, _, _ in layers:
+            layer.running_mean = layer.running_var = None
+        yield
+    finally:
+        for layer, mean, variance in layers:
+            layer.running_mean, layer.running_var = mean, variance
+
+
 def recalibrate_from_(
     network: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],

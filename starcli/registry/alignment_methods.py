@@ -13,6 +13,14 @@ METHODS: Mapping[str, Entry] = {
         "starcli.alignment.matching.weight_matching:ACTIVATION",
         "what units compute on training examples (no labels), beside the weights: deterministic, a forward pass more",
     ),
+    "straight-through": Entry(
+        "starcli.alignment.learned.straight_through:STRAIGHT_THROUGH",
+        "learned on the loss half way, from where activation ends: labels, deterministic, 200 training steps a model",
+    ),
+    "sinkhorn": Entry(
+        "starcli.alignment.learned.sinkhorn:SINKHORN",
+        "the same by soft permutations, which mix units while they learn: labels, deterministic, as many steps",
+    ),
 }
 """`--align`: values of `MatchMethod`."""
 

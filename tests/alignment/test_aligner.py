@@ -98,8 +98,11 @@ def test_noise_needs_no_data() -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"method": "weight", "examples": 10}, "examples: for alignment by activation, not by weight"),
-        ({"method": None, "share": 0.5, "gains": "correlation"}, "share and gains: for alignment by activation"),
+        ({"method": "weight", "examples": 10}, "examples: for alignment by activation or straight-through or sinkhorn"),
+        (
+            {"method": None, "share": 0.5, "gains": "correlation"},
+            "share and gains: for alignment by activation",
+        ),
         ({"method": "activation", "examples": 1}, "at least 2, or noise, found 1"),
         ({"method": "activation", "examples": "few"}, "found few"),
         ({"method": "activation", "share": 1.5}, "above 0, at most 1, found 1.5"),
@@ -133,7 +136,7 @@ def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
     assert at_once["alignment"] == "activation, 1 restart, 64 examples"
     refused = starcli("barrier", *solutions.some(0, 1), "--align", "weight", "--align-share", "0.5")
     assert refused.status == 1
-    assert "share: for alignment by activation, not by weight" in refused.err
+    assert "share: for alignment by activation or straight-through or sinkhorn, not by weight" in refused.err
 
 
 def test_a_star_by_activations(starcli, solutions, tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
+
+if TYPE_CHECKING:
+    from starcli.alignment.learned.relaxation import Relaxation
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,14 @@ class MatchMethod:
         have activations beside the weights.
     many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
         is faster than one after the other; None: one after the other.
+    relax: makes a `Relaxation` of the permutation that was found, where the method goes on from there and learns on the
+        loss half way between the models (`starcli.alignment.learned.learner`); None: it does not.
     """
 
     one: Callable[..., Match]
     many: Callable[..., list[Match]] | None = None
     settings: tuple[str, ...] = ()
+    relax: "Callable[..., Relaxation] | None" = None
 
     def match_all(
         self,

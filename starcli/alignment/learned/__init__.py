@@ -1,0 +1,1 @@
+"""Learning on the loss half way between two models: permutations that are made to have a gradient."""

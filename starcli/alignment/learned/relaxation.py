@@ -1,0 +1,25 @@
+"""What a learner moves: a permutation of a model's units that has a gradient."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+
+
+class Relaxation(Protocol):
+    """Permutation of one model that follows gradients, and so has something in it that is continuous."""
+
+    def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
+        """Begin at `start`; `steps` steps are to be taken."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Learnable parameters of the model (`spec.learnable()`) under what is reached, float32 on the CPU."""
+
+    def follow(self, gradients: Mapping[str, Tensor]) -> None:
+        """Take one step down the gradients of a loss by each of `tensors()`."""
+
+    def permutation(self) -> Permutation:
+        """The permutation that is nearest to what is reached."""

@@ -1,0 +1,98 @@
+"""Sinkhorn relaxation: doubly stochastic matrices in the place of permutations, made permutations when they are judged.
+
+Of scores X (n, n) the doubly stochastic matrix of form exp(x_ij + r_i + c_j), found by normalising rows and columns in
+turns, in log space: Sinkhorn and Knopp 1967; Mena et al. 2018. The model half way has weights that are mixed by these
+matrices, and the gradient goes through them to the scores. Pena et al. 2023, "Re-basin via implicit Sinkhorn
+differentiation"; here the few iterations are differentiated themselves. Their other objective, the L2 distance of the
+weights, has in weight matching a search that needs no relaxation.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.learned.soft_permutation import SoftApplication
+from starcli.alignment.matching.linear_assignment import assign
+from starcli.alignment.matching.method import MatchMethod
+from starcli.alignment.matching.weight_matching import match_many, match_weights
+from starcli.models.state_dicts import computable
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+
+MIXED = 0.01
+"""What a unit has of all others together where it begins; with less it hardly moves, with more nothing is a network."""
+SCORE_RATE = 0.1
+"""Rate of Adam."""
+NORMALISATIONS = 20
+"""Of rows, and as many of columns."""
+
+
+def sinkhorn(scores: Tensor, iterations: int = NORMALISATIONS) -> Tensor:
+    """Nearly doubly stochastic matrices of scores (..., n, n): columns sum to 1, rows as nearly as iterations get.
+
+    >>> sinkhorn(torch.tensor([[0.0, 0.0], [0.0, 0.0]]))
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000]])
+    """
+    for _ in range(iterations):
+        scores = scores - scores.logsumexp(-1, keepdim=True)
+        scores = scores - scores.logsumexp(-2, keepdim=True)
+    return scores.exp()
+
+
+class SinkhornPermutation:
+    """Soft permutation of one model: scores for each group, which follow gradients by Adam, its rate a cosine."""
+
+    def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
+        """Scores such that `start` has all but `MIXED`; nothing here is drawn from `seed`."""
+        self._spec, self._application = spec, SoftApplication(spec)
+        self._model = {name: computable(model[name].detach().cpu()).float() for name in spec.learnable()}
+        self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
+        self._optimizer = torch.optim.Adam(list(self._scores.values()), SCORE_RATE)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
+        self._soften()
+
+    def _soften(self) -> None:
+        """Mix the weights anew."""
+        matrices = {name: sinkhorn(scores) for name, scores in self._scores.items()}
+        self._mixed = self._application.apply(self._model, matrices)
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The model's parameters, mixed by the soft permutation."""
+        return {name: tensor.detach() for name, tensor in self._mixed.items()}
+
+    def follow(self, gradients: Mapping[str, Tensor]) -> None:
+        """Move the scores."""
+        moving = [name for name, tensor in self._mixed.items() if tensor.requires_grad]
+        self._optimizer.zero_grad()
+        torch.autograd.backward([self._mixed[name] for name in moving], [gradients[name] for name in moving])
+        self._optimizer.step()
+        self._schedule.step()
+        self._soften()
+
+    def permutation(self) -> Permutation:
+        """The permutation of greatest score, the units of a group within others by those that are chosen around it."""
+        made: dict[str, Tensor] = {}
+        for name, scores in self._scores.items():
+            old = Permutation(self._spec, made).sources(name)
+            new = torch.meshgrid(*map(torch.arange, scores.shape[: len(old)]), indexing="ij") if old else ()
+            chosen = scores.detach()[(*new, *old)]  # (parents..., n, n)
+            flat = chosen.reshape(-1, *chosen.shape[-2:]).numpy()
+            made[name] = torch.stack([torch.from_numpy(assign(each)) for each in flat]).view(chosen.shape[:-1])
+        return Permutation(self._spec, made)
+
+
+def _scores(index: Tensor) -> Tensor:
+    """Scores (new parents..., old parents..., n, n) of a group's permutation (parents..., n), whichever unit is old."""
+    around, n = index.shape[:-1], index.shape[-1]
+    above = math.log(max(1, n - 1) * (1 - MIXED) / MIXED)
+    chosen = above * torch.eye(n)[index]  # (new parents..., n, n)
+    return chosen.view(*around, *[1] * len(around), n, n).expand(*around, *around, n, n).clone()
+
+
+SINKHORN = MatchMethod(
+    one=match_weights, many=match_many, settings=("examples", "share", "gains", "steps"), relax=SinkhornPermutation
+)
+"""From what activations say, then on the loss half way."""

@@ -1,0 +1,160 @@
+"""Alignments that learn: never worse than where they began, known optima, the same again, the command line."""
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import starcli as sc
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.alignment.learned.learner import Learner, _Midpoint
+from starcli.alignment.learned.sinkhorn import SinkhornPermutation
+from starcli.alignment.learned.straight_through import StraightThrough
+from starcli.errors import StarcliError
+from starcli.symmetry.permutation import Permutation
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, new_workspace
+
+RELAXATIONS = {"straight-through": StraightThrough, "sinkhorn": SinkhornPermutation}
+SMALL = Choices(arch="mlp", arch_args={"hidden_dim": 4, "depth": 1}, data="digits", limit=400)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Workspace, Mapping[str, Tensor], Mapping[str, Tensor]]:
+    """Two trained perceptrons of one hidden layer of 4 units, which have 24 permutations."""
+    models = [
+        sc.train("mlp", "digits", limit=400, epochs=60, seed=seed, arch_args={"hidden_dim": 4, "depth": 1})
+        for seed in (0, 1)
+    ]
+    return new_workspace(SMALL), models[0].tensors, models[1].tensors
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_the_best_of_all_permutations_is_found_from_a_bad_one(method: str, pair) -> None:
+    workspace, a, b = pair
+    learner = Learner(workspace, RELAXATIONS[method])
+    spec = workspace.spec.resolved
+    [group] = spec.groups
+    every = [Permutation(spec, {group: torch.tensor(order)}) for order in itertools.permutations(range(4))]
+    losses = [learner.judge.loss(a, each.apply(b)) for each in every]
+    worst = every[losses.index(max(losses))]
+    assert min(losses) < 0.8 * max(losses)
+    found = [learner.learn(a, b, worst, steps=200, seed=seed).midpoint_loss for seed in range(3)]
+    assert all(loss < max(losses) for loss in found)
+    assert sum(loss == min(losses) for loss in found) >= 2
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_it_never_ends_worse_than_it_began_and_the_same_seed_gives_the_same(method: str, pair) -> None:
+    workspace, a, b = pair
+    for seed in range(3):
+        start = Permutation.random(workspace.spec.resolved, torch.Generator().manual_seed(seed))
+        ends = [Learner(workspace, RELAXATIONS[method]).learn(a, b, start, steps=12, seed=seed) for _ in range(2)]
+        learner = Learner(workspace, RELAXATIONS[method])
+        assert ends[0].midpoint_loss <= learner.judge.loss(a, start.apply(b))
+        assert ends[0].midpoint_loss == learner.judge.loss(a, ends[0].permutation.apply(b)) == ends[1].midpoint_loss
+        assert ends[0].permutation.moved(ends[1].permutation) == 0
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_a_planted_permutation_comes_back_and_functions_stay(method: str, pair) -> None:
+    workspace, a, b = pair
+    planted = Permutation.random(workspace.spec.resolved, torch.Generator().manual_seed(1))
+    aligner = Aligner(Alignment(method, steps=10), workspace)
+    found = aligner.permuted(a, planted.apply(a))
+    assert all(torch.equal(found[name], tensor) for name, tensor in a.items())
+    network, inputs = workspace.network(), torch.randn(5, *workspace.architecture.input_shape)
+    outputs = []
+    for tensors in (b, aligner.permuted(a, b)):
+        network.load(tensors)
+        with torch.no_grad():
+            outputs.append(network.network.eval()(inputs))
+    torch.testing.assert_close(*outputs)
+
+
+def test_judged_examples_are_in_no_step(pair) -> None:
+    learner = Learner(pair[0], StraightThrough)
+    assert len(learner.judge.rows) == 200
+    assert not set(learner.judge.rows.tolist()) & set(learner._rows.tolist())
+    assert len(learner._rows) == 200
+
+
+def test_a_gradient_is_that_of_the_loss_half_way(pair) -> None:
+    """Against finite differences of the loss, BatchNorm on the statistics of the batch."""
+    workspace, a, b = pair
+    learner = Learner(workspace, StraightThrough)
+    names = workspace.spec.resolved.learnable()
+    inputs, labels = next(iter(workspace.dataset.train.batches(100)))
+    midpoint = _Midpoint(workspace, learner._flat, a, b, names)
+    found = midpoint.gradients({name: b[name] for name in names}, inputs, labels)
+    network = workspace.network(dtype=torch.float64)
+
+    def loss(other: Mapping[str, Tensor]) -> float:
+        middle = {name: 0.5 * (a[name].double() + other[name].double()) for name in names}
+        network.load({**b, **middle})
+        with torch.no_grad():
+            return float(torch.nn.functional.cross_entropy(network.network.train()(inputs.double()), labels))
+
+    generator = torch.Generator().manual_seed(0)
+    for name in names:
+        along = torch.randn(b[name].shape, generator=generator, dtype=torch.float64)
+        ahead, behind = (loss({**b, name: b[name].double() + sign * 1e-4 * along}) for sign in (1, -1))
+        assert float((found[name].double() * along).sum()) == pytest.approx((ahead - behind) / 2e-4, rel=1e-3, abs=1e-6)
+
+
+def test_a_start_is_learned_on_without_a_search(pair) -> None:
+    workspace, a, b = pair
+    aligner = Aligner(Alignment("straight-through", steps=40), workspace)
+    first = aligner.match(a, b)
+    [again] = aligner.match_all(a, [b], seeds=[0], restarts=1, starts=[first.permutation])
+    assert again.midpoint_loss is not None
+    assert first.midpoint_loss is not None
+    assert again.midpoint_loss <= first.midpoint_loss
+    assert again.sweeps == 0
+
+
+def test_too_few_examples() -> None:
+    workspace = new_workspace(Choices(arch="mlp", data="digits", limit=3))
+    with pytest.raises(StarcliError, match="learns on 4 training examples or more, found 3"):
+        Learner(workspace, StraightThrough)
+
+
+def test_titles_and_settings() -> None:
+    assert Alignment("straight-through").title == "straight-through, 1 restart, 256 examples, 200 steps"
+    assert Alignment("sinkhorn", examples="noise", steps=50).reads_data
+    with pytest.raises(StarcliError, match="steps: for alignment by straight-through or sinkhorn, not by activation"):
+        Alignment("activation", steps=10)
+    with pytest.raises(StarcliError, match="steps: at least 1, found 0"):
+        Alignment("sinkhorn", steps=0)
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_on_the_command_line(method: str, starcli, solutions, tmp_path: Path) -> None:
+    steps = ["--align-steps", "3"]
+    ran = starcli("align", *solutions.some(0, 1), "--method", method, *steps, "-o", tmp_path / "b.safetensors")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["midpoint_loss"] > 0
+    recorded = starcli("inspect", tmp_path / "b.safetensors").rows[0]
+    assert recorded["recipe"]["align"]["steps"] == 3
+    apart = starcli("barrier", solutions[0], tmp_path / "b.safetensors", "--points", "3").rows[0]
+    at_once = starcli("barrier", *solutions.some(0, 1), "--align", method, *steps, "--points", "3").rows[0]
+    assert at_once["train"] == apart["train"]
+    assert at_once["alignment"] == f"{method}, 1 restart, 256 examples, 3 steps"
+
+
+def test_a_star_by_straight_through(starcli, solutions, tmp_path: Path) -> None:
+    words = ["--sources", *solutions.some(0, 1), "--align", "straight-through", "--align-steps", "10", "--epochs", "2"]
+    ran = starcli("star", *words, "-o", tmp_path / "a.safetensors")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["alignment"] == "straight-through, 1 restart, 256 examples, 10 steps"
+
+
+def test_models_together_are_not_learned(starcli, solutions, tmp_path: Path) -> None:
+    words = [*solutions.some(0, 1, 2), "--method", "sinkhorn", "--joint", "-o", tmp_path / "{name}.safetensors"]
+    ran = starcli("align", *words)
+    assert ran.status == 1
+    assert "sinkhorn learns on the loss between two models" in ran.err
