@@ -16,6 +16,7 @@ from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.rows import note_stale
 from starcli.evaluation.temperature import (
     NOT_FITTED,
@@ -31,13 +32,17 @@ from starcli.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class StarDomain:
-    """Points of a star domain, drawn as the first repeat of `bma` draws as many from the same seed."""
+    """Points of a star domain, drawn as the first repeat of `bma` draws as many from the same seed.
+
+    renormalise: what is done to their activations.
+    """
 
     star: Checkpoint
     sources: Sequence[Checkpoint]
     samples: int
     seed: int
     alignment: Alignment
+    renormalise: Renormalise = RECALIBRATE
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,9 @@ class Predictor:
         """The mean over points of a star domain."""
         if domain.samples < 1 or not domain.sources:
             raise StarcliError(f"{domain.samples} samples of {len(domain.sources)} sources: nothing to average")
-        evaluator = Evaluator(self.workspace, progress=self.progress)
+        if domain.renormalise.active:
+            self._need_training_data("the activations of points are measured on")
+        evaluator = Evaluator(self.workspace, renormalise=domain.renormalise, progress=self.progress)
         if evaluator.has_statistics:
             self._need_training_data("BatchNorm statistics are re-estimated from")
         if domain.alignment.reads_data:

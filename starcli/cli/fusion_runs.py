@@ -46,8 +46,8 @@ class FusionRuns(StarSearch):
         from starcli.star.fusing import Fusion
 
         recipe = self.recipe if self.method in TRAINED_FUSIONS else None
-        alignment = self.search.alignment
-        return Fusion(method=self.method, alignment=alignment, seed=seed, recipe=recipe, init=self.initial)
+        how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
+        return Fusion(method=self.method, seed=seed, recipe=recipe, init=self.initial, **how)
 
 
 def said_in(*bundles: Any) -> list[str]:

@@ -10,6 +10,7 @@ from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import IN, SeedOpt
 from starcli.cli.read_models import read_groups
+from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.errors import StarcliError, need_several
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class PredictModels(AlignedOptions):
+class PredictModels(AlignedOptions, RenormaliseOptions):
     """The models that the command line names, and what is made of them."""
 
     models: Annotated[
@@ -46,6 +47,8 @@ class PredictModels(AlignedOptions):
         if self.star is None:
             if self.sources:
                 raise StarcliError("--sources belong to --star, which is missing")
+            if self.between().active:
+                raise StarcliError("--renormalise is for points between models: it belongs to --star, which is missing")
             if not self.models:
                 raise StarcliError("no model is given", ["starcli predict MODEL..., or --star with --sources"])
             if self.ensemble:
@@ -67,4 +70,5 @@ class PredictModels(AlignedOptions):
         from starcli.averaging.predict import StarDomain
 
         star, *sources = models
-        return predictor.star(StarDomain(star, sources, self.samples, self.seed, self.chosen(self.seed)))
+        alignment, activations = self.chosen(self.seed), self.between()
+        return predictor.star(StarDomain(star, sources, self.samples, self.seed, alignment, activations))

@@ -22,7 +22,7 @@ RENORMALISED = Column("renormalise", "renormalised", common=True)
 
 
 @bundle
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RenormaliseOptions:
     """How the activations at points between models are renormalised."""
 
@@ -41,13 +41,13 @@ class RenormaliseOptions:
         ),
     ] = False
 
-    def chosen(self) -> Renormalise:
+    def between(self) -> Renormalise:
         """What the command line asks for."""
         return Renormalise(self.renormalise, self.renormalise_logits)
 
-    def note(self, workspace: "Workspace", watch: "Progress") -> None:
+    def note_repaired(self, workspace: "Workspace", watch: "Progress") -> None:
         """Say which layers are repaired. Raises StarcliError, before any work, where the logits cannot be."""
         from starcli.evaluation.repairable_layers import layers_to_repair, said_of
 
-        if layers := layers_to_repair(workspace, self.chosen()):
+        if layers := layers_to_repair(workspace, self.between()):
             watch.note(said_of(layers))

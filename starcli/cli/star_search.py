@@ -32,6 +32,7 @@ from starcli.cli.options import (
 )
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
+from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.cli.training_options import Training
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError, need_several
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(SearchedOptions):
+class SearchOptions(SearchedOptions, RenormaliseOptions):
     """What is searched for, from what, and how, beside the settings of training."""
 
     sources: SourcesOpt
@@ -115,6 +116,7 @@ class SearchOptions(SearchedOptions):
             draws_per_step=self.draws_per_step,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,
+            renormalise=self.between(),
         )
 
 
@@ -139,15 +141,15 @@ class FoundStar:
         }
 
     def compared(
-        self, workspace: "Workspace", alignment: "Alignment", watch: Bars, split: str | None
+        self, workspace: "Workspace", search: SearchOptions, watch: Bars, split: str | None
     ) -> "Iterator[dict[str, Any]]":
         """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
         from starcli.alignment.aligner import Aligner
         from starcli.star.fusion_report import fusion_rows
 
         seed = self.job.finished.seed
-        how = replace(alignment, seed=seed or 0)
-        for row in fusion_rows(Aligner(how, workspace), self.model, self.sources, split=split, progress=watch):
+        aligner, means = Aligner(replace(search.alignment, seed=seed or 0), workspace), search.between()
+        for row in fusion_rows(aligner, self.model, self.sources, renormalise=means, split=split, progress=watch):
             yield {**row, "output": str(self.job.path), "seed": seed}
 
 
@@ -168,6 +170,7 @@ class StarSearch:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.checkpoint import Checkpoint, read
 
+        self.settings.check_measured(kind, self.search.held_out_files)
         paths, places = self.search.outputs()
         jobs = self._jobs(kind, paths)
         keeper = self.keeper = self._keeper(jobs, places)
@@ -252,6 +255,7 @@ class StarSearch:
         plans = [self.plan(kind, number) for number in self.search.numbers]
         note_files(self.workspace, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
+        self.search.note_repaired(self.workspace, self.watch)
         return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
 
     def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:

@@ -15,6 +15,7 @@ from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inp
 from starcli.data.unlabelled import is_unlabelled
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
@@ -47,12 +48,15 @@ def predict(
     split: str | None = None,
     recalibrate: bool = False,
     temperature: Temperature | None = None,
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     **where: Unpack[WhereToPredict],
 ) -> Predictions:
     """Predict classes and their probabilities for each example: of each model, their ensemble, or a star domain.
 
     ensemble: the mean of the models' probabilities. star, sources, samples, seed, alignment: in place of models, the
-        mean over points of the star domain, as `bma` draws them; BatchNorm statistics are re-estimated.
+        mean over points of the star domain, as `bma` draws them; BatchNorm statistics are re-estimated, and
+        `renormalise` and `renormalise_logits` say what else, see `barrier`.
     train_data: the models' own data, for BatchNorm statistics and temperatures, where `data` are inputs alone.
     split: of labelled data (test unless said). recalibrate: re-estimate BatchNorm statistics first.
     temperature: of the probabilities; "fit" takes the one with the least loss on the validation split.
@@ -74,8 +78,9 @@ def predict(
     predictor = Predictor(workspace, inputs, recalibrate, temperature, watcher)
     if star is None:
         return predictor.ensemble(found) if ensemble else predictor.each(found)
+    between = Renormalise(renormalise, renormalise_logits)
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
-    return predictor.star(StarDomain(found[0], found[1:], samples, seed, how))
+    return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between))
 
 
 def _opened(

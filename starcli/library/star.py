@@ -11,6 +11,7 @@ from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several
 from starcli.evaluation.frames import ResultTable
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
@@ -39,6 +40,7 @@ class StarModel(TrainedModel):
     sources: Sequence[Checkpoint] = ()
     aligned_sources: Sequence[Checkpoint] = ()
     alignment: Alignment = Alignment()  # noqa: RUF009  a frozen value
+    renormalise: Renormalise = RECALIBRATE
 
     @cached_property
     def comparison(self) -> ResultTable:
@@ -48,7 +50,8 @@ class StarModel(TrainedModel):
         """
         assert self.workspace is not None
         how = replace(self.alignment, seed=self.metadata.seed or 0)
-        return ResultTable(fusion_rows(Aligner(how, self.workspace), self, self.sources))
+        aligner = Aligner(how, self.workspace)
+        return ResultTable(fusion_rows(aligner, self, self.sources, renormalise=self.renormalise))
 
 
 @library_call
@@ -64,13 +67,16 @@ def find_star(
     realign_restarts: int = 1,
     draws_per_step: int | None = None,
     eval_every: int | None = None,
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     init: ModelLike | None = None,
     **options: Unpack[SearchKeywords],
 ) -> StarModel:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation (Algorithm 1).
 
-    held_out: models to which barriers are logged; they select nothing. init: a model to begin from. The other settings
-    are those of `StarSettings`. The recipe is that of the sources unless one is named, and settings of training win.
+    held_out: models to which barriers are logged; they select nothing. init: a model to begin from. renormalise,
+    renormalise_logits: of points on those lines, see `barrier`. The other settings are those of `StarSettings`. The
+    recipe is that of the sources unless one is named, and settings of training win.
     options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
     StarcliError for fewer than 2 sources, the same one twice, and models of different networks.
 
@@ -87,6 +93,7 @@ def find_star(
         realign_restarts=realign_restarts,
         draws_per_step=draws_per_step,
         eval_every=eval_every,
+        renormalise=Renormalise(renormalise, renormalise_logits),
     )
     return _search("star", sources, held_out, seed, settings, recipe, init, options)
 
@@ -105,6 +112,8 @@ def fuse(
     realign_every: int | None = 1,
     realign_restarts: int = 1,
     draws_per_step: int | None = None,
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
     init: ModelLike | None = None,
     **options: Unpack[SearchKeywords],
 ) -> StarModel:
@@ -115,7 +124,8 @@ def fuse(
         "greedy-soup", the mean of those that do not lower the accuracy on the validation split (the training split,
         where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
         from `init`. Settings that a method has no use for are refused.
-    `.comparison` has the fused model beside its sources, their ensemble and their means.
+    `.comparison` has the fused model beside its sources, their ensemble and their means, to
+    whose activations is done what `renormalise` and `renormalise_logits` say, see `barrier`.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
@@ -133,27 +143,28 @@ def fuse(
         realign_every=realign_every,
         realign_restarts=realign_restarts,
         draws_per_step=draws_per_step,
+        renormalise=Renormalise(renormalise, renormalise_logits),
     )
     lookup(FUSIONS, "method", method)
     if method == "star":
         return _search("fused", sources, (), seed, settings, recipe, init, options)
     given = {"recipe": recipe is not None, "init": init is not None, **dict.fromkeys(split_options(options)[1], True)}
-    usual = StarSettings(mu=1.0, alignment=settings.alignment)
+    usual = StarSettings(mu=1.0, alignment=settings.alignment, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
-    return _fused(method, sources, settings.alignment, seed, recipe, init, options)
+    return _fused(method, sources, settings, seed, recipe, init, options)
 
 
 def _fused(
     method: str,
     sources: Sequence[ModelLike],
-    alignment: Alignment,
+    settings: StarSettings,
     seed: int,
     recipe: Recipe | str | Path | None,
     init: ModelLike | None,
     options: Any,
 ) -> StarModel:
-    """Fuse by another method than star."""
+    """Fuse by another method than star, which has the alignment and the renormalisation of `settings`."""
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
@@ -162,12 +173,13 @@ def _fused(
     )
     own, beginning = models[: len(sources)], None if init is None else models[-1]
     chosen = _recipe(recipe, own, changed) if method in TRAINED_FUSIONS else None
-    fusion = Fusion(method=method, alignment=alignment, seed=seed, recipe=chosen, init=beginning)
+    how: dict[str, Any] = {"alignment": settings.alignment, "renormalise": settings.renormalise}
+    fusion = Fusion(method=method, seed=seed, recipe=chosen, init=beginning, **how)
     found = fuse_sources(workspace, own, fusion, progress=watcher)
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     plan = fusion_plan(workspace, own, fusion)
     return made(  # type: ignore[no-any-return]
-        StarModel, workspace, plan, found.tensors, f"fused-{seed}", **facts, sources=own, alignment=alignment
+        StarModel, workspace, plan, found.tensors, f"fused-{seed}", **facts, sources=own, **how
     )
 
 
@@ -184,6 +196,7 @@ def _search(
     where, changed = split_options(options)
     sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
     need_several(sources)
+    settings.check_measured(kind, held_out)
     beginnings, several = [] if init is None else [init], len(sources) + len(held_out)
     workspace, models, watcher = open_models([*sources, *held_out, *beginnings], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
@@ -206,6 +219,7 @@ def _search(
     ]
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     models_of = {"sources": own, "aligned_sources": aligned, "alignment": settings.alignment}
+    models_of["renormalise"] = settings.renormalise
     return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **models_of)  # type: ignore[no-any-return]
 
 

@@ -18,6 +18,7 @@ from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.evaluator import Evaluator, Scores
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
@@ -47,6 +48,7 @@ class Fusion:
 
     method: a name of `starcli.registry.fusions`. alignment: of the sources to each other. seed: of all that is drawn.
     recipe: of training, where the method trains. init: what training begins at, in the place of the sources' mean.
+    renormalise: what is done to the activations of the mean.
 
     >>> Fusion(method="mean", alignment=Alignment("weight"), seed=0).record()
     {'fusion': 'mean', 'method': 'weight', 'restarts': 1}
@@ -57,13 +59,14 @@ class Fusion:
     seed: int
     recipe: Recipe | None = None
     init: Checkpoint | None = None
+    renormalise: Renormalise = RECALIBRATE
 
     def record(self) -> dict[str, Any]:
         """What the recipe of a file keeps of it; how sources are aligned only where that matters."""
         if self.init is not None:
             return {"fusion": self.method, "init": self.init.sha256}
         how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}
-        return {"fusion": self.method, **how}
+        return {"fusion": self.method, **how, **self.renormalise.settings()}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Fusing:
     def mean(self, numbers: Sequence[int] | None = None) -> dict[str, Tensor]:
         """The mean of the sources of these numbers (all), aligned to each other, with statistics re-estimated."""
         chosen = self.together if numbers is None else [self.together[number] for number in numbers]
-        return interpolate_models(self.workspace, chosen, [1 / len(chosen)] * len(chosen), progress=self.progress)
+        weights, how = [1 / len(chosen)] * len(chosen), self.fusion.renormalise
+        return interpolate_models(self.workspace, chosen, weights, renormalise=how, progress=self.progress)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import selection_split
 from starcli.workspace.stamp import stamps
@@ -23,6 +24,7 @@ def fusion_rows(
     fused: Checkpoint,
     sources: Sequence[Checkpoint],
     *,
+    renormalise: Renormalise = RECALIBRATE,
     split: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
@@ -32,7 +34,7 @@ def fusion_rows(
     each other (`joint_mean`); where nothing is to be aligned the first two are one, and the third is left out.
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
-    split: the one that is shown; None shows all.
+    renormalise: what else is done to the activations of the means. split: the one that is shown; None shows all.
     """
     workspace = aligner.workspace
     fused, *sources = labelled([fused, *sources])
@@ -61,7 +63,7 @@ def fusion_rows(
         origin = stamp(models)
         for each in shown:
             scores = confidence(found[each], labels[each])
-            figures = {"accuracy": scores.accuracy, "loss": scores.nll}
+            figures = {"accuracy": scores.accuracy, "loss": scores.nll, "renormalise": "recalibrate"}
             yield {"model": kind, "name": name, "split": each, **figures, **more, **origin}
 
     kept = (fused.metadata.metrics or {}).get("greedy_soup", {})
@@ -75,6 +77,6 @@ def fusion_rows(
     ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in shown}
     yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
     for kind, models in means.items():
-        mean = interpolate_models(workspace, models, [1 / len(models)] * len(models))
-        yield from rows(kind, f"{len(sources)} sources", sources, outputs(mean))
+        mean = interpolate_models(workspace, models, [1 / len(models)] * len(models), renormalise=renormalise)
+        yield from rows(kind, f"{len(sources)} sources", sources, outputs(mean), renormalise=renormalise.title)
     progress.finish()

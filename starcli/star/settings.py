@@ -1,11 +1,13 @@
 """What a search for a star has beside the recipe of its training."""
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.align import Alignment
 from starcli.errors import StarcliError
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
@@ -27,6 +29,8 @@ class StarSettings:
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
+    renormalise: what is done to activations at points that are measured, of these lines and of the means of `fuse`; it
+        changes no star.
 
     StarcliError with all that is wrong.
 
@@ -43,6 +47,7 @@ class StarSettings:
     draws_per_step: int | None = None
     eval_every: int | None = None
     sync_batchnorm: bool = False
+    renormalise: Renormalise = RECALIBRATE
 
     def __post_init__(self) -> None:
         problems = [] if 0 <= self.mu < math.inf else [f"mu is a finite number from 0 up, found {self.mu}"]
@@ -62,6 +67,11 @@ class StarSettings:
             raise StarcliError("these settings of a star do not work", problems)
         if isinstance(self.sampling, str):
             resolve(SAMPLINGS, "sampling", self.sampling)
+
+    def check_measured(self, kind: str, held_out: Sized) -> None:
+        """Raise StarcliError where points are to be renormalised in the search for a star, and none are measured."""
+        if kind == "star" and self.renormalise.active and not held_out:
+            raise StarcliError("--renormalise is for lines that are measured: it needs --held-out models")
 
     @property
     def alignment_title(self) -> str:

@@ -181,7 +181,7 @@ class OnLines(PlainObjective):
 
     def _barriers(self) -> list[Row]:
         if self._evaluator is None:
-            self._evaluator = Evaluator(self.workspace)
+            self._evaluator = Evaluator(self.workspace, renormalise=self.settings.renormalise)
         evaluator, star = self._evaluator, self._named()
 
         def measured(number: int) -> Row:
@@ -189,6 +189,7 @@ class OnLines(PlainObjective):
             tensors = model.open()
             tensors = self.aligner.permuted(star, tensors, seed=substream(self.seed, "held-out", number))
             curves = measure_line(evaluator, star, tensors).curves
-            return {"model": model.name, **{f"{split}_barrier": c.loss_barrier for split, c in curves.items()}}
+            barriers = {f"{split}_barrier": c.loss_barrier for split, c in curves.items()}
+            return {"model": model.name, **barriers, **self.settings.renormalise.settings()}
 
         return distributed.share_out(range(len(self.held_out.models)), measured)

@@ -93,3 +93,54 @@ def test_points_that_lie_between_no_models_are_refused(solutions, words):
     models = solutions.some(0) if words[0] == "--perturb" else solutions.some(0, 1)
     refused(run_here("interpolate", *models, *words, *REPAIR, "-o", "x.safetensors"), "points between models")
     assert not Path("x.safetensors").exists()
+
+
+def test_predictions_of_a_star_domain_are_those_of_its_average(solutions, star):
+    roles = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 2)
+    [row] = run_here("predict", *roles, *WITH_LOGITS, "-o", "p.csv").rows
+    averaged = [
+        each for each in run_here("bma", *roles, "--repeats", 1, *WITH_LOGITS).rows if each["posterior"] == "star"
+    ]
+    assert (row["renormalise"], row["accuracy"]) == ("repair, logits", averaged[0]["accuracy"])
+    [usual] = run_here("predict", *roles, "-o", "u.csv").rows
+    assert "renormalise" not in usual
+    assert usual["entropy"] != row["entropy"]
+    refused(run_here("predict", solutions[0], *REPAIR, "-o", "x.csv"), "--star")
+
+
+def test_means_beside_a_fused_model(solutions):
+    words = ("fuse", "--sources", *solutions.some(0, 1, 2), "--epochs", 1, "-o", "fused.safetensors")
+    before, after = run_here(*words).rows, run_here(*words, *REPAIR).rows
+    for one, other in zip(before, after, strict=True):
+        is_mean = one["model"].endswith("mean")
+        assert (one["renormalise"], other["renormalise"]) == ("recalibrate", "repair" if is_mean else "recalibrate")
+        assert (one["loss"] == other["loss"]) != is_mean
+    run_here("interpolate", *solutions.some(0, 1, 2), *REPAIR, "-o", "mean.safetensors")
+    [written] = run_here("eval", "mean.safetensors", "--split", "test", "--recalibrate").rows
+    [shown] = [row for row in after if row["model"] == "mean" and row["split"] == "test"]
+    assert shown["loss"] == pytest.approx(written["nll"], rel=1e-6)
+
+
+def test_lines_of_a_star_in_its_log(solutions, place):
+    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 1)
+    refused(run_here(*words, *REPAIR, "-o", "x.safetensors"), "--held-out")
+    held_out = ("--held-out", solutions[2])
+    run_here(*words, *held_out, "-o", "usual.safetensors")
+    assert run_here(*words, *held_out, *WITH_LOGITS, "-o", "repaired.safetensors").status == 0
+    assert Path("usual.safetensors").read_bytes() == Path("repaired.safetensors").read_bytes()
+    usual, repaired = (Path(f"{name}.metrics.jsonl").read_text() for name in ("usual", "repaired"))
+    assert '"renormalise": "repair, logits"' in repaired
+    assert "renormalise" not in usual
+
+
+def test_a_mean_is_fused_as_its_row_shows(solutions, place):
+    words = ("fuse", "--sources", *solutions.some(0, 1, 2), "--method", "mean", "--split", "test")
+    rows = run_here(*words, *REPAIR, "-o", "mean.safetensors").rows
+    losses = {row["model"]: row["loss"] for row in rows}
+    assert losses["fused"] == pytest.approx(losses["joint_mean"], rel=1e-6)
+    assert read_metadata(Path("mean.safetensors"))[1].recipe["fused"]["renormalise"] == "repair"
+    sources = sc.load(*solutions.some(0, 1, 2))
+    sc.save(sc.fuse(sources, method="mean", renormalise="repair"), "mine.safetensors")
+    assert Path("mine.safetensors").read_bytes() == Path("mean.safetensors").read_bytes()
+    run_here(*words, "-o", "usual.safetensors")
+    assert "renormalise" not in read_metadata(Path("usual.safetensors"))[1].recipe["fused"]

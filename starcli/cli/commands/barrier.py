@@ -30,7 +30,7 @@ def barrier_command(
     given: BarrierModels,
     figure: PlotOptions,
     how: SelectOptions,
-    between: RenormaliseOptions,
+    activations: RenormaliseOptions,
     *,
     seed: SeedOpt = 0,
     points: PointsOpt = 11,
@@ -64,11 +64,11 @@ def barrier_command(
         groups = given.read()
         workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
         groups = grouped_like(groups, models)
-        settings = (points, cast(Any, statistics), split, watch, between.chosen())
+        settings = (points, cast(Any, statistics), split, watch, activations.between())
         measure = Measure(workspace, how.chosen(seed), *settings)
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)
-        between.note(workspace, watch)
+        activations.note_repaired(workspace, watch)
         show = BarrierResults(measure, results, paint, said=how.align is not None)
         if given.star is not None:
             show.star(*groups)

@@ -50,7 +50,7 @@ def bma_command(
     setup: LinesSetup,
     figure: PlotOptions,
     how: AlignedOptions,
-    between: RenormaliseOptions,
+    activations: RenormaliseOptions,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
     repeats: RepeatsOpt = 3,
@@ -80,8 +80,8 @@ def bma_command(
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        between.note(workspace, watch)
-        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=between.chosen())
+        activations.note_repaired(workspace, watch)
+        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
         rows = posterior_rows(
             measure, model, solutions, samples=samples, repeats=repeats, seed=seed, temperature=heat, choose=choose
         )

@@ -73,8 +73,8 @@ def fuse_command(
     As star, with the model's own loss added to that on the lines, or by another --method: then the sources are aligned
     to each other first, and only distil trains, from their mean. Shows the fused model beside each source, the best of
     them (chosen on the validation split), their ensemble and their means: as they are, each aligned to the fused model,
-    and all to each other (a search more). All have BatchNorm statistics re-estimated: eval of a source's file uses its
-    own.
+    and all to each other (a search more); --renormalise is for all means. All have BatchNorm statistics re-estimated:
+    eval of a source's file uses its own.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
 
@@ -89,7 +89,7 @@ def fuse_command(
         if split:
             run.workspace.dataset.split(split)  # refused now, not after hours
         for made in run.all("fused"):
-            rows = list(made.compared(run.workspace, search.alignment, watch, split))
+            rows = list(made.compared(run.workspace, search, watch, split))
             drawn += [{"type": "fuse", **row} for row in rows]
             for row in rows if results.for_programs else _splits_side_by_side(rows):
                 results.add("fuse", {**row, "method": method, "statistics": "recalibrate"}, _COLUMNS)

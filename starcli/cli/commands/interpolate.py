@@ -40,7 +40,7 @@ def interpolate_command(
     common: CommonCached,
     setup: PointSetup,
     how: SelectOptions,
-    between: RenormaliseOptions,
+    activations: RenormaliseOptions,
     *,
     t: Annotated[
         list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")
@@ -65,11 +65,12 @@ def interpolate_command(
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    points = [(n, replace(p, renormalise=between.chosen())) for n, p in _points(len(models), t, weights, perturb, seed)]
+    found = _points(len(models), t, weights, perturb, seed)
+    points = [(name, replace(point, renormalise=activations.between())) for name, point in found]
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
     [given] = read_groups(models, distinct=False)
     alignment = how.chosen(seed)
-    workspace, given = workspace_of(given, setup, data=alignment.reads_data or between.chosen().active)
+    workspace, given = workspace_of(given, setup, data=alignment.reads_data or activations.between().active)
     with common.session(output) as (watch, results):
         works = [
             (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
@@ -77,7 +78,7 @@ def interpolate_command(
         ]
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
-        between.note(workspace, watch)
+        activations.note_repaired(workspace, watch)
         if how.align is None and len(given) > 1:
             note_unaligned(alignment, given, watch)
         models_of = cache(

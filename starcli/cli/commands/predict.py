@@ -14,6 +14,7 @@ from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
+from starcli.cli.renormalise_options import RENORMALISED
 from starcli.cli.values import temperature_of
 from starcli.files.names import is_standard_stream
 from starcli.files.write import check_output, write_pieces
@@ -25,6 +26,7 @@ _COLUMNS = (
     Column("accuracy", "accuracy", SHARE, main=True),
     Column("entropy", "mean entropy", LOSS, main=True),
     Column("temperature", "T", ".3f"),
+    RENORMALISED,
     Column("output", "output", "name", common=True),
 )
 
@@ -91,4 +93,5 @@ def predict_command(
         distributed.by_writer(partial(write_pieces, output, pieces(found)))
         for number, row in enumerate(found.summaries()):
             origin = models if len(found.model) == 1 else [models[number]]
-            results.add("predict", {**row, "output": str(output), "weights": short_hashes(origin)}, _COLUMNS)
+            facts = {"output": str(output), **asked.between().settings(), "weights": short_hashes(origin)}
+            results.add("predict", {**row, **facts}, _COLUMNS)
