@@ -70,11 +70,11 @@ def fuse_command(
 ) -> None:
     """Fuse several models into one that costs no more than one of them.
 
-    As star, with the model's own loss added to that on the lines, or by another --method: then the sources are aligned
-    to each other first, and only distil trains, from their mean. Shows the fused model beside each source, the best of
-    them (chosen on the validation split), their ensemble and their means: as they are, each aligned to the fused model,
-    and all to each other (a search more); --renormalise is for all means. All have BatchNorm statistics re-estimated:
-    eval of a source's file uses its own.
+    As star, with the model's own loss added to that on the lines. The other methods align the sources to each other
+    first, and only distil trains, from their mean. Shows the fused model beside each source, the best of them (chosen
+    on the validation split), their ensemble and their means: as they are, each aligned to the fused model, and all to
+    each other (a search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a
+    source's file uses its own.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
 
