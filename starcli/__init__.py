@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starcli.library.load_save import load, save
     from starcli.library.plot import plot
     from starcli.library.predict import predict
+    from starcli.library.selftest import selftest
     from starcli.library.star import find_star, fuse
     from starcli.library.train import train
     from starcli.recipes.recipe import Recipe
@@ -65,6 +66,7 @@ __all__ = [
     "plot",
     "predict",
     "save",
+    "selftest",
     "star_report",
     "train",
 ]
@@ -86,6 +88,7 @@ _MODULES = {
     "library.load_save": ("load", "save"),
     "library.plot": ("plot",),
     "library.predict": ("predict",),
+    "library.selftest": ("selftest",),
     "library.star": ("find_star", "fuse"),
     "library.train": ("train",),
     "recipes.recipe": ("Recipe",),

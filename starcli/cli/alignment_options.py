@@ -7,7 +7,7 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
-from starcli.registry.alignment_methods import GAINS, SELECTIONS
+from starcli.registry.alignment_methods import GAINS, METHODS, SELECTIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -52,12 +52,16 @@ class AlignOptions:
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for. StarcliError where its words contradict each other."""
+        return self.by(self.align, seed)
+
+    def by(self, method: str | None, seed: int = 0) -> "Alignment":
+        """The same, by the method of this name."""
         from starcli.alignment.align import Alignment
 
         said = self.align_examples
         examples = int(said) if said is not None and said.isdecimal() else said
         own = self.align_share, self.align_gains, self.align_steps
-        return Alignment(self.align, self.restarts, seed, examples, *own)
+        return Alignment(method, self.restarts, seed, examples, *own)
 
 
 @bundle
@@ -89,9 +93,9 @@ class SelectOptions(AlignOptions):
         ),
     ] = None  # fmt: skip
 
-    def chosen(self, seed: int = 0) -> "Alignment":
-        """The alignment that the command line asks for. StarcliError where its words contradict each other."""
-        return replace(super().chosen(seed), select=self.select, ends=self.ends)
+    def by(self, method: str | None, seed: int = 0) -> "Alignment":
+        """The alignment that the command line asks for, by the method of this name."""
+        return replace(super().by(method, seed), select=self.select, ends=self.ends)
 
 
 @bundle
@@ -107,4 +111,12 @@ class AlignedOptions(SelectOptions):
 class MethodOptions(SelectOptions):
     """How models are aligned, where that is what the command does: --method, not --align."""
 
-    align: MethodOpt = "weight"
+    align: MethodOpt = None
+
+    def chosen(self, seed: int = 0) -> "Alignment":
+        """The alignment that the command line asks for: by weight where it names no method."""
+        return self.by(self.align or "weight", seed)
+
+    def every(self, seed: int = 0) -> "list[Alignment]":
+        """The alignment that the command line asks for: by every method where it names none."""
+        return [self.by(name, seed) for name in ([self.align] if self.align else METHODS)]

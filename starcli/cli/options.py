@@ -106,11 +106,11 @@ ALIGNMENT = "Alignment"
 """Heading of the help page for how models are aligned."""
 
 MethodOpt = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--method",
         metavar="METHOD",
-        help="weight; activation: also what units compute on training examples; straight-through, sinkhorn: learned.",
+        help="weight (default); activation: also what units compute on examples; straight-through, sinkhorn: learned.",
         rich_help_panel=ALIGNMENT,
         **choice_in("method", METHODS),
     ),

@@ -21,6 +21,7 @@ _INTEGERS = {
     "seed": 0,
     "restarts": 0,
     "points": 3,
+    "plants": 1,
     "samples": 1,
     "repeats": 1,
     "realign_every": 1,

@@ -7,10 +7,11 @@ import typer
 
 from starcli.cli.alignment_jobs import Alignments
 from starcli.cli.alignment_options import MethodOptions
+from starcli.cli.alignment_selftest import AlignedArg, AlignedToOpt, PlantsOpt, SelftestOpt, show_selftest
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import CommonCached, WriterSetup
-from starcli.cli.options import ALIGNMENT, IN, OUT, ForceOpt, ModelsArg, OutputOpt, SeedOpt
+from starcli.cli.options import ALIGNMENT, IN, OUT, ForceOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups
 from starcli.errors import StarcliError
@@ -35,12 +36,12 @@ _COLUMNS = (
 @command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
 def align_command(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin."), IN],
-    models: ModelsArg,
-    output: OutputOpt,
     common: CommonCached,
     setup: WriterSetup,
     how: MethodOptions,
     *,
+    models: AlignedArg = None,
+    output: AlignedToOpt = None,
     seed: SeedOpt = 0,
     permutation: Annotated[
         Path | None,
@@ -55,17 +56,25 @@ def align_command(
             help="Align REF and all models together, each to the mean of the others; --restarts are starts then.",
         ),
     ] = False,
+    selftest: SelftestOpt = False,
+    plants: PlantsOpt = None,
     force: ForceOpt = False,
 ) -> None:
     """Bring the weights of models nearest to those of REF by renaming their units, which changes no function.
 
     Each is aligned to REF on its own, or with --joint all to each other, in REF's order of units: their mean is then
     better. The output records what it was aligned to, so that barrier and the others know. Several models need a
-    {name} in the output.
+    {name} in the output. With --selftest nothing is written: copies of REF are aligned to it, their units renamed.
     """
     from starcli.alignment.aligner import Aligner
     from starcli.workspace.workspace import workspace_of
 
+    if selftest:
+        return show_selftest(reference, common, setup, how.every(seed), plants, [models, output, permutation, joint])
+    if plants is not None:
+        raise StarcliError("--plants is of --selftest")
+    assert models is not None  # the options see to it
+    assert output is not None
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = output_paths(output, names, inputs)
     files = output_paths(permutation, names, [*inputs, *paths], option="--permutation") if permutation else []
@@ -80,3 +89,4 @@ def align_command(
         run = Alignments(Aligner(alignment, workspace), first, others, watch, together=joint, force=force)
         for row in run.rows(paths, files):
             results.add("align", row, _COLUMNS)
+    return None

@@ -1,0 +1,211 @@
+"""Does alignment work for this network? Permutations are planted in copies of a model, and have to come back.
+
+A copy is the model itself, or one whose weights were perturbed by noise first; its units are renamed at random, and the
+method aligns it to the model without knowing how. A unit is back where it stands at its own place, or at that of a unit
+that the method cannot tell from it, since all that it compares of the two is equal: copies of one unit, and dead ones.
+"""
+
+import hashlib
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.errors import StarcliError
+from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.permutation import Permutation
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+_Opened = TypeVar("_Opened")
+
+PLANTS = 3
+"""Usual number of copies."""
+NOISES = (0.0, 0.5)
+"""Noise on the copies, in standard deviations of the weights of each tensor: none, and half of one."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What an alignment found of permutations that were planted in copies of one model.
+
+    noise: perturbation of the copies, in standard deviations of each tensor. plants: number of copies.
+    units: units that could be anywhere, of all copies together; recovered: those of them that are back.
+    alike: units of the model that the method cannot tell from some other one. lost: groups of which some units are not
+        back, the one with most of them first.
+    difference: largest change of an output by planting and aligning, as a share of the largest output: of rounding.
+    seconds: of aligning one copy, in the median.
+    """
+
+    alignment: Alignment
+    noise: float
+    plants: int
+    groups: int
+    units: int
+    recovered: int
+    alike: int
+    lost: tuple[str, ...]
+    difference: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as a row: the keys of `starcli align --selftest --json`, but for the model."""
+        named = {"method": self.alignment.method, "alignment": self.alignment.title}
+        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "alignment"}
+        share = self.recovered / self.units if self.units else 1.0
+        return {**named, **figures, "lost": list(self.lost), "share": share}
+
+
+def at_hand(
+    alignments: Sequence[Alignment], opened: Callable[[bool], _Opened]
+) -> tuple[_Opened, Sequence[Alignment], str]:
+    """What `opened` gives, with data if there are any; the alignments that are then possible, and a note on the rest.
+
+    StarcliError where nothing can be done without data.
+    """
+    reading = [how for how in alignments if how.reads_data]
+    try:
+        return opened(bool(reading)), alignments, ""
+    except StarcliError as error:
+        if len(reading) == len(alignments):
+            raise
+        rest, names = [how for how in alignments if how not in reading], ", ".join(str(how.method) for how in reading)
+        why = ": ".join([error.summary, *error.problems[:1]])
+        return opened(False), rest, f"left out, for want of data: {names} ({why})"
+
+
+def recoveries(
+    workspace: "Workspace",
+    model: Mapping[str, Tensor],
+    alignments: Sequence[Alignment],
+    *,
+    plants: int = PLANTS,
+    progress: Progress = SILENT,
+) -> Iterator[Recovery]:
+    """What each of `alignments` finds of permutations planted in copies of `model`, with every one of `NOISES`."""
+    progress.start("planting", len(alignments) * len(NOISES) * plants)
+    for how in alignments:
+        aligner = Aligner(how, workspace)
+        for noise in NOISES:
+            yield plant_and_recover(aligner, model, noise=noise, plants=plants, progress=progress)
+    progress.finish()
+
+
+def plant_and_recover(
+    aligner: Aligner,
+    model: Mapping[str, Tensor],
+    *,
+    noise: float = 0.0,
+    plants: int = PLANTS,
+    progress: Progress = SILENT,
+) -> Recovery:
+    """Plant `plants` random permutations in copies of `model`, a state dict, and align each copy to it.
+
+    Copy k is drawn, and aligned, with the alignment's seed + k.
+    StarcliError where the model does not fit the spec or is not finite, Interrupted where `progress` asks to stop.
+    """
+    spec, seed = aligner.spec, aligner.alignment.seed
+    [compared] = aligner.compared([model])
+    kinds = kinds_of_units(aligner.compared_spec, compared)
+    groups = [name for name, group in spec.groups.items() if group.size > 1]
+    lost: Counter[str] = Counter()
+    difference, seconds = 0.0, []
+    for number in range(plants):
+        generator = torch.Generator().manual_seed(seed + number)
+        copy = _perturbed(spec, model, noise, generator)
+        planted = Permutation.random(spec, generator)
+        hidden = planted.apply(copy)
+        began = time.monotonic()
+        found = aligner.match(model, hidden, seed=seed + number, progress=progress).permutation
+        seconds.append(time.monotonic() - began)
+        aligned = found.apply(hidden)
+        difference = max(difference, _difference(aligner, copy, aligned))
+        if not all(torch.equal(copy[name], aligned[name]) for name in spec.learnable()):
+            whole = planted.compose(found)
+            lost.update({name: int((_moved(whole, name, kinds[name]) != kinds[name]).sum()) for name in groups})
+        progress.step()
+    units = plants * sum(kinds[name].numel() for name in groups)
+    return Recovery(
+        alignment=aligner.alignment,
+        noise=noise,
+        plants=plants,
+        groups=len(groups),
+        units=units,
+        recovered=units - lost.total(),
+        alike=sum(_alike(kinds[name]) for name in groups),
+        lost=tuple(name for name, count in lost.most_common() if count),
+        difference=difference,
+        seconds=statistics.median(seconds),
+    )
+
+
+def kinds_of_units(spec: Resolved, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """For each group numbers of the shape of its permutation, equal for units that have equal weights throughout.
+
+    Two such units within one parent may change places without a change of any tensor. Buffers do not count.
+    """
+    digests = {name: [hashlib.sha256() for _ in range(math.prod(spec.index_shape(name)))] for name in spec.groups}
+    for name in spec.learnable():
+        for block in spec.blocks.get(name, ()):
+            view = block.view(tensors[name].detach().cpu().float()) + 0.0  # -0.0 is 0.0
+            for axis, group in enumerate(block.groups):
+                if group is None:
+                    continue
+                around = (*block.parents[axis], axis)
+                rows = view.movedim(around, tuple(range(len(around)))).flatten(0, len(around) - 1)
+                for digest, row in zip(digests[group], rows.contiguous().numpy(), strict=True):
+                    digest.update(row.tobytes())
+    numbers: dict[bytes, int] = {}
+    return {
+        name: torch.tensor([numbers.setdefault(each.digest(), len(numbers)) for each in found]).reshape(
+            spec.index_shape(name)
+        )
+        for name, found in digests.items()
+    }
+
+
+def _moved(permutation: Permutation, group: str, values: Tensor) -> Tensor:
+    """`values` of the units of a group, moved as the units are."""
+    return values[permutation.sources(group)].gather(-1, permutation.index[group])
+
+
+def _alike(kinds: Tensor) -> int:
+    """Number of units of a group with another of the same kind beside them, within one parent."""
+    rows = kinds.reshape(-1, kinds.shape[-1]).tolist()
+    return sum(count for row in rows for count in Counter(row).values() if count > 1)
+
+
+def _perturbed(
+    spec: Resolved, model: Mapping[str, Tensor], noise: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """A copy of `model` whose learnable parameters have normal noise of `noise` standard deviations of each tensor."""
+    copy = dict(model)
+    if noise:
+        for name in spec.learnable():
+            tensor = model[name].detach().cpu()
+            spread = float(tensor.double().std(correction=0))
+            copy[name] = tensor + noise * spread * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+        copy |= {name: copy[first] for first, *others in spec.tied for name in others}
+    return copy
+
+
+def _difference(aligner: Aligner, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
+    """Largest difference of the outputs of two state dicts, as a share of the largest output."""
+    network, outputs = aligner.workspace.network(), []
+    example = aligner.workspace.example().to(aligner.workspace.device)
+    for tensors in (before, after):
+        network.load(tensors)
+        with torch.inference_mode():
+            outputs.append(network.network.eval()(example).double())
+    largest = float(outputs[0].abs().max())
+    return float((outputs[0] - outputs[1]).abs().max()) / largest if largest else 0.0

@@ -1,0 +1,94 @@
+"""`align --selftest`: does matching work for the network of a checkpoint?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from starcli.cli.framework.columns import SHARE
+from starcli.cli.framework.results import Column
+from starcli.cli.option_groups import CommonCached, WriterSetup
+from starcli.cli.options import ALIGNMENT, IN, OUT
+from starcli.cli.read_models import note_files, read_groups
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.alignment.align import Alignment
+
+
+def _but_in_a_selftest(context: typer.Context, value: Any) -> Any:
+    """Refuse that nothing is said, unless --selftest is."""
+    if not value and not context.params.get("selftest") and not context.resilient_parsing:
+        raise typer.BadParameter("none is given, and only --selftest does without")
+    return value
+
+
+AlignedArg = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="MODEL...", callback=_but_in_a_selftest, help="Checkpoints, or a quoted pattern."),
+    IN,
+]
+AlignedToOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", callback=_but_in_a_selftest, help="File to write; - is stdout; {name} varies."
+    ),
+    OUT,
+]
+SelftestOpt = Annotated[
+    bool,
+    typer.Option(
+        "--selftest",
+        is_eager=True,
+        rich_help_panel=ALIGNMENT,
+        help="Plant permutations in copies of REF and say how many units come back (without --method: by each).",
+    ),
+]
+PlantsOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--plants", min=1, metavar="N", rich_help_panel=ALIGNMENT, help="Of --selftest: number of copies (default 3)."
+    ),
+]
+
+_COLUMNS = (
+    Column("alignment", "alignment", main=True),
+    Column("model", "model", "name", common=True),
+    Column("plants", "copies", "d", common=True),
+    Column("noise", "noise", ".1f", main=True),
+    Column("share", "units back", SHARE, main=True),
+    Column("recovered", "of all copies", "d", optional=True),
+    Column("units", "out of", "d", optional=True),
+    Column("alike", "alike", "d"),
+    Column("lost", "groups not all back"),
+    Column("difference", "worst difference", ".1e", optional=True),
+    Column("seconds", "seconds a copy", ".2f", optional=True),
+)
+
+
+def show_selftest(
+    reference: Path,
+    common: CommonCached,
+    setup: WriterSetup,
+    alignments: "Sequence[Alignment]",
+    plants: int | None,
+    others: Sequence[Any],
+) -> None:
+    """Show what comes back of permutations that are planted in the model of `reference`.
+
+    others: what has no meaning here, so that none of it may have been said.
+    """
+    from starcli.alignment.selftest import PLANTS, at_hand, recoveries
+    from starcli.workspace.workspace import workspace_of
+
+    if any(others):
+        raise StarcliError("--selftest is of REF alone and writes nothing: no models, -o, --permutation or --joint")
+    given = read_groups([reference])[0]
+    (workspace, [model]), possible, note = at_hand(alignments, lambda data: workspace_of(given, setup, data=data))
+    with common.session() as (watch, results):
+        note_files(workspace, watch)
+        if note:
+            watch.note(note)
+        for each in recoveries(workspace, model.tensors, possible, plants=plants or PLANTS, progress=watch):
+            results.add("selftest", {"model": model.name, **each.to_dict()}, _COLUMNS)

@@ -1,0 +1,169 @@
+"""Planted permutations: what comes back is counted right, and units that cannot be told apart are named so."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import starcli as sc
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.alignment.matching.method import Match
+from starcli.alignment.selftest import kinds_of_units, plant_and_recover
+from starcli.errors import StarcliError
+from starcli.symmetry.permutation import Permutation
+from starcli.workspace.choices import Choices
+from starcli.workspace.workspace import Workspace, new_workspace
+
+NETWORKS = {
+    "mlp": {"hidden_dim": 12, "depth": 2, "batch_norm": "none"},
+    "resnet": {"width": 4},
+    "densenet40-12": {"depth": 7, "growth_rate": 4},
+    "vit": {"dim": 16, "depth": 2, "heads": 2, "mlp_dim": 24, "patch_size": 4},
+}
+
+
+def opened(arch: str) -> Workspace:
+    return new_workspace(Choices(arch=arch, arch_args=NETWORKS[arch], data="digits", limit=300))
+
+
+def generic(workspace: Workspace) -> dict[str, Tensor]:
+    """A network in which no two units are alike, and no bias is zero."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: tensor + 0.3 * torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else tensor
+        for name, tensor in workspace.network(0).state().items()
+    }
+
+
+class Idle(Aligner):
+    """Finds nothing: every model stays as it is."""
+
+    def match(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], **_: object) -> Match:
+        return Match(Permutation.identity(self.spec), 0.0, 0, 1, 0)
+
+
+@pytest.mark.parametrize("method", ["weight", "activation"])
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_all_units_come_back_and_the_function_stays(arch: str, method: str) -> None:
+    workspace = opened(arch)
+    found = plant_and_recover(Aligner(Alignment(method), workspace), generic(workspace), plants=2)
+    spec = workspace.spec.resolved
+    units = sum(Permutation.identity(spec).index[name].numel() for name, each in spec.groups.items() if each.size > 1)
+    assert found.recovered == found.units == 2 * units
+    assert (found.alike, found.lost) == (0, ())
+    assert found.difference < 1e-5
+
+
+@pytest.mark.parametrize("arch", ["mlp", "vit"])
+def test_who_finds_nothing_gets_what_was_not_moved(arch: str) -> None:
+    workspace = opened(arch)
+    found = plant_and_recover(Idle(Alignment("weight", seed=3), workspace), generic(workspace), plants=1)
+    planted = Permutation.random(workspace.spec.resolved, torch.Generator().manual_seed(3))
+    if arch == "mlp":
+        assert found.recovered == found.units - planted.moved()
+    assert 0 < len(found.lost) <= found.groups
+    assert found.recovered < found.units / 2
+    assert found.difference < 1e-5
+
+
+def test_copies_of_a_unit_are_alike_and_may_take_each_others_place() -> None:
+    workspace = opened("mlp")
+    spec = workspace.spec.resolved
+    twin = Permutation(spec, {name: index.clone() for name, index in Permutation.identity(spec).index.items()})
+    first = next(iter(spec.groups))
+    twin.index[first][5] = 2  # no permutation: unit 2 stands twice
+    tensors = twin.apply(generic(workspace))
+    kinds = kinds_of_units(spec, tensors)[first]
+    assert kinds[5] == kinds[2]
+    assert len(set(kinds.tolist())) == len(kinds) - 1
+    found = plant_and_recover(Aligner(Alignment("weight"), workspace), tensors)
+    assert found.alike == 2
+    assert found.recovered == found.units
+
+
+def test_dead_units_are_alike_for_who_sees_activations_only() -> None:
+    workspace = opened("mlp")
+    tensors = generic(workspace)
+    bias = next(name for name, tensor in tensors.items() if tensor.dim() == 1 and len(tensor) == 12)
+    tensors[bias] = tensors[bias].clone()
+    tensors[bias][[1, 4, 7]] = -1e4
+    by_activation = plant_and_recover(Aligner(Alignment("activation", share=1.0), workspace), tensors)
+    assert by_activation.alike == 3
+    assert by_activation.recovered == by_activation.units
+    assert plant_and_recover(Aligner(Alignment("weight"), workspace), tensors).alike == 0
+
+
+def test_noise_is_of_the_size_that_is_said() -> None:
+    workspace = opened("resnet")
+    tensors, seen = generic(workspace), []
+
+    class Watching(Idle):
+        def match(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], **_: object) -> Match:
+            seen.append(model)
+            return super().match(reference, model)
+
+    plant_and_recover(Watching(Alignment("weight"), workspace), tensors, noise=0.5, plants=1)
+    planted = Permutation.random(workspace.spec.resolved, _after_noise(workspace, tensors))
+    back = planted.inverse().apply(seen[0])
+    name = max(workspace.spec.resolved.learnable(), key=lambda name: tensors[name].numel())
+    noise = back[name] - tensors[name]
+    assert float(noise.std()) == pytest.approx(0.5 * float(tensors[name].std(correction=0)), rel=0.1)
+    buffers = [name for name in workspace.spec.resolved.buffers if name in tensors]
+    assert all(torch.equal(back[name], tensors[name]) for name in buffers)
+
+
+def _after_noise(workspace: Workspace, tensors: Mapping[str, Tensor]) -> torch.Generator:
+    generator = torch.Generator().manual_seed(0)
+    for name in workspace.spec.resolved.learnable():
+        torch.randn(tensors[name].shape, generator=generator)
+    return generator
+
+
+def test_on_the_command_line_and_in_python(starcli, solutions, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = starcli("align", solutions[0], "--selftest", "--plants", 2, "--method", "activation")
+    assert ran.status == 0, ran.err
+    assert not list(tmp_path.iterdir())
+    assert [(row["method"], row["noise"]) for row in ran.rows] == [("activation", 0.0), ("activation", 0.5)]
+    for row in ran.rows:
+        assert (row["type"], row["plants"]) == ("selftest", 2)
+        assert row["recovered"] <= row["units"]
+        assert row["noise"] or row["share"] == 1.0
+    rows = sc.selftest(sc.load(solutions[0]), plants=2, method="activation")
+    own = set(rows[0]) - {"seconds", "model"}
+    assert [{key: row[key] for key in own} for row in rows] == [{key: row[key] for key in own} for row in ran.rows]
+
+
+def test_what_reads_data_is_left_out_where_there_are_none() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    with pytest.warns(sc.StarcliWarning, match=r"left out, for want of data: activation"):
+        rows = sc.selftest(model, input_shape=(4,))
+    assert {row["method"] for row in rows} == {"weight"}
+    with pytest.raises(StarcliError):
+        sc.selftest(model, method="activation", input_shape=(4,))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["{0}", "{1}", "--selftest"], "--selftest is of REF alone"),
+        (["{0}", "--selftest", "--joint"], "--selftest is of REF alone"),
+        (["{0}", "{1}", "-o", "x.safetensors", "--plants", "2"], "--plants is of --selftest"),
+        (["{0}", "--selftest", "--align-share", "0.5"], "share: for alignment by activation"),
+    ],
+)
+def test_words_that_make_no_sense(starcli, solutions, words: list[str], reason: str) -> None:
+    ran = starcli("align", *(word.format(*map(str, solutions.some(0, 1))) for word in words))
+    assert ran.status == 1
+    assert reason in ran.err
+
+
+def test_models_and_an_output_are_needed_otherwise(starcli, solutions) -> None:
+    for words, missing in (([solutions[0]], "MODEL"), (solutions.some(0, 1), "--output")):
+        ran = starcli("align", *words)
+        assert ran.status == 2
+        assert missing in ran.err
+        assert "only --selftest does without" in ran.err
