@@ -64,7 +64,7 @@ class Aligner:
         return Activations(self.workspace, self.alignment) if self.alignment.reads_activations else None
 
     @cached_property
-    def _judge(self) -> MidpointJudge | None:
+    def judge(self) -> MidpointJudge | None:
         """What chooses among several ends, where they are chosen by midpoint loss."""
         return MidpointJudge(self.workspace) if self.alignment.select == "midpoint" else None
 
@@ -94,11 +94,11 @@ class Aligner:
         method, or the tensors do not fit the spec or are not finite.
         """
         seed = self.alignment.seed if seed is None else seed
-        if self._judge is None:
+        if self.judge is None:
             found = self._end(reference, model, 0, seed, progress)
         else:
             ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
-            found = best_end(self._judge, self.spec, reference, model, ends, progress=progress)
+            found = best_end(self.judge, self.spec, reference, model, ends, progress=progress)
         return found if self._learner is None else self._learned(found, reference, model, seed, progress=progress)
 
     def _end(

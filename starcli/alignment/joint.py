@@ -14,7 +14,7 @@ and .858 in 3.5 s; by weights 2046.8, .601; 2045.7, .620; 2048.7, .663. Theirs f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, need_several
+from starcli.errors import need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -45,6 +45,8 @@ class JointMatch:
     rounds: int
     """Times that every model was matched to the mean of the others, at the end without a move."""
     sweeps: int
+    midpoint_loss: float | None = None
+    """Training loss of the models' mean, where ends are chosen by it."""
 
 
 def match_jointly(
@@ -53,31 +55,53 @@ def match_jointly(
     """Find permutations of `models`, state dicts, under which they are nearest to each other.
 
     All are matched to one of them, then each to the mean of the others, in random orders, until nothing moves. The
-    alignment's restarts are as many starts, each from another model; the highest end is kept. The ranks share the
-    starts. What the method compares is held in memory for all models.
-    StarcliError for a single model, a choice among ends and methods that learn, Interrupted where `progress` asks to
-    stop.
+    alignment's restarts are as many starts, each from another model; the highest end is kept. Where it selects by the
+    midpoint, that is done for each of its `ends`, and of these and of the models as they are the one is kept whose mean
+    has the lowest training loss. The ranks share the starts. What the method compares is held in memory for all models.
+    StarcliError for a single model and methods that learn, Interrupted where `progress` asks to stop before a move.
     """
     need_several(models, "joint alignment")
-    if aligner.alignment.select:
-        raise StarcliError("--select midpoint is of two models, not of several that are aligned together")
     if aligner.alignment.learns:
         raise StarcliError(f"{aligner.alignment.method} learns on the loss between two models, not of more together")
-    compared = list(aligner.compared(models))
-    starts = range(max(1, aligner.alignment.restarts))
-    progress.start("aligning together", distributed.own_share(len(starts)))
+    how, spec = aligner.alignment, aligner.spec
+    ends, starts = how.ends or 1, max(1, how.restarts)
+    progress.start("aligning together", distributed.own_share(ends * starts))
 
-    def from_start(start: int) -> dict[str, Any]:
-        frame = _Frame(aligner, compared, start, progress)
+    def from_start(place: tuple[int, int]) -> dict[str, Any]:
+        frame = _Frame(aligner, models, *place, progress)
+        frame.gather()
         rounds = frame.settle()
         progress.step()
         # what ranks tell each other: no spec
         indices = [dict(each.index) for each in frame.permutations]
         return {"indices": indices, "objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
 
-    best = max(distributed.share_out(starts, from_start), key=lambda end: float(end["objective"]))
+    found = distributed.share_out([(end, start) for end in range(ends) for start in range(starts)], from_start)
     progress.finish()
-    return JointMatch([Permutation(aligner.spec, index) for index in best.pop("indices")], **best)
+    matches = [JointMatch([Permutation(spec, index) for index in each.pop("indices")], **each) for each in found]
+    highest = [max(matches[k : k + starts], key=lambda match: match.objective) for k in range(0, len(matches), starts)]
+    return highest[0] if aligner.judge is None else _best_mean(aligner, models, highest, progress)
+
+
+def _best_mean(
+    aligner: Aligner, models: Sequence[Mapping[str, Tensor]], ends: Sequence[JointMatch], progress: Progress
+) -> JointMatch:
+    """The end whose mean has the lowest loss, among `ends` and the models as they are."""
+    judge, identity = aligner.judge, Permutation.identity(aligner.spec)
+    assert judge is not None
+    as_they_are = _Frame(aligner, models, 0, 0, progress).objective
+    candidates = [JointMatch([identity] * len(models), as_they_are, 0, 0), *ends]
+
+    def losses() -> list[float]:
+        placed = (
+            [each.apply(model) for each, model in zip(end.permutations, models, strict=True)] for end in candidates
+        )
+        return [judge.loss_of_mean(each, progress=progress) for each in placed]
+
+    measured = distributed.by_writer(losses)  # processors may round differently
+    lowest = measured.index(min(measured))
+    sweeps = sum(end.sweeps for end in ends)
+    return replace(candidates[lowest], midpoint_loss=measured[lowest], sweeps=sweeps)
 
 
 def apply_jointly(
@@ -96,7 +120,8 @@ def apply_jointly(
     def aligned(number: int, model: Checkpoint) -> Aligned:
         permutation = into[number].compose(back)
         objective = inner_product(aligner.spec, reference.tensors, permutation.apply(model.tensors))
-        match = Match(permutation, objective, found.sweeps, aligner.alignment.restarts, permutation.moved())
+        how = (found.sweeps, aligner.alignment.restarts, permutation.moved(), found.midpoint_loss)
+        match = Match(permutation, objective, *how)
         return Aligned(reference, model, match, aligner.alignment, joint=len(members))
 
     return [aligned(number, model) for number, model in enumerate(models, 1)]
@@ -119,21 +144,30 @@ class _Frame:
     """Models in a common frame: their permutations so far, and the sum of what they are under these."""
 
     def __init__(
-        self, aligner: Aligner, models: Sequence[Mapping[str, Tensor]], start: int, progress: Progress
+        self, aligner: Aligner, models: Sequence[Mapping[str, Tensor]], end: int, start: int, progress: Progress
     ) -> None:
-        """Match all of `models`, as the aligner compares them, to one of them, which `start` counts off."""
+        """Take `models` as they are; an `end` has a seed and examples of its own, a `start` another first model."""
         self.method, self.spec = aligner.method, aligner.compared_spec
-        self.models, self.progress, self.sweeps = models, progress, 0
-        self.generator = np.random.default_rng([aligner.alignment.seed, start])
-        first, cold = start % len(models), min(1, aligner.alignment.restarts)
+        self.models = list(aligner.compared(models, draw=end))
+        self.progress, self.sweeps = progress, 0
+        self.generator = np.random.default_rng([aligner.alignment.seed + end, start])
+        self.first, self.cold = (end + start) % len(models), min(1, aligner.alignment.restarts)
         self.permutations = [Permutation.identity(self.spec)] * len(models)
-        others = [number for number in range(len(models)) if number != first]
-        matches = self._matches(models[first], others, [None] * len(others), cold)
-        for number, match in zip(others, matches, strict=True):
-            self.permutations[number] = match.permutation
-        placed = [self._placed(number) for number in range(len(models))]
+        self._add_up()
+
+    def _add_up(self) -> None:
+        """Sum what the models are in the common frame."""
+        placed = [self._placed(number) for number in range(len(self.models))]
         self.sum = {name: torch.stack([each[name].double() for each in placed]).sum(0) for name in placed[0]}
         self.squares = sum(_square(each) for each in placed)
+
+    def gather(self) -> None:
+        """Match all to the first model of this start."""
+        others = [number for number in range(len(self.models)) if number != self.first]
+        matches = self._matches(self.models[self.first], others, [None] * len(others), self.cold)
+        for number, match in zip(others, matches, strict=True):
+            self.permutations[number] = match.permutation
+        self._add_up()
 
     def settle(self) -> int:
         """Match each model to the mean of the others until none moves, and return the number of rounds."""

@@ -6,7 +6,7 @@ It is most of a barrier, at a hundredth of the cost where a part of the training
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,5 +52,20 @@ class MidpointJudge:
             evaluator = self._evaluator
             evaluator.progress = progress
             evaluator.load_between(PathEnd(reference), PathEnd(model), 0.5)
+            loss = evaluator.scores()["train"].loss
+        return loss if loss == loss else float("inf")
+
+    def loss_of_mean(self, models: Sequence[Mapping[str, Tensor]], *, progress: Progress = SILENT) -> float:
+        """The same of the mean of any number of state dicts: (A_1 + ... + A_n) / n."""
+        with self._lock:
+            evaluator, network = self._evaluator, self._evaluator.network
+            evaluator.progress = progress
+            evaluator.load_buffers(models, [1 / len(models)] * len(models))
+            total = torch.zeros(network.parameters.shape, dtype=torch.float64)
+            for model in models:
+                total += network.flatten(model).cpu().double()
+            with torch.no_grad():
+                network.parameters.copy_(total / len(models))
+            evaluator.recalibrate()
             loss = evaluator.scores()["train"].loss
         return loss if loss == loss else float("inf")

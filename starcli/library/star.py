@@ -139,32 +139,33 @@ def fuse(
         mu=mu,
         normalised=normalised,
         sampling=sampling,
-        alignment=as_alignment(alignment),
         realign_every=realign_every,
         realign_restarts=realign_restarts,
         draws_per_step=draws_per_step,
         renormalise=Renormalise(renormalise, renormalise_logits),
     )
     lookup(FUSIONS, "method", method)
+    how = as_alignment(alignment)
     if method == "star":
-        return _search("fused", sources, (), seed, settings, recipe, init, options)
+        return _search("fused", sources, (), seed, replace(settings, alignment=how), recipe, init, options)
     given = {"recipe": recipe is not None, "init": init is not None, **dict.fromkeys(split_options(options)[1], True)}
-    usual = StarSettings(mu=1.0, alignment=settings.alignment, renormalise=settings.renormalise)
+    usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
-    return _fused(method, sources, settings, seed, recipe, init, options)
+    return _fused(method, sources, how, settings.renormalise, seed, recipe, init, options)
 
 
 def _fused(
     method: str,
     sources: Sequence[ModelLike],
-    settings: StarSettings,
+    alignment: Alignment,
+    renormalise: Renormalise,
     seed: int,
     recipe: Recipe | str | Path | None,
     init: ModelLike | None,
     options: Any,
 ) -> StarModel:
-    """Fuse by another method than star, which has the alignment and the renormalisation of `settings`."""
+    """Fuse by another method than star."""
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
@@ -173,7 +174,7 @@ def _fused(
     )
     own, beginning = models[: len(sources)], None if init is None else models[-1]
     chosen = _recipe(recipe, own, changed) if method in TRAINED_FUSIONS else None
-    how: dict[str, Any] = {"alignment": settings.alignment, "renormalise": settings.renormalise}
+    how: dict[str, Any] = {"alignment": alignment, "renormalise": renormalise}
     fusion = Fusion(method=method, seed=seed, recipe=chosen, init=beginning, **how)
     found = fuse_sources(workspace, own, fusion, progress=watcher)
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}

@@ -1,5 +1,6 @@
 """Of several ends the one of lowest midpoint loss is taken, and results say so."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,13 +94,34 @@ def test_what_makes_no_sense(given: dict[str, object], reason: str) -> None:
         Alignment(**given)
 
 
-def test_sources_of_a_star_and_models_together_are_not_selected_so(workspace: Workspace) -> None:
+def test_of_several_models_the_end_whose_mean_is_best_is_kept(workspace: Workspace) -> None:
+    models = [workspace.network(seed).state() for seed in range(3)]
+    how = Alignment("activation", examples=32, select="midpoint", ends=3)
+    found = match_jointly(Aligner(how, workspace), models)
+    judge = MidpointJudge(workspace)
+
+    def loss(permutations: Sequence[Permutation]) -> float:
+        return judge.loss_of_mean([each.apply(model) for each, model in zip(permutations, models, strict=True)])
+
+    assert found.midpoint_loss == loss(found.permutations)
+    plain = match_jointly(Aligner(replace(how, select=None, ends=None), workspace), models)
+    assert found.midpoint_loss <= loss(plain.permutations)
+    assert found.midpoint_loss <= judge.loss_of_mean(models)
+    alike = match_jointly(Aligner(how, workspace), [models[0]] * 3)
+    assert all(each.is_identity() for each in alike.permutations)
+
+
+def test_the_mean_of_two_is_half_way_between_them(workspace: Workspace) -> None:
+    a, b = (workspace.network(seed).state() for seed in range(2))
+    judge = MidpointJudge(workspace)
+    assert judge.loss_of_mean([a, b]) == pytest.approx(judge.loss(a, b), rel=1e-6)
+
+
+def test_sources_of_a_star_are_not_selected_so() -> None:
     how = Alignment("weight", select="midpoint")
     with pytest.raises(StarcliError, match="these settings of a star") as caught:
         StarSettings(alignment=how)
     assert "aligned once" in caught.value.problems[0]
-    with pytest.raises(StarcliError, match="of two models"):
-        match_jointly(Aligner(how, workspace), [workspace.network(seed).state() for seed in range(3)])
 
 
 def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
