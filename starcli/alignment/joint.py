@@ -25,7 +25,7 @@ from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import need_several
+from starcli.errors import StarcliError, need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
