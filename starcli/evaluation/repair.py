@@ -19,13 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.evaluation.batchnorm_statistics import Moments
+from starcli.evaluation.batchnorm_statistics import Moments, float64
 from starcli.evaluation.repairable_layers import RepairableLayer, fold_
 from starcli.models.modes import modes_restored, plain_attention
 from starcli.runtime.progress import SILENT, Progress
 
 CONSTANT = 1e-6
 """A unit that deviates by less than this part of its mean is constant, but for rounding: it is shifted, not scaled."""
+
+VALUES_AT_ONCE = 2**22
+"""Values of a layer that are taken in float64 together: 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,9 @@ class Repair:
 
         def observe(layer: RepairableLayer, module: nn.Module, arguments: Any, output: Tensor) -> None:
             values = layer.units(output, module)  # (positions, units)
-            variance, mean = torch.var_mean(values, dim=0)
-            moments[layer.name].add(len(values), mean, variance)
+            for some in torch.split(values, max(VALUES_AT_ONCE // values.shape[1], 1)):
+                variance, mean = torch.var_mean(float64(some), dim=0, correction=min(len(some) - 1, 1))
+                moments[layer.name].add(len(some), mean, variance)
             if layer is until:
                 raise _Reached
 

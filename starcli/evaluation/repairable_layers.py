@@ -62,9 +62,9 @@ class RepairableLayer:
     is_last: bool
 
     def units(self, output: Tensor, layer: nn.Module) -> Tensor:
-        """Its outputs as (positions, units), in float64."""
+        """Its outputs as (positions, units)."""
         last = output if isinstance(layer, nn.Linear) else output.movedim(1, -1)
-        return float64(last.reshape(-1, last.shape[-1]))
+        return last.reshape(-1, last.shape[-1])
 
 
 def repairable_layers(network: nn.Module, inputs: Tensor, how: Renormalise) -> list[RepairableLayer]:

@@ -70,7 +70,9 @@ def test_layers_without_bias_have_their_deviation_restored() -> None:
         np.testing.assert_allclose(found[name].std(0), (first[name].std(0) + last[name].std(0)) / 2, rtol=1e-5)
 
 
-def test_moments_are_pooled_over_batches_of_any_size() -> None:
+@pytest.mark.parametrize("at_once", [2**22, 10])
+def test_moments_are_pooled_over_batches_of_any_size(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("starcli.evaluation.repair.VALUES_AT_ONCE", at_once)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(27, 4))
     data = torch.randn(37, 2, 5, 5)
