@@ -9,6 +9,7 @@ from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repair import Repair, UnitMoments, moments_between
 from starcli.evaluation.repairable_layers import repairable_layers
+from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 
@@ -153,3 +154,49 @@ def test_moments_between_equal_models_are_theirs() -> None:
         found = moments_between([one] * len(weights), weights)["a"]
         assert torch.equal(found.mean, one["a"].mean)
         assert torch.equal(found.std, one["a"].std)
+
+
+def test_ends_with_their_own_statistics_have_the_moments_of_these() -> None:
+    workspace = of_mlp(batch_norm="inner")
+    a, b = (workspace.network(seed=seed).state() for seed in (1, 2))
+    moments = []
+    for statistics in ("recalibrate", "own-ends"):
+        ends = [PathEnd(a), PathEnd(b)]
+        Evaluator(workspace, renormalise=WITH_LOGITS, statistics=statistics).moments_between(ends, [0.5, 0.5])
+        moments.append(ends[0].moments)
+    assert torch.equal(moments[0]["fc1"].std, moments[1]["fc1"].std)  # before any BatchNorm
+    assert not torch.allclose(moments[0]["fc2"].std, moments[1]["fc2"].std)
+    network = workspace.network().network
+    network.load_state_dict(a)
+    with torch.no_grad():
+        logits = torch.cat([network.eval()(inputs) for inputs, _ in workspace.dataset.train.batches(50)]).double()
+    torch.testing.assert_close(moments[1]["fc2"].std, logits.std(0), rtol=1e-5, atol=1e-7)
+
+
+def test_a_stop_leaves_the_network_without_hooks_and_in_its_mode() -> None:
+    torch.manual_seed(0)
+    network, data = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)).train(), torch.rand(50, 2)
+
+    class Stopping(Progress):
+        def stop_if_asked(self) -> None:
+            raise Interrupted(2)
+
+    repair = Repair(network, repairable_layers(network, data, REPAIR), [(data, None)], progress=Stopping())
+    for work in (repair.measure, lambda: repair.restore_({"0": UnitMoments(torch.zeros(3), torch.ones(3))})):
+        with pytest.raises(Interrupted):
+            work()
+        assert all(module.training and not module._forward_hooks for module in network.modules())
+
+
+def test_a_forward_pass_goes_no_further_than_its_layer() -> None:
+    network, data = (
+        nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)),
+        torch.rand(50, 2),
+    )
+    layers = repairable_layers(network, data, REPAIR)
+    calls = dict.fromkeys((0, 2, 4), 0)
+    for place in calls:
+        network[place].register_forward_pre_hook(lambda *_, place=place: calls.update({place: calls[place] + 1}))
+    target = UnitMoments(torch.zeros(3).double(), torch.ones(3).double())
+    Repair(network, layers, [(data, None)]).restore_({"0": target, "2": target})
+    assert calls == {0: 2, 2: 1, 4: 0}

@@ -26,9 +26,11 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
         sc.align(models[0], models[1], **there),
         sc.align(models[0], models[1], method="activation", **there),
         sc.interpolate(models[0], models[1], weights=[0.25, 0.75], **there),
+        sc.interpolate(models[0], models[1], t=0.5, renormalise="repair", renormalise_logits=True, **there),
     ]
     measured = [
         sc.barrier(models[0], models[1], alignment="activation", points=3, **there),
+        sc.barrier(models[0], models[1], points=3, renormalise="repair", renormalise_logits=True, **there),
         sc.star_report(star, sources, held_out=held_out, points=3, **there),
         sc.bma(star, sources, samples=3, repeats=2, **there),
         sc.evaluate(*models, temperature="fit", **there),
