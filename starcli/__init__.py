@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from starcli.library.train import train
     from starcli.recipes.recipe import Recipe
     from starcli.symmetry.derive.derive import derive_and_prove
+    from starcli.symmetry.kinds.derive_kinds import derive_kinds
 
 __all__ = [
     "Alignment",
@@ -55,6 +56,7 @@ __all__ = [
     "barrier",
     "bma",
     "derive_and_prove",
+    "derive_kinds",
     "describe",
     "evaluate",
     "find_star",
@@ -93,6 +95,7 @@ _MODULES = {
     "library.train": ("train",),
     "recipes.recipe": ("Recipe",),
     "symmetry.derive.derive": ("derive_and_prove",),
+    "symmetry.kinds.derive_kinds": ("derive_kinds",),
 }
 
 

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -20,35 +20,81 @@ def explanation_text(found: "Explanation", width: int) -> str:
 
     Names stay whole, whatever the width.
     """
-    families: dict[tuple[str, tuple[Place, ...]], list[dict[str, Any]]] = {}
+    families: dict[tuple[str, str, tuple[Place, ...]], list[dict[str, Any]]] = {}
     for row in found.groups:
         families.setdefault(_with_variable(found, row, _first_number(row["group"])), []).append(row)
-    paragraphs = [] if families else ["no units can change places"]
-    for (heading, places), rows in families.items():
+    paragraphs = [_sentence(_all_symmetries(found.symmetries), width)] if families else ["no units can change places"]
+    for (heading, kind, places), rows in families.items():
         if len(rows) == 1:
-            heading, places = _with_variable(found, rows[0], None)
+            heading, kind, places = _with_variable(found, rows[0], None)
         else:
             numbers = _runs(str(_first_number(row["group"])) for row in rows)
             heading = heading.replace(":", f", l = {', '.join(each.strip('{}') for each in numbers)}:", 1)
-        paragraphs.append(_paragraph(heading, places, width))
+        paragraphs.append(_paragraph(heading, kind, places, width))
     fixed: dict[str, dict[str, list[int]]] = {}
     for row in found.frozen:
         fixed.setdefault(row["reason"], {}).setdefault(row["tensor"], []).append(row["axis"])
     for reason, tensors in fixed.items():
         places = tuple((name, _axes(axes)) for name, axes in tensors.items())
-        paragraphs.append(_paragraph(f"fixed: {reason}", places, width))
+        paragraphs.append(_paragraph(f"fixed: {reason}", "", places, width))
     return "\n\n".join(paragraphs)
 
 
-def _with_variable(found: "Explanation", row: dict[str, Any], number: str | None) -> tuple[str, tuple[Place, ...]]:
-    """The heading of a group and where it stands, with `{l}` for each part of a name that is `number`."""
+def _all_symmetries(row: Mapping[str, Any]) -> str:
+    return (
+        f"10^{row['log10_symmetries']:.1f} permutations; what acts besides has "
+        f"{row['continuous_dimension']:,} continuous dimensions"
+    )
+
+
+WORDS = {
+    "scaled": "positive scales",
+    "orthogonal": "rotations",
+    "invertible": "invertible matrices",
+}
+"""What acts on the units of a group, by its kind."""
+
+
+def kind_words(row: Mapping[str, Any]) -> str:
+    """What acts on the units of a group, and which operators break what is larger.
+
+    >>> row = {"kind": "scaled", "dimension": 6, "fixes_ones": False, "kept_scales": [], "scalings": 1, "signs": 0}
+    >>> kind_words({**row, "broken_by": {"orthogonal": "relu in 1"}})
+    'kind: scaled (positive scales), dimension 6; not orthogonal: relu in 1'
+    """
+    if row["kind"] is None:
+        return ""
+    words = f"kind: {row['kind']}"
+    words += (
+        f" ({WORDS[row['kind']]}{' that fix (1, ..., 1)' if row['fixes_ones'] else ''})" if row["dimension"] else ""
+    )
+    words += f", dimension {row['dimension']:,}" if row["dimension"] else ""
+    if row["scalings"] > 1:
+        words += f", {row['scalings']} ways to scale"
+    if row["signs"] and row["kind"] != "signed":
+        words += ", signs too" if row["signs"] == 1 else f", signs in {row['signs']} ways too"
+    if row["kept_scales"]:
+        kept = [name for name, _ in folded((name, "") for name in row["kept_scales"])]
+        words += f"; as they are stay {', '.join(kept)}"
+    reasons: dict[str, list[str]] = {}
+    for kind, reason in row["broken_by"].items():
+        reasons.setdefault(reason, []).append(kind)
+    for reason, kinds in reasons.items():
+        *others, last = kinds
+        words += f"; not {', '.join(others)}{' or ' if others else ''}{last}" + (f": {reason}" if reason else "")
+    return words
+
+
+def _with_variable(found: "Explanation", row: dict[str, Any], number: str | None) -> tuple[str, str, tuple[Place, ...]]:
+    """The heading of a group, its kind and where it stands, with `{l}` for each part of a name that is `number`."""
 
     def generic(name: str) -> str:
         return ".".join("{l}" if part == number else part for part in name.split("."))
 
     within = f" within each of {generic(row['within'])}" if row["within"] else ""
     places = tuple((generic(tensor), _axes(found.axes[row["group"], tensor])) for tensor in row["tensors"])
-    return f"{generic(row['group'])}: {row['size']} units{within}, {row['verdict']}", places
+    heading = f"{generic(row['group'])}: {row['size']} units{within}, {row['verdict']}"
+    return heading, generic(kind_words(row)), places
 
 
 def _first_number(name: str) -> str | None:
@@ -59,11 +105,24 @@ def _axes(axes: Sequence[int]) -> str:
     return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
 
 
-def _paragraph(heading: str, places: Iterable[Place], width: int) -> str:
-    lines = textwrap.wrap(heading, max(width - 1, 20), subsequent_indent="    ", break_long_words=False)
+def _paragraph(heading: str, kind: str, places: Iterable[Place], width: int) -> str:
+    lines = [_sentence(heading, width)]
+    lines += [_sentence(kind, width, "  ")] if kind else []
     rows = folded(places)
     longest = max(len(name) for name, _ in rows)
     return "\n".join([*lines, *(f"  {name:{longest}}  {axes}" for name, axes in rows)])
+
+
+def _sentence(words: str, width: int, indent: str = "") -> str:
+    lines = textwrap.wrap(
+        words,
+        max(width - 1, 20),
+        initial_indent=indent,
+        subsequent_indent="    " + indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
 
 
 def folded(places: Iterable[Place]) -> list[Place]:

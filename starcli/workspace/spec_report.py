@@ -28,6 +28,7 @@ from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.find import recorded_spec
+from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 from starcli.version import __version__
@@ -191,8 +192,9 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
 
 @dataclass(frozen=True)
 class Explanation:
-    """A row for each group of a spec, one for each fixed axis, and the axes of a tensor on which a group stands."""
+    """A row for all symmetries, for each group of a spec, for each fixed axis; the axes on which groups stand."""
 
+    symmetries: dict[str, Any]
     groups: list[dict[str, Any]]
     frozen: list[dict[str, Any]]
     axes: Mapping[tuple[str, str], list[int]]
@@ -200,12 +202,15 @@ class Explanation:
 
 
 def explain(network: SpecNetwork, given: str | None) -> Explanation:
-    """Explain the spec that `given` names.
+    """Explain the spec that `given` names: the kind of each group and why it is no larger, and why axes are fixed.
 
-    The reason of a fixed axis is that of tracing, where that finds it fixed too.
+    The reason of a fixed axis is that of tracing, where that finds it fixed too. Groups that are not proved have no
+    kind.
     """
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
+    proved = [name for name, verdict in proof.verdicts.items() if verdict == "proved"]
+    kinds = derive_kinds(network.module, resolved, network.example, groups=proved, reasons=True)
     traced = _traced(network)
     reasons = {} if traced is None else {(each.tensor, each.axis): each.reason for each in traced.frozen}
     groups = [
@@ -215,6 +220,7 @@ def explain(network: SpecNetwork, given: str | None) -> Explanation:
             "within": group.within,
             "verdict": proof.verdicts.get(name),
             "tensors": list(resolved.bearing[name]),
+            **(kinds.groups[name].to_json(resolved) if name in proved else {"kind": None}),
         }
         for name, group in resolved.groups.items()
     ]
@@ -223,7 +229,15 @@ def explain(network: SpecNetwork, given: str | None) -> Explanation:
         for axis, node in enumerate(nodes):
             for group in dict.fromkeys(symbols(node)):
                 axes.setdefault((group, tensor), []).append(axis)
-    return Explanation(groups, _fixed(resolved, reasons), axes)
+    symmetries = {
+        "arch": network.name,
+        "groups": len(groups),
+        "log10_symmetries": resolved.log10_symmetries(),
+        "continuous_dimension": kinds.continuous_dimension,
+        "worst_difference": max(proof.worst_difference, kinds.worst_difference),
+        "proved": proof.proved,
+    }
+    return Explanation(symmetries, groups, _fixed(resolved, reasons), axes)
 
 
 def _traced(network: SpecNetwork) -> Derived | None:

@@ -52,7 +52,17 @@ GROUPS = (
     Column("size", "size", "d", main=True),
     Column("within", "within"),
     Column("verdict", "verdict", main=True),
+    Column("kind", "kind", main=True),
+    Column("dimension", "dimension", "d"),
     Column("tensors", "tensors", main=True),
+)
+SYMMETRIES = (
+    Column("arch", "network"),
+    Column("groups", "groups", "d", main=True),
+    Column("log10_symmetries", "log10 of permutations", ",.1f"),
+    Column("continuous_dimension", "continuous dimension", ",d", main=True),
+    Column("worst_difference", "worst difference", ".1e"),
+    Column("proved", "proved", main=True),
 )
 FROZEN = (Column("tensor", "fixed tensor"), Column("axis", "axis", "d", main=True), Column("reason", "why", main=True))
 DIFFERENCES = (Column("difference", "difference"),)
@@ -138,7 +148,12 @@ def spec_derive_command(
 
 @command("starcli spec explain --arch vit --data mnist")
 def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
-    """Explain a spec: each group with its size and tensors, and why each fixed axis is fixed."""
+    """Explain a spec: each group with its size, tensors and kind, and why each fixed axis is fixed.
+
+    A kind is the largest group that was proved to act on the units: permutations alone, with signs, with positive
+    scales (under ReLU), rotations (a residual stream), invertible matrices (two linear maps in a row; queries and
+    keys). The operator that breaks larger ones is named. Dimension is that of the continuous part.
+    """
     from starcli.cli.spec_text import explanation_text
     from starcli.workspace.spec_report import SpecNetwork, explain
 
@@ -149,6 +164,7 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
         if results.form == "table":
             results.text(explanation_text(found, shutil.get_terminal_size().columns))
             return
+        results.add("symmetries", found.symmetries, SYMMETRIES)
         for row in found.groups:
             results.add("group", row, GROUPS)
         for row in found.frozen:

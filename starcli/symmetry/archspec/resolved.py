@@ -4,15 +4,16 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
 from starcli.symmetry.archspec.expression import Node, text
 
+TiedValue = TypeVar("TiedValue")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -123,6 +124,18 @@ class Resolved:
                 if group is not None:
                     found[group].append(tensor)
         return {name: tuple(tensors) for name, tensors in found.items()}
+
+    def names_of(self, tensor: str) -> tuple[str, ...]:
+        """All names of a tensor: several where it is tied."""
+        return self._tied_names.get(tensor, (tensor,))
+
+    @cached_property
+    def _tied_names(self) -> Mapping[str, tuple[str, ...]]:
+        return {name: names for names in self.tied for name in names}
+
+    def under_all_names(self, tensors: Mapping[str, TiedValue]) -> Iterator[tuple[str, TiedValue]]:
+        """Each value with every name that its tensor has."""
+        return ((name, value) for tensor, value in tensors.items() for name in self.names_of(tensor))
 
     def ancestors(self, group: str) -> tuple[str, ...]:
         """The groups around `group`, outermost first."""

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,7 +51,6 @@ class Controls:
         # Tensors that the outputs do not depend on even formally: eval mode leaves out their branch.
         self.unused: set[str] = set()
         self.flat: set[GroupPlace] = set()
-        self.aliases = {name: names for names in spec.tied for name in names}
 
     def only(self, groups: Iterable[str]) -> None:
         """Forget the places of all other groups."""
@@ -100,11 +99,7 @@ class Controls:
                 self._halfway(subject, chosen, swap)
                 self.unused |= self._backward(reference, chosen, swap)
             finally:
-                subject.load(self._named((name, self.base[name]) for name in chosen))
-
-    def _named(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-        """Each tensor with every name it has."""
-        return ((other, tensor) for name, tensor in tensors for other in self.aliases.get(name, (name,)))
+                subject.load(self.spec.under_all_names({name: self.base[name] for name in chosen}))
 
     def _choose(self, attempt: int) -> dict[str, list[GroupPlace]]:
         """Open places to try together, by tensor: about half of each group's, fewer where that led nowhere.
@@ -139,7 +134,7 @@ class Controls:
         for name, found in chosen.items():
             for block in self.spec.blocks[name]:
                 parts = [only for place in found if (only := place.sub_axes(block))]
-                for other in self.aliases.get(name, (name,)) if parts else ():
+                for other in self.spec.names_of(name) if parts else ():
                     swap.halfway_(block, parts, self.base[name], subject.state[other])
         subject.forget()
 
@@ -237,8 +232,8 @@ class Controls:
 
     def _measure(self, tensors: Mapping[str, Tensor], reference: Reference) -> float:
         """The change of the output when `tensors` take the place of the generic ones."""
-        reference.subject.load(self._named(tensors.items()))
+        reference.subject.load(self.spec.under_all_names(tensors))
         try:
             return reference.change()
         finally:
-            reference.subject.load(self._named((name, self.base[name]) for name in tensors))
+            reference.subject.load(self.spec.under_all_names({name: self.base[name] for name in tensors}))

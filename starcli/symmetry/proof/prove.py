@@ -14,8 +14,8 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.controls import Controls
 from starcli.symmetry.proof.draws import proof_permutations
-from starcli.symmetry.proof.evaluation import ROUNDED, ProofNetwork, Reference, last_example_alone, spreads
-from starcli.symmetry.proof.redraw import calibrate_, fresh_inputs, redrawn
+from starcli.symmetry.proof.evaluation import ROUNDED, Reference, last_example_alone, spreads
+from starcli.symmetry.proof.generic import at_generic_weights
 
 TOLERANCE = 1e-9
 """Least change of an output, in units of its spread over inputs, that refutes a permutation."""
@@ -109,10 +109,10 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     >>> proof.verdicts, proof.worst_difference < TOLERANCE
     ({'h': 'proved'}, True)
     """
-    state = {name: value for name, value in network.state_dict().items() if isinstance(value, Tensor)}
-    spec.check({name: tuple(tensor.shape) for name, tensor in state.items()})
+    state = network.state_dict()
+    spec.check({name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)})
     generator = torch.Generator().manual_seed(seed)
-    run = _ProofRun(network, spec, state, example_inputs, generator)
+    run = _ProofRun(network, spec, example_inputs, generator)
     worst, failed = run.worst_and_failed()
     reasons = {group: f"permuting it changes the output; it stands on {_some(spec.bearing[group])}" for group in failed}
     undecided = run.undecided([group for group in spec.groups if group not in failed])
@@ -135,25 +135,18 @@ class _ProofRun:
         self,
         network: nn.Module,
         spec: Resolved,
-        state: Mapping[str, Tensor],
         example: Sequence[Tensor],
         generator: torch.Generator,
     ) -> None:
         self.spec = spec
-        drawn = [fresh_inputs(network, example, generator) for _ in range(2)]
-        # float32: statistics and derivatives need no more, and most operators are several times faster.
-        self.base = redrawn(state, generator)
-        self.subject = ProofNetwork(network, self.base, torch.float32)
-        calibrate_(self.subject.network, self.subject.run, drawn, generator.initial_seed())
-        for name, tensor in self.subject.state.items():
-            if tensor.dtype != self.base[name].dtype or not torch.equal(tensor, self.base[name]):
-                self.base[name] = tensor.clone()
+        generic = at_generic_weights(network, example, generator)
+        self.subject, self.base = generic.subject, generic.base
         self.controls = Controls(spec, self.base, generator)
         self.permutations = proof_permutations(spec, generator)
-        found = self._by_derivatives(drawn)
+        found = self._by_derivatives(generic.inputs)
         self.subject.become(torch.float64, self.base)
         # The spread of float32 is good enough for a unit of measure; the outputs are not.
-        self.reference = found.anew() if found else self._evaluated(drawn)
+        self.reference = found.anew() if found else self._evaluated(generic.inputs)
 
     def _by_derivatives(self, drawn: list[tuple[Tensor, ...]]) -> Reference | None:
         """Run the controls that derivatives decide; return the reference of the proof, None where float32 fails.

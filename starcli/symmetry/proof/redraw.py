@@ -46,16 +46,30 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.clone()
     last = name.rsplit(".", 1)[-1]
-    vector = tensor.dim() < 2 or tensor.numel() == max(shape)
+    vector = _is_vector(tensor)
     if vector and last.endswith("min"):  # the lower bound of a clamp, which would let nothing through above the upper
         return -0.5 - torch.rand(shape, generator=generator)
-    if vector and not any(word in last for word in ("bias", "mean", "beta")):
+    if is_scale(name, tensor):
         return 0.5 + torch.rand(shape, generator=generator)
     # float32 values, though they are used in float64 too: 24 random bits are generic enough, and half the memory.
     normal = torch.randn(shape, generator=generator)
     if vector or (tensor.dim() == 3 and shape[0] == 1):
         return normal.mul_(0.3)
     return normal.mul_(GAIN / math.sqrt(tensor.numel() / shape[0]))
+
+
+def is_scale(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor is a vector that multiplies, as its name has it, and is not added.
+
+    >>> is_scale("norm1.weight", torch.ones(3)), is_scale("norm1.bias", torch.zeros(3))
+    (True, False)
+    """
+    last = name.rsplit(".", 1)[-1]
+    return _is_vector(tensor) and not any(word in last for word in ("bias", "mean", "beta"))
+
+
+def _is_vector(tensor: Tensor) -> bool:
+    return tensor.dim() < 2 or tensor.numel() == max(tensor.shape)
 
 
 def calibrate_(

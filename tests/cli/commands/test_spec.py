@@ -87,6 +87,11 @@ def test_explain(solutions):
     assert [(row["group"], row["size"], row["verdict"]) for row in groups] == [
         ("unit.0", 12, "proved"), ("unit.1", 12, "proved"),
     ]  # fmt: skip
+    assert [(row["kind"], row["dimension"], row["broken_by"]) for row in groups] == [
+        ("scaled", 12, {"orthogonal": "relu in activation"}),
+        ("scaled", 12, {"orthogonal": "batch_norm in hidden_layers.0.1"}),
+    ]
+    assert (rows[0]["type"], rows[0]["continuous_dimension"]) == ("symmetries", 24)
     fixed = {(row["tensor"], row["axis"]): row["reason"] for row in rows if row["type"] == "frozen"}
     assert "input" in fixed["fc1.weight", 1]
     assert "output" in fixed["fc2.weight", 0]
@@ -135,13 +140,17 @@ def test_explain_for_people_has_whole_names_and_alike_groups_in_one(monkeypatch)
     paragraphs = [paragraph.splitlines() for paragraph in out.split("\n\n")]
     assert [
         "hidden.{l}, l = 0..2: 16 units, proved",
+        "  kind: permutation; not signed, scaled or orthogonal: gelu",
+        "      in blocks.{l}.mlp.activation",
         "  blocks.{l}.mlp.fc1.bias    axis 0",
         "  blocks.{l}.mlp.fc1.weight  axis 0",
         "  blocks.{l}.mlp.fc2.weight  axis 1",
     ] in paragraphs
     [qk] = [lines for lines in paragraphs if lines[0].startswith("qk")]
     assert qk[0] == "qk.{l}, l = 0..2: 4 units within each of head.{l}, proved"
+    assert qk[1] == "  kind: invertible (invertible matrices), dimension 32"
     [stream] = [lines for lines in paragraphs if lines[0].startswith("stream: 8 units")]
+    assert stream[1] == "  kind: orthogonal (rotations that fix (1, ..., 1)),"
     assert "  blocks.{0..2}.norm{1..2}.weight  axis 0" in stream
     assert ["fixed: an output of the network", "  head.bias    axis 0", "  head.weight  axis 0"] in paragraphs
     assert max(map(len, out.splitlines())) < 60
@@ -150,5 +159,5 @@ def test_explain_for_people_has_whole_names_and_alike_groups_in_one(monkeypatch)
 def test_explain_for_people_keeps_groups_that_differ_apart():
     out = run_here("spec", "explain", "--arch", "resnet", "--format", "table").out
     for stage, size in ((1, 8), (2, 16), (3, 32)):
-        assert f"inner{stage}.0: {size} units, proved\n  layer{stage}.0.bn1.bias " in out
+        assert f"inner{stage}.0: {size} units, proved\n  kind: scaled (positive scales), dimension {size}, signs" in out
     assert "  layer{1..3}.0.conv2.weight  axes 2, 3" in out

@@ -1,0 +1,107 @@
+"""Kinds with continuous elements: scales, rotations, invertible matrices."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from starcli.symmetry.archspec.resolved import natural_key
+from starcli.symmetry.kinds import claims
+from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_invertible, random_rotation, random_scales
+from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
+from starcli.symmetry.kinds.kind_proof import Claim, KindProof
+from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.proof.places import GroupPlace
+from starcli.symmetry.proof.redraw import is_scale
+
+
+def invertible_kinds(setting: GenericSetting, proof: KindProof) -> dict[str, GroupKind]:
+    """Groups on which all invertible matrices act."""
+    kinds = {}
+    for name, found in setting.found.items():
+        exponents = claims.invertible_exponents(found, setting.active(name, buffers=True))
+        if exponents and not any(place.tensor in setting.spec.buffers for place in exponents):
+            exponents = claims.with_inert(exponents, setting.inert[name])
+            ways = {place: e for place, e in exponents.items() if place not in setting.inert[name]}
+            kinds[name] = GroupKind(name, "invertible", exponents, scalings=(ways,))
+    return _proved(setting, proof, kinds)
+
+
+def scaled_kinds(setting: GenericSetting, proof: KindProof, groups: Sequence[str]) -> dict[str, GroupKind]:
+    """Groups on which positive scales act.
+
+    Statistics are estimated anew from the data wherever weights are changed, so that no scale may rely on them.
+    """
+    ways: dict[Claim, Exponents] = {}
+    for name in groups:
+        for found in claims.scalings(setting.found[name], setting.active(name)):
+            ways[name, len(ways)] = claims.with_inert(found, setting.inert[name])
+    elements = {
+        claim: diagonal_acts(random_scales(setting.shape(claim[0]), setting.generator), way)
+        for claim, way in ways.items()
+    }
+    kinds: dict[str, GroupKind] = {}
+    for claim in proof.holding(elements):
+        name, way = claim[0], ways[claim]
+        before = kinds.get(name, GroupKind(name, "scaled", way))
+        kinds[name] = replace(before, scalings=(*before.scalings, way))
+    return kinds
+
+
+def orthogonal_kinds(
+    setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]
+) -> dict[str, GroupKind]:
+    """Groups of `before` on which rotations act, but for scales that could be folded."""
+    kinds = {}
+    for name, kind in before.items():
+        folds = tuple(possible_folds(setting, kind))
+        still = {fold.scale for fold in folds}
+        at = [place for place in setting.active(name, buffers=True) if place not in still]
+        for fix_ones in (False, True):
+            if claims.rotates(setting.found[name], conjugated(setting, at, folds), fix_ones=fix_ones):
+                exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
+                kinds[name] = replace(kind, kind="orthogonal", exponents=exponents, fixes_ones=fix_ones, folds=folds)
+                break
+    return _proved(setting, proof, kinds)
+
+
+def possible_folds(setting: GenericSetting, kind: GroupKind) -> list[Fold]:
+    """Scales that could go into other tensors, by name."""
+    folds = []
+    for way in kind.scalings:
+        scale = next((place for place in way if is_scale(place.tensor, setting.base[place.tensor])), None)
+        if scale is not None:
+            folds.append(Fold(scale, {place: e * way[scale] for place, e in way.items() if place != scale}))
+    return sorted(folds, key=lambda fold: natural_key(fold.scale.tensor))
+
+
+def conjugated(setting: GenericSetting, at: Collection[GroupPlace], folds: Sequence[Fold]) -> dict[GroupPlace, Tensor]:
+    """For each place the diagonal (parents..., n) of D, where rotations g act as D g D^-1."""
+    made = {place: torch.ones(setting.shape(place.group), dtype=torch.float64) for place in at}
+    for fold in folds:
+        [(block, k)] = place_blocks(setting.spec, fold.scale)
+        scale = unit_view(block, k, setting.base[fold.scale.tensor].double()).reshape(setting.shape(fold.scale.group))
+        for place, e in fold.exponents.items():
+            if place in made:
+                made[place] = made[place] * scale**e
+    return made
+
+
+def _acts(setting: GenericSetting, kind: GroupKind) -> Acts:
+    """A random element of a group's kind, as it acts at each place."""
+    shape = setting.shape(kind.group)
+    if kind.kind == "invertible":
+        g = random_invertible(shape, setting.generator)
+        inverse = torch.linalg.inv(g).transpose(-1, -2)
+        return {place: g if e > 0 else inverse for place, e in kind.exponents.items()}
+    g = random_rotation(shape, setting.generator, fix_ones=kind.fixes_ones)
+    scales = conjugated(setting, kind.exponents, kind.folds)
+    return {place: d.unsqueeze(-1) * g / d.unsqueeze(-2) for place, d in scales.items()}
+
+
+def _proved(setting: GenericSetting, proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
+    """Those kinds of which a random element holds."""
+    elements = {(name, 0): _acts(setting, kind) for name, kind in kinds.items()}
+    return {name: kinds[name] for name, _ in proof.holding(elements)}

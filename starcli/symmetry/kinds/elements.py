@@ -1,0 +1,79 @@
+"""Finite elements of the kinds, drawn at random and well conditioned, and how they act on tensors."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.group_kind import Exponents
+from starcli.symmetry.proof.places import GroupPlace
+
+Acts = Mapping[GroupPlace, Tensor]
+"""What acts at each place: matrices (parents..., n, n) or diagonals (parents..., n)."""
+WIDE = 256.0
+"""Largest scale of an element: diagonal ones add no rounding, and matrices are as well conditioned without it."""
+
+
+def random_signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Signs of shape (parents..., n), about half of them negative, and at least one."""
+    signs = torch.where(torch.rand(shape, generator=generator) < 0.5, -1.0, 1.0).double()
+    signs[..., 0] = -1.0
+    return signs
+
+
+def random_scales(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Scales of shape (parents..., n), between 1 / WIDE and WIDE.
+
+    What is linear or homogeneous near the generic weights alone, below the bound of a ReLU6, shows.
+    """
+    return WIDE ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
+
+
+def random_rotation(shape: tuple[int, ...], generator: torch.Generator, *, fix_ones: bool = False) -> Tensor:
+    """Orthogonal matrices of shape (parents..., n, n), uniformly distributed; `fix_ones`: that leave (1, ..., 1) alone.
+
+    >>> q = random_rotation((4,), torch.Generator().manual_seed(0), fix_ones=True)
+    >>> bool(torch.allclose(q @ q.T, torch.eye(4).double())), bool(torch.allclose(q.sum(1), torch.ones(4).double()))
+    (True, True)
+    """
+    *parents, n = shape
+    inner = n - 1 if fix_ones else n
+    q: Tensor
+    q, r = torch.linalg.qr(torch.randn(*parents, inner, inner, generator=generator, dtype=torch.float64))
+    q = q * torch.sign(torch.diagonal(r, dim1=-2, dim2=-1)).unsqueeze(-2)  # uniform (Mezzadri 2007)
+    if not fix_ones:
+        return q
+    ones = torch.ones(n, 1, dtype=torch.float64)
+    basis: Tensor = torch.linalg.qr(torch.cat([ones, torch.eye(n, dtype=torch.float64)[:, : n - 1]], dim=1)).Q[:, 1:]
+    return basis @ q @ basis.T + ones @ ones.T / n
+
+
+def random_invertible(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Invertible matrices of shape (parents..., n, n): WIDE times ones with singular values between 1/2 and 2."""
+    left, right = (random_rotation(shape, generator) for _ in range(2))
+    values = 2 ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
+    return WIDE * left @ (values.unsqueeze(-1) * right)
+
+
+def diagonal_acts(g: Tensor, exponents: Exponents) -> Acts:
+    """What the diagonal g (parents..., n) does at each place: g^e."""
+    return {place: g**e for place, e in exponents.items()}
+
+
+def acted(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> dict[str, Tensor]:
+    """The tensors that change when these act, in float64.
+
+    Places of one tensor are acted on one after the other.
+    """
+    changed: dict[str, Tensor] = {}
+    for place, act in acts.items():
+        tensor = changed.setdefault(place.tensor, tensors[place.tensor].double().clone())
+        before = act.dim() - (len(spec.index_shape(place.group)) - 1)  # 1: a diagonal, 2: a matrix
+        for block, k in place_blocks(spec, place):
+            view = unit_view(block, k, tensor)
+            rest = view.reshape(*spec.index_shape(place.group), -1)
+            made = act.unsqueeze(-1) * rest if before == 1 else act @ rest
+            view.copy_(made.reshape(view.shape))
+    return changed

@@ -1,0 +1,74 @@
+"""What acts on the units of a group besides permutations."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.proof.places import GroupPlace
+
+KindName = Literal["permutation", "signed", "scaled", "orthogonal", "invertible"]
+KINDS: tuple[KindName, ...] = ("permutation", "signed", "scaled", "orthogonal", "invertible")
+"""From small to large, as far as they can be compared: permutations are in all others."""
+Exponents = Mapping[GroupPlace, int]
+"""What an element g does at each place where it does anything: 1, it acts as g; -1, as its inverse transpose."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A scale of units (`norm1.weight`) that could go into the linear maps that read what it multiplies.
+
+    Where it is 1, these units rotate; elsewhere it stays as it is, and with D = diag(scale)^e a rotation g acts as
+    D g D^-1 at each place of exponent e.
+    """
+
+    scale: GroupPlace
+    exponents: Exponents
+    """How the scale would go there: 1 for what is added to what it multiplies (`norm1.bias`), -1 for what reads it."""
+
+
+@dataclass(frozen=True)
+class GroupKind:
+    """The largest kind of group that was proved to act on the units of one group, and how it acts at each place.
+
+    An element is a matrix g for each combination of units around the group: a permutation matrix times a diagonal one
+    of signs or of positive scales, an orthogonal, or an invertible one.
+    """
+
+    group: str
+    kind: KindName = "permutation"
+    exponents: Exponents = field(default_factory=dict)
+    """For scaled, orthogonal and invertible; for signed those places at which signs act."""
+    fixes_ones: bool = False
+    """Of orthogonal: whether only those g are meant for which g (1, ..., 1) = (1, ..., 1)."""
+    folds: tuple[Fold, ...] = ()
+    """Of orthogonal: scales that do not rotate."""
+    scalings: tuple[Exponents, ...] = ()
+    """All independent ways in which positive scales may act, one of them of the kind `scaled`."""
+    signs: tuple[Exponents, ...] = ()
+    """Independent ways in which signs may act that no larger kind has."""
+    larger: Mapping[KindName, str] = field(default_factory=dict)
+    """For larger kinds why they do not act."""
+
+    def to_json(self, spec: Resolved) -> dict[str, object]:
+        """The kind as plain values: how many ways there are to scale and to set signs, not where."""
+        return {
+            "kind": self.kind,
+            "dimension": self.dimension(spec),
+            "fixes_ones": self.fixes_ones,
+            "kept_scales": [fold.scale.tensor for fold in self.folds],
+            "scalings": len(self.scalings),
+            "signs": len(self.signs),
+            "broken_by": dict(self.larger),
+        }
+
+    def dimension(self, spec: Resolved) -> int:
+        """Dimension of the continuous part: of what acts exactly, in float64.
+
+        For each combination of units around the group: n for each way to scale, n (n - 1) / 2 for rotations of n units,
+        (n - 1) (n - 2) / 2 for those that fix ones, and n^2 for invertible matrices, which have one way to scale.
+        """
+        *around, n = spec.index_shape(self.group)
+        off = {"orthogonal": math.comb(n - self.fixes_ones, 2), "invertible": n * (n - 1)}.get(self.kind, 0)
+        return math.prod(around) * (n * len(self.scalings) + off)

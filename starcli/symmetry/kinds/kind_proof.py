@@ -1,0 +1,126 @@
+"""Proof that finite elements leave a network's outputs alone, with a negative control for every place."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError
+from starcli.symmetry.kinds.claims import effect
+from starcli.symmetry.kinds.elements import Acts, acted
+from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
+from starcli.symmetry.proof.places import GroupPlace
+from starcli.symmetry.proof.prove import TOLERANCE
+
+Claim = tuple[str, int]
+"""A group, and the number of one of the ways in which something acts on it."""
+
+
+class KindProof:
+    """What is tried at the generic weights of a setting, and the largest change under what passed."""
+
+    def __init__(self, setting: GenericSetting) -> None:
+        """Nothing has been tried yet."""
+        self.setting = setting
+        self.spec, self.base, self.reference = setting.spec, setting.base, setting.reference
+        self.worst = 0.0
+
+    def holding(self, elements: Mapping[Claim, Acts], doubtful: Collection[GroupPlace] | None = None) -> list[Claim]:
+        """The claims whose elements leave the outputs alone, and not if any place is left out.
+
+        That is tried for `doubtful` places: unless said, those where the derivative does not show it.
+        """
+        refuted = self.refuted(elements)
+        kept = {claim: acts for claim, acts in elements.items() if claim not in refuted}
+        found = []
+        for claim, acts in kept.items():
+            tried = [p for p, act in acts.items() if (not self._matters(p, act) if doubtful is None else p in doubtful)]
+            if not self.unneeded(acts, tried):
+                found.append(claim)
+        return found
+
+    def _matters(self, place: GroupPlace, act: Tensor) -> bool:
+        """Whether derivatives show that what acts at a place matters there."""
+        matrix = act.dim() > len(self.setting.shape(place.group))
+        return effect(self.setting.found[place.group][place], skew=matrix) > THRESHOLD
+
+    def refuted(self, elements: Mapping[Claim, Acts]) -> set[Claim]:
+        """Claims whose elements change the outputs by TOLERANCE of their spread or more.
+
+        So do their inverses: scaled up and down, what is homogeneous in a part of its range alone shows. All are tried
+        together, then halves where one half is at fault, else each alone.
+        """
+        if not elements:
+            return set()
+        change = self._change_either_way(elements)
+        if change < TOLERANCE:
+            self.worst = max(self.worst, change)
+            return set()
+        if len(elements) == 1:
+            return set(elements)
+        keys = list(elements)
+        halves = [{key: elements[key] for key in half} for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :])]
+        faulty = [half for half in halves if not self._change_either_way(half) < TOLERANCE]
+        parts = faulty if len(faulty) == 1 else [{key: elements[key]} for key in keys]
+        return {bad for part in parts for bad in self.refuted(part)} or set(keys)
+
+    def _change_either_way(self, elements: Mapping[Claim, Acts]) -> float:
+        """The change of the outputs when all these elements act, or their inverses."""
+        acts = _together(elements.values())
+        change = self.change(acts)
+        if not change < TOLERANCE:
+            return change
+        return max(change, self.change({place: self._inverse(place, act) for place, act in acts.items()}))
+
+    def _inverse(self, place: GroupPlace, act: Tensor) -> Tensor:
+        return torch.linalg.inv(act) if act.dim() > len(self.setting.shape(place.group)) else 1 / act
+
+    def unneeded(self, acts: Acts, doubtful: Iterable[GroupPlace]) -> list[GroupPlace]:
+        """The doubtful places that could be left out: without them the outputs are the same too.
+
+        Not those of which the outputs do not depend at all, as drawing them anew shows.
+        """
+        found = []
+        for place in doubtful:
+            without = self.change({other: act for other, act in acts.items() if other != place})
+            if not without > THRESHOLD and self.redrawn([place]) > NOTHING:
+                found.append(place)
+        return found
+
+    def change(self, acts: Acts) -> float:
+        """The change of the outputs, in units of their spread, when these act."""
+        return self._measured(acted(self.spec, self.base, acts))
+
+    def redrawn(self, places: Collection[GroupPlace]) -> float:
+        """The change of the outputs when the values at some places are scaled one by one, by 1/2 to 3/2."""
+        generator = torch.Generator().manual_seed(0)
+        changed = {}
+        for name in dict.fromkeys(place.tensor for place in places):
+            mask = torch.zeros(self.base[name].shape, dtype=torch.bool)
+            for place in (place for place in places if place.tensor == name):
+                for block in self.spec.blocks[name]:
+                    if place.sub_axes(block):
+                        block.view(mask).fill_(True)
+            factor = 0.5 + torch.rand(mask.shape, generator=generator, dtype=torch.float64)
+            changed[name] = torch.where(mask, factor * self.base[name], self.base[name].double())
+        return self._measured(changed)
+
+    def _measured(self, tensors: Mapping[str, Tensor]) -> float:
+        self.reference.subject.load(self.spec.under_all_names(tensors))
+        try:
+            return self.reference.change()
+        except StarcliError:  # outputs that are not finite: a negative variance, say
+            return math.inf
+        finally:
+            self.reference.subject.load(self.spec.under_all_names({name: self.base[name] for name in tensors}))
+
+
+def _together(elements: Iterable[Acts]) -> Acts:
+    """What several elements do one after the other; those at one place are diagonal."""
+    made: dict[GroupPlace, Tensor] = {}
+    for acts in elements:
+        for place, act in acts.items():
+            made[place] = made[place] * act if place in made else act
+    return made

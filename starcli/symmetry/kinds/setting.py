@@ -1,0 +1,116 @@
+"""A network at generic weights, the places of its groups, and how its outputs change there."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.kinds.claims import inert_places
+from starcli.symmetry.kinds.derivatives import PlaceDerivatives, passes_needed, place_derivatives
+from starcli.symmetry.proof.evaluation import Reference, spreads
+from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
+from starcli.symmetry.proof.places import GroupPlace, places
+
+VARIANCE = "running_var"
+"""The name that torch's normalisations give to a buffer of variances."""
+
+
+SMALL_NETWORK = 100_000
+"""Numbers in a network that is looked at on more examples: its few units may all be off on two."""
+MORE = 8
+
+
+class GenericSetting:
+    """A network in float64 at generic weights, and derivatives at the places of groups that may have larger kinds.
+
+    Not those of groups around others, whose units are groups themselves; nor of units that stand twice on one axis.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: Resolved,
+        example: Sequence[Tensor],
+        groups: Sequence[str],
+        generator: torch.Generator,
+    ) -> None:
+        """Draw weights and inputs like `example`; `groups` are those of interest."""
+        self.groups = groups
+        self.spec, self.generator = spec, generator
+        generic, outputs, others = _evaluated(network, example, generator)
+        self.base, self.subject = generic.base, generic.subject
+        self.reference = Reference(self.subject, generic.inputs[0], outputs, spreads(outputs, others))
+        around = {group.within for group in spec.groups.values()}
+        self.places = {
+            name: found
+            for name, found in places(spec).items()
+            if name in groups and name not in around and all(map(self._plain, found))
+        }
+        self.passes = passes_needed(spec, self.places)
+        self.found = self.derivatives(self.places, self.passes)
+        self.inert = {name: inert_places(found) for name, found in self.found.items()}
+
+    def _plain(self, place: GroupPlace) -> bool:
+        """Whether the group stands once at the place, on a tensor of real numbers."""
+        once = all(len(place.sub_axes(block)) < 2 for block in self.spec.blocks[place.tensor])
+        return once and self.base[place.tensor].is_floating_point()
+
+    def derivatives(
+        self,
+        wanted: Collection[str],
+        passes: int,
+        moved: Mapping[str, Tensor] | None = None,
+        along: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, dict[GroupPlace, PlaceDerivatives]]:
+        """By group, where the tensors `moved` have other values; nothing where the network cannot be differentiated.
+
+        `along`: the tensors T (see `derivatives`), those where the network is unless said.
+        """
+        moved = moved or {}
+        at = [place for name in wanted for place in self.places[name]]
+        self.subject.load(self.spec.under_all_names(moved))
+        try:
+            here = along or {**self.base, **moved}
+            found = place_derivatives(self.spec, self.reference, at, passes, self.generator, here) if at else {}
+        except (RuntimeError, StarcliError):
+            found = {}
+        finally:
+            self.subject.load(self.spec.under_all_names({name: self.base[name] for name in moved}))
+        return {name: {p: found[p] for p in self.places[name]} for name in wanted if found}
+
+    def shape(self, group: str) -> tuple[int, ...]:
+        """(parents..., n) of a group."""
+        return self.spec.index_shape(group)
+
+    def active(self, group: str, *, buffers: bool = False) -> list[GroupPlace]:
+        """Places of the group that have an effect; without `buffers`, those on parameters."""
+        at = [place for place in self.found[group] if place not in self.inert[group]]
+        return [place for place in at if buffers or place.tensor not in self.spec.buffers]
+
+    def flippable(self, at: Collection[GroupPlace]) -> list[GroupPlace]:
+        """Places of `at` at which signs may stand: no variances."""
+        return [place for place in at if not place.tensor.endswith(VARIANCE)]
+
+
+def _evaluated(
+    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator
+) -> tuple[GenericNetwork, list[Tensor], list[Tensor]]:
+    """The network in float64 at generic weights, and its outputs for two inputs."""
+    numbers = sum(tensor.numel() for tensor in network.state_dict().values() if isinstance(tensor, Tensor))
+    if numbers <= SMALL_NETWORK and all(tensor.dim() for tensor in example):
+        try:
+            return _run(network, [torch.cat([tensor] * MORE) for tensor in example], generator)
+        except StarcliError:
+            pass  # it takes no other number of examples
+    return _run(network, example, generator)
+
+
+def _run(
+    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator
+) -> tuple[GenericNetwork, list[Tensor], list[Tensor]]:
+    generic = at_generic_weights(network, example, generator)
+    generic.subject.become(torch.float64, generic.base)
+    outputs, others = (generic.subject.run(inputs) for inputs in generic.inputs)
+    return generic, outputs, others

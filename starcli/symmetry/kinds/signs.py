@@ -1,0 +1,118 @@
+"""Signs: the kind without a continuous part, found by where an odd function is linear, proved by flips."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from starcli.symmetry.kinds import claims
+from starcli.symmetry.kinds.derivatives import PlaceDerivatives, place_blocks
+from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
+from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.kind_proof import Claim, KindProof
+from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.proof.controls import THRESHOLD
+from starcli.symmetry.proof.places import GroupPlace
+
+NEAR_ZERO = 1e-7
+"""Factor of weights near zero, where an odd function of units is linear."""
+SUGGESTED = (1e-6, 1e-6, 0.05)
+"""What counts there as zero, as not zero, and as an integer: signs are only suggested, and then proved."""
+
+
+def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
+    """Groups of `before` on which signs act."""
+    generic = {
+        name: [
+            way
+            for way in claims.scalings(found, setting.flippable(setting.active(name, buffers=True)))
+            if way not in claims.scalings(found, setting.active(name))
+        ]
+        for name, found in setting.found.items()
+        if name in before
+    }
+    linear = _linear(setting, [name for name, kind in before.items() if not kind.scalings])
+    signs: dict[str, list[frozenset[GroupPlace]]] = {}
+    for found in (generic, linear):  # what holds to first order at generic weights, mostly also holds
+        elements: dict[Claim, Acts] = {}
+        for name, ways in found.items():
+            known = signs.get(name, [])
+            odd = [frozenset(p for p, e in way.items() if e % 2) for way in ways if way not in before[name].scalings]
+            for way in claims.independent(odd, known):
+                g = random_signs(setting.shape(name), setting.generator)
+                elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
+        for claim in proof.holding(elements, _even(setting, elements)):
+            signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
+    return {name: _with_signs(before[name], found) for name, found in signs.items()}
+
+
+def _linear(setting: GenericSetting, groups: Collection[str]) -> dict[str, list[dict[GroupPlace, int]]]:
+    """Ways to scale groups where all parameters that bear one are near zero, but not those of its neighbours."""
+    tensors = {name: {place.tensor for place in setting.places[name]} for name in groups}
+    parts: list[list[str]] = []
+    for name in groups:
+        for part in parts:
+            if all(tensors[name].isdisjoint(tensors[other]) for other in part):
+                part.append(name)
+                break
+        else:
+            parts.append([name])
+    return {
+        # what is left out is of the order NEAR_ZERO^2; of buffers all but their effect on those parameters
+        name: claims.scalings(
+            own, setting.flippable(own.keys() - claims.inert_places(own, 10 * NEAR_ZERO**2)), *SUGGESTED
+        )
+        for part in parts
+        for name, own in _near_zero(setting, part, set.union(*(tensors[name] for name in part))).items()
+    }
+
+
+def _near_zero(
+    setting: GenericSetting, groups: Collection[str], tensors: Collection[str]
+) -> dict[str, dict[GroupPlace, PlaceDerivatives]]:
+    """Derivatives where these tensors are near zero, if they are no buffers.
+
+    What they feed then depends on other biases alone: where all of it is off, these are tried with other signs.
+    """
+    learnable = {
+        name: tensor
+        for name, tensor in setting.base.items()
+        if tensor.is_floating_point() and name not in setting.spec.buffers
+    }
+    small = {name: NEAR_ZERO * learnable[name].double() for name in tensors if name in learnable}
+    found = setting.derivatives(groups, setting.passes, small)
+    off = [name for name, own in found.items() if not any(each.diagonal.any() for each in own.values())]
+    if off:
+        others = {name: -tensor for name, tensor in learnable.items() if name not in small}
+        found |= setting.derivatives(off, setting.passes, small | others)
+    return found
+
+
+def _even(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[GroupPlace]:
+    """Places at which the outputs may be an even function of a unit, so that its sign would not matter.
+
+    Then the derivative at the place is zero for units that are zero there: some for each place of a group are.
+    """
+    at = claims.in_order({place for acts in elements.values() for place in acts})
+    zero: dict[str, Tensor] = {}
+    units: dict[GroupPlace, list[int]] = {}
+    for group in dict.fromkeys(place.group for place in at):
+        own = [place for place in at if place.group == group]
+        n = setting.spec.groups[group].size
+        units |= {place: list(range(n))[k :: 2 * len(own)] or [k % n] for k, place in enumerate(own)}
+    for place in at:
+        tensor = zero.setdefault(place.tensor, setting.base[place.tensor].double().clone())
+        for block, k in place_blocks(setting.spec, place):
+            block.view(tensor).index_fill_(k, torch.tensor(units[place]), 0)
+    found = setting.derivatives({place.group for place in at}, 1, zero, setting.base)
+    slopes = {p: each.diagonal[..., units[p]] for own in found.values() for p, each in own.items() if p in units}
+    return {place for place in at if not float(slopes[place].norm() if place in slopes else 0) * len(at) > THRESHOLD}
+
+
+def _with_signs(kind: GroupKind, found: Sequence[Collection[GroupPlace]]) -> GroupKind:
+    """The kind with signs at these sets of places."""
+    signs = tuple(dict.fromkeys(claims.in_order(each), 1) for each in found)
+    if kind.scalings:
+        return replace(kind, signs=signs)
+    return replace(kind, kind="signed", exponents=signs[0], signs=signs)

@@ -1,0 +1,251 @@
+"""Derived kinds against what one finds by hand from the definitions of networks."""
+
+from math import comb, prod
+
+import pytest
+import torch
+from support.shipped import CASES, resolve, shrunk
+from support.small_transformers import BERTLike, GPTLike, LlamaLike
+from torch import Tensor, nn
+
+from starcli.models.build import build_network, complete_arguments
+from starcli.symmetry.derive.derive import derive, derive_and_prove
+from starcli.symmetry.kinds.derive_kinds import Kinds, derive_kinds
+from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.proof.prove import TOLERANCE
+
+VECTORS = (torch.zeros(2, 9),)
+TOKENS = (torch.zeros(2, 5, dtype=torch.int64),)
+
+
+def kinds_of(network: nn.Module, example: tuple[Tensor, ...], seed: int = 0, **options) -> Kinds:
+    found = derive_kinds(network, derive(network, example).resolved, example, seed=seed, **options)
+    assert found.worst_difference < TOLERANCE
+    return found
+
+
+def bearing(kinds: Kinds, tensor: str) -> list[GroupKind]:
+    """The kinds of the groups that stand on a tensor, those around others left out."""
+    around = {group.within for group in kinds.spec.groups.values()}
+    return [kinds.groups[g] for g, names in kinds.spec.bearing.items() if tensor in names and g not in around]
+
+
+def powers(kind: GroupKind) -> dict[tuple[str, int], int]:
+    return {(place.tensor, place.axis): e for place, e in kind.exponents.items()}
+
+
+def layers(*activations: nn.Module, bias: bool = True) -> nn.Module:
+    """Hidden layers of 6, 5, ... units."""
+    widths = [9, *range(6, 6 - len(activations), -1)]
+    hidden = [
+        layer
+        for i, activation in enumerate(activations)
+        for layer in (nn.Linear(widths[i], widths[i + 1], bias=bias), activation)
+    ]
+    return nn.Sequential(*hidden, nn.Linear(widths[-1], 3))
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind", "dimension"),
+    [
+        (nn.ReLU(), "scaled", 6 + 5),
+        (nn.LeakyReLU(0.1), "scaled", 6 + 5),
+        (nn.PReLU(), "scaled", 6 + 5),
+        (nn.Identity(), "invertible", 36 + 25),
+        (nn.Tanh(), "signed", 0),
+        (nn.Hardtanh(), "signed", 0),
+        (nn.Softsign(), "signed", 0),
+        (nn.GELU(), "permutation", 0),
+        (nn.SiLU(), "permutation", 0),
+        (nn.ELU(), "permutation", 0),
+        (nn.Softplus(), "permutation", 0),
+        (nn.ReLU6(), "permutation", 0),  # to first order scaled, where no unit is above 6
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_activations(activation, kind, dimension, bias):
+    kinds = kinds_of(layers(activation, activation, bias=bias), VECTORS)
+    assert [each.kind for each in kinds.groups.values()] == [kind, kind]
+    assert kinds.continuous_dimension == dimension
+
+
+def test_exponents_are_where_units_are_written_and_read():
+    names = ("0.weight", 0), ("0.bias", 0), ("2.weight", 1)
+    for activation, exponents in ((nn.ReLU(), (1, 1, -1)), (nn.Identity(), (1, 1, -1)), (nn.Tanh(), (1, 1, 1))):
+        [kind] = kinds_of(layers(activation), VECTORS).groups.values()
+        assert powers(kind) == dict(zip(names, exponents, strict=True))
+
+
+def test_matrices_act_between_any_two_linear_maps_in_a_row():
+    encoder = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    network = nn.Sequential(encoder, nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 9))
+    found = kinds_of(network, VECTORS)
+    assert [each.kind for each in bearing(found, "0.2.bias")] == ["invertible"]
+    assert found.continuous_dimension == 6 + 3 * 3 + 6
+
+
+class Convolutions(nn.Module):
+    """Two convolutions with a normalisation between them, pooling, flattening."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.conv1, self.norm = nn.Conv2d(2, 4, 3, padding=1), norm
+        self.conv2, self.head = nn.Conv2d(4, 5, 3, padding=1), nn.Linear(5 * 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv1(x)).relu()
+        x = nn.functional.max_pool2d(self.conv2(x).relu(), 4)
+        return self.head(x.flatten(1))
+
+
+IMAGES = (torch.zeros(2, 2, 8, 8),)
+
+
+def test_scales_go_through_pooling_and_flattening():
+    found = kinds_of(Convolutions(nn.Identity()), IMAGES)
+    assert [each.kind for each in found.groups.values()] == ["scaled", "scaled"]
+    assert found.continuous_dimension == 4 + 5
+
+
+def test_batchnorm_scales_by_its_weight_and_its_filters_have_signs_alone():
+    found = kinds_of(Convolutions(nn.BatchNorm2d(4)), IMAGES)
+    [kind] = bearing(found, "norm.weight")
+    assert (kind.kind, len(kind.scalings)) == ("scaled", 1)
+    assert powers(kind) == {("norm.weight", 0): 1, ("norm.bias", 0): 1, ("conv2.weight", 1): -1}
+    [signs] = kind.signs
+    assert {place.tensor for place in signs} == {"conv1.weight", "conv1.bias", "norm.running_mean", "norm.weight"}
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-6])
+def test_an_epsilon_breaks_the_scale_of_what_a_norm_divides_out(eps):
+    found = kinds_of(Convolutions(nn.InstanceNorm2d(4, eps=eps)), IMAGES, reasons=True)
+    [kind] = bearing(found, "conv1.weight")
+    assert kind.kind == "permutation"
+    assert kind.larger["scaled"] == "batch_norm in norm, by its epsilon"
+
+
+def shipped(name: str) -> tuple[Kinds, dict[str, int]]:
+    """The kinds of a shipped architecture's small case, and the sizes of its groups."""
+    case = CASES[name]
+    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    network = build_network(case.name, **arguments)
+    network = shrunk(network, case.shrink) if case.shrink > 1 else network
+    spec = resolve(case.name, arguments, network)
+    return derive_kinds(network, spec, (torch.zeros(2, *case.input_shape),)), spec.sizes
+
+
+@pytest.mark.parametrize("name", ["resnet", "resnet deep", "vgg11", "vgg11-bn", "resnet18"])
+def test_relu_networks_scale_each_group_once(name):
+    found, sizes = shipped(name)
+    assert {each.kind for each in found.groups.values()} == {"scaled"}
+    assert found.continuous_dimension == sum(sizes.values())
+    norms = {group: sum(name.endswith("running_mean") for name in names) for group, names in found.spec.bearing.items()}
+    assert {name: len(each.signs) for name, each in found.groups.items()} == norms
+
+
+def test_norms_that_read_a_stream_each_scale_by_themselves():
+    found, sizes = shipped("wrn-16-1")
+    inner = sum(size for name, size in sizes.items() if name.startswith("inner"))
+    assert found.continuous_dimension == inner + 3 * 4 + 2 * 8 + 2 * 16  # for each norm that reads a stage's stream
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_vision_transformer(written):
+    dim, depth, heads, hidden = 12, 2, 3, 7
+    arguments = {"dim": dim, "depth": depth, "heads": heads, "mlp_dim": hidden, "patch_size": 4, "image_size": 8}
+    network, example = build_network("vit", **arguments), (torch.zeros(2, 3, 8, 8),)
+    spec = resolve("vit", arguments, network) if written else derive(network, example).resolved
+    found = derive_kinds(network, spec, example, reasons=True)
+    [stream] = bearing(found, "pos_embed")
+    norms = [f"blocks.{l}.norm{i}.weight" for l in range(depth) for i in (1, 2)] + ["norm.weight"]  # noqa: E741
+    assert (stream.kind, stream.fixes_ones) == ("orthogonal", True)
+    assert [fold.scale.tensor for fold in stream.folds] == norms
+    assert "layer_norm" in stream.larger["invertible"]
+    [units] = bearing(found, "blocks.0.mlp.fc1.bias")
+    assert (units.kind, set(units.larger.values())) == ("permutation", {"gelu in blocks.0.mlp.activation"})
+    assert all({*each.exponents.values()} == {-1, 1} for each in found.groups.values() if each.kind == "invertible")
+    units_of_head = (dim // heads) ** 2
+    assert found.continuous_dimension == (comb(dim - 1, 2) + len(norms) * dim + depth * heads * 2 * units_of_head)
+
+
+def test_queries_and_keys_are_inverse_to_each_other():
+    found = kinds_of(GPTLike(), TOKENS)
+    [keys] = bearing(found, "attention.k.weight")[-1:]
+    [queries] = [each for each in bearing(found, "attention.q.weight") if each.kind == "invertible"]
+    assert keys.kind == "invertible"
+    assert powers(queries)["attention.q.weight", 0] == -powers(queries)["attention.k.weight", 0]
+    assert powers(queries)["attention.k.bias", 0] == powers(queries)["attention.k.weight", 0]  # of no effect
+
+
+def test_language_models():
+    dim, heads, hidden, units = 8, 2, 5, 4
+    found = kinds_of(LlamaLike(), TOKENS)
+    [stream] = bearing(found, "embed.weight")
+    assert (stream.kind, stream.fixes_ones, len(stream.folds)) == ("orthogonal", False, 3)
+    # rotations, three scales; values of one head; what goes up and down: the gate does not
+    assert found.continuous_dimension == comb(dim, 2) + 3 * dim + units**2 + hidden
+    assert powers(found.groups["mlp.gate"]) == {("mlp.up.weight", 0): 1, ("mlp.down.weight", 1): -1}
+    without = kinds_of(LlamaLike(rotary=False), TOKENS)
+    assert without.continuous_dimension == found.continuous_dimension + units**2
+
+    attention = 2 * heads * units**2
+    untied = kinds_of(GPTLike(tied=False), TOKENS)
+    assert [each.fixes_ones for each in bearing(untied, "positions")] == [True]
+    assert untied.continuous_dimension == comb(dim - 1, 2) + 3 * dim + attention
+
+    tied = kinds_of(GPTLike(), TOKENS, reasons=True)  # the last scale cannot go into the head, which is the embedding
+    [stream] = bearing(tied, "positions")
+    assert (stream.kind, stream.larger["orthogonal"]) == ("scaled", "layer_norm in norm")
+    assert tied.continuous_dimension == 2 * dim + attention
+
+    bert = kinds_of(BERTLike(), TOKENS)  # each norm but the last is read by a sum too: nothing rotates
+    assert [each.kind for each in bearing(bert, "embed.weight")] == ["scaled"]
+    assert [each.kind for each in bearing(bert, "pooler.bias")] == ["signed"]
+    assert bert.continuous_dimension == dim + attention
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.cells, self.head = kind(9, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.cells(x)[0][:, -1])
+
+
+@pytest.mark.parametrize(("kind", "gate"), [(nn.LSTM, 10), (nn.GRU, 10), (nn.RNN, 0)])
+def test_states_have_signs_that_the_gates_do_not(kind, gate):
+    [found] = kinds_of(Recurrent(kind), (torch.zeros(2, 6, 9),)).groups.values()
+    assert (found.kind, len(found.signs)) == ("signed", 1)
+    written = {(place.tensor, place.start) for place in found.exponents if place.axis == 0}
+    tensors = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    assert written == {(f"cells.{name}", gate) for name in tensors}
+    read = {place.tensor for place in found.exponents if place.axis == 1}
+    assert read == {"cells.weight_hh_l0", "head.weight"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_seed_decides(seed):
+    for network in (layers(nn.ReLU(), nn.Tanh(), nn.Identity()), Convolutions(nn.BatchNorm2d(4))):
+        example = VECTORS if isinstance(network, nn.Sequential) else IMAGES
+        first, other = (kinds_of(network, example, seed=s) for s in (0, seed))
+        assert {n: (k.kind, k.exponents) for n, k in first.groups.items()} == {
+            n: (k.kind, k.exponents) for n, k in other.groups.items()
+        }
+
+
+def test_groups_that_are_not_asked_for_stay_permutations():
+    network = layers(nn.ReLU(), nn.ReLU())
+    spec = derive_and_prove(network, VECTORS).resolved
+    found = derive_kinds(network, spec, VECTORS, groups=["units.2"])
+    assert {name: each.kind for name, each in found.groups.items()} == {"units.0": "permutation", "units.2": "scaled"}
+
+
+def test_the_network_is_left_as_it_is():
+    network = layers(nn.ReLU())
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    kinds_of(network, VECTORS, reasons=True)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+    assert prod(before["0.weight"].shape) == 54

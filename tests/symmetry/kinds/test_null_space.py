@@ -1,0 +1,49 @@
+"""Null spaces against spaces that are known, sparse integer vectors against brute force."""
+
+import itertools
+
+import pytest
+import torch
+
+from starcli.symmetry.kinds.null_space import null_space, sparse_integers
+
+
+@pytest.mark.parametrize("rank", [1, 3, 5])
+def test_a_planted_null_space(rank):
+    generator = torch.Generator().manual_seed(rank)
+    left, right = (torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((40, rank), (rank, 5)))
+    scales = torch.logspace(-6, 6, 5, dtype=torch.float64)  # one column in other units than the next
+    found = null_space(left @ right * scales)
+    assert found is not None
+    assert len(found) == 5 - rank
+    torch.testing.assert_close(right @ (found * scales).T, torch.zeros(rank, 5 - rank).double())
+
+
+def test_what_lies_between_zero_and_not_zero_is_no_answer():
+    matrix = torch.eye(3, dtype=torch.float64).repeat(2, 1)
+    matrix[:, 2] = matrix[:, 1]
+    matrix[2, 2] += 1e-9
+    assert null_space(matrix) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sparse_vectors_are_those_of_brute_force(seed):
+    generator = torch.Generator().manual_seed(seed)
+    planted = torch.tensor([[1, 1, -1, 0, 0, 0], [0, 0, 0, 2, -1, 0], [0, 0, 1, 0, 0, -1]], dtype=torch.float64)
+    mixed = torch.randn(3, 3, generator=generator, dtype=torch.float64) @ planted
+    others = torch.linalg.qr(planted.T, mode="complete").Q[:, 3:]
+    for vector in sparse_integers(mixed):
+        assert float((torch.tensor(vector, dtype=torch.float64) @ others).abs().max()) < 1e-9
+    small = [
+        v
+        for v in itertools.product((-2, -1, 0, 1, 2), repeat=6)
+        if any(v) and float((torch.tensor(v, dtype=torch.float64) @ others).abs().max()) < 1e-9
+    ]
+    least = sorted(sum(map(abs, v)) for v in small if next(x for x in v if x) > 0)
+    assert [sum(map(abs, v)) for v in sparse_integers(mixed)][:2] == [*least[:1], 3]
+
+
+def test_halves_become_whole():
+    assert sparse_integers(torch.tensor([[1.0, 0.5, -0.5]])) == [(2, 1, -1)]
+    assert sparse_integers(torch.tensor([[1.0, 2**0.5]], dtype=torch.float64)) == []
+    assert sparse_integers(torch.zeros(0, 4)) == []
