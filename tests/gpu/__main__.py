@@ -1,0 +1,115 @@
+"""What needs a card to be seen, in one visit of less than 8 minutes:
+
+    python -m tests.gpu [SECTION ...] [--device cuda] [--quick] [--out FILE] [--render]
+
+Sections run in the order of their worth, each in a process of its own and for 90 s at most (`--limit`); one that fails
+or takes longer is recorded as such, and the next one runs. A row is a line of JSON with the card's name, written as
+soon as it is known. `--render` puts the rows of tests/gpu/results.jsonl, where a visit's file is kept, into
+docs/speed.md.
+`--device cpu --quick` runs all of it on something tiny, to see that it does.
+
+On a bare machine (Python 3.11 or newer, torch 2.6 or newer and the torchvision that goes with it) nothing has to be
+installed; from the root of the repository
+
+    PYTHONPATH=wheels python3 -m tests.gpu --out results.jsonl
+
+where `wheels` is a folder into which wheels were unpacked (`pip install --no-index --no-deps --target wheels *.whl`) of
+what is missing there of: pydantic, pydantic-core (of that Python and platform), annotated-types, typing-inspection,
+typing-extensions, safetensors, typer 0.29 or newer with annotated-doc and shellingham, rich, pyyaml, scipy, numpy,
+matplotlib. No network is used, and no test library.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import table
+
+SECTIONS = {
+    "works": "works:run",
+    "step": "steps:run",
+    "epoch": "epochs:run",
+    "alignment": "alignment:run",
+    "barrier": "barriers:run",
+    "many": "many:run",
+    "compiled": "steps:run_compiled",
+}
+LIMIT, WHOLE = 90.0, 470.0
+"""Seconds of a section, and of the visit."""
+
+
+def inside(name: str, device: str, out: Path, *, quick: bool) -> None:
+    """Run one section in this process."""
+    from starcli.runtime.device import choose_device
+
+    from .lab import Lab
+
+    module, _, function = SECTIONS[name].partition(":")
+    work = getattr(importlib.import_module(f".{module}", __package__), function)
+    work(Lab(name, choose_device(device), quick, out))
+
+
+def run(name: str, limit: float, options: argparse.Namespace) -> bool:
+    """Run one section in a process of its own; whether it came to its end. A row says where it did not."""
+    command = [sys.executable, "-m", str(__package__), "--inside", name]
+    command += ["--device", options.device, "--out", str(options.out), *["--quick"] * options.quick]
+    began, failed = time.monotonic(), ""
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            status = subprocess.run(command, timeout=limit, stderr=said).returncode
+        except subprocess.TimeoutExpired:
+            status, failed = 0, f"not done after {limit:.0f} s"
+        said.seek(0)
+        lines = said.read().splitlines()
+    print(*lines[-40:], sep="\n", file=sys.stderr, flush=True)
+    if status:
+        failed = f"failed: {lines[-1] if lines else f'status {status}'}"
+    print(f"{name}: {failed or 'done'}, {time.monotonic() - began:.0f} s", flush=True)
+    if failed:
+        rows = table.read(options.out)
+        machine = {key: rows[-1][key] if rows else "unknown" for key in ("card", "torch", "python")}
+        line = {"section": name, "what": table.TITLES[name], "failed": failed, "quick": options.quick, **machine}
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    return not failed
+
+
+def main() -> int:
+    """Run what is asked for; exit status 1 where a section failed or a check did not hold."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("gpu.jsonl"))
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of a section")
+    parser.add_argument("--render", action="store_true", help="only write docs/speed.md again")
+    parser.add_argument("--inside", choices=SECTIONS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        inside(options.inside, options.device, options.out, quick=options.quick)
+        return 0
+    if options.render:
+        table.write(table.read(table.KEPT))
+        return 0
+    if unknown := set(options.sections) - set(SECTIONS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    began, fine = time.monotonic(), True
+    options.out.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache  # specs are proved once, in this visit
+        for name in options.sections or SECTIONS:
+            left = WHOLE - (time.monotonic() - began)
+            fine &= run(name, min(options.limit, left), options) if left > 0 else False
+    return int(not fine or not all(row.get("held", True) for row in table.read(options.out)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

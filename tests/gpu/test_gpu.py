@@ -1,0 +1,93 @@
+"""The visit to a card, tried out on the CPU: every section runs, time is kept, and the table says what was found."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpu import table
+from gpu.__main__ import SECTIONS, inside
+
+LONG = ("works", "step", "epoch", "many")
+QUICK = [name for name in SECTIONS if name not in (*LONG, "compiled")]  # which takes a minute, and a C++ compiler
+ROOT = Path(__file__).parents[2]
+
+
+def visit(out: Path, *words: str) -> tuple[int, list[dict[str, Any]]]:
+    line = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--quick", "--out", str(out), *words]
+    ran = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return ran.returncode, table.read(out)
+
+
+@pytest.mark.parametrize("section", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])
+def test_a_section_runs_on_something_tiny(section: str, tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    inside(section, "cpu", out, quick=True)
+    rows = table.read(out)
+    assert {(row["section"], row["card"]) for row in rows} == {(section, "no card")}
+    assert not [row for row in rows if not row.get("held", True)]
+    if section in ("step", "epoch", "barrier"):
+        assert [row["kind"] for row in rows if "kind" in row] == ["profile"]
+
+
+@pytest.mark.slow
+def test_a_visit(tmp_path: Path) -> None:
+    status, rows = visit(tmp_path / "rows.jsonl", "many", "alignment")
+    assert status == 0
+    assert list(dict.fromkeys(row["section"] for row in rows)) == ["many", "alignment"]
+
+
+def test_a_section_that_takes_too_long_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
+    status, rows = visit(tmp_path / "rows.jsonl", "--limit", "0.1", "many", "works")
+    assert status == 1
+    assert [(row["section"], row["failed"]) for row in rows] == [
+        ("many", "not done after 0 s"),
+        ("works", "not done after 0 s"),
+    ]
+
+
+def rows() -> list[dict[str, Any]]:
+    card = {"card": "Card X", "torch": "2.11", "python": "3.12", "quick": False}
+    found = [
+        {"section": "works", "what": "eval", "difference": 2e-5, "limit": 1e-4, "held": True},
+        {"section": "works", "what": "train twice", "difference": 1e-9, "limit": 0.0, "held": False},
+        {"section": "step", "what": "star step over plain step", "ratio": 1.05, "limit": 1.03},
+        {
+            "section": "epoch", "what": "train", "seconds": 1.25, "least": 1.2, "largest": 1.3,
+            "share_of_matrix_rate": 0.2,
+        },
+        {"section": "many", "what": "Many small networks", "failed": "not done after 90 s"},
+        {
+            "section": "step", "what": "profile", "kind": "profile", "milliseconds_a_step": 5.0, "busy": 0.8,
+            "launches_a_step": 400.0, "top": [["aten::conv", 2.0, 20]],
+        },
+    ]  # fmt: skip
+    return [{**row, **card} for row in found]
+
+
+def test_the_table_says_what_was_found_and_what_failed() -> None:
+    text = table.render(rows())
+    assert "Card X, torch 2.11, Python 3.12:" in text
+    assert "| eval | 2.0e-05 | 0.0001 | held |" in text
+    assert "| train twice | 1.0e-09 | 0 | **missed** |" in text
+    assert "| star step over plain step | 1.050 | 1.03 | **missed** |" in text
+    assert "| train | 1.25 s |  | 1.2 to 1.3, 20% of the matrix rate |" in text
+    assert "**not done after 90 s**" in text
+    assert "profile: 5.00 ms a step, the device busy 80% of it, 400 launches" in text
+
+
+def test_rows_without_a_card_make_no_figure(tmp_path: Path) -> None:
+    tried = [{**row, "card": "no card"} for row in rows()] + [{**row, "quick": True} for row in rows()]
+    assert table.render(tried) == table.render([]) == table.NOTHING + "\n"
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}old\n{table.END}after\n")
+    table.write([], page)
+    assert page.read_text() == f"before\n{table.BEGIN}{table.NOTHING}\n{table.END}after\n"
+
+
+def test_the_page_shows_the_rows_that_are_kept() -> None:
+    text = table.PAGE.read_text(encoding="utf-8")
+    _, _, rest = text.partition(table.BEGIN)
+    assert rest.partition(table.END)[0] == table.render(table.read(table.KEPT))

@@ -1,0 +1,140 @@
+"""It works: every command on the device against the CPU, the same bytes twice and after a stop, each precision."""
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from support.training import Memory, Stopping
+
+import starcli as sc
+from starcli.data.dataset import open_data
+from starcli.recipes.recipe import Recipe
+from starcli.runtime.arithmetic import arithmetic_restored, set_arithmetic
+from starcli.runtime.progress import Interrupted
+from starcli.star.source_bank import Source
+from starcli.star.starlight import starlight
+from starcli.training.train import train_network
+
+from .lab import Lab, distance
+
+LOSS = 1e-4
+"""Relative difference of a loss on two devices, in float32: the order of sums."""
+TRAINED = 2e-2
+"""The same after an epoch of training, in which rounding grows."""
+COARSE = 1e-3
+"""Difference of a loss in bf16 or TF32, absolute and relative."""
+EXACT = {"fp32": (0.0, 2e-6), "tf32": (1e-5, 2e-3), "bf16": (1e-4, 2e-2)}
+"""Relative error of a product, between these: each precision is what it says."""
+
+
+def run(lab: Lab) -> None:
+    """Commands, then bytes, then precisions."""
+    with warnings.catch_warnings(record=True) as said, tempfile.TemporaryDirectory() as place:
+        warnings.simplefilter("always")
+        commands(lab, str(lab.device), "resnet", {"width": 8})
+        for precision in ("fp32", "bf16"):
+            bytes_of_runs(lab, "resnet", {"width": 8}, precision)
+        if not lab.quick:
+            commands(lab, str(lab.device), "vit", {})
+            bytes_of_runs(lab, "vit", {}, "fp32")
+        file_round(lab, Path(place))
+    precisions(lab)
+    doubts = {str(each.message).partition("\n")[0][:160] for each in said if "deterministic" in str(each.message)}
+    lab.row("operators that are not deterministic", count=len(doubts), which=str(sorted(doubts)))
+
+
+def relative(found: float, expected: float) -> float:
+    """Relative difference."""
+    return abs(found - expected) / max(abs(expected), 1e-3)
+
+
+def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> None:
+    """Train here and on the CPU; all that measures on the same models."""
+    how: dict[str, Any] = {"limit": 100 if lab.quick else None, "arch_args": arguments, "epochs": 1 if lab.quick else 3}
+    models = {
+        place: [sc.train(arch, "digits", seed=seed, device=place, lr=0.02, **how) for seed in range(3)]
+        for place in ("cpu", device)
+    }
+    sources = models["cpu"]
+
+    def both(what: str, work: Callable[[str], float], limit: float = LOSS) -> None:
+        lab.check(f"{what}, {arch}", relative(work(device), work("cpu")), limit)
+
+    def loss(model: sc.Checkpoint) -> float:
+        return float(model.metadata.metrics["train"]["loss"])
+
+    trained = zip(models[device], sources, strict=True)
+    lab.check(f"train, {arch}", max(relative(loss(one), loss(other)) for one, other in trained), TRAINED)
+    both("eval", lambda place: sc.evaluate(sources[0], recalibrate=True, device=place)[0]["nll"])
+    aligned = [sc.align(*sources[:2], device=place).sha256 for place in ("cpu", device)]
+    lab.check(f"align, {arch}", float(aligned[0] != aligned[1]), 0.0)
+    for method, limit in (("weight", LOSS), ("activation", 100 * LOSS)):  # few units of which two are much alike change
+        how_far = partial(sc.barrier, *sources[:2], alignment=method)
+        both(f"barrier, {method}", lambda p, how_far=how_far: how_far(device=p).curves["train"].loss_max, limit)
+    short = {"epochs": how["epochs"]}
+    star = sc.find_star(sources, device="cpu", **short)
+    both("star", lambda place: loss(star if place == "cpu" else sc.find_star(sources, device=place, **short)), TRAINED)
+    both("fuse", lambda place: loss(sc.fuse(sources, device=place, **short)), TRAINED)
+    both("bma", lambda p: sc.bma(star, sources, samples=2, repeats=1, device=p)[-1]["nll"])
+    exact = sc.evaluate(sources[0], recalibrate=True, device="cpu")[0]["nll"]
+    for precision in ("bf16", "tf32") if lab.device.type == "cuda" else ("bf16",):
+        coarse = sc.evaluate(sources[0], recalibrate=True, device=device, precision=precision)[0]["nll"]
+        lab.check(f"eval in {precision}, {arch}", abs(coarse - exact) / (1 + exact), COARSE)
+
+
+def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str) -> None:
+    """The same bytes twice, and in a run that was stopped."""
+    dataset = open_data("digits", limit=100 if lab.quick else 600)
+    workspace = lab.workspace(precision, arch=arch, dataset=dataset, **arguments)
+    recipe = Recipe(epochs=2, batch_size=32, lr=0.02)
+
+    def train(**options: Any) -> Any:
+        return train_network(workspace, recipe, 0, **options).tensors
+
+    states = [train_network(workspace, recipe, seed).tensors for seed in (1, 2)]
+    sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]
+
+    def star(**options: Any) -> Any:
+        return starlight(workspace, sources, recipe, 0, **options).tensors
+
+    for what, made in (("train", train), ("star", star)):
+        whole = made()
+        lab.check(f"{what} twice, {arch}, {precision}", distance(whole, made()), 0.0)
+        state = Memory()
+        with contextlib.suppress(Interrupted):
+            made(state=state, progress=Stopping(3))
+        lab.check(f"{what} resumed, {arch}, {precision}", distance(whole, made(state=state)), 0.0)
+
+
+def file_round(lab: Lab, place: Path) -> None:
+    """A model of the device, written and read."""
+    model = sc.train("mlp", "digits", epochs=1, limit=100, device=str(lab.device))
+    found = sc.load(sc.save(model, place / "model.safetensors"))
+    lab.check("written and read", float(found.sha256 != model.sha256), 0.0)
+
+
+def precisions(lab: Lab) -> None:
+    """Errors of a product and a convolution against float64: what `--precision` says is what the card does."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(512, 512, generator=generator), torch.randn(512, 512, generator=generator)
+    images, weight = torch.randn(8, 64, 16, 16, generator=generator), torch.randn(64, 64, 3, 3, generator=generator)
+    work: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] = {
+        "product": (torch.matmul, (a, b)),
+        "convolution": (torch.nn.functional.conv2d, (images, weight)),
+    }
+    for precision in EXACT if lab.device.type == "cuda" else ("fp32", "bf16"):
+        with arithmetic_restored():
+            set_arithmetic(lab.device, precision, fast=False)
+            for what, (function, operands) in work.items():
+                expected = function(*(each.double() for each in operands))
+                there = [each.to(lab.device) for each in operands]
+                with torch.autocast(lab.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                    found = function(*there).cpu().double()
+                error = float((found - expected).norm() / expected.norm())
+                least, most = EXACT[precision]
+                lab.row(f"{what} in {precision}", difference=error, limit=most, held=least <= error <= most)
