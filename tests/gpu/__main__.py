@@ -14,9 +14,9 @@ installed; from the root of the repository
     PYTHONPATH=wheels python3 -m tests.gpu --out results.jsonl
 
 where `wheels` is a folder into which wheels were unpacked (`pip install --no-index --no-deps --target wheels *.whl`) of
-what is missing there of: pydantic, pydantic-core (of that Python and platform), annotated-types, typing-inspection, and,
-which mostly lie beside torch, typing-extensions, safetensors, pyyaml, numpy, scipy. The command line's libraries (typer
-0.29 or newer, rich) and matplotlib are not needed, nor any test library or network.
+what is missing there of: pydantic, pydantic-core (of that Python and platform), annotated-types, typing-inspection; and
+of what mostly lies beside torch: typing-extensions, safetensors, pyyaml, numpy, scipy. The command line's libraries
+(typer 0.29 or newer, rich) and matplotlib are not needed, nor is any test library or network.
 """
 
 import argparse
