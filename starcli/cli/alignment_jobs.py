@@ -28,6 +28,14 @@ class Alignments:
     watch: Bars
     together: bool = False
     force: bool = False
+    bound: bool = False
+    """Whether rows say how high the objective could be at most."""
+
+    def __post_init__(self) -> None:
+        from starcli.alignment.matching.bound import check_bounded
+
+        if self.bound:
+            check_bounded(self.aligner.alignment.method)
 
     def rows(self, paths: Sequence[Path], permutations: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """Make the files that are not there yet, those of `permutations` where any are wanted: a row a model."""
@@ -38,8 +46,16 @@ class Alignments:
         self.watch.start("aligning", distributed.own_share(len(jobs), waves))
         for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
             job.job.metadata, job.seconds = metadata, seconds
-            yield job.row()
+            yield job.row() | self._optimality(job)
         self.watch.finish()
+
+    def _optimality(self, job: "_AlignmentJob") -> dict[str, Any]:
+        """Bound and gap of a finished alignment, where they are wanted: for rank 0, which shows them."""
+        from starcli.alignment.matching.bound import optimality
+
+        if not self.bound or not distributed.is_writer():
+            return {}
+        return optimality(self.reference.tensors, job.model.tensors, self.aligner.spec, job.row()["objective"])
 
     def _jobs(self, paths: Sequence[Path], permutations: Sequence[Path]) -> "list[_AlignmentJob]":
         from starcli.library.plans import alignment_plan, permutation_plan

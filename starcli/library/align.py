@@ -11,6 +11,7 @@ import torch
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.joint import apply_jointly
+from starcli.alignment.matching.bound import check_bounded, optimality
 from starcli.alignment.permutation_file import chosen_permutation
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
@@ -39,6 +40,16 @@ class AlignedModel(MadeModel):
         """The figures of `starcli align`: distances and cosines before and after, the objective, units moved."""
         assert self.aligned is not None
         return self.aligned.to_dict()
+
+    def optimality(self) -> dict[str, float | None]:
+        """How near the objective is to the best: `upper_bound`, which no permutation exceeds, and the `gap` to it.
+
+        The keys of `starcli align --bound`. Takes seconds. StarcliError for other methods than weight.
+        """
+        assert self.aligned is not None
+        check_bounded(self.aligned.alignment.method)
+        found = self.aligned
+        return optimality(found.reference.tensors, found.model.tensors, found.permutation.spec, found.match.objective)
 
 
 def as_alignment(alignment: Alignment | str | None) -> Alignment:

@@ -8,6 +8,7 @@ import typer
 from starcli.cli.alignment_jobs import Alignments
 from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.alignment_selftest import AlignedArg, AlignedToOpt, PlantsOpt, SelftestOpt, show_selftest
+from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import CommonCached, WriterSetup
@@ -28,6 +29,9 @@ _COLUMNS = (
     Column("cosine_after", "cosine after", ".3f", optional=True),
     Column("moved", "units moved", "d"),
     Column("midpoint_loss", "midpoint loss", ".3f", optional=True),
+    Column("objective", "objective", ".3f", optional=True),
+    Column("upper_bound", "upper bound", ".3f", optional=True),
+    Column("gap", "gap", SHARE, optional=True),
     Column("sweeps", "sweeps", "d", optional=True),
     Column("seconds", "seconds", ".2f"),
 )
@@ -56,6 +60,14 @@ def align_command(
             help="Align REF and all models together, each to the mean of the others; --restarts are starts then.",
         ),
     ] = False,
+    bound: Annotated[
+        bool,
+        typer.Option(
+            "--bound",
+            rich_help_panel=ALIGNMENT,
+            help="Of weight: say how high the objective could be at most, whatever the permutation; takes seconds.",
+        ),
+    ] = False,
     selftest: SelftestOpt = False,
     plants: PlantsOpt = None,
     force: ForceOpt = False,
@@ -70,7 +82,8 @@ def align_command(
     from starcli.workspace.workspace import workspace_of
 
     if selftest:
-        return show_selftest(reference, common, setup, how.every(seed), plants, [models, output, permutation, joint])
+        unwanted = [models, output, permutation, joint, bound]
+        return show_selftest(reference, common, setup, how.every(seed), plants, unwanted)
     if plants is not None:
         raise StarcliError("--plants is of --selftest")
     assert models is not None  # the options see to it
@@ -86,7 +99,7 @@ def align_command(
     with common.session(output) as (watch, results):
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
-        run = Alignments(Aligner(alignment, workspace), first, others, watch, together=joint, force=force)
+        run = Alignments(Aligner(alignment, workspace), first, others, watch, joint, force, bound)
         for row in run.rows(paths, files):
             results.add("align", row, _COLUMNS)
     return None
