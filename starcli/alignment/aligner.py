@@ -69,7 +69,7 @@ class Aligner:
         return MidpointJudge(self.workspace) if self.alignment.select == "midpoint" else None
 
     @cached_property
-    def _learner(self) -> Learner | None:
+    def learner(self) -> Learner | None:
         """What goes on from the end of the search, where the method learns."""
         relax = self.method.relax
         return None if relax is None else Learner(self.workspace, relax)
@@ -99,7 +99,7 @@ class Aligner:
         else:
             ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
             found = best_end(self.judge, self.spec, reference, model, ends, progress=progress)
-        return found if self._learner is None else self._learned(found, reference, model, seed, progress=progress)
+        return found if self.learner is None else self._learned(found, reference, model, seed, progress=progress)
 
     def _end(
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
@@ -122,11 +122,23 @@ class Aligner:
         progress: Progress = SILENT,
     ) -> Match:
         """What is learned from a match, or from a `start` that was learned before, in fewer steps."""
-        assert self._learner is not None
+        assert self.learner is not None
         steps = -(-int(self.alignment.steps or 0) // (AGAIN if start else 1))
-        learned = self._learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
+        learned = self.learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
         moved = learned.permutation.moved(start)
         return self._own(replace(found, **vars(learned), moved=moved), reference, model)
+
+    def learn(
+        self,
+        reference: Mapping[str, Tensor],
+        model: Mapping[str, Tensor],
+        start: Permutation,
+        *,
+        seed: int,
+        progress: Progress = SILENT,
+    ) -> Match:
+        """What a method that learns finds from `start`, without a search before."""
+        return self._learned(Match(start, 0.0, 0, 0, 0), reference, model, seed, progress=progress)
 
     def match_all(
         self,
@@ -141,7 +153,7 @@ class Aligner:
 
         What was learned is learned on from its start, without a search, in a tenth of the steps.
         """
-        if self._learner is None:
+        if self.learner is None:
             [first] = self.compared([reference])
             found = self.method.match_all(
                 first, self.compared(models), self.compared_spec, seeds=seeds, restarts=restarts, starts=starts
@@ -165,7 +177,7 @@ class Aligner:
 
     def _own(self, match: Match, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
         """A match of what was compared or learned, as one of the weights: its objective is theirs."""
-        if self._activations is None and self._learner is None:
+        if self._activations is None and self.learner is None:
             return match
         permutation = Permutation(self.spec, match.permutation.index)
         objective = inner_product(self.spec, reference, permutation.apply(model))

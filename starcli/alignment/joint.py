@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.aligner import Aligned, Aligner
+from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, need_several
+from starcli.errors import need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -57,12 +58,12 @@ def match_jointly(
     All are matched to one of them, then each to the mean of the others, in random orders, until nothing moves. The
     alignment's restarts are as many starts, each from another model; the highest end is kept. Where it selects by the
     midpoint, that is done for each of its `ends`, and of these and of the models as they are the one is kept whose mean
-    has the lowest training loss. The ranks share the starts. What the method compares is held in memory for all models.
-    StarcliError for a single model and methods that learn, Interrupted where `progress` asks to stop before a move.
+    has the lowest training loss. With methods that learn, each model then learns once on the loss half way to the mean
+    of the others, and stays where that lowers the loss of the mean of all. The ranks share the starts. What the method
+    compares is held in memory for all models.
+    StarcliError for a single model, Interrupted where `progress` asks to stop before a move.
     """
     need_several(models, "joint alignment")
-    if aligner.alignment.learns:
-        raise StarcliError(f"{aligner.alignment.method} learns on the loss between two models, not of more together")
     how, spec = aligner.alignment, aligner.spec
     ends, starts = how.ends or 1, max(1, how.restarts)
     progress.start("aligning together", distributed.own_share(ends * starts))
@@ -80,7 +81,8 @@ def match_jointly(
     progress.finish()
     matches = [JointMatch([Permutation(spec, index) for index in each.pop("indices")], **each) for each in found]
     highest = [max(matches[k : k + starts], key=lambda match: match.objective) for k in range(0, len(matches), starts)]
-    return highest[0] if aligner.judge is None else _best_mean(aligner, models, highest, progress)
+    best = highest[0] if aligner.judge is None else _best_mean(aligner, models, highest, progress)
+    return best if aligner.learner is None else _learned(aligner, aligner.learner, models, best, progress)
 
 
 def _best_mean(
@@ -102,6 +104,39 @@ def _best_mean(
     lowest = measured.index(min(measured))
     sweeps = sum(end.sweeps for end in ends)
     return replace(candidates[lowest], midpoint_loss=measured[lowest], sweeps=sweeps)
+
+
+def _learned(
+    aligner: Aligner,
+    learner: Learner,
+    models: Sequence[Mapping[str, Tensor]],
+    found: JointMatch,
+    progress: Progress,
+) -> JointMatch:
+    """What the models learn one after the other, each towards the mean of the others; no move raises their mean's loss.
+
+    The loss is that of the learner's judge, on examples that no step sees.
+    """
+    seeds = np.random.default_rng(aligner.alignment.seed).integers(2**31, size=len(models)).tolist()
+
+    def learn(match: JointMatch) -> tuple[list[dict[str, Tensor]], float]:
+        permutations = list(match.permutations)
+        placed = [each.apply(model) for each, model in zip(permutations, models, strict=True)]
+        lowest = learner.judge.loss_of_mean(placed, progress=progress)
+        progress.start("learning together", len(models))
+        for number, (model, seed) in enumerate(zip(models, seeds, strict=True)):
+            others = _mean([each for k, each in enumerate(placed) if k != number])
+            end = aligner.learn(others, model, permutations[number], seed=seed, progress=progress).permutation
+            trial = [*placed[:number], end.apply(model), *placed[number + 1 :]]
+            loss = learner.judge.loss_of_mean(trial, progress=progress)
+            if loss < lowest:
+                permutations[number], placed, lowest = end, trial, loss
+            progress.step()
+        progress.finish()
+        return [dict(each.index) for each in permutations], lowest
+
+    [(indices, loss)] = distributed.share_out([found], learn)
+    return replace(found, permutations=[Permutation(aligner.spec, index) for index in indices], midpoint_loss=loss)
 
 
 def apply_jointly(
@@ -216,6 +251,16 @@ class _Frame:
         """What is matched on of a model, in the common frame."""
         own = {name: computable(self.models[number][name].detach()).cpu() for name in self.spec.learnable()}
         return self.permutations[number].apply(own)
+
+
+def _mean(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of state dicts: of floats, in their types; the rest is the first one's."""
+    return {
+        name: torch.stack([computable(model[name]).double() for model in models]).mean(0).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in models[0].items()
+    }
 
 
 def _square(tensors: Mapping[str, Tensor]) -> float:

@@ -31,8 +31,7 @@ def fusion_rows(
     """Loss and accuracy of the fused model, of each source, the best, their ensemble, and of means of the sources.
 
     Means are of the sources as they are (`mean`), each aligned to the fused model (`aligned_mean`), and all aligned to
-    each other (`joint_mean`). Where nothing is to be aligned the first two are one, and the third is left out, as it is
-    with methods that learn.
+    each other (`joint_mean`); where nothing is to be aligned the first two are one, and the third is left out.
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
     renormalise: what else is done to the activations of the means. split: the one that is shown; None shows all.
@@ -41,7 +40,7 @@ def fusion_rows(
     fused, *sources = labelled([fused, *sources])
     given = [source.tensors for source in sources]
     means = {"mean": given, "aligned_mean": aligner.tensors_of_all(fused, sources, progress=progress)}
-    if aligner.active and not aligner.alignment.learns:
+    if aligner.active:
         means["joint_mean"] = tensors_jointly(aligner, sources, progress=progress)
     dataset = workspace.dataset
     selection = selection_split(workspace)

@@ -153,8 +153,16 @@ def test_a_star_by_straight_through(starcli, solutions, tmp_path: Path) -> None:
     assert ran.rows[0]["alignment"] == "straight-through, 1 restart, 256 examples, 10 steps"
 
 
-def test_models_together_are_not_learned(starcli, solutions, tmp_path: Path) -> None:
-    words = [*solutions.some(0, 1, 2), "--method", "sinkhorn", "--joint", "-o", tmp_path / "{name}.safetensors"]
-    ran = starcli("align", *words)
-    assert ran.status == 1
-    assert "sinkhorn learns on the loss between two models" in ran.err
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_of_models_together_the_mean_never_gets_worse(method: str, starcli, solutions, tmp_path: Path) -> None:
+    words = [*solutions.some(0, 1, 2), "--joint", "--align-steps", "20", "-o", tmp_path / "{name}.safetensors"]
+    ran = starcli("align", *words, "--method", method)
+    assert ran.status == 0, ran.err
+    learned = sc.load(solutions[0], *(tmp_path / f"{number}.safetensors" for number in (1, 2)))
+    searched = sc.align_jointly(solutions[0], solutions.some(1, 2), method="activation")
+    assert learned[0].metadata.architecture is not None
+    learner = Learner(searched[0].workspace, RELAXATIONS[method])
+    before = learner.judge.loss_of_mean([learned[0].tensors, *(model.tensors for model in searched)])
+    after = learner.judge.loss_of_mean([model.tensors for model in learned])
+    assert after <= before
+    assert ran.rows[0]["midpoint_loss"] == pytest.approx(after, rel=1e-6)
