@@ -20,6 +20,7 @@ from torch import Tensor
 
 from starcli.alignment.align import SETTINGS, Alignment
 from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
+from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.expression import Fixed, Node, size_of_expression, symbols
 from starcli.symmetry.archspec.resolved import Resolved
@@ -32,6 +33,8 @@ POSITIONS = 2048
 """Positions of a layer that are compared, of all examples together."""
 PIXELS = 2**18
 """Input pixels in a forward pass: 256 images of 32 x 32. BatchNorm takes its statistics from as many."""
+KEPT_ACTIVATION_BYTES = 256 * 2**20
+"""What models read is kept up to so much, for when they are matched again: in a star's next epoch, in another pair."""
 FEWEST = 32
 """Examples in a forward pass however large they are; with fewer, statistics would be noise."""
 INPUT = "input of "
@@ -50,6 +53,7 @@ class Activations:
         self._own = workspace.spec.resolved
         self._batches = list(self._inputs(0))
         self._drawn: dict[int, Activations] = {0: self}
+        self._kept: dict[str, dict[str, Tensor]] = {}  # the longest unused first
         self._network = workspace.network()
         self._lock = threading.Lock()  # models may be matched side by side, and share the network
 
@@ -58,7 +62,7 @@ class Activations:
         if number not in self._drawn:
             _ = self.spec  # once for all
             other = copy.copy(self)
-            other._batches = list(self._inputs(number))
+            other._batches, other._kept = list(self._inputs(number)), {}
             self._drawn[number] = other
         return self._drawn[number]
 
@@ -125,13 +129,29 @@ class Activations:
     def beside(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict and what the layers read with these weights, each scaled by its share in the objective."""
         spec, share = self.spec, float(self.how.share or 0)
-        with self._lock:
-            self._network.load(tensors)
-            observed = self._observed()
-        read = {INPUT + name: _energy(observed[name].values, str(self.how.gains)) for name in self._axes}
+        read = self._read(tensors)
         weights = {name: tensors[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
         found = {**tensors, **_scaled(weights, 1 - share or 1.0), **_scaled(read, share)}
         return found | {name: found[first] for first, *others in spec.tied for name in others}
+
+    def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
+        key = weights_sha256(tensors) if self.workspace.device.type == "cpu" else None
+        with self._lock:
+            found = None if key is None else self._kept.pop(key, None)
+            if found is None:
+                self._network.load(tensors)
+                observed = self._observed()
+                found = {INPUT + name: _energy(observed[name].values, str(self.how.gains)) for name in self._axes}
+            if key is not None:
+                self._kept[key] = found
+                while sum(_bytes(each) for each in self._kept.values()) > KEPT_ACTIVATION_BYTES:
+                    del self._kept[next(iter(self._kept))]
+        return found
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _batch_size(count: int, input_shape: Sequence[int]) -> int:

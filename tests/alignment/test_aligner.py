@@ -70,6 +70,22 @@ def test_one_layer_against_an_assignment_by_scipy() -> None:
     assert index.tolist() == order.tolist()
 
 
+def test_what_a_model_reads_is_kept_by_its_weights_as_far_as_memory_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = opened("mlp")
+    a, *others = (generic(workspace, seed) for seed in range(3))
+    aligner = Aligner(Alignment("activation"), workspace)
+    first = [aligner.match(a, other) for other in others]
+    monkeypatch.setattr("starcli.alignment.activations.layer_inputs", None)
+    again = [aligner.match(dict(a), dict(other)) for other in others]
+    assert [match.objective for match in again] == [match.objective for match in first]
+    with pytest.raises(TypeError):
+        aligner.match(a, {**others[0], "fc1.bias": others[0]["fc1.bias"] + 1})
+    monkeypatch.undo()
+    monkeypatch.setattr("starcli.alignment.activations.KEPT_ACTIVATION_BYTES", 0)
+    fresh = Aligner(Alignment("activation"), workspace)
+    assert [fresh.match(a, other).objective for other in others] == [match.objective for match in first]
+
+
 def test_many_are_matched_as_one_is_and_the_objective_is_of_the_weights() -> None:
     workspace = opened("resnet")
     a, *others = (generic(workspace, seed) for seed in range(3))
