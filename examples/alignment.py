@@ -65,6 +65,8 @@ METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
     "activation, best of 10": (sc.Alignment("activation", select="midpoint"), {}),
     "activation alone": (sc.Alignment("activation", share=1.0), {}),
     "activation, correlation": (sc.Alignment("activation", gains="correlation"), {}),
+    "straight-through": (sc.Alignment("straight-through"), {}),
+    "sinkhorn": (sc.Alignment("sinkhorn"), {}),
     "activation of noise": (sc.Alignment("activation", examples="noise"), {}),
     "weight, 10 restarts, repair, logits": (WEIGHT, {"renormalise": "repair", "renormalise_logits": True}),
     "activation, repair": (ACTIVATION, {"renormalise": "repair"}),
