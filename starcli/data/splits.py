@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from starcli.data.augment import augment, check_augmentations
 from starcli.data.moments import mean_and_std
 from starcli.data.normalise import MeanStd
+from starcli.runtime.memory import spare_bytes
 
 Device = torch.device | str
 """A device or its name."""
@@ -21,7 +22,7 @@ BYTES = 255.0
 """Largest value of a byte, by which images of bytes are divided."""
 
 READY_BYTES = 64 << 20
-"""Below this size the normalised float32 inputs are kept: passes after the first then cost a slice or a gather."""
+"""Below this size, or where a GPU has room, the normalised inputs are kept: later passes cost a slice or a gather."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class MemorySplit(Split):
         raw, labels = self._on(place)
         if order is not None:
             order = order.to(place)
-        if not augmentation and len(self) * _float_bytes(self.input_shape) <= READY_BYTES:
+        if not augmentation and self._is_ready(place, channels_last):
             return _picked(self._inputs(place, channels_last), labels, batch_size, order, channels_last)
         return self._prepared(raw, labels, batch_size, order, augmentation, generator, channels_last)
 
@@ -211,6 +212,12 @@ class MemorySplit(Split):
         if self._resident is None or self._resident[0] != device:
             self._resident = (device, self._raw.to(device), self._labels.to(device))
         return self._resident[1:]
+
+    def _is_ready(self, device: torch.device, channels_last: bool) -> bool:
+        """Whether all normalised inputs are there, or small enough to be made now."""
+        if self._ready is not None and self._ready[0] == (device, channels_last):
+            return True
+        return len(self) * _float_bytes(self.input_shape) <= max(READY_BYTES, spare_bytes(device))
 
     def _inputs(self, device: torch.device, channels_last: bool) -> Tensor:
         """All normalised inputs, made once: (N, C, H, W), or (N, H, W, C) in memory for channels last."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import few
-from starcli.evaluation.batches import Batches
+from starcli.evaluation.batches import Batches, scoring_batch_size
 from starcli.evaluation.batchnorm_folding import Folding
 from starcli.evaluation.batchnorm_statistics import (
     float64,
@@ -181,7 +181,7 @@ class Evaluator:
         self._autocast = autocast(workspace.device, workspace.precision)
         self._recomputed = recomputed_buffers(self.network.network)
         self._noted = False
-        self._batches: dict[str | Split, Batches] = {}
+        self._batches: dict[tuple[str | Split, int], Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
         self._folding = _folding(self.network.network, workspace.precision)
         self._repair: Repair | None = None
@@ -189,15 +189,18 @@ class Evaluator:
             how = (self._split("train"), self.recalibrate, self._autocast, progress)
             self._repair = Repair(self.network.network, layers, *how)
 
-    def _split(self, which: "str | Split") -> Batches:
-        if which not in self._batches:
-            if isinstance(which, str):
-                dataset = self.workspace.dataset
-                split, shape = dataset.split(which), dataset.input_shape
-            else:
-                split, shape = which, tuple(self.workspace.architecture.input_shape)
-            self._batches[which] = Batches(split, statistics_batch_size(shape, len(split)), self.workspace.device)
-        return self._batches[which]
+    def _split(self, which: "str | Split", *, scored: bool = False) -> Batches:
+        """Batches of a split, by name or its own: of the size that statistics need, or that suits the device."""
+        if isinstance(which, str):
+            dataset = self.workspace.dataset
+            split, shape = dataset.split(which), dataset.input_shape
+        else:
+            split, shape = which, tuple(self.workspace.architecture.input_shape)
+        device, count = self.workspace.device, len(split)
+        size = scoring_batch_size(shape, count, device) if scored else statistics_batch_size(shape, count)
+        if (which, size) not in self._batches:
+            self._batches[which, size] = Batches(split, size, device)
+        return self._batches[which, size]
 
     @property
     def statistics_batch_size(self) -> int:
@@ -282,7 +285,8 @@ class Evaluator:
         return {name: _score(self._outputs(name)) for name in self.splits}
 
     def _outputs(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
-        return _forward(self.network.network, self._split(split), self._autocast, self._folding, self.progress)
+        batches = self._split(split, scored=True)
+        return _forward(self.network.network, batches, self._autocast, self._folding, self.progress)
 
     def end_scores(self, end: PathEnd) -> Mapping[str, Scores]:
         """The scores of an end, measured once and then remembered in it."""

@@ -42,9 +42,11 @@ def keep_freed_memory() -> bool:
 
 
 def spare_bytes(device: "torch.device") -> int:
-    """Memory of a GPU that may be taken to keep what is used often: a quarter of what is free there now."""
+    """Memory of a GPU that may be taken to keep what is used often: a quarter of what is free there now; else none."""
     import torch
 
+    if device.type != "cuda":
+        return 0
     free, _ = torch.cuda.mem_get_info(device)
     return free // 4
 

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
+from starcli.evaluation.batches import scoring_batch_size
 from starcli.evaluation.evaluator import Scores, autocast, recalibrate_, score_network, statistics_batch_size
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
@@ -196,7 +197,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
 
     The ranks share the examples.
     """
-    batch_size = statistics_batch_size(workspace.dataset.input_shape, len(split))
+    batch_size = scoring_batch_size(workspace.dataset.input_shape, len(split), workspace.device)
 
     def score(part: Split) -> Scores:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
