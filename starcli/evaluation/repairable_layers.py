@@ -42,7 +42,7 @@ _RESHAPING = frozenset(
 )
 """ATen operators whose outputs are the units that they are given, and nothing else."""
 
-_AFFINE = frozenset({"add", "sub", "rsub", "mul", "div", "neg"})
+_AFFINE = frozenset({"add", "sub", "rsub", "mul", "div", "neg", "lerp", "addcmul", "addcdiv", "where", "masked_fill"})
 """Pointwise ATen operators that are no nonlinearity."""
 
 _UNTAGGED = frozenset({"hardswish", "log_sigmoid_forward", "_prelu_kernel", "rrelu_with_noise"})

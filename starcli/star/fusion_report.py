@@ -67,7 +67,8 @@ def fusion_rows(
             yield {"model": kind, "name": name, "split": each, **figures, **more, **origin}
 
     kept = (fused.metadata.metrics or {}).get("greedy_soup", {})
-    yield from rows("fused", fused.name, [fused], outputs(fused.tensors), **kept)
+    own = (fused.metadata.recipe or {}).get("fused", {}).get("renormalise", "recalibrate")
+    yield from rows("fused", fused.name, [fused], outputs(fused.tensors), renormalise=own, **kept)
     of_sources = [outputs(source.tensors) for source in sources]
     for source, found in zip(sources, of_sources, strict=True):
         yield from rows("source", source.name, [source], found)

@@ -137,6 +137,8 @@ def test_a_mean_is_fused_as_its_row_shows(solutions, place):
     words = ("fuse", "--sources", *solutions.some(0, 1, 2), "--method", "mean", "--split", "test")
     rows = run_here(*words, *REPAIR, "-o", "mean.safetensors").rows
     losses = {row["model"]: row["loss"] for row in rows}
+    repaired = {row["model"] for row in rows if row["renormalise"] == "repair"}
+    assert repaired == {"fused", "mean", "aligned_mean", "joint_mean"}
     assert losses["fused"] == pytest.approx(losses["joint_mean"], rel=1e-6)
     assert read_metadata(Path("mean.safetensors"))[1].recipe["fused"]["renormalise"] == "repair"
     sources = sc.load(*solutions.some(0, 1, 2))

@@ -60,6 +60,7 @@ def test_layers_before_any_nonlinearity_are_taken(activation: Callable[[Tensor],
         lambda net, x: net.norm(net.a(x)).relu(),
         lambda net, x: nn.functional.layer_norm(net.a(x), (6,)).relu(),
         lambda net, x: (x + net.a(x)).relu(),  # a residual stream
+        lambda net, x: torch.lerp(x, net.a(x), 0.5).relu(),
         lambda net, x: glu(net.a(x)).repeat(1, 2),
         lambda net, x: net.a(x).softmax(1),
         lambda net, x: net.a(x),  # a linear network
