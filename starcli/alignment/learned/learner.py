@@ -6,8 +6,9 @@ by gradients on mini-batches, with BatchNorm on the statistics of the batch. End
 sees, and the best one is kept, the start included: learning never ends worse than it began, by that measure.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,7 +48,7 @@ class Learned:
 class Learner:
     """Learns permutations of models of one workspace, by one relaxation of permutations."""
 
-    def __init__(self, workspace: "Workspace", relax: Callable[..., Relaxation]) -> None:
+    def __init__(self, workspace: "Workspace", relax: type[Relaxation]) -> None:
         """Set examples apart to judge on: `JUDGED` of the training split, at most half. StarcliError for fewer than 4.
 
         Steps take all the others.
@@ -72,28 +73,31 @@ class Learner:
         seed: int,
         progress: Progress = SILENT,
     ) -> Learned:
-        """The best permutation that `steps` steps from `start` come by. The same seed gives the same one.
+        """The best permutation that `steps` steps from `start` come by, each round of them from the best so far.
 
-        StarcliError where the models differ in buffers of which there is none between them, Interrupted where
-        `progress` asks to stop.
+        The same seed gives the same one. StarcliError where the models differ in buffers of which there is none between
+        them, Interrupted where `progress` asks to stop.
         """
 
         def judged(permutation: Permutation) -> float:
             return self.judge.loss(reference, permutation.apply(model), progress=progress)
 
-        best, last = Learned(start, judged(start)), start
-        relaxed = self.relax(start.spec, model, start, steps, seed)
+        best = Learned(start, judged(start))
         midpoint = _Midpoint(self.workspace, self._flat, reference, start.apply(model), start.spec.learnable())
-        for step, (inputs, labels) in enumerate(self._batches(steps, seed), 1):
-            progress.stop_if_asked()
-            relaxed.follow(midpoint.gradients(relaxed.tensors(), inputs, labels))
-            if step % JUDGED_EVERY and step < steps:
-                continue
-            found = relaxed.permutation()
-            if found.moved(last):
-                last = found
-                best = min(best, Learned(found, judged(found)), key=lambda each: each.midpoint_loss)
-            progress.step(0, midpoint=best.midpoint_loss)
+        batches = self._batches(steps, seed)
+        for left in range(steps, 0, -self.relax.round_steps):
+            count = min(left, self.relax.round_steps)
+            relaxed, last = self.relax(start.spec, model, best.permutation, count, seed), best.permutation
+            for step, (inputs, labels) in enumerate(islice(batches, count), 1):
+                progress.stop_if_asked()
+                relaxed.follow(midpoint.gradients(relaxed.tensors(), inputs, labels))
+                if step % JUDGED_EVERY and step < count:
+                    continue
+                found = relaxed.permutation()
+                if found.moved(last):
+                    last = found
+                    best = min(best, Learned(found, judged(found)), key=lambda each: each.midpoint_loss)
+                progress.step(0, midpoint=best.midpoint_loss)
         return best
 
     def _batches(self, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,7 +1,7 @@
 """What a learner moves: a permutation of a model's units that has a gradient."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -12,8 +12,11 @@ from starcli.symmetry.permutation import Permutation
 class Relaxation(Protocol):
     """Permutation of one model that follows gradients, and so has something in it that is continuous."""
 
+    round_steps: ClassVar[int]
+    """Steps after which it is better begun anew, at the best permutation that was met."""
+
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
-        """Begin at `start`; `steps` steps are to be taken."""
+        """Begin at `start`; `steps` steps are to be taken, no more than `round_steps`."""
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Learnable parameters of the model (`spec.learnable()`) under what is reached, float32 on the CPU."""

@@ -9,6 +9,7 @@ weights, has in weight matching a search that needs no relaxation.
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,8 +24,8 @@ from starcli.symmetry.permutation import Permutation
 
 MIXED = 0.01
 """What a unit has of all others together where it begins; with less it hardly moves, with more nothing is a network."""
-SCORE_RATE = 0.1
-"""Rate of Adam."""
+SCORE_REACH = 10.0
+"""How far a score can go in one round."""
 NORMALISATIONS = 20
 """Of rows, and as many of columns."""
 
@@ -45,12 +46,14 @@ def sinkhorn(scores: Tensor, iterations: int = NORMALISATIONS) -> Tensor:
 class SinkhornPermutation:
     """Soft permutation of one model: scores for each group, which follow gradients by Adam, its rate a cosine."""
 
+    round_steps: ClassVar[int] = 200
+
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """Scores such that `start` has all but `MIXED`; nothing here is drawn from `seed`."""
         self._spec, self._application = spec, SoftApplication(spec)
         self._model = {name: computable(model[name].detach().cpu()).float() for name in spec.learnable()}
         self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
-        self._optimizer = torch.optim.Adam(list(self._scores.values()), SCORE_RATE)
+        self._optimizer = torch.optim.Adam(list(self._scores.values()), 2 * SCORE_REACH / steps)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
         self._soften()
 

@@ -11,6 +11,7 @@ by activation): 0.52 of it is left, not 0.60.
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,14 +25,16 @@ from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
-LATENT_RATE = 0.1
-"""Rate of Adam, in root mean squares of all weights."""
+LATENT_REACH = 8.0
+"""How far a latent weight can go in one round, in root mean squares of all weights."""
 MAX_SWEEPS = 100
 """Largest number of sweeps of a matching; one or two are usual, from where the last one ended."""
 
 
 class StraightThrough:
     """Permutation of one model that follows latent weights, by Adam with a rate that falls as a cosine."""
+
+    round_steps: ClassVar[int] = 40
 
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """The latent weights are those of the model under `start`, to which nothing is nearer."""
@@ -40,7 +43,7 @@ class StraightThrough:
         self._side = StackedModel(spec, self._model)
         self._index = {name: index.numpy() for name, index in start.index.items()}
         self._latent = {name: tensor.clone() for name, tensor in start.apply(self._model).items()}
-        rate = LATENT_RATE * _root_mean_square(self._latent.values())
+        rate = 2 * LATENT_REACH / steps * _root_mean_square(self._latent.values())  # of a cosine half counts
         self._optimizer = torch.optim.Adam(list(self._latent.values()), rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
         self._generator = np.random.default_rng(seed)

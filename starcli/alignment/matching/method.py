@@ -39,14 +39,14 @@ class MatchMethod:
         have activations beside the weights.
     many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
         is faster than one after the other; None: one after the other.
-    relax: makes a `Relaxation` of the permutation that was found, where the method goes on from there and learns on the
-        loss half way between the models (`starcli.alignment.learned.learner`); None: it does not.
+    relax: class of a `Relaxation`, where the method goes on from the permutation that was found and learns on the loss
+        half way between the models (`starcli.alignment.learned.learner`); None: it does not.
     """
 
     one: Callable[..., Match]
     many: Callable[..., list[Match]] | None = None
     settings: tuple[str, ...] = ()
-    relax: "Callable[..., Relaxation] | None" = None
+    relax: "type[Relaxation] | None" = None
 
     def match_all(
         self,
