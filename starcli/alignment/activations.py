@@ -52,8 +52,9 @@ class Activations:
         self.workspace, self.how = workspace, how
         self._own = workspace.spec.resolved
         self._batches = list(self._inputs(0))
+        self._draw = 0
         self._drawn: dict[int, Activations] = {0: self}
-        self._kept: dict[str, dict[str, Tensor]] = {}  # the longest unused first
+        self._kept: dict[tuple[int, str], dict[str, Tensor]] = {}  # of all draws, the longest unused first
         self._network = workspace.network()
         self._lock = threading.Lock()  # models may be matched side by side, and share the network
 
@@ -62,7 +63,7 @@ class Activations:
         if number not in self._drawn:
             _ = self.spec  # once for all
             other = copy.copy(self)
-            other._batches, other._kept = list(self._inputs(number)), {}
+            other._draw, other._batches = number, list(self._inputs(number))
             self._drawn[number] = other
         return self._drawn[number]
 
@@ -136,7 +137,7 @@ class Activations:
 
     def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
-        key = weights_sha256(tensors) if self.workspace.device.type == "cpu" else None
+        key = (self._draw, weights_sha256(tensors)) if self.workspace.device.type == "cpu" else None
         with self._lock:
             found = None if key is None else self._kept.pop(key, None)
             if found is None:

@@ -83,7 +83,9 @@ def show_selftest(
     from starcli.workspace.workspace import workspace_of
 
     if any(others):
-        raise StarcliError("--selftest is of REF alone: no models, no -o, --permutation, --joint or --bound")
+        raise StarcliError(
+            "--selftest is of REF alone and writes nothing: no models, and no options of how they are written"
+        )
     given = read_groups([reference])[0]
     (workspace, [model]), possible, note = at_hand(alignments, lambda data: workspace_of(given, setup, data=data))
     with common.session() as (watch, results):

@@ -151,6 +151,7 @@ def test_what_reads_data_is_left_out_where_there_are_none() -> None:
     [
         (["{0}", "{1}", "--selftest"], "--selftest is of REF alone"),
         (["{0}", "--selftest", "--joint"], "--selftest is of REF alone"),
+        (["{0}", "--selftest", "--dtype", "float16"], "--selftest is of REF alone"),
         (["{0}", "{1}", "-o", "x.safetensors", "--plants", "2"], "--plants is of --selftest"),
         (["{0}", "--selftest", "--align-share", "0.5"], "share: for alignment by activation"),
     ],

@@ -82,7 +82,7 @@ def align_command(
     from starcli.workspace.workspace import workspace_of
 
     if selftest:
-        unwanted = [models, output, permutation, joint, bound]
+        unwanted = [models, output, permutation, joint, bound, force, setup.dtype]
         return show_selftest(reference, common, setup, how.every(seed), plants, unwanted)
     if plants is not None:
         raise StarcliError("--plants is of --selftest")
