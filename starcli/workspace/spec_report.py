@@ -1,7 +1,7 @@
 """What `starcli spec` reports: the spec of one network, checked, derived, explained, or compared with another one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,15 @@ from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.expression import Fixed, symbols
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
-from starcli.symmetry.archspec.resolve import resolve_for
+from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.spec import Spec
+from starcli.symmetry.archspec.spec import GroupLine, Spec
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.find import recorded_spec
-from starcli.symmetry.kinds.derive_kinds import derive_kinds
+from starcli.symmetry.kinds.derive_kinds import Kinds, derive_kinds
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.symmetry.shipped import shipped_spec
 from starcli.version import __version__
@@ -91,6 +91,13 @@ class SpecNetwork:
         assert spec is not None
         return resolve_for(self.module, spec, self.variables)
 
+    def claims(self, given: str | None, resolved: Resolved) -> dict[str, GroupLine]:
+        """By group what the spec that `given` names says of kinds; nothing for a checkpoint, which records none."""
+        if given is not None and _is_checkpoint(given):
+            return {}
+        spec = self.shipped if given is None else load_spec(given)
+        return {} if spec is None else claimed_kinds(spec, resolved.groups, self.variables)
+
 
 def _is_checkpoint(given: str) -> bool:
     return given.endswith((".safetensors", INDEX))
@@ -115,12 +122,17 @@ class SpecReport:
     frozen: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)
+    kinds: Kinds | None = None
+    """The kinds of the groups, where they were looked for."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Groups of which the spec says a kind that does not act, and why."""
 
     def row(self) -> dict[str, Any]:
         """The report as one JSON object, of `spec check` and `spec derive`.
 
         `log10_symmetries` is log10 of the number of permutations, `movable` the share of learnable parameters that at
         least one of them moves, `worst_difference` the largest change of an output in units of its spread over inputs.
+        `continuous_dimension` is there where kinds were looked for.
         """
         parameters = sum(tensor.numel() for tensor in self.network.module.parameters())
         return {
@@ -132,15 +144,16 @@ class SpecReport:
             "movable": self.resolved.movable(),
             "frozen": list(self.frozen),
             "worst_difference": self.proof.worst_difference,
-            "proved": self.proof.proved,
+            "proved": self.proof.proved and not self.refused,
             "undecided": list(self.proof.undecided),
             "sha256": self.resolved.sha256,
+            **({"continuous_dimension": self.kinds.continuous_dimension} if self.kinds else {}),
         }
 
     @property
     def reasons(self) -> Mapping[str, str]:
         """For each group that is not proved the reason."""
-        return self.proof.reasons
+        return {**self.proof.reasons, **self.refused}
 
     @property
     def yaml(self) -> str:
@@ -151,14 +164,39 @@ class SpecReport:
             *(f"undecided: {group}: {self.proof.reasons.get(group, '')}" for group in self.proof.undecided),
             *(f"fixed, since the proof refused it: {group}: {reason}" for group, reason in self.rejected.items()),
         ]
-        return "".join(f"# {' '.join(line.split())}\n" for line in lines) + to_yaml(self.resolved)
+        return "".join(f"# {' '.join(line.split())}\n" for line in lines) + to_yaml(self.resolved, self._said_kinds())
+
+    def _said_kinds(self) -> dict[str, dict[str, str]]:
+        """What a spec says of the kinds that were found, of groups with more than permutations."""
+        found = self.kinds.groups if self.kinds else {}
+        return {
+            name: {"kind": each.kind} | ({"fixes": "ones"} if each.fixes_ones else {})
+            for name, each in found.items()
+            if each.kind != "permutation"
+        }
 
 
 def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
-    """Check the spec that `given` names against the network's tensors, and prove it."""
+    """Check the spec that `given` names against the network's tensors, and prove it, with the kinds that it says."""
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
-    return SpecReport(network, resolved, proof, tuple(_fixed(resolved)))
+    report = SpecReport(network, resolved, proof, tuple(_fixed(resolved)))
+    claims = network.claims(given, resolved)
+    if not claims:
+        return report
+    kinds = _kinds(network, resolved, proof, reasons=True)
+    refused = {
+        name: kinds.groups[name].refusal(line.kind, fixes_ones=line.fixes_ones)
+        for name, line in claims.items()
+        if proof.verdicts[name] == "proved"
+    }
+    return replace(report, kinds=kinds, refused={name: why for name, why in refused.items() if why})
+
+
+def _kinds(network: SpecNetwork, resolved: Resolved, proof: Proof, *, reasons: bool = False) -> Kinds:
+    """The kinds of all groups that are proved."""
+    proved = [name for name, verdict in proof.verdicts.items() if verdict == "proved"]
+    return derive_kinds(network.module, resolved, network.example, groups=proved, reasons=reasons)
 
 
 def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:
@@ -166,12 +204,13 @@ def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:
     return prove(traced_network(network.module, network.example), resolved, network.example)
 
 
-def derive_report(network: SpecNetwork, progress: Progress = SILENT) -> SpecReport:
-    """Derive the spec of a network by tracing it, and prove it."""
+def derive_report(network: SpecNetwork, progress: Progress = SILENT, *, kinds: bool = False) -> SpecReport:
+    """Derive the spec of a network by tracing it, and prove it; with `kinds`, those of its groups too."""
     found = derive_and_prove(network.module, network.example, progress=progress)
     assert found.proof is not None
     frozen = tuple(each.to_json() for each in found.frozen)
-    return SpecReport(network, found.resolved, found.proof, frozen, found.notes, found.rejected)
+    report = SpecReport(network, found.resolved, found.proof, frozen, found.notes, found.rejected)
+    return replace(report, kinds=_kinds(network, found.resolved, found.proof)) if kinds else report
 
 
 def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = None) -> list[dict[str, Any]]:
@@ -209,8 +248,7 @@ def explain(network: SpecNetwork, given: str | None) -> Explanation:
     """
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
-    proved = [name for name, verdict in proof.verdicts.items() if verdict == "proved"]
-    kinds = derive_kinds(network.module, resolved, network.example, groups=proved, reasons=True)
+    kinds = _kinds(network, resolved, proof, reasons=True)
     traced = _traced(network)
     reasons = {} if traced is None else {(each.tensor, each.axis): each.reason for each in traced.frozen}
     groups = [
@@ -220,7 +258,7 @@ def explain(network: SpecNetwork, given: str | None) -> Explanation:
             "within": group.within,
             "verdict": proof.verdicts.get(name),
             "tensors": list(resolved.bearing[name]),
-            **(kinds.groups[name].to_json(resolved) if name in proved else {"kind": None}),
+            **(kinds.groups[name].to_json(resolved) if proof.verdicts.get(name) == "proved" else {"kind": None}),
         }
         for name, group in resolved.groups.items()
     ]

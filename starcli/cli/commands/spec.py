@@ -41,6 +41,7 @@ REPORT = (
     Column("tensors", "tensors", "d", optional=True),
     Column("parameters", "parameters", ",", optional=True),
     Column("log10_symmetries", "log10 of symmetries", ",.1f"),
+    Column("continuous_dimension", "continuous dimension", ",d"),
     Column("movable", "movable", ".2%"),
     Column("worst_difference", "worst difference", ".1e", optional=True),
     Column("proved", "proved", main=True),
@@ -94,6 +95,8 @@ def spec_show_command(
 def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
 
+    Kinds that it says (format 2) are proved too.
+
     Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
     """
     from starcli.workspace.spec_report import SpecNetwork, check_report
@@ -115,6 +118,9 @@ def spec_derive_command(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout."), OUT
     ] = None,
     force: ForceOpt = False,
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="Also find what acts besides permutations; the YAML says it (format 2).")
+    ] = False,
 ) -> None:
     """Find the spec of a network by tracing it, prove it, and write it as YAML.
 
@@ -133,7 +139,7 @@ def spec_derive_command(
         check_output(output, force=force)
     network = SpecNetwork.of(setup, None)
     with common.session(output) as (watch, results):
-        report = derive_report(network, watch)
+        report = derive_report(network, watch, kinds=kinds)
         for note in report.notes:
             watch.note(note)
         if output is not None and is_standard_stream(output):

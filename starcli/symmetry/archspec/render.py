@@ -12,8 +12,8 @@ _PLAIN = re.compile(r"[A-Za-z_(][A-Za-z0-9_.()+| \-]*")
 _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
-def render(resolved: Resolved) -> str:
-    """Write a resolved spec as YAML, one line for each tensor.
+def render(resolved: Resolved, kinds: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """Write a resolved spec as YAML, one line for each tensor; `kinds` has what is said of the kind of each group.
 
     Trailing fixed axes are left out, other fixed ones are `_`, sizes of groups stand where the tensors do not determine
     them: `resolve_spec(parse(render(r)), r.shapes, buffers=r.buffers) == r`. `to_yaml` is shorter, where blocks repeat.
@@ -31,6 +31,7 @@ def render(resolved: Resolved) -> str:
     groups = {
         name: ({"size": str(group.size)} if name in need_size else {})
         | ({"within": group.within} if group.within else {})
+        | dict((kinds or {}).get(name, {}))
         for name, group in resolved.groups.items()
     }
     tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
@@ -57,7 +58,7 @@ def write_yaml(
     buffers: Sequence[str] | None = None,
 ) -> str:
     """The YAML of these lines, whose names and expressions may hold templates, quoted where YAML asks for it."""
-    lines = ["format: 1"]
+    lines = ["format: 2" if any("kind" in fields for fields in groups.values()) else "format: 1"]
     if groups:
         lines.append("groups:")
         lines += [

@@ -63,6 +63,21 @@ def resolve_for(network: "nn.Module", spec: Spec, variables: Mapping[str, int] |
     return resolve_spec(spec, shapes, variables, [name for name, _ in network.named_buffers()])
 
 
+def claimed_kinds(
+    spec: Spec, groups: Collection[str], variables: Mapping[str, int] | None = None
+) -> dict[str, GroupLine]:
+    """For each of the resolved `groups` of which `spec` says a kind the line that says it.
+
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = parse("{format: 2, groups: {'h.{l}': {kind: scaled}}, tensors: {'{l}.w': ['h.{l}']}}")
+    >>> {name: line.kind for name, line in claimed_kinds(spec, ["h.0", "h.1"]).items()}
+    {'h.0': 'scaled', 'h.1': 'scaled'}
+    """
+    lines = _Lines(spec.groups, variables or {}, spec.source, [])
+    found = {name: line for name in groups for line, _ in lines.matching(name) if isinstance(line, GroupLine)}
+    return {name: line for name, line in found.items() if line.kind != "permutation"}
+
+
 class _Lines:
     """The lines of one section, by the names that their patterns match.
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
 from starcli.symmetry.archspec.expression import Node, references
+from starcli.symmetry.archspec.kind_names import KINDS, KindName
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.templates import check_template
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
+GROUP_KEYS = ("size", "within", "kind", "fixes")
+"""What may be said of a group, the first two since format 1."""
 SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
 
 
@@ -23,12 +26,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class GroupLine:
-    """A line about groups whose names match `pattern`: size (an integer, perhaps in braces), group around."""
+    """A line about groups whose names match `pattern`: size (an integer, perhaps in braces), group around, kind."""
 
     pattern: str
     size: Axis | None
     within: Axis | None
     line: int
+    kind: KindName = "permutation"
+    """What is said to act on the units besides permutations; `derive_kinds` finds where and how, and proves it."""
+    fixes_ones: bool = False
+    """Whether of rotations only those are meant that leave (1, ..., 1) alone."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class _Builder:
     def __init__(self, source: str) -> None:
         self.source = source
         self.problems: list[str] = []
+        self.keys: tuple[str, ...] = GROUP_KEYS[:2]
 
     def say(self, line: int, message: str) -> None:
         self.problems.append(f"{self.source}:{line}: {message}")
@@ -95,9 +103,11 @@ class _Builder:
 
     def format(self, value: YamlValue | None, line: int) -> None:
         if value is None:
-            self.say(line, "the section 'format' is missing; this program reads `format: 1`")
-        elif not isinstance(value, YamlScalar) or value.text != "1":
-            self.say(value.line, "this program reads `format: 1`")
+            self.say(line, "the section 'format' is missing; this program reads `format: 1` and 2")
+        elif not isinstance(value, YamlScalar) or value.text not in ("1", "2"):
+            self.say(value.line, "this program reads `format: 1` and 2")
+        else:
+            self.keys = GROUP_KEYS if value.text == "2" else GROUP_KEYS[:2]
 
     def map(self, value: YamlValue | None, what: str) -> tuple[tuple[YamlScalar, YamlValue], ...]:
         if value is None or (isinstance(value, YamlScalar) and value.text == ""):
@@ -131,10 +141,28 @@ class _Builder:
     def group(self, key: YamlScalar, value: YamlValue) -> GroupLine:
         fields = {field.text: (field, each) for field, each in self.map(value, f"group {key.text}")}
         for name, (field, _) in fields.items():
-            if name not in ("size", "within"):
-                self.say(field.line, f"group {key.text}: unknown key {name!r}; there is size, within")
+            if name not in self.keys:
+                known = f"there is {', '.join(self.keys)}" if name not in GROUP_KEYS else "that needs `format: 2`"
+                self.say(field.line, f"group {key.text}: unknown key {name!r}; {known}")
         found = {name: self.axis(each) for name, (_, each) in fields.items() if name in ("size", "within")}
-        return GroupLine(key.text, found.get("size"), found.get("within"), key.line)
+        kind = self.kind(key.text, fields["kind"][1]) if "kind" in fields else "permutation"
+        if "fixes" in fields:
+            self.fixes(key.text, fields["fixes"][1], kind)
+        return GroupLine(key.text, found.get("size"), found.get("within"), key.line, kind, "fixes" in fields)
+
+    def kind(self, group: str, value: YamlValue) -> KindName:
+        for kind in KINDS:
+            if isinstance(value, YamlScalar) and value.text == kind:
+                return kind
+        written = value.text if isinstance(value, YamlScalar) else ""
+        self.say(value.line, f"group {group}: unknown kind {written!r}{suggestion(written, KINDS)}")
+        return "permutation"
+
+    def fixes(self, group: str, value: YamlValue, kind: KindName) -> None:
+        if not isinstance(value, YamlScalar) or value.text != "ones":
+            self.say(value.line, f"group {group}: `fixes: ones` is the only vector that may stand here")
+        if kind != "orthogonal":
+            self.say(value.line, f"group {group}: only what is `kind: orthogonal` can fix ones, this is {kind}")
 
     def tensor(self, key: YamlScalar, value: YamlValue) -> TensorLine:
         axes = [self.axis(each) for each in self.items(value, key.text)]

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.render import moving_axes, render, write_yaml
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 
@@ -25,9 +25,10 @@ SHORTEST_RANGE = 3
 Lines = dict[str, tuple[str, ...]]
 
 
-def to_yaml(resolved: Resolved) -> str:
+def to_yaml(resolved: Resolved, kinds: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """Write a resolved spec as YAML with patterns where blocks repeat; `resolve_spec` turns it back into the same.
 
+    `kinds` has what is said of the kind of groups, `{"kind": "orthogonal", "fixes": "ones"}`: then it is of format 2.
     Where two families cannot be kept apart by patterns, every tensor gets its own line (see `render`).
 
     >>> spec = parse("{format: 1, tensors: {w.1: [h.1, _], w.2: [h.2, h.1], w.3: [h.3, h.2], w.4: [_, h.3]}}")
@@ -41,26 +42,28 @@ def to_yaml(resolved: Resolved) -> str:
     """
     nested = {name for name, group in resolved.groups.items() if group.within}
     nested |= {group.within for group in resolved.groups.values() if group.within}
-    groups = {
-        name: (str(group.size), *([group.within] if group.within else []))
+    fields = {
+        name: ({"size": str(group.size)} if name in nested else {})
+        | ({"within": group.within} if group.within else {})
+        | dict((kinds or {}).get(name, {}))
         for name, group in resolved.groups.items()
-        if name in nested
     }
+    groups = {name: tuple(f"{key}={value}" for key, value in each.items()) for name, each in fields.items() if each}
     tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
     written = write_yaml(
-        {
-            name: {"size": size} | ({"within": within[0]} if within else {})
-            for name, (size, *within) in fold_families(groups).items()
-        },
+        {name: dict(each.split("=", 1) for each in said) for name, said in fold_families(groups).items()},
         _starred(fold_families(tensors), set(tensors)),
         resolved.tied,
     )
     try:
-        if resolve_spec(parse(written), resolved.shapes, buffers=resolved.buffers) == resolved:
+        again = parse(written)
+        said = {name: line.kind for name, line in claimed_kinds(again, resolved.groups).items()}
+        same = said == {name: each["kind"] for name, each in (kinds or {}).items()}
+        if same and resolve_spec(again, resolved.shapes, buffers=resolved.buffers) == resolved:
             return written
     except StarcliError:
         pass  # two families that a pattern cannot keep apart: every tensor gets its own line
-    return render(resolved)
+    return render(resolved, kinds)
 
 
 @dataclass(frozen=True)

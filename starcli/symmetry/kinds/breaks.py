@@ -113,7 +113,7 @@ class Passes:
             if number is None or self.before[number].operator != step.operator:
                 raise _Stop
             for now, before in zip(step.outputs, self.before[number].outputs, strict=True):
-                if now.shape == before.shape and _apart(now, before, []) > UNCHANGED:
+                if now.shape == before.shape and not torch.equal(now, before) and _apart(now, before, []) > UNCHANGED:
                     found.append((step, now.clone(), before))
                     if _apart(now, before, ways) > UNCHANGED:
                         raise _Stop

@@ -12,6 +12,7 @@ from starcli.symmetry.proof.places import GroupPlace
 
 Acts = Mapping[GroupPlace, Tensor]
 """What acts at each place: matrices (parents..., n, n) or diagonals (parents..., n)."""
+MOST_ROTATED = 256
 WIDE = 256.0
 """Largest scale of an element: diagonal ones add no rounding, and matrices are as well conditioned without it."""
 
@@ -34,11 +35,18 @@ def random_scales(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 def random_rotation(shape: tuple[int, ...], generator: torch.Generator, *, fix_ones: bool = False) -> Tensor:
     """Orthogonal matrices of shape (parents..., n, n), uniformly distributed; `fix_ones`: that leave (1, ..., 1) alone.
 
+    Of many units only MOST_ROTATED, drawn at random, rotate: with all permutations these matrices generate the others.
+
     >>> q = random_rotation((4,), torch.Generator().manual_seed(0), fix_ones=True)
     >>> bool(torch.allclose(q @ q.T, torch.eye(4).double())), bool(torch.allclose(q.sum(1), torch.ones(4).double()))
     (True, True)
     """
     *parents, n = shape
+    if n > MOST_ROTATED:
+        some = torch.randperm(n, generator=generator)[:MOST_ROTATED]
+        whole = torch.eye(n, dtype=torch.float64).expand(*parents, n, n).clone()
+        whole[..., some.unsqueeze(-1), some] = random_rotation((*parents, MOST_ROTATED), generator, fix_ones=fix_ones)
+        return whole
     inner = n - 1 if fix_ones else n
     q: Tensor
     q, r = torch.linalg.qr(torch.randn(*parents, inner, inner, generator=generator, dtype=torch.float64))

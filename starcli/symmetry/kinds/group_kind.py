@@ -3,14 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
+from starcli.symmetry.archspec.kind_names import KindName
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.proof.places import GroupPlace
 
-KindName = Literal["permutation", "signed", "scaled", "orthogonal", "invertible"]
-KINDS: tuple[KindName, ...] = ("permutation", "signed", "scaled", "orthogonal", "invertible")
-"""From small to large, as far as they can be compared: permutations are in all others."""
 Exponents = Mapping[GroupPlace, int]
 """What an element g does at each place where it does anything: 1, it acts as g; -1, as its inverse transpose."""
 
@@ -50,6 +47,32 @@ class GroupKind:
     """Independent ways in which signs may act that no larger kind has."""
     larger: Mapping[KindName, str] = field(default_factory=dict)
     """For larger kinds why they do not act."""
+
+    def includes(self, kind: KindName, *, fixes_ones: bool = False) -> bool:
+        """Whether this kind has all elements of another one (`fixes_ones`: of its elements those that fix ones)."""
+        match kind:
+            case "permutation":
+                return True
+            case "signed":
+                return (
+                    bool(self.signs) or self.kind == "invertible" or (self.kind == "orthogonal" and not self.fixes_ones)
+                )
+            case "scaled":
+                return bool(self.scalings)
+            case "orthogonal":
+                return self.kind == "invertible" or (self.kind == kind and (fixes_ones or not self.fixes_ones))
+        return self.kind == "invertible"
+
+    def refusal(self, kind: KindName, *, fixes_ones: bool = False) -> str:
+        """Why another kind that is claimed does not act, in words; "" where this one includes it."""
+        if self.includes(kind, fixes_ones=fixes_ones):
+            return ""
+        if kind == "orthogonal" and self.kind == kind:
+            return "orthogonal only with `fixes: ones`"
+        reason = self.larger.get(kind) or self.larger.get(
+            "orthogonal", ""
+        )  # what rotates does not is no matrix's either
+        return f"not {kind}{f': {reason}' if reason else ''}; what was proved is {self.kind}"
 
     def to_json(self, spec: Resolved) -> dict[str, object]:
         """The kind as plain values: how many ways there are to scale and to set signs, not where."""

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import torch
 
+from starcli.symmetry.archspec.kind_names import KindName
 from starcli.symmetry.kinds.breaks import Passes
 from starcli.symmetry.kinds.continuous import conjugated, possible_folds
 from starcli.symmetry.kinds.elements import random_invertible, random_rotation, random_scales, random_signs
-from starcli.symmetry.kinds.group_kind import GroupKind, KindName
+from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.setting import GenericSetting
 
 LARGER: Mapping[KindName, tuple[KindName, ...]] = {

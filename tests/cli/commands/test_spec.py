@@ -161,3 +161,95 @@ def test_explain_for_people_keeps_groups_that_differ_apart():
     for stage, size in ((1, 8), (2, 16), (3, 32)):
         assert f"inner{stage}.0: {size} units, proved\n  kind: scaled (positive scales), dimension {size}, signs" in out
     assert "  layer{1..3}.0.conv2.weight  axes 2, 3" in out
+
+
+@pytest.mark.parametrize("arch", [MLP, ("--arch", "vit", "--arch-arg", "depth=2", "dim=8", "mlp_dim=5", "heads=2")])
+def test_kinds_are_derived_written_and_proved_again(place, arch):
+    [derived] = run_here("spec", "derive", *arch, "--kinds", "-o", "kinds.yaml").rows
+    [checked] = run_here("spec", "check", "kinds.yaml", *arch).rows
+    assert checked["proved"]
+    assert derived["continuous_dimension"] == checked["continuous_dimension"] > 0
+    assert derived["sha256"] == checked["sha256"]
+    [plain] = run_here("spec", "derive", *arch, "-o", "plain.yaml").rows
+    assert plain.keys() == derived.keys() - {"continuous_dimension"}
+    assert run_here("spec", "diff", "plain.yaml", "kinds.yaml", *arch).status == 0
+
+
+NETWORKS = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+class Block(nn.Module):
+    def __init__(self, gelu=False, rotary=False):
+        super().__init__()
+        self.gelu, self.rotary = gelu, rotary
+        self.embed, self.norm, self.last = nn.Linear(6, 8), nn.LayerNorm(8), nn.LayerNorm(8)
+        self.gain = nn.Parameter(torch.ones(8))
+        self.q, self.k, self.v, self.o = (nn.Linear(8, 8) for _ in range(4))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.embed(x)
+        x = functional.gelu(x) if self.gelu else x
+        n = self.norm(x)
+        q, k = self.q(n), self.k(n)
+        if self.rotary:
+            angles = torch.arange(x.shape[1])[:, None] * 0.7 ** torch.arange(4).repeat(2)
+            turn = lambda t: torch.cat([-t[..., 4:], t[..., :4]], -1)
+            q, k = (t * angles.cos() + turn(t) * angles.sin() for t in (q, k))
+        x = x * self.gain + self.o(functional.scaled_dot_product_attention(q, k, self.v(n)))
+        return self.head(self.last(x))
+"""
+SPEC = """
+format: 2
+groups:
+  {}
+tensors:
+  embed.*: [stream]
+  norm.*: [stream]
+  last.*: [stream]
+  gain: [stream]
+  q.weight: [qk, stream]
+  q.bias: [qk]
+  k.weight: [qk, stream]
+  k.bias: [qk]
+  v.weight: [vo, stream]
+  v.bias: [vo]
+  o.weight: [stream, vo]
+  o.bias: [stream]
+  head.weight: [_, stream]
+  head.bias: []
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "claim", "words"),
+    [
+        ((), "stream: {kind: orthogonal, fixes: ones}", "stream: not orthogonal: mul; what was proved is scaled"),
+        (("gelu=true",), "stream: {kind: orthogonal}", "stream: not orthogonal: gelu; what was proved is scaled"),
+        (("rotary=true",), "qk: {kind: invertible}", "qk: permuting it changes the output"),
+        ((), "vo: {kind: invertible}", ""),
+        ((), "qk: {kind: orthogonal}", ""),
+        ((), "vo: {kind: scaled}", ""),
+    ],
+)
+def test_wrong_kinds_are_refused_by_name(place, arguments, claim, words):
+    (place / "attending.py").write_text(NETWORKS)
+    (place / "mine.yaml").write_text(SPEC.format(claim))
+    arguments = ("--arch-arg", *arguments) if arguments else ()
+    ran = run_here("spec", "check", "mine.yaml", "--arch", "attending:Block", *arguments, "--input", "1,5,6")
+    assert ran.status == bool(words), ran.err
+    assert words in ran.err
+    assert ran.rows[0]["proved"] == (not words)
+
+
+def test_scales_are_refused_for_gelu(place):
+    (place / "mine.yaml").write_text(
+        "format: 2\ngroups: {unit.0: {kind: scaled}}\ntensors: {fc1.*: [unit.0], fc2.weight: [_, unit.0], fc2.*: []}\n"
+    )
+    words = ("--arch", "mlp", "--arch-arg", "hidden_dim=5", "input_size=6")
+    assert run_here("spec", "check", "mine.yaml", *words).rows[0]["continuous_dimension"] == 5
+    ran = run_here("spec", "check", "mine.yaml", *words, "activation=gelu")
+    assert ran.status == 1
+    assert "unit.0: not scaled: gelu in activation; what was proved is permutation" in ran.err

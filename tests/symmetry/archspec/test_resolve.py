@@ -10,7 +10,7 @@ from support.specs import specs
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.library import load_spec, shipped_specs
 from starcli.symmetry.archspec.render import render
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.archspec.validate import resolved_from_json
@@ -214,3 +214,17 @@ def test_shipped_specs_are_found_and_read() -> None:
         assert load_spec(name).tensors
     with pytest.raises(StarcliError, match="unknown spec 'resnt'; did you mean resnet"):
         load_spec("resnt")
+
+
+def test_kinds_are_said_beside_what_is_permuted_and_change_nothing_of_it() -> None:
+    text = "format: {}\ngroups:\n  'h.{{l}}': {{size: 3{}}}\ntensors:\n  '{{l}}.w': ['h.{{l}}', stream]\n"
+    shapes = {"0.w": (3, 4), "1.w": (3, 4)}
+    plain, kinds = parse(text.format(1, "")), parse(text.format(2, ", kind: orthogonal, fixes: ones"))
+    first, second = resolve_spec(plain, shapes), resolve_spec(kinds, shapes)
+    assert first == second
+    assert first.to_json() == second.to_json()
+    assert claimed_kinds(plain, first.groups) == {}
+    found = claimed_kinds(kinds, second.groups)
+    assert {name: (line.kind, line.fixes_ones) for name, line in found.items()} == {
+        "h.0": ("orthogonal", True), "h.1": ("orthogonal", True),
+    }  # fmt: skip

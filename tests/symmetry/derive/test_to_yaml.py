@@ -7,7 +7,8 @@ from support.shipped import CASES, resolve, shrunk
 
 from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.archspec.compare import same_symmetries
-from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.render import render
+from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.derive.to_yaml import fold_families, to_yaml
@@ -54,3 +55,21 @@ def test_hand_written_and_derived_specs_describe_the_same_symmetries(label):
     derived = derive(network, (torch.rand(2, *case.input_shape),)).resolved
     assert same_symmetries(resolve(case.name, arguments, network), derived) == []
     assert resolve_spec(parse(to_yaml(derived)), derived.shapes, buffers=derived.buffers) == derived
+
+
+def test_kinds_are_written_and_read_back_and_without_them_nothing_changes():
+    shapes = {"w.0": (6, 9), "w.1": (6, 6), "w.2": (6, 6), "w.3": (3, 6)}
+    spec = "{format: 1, tensors: {w.0: [h.0, _], w.1: [h.1, h.0], w.2: [h.2, h.1], w.3: [_, h.2]}}"
+    resolved = resolve_spec(parse(spec), shapes)
+    kinds = {"h.0": {"kind": "scaled"}, "h.1": {"kind": "scaled"}, "h.2": {"kind": "orthogonal", "fixes": "ones"}}
+    for some in (kinds, {"h.1": {"kind": "signed"}}):
+        written = to_yaml(resolved, some)
+        assert written.startswith("format: 2\n")
+        again = parse(written)
+        assert resolve_spec(again, shapes) == resolved
+        said = claimed_kinds(again, resolved.groups)
+        assert {name: line.kind for name, line in said.items()} == {name: each["kind"] for name, each in some.items()}
+        assert {name for name, line in said.items() if line.fixes_ones} == {n for n, e in some.items() if "fixes" in e}
+        assert claimed_kinds(parse(render(resolved, some)), resolved.groups).keys() == some.keys()
+    assert to_yaml(resolved, {}) == to_yaml(resolved)
+    assert to_yaml(resolved).startswith("format: 1\n")
