@@ -20,6 +20,8 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import float64
+from starcli.models.logits import as_logits
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
@@ -93,6 +95,8 @@ def recoveries(
     progress: Progress = SILENT,
 ) -> Iterator[Recovery]:
     """What each of `alignments` finds of permutations planted in copies of `model`, with every one of `NOISES`."""
+    if not workspace.spec.movable:
+        progress.note("the network has no units that can be renamed: nothing is planted")
     progress.start("planting", len(alignments) * len(NOISES) * plants)
     for how in alignments:
         aligner = Aligner(how, workspace)
@@ -206,6 +210,6 @@ def _difference(aligner: Aligner, before: Mapping[str, Tensor], after: Mapping[s
     for tensors in (before, after):
         network.load(tensors)
         with torch.inference_mode():
-            outputs.append(network.network.eval()(example).double())
+            outputs.append(float64(as_logits(network.network.eval()(example), (len(example), 1), "a selftest")))
     largest = float(outputs[0].abs().max())
     return float((outputs[0] - outputs[1]).abs().max()) / largest if largest else 0.0

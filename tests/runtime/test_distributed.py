@@ -54,6 +54,8 @@ def lines_for(where, solutions, ranks):
         "align": ["align", *solutions.some(0, 1, 2, 3), "-o", where / "{name}.aligned.safetensors",
                   "--permutation", where / "{name}.perm.safetensors"],
         "restarts": ["align", *solutions.some(0, 1), "--restarts", "9", "-o", where / "restarts.safetensors"],
+        "ends": ["align", *solutions.some(0, 1), "--restarts", "5", "--select", "midpoint", "--ends", "3",
+                 "-o", where / "ends.safetensors"],
         "barrier": ["barrier", *solutions.some(0, 1, 2), "--align", "weight", "--points", "4"],
         "pairs": ["barrier", *solutions.some(0, 1, 2), "--all-pairs", "--align", "weight", "--points", "3"],
         "bma": ["bma", "--star", solutions[0], "--sources", *solutions.some(1, 2, 3), "--samples", "3"],
@@ -163,6 +165,11 @@ def test_restarts_are_shared_out_and_change_nothing(alone, both, places):
     # two first ones and eight more, one on each rank wherever two begin at the same point
     assert (len(mine), len(other)) == (6, 4)
     assert len({*mine, *other}) == 10
+
+
+def test_the_same_end_is_chosen(alone, both, places):
+    assert rows(both["ends"])[0]["midpoint_loss"] == alone["ends"][0]["midpoint_loss"]
+    assert same_files("ends.safetensors", places)
 
 
 @pytest.mark.parametrize("name", ["barrier", "pairs", "bma"])
