@@ -23,6 +23,7 @@ from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers
 from starcli.star.source_bank import Source
@@ -134,6 +135,14 @@ def greedy_soup(fusing: Fusing) -> Fused:
     the order of their losses. The names of those that are kept are among the metrics.
     """
     split = selection_split(fusing.workspace)
+    _ = fusing.together  # by all ranks at once
+    kept = distributed.by_writer(lambda: _kept(fusing, split))
+    names = [fusing.sources[number].base_name for number in kept]
+    return _scored(fusing, fusing.mean(kept), greedy_soup={"kept": names, "selected_on": split})
+
+
+def _kept(fusing: Fusing, split: str) -> list[int]:
+    """Numbers of the sources of a greedy soup, in the order in which they were tried."""
     evaluator = Evaluator(fusing.workspace, splits=(split,), progress=fusing.progress)
     fusing.progress.start("choosing sources", 2 * len(fusing.sources) - 1)
 
@@ -150,8 +159,7 @@ def greedy_soup(fusing: Fusing) -> Fused:
         if accuracy >= best:
             kept, best = [*kept, number], accuracy
     fusing.progress.finish()
-    names = [fusing.sources[number].base_name for number in kept]
-    return _scored(fusing, fusing.mean(kept), greedy_soup={"kept": names, "selected_on": split})
+    return kept
 
 
 def selection_split(workspace: "Workspace") -> str:
