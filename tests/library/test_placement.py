@@ -25,6 +25,8 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
         sc.fuse(sources, epochs=1, seed=7, **there),
         sc.align(models[0], models[1], **there),
         sc.align(models[0], models[1], method="activation", **there),
+        sc.align(models[0], models[1], method=sc.Alignment("straight-through", steps=2), **there),
+        sc.align(models[0], models[1], method=sc.Alignment("sinkhorn", steps=2), **there),
         sc.interpolate(models[0], models[1], weights=[0.25, 0.75], **there),
         sc.interpolate(models[0], models[1], t=0.5, renormalise="repair", renormalise_logits=True, **there),
     ]

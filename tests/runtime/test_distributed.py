@@ -57,6 +57,8 @@ def lines_for(where, solutions, ranks):
         "ends": ["align", *solutions.some(0, 1), "--restarts", "5", "--select", "midpoint", "--ends", "3",
                  "-o", where / "ends.safetensors"],
         "barrier": ["barrier", *solutions.some(0, 1, 2), "--align", "weight", "--points", "4"],
+        "learned": ["barrier", *solutions.some(0, 1, 2), "--align", "straight-through", "--align-steps", "10",
+                    "--restarts", "3", "--points", "3"],
         "pairs": ["barrier", *solutions.some(0, 1, 2), "--all-pairs", "--align", "weight", "--points", "3"],
         "bma": ["bma", "--star", solutions[0], "--sources", *solutions.some(1, 2, 3), "--samples", "3"],
     }  # fmt: skip
@@ -172,7 +174,7 @@ def test_the_same_end_is_chosen(alone, both, places):
     assert same_files("ends.safetensors", places)
 
 
-@pytest.mark.parametrize("name", ["barrier", "pairs", "bma"])
+@pytest.mark.parametrize("name", ["barrier", "learned", "pairs", "bma"])
 def test_measurements_are_the_same(alone, both, name):
     assert rows(both[name]) == alone[name]
 
