@@ -12,7 +12,7 @@ deviation in the mean, by 5e-4 of a variance over a million values, and losses b
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from starcli.errors import StarcliError
+from starcli.evaluation.moments import MeansOfMoments, Moments, Observed, TogetherPooled
 from starcli.models.modes import modes_restored
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -73,81 +74,46 @@ def has_batch_statistics(network: nn.Module) -> bool:
     return bool(batch_norms(network))
 
 
-def float64(tensor: Tensor) -> Tensor:
-    """`tensor` in float64, on the CPU where its device has none (mps)."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
-
-
-@dataclass
-class Moments:
-    """Count, mean and sum of squared deviations of a growing sample, pooled batch by batch.
-
-    Chan, Golub and LeVeque 1979, eq. 2.1: exact up to float64 rounding, whatever the sizes of the batches.
-    """
-
-    count: int = 0
-    mean: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
-    m2: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
-
-    def add(self, count: int, mean: Tensor, unbiased_variance: Tensor) -> None:
-        """Add a batch."""
-        mean, m2 = float64(mean), float64(unbiased_variance) * (count - 1)
-        if self.count == 0:
-            self.count, self.mean, self.m2 = count, mean, m2
-            return
-        total = self.count + count
-        delta = mean - self.mean
-        self.m2 = self.m2 + m2 + delta.square() * (self.count * (count / total))
-        self.mean = self.mean + delta * (count / total)
-        self.count = total
-
-    def merge(self, other: "Moments") -> None:
-        """Add another sample's moments."""
-        if other.count:
-            self.add(other.count, other.mean, other.unbiased_variance())
-
-    def unbiased_variance(self) -> Tensor:
-        """Variance with divisor count - 1."""
-        return self.m2 / max(self.count - 1, 1)
-
-    def on_cpu(self) -> "Moments":
-        """Copy for other ranks, each of which has a GPU of its own: a tensor arrives on the device that it left."""
-        return type(self)(self.count, self.mean.cpu(), self.m2.cpu())
-
-
-class _Means(Moments):
-    """Mean of the means and mean of the variances of a growing number of examples."""
-
-    def add(self, count: int, mean: Tensor, unbiased_variance: Tensor) -> None:
-        """Add `count` examples with these means."""
-        self.count += count
-        share = count / self.count
-        self.mean = self.mean + (float64(mean) - self.mean) * share
-        self.m2 = self.m2 + (float64(unbiased_variance) - self.m2) * share
-
-    def unbiased_variance(self) -> Tensor:
-        """Mean of the variances."""
-        return self.m2
-
-
 class _Calls:
-    """Moments of what a layer sees, apart for its first call in a forward pass, its second, and so on."""
+    """What a layer sees in a forward pass, call by call."""
 
-    def __init__(self, layer: _NormBase) -> None:
-        self.kind = _Means if isinstance(layer, _InstanceNorm) else Moments
-        self.moments: list[Moments] = []
-        self.number = 0
+    def __init__(self, number: int, layer: _NormBase) -> None:
+        self.number, self.averages = number, isinstance(layer, _InstanceNorm)
+        self.seen: list[Observed] = []
+
+    def keep(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Hook before a call: copies what an earlier one in this pass left, which this call overwrites."""
+        if self.seen:
+            last = self.seen[-1]
+            self.seen[-1] = replace(last, mean=last.mean.clone(), unbiased_variance=last.unbiased_variance.clone())
 
     def observe(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
-        """Forward hook: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
+        """Hook after a call: with momentum 1 the layer's buffers hold this very batch's mean and unbiased variance."""
         layer, inputs = cast(_NormBase, module), cast(Tensor, arguments[0])
         assert layer.running_mean is not None
         assert layer.running_var is not None
-        if self.number == len(self.moments):
-            self.moments.append(self.kind())
-        count = inputs.shape[0] if self.kind is _Means else inputs.numel() // inputs.shape[1]
-        self.moments[self.number].add(count, layer.running_mean, layer.running_var)
-        self.number += 1
+        count = inputs.shape[0] if self.averages else inputs.numel() // inputs.shape[1]
+        self.seen.append(Observed((self.number, len(self.seen)), count, layer.running_mean, layer.running_var))
+
+
+class _Layers:
+    """Moments of what each layer sees, apart for its first call in a forward pass, its second, and so on."""
+
+    def __init__(self, layers: list[_NormBase]) -> None:
+        self.calls = [_Calls(number, layer) for number, layer in enumerate(layers)]
+        self.pools = {averages: TogetherPooled(MeansOfMoments if averages else Moments) for averages in (False, True)}
+
+    def pool(self) -> None:
+        """Add what was seen in a forward pass."""
+        for averages, pool in self.pools.items():
+            pool.add([seen for each in self.calls if each.averages == averages for seen in each.seen])
+        for each in self.calls:
+            each.seen.clear()
+
+    def moments(self) -> list[list[Moments]]:
+        """Moments of each layer, call by call."""
+        found = {key: moments for pool in self.pools.values() for key, moments in pool.moments().items()}
+        return [[found[key] for key in sorted(found) if key[0] == each.number] for each in self.calls]
 
 
 def _mean(values: list[Tensor]) -> Tensor:
@@ -157,14 +123,15 @@ def _mean(values: list[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Calls]]:
-    """Context in which only `layers` are in train mode and every call adds to their moments; restored afterwards."""
+def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[_Layers]:
+    """Context in which only `layers` are in train mode and every call is seen; restored afterwards."""
     kept = [
         (layer, layer.momentum, None if layer.num_batches_tracked is None else layer.num_batches_tracked.clone())
         for layer in layers
     ]
-    calls = [_Calls(layer) for layer in layers]
-    hooks = [layer.register_forward_hook(each.observe) for layer, each in zip(layers, calls, strict=True)]
+    found = _Layers(layers)
+    hooks = [layer.register_forward_hook(each.observe) for layer, each in zip(layers, found.calls, strict=True)]
+    hooks += [layer.register_forward_pre_hook(each.keep) for layer, each in zip(layers, found.calls, strict=True)]
     try:
         with modes_restored(network):
             network.eval()  # dropout off
@@ -172,7 +139,7 @@ def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[list[_Ca
                 layer.train()
                 layer.reset_running_stats()  # momentum 1 computes 0 * old + new: an infinite old value would stay
                 layer.momentum = 1.0
-            yield calls
+            yield found
     finally:
         for hook in hooks:
             hook.remove()
@@ -214,15 +181,14 @@ def recalibrate_from_(
     layers = batch_norms(network)
     if not layers:
         return
-    with _observing(network, layers) as calls, torch.inference_mode(), autocast:
+    with _observing(network, layers) as observed, torch.inference_mode(), autocast:
         for inputs, _ in batches:
             progress.stop_if_asked()
             if inputs.shape[0] == 1:
                 raise StarcliError("statistics need batches of at least 2 examples, found a batch of 1")
-            for each in calls:
-                each.number = 0
             network(inputs)
-    found = [each.moments for each in calls]
+            observed.pool()
+        found = observed.moments()
     if shared and distributed.size() > 1:
         found = _merged(distributed.all_gather([[each.on_cpu() for each in moments] for moments in found]))
     for layer, moments in zip(layers, found, strict=True):

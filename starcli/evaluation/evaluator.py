@@ -12,12 +12,12 @@ from starcli.errors import few
 from starcli.evaluation.batches import Batches, scoring_batch_size
 from starcli.evaluation.batchnorm_folding import Folding
 from starcli.evaluation.batchnorm_statistics import (
-    float64,
     has_batch_statistics,
     recalibrate_from_,
     statistics_batch_size,
 )
 from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
+from starcli.evaluation.moments import float64
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repair import Corrections, NetworkMoments, Repair, moments_between
 from starcli.evaluation.repairable_layers import layers_to_repair

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.evaluation.batchnorm_statistics import Moments, float64
+from starcli.evaluation.moments import Moments, float64
 from starcli.evaluation.repairable_layers import RepairableLayer, fold_
 from starcli.models.modes import modes_restored, plain_attention
 from starcli.runtime.progress import SILENT, Progress

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import float64
 from starcli.evaluation.evaluator import autocast
+from starcli.evaluation.moments import float64
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
