@@ -20,7 +20,7 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import float64
+from starcli.evaluation.moments import float64
 from starcli.models.logits import as_logits
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
