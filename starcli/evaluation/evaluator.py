@@ -236,7 +236,7 @@ class Evaluator:
         """Check that points between `models` have buffers (see `admit_buffers`), before any work."""
         admit_buffers(self.network, models, average=self.workspace.average_buffers)
 
-    def vector(self, model: Mapping[str, Tensor], slot: Literal[0, 1]) -> Tensor:
+    def _vector(self, model: Mapping[str, Tensor], slot: Literal[0, 1]) -> Tensor:
         """A model's learnable parameters (P,) in one of two reused buffers; kept if already there."""
         found = self._vectors.get(slot)
         if found is None or found[0] is not model:
@@ -252,7 +252,7 @@ class Evaluator:
         targets = self.moments_between([a, b], [1 - t, t])
         self.load_buffers([a.model, b.model], [1 - t, t])
         with torch.no_grad():
-            torch.lerp(self.vector(a.model, 0), self.vector(b.model, 1), t, out=self.network.parameters)
+            torch.lerp(self._vector(a.model, 0), self._vector(b.model, 1), t, out=self.network.parameters)
         self.renormalise_(targets)
 
     def moments_between(self, ends: Sequence[PathEnd], weights: Sequence[float]) -> NetworkMoments | None:

@@ -11,9 +11,9 @@ where
 - and scaling its weight and bias does to the network's outputs what scaling the layer's outputs does. That leaves out
   weights that are used elsewhere too, and those that are computed from others.
 
-Projections of attention and layers of the residual stream were tried, in small vision transformers of the digits: of six
-pairs that share their first epoch, and of a star with three sources, the mean barriers were 0.066 and 0.80, with the
-hidden units repaired 0.063 and 0.82, with queries, keys and values 0.070 and 1.04, with all of them 0.064 and 1.23.
+Projections of attention and layers of the residual stream were tried, in small vision transformers of the digits: of
+six pairs that share their first epoch, and of a star with three sources, the mean barriers were 0.066 and 0.80, with
+the hidden units repaired 0.063 and 0.82, with queries, keys and values 0.070 and 1.04, with all of them 0.064 and 1.23.
 """
 
 from collections.abc import Iterator, Sequence
