@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from starcli.alignment import joint
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint import apply_jointly, match_jointly
@@ -147,6 +148,17 @@ def test_planted_permutations_come_back(arch: str, method: str) -> None:
     for found in apply_jointly(aligner, first, others):
         assert all(torch.equal(found.tensors[name], tensor) for name, tensor in model.items())
         assert found.record.joint == 4
+
+
+def test_what_is_compared_may_be_made_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = opened("mlp")
+    models = [drawn(workspace, seed) for seed in range(3)]
+    held = match_jointly(Aligner(Alignment("activation"), workspace), models)
+    monkeypatch.setattr(joint, "HELD_BYTES", 0)
+    anew = match_jointly(Aligner(Alignment("activation"), workspace), models)
+    assert held.objective == anew.objective
+    for one, other in zip(held.permutations, anew.permutations, strict=True):
+        assert one.moved(other) == 0
 
 
 def test_one_model_is_refused() -> None:
