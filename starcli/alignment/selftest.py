@@ -22,6 +22,7 @@ from starcli.alignment.aligner import Aligner
 from starcli.errors import StarcliError
 from starcli.evaluation.moments import float64
 from starcli.models.logits import as_logits
+from starcli.registry.alignment_methods import METHODS
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
@@ -66,6 +67,11 @@ class Recovery:
         figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "alignment"}
         share = self.recovered / self.units if self.units else 1.0
         return {**named, **figures, "lost": list(self.lost), "share": share}
+
+
+def every_search(by: Callable[[str], Alignment]) -> list[Alignment]:
+    """Alignments by all methods but those that learn: they begin where a search ends, and take minutes."""
+    return [how for how in map(by, METHODS) if not how.learns]
 
 
 def at_hand(

@@ -7,7 +7,7 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
-from starcli.registry.alignment_methods import GAINS, METHODS, SELECTIONS
+from starcli.registry.alignment_methods import GAINS, SELECTIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -116,7 +116,3 @@ class MethodOptions(SelectOptions):
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for: by weight where it names no method."""
         return self.by(self.align or "weight", seed)
-
-    def every(self, seed: int = 0) -> "list[Alignment]":
-        """The alignment that the command line asks for: by every method where it names none."""
-        return [self.by(name, seed) for name in ([self.align] if self.align else METHODS)]

@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import CommonCached, WriterSetup
 from starcli.cli.options import ALIGNMENT, IN, OUT
 from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError
-
-if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
 
 
 def _but_in_a_selftest(context: typer.Context, value: Any) -> Any:
@@ -42,7 +40,7 @@ SelftestOpt = Annotated[
         "--selftest",
         is_eager=True,
         rich_help_panel=ALIGNMENT,
-        help="Plant permutations in copies of REF and say how many units come back (without --method: by each).",
+        help="Plant permutations in copies of REF, say how many units come back; by each --method that does not learn.",
     ),
 ]
 PlantsOpt = Annotated[
@@ -71,7 +69,8 @@ def show_selftest(
     reference: Path,
     common: CommonCached,
     setup: WriterSetup,
-    alignments: "Sequence[Alignment]",
+    how: MethodOptions,
+    seed: int,
     plants: int | None,
     others: Sequence[Any],
 ) -> None:
@@ -79,13 +78,14 @@ def show_selftest(
 
     others: what has no meaning here, so that none of it may have been said.
     """
-    from starcli.alignment.selftest import PLANTS, at_hand, recoveries
+    from starcli.alignment.selftest import PLANTS, at_hand, every_search, recoveries
     from starcli.workspace.workspace import workspace_of
 
     if any(others):
         raise StarcliError(
             "--selftest is of REF alone and writes nothing: no models, and no options of how they are written"
         )
+    alignments = [how.chosen(seed)] if how.align else every_search(lambda name: how.by(name, seed))
     given = read_groups([reference])[0]
     (workspace, [model]), possible, note = at_hand(alignments, lambda data: workspace_of(given, setup, data=data))
     with common.session() as (watch, results):

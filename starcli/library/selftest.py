@@ -3,12 +3,11 @@
 from typing import Unpack
 
 from starcli.alignment.align import Alignment
-from starcli.alignment.selftest import PLANTS, at_hand, recoveries
+from starcli.alignment.selftest import PLANTS, at_hand, every_search, recoveries
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, open_models
-from starcli.registry.alignment_methods import METHODS
 
 
 @library_call
@@ -20,8 +19,8 @@ def selftest(
     Two rows a method, with the keys of `starcli align --selftest --json`: for copies as they are, and for copies with
     noise on their weights. Units that a method cannot tell apart, because they are copies of each other or dead, are
     counted as `alike`, and may take each other's place.
-    method: an `Alignment`, or the name of one; None: all methods, those that read data where there are some. plants:
-    number of copies.
+    method: an `Alignment`, or the name of one; None: all that do not learn, those that read data where there are some.
+    plants: number of copies.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -30,7 +29,7 @@ def selftest(
     >>> row["noise"], row["recovered"] == row["units"]
     (0.0, True)
     """
-    alignments = [as_alignment(each) for each in (METHODS if method is None else [method])]
+    alignments = every_search(Alignment) if method is None else [as_alignment(method)]
     (workspace, [found], watcher), possible, note = at_hand(
         alignments, lambda data: open_models([model], where, data=data, uses_data=data)
     )

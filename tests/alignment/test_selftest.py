@@ -124,22 +124,23 @@ def _after_noise(workspace: Workspace, tensors: Mapping[str, Tensor]) -> torch.G
 
 def test_on_the_command_line_and_in_python(starcli, solutions, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    ran = starcli("align", solutions[0], "--selftest", "--plants", 2, "--method", "activation")
+    ran = starcli("align", solutions[0], "--selftest", "--plants", 2)
     assert ran.status == 0, ran.err
     assert not list(tmp_path.iterdir())
-    assert [(row["method"], row["noise"]) for row in ran.rows] == [("activation", 0.0), ("activation", 0.5)]
+    found = [(row["method"], row["noise"]) for row in ran.rows]
+    assert found == [("weight", 0.0), ("weight", 0.5), ("activation", 0.0), ("activation", 0.5)]
     for row in ran.rows:
         assert (row["type"], row["plants"]) == ("selftest", 2)
         assert row["recovered"] <= row["units"]
         assert row["noise"] or row["share"] == 1.0
-    rows = sc.selftest(sc.load(solutions[0]), plants=2, method="activation")
+    rows = sc.selftest(sc.load(solutions[0]), plants=2)
     own = set(rows[0]) - {"seconds", "model"}
     assert [{key: row[key] for key in own} for row in rows] == [{key: row[key] for key in own} for row in ran.rows]
 
 
 def test_what_reads_data_is_left_out_where_there_are_none() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
-    with pytest.warns(sc.StarcliWarning, match=r"left out, for want of data: activation"):
+    with pytest.warns(sc.StarcliWarning, match=r"left out, for want of data: activation \("):
         rows = sc.selftest(model, input_shape=(4,))
     assert {row["method"] for row in rows} == {"weight"}
     with pytest.raises(StarcliError):

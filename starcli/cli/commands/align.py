@@ -83,7 +83,7 @@ def align_command(
 
     if selftest:
         unwanted = [models, output, permutation, joint, bound, force, setup.dtype]
-        return show_selftest(reference, common, setup, how.every(seed), plants, unwanted)
+        return show_selftest(reference, common, setup, how, seed, plants, unwanted)
     if plants is not None:
         raise StarcliError("--plants is of --selftest")
     assert models is not None  # the options see to it
