@@ -5,8 +5,8 @@ can to the latent weights, by weight matching; backward the latent weights take 
 themselves. Ainsworth et al. 2022 (Git Re-Basin), section 3.3; Bengio et al. 2013. Whatever weight matching can move,
 by any spec, can be learned.
 
-Against latent matrices, one for each group, hardened by assignment (ResNet of width 8, digits, 2 pairs, of the barrier
-by activation): 0.52 of it is left, not 0.60.
+Latent matrices, one for each group, hardened by assignment, were tried (ResNet of width 8, digits, 3 pairs, 200 steps
+in one round): they leave 0.67 of the barrier by activation, latent weights 0.56.
 """
 
 import math
