@@ -53,8 +53,9 @@ def place_derivatives(
     passes: int,
     generator: torch.Generator,
     along: Mapping[str, Tensor],
+    inputs: Sequence[tuple[Tensor, ...]],
 ) -> dict[GroupPlace, PlaceDerivatives]:
-    """M of every place, for `passes` random projections of the outputs of the subject as it is now.
+    """M of every place, for `passes` random projections of the outputs of the subject as it is now on each of `inputs`.
 
     `along` are the tensors T, those that the subject is at or others. RuntimeError where the network cannot be
     differentiated.
@@ -68,25 +69,12 @@ def place_derivatives(
     for leaf in leaves:
         leaf.requires_grad_(True)
     try:
-        outputs = [
-            (output, scale)
-            for output, scale in zip(subject.differentiable(reference.inputs), reference.scale, strict=True)
-            if output.requires_grad
-        ]
-        for _ in range(passes if outputs else 0):
-            total = torch.zeros((), dtype=subject.dtype)
-            for output, scale in outputs:
-                weights = torch.randn(output.shape, generator=generator, dtype=output.dtype)
-                total = total + (output * weights).sum() / (scale * math.sqrt(output.numel()))
-            gradients = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
-            by_id = {id(leaf): gradient for leaf, gradient in zip(leaves, gradients, strict=True)}
-            with torch.no_grad():
-                for place in places:
-                    own = {id(tensor): tensor for tensor in aliases[place.tensor]}
-                    gradient = sum(g for key in own if (g := by_id[key]) is not None)
-                    tensor = along[place.tensor].double()
-                    gradient = gradient if isinstance(gradient, Tensor) else torch.zeros_like(tensor)
-                    found[place].append(_contracted(spec, place, gradient, tensor, units[place.group]))
+        for gradients in (each for x in inputs for each in _gradients(reference, x, leaves, passes, generator)):
+            for place in places:
+                own = {id(tensor) for tensor in aliases[place.tensor]}
+                tensor = along[place.tensor].double()
+                gradient = sum((g for key, g in gradients.items() if key in own), torch.zeros_like(tensor))
+                found[place].append(_contracted(spec, place, gradient, tensor, units[place.group]))
     finally:
         for leaf in leaves:
             leaf.requires_grad_(False)
@@ -97,6 +85,25 @@ def place_derivatives(
         for place, each in found.items()
         if each
     }
+
+
+def _gradients(
+    reference: Reference, inputs: tuple[Tensor, ...], leaves: Sequence[Tensor], passes: int, generator: torch.Generator
+) -> Iterator[dict[int, Tensor]]:
+    """Gradients, by the id of their leaf, of random projections of the outputs in units of their spread."""
+    subject = reference.subject
+    outputs = [
+        (output, scale)
+        for output, scale in zip(subject.differentiable(inputs), reference.scale, strict=True)
+        if output.requires_grad
+    ]
+    for _ in range(passes if outputs else 0):
+        total = torch.zeros((), dtype=subject.dtype)
+        for output, scale in outputs:
+            weights = torch.randn(output.shape, generator=generator, dtype=output.dtype)
+            total = total + (output * weights).sum() / (scale * math.sqrt(output.numel()))
+        made = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+        yield {id(leaf): gradient for leaf, gradient in zip(leaves, made, strict=True) if gradient is not None}
 
 
 def _some_units(size: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,13 @@ import torch
 from starcli.symmetry.archspec.kind_names import KindName
 from starcli.symmetry.kinds.breaks import Passes
 from starcli.symmetry.kinds.continuous import conjugated, possible_folds
-from starcli.symmetry.kinds.elements import random_invertible, random_rotation, random_scales, random_signs
+from starcli.symmetry.kinds.elements import (
+    diagonal_acts,
+    random_invertible,
+    random_rotation,
+    random_scales,
+    random_signs,
+)
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.setting import GenericSetting
 
@@ -50,10 +56,15 @@ def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: Ki
         g = random_rotation((n,), setting.generator, fix_ones=n > 2)  # what breaks these breaks all
         folds = possible_folds(setting, kind)
         scales = conjugated(setting, [p for p in at if p not in {fold.scale for fold in folds}], folds)
-        ways = {place: d.reshape(-1, n)[0] for place, d in scales.items()}
-        return passes.broken_at({place: d.unsqueeze(-1) * g / d for place, d in ways.items()})
+        own = {place: d.reshape(-1, n)[0] for place, d in scales.items()}
+        return passes.broken_at({place: d.unsqueeze(-1) * g / d for place, d in own.items()})
     if larger == "scaled":
         g = random_scales((n,), setting.generator) ** (1 / 8)  # so mild that an epsilon breaks it a little
+        near_zero = setting.near_zero_scalings.get(kind.group, [])
+        ways = [way for way in near_zero if any(place.axis for place in way)]  # through to where units are read
+        broken = (passes.broken_at(diagonal_acts(g, way)) for way in ways)
+        if reason := next(filter(None, broken), ""):
+            return reason
         inverse = 1 / g
     else:
         g = random_invertible((n,), setting.generator)

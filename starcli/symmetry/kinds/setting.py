@@ -12,14 +12,16 @@ from starcli.symmetry.kinds.derivatives import PlaceDerivatives, passes_needed, 
 from starcli.symmetry.proof.evaluation import Reference, spreads
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
 from starcli.symmetry.proof.places import GroupPlace, places
+from starcli.symmetry.proof.redraw import fresh_inputs
 
 VARIANCE = "running_var"
 """The name that torch's normalisations give to a buffer of variances."""
 
 
 SMALL_NETWORK = 100_000
-"""Numbers in a network that is looked at on more examples: its few units may all be off on two."""
+"""Numbers in a network that is looked at on more examples throughout: its few units may all be off on two."""
 MORE = 8
+"""How many times as many."""
 
 
 class GenericSetting:
@@ -50,7 +52,13 @@ class GenericSetting:
         }
         self.passes = passes_needed(spec, self.places)
         self.found = self.derivatives(self.places, self.passes)
+        thin = [name for name, found in self.found.items() if _equations(found) < 2 * len(found)]
+        if thin:  # units that are off on these examples
+            inputs = [fresh_inputs(network, example, generator) for _ in range(MORE)]
+            self.found |= self.derivatives(thin, self.passes, inputs=[self.reference.inputs, *inputs])
         self.inert = {name: inert_places(found) for name, found in self.found.items()}
+        self.near_zero_scalings: dict[str, list[dict[GroupPlace, int]]] = {}
+        """Ways to scale that hold near zero, as far as they were looked for (see `signs`)."""
 
     def _plain(self, place: GroupPlace) -> bool:
         """Whether the group stands once at the place, on a tensor of real numbers."""
@@ -63,17 +71,20 @@ class GenericSetting:
         passes: int,
         moved: Mapping[str, Tensor] | None = None,
         along: Mapping[str, Tensor] | None = None,
+        inputs: Sequence[tuple[Tensor, ...]] = (),
     ) -> dict[str, dict[GroupPlace, PlaceDerivatives]]:
         """By group, where the tensors `moved` have other values; nothing where the network cannot be differentiated.
 
-        `along`: the tensors T (see `derivatives`), those where the network is unless said.
+        `along`: the tensors T (see `derivatives`), those where the network is unless said. `inputs`: those of the
+        reference unless said.
         """
         moved = moved or {}
         at = [place for name in wanted for place in self.places[name]]
         self.subject.load(self.spec.under_all_names(moved))
         try:
             here = along or {**self.base, **moved}
-            found = place_derivatives(self.spec, self.reference, at, passes, self.generator, here) if at else {}
+            each = inputs or [self.reference.inputs]
+            found = place_derivatives(self.spec, self.reference, at, passes, self.generator, here, each) if at else {}
         except (RuntimeError, StarcliError):
             found = {}
         finally:
@@ -92,6 +103,11 @@ class GenericSetting:
     def flippable(self, at: Collection[GroupPlace]) -> list[GroupPlace]:
         """Places of `at` at which signs may stand: no variances."""
         return [place for place in at if not place.tensor.endswith(VARIANCE)]
+
+
+def _equations(found: Mapping[GroupPlace, PlaceDerivatives]) -> int:
+    """How many equations the scales at these places have: units and passes of which some derivative is not zero."""
+    return int(torch.stack([each.diagonal.ne(0) for each in found.values()]).any(dim=0).sum())
 
 
 def _evaluated(

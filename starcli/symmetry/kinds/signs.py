@@ -17,8 +17,9 @@ from starcli.symmetry.proof.places import GroupPlace
 
 NEAR_ZERO = 1e-7
 """Factor of weights near zero, where an odd function of units is linear."""
-SUGGESTED = (1e-6, 1e-6, 0.05)
-"""What counts there as zero, as not zero, and as an integer: signs are only suggested, and then proved."""
+SUGGESTED = ((1e-10, 1e-10, 0.05), (1e-6, 1e-6, 0.05))
+"""What counts there as zero, as not zero, and as an integer: first where what is left out is of the order
+NEAR_ZERO^2, as for tanh, then of NEAR_ZERO (softsign). Signs are only suggested, and then proved."""
 
 
 def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
@@ -32,9 +33,12 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
         for name, found in setting.found.items()
         if name in before
     }
-    linear = _linear(setting, [name for name, kind in before.items() if not kind.scalings])
+    setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if not kind.scalings])
     signs: dict[str, list[frozenset[GroupPlace]]] = {}
-    for found in (generic, linear):  # what holds to first order at generic weights, mostly also holds
+    for found in (
+        generic,
+        setting.near_zero_scalings,
+    ):  # what holds to first order at generic weights, mostly also holds
         elements: dict[Claim, Acts] = {}
         for name, ways in found.items():
             known = signs.get(name, [])
@@ -58,14 +62,14 @@ def _linear(setting: GenericSetting, groups: Collection[str]) -> dict[str, list[
                 break
         else:
             parts.append([name])
-    return {
-        # what is left out is of the order NEAR_ZERO^2; of buffers all but their effect on those parameters
-        name: claims.scalings(
-            own, setting.flippable(own.keys() - claims.inert_places(own, 10 * NEAR_ZERO**2)), *SUGGESTED
-        )
-        for part in parts
-        for name, own in _near_zero(setting, part, set.union(*(tensors[name] for name in part))).items()
-    }
+    found: dict[str, list[dict[GroupPlace, int]]] = {}
+    for part in parts:
+        for name, own in _near_zero(setting, part, set.union(*(tensors[name] for name in part))).items():
+            inert = claims.inert_places(own, 10 * NEAR_ZERO**2)
+            at = setting.flippable(own.keys() - inert)
+            ways = next(filter(None, (claims.scalings(own, at, *limits) for limits in SUGGESTED)), [])
+            found[name] = [claims.with_inert(way, inert) for way in ways]
+    return found
 
 
 def _near_zero(

@@ -235,6 +235,20 @@ def test_no_seed_decides(seed):
         }
 
 
+def test_units_that_are_off_on_a_few_examples_do_not_hide_a_scale(monkeypatch):
+    monkeypatch.setattr("starcli.symmetry.kinds.setting.SMALL_NETWORK", 0)
+    for seed in range(6):
+        found = kinds_of(layers(nn.ReLU()), VECTORS, seed=seed)
+        assert found.continuous_dimension == 6
+
+
+def test_the_operator_that_breaks_scales_is_the_one_behind_the_norm():
+    network = Convolutions(nn.Sequential(nn.BatchNorm2d(4), nn.Tanh()))
+    found = kinds_of(network, IMAGES, reasons=True)
+    [kind] = bearing(found, "norm.0.weight")
+    assert (kind.kind, len(kind.signs), kind.larger["scaled"]) == ("signed", 1, "tanh in norm.1")
+
+
 def test_groups_that_are_not_asked_for_stay_permutations():
     network = layers(nn.ReLU(), nn.ReLU())
     spec = derive_and_prove(network, VECTORS).resolved
