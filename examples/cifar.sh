@@ -23,7 +23,7 @@ for recipe in $recipes; do
         -o "$here/held-out/{seed}.safetensors"
 
     # the star's recipe is that of its sources
-    starcli star --sources "$here"/sources/*.safetensors --data-dir "$data" --restarts "$restarts" \
+    starcli star --sources "$here"/sources/*.safetensors --data-dir "$data" --align weight --restarts "$restarts" \
         --aligned-sources "$here/aligned" -o "$here/star.safetensors"
 
     # --statistics own-ends is the paper's way, which hides part of a barrier; without it each end is re-estimated too

@@ -17,12 +17,12 @@ starcli train --arch mlp --arch-arg depth=3 hidden_dim="$width" --data "$data" -
     --epochs "$epochs" --seeds 0-7 -o '{seed}.safetensors'
 
 # a star of the first five; a path is never read from a checkpoint, so the data are named again in every line
-starcli star --sources {0..4}.safetensors --data "$data" --epochs "$((2 * epochs))" --restarts 10 \
+starcli star --sources {0..4}.safetensors --data "$data" --epochs "$((2 * epochs))" \
     --aligned-sources aligned -o star.safetensors
 
 # regular-regular barriers against those to the star
 starcli barrier --star star.safetensors --sources {0..4}.safetensors --held-out {5..7}.safetensors \
-    --aligned-sources aligned --data "$data" --align weight --restarts 10 --plot barriers.png
+    --aligned-sources aligned --data "$data" --align activation --plot barriers.png
 
 # predictions averaged over the star domain
 starcli bma --star star.safetensors --sources {0..4}.safetensors --data "$data" --samples 5 --plot bma.png

@@ -22,5 +22,5 @@ starcli train --recipe "$recipe" $data $epochs --val-fraction 0.1 --seeds "0-$((
 # three fused networks for each number of sources
 for n in $models; do
     starcli fuse --sources $(seq -f 'sources/%g.safetensors' 0 "$((n - 1))") $data $fused_epochs \
-        --restarts "$restarts" --seeds "0-$((fused - 1))" -o "fused-$n-{seed}.safetensors"
+        --align weight --restarts "$restarts" --seeds "0-$((fused - 1))" -o "fused-$n-{seed}.safetensors"
 done

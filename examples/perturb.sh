@@ -18,7 +18,8 @@ mkdir -p "$out"/{sources,held-out} && cd "$out"
 
 starcli train --recipe "$recipe" $data $epochs --seeds "0-$((sources - 1))" -o 'sources/{seed}.safetensors'
 starcli train --recipe "$recipe" $data $epochs --seeds "1000-$((999 + held_out))" -o 'held-out/{seed}.safetensors'
-starcli star --sources sources/*.safetensors $data $star_epochs --restarts "$restarts" -o star.safetensors
+starcli star --sources sources/*.safetensors $data $star_epochs --align weight --restarts "$restarts" \
+    -o star.safetensors
 
 # the barriers of the star itself, then of its surroundings
 starcli barrier star.safetensors held-out/*.safetensors $data --align weight --restarts "$restarts"

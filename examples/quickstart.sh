@@ -10,11 +10,15 @@ starcli train --recipe quickstart --seeds 4-7 -o '{seed}.safetensors'
 wait $!
 
 # a star model of the first five (Algorithm 1: align, then descend on the lines to all of them)
-starcli star --sources {0..4}.safetensors --epochs 50 --restarts 10 --aligned-sources aligned -o star.safetensors
+starcli star --sources {0..4}.safetensors --epochs 50 --aligned-sources aligned -o star.safetensors
 
 # the paper's Table 1 for these models: is the star nearer to solutions than they are to one another?
 starcli barrier --star star.safetensors --sources {0..4}.safetensors --held-out {5..7}.safetensors \
-    --aligned-sources aligned --align weight --restarts 10 --plot barriers.png
+    --aligned-sources aligned --align activation --plot barriers.png
+
+# the same where units are matched by their weights alone, as in the paper
+starcli barrier --star star.safetensors --sources {0..4}.safetensors --held-out {5..7}.safetensors \
+    --align weight --restarts 10
 
 # predictions averaged over the star domain, against the ensemble of the sources and single models
 starcli bma --star star.safetensors --sources {0..4}.safetensors --samples 5 --repeats 5

@@ -20,8 +20,8 @@ starcli train --recipe "$recipe" $data $epochs --seeds "0-$((sources - 1))" -o '
 starcli train --recipe "$recipe" $data $epochs --seeds "1000-$((999 + held_out))" -o 'held-out/{seed}.safetensors'
 
 for scheme in $schemes; do
-    starcli star --sources sources/*.safetensors $data $star_epochs --sampling "$scheme" --restarts "$restarts" \
-        --seeds "0-$((stars - 1))" -o "$scheme-{seed}.safetensors"
+    starcli star --sources sources/*.safetensors $data $star_epochs --sampling "$scheme" \
+        --align weight --restarts "$restarts" --seeds "0-$((stars - 1))" -o "$scheme-{seed}.safetensors"
     for seed in $(seq 0 "$((stars - 1))"); do
         starcli barrier --star "$scheme-$seed.safetensors" --sources sources/*.safetensors \
             --held-out held-out/*.safetensors $data --align weight --restarts "$restarts"

@@ -25,7 +25,7 @@ starcli barrier held-out/*.safetensors $data --all-pairs --align weight --restar
 # the orange points: one star for each number of sources, and its barriers to the same held-out solutions
 for n in $sources; do
     starcli star --sources $(seq -f 'sources/%g.safetensors' 0 "$((n - 1))") $data $star_epochs \
-        --restarts "$restarts" -o "star-$n.safetensors"
+        --align weight --restarts "$restarts" -o "star-$n.safetensors"
     starcli barrier "star-$n.safetensors" held-out/*.safetensors $data --align weight --restarts "$restarts" \
         --plot "star-$n.png"
 done

@@ -26,7 +26,7 @@ for depth in $depths; do
         starcli train --recipe "$recipe" $network $data $epochs --seeds "1000-$((999 + held_out))" \
             -o "$here/held-out/{seed}.safetensors"
         starcli star --sources "$here"/sources/*.safetensors $data $star_epochs \
-            --restarts "$restarts" -o "$here/star.safetensors"
+            --align weight --restarts "$restarts" -o "$here/star.safetensors"
 
         # one table a network: its regular-regular row is the x of the figure, star-held-out is the y
         starcli barrier --star "$here/star.safetensors" --sources "$here"/sources/*.safetensors \

@@ -104,7 +104,7 @@ class Activations:
             node = channel_axis(self._own.axes[name], self._own.shapes[name], each.axis, channels)
             if node is not None and symbols(node):
                 found[name] = node, Fixed(positions)
-        if not found:
+        if not found and self._own.groups:
             raise StarcliError("no layer reads units that can be renamed: activations say nothing, weights may")
         return found
 

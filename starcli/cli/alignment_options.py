@@ -7,7 +7,7 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
-from starcli.registry.alignment_methods import GAINS, SELECTIONS
+from starcli.registry.alignment_methods import DEFAULT_METHOD, GAINS, SELECTIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -67,9 +67,9 @@ class AlignOptions:
 @bundle
 @dataclass(frozen=True, kw_only=True)
 class SearchedOptions(AlignOptions):
-    """How models are aligned in a search, every epoch anew: by weight unless the command line says otherwise."""
+    """How models are aligned in a search, every epoch anew: by activation unless the command line says otherwise."""
 
-    align: AlignOpt = "weight"
+    align: AlignOpt = DEFAULT_METHOD
 
 
 @bundle
@@ -101,9 +101,9 @@ class SelectOptions(AlignOptions):
 @bundle
 @dataclass(frozen=True, kw_only=True)
 class AlignedOptions(SelectOptions):
-    """How models are aligned: by weight unless the command line says otherwise."""
+    """How models are aligned: by activation unless the command line says otherwise."""
 
-    align: AlignOpt = "weight"
+    align: AlignOpt = DEFAULT_METHOD
 
 
 @bundle

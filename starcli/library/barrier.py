@@ -24,6 +24,7 @@ from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
 from starcli.library.plans import point_plan
 from starcli.library.train import made
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.star.check_sources import outliers
 
 
@@ -137,7 +138,7 @@ def star_report(
     held_out: Sequence[ModelLike],
     *,
     aligned_sources: Sequence[ModelLike] = (),
-    alignment: Alignment | str | None = "weight",
+    alignment: Alignment | str | None = DEFAULT_METHOD,
     points: int = POINTS,
     statistics: Statistics = "recalibrate",
     renormalise: str = "recalibrate",

@@ -14,6 +14,7 @@ from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 
 
 @library_call
@@ -52,7 +53,7 @@ def bma(
     samples: int = 10,
     repeats: int = 3,
     seed: int = 0,
-    alignment: Alignment | str | None = "weight",
+    alignment: Alignment | str | None = DEFAULT_METHOD,
     split: str = "test",
     choose: bool = False,
     temperature: Temperature | None = None,

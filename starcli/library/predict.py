@@ -20,6 +20,7 @@ from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import DataLike, ModelLike, NetworkLike, Surroundings, Where, listed, open_models
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress
 from starcli.workspace.workspace import Workspace
 
@@ -43,7 +44,7 @@ def predict(
     ensemble: bool = False,
     samples: int = 10,
     seed: int = 0,
-    alignment: Alignment | str | None = "weight",
+    alignment: Alignment | str | None = DEFAULT_METHOD,
     train_data: DataLike | None = None,
     split: str | None = None,
     recalibrate: bool = False,

@@ -18,6 +18,7 @@ from starcli.library.inputs import ModelLike, Where, listed, open_models
 from starcli.library.plans import fusion_plan, star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
@@ -39,7 +40,7 @@ class StarModel(TrainedModel):
 
     sources: Sequence[Checkpoint] = ()
     aligned_sources: Sequence[Checkpoint] = ()
-    alignment: Alignment = Alignment()  # noqa: RUF009  a frozen value
+    alignment: Alignment = Alignment(DEFAULT_METHOD)  # noqa: RUF009  a frozen value
     renormalise: Renormalise = RECALIBRATE
 
     @cached_property
@@ -60,7 +61,7 @@ def find_star(
     *,
     held_out: Sequence[ModelLike] = (),
     seed: int = 0,
-    alignment: Alignment | str | None = "weight",
+    alignment: Alignment | str | None = DEFAULT_METHOD,
     recipe: Recipe | str | Path | None = None,
     sampling: str | Sampling = "uniform",
     realign_every: int | None = 1,
@@ -106,7 +107,7 @@ def fuse(
     mu: float = 1.0,
     normalised: bool = False,
     seed: int = 0,
-    alignment: Alignment | str | None = "weight",
+    alignment: Alignment | str | None = DEFAULT_METHOD,
     recipe: Recipe | str | Path | None = None,
     sampling: str | Sampling = "uniform",
     realign_every: int | None = 1,

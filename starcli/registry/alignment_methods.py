@@ -24,6 +24,12 @@ METHODS: Mapping[str, Entry] = {
 }
 """`--align`: values of `MatchMethod`."""
 
+DEFAULT_METHOD = "activation"
+"""Of stars, averages and reports, which have data at hand: docs/alignment.md says why.
+
+`align` needs no data, and compares weights unless it is told.
+"""
+
 GAINS = ("least-squares", "correlation")
 """`--align-gains`: how activations are compared, the default first."""
 

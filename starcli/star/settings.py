@@ -9,6 +9,7 @@ from starcli.alignment.align import Alignment
 from starcli.errors import StarcliError
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
 from starcli.runtime import distributed
@@ -41,7 +42,7 @@ class StarSettings:
     mu: float = 0.0
     normalised: bool = False
     sampling: str | Sampling = "uniform"
-    alignment: Alignment = Alignment()  # noqa: RUF009  a frozen value
+    alignment: Alignment = Alignment(DEFAULT_METHOD)  # noqa: RUF009  a frozen value
     realign_every: int | None = 1
     realign_restarts: int = 1
     draws_per_step: int | None = None

@@ -3,7 +3,8 @@
 minimise over theta:  1/N sum_n E_t[L((1 - t) theta + t pi_n(theta_n))]  +  mu L(theta),        mu = 0: star, 1: fusion
 
 Each step draws a source n and a t; the gradient by theta is (1 - t) times the gradient at the point on the line. The
-permutations pi_n are found again by weight matching at the start of each epoch, from those of the epoch before.
+permutations pi_n are found again at the start of each epoch, from those of the epoch before: by weight matching in the
+paper, by activations beside the weights unless the settings say otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence

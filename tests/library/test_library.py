@@ -95,7 +95,7 @@ def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
     assert [each["nll"] for each in table] == [each["nll"] for each in rows]
 
     words = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--held-out", *solutions.some(3, 4))
-    rows = run_here("barrier", *words, "--align", "weight", "--points", 3, "--json").rows
+    rows = run_here("barrier", *words, "--align", "activation", "--points", 3, "--json").rows
     report = sc.star_report(star, solutions.some(0, 1, 2), solutions.some(3, 4), points=3)
     summaries = {each["group"]: each["train"] for each in rows if each["type"] == "summary"}
     assert {name: group.to_dict()["train"]["mean"] for name, group in report.groups.items()} == {

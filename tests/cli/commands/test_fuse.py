@@ -43,7 +43,7 @@ def test_means_are_of_the_sources_as_they_are_and_aligned_jointly(solutions, pla
     sources, how = solutions.some(0, 1, 2), ("--restarts", 2)
     ran = run_here("fuse", "--sources", *sources, "--epochs", 1, *how, "-o", "f.safetensors", "--split", "test")
     found = {row["model"]: row for row in ran.rows}
-    run_here("align", *sources, "--joint", *how, "-o", "a{name}.safetensors")
+    run_here("align", *sources, "--joint", "--method", "activation", *how, "-o", "a{name}.safetensors")
     for kind, models in {"mean": sources, "joint_mean": [sources[0], "a1.safetensors", "a2.safetensors"]}.items():
         made = run_here("interpolate", *models, "--weights", *[1 / 3] * 3, "-o", f"{kind}.safetensors")
         assert made.status == 0, made.err
@@ -75,7 +75,10 @@ def test_other_methods_write_what_they_are_and_what_they_kept(solutions, place, 
     assert ran.status == 0, ran.err
     metadata = read_metadata(place / "f.safetensors")[1]
     assert (metadata.kind, metadata.statistics, len(metadata.parents)) == ("fused", "recalibrated", 3)
-    assert metadata.recipe["fused"] == {"fusion": method, "method": "weight", "restarts": 1}
+    assert metadata.recipe["fused"] == {
+        "fusion": method, "method": "activation", "restarts": 1,
+        "examples": 256, "share": 0.5, "gains": "least-squares",
+    }  # fmt: skip
     test = {row["model"]: row for row in ran.rows if row["split"] == "test"}
     assert test["fused"]["loss"] == pytest.approx(metadata.metrics["test"]["loss"], rel=1e-6)
     assert {row["method"] for row in ran.rows} == {method}

@@ -19,7 +19,7 @@ def test_the_star_says_what_it_was_made_from(star, solutions):
     assert [read_metadata(solutions[n])[1].weights_sha256 for n in range(3)] == metadata.parents
     assert {ancestor.name for ancestor in metadata.ancestors} == {f"{n}.safetensors" for n in range(3)}
     assert metadata.recipe["epochs"] == 3  # the sources' own
-    assert metadata.recipe["star"]["method"] == "weight"
+    assert metadata.recipe["star"]["method"] == "activation"
 
 
 def test_permuted_sources_are_kept_with_the_same_function(star, solutions):
@@ -39,8 +39,8 @@ def test_seeds_epochs_and_the_log(solutions, place):
     ran = run_here(*words, "--epochs", 2, "--seeds", "0-1", "-o", "s{seed}.safetensors")
     assert ran.status == 0, ran.err
     assert [(row["seed"], row["sources"], row["alignment"]) for row in ran.rows] == [
-        (0, 2, "weight, 1 restart"), (1, 2, "weight, 1 restart"),
-    ]  # fmt: skip
+        (seed, 2, "activation, 1 restart, 256 examples") for seed in (0, 1)
+    ]
     rows = [json.loads(line) for line in (place / "s0.metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
     assert {"loss", "moved", "held_out"} <= set(rows[0])
