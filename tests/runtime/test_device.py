@@ -20,6 +20,16 @@ def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
             choose_device("cuda:2")
 
 
+def test_the_driver_is_not_started_to_name_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start() -> int:
+        raise AssertionError("the driver was started")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "current_device", start)
+    assert choose_device("cuda") == torch.device("cuda", 0)
+
+
 def test_a_gpu_by_number_is_not_for_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "size", lambda: 2)
     with pretended_cuda(monkeypatch), pytest.raises(StarcliError, match="each rank has a GPU of its own"):
