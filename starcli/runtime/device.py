@@ -28,7 +28,8 @@ def choose_device(name: str) -> "torch.device":
         return torch.device(kind)
     if not number:
         # asking a driver that nobody needed so far takes half a second; then it is the first
-        return torch.device("cuda", torch.cuda.current_device() if torch.cuda.is_initialized() else 0)
+        started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        return torch.device("cuda", torch.cuda.current_device() if started else 0)
     if distributed.size() > 1:
         raise StarcliError(f"--device {name}: each rank has a GPU of its own; leave the number out")
     count = torch.cuda.device_count()
