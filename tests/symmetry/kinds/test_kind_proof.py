@@ -49,7 +49,7 @@ def elements(proof: KindProof, kind: str) -> dict:
         (nn.GELU(), set()),
         (nn.Identity(), {"signed", "scaled", "orthogonal", "invertible"}),
     ],
-    ids=str,
+    ids=["relu", "tanh", "gelu", "identity"],
 )
 def test_only_right_claims_hold(activation, holding):
     proof = proof_of(layers(activation))
