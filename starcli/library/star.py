@@ -133,8 +133,8 @@ def fuse(
     >>> fused = sc.fuse(sources, epochs=2)
     >>> sorted(set(fused.comparison.column("model")))
     ['aligned_mean', 'best_source', 'ensemble', 'fused', 'joint_mean', 'mean', 'source']
-    >>> sc.fuse(sources, method="mean").metadata.recipe["fused"]
-    {'fusion': 'mean', 'method': 'weight', 'restarts': 1}
+    >>> sc.fuse(sources, method="mean").metadata.recipe["fused"]["fusion"]
+    'mean'
     """
     settings = StarSettings(
         mu=mu,

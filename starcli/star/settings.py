@@ -36,7 +36,7 @@ class StarSettings:
     StarcliError with all that is wrong.
 
     >>> StarSettings(mu=1.0, sampling="beta").alignment.title
-    'weight, 1 restart'
+    'activation, 1 restart, 256 examples'
     """
 
     mu: float = 0.0
