@@ -101,9 +101,10 @@ def star_plan(
     init: Checkpoint | None = None,
     held_out: Sequence[Checkpoint] = (),
 ) -> Plan:
-    """Plan a star or a fused model; measuring held-out models changes its log alone, which a run leaves too."""
+    """Plan a star or a fused model; how held-out models are measured changes its log alone, which a run leaves too."""
     search = {
         **settings.record(recipe),
+        **(settings.renormalise.settings() if held_out else {}),
         "init": init.sha256 if init is not None else None,
         "held_out": [model.sha256 for model in held_out],
     }

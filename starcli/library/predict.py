@@ -72,6 +72,9 @@ def predict(
     """
     if (star is None) == (not models):
         raise StarcliError("predict takes models, or a star with its sources")
+    between = Renormalise(renormalise, renormalise_logits)
+    if star is None and between.active:
+        raise StarcliError("renormalise repair and renormalise_logits are for points between models: they need a star")
     if ensemble:
         need_several(models, "ensemble")
     everything = list(models) if star is None else [star, *listed(sources, "sources")]
@@ -79,7 +82,6 @@ def predict(
     predictor = Predictor(workspace, inputs, recalibrate, temperature, watcher)
     if star is None:
         return predictor.ensemble(found) if ensemble else predictor.each(found)
-    between = Renormalise(renormalise, renormalise_logits)
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between))
 

@@ -5,6 +5,7 @@
 Hinton et al. 2015, at temperature 1, without labels, on the training split with the recipe's augmentation.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +16,9 @@ from starcli.evaluation.evaluator import autocast
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits
 from starcli.recipes.recipe import Recipe
+from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.fusing import Fused, Fusing
-from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream
 from starcli.training.train import PlainObjective, augmentation_of, final_metrics, final_statistics_
@@ -36,7 +37,7 @@ def distil(fusing: Fusing) -> Fused:
     assert recipe is not None
     seed = substream(fusing.fusion.seed, "distil")
     flat = workspace.network(seed)
-    flat.load(fusing.mean() if fusing.fusion.init is None else fusing.fusion.init.tensors)
+    flat.load(_start(fusing))
     objective = OfTeachers(workspace, flat, recipe, _teachers(fusing), fusing.progress)
     run = TrainingRun(
         objective,
@@ -47,7 +48,7 @@ def distil(fusing: Fusing) -> Fused:
         task=f"distilling seed {fusing.fusion.seed}",
         state=fusing.state,
         checkpoint_every=fusing.checkpoint_every,
-        pieces=pieces_per_step(None, recipe.batch_size),
+        pieces=fusing.fusion.pieces,
         progress=fusing.progress,
     )
     with objective.batchnorm:
@@ -78,6 +79,14 @@ class OfTeachers(PlainObjective):
             outputs = [as_logits(each.network(inputs), tuple(logits.shape), "distillation") for each in self.teachers]
         targets = torch.stack([each.float().softmax(1) for each in outputs]).mean(0)
         return cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+
+def _start(fusing: Fusing) -> Mapping[str, Tensor]:
+    """The state dict that the student begins at, the same on all ranks."""
+    if fusing.fusion.init is not None:
+        return fusing.fusion.init.tensors
+    _ = fusing.together  # by all ranks at once
+    return distributed.by_writer(fusing.mean)  # processors may round differently
 
 
 def _teachers(fusing: Fusing) -> list[FlatNetwork]:

@@ -27,6 +27,7 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers
 from starcli.star.source_bank import Source
+from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
 from starcli.training.train import final_metrics
 
@@ -62,12 +63,18 @@ class Fusion:
     init: Checkpoint | None = None
     renormalise: Renormalise = RECALIBRATE
 
+    @property
+    def pieces(self) -> int:
+        """Pieces of each batch of training, one a rank, each with BatchNorm statistics and draws of its own; else 1."""
+        return 1 if self.recipe is None else pieces_per_step(None, self.recipe.batch_size)
+
     def record(self) -> dict[str, Any]:
         """What the recipe of a file keeps of it; how sources are aligned only where that matters."""
+        cut = {"pieces": self.pieces} if self.pieces != 1 else {}
         if self.init is not None:
-            return {"fusion": self.method, "init": self.init.sha256}
+            return {"fusion": self.method, "init": self.init.sha256, **cut}
         how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}
-        return {"fusion": self.method, **how, **self.renormalise.settings()}
+        return {"fusion": self.method, **how, **self.renormalise.settings(), **cut}
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,7 @@ class PrefetchedVectors:
             self._slots: list[_Slot] = [_GpuSlot(flat.parameters, queue) for _ in range(2)]
         else:
             self._slots = [_Slot(flat.parameters) for _ in range(2)]
+        self._given = self._slots[1]
         self._next: tuple[int, Future[_Slot]] | None = None
         self._thread = ThreadPoolExecutor(1)
 
@@ -136,14 +137,18 @@ class PrefetchedVectors:
         prepared, self._next = self._next, None
         slot = None if prepared is None else prepared[1].result()
         if slot is None or prepared is None or prepared[0] != number:
-            slot = self._slots[0]
+            slot = self._other(self._given)
             slot.free()
             self._fill(number, slot)
+        self._given = slot
         if following is not None:
-            other = self._slots[1] if slot is self._slots[0] else self._slots[0]
+            other = self._other(slot)
             other.free()
             self._next = (following, self._thread.submit(self._fill, following, other))
         return slot.vector().to(self.device)
+
+    def _other(self, slot: _Slot) -> _Slot:
+        return self._slots[1] if slot is self._slots[0] else self._slots[0]
 
     def _fill(self, number: int, slot: _Slot) -> _Slot:
         return slot.fill(lambda out: self.compose(number, self.open(number), out))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from support.program import run_here
 from support.refused import refused
 
@@ -127,10 +128,14 @@ def test_lines_of_a_star_in_its_log(solutions, place):
     held_out = ("--held-out", solutions[2])
     run_here(*words, *held_out, "-o", "usual.safetensors")
     assert run_here(*words, *held_out, *WITH_LOGITS, "-o", "repaired.safetensors").status == 0
-    assert Path("usual.safetensors").read_bytes() == Path("repaired.safetensors").read_bytes()
+    one, other = sc.load("usual.safetensors", "repaired.safetensors")
+    assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+    usual, repaired = (read_metadata(Path(f"{name}.safetensors"))[1] for name in ("usual", "repaired"))
+    assert repaired.recipe["star"] == {**usual.recipe["star"], "renormalise": "repair, logits"}
     usual, repaired = (Path(f"{name}.metrics.jsonl").read_text() for name in ("usual", "repaired"))
     assert '"renormalise": "repair, logits"' in repaired
     assert "renormalise" not in usual
+    refused(run_here(*words, *held_out, *WITH_LOGITS, "-o", "usual.safetensors"), "usual.safetensors")  # another log
 
 
 def test_a_mean_is_fused_as_its_row_shows(solutions, place):

@@ -9,6 +9,7 @@ from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
+from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 from starcli.star.distillation import OfTeachers
 from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
@@ -100,6 +101,18 @@ def test_distillation_improves_on_the_mean_that_it_begins_at(workspace, models):
     assert len(student.history) == RECIPE.epochs
     from_first = fused(workspace, models, "distil", recipe=RECIPE, init=models[0])
     assert not same(from_first.tensors, student.tensors)
+
+
+def test_the_pieces_of_several_ranks_are_recorded(workspace, models, monkeypatch):
+    plain = {"alignment": WEIGHT, "seed": 0}
+    student = Fusion(method="distil", recipe=RECIPE, **plain)
+    from_first = Fusion(method="distil", recipe=RECIPE, init=models[0], **plain)
+    mean = Fusion(method="mean", **plain)
+    alone = [each.record() for each in (student, from_first, mean)]
+    assert not any("pieces" in each for each in alone)
+    monkeypatch.setattr(distributed, "_world", distributed._World(0, 2))
+    assert [each.record() for each in (student, from_first)] == [{**each, "pieces": 2} for each in alone[:2]]
+    assert mean.record() == alone[2]
 
 
 @pytest.mark.parametrize("pauses", [[1], [4, 2]], ids=str)

@@ -32,6 +32,23 @@ def test_vectors_are_the_permuted_sources(resnet, resnets, monkeypatch, kept):
     bank.close()
 
 
+@pytest.mark.parametrize(
+    "calls", [[(0, 1), (1, None), (2, None)], [(0, 1), (2, 0), (1, None)], [(0, None)] * 2], ids=str
+)
+def test_a_vector_is_valid_until_the_call_after_next(resnet, resnets, monkeypatch, calls):
+    """Also where nothing is made ready, or another source is asked for than the one that was."""
+    monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", 0)
+    flat = resnet.network()
+    bank = SourceBank(resnets, flat)
+    before = None
+    for number, following in calls:
+        found = bank.vector(number, following)
+        if before is not None:
+            assert torch.equal(before[1], flat.flatten(resnets[before[0]].open()))
+        before = number, found
+    bank.close()
+
+
 def test_sources_are_never_written_to(mlp, mlps):
     before = {name: tensor.clone() for name, tensor in mlps[0].open().items()}
     search_star(mlp, mlps, RECIPE.override(epochs=1), 0)
