@@ -22,6 +22,7 @@ from starcli.alignment.align import SETTINGS, Alignment
 from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.symmetry.archspec.expression import Fixed, Node, size_of_expression, symbols
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import make_resolved
@@ -48,24 +49,32 @@ class Activations:
     """
 
     def __init__(self, workspace: "Workspace", how: Alignment) -> None:
-        """Read the examples. StarcliError where noise is asked for in the place of tokens."""
+        """Read the examples. StarcliError where noise is asked for in the place of tokens, and for too few examples."""
         self.workspace, self.how = workspace, how
         self._own = workspace.spec.resolved
         self._batches = list(self._inputs(0))
         self._draw = 0
-        self._drawn: dict[int, Activations] = {0: self}
+        self._last: Activations | None = None
         self._kept: dict[tuple[int, str], dict[str, Tensor]] = {}  # of all draws, the longest unused first
         self._network = workspace.network()
+        if sum(map(len, self._batches)) < 2 and has_batch_statistics(self._network.network):
+            raise StarcliError("activations of a network with BatchNorm need at least 2 training examples, found 1")
         self._lock = threading.Lock()  # models may be matched side by side, and share the network
 
     def drawn(self, number: int) -> "Activations":
-        """The same with other examples, or other noise: those of draw `number`, of which 0 is this one's."""
-        if number not in self._drawn:
+        """The same with other examples, or other noise: those of draw `number`, of which 0 is this one's.
+
+        Of the others only the last is held, for draws may be many, and images large.
+        """
+        if number == self._draw:
+            return self
+        other = self._last
+        if other is None or other._draw != number:
             _ = self.spec  # once for all
             other = copy.copy(self)
-            other._draw, other._batches = number, list(self._inputs(number))
-            self._drawn[number] = other
-        return self._drawn[number]
+            other._last, other._draw, other._batches = None, number, list(self._inputs(number))
+            self._last = other
+        return other
 
     def _inputs(self, seed: int) -> list[Tensor]:
         """Batches of the examples, or of noise."""
@@ -87,7 +96,7 @@ class Activations:
         names = [name for name in self._own.learnable() if len(self._own.shapes[name]) > 1]
         count = sum(map(len, self._batches))
         parts = [
-            layer_inputs(self._network.network, inputs, names, positions=POSITIONS * len(inputs) // count)
+            layer_inputs(self._network.network, inputs, names, positions=max(1, POSITIONS * len(inputs) // count))
             for inputs in self._batches
         ]
         return {
@@ -132,8 +141,8 @@ class Activations:
         spec, share = self.spec, float(self.how.share or 0)
         read = self._read(tensors)
         weights = {name: tensors[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
-        found = {**tensors, **_scaled(weights, 1 - share or 1.0), **_scaled(read, share)}
-        return found | {name: found[first] for first, *others in spec.tied for name in others}
+        scaled = {**_scaled(weights, 1 - share or 1.0), **_scaled(read, share)}
+        return {**tensors, **dict(spec.under_all_names(scaled))}
 
     def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
@@ -158,7 +167,10 @@ def _bytes(tensors: Mapping[str, Tensor]) -> int:
 def _batch_size(count: int, input_shape: Sequence[int]) -> int:
     """Examples in a forward pass, evened out, so that none is left alone."""
     largest = max(FEWEST, PIXELS // max(1, math.prod(input_shape[1:])))
-    return -(-count // -(-count // largest))
+    size = -(-count // -(-count // largest))
+    while size > 2 and count % size == 1:
+        size -= 1
+    return size
 
 
 def _energy(values: Tensor, gains: str) -> Tensor:

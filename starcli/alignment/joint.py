@@ -233,9 +233,10 @@ class _Frame:
         before = self._placed(number)
         others = len(self.models) - 1
         mean = {name: (total - before[name]).float() / others for name, total in self.sum.items()}
-        mean |= {name: mean[names[0]] for names in self.spec.tied for name in names[1:] if names[0] in mean}
         # buffers, which nothing is matched on, are the model's own
-        [match] = self._matches({**self.models[number], **mean}, [number], [self.permutations[number]], 1)
+        [match] = self._matches(
+            {**self.models[number], **dict(self.spec.under_all_names(mean))}, [number], [self.permutations[number]], 1
+        )
         if match.moved:
             self.permutations[number] = match.permutation
             after = self._placed(number)

@@ -134,7 +134,7 @@ def channel_axis(axes: Sequence[Node], shape: Sequence[int], axis: int, channels
     """
     if shape[axis] == channels:
         return axes[axis]
-    if shape[0] == channels:
+    if shape[axis] == 1 and shape[0] == channels:
         return axes[0]
     outer = axes[0].factors[0] if isinstance(axes[0], Product) else None
     return Product((outer, axes[axis])) if isinstance(outer, Ref) and shape[axis] > 1 else None

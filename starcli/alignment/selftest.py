@@ -199,14 +199,12 @@ def _perturbed(
     spec: Resolved, model: Mapping[str, Tensor], noise: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """A copy of `model` whose learnable parameters have normal noise of `noise` standard deviations of each tensor."""
-    copy = dict(model)
-    if noise:
-        for name in spec.learnable():
-            tensor = model[name].detach().cpu()
-            spread = float(tensor.double().std(correction=0))
-            copy[name] = tensor + noise * spread * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
-        copy |= {name: copy[first] for first, *others in spec.tied for name in others}
-    return copy
+    noisy: dict[str, Tensor] = {}
+    for name in spec.learnable() if noise else ():
+        tensor = model[name].detach().cpu()
+        spread = float(tensor.double().std(correction=0))
+        noisy[name] = tensor + noise * spread * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
+    return {**model, **dict(spec.under_all_names(noisy))}
 
 
 def _difference(aligner: Aligner, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:

@@ -1,11 +1,15 @@
 """Alignment by activations: planted permutations come back, the objective is what it says, settings that make sense."""
 
+import gc
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from starcli.alignment.activations import INPUT, Activations, _batch_size
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.objective import inner_product
@@ -95,6 +99,46 @@ def test_many_are_matched_as_one_is_and_the_objective_is_of_the_weights() -> Non
         alone = aligner.match(a, other)
         assert all(torch.equal(match.permutation.index[name], index) for name, index in alone.permutation.index.items())
         assert match.objective == alone.objective == inner_product(aligner.spec, a, alone.permutation.apply(other))
+
+
+def test_one_example_is_too_few_for_batchnorm() -> None:
+    one = Choices(arch="mlp", arch_args=NETWORKS["mlp"], data="digits", limit=1)
+    workspace = new_workspace(one)
+    model = generic(workspace, 0)
+    with pytest.raises(StarcliError, match="BatchNorm need at least 2 training examples, found 1"):
+        Aligner(Alignment("activation"), workspace).match(model, model)
+    plain = new_workspace(replace(one, arch_args={**NETWORKS["mlp"], "batch_norm": "none"}))
+    model = generic(plain, 0)
+    assert Aligner(Alignment("activation"), plain).match(model, model).moved == 0
+
+
+def test_no_batch_is_of_one_example() -> None:
+    counts = range(2, 4000)
+    for shape in ((3, 224, 224), (3, 32, 32), (64,)):
+        sizes = [_batch_size(count, shape) for count in counts]
+        assert all(count % size != 1 for count, size in zip(counts, sizes, strict=True))
+
+
+def test_a_layer_is_seen_in_every_batch_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("starcli.alignment.activations.POSITIONS", 3)
+    monkeypatch.setattr("starcli.alignment.activations._batch_size", lambda count, shape: 4)
+    workspace = opened("mlp")
+    aligner = Aligner(Alignment("activation", examples=20, share=1.0), workspace)
+    model = generic(workspace, 0)
+    [compared] = aligner.compared([model])
+    assert {tensor.shape[-1] for name, tensor in compared.items() if name.startswith(INPUT)} == {5}
+
+
+def test_of_many_draws_of_examples_only_the_first_and_the_last_are_held() -> None:
+    activations = Activations(opened("mlp"), Alignment("activation", examples=8))
+    assert activations.drawn(0) is activations
+    drawn = [weakref.ref(activations.drawn(number)) for number in range(1, 5)]
+    gc.collect()
+    assert [each() is None for each in drawn] == [True, True, True, False]
+    assert activations.drawn(4) is drawn[-1]()
+    first, again = activations.drawn(1), activations.drawn(1)
+    assert first is again
+    assert not torch.equal(first._batches[0], activations._batches[0])
 
 
 def test_noise_needs_no_data() -> None:

@@ -124,7 +124,9 @@ def test_only_the_names_that_are_asked_for() -> None:
         (("a", "b"), (4, 6), 0, 4, "a"),  # transposed
         (("c", "1", "9", "9"), (6, 1, 3, 3), 1, 6, "c"),  # depthwise
         (("(g o)", "i", "1", "1"), (6, 2, 1, 1), 1, 4, "(g i)"),
+        (("(g o)", "i", "3", "3"), (8, 4, 3, 3), 1, 8, "(g i)"),  # as many outputs as inputs
         (("6", "2", "1", "1"), (6, 2, 1, 1), 1, 4, None),  # groups that cannot move
+        (("a", "b", "1", "1"), (8, 4, 1, 1), 1, 8, None),
     ],
 )
 def test_the_units_that_are_read(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import starcli as sc
+from starcli.alignment.activations import INPUT, Activations
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.matching.method import Match
@@ -55,6 +56,26 @@ def test_all_units_come_back_and_the_function_stays(arch: str, method: str) -> N
     assert found.recovered == found.units == 2 * units
     assert (found.alike, found.lost) == (0, ())
     assert found.difference < 1e-5
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_units_of_a_grouped_convolution_with_as_many_outputs_as_inputs_come_back(share: float) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3, groups=2), torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(8 * 16, 5),
+    )  # fmt: skip
+    how = Alignment("activation", examples="noise", share=share)
+    row = sc.selftest(model, method=how, input_shape=(3, 8, 8))[0]
+    assert row["recovered"] == row["units"] > 0
+    # what is read moves with the units as the weights do
+    activations = Activations(sc.align(model, model, method=how, input_shape=(3, 8, 8)).workspace, how)
+    assert INPUT + "2.weight" in activations.spec.axes
+    tensors = model.state_dict()
+    planted = Permutation.random(activations.spec, torch.Generator().manual_seed(0))
+    moved = activations.beside(Permutation(activations.workspace.spec.resolved, planted.index).apply(tensors))
+    for name, tensor in planted.apply(activations.beside(tensors)).items():
+        torch.testing.assert_close(moved[name], tensor)
 
 
 @pytest.mark.parametrize("arch", ["mlp", "vit"])

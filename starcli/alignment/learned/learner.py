@@ -75,14 +75,16 @@ class Learner:
     ) -> Learned:
         """The best permutation that `steps` steps from `start` come by, each round of them from the best so far.
 
-        The same seed gives the same one. StarcliError where the models differ in buffers of which there is none between
-        them, Interrupted where `progress` asks to stop.
+        That is `start` where there are no units to rename. The same seed gives the same one. StarcliError where the
+        models differ in buffers of which there is none between them, Interrupted where `progress` asks to stop.
         """
 
         def judged(permutation: Permutation) -> float:
             return self.judge.loss(reference, permutation.apply(model), progress=progress)
 
         best = Learned(start, judged(start))
+        if not start.spec.groups:
+            return best
         midpoint = _Midpoint(self.workspace, self._flat, reference, start.apply(model), start.spec.learnable())
         batches = self._batches(steps, seed)
         for left in range(steps, 0, -self.relax.round_steps):
@@ -132,7 +134,10 @@ class _Midpoint:
         self.reference = {name: computable(reference[name]).float().to(workspace.device) for name in names}
 
     def gradients(self, tensors: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Gradients of the loss on a batch by `tensors`, on the CPU; zeros where the loss is infinite."""
+        """Gradients of the loss on a batch by `tensors`, on the CPU.
+
+        Zeros where the loss is infinite, and of frozen parameters, which are renamed with the rest but have none.
+        """
         device = self.workspace.device
         with torch.no_grad():
             for name, parameter in self.parameters.items():
@@ -142,7 +147,12 @@ class _Midpoint:
             with autocast(device, self.workspace.precision):
                 outputs = self.network(inputs)
             logits = as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "evaluation").float()
-            found = torch.autograd.grad(
-                0.5 * cross_entropy(logits, labels), list(self.parameters.values()), materialize_grads=True
+            loss = 0.5 * cross_entropy(logits, labels)
+            moving = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
+            found = dict(
+                zip(moving, torch.autograd.grad(loss, list(moving.values()), materialize_grads=True), strict=True)
             )
-        return {name: each.nan_to_num(0.0, 0.0, 0.0).cpu() for name, each in zip(self.parameters, found, strict=True)}
+        return {
+            name: (found[name].nan_to_num(0.0, 0.0, 0.0) if name in found else torch.zeros_like(parameter)).cpu()
+            for name, parameter in self.parameters.items()
+        }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import starcli as sc
 from starcli.alignment.align import Alignment
@@ -21,6 +21,7 @@ from starcli.workspace.workspace import Workspace, new_workspace
 
 RELAXATIONS = {"straight-through": StraightThrough, "sinkhorn": SinkhornPermutation}
 SMALL = Choices(arch="mlp", arch_args={"hidden_dim": 4, "depth": 1}, data="digits", limit=400)
+PLAIN = {"data": "digits", "limit": 100, "normalise": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,49 @@ def test_a_gradient_is_that_of_the_loss_half_way(pair) -> None:
         along = torch.randn(b[name].shape, generator=generator, dtype=torch.float64)
         ahead, behind = (loss({**b, name: b[name].double() + sign * 1e-4 * along}) for sign in (1, -1))
         assert float((found[name].double() * along).sum()) == pytest.approx((ahead - behind) / 2e-4, rel=1e-3, abs=1e-6)
+
+
+def test_a_frozen_parameter_has_no_gradient_and_the_others_have_theirs(pair) -> None:
+    workspace, a, b = pair
+    names = workspace.spec.resolved.learnable()
+    inputs, labels = next(iter(workspace.dataset.train.batches(100)))
+    found = []
+    for frozen in ((), names[:1]):
+        flat = workspace.network()
+        midpoint = _Midpoint(workspace, flat, a, b, names)
+        for name in frozen:
+            flat.network.get_parameter(name).requires_grad_(False)
+        found.append(midpoint.gradients({name: b[name] for name in names}, inputs, labels))
+    free, part = found
+    assert float(free[names[0]].abs().max()) > 0
+    assert torch.equal(part[names[0]], torch.zeros_like(b[names[0]]))
+    assert all(torch.equal(part[name], free[name]) for name in names[1:])
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_units_of_frozen_layers_are_renamed(method: str) -> None:
+    def made(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10))
+        network[1].requires_grad_(False)
+        return network
+
+    b = made(1)
+    found = sc.align(made(0), b, method=Alignment(method, steps=4, examples=32), **PLAIN)
+    order = found.permutation.index["units.1"]
+    assert found.to_dict()["moved"] > 0
+    assert torch.equal(found.tensors["1.weight"], b[1].weight[order])
+    assert torch.equal(found.tensors["3.weight"], b[3].weight[:, order])
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+def test_a_network_without_units_stays_as_it_is(method: str) -> None:
+    a, b = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2))
+    with pytest.warns(sc.StarcliWarning, match="no units that can be renamed"):
+        found = sc.align(a, b, method=Alignment(method, steps=5, examples=32), **PLAIN)
+    assert found.to_dict()["moved"] == 0
+    assert found.to_dict()["midpoint_loss"] > 0
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in b.state_dict().items())
 
 
 def test_a_start_is_learned_on_without_a_search(pair) -> None:
