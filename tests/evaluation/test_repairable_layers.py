@@ -87,6 +87,43 @@ def test_tied_and_frozen_weights_are_left_out() -> None:
     assert names(network) == []
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_before_a_head_of_zeros_only_weights_of_their_own_are_taken(tied: bool) -> None:
+    """As freshly built its outputs depend on no layer, so that they would say nothing about any."""
+    network = Net(lambda net, x: net.head(net.b(net.a(x).relu()).relu()))
+    network.head = nn.Linear(6, 3)
+    nn.init.zeros_(network.head.weight)
+    if tied:
+        network.b.weight = network.a.weight
+    assert names(network) == ([] if tied else ["a", "b"])
+
+
+def test_before_a_head_of_zeros_uses_elsewhere_are_seen() -> None:
+    network = Net(lambda net, x: net.b(net.a(x).relu() + linear(x, net.a.weight)))
+    nn.init.zeros_(network.b.weight)
+    assert names(network) == []
+
+
+def test_a_branch_of_zeros_is_seen_through() -> None:
+    """Gates of zeros at initialisation, as of residual branches."""
+    network = Net(lambda net, x: x + net.gate * net.b(net.a(x).relu()))
+    network.gate = nn.Parameter(torch.zeros(6))
+    assert names(network) == ["a"]
+
+
+def test_a_layer_under_two_names_is_one_layer() -> None:
+    network = Net(lambda net, x: net.b(net.a(x).relu()))
+    network.again = nn.ModuleList([network.a])
+    assert names(network) == ["a"]
+
+
+def test_a_weight_that_a_module_without_a_call_holds_too_is_left_out() -> None:
+    network = Net(lambda net, x: net.b(net.a(x).relu()))
+    network.other = nn.Linear(6, 6)
+    network.other.weight = network.a.weight
+    assert names(network) == []
+
+
 def test_a_layer_without_bias_is_taken() -> None:
     assert names(Net(lambda net, x: net.b(net.a(x).relu()), nn.Linear(6, 6, bias=False))) == ["a"]
 
