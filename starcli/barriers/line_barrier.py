@@ -11,8 +11,9 @@ from typing import Any
 
 from starcli.alignment.measure import POINTS
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
+from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.frames import frame_of
+from starcli.evaluation.scores import Scores
 
 SPLITS = ("train", "validation", "test")
 """What a line may be measured on, in the order of results."""

@@ -11,8 +11,9 @@ from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import Evaluator, Model, PathEnd, Scores
+from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.frames import frame_of
+from starcli.evaluation.scores import Scores
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,21 @@
 """How good a network is: losses, accuracies and predictions over a split, with BatchNorm statistics treated alike."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from starcli.errors import few
 from starcli.evaluation.batches import Batches, scoring_batch_size
-from starcli.evaluation.batchnorm_folding import Folding
-from starcli.evaluation.batchnorm_statistics import (
-    has_batch_statistics,
-    recalibrate_from_,
-    statistics_batch_size,
-)
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics, recalibrate_from_, statistics_batch_size
 from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
-from starcli.evaluation.moments import float64
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repair import Corrections, NetworkMoments, Repair, moments_between
 from starcli.evaluation.repairable_layers import layers_to_repair
-from starcli.models.logits import as_logits
-from starcli.models.modes import modes_restored
+from starcli.evaluation.scores import Scores, folding_of, log_probabilities, score
+from starcli.models.modes import autocast
 from starcli.models.spectral_norm import solve_spectral_norms_
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -32,73 +25,10 @@ if TYPE_CHECKING:
     from starcli.models.flat_network import FlatNetwork
     from starcli.workspace.workspace import Workspace
 
-__all__ = [
-    "Evaluator",
-    "Scores",
-    "has_batch_statistics",
-    "recalibrate_",
-    "score_network",
-    "statistics_batch_size",
-]
-
 Statistics = Literal["recalibrate", "own-ends"]
 
 Model = Mapping[str, Tensor]
 """A state dict: the tensors of a network by name."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Mean cross-entropy in nats and share of correct predictions over `count` examples."""
-
-    loss: float
-    accuracy: float
-    count: int
-
-
-def autocast(device: torch.device, precision: str) -> Any:
-    """bf16 convolutions and products where asked for; weights, losses and statistics stay float32 or float64."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def _folding(network: nn.Module, precision: str) -> Folding | None:
-    """For forward passes; bf16 weights are too coarse to take BatchNorm along."""
-    return Folding(network) if precision != "bf16" and has_batch_statistics(network) else None
-
-
-def _forward(
-    network: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    autocast: Any,
-    folding: Folding | None,
-    progress: Progress,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
-    with modes_restored(network), contextlib.ExitStack() as stack:
-        network.eval()
-        for number, (inputs, labels) in enumerate(batches):
-            progress.stop_if_asked()
-            if folding and number == 0:
-                stack.enter_context(folding.applied(inputs))
-            # inference mode is entered anew for each batch: a generator must not leave it on in its caller
-            with torch.inference_mode():
-                with autocast:
-                    logits = as_logits(network(inputs), (len(inputs), 1), "evaluation")
-                outputs = torch.log_softmax(float64(logits), dim=1)
-            yield outputs, labels.to(outputs.device)
-
-
-def _score(outputs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
-    """From log-probabilities and labels, batch by batch."""
-    losses, correct, count = [], [], 0
-    for found, labels in outputs:
-        # kept on the device: asking for a number here would wait for each batch
-        losses.append(torch.nn.functional.nll_loss(found, labels, reduction="sum"))
-        correct.append((found.argmax(1) == labels).sum())
-        count += len(labels)
-    return Scores(float(torch.stack(losses).sum()) / count, int(torch.stack(correct).sum()) / count, count)
 
 
 def recalibrate_(
@@ -126,21 +56,6 @@ def recalibrate_(
     solve_spectral_norms_(network)
     batches = Batches(split, batch_size, device)
     recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
-
-
-def score_network(
-    network: nn.Module,
-    split: "Split",
-    *,
-    batch_size: int,
-    device: torch.device,
-    precision: str = "fp32",
-    progress: Progress = SILENT,
-) -> Scores:
-    """Mean cross-entropy (nats, summed in float64) and accuracy of `network`, in eval mode, over `split`."""
-    batches = Batches(split, batch_size, device)
-    how = autocast(device, precision)
-    return _score(_forward(network, batches, how, _folding(network, precision), progress))
 
 
 @dataclass
@@ -183,7 +98,7 @@ class Evaluator:
         self._noted = False
         self._batches: dict[tuple[str | Split, int], Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
-        self._folding = _folding(self.network.network, workspace.precision)
+        self._folding = folding_of(self.network.network, workspace.precision)
         self._repair: Repair | None = None
         if layers := layers_to_repair(workspace, renormalise, progress):
             how = (self._split("train"), self.recalibrate, self._autocast, progress)
@@ -282,11 +197,11 @@ class Evaluator:
 
     def scores(self) -> dict[str, Scores]:
         """Loss and accuracy of what is loaded on each of `splits`."""
-        return {name: _score(self._outputs(name)) for name in self.splits}
+        return {name: score(self._outputs(name)) for name in self.splits}
 
     def _outputs(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
         batches = self._split(split, scored=True)
-        return _forward(self.network.network, batches, self._autocast, self._folding, self.progress)
+        return log_probabilities(self.network.network, batches, self._autocast, self._folding, self.progress)
 
     def end_scores(self, end: PathEnd) -> Mapping[str, Scores]:
         """The scores of an end, measured once and then remembered in it."""

@@ -1,10 +1,11 @@
-"""Train and eval mode of a network's modules, and attention as its modules compute it."""
+"""Train and eval mode of a network's modules, attention as its modules compute it, and the precision of products."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -30,3 +31,12 @@ def plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def autocast(device: "torch.device", precision: str) -> Any:
+    """bf16 convolutions and products where asked for; weights, losses and statistics stay float32 or float64."""
+    if precision == "bf16":
+        import torch
+
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import autocast
+from starcli.models.modes import autocast
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.source_bank import Source

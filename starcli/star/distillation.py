@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from starcli.evaluation.evaluator import autocast
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits
+from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress

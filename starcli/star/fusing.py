@@ -17,8 +17,9 @@ from starcli.alignment.joint import tensors_jointly
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
-from starcli.evaluation.evaluator import Evaluator, Scores
+from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.scores import Scores
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve

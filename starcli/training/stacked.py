@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import autocast
 from starcli.evaluation.moments import float64
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
+from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.blame import raised_at
 from starcli.runtime.progress import SILENT, Progress

@@ -13,10 +13,13 @@ from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.evaluation.batches import scoring_batch_size
-from starcli.evaluation.evaluator import Scores, autocast, recalibrate_, score_network, statistics_batch_size
+from starcli.evaluation.batchnorm_statistics import statistics_batch_size
+from starcli.evaluation.evaluator import recalibrate_
+from starcli.evaluation.scores import Scores, score_network
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
+from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress

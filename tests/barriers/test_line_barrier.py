@@ -9,7 +9,8 @@ from support.barriers import Model, Watcher
 from starcli.barriers.interpolation import interpolate_models
 from starcli.barriers.line_barrier import Curve, accuracy_barrier, grid, loss_barrier, measure_line, rises
 from starcli.errors import StarcliError
-from starcli.evaluation.evaluator import Evaluator, Scores
+from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.scores import Scores
 from starcli.runtime.progress import Interrupted
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace

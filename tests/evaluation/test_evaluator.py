@@ -14,15 +14,9 @@ from torch.optim.swa_utils import update_bn
 
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import recalibrate_from_
-from starcli.evaluation.evaluator import (
-    Evaluator,
-    Scores,
-    has_batch_statistics,
-    recalibrate_,
-    score_network,
-    statistics_batch_size,
-)
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics, recalibrate_from_, statistics_batch_size
+from starcli.evaluation.evaluator import Evaluator, recalibrate_
+from starcli.evaluation.scores import Scores, score_network
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices

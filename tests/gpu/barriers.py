@@ -3,7 +3,8 @@
 import torch
 
 from starcli.barriers.line_barrier import measure_line
-from starcli.evaluation.evaluator import Evaluator, autocast
+from starcli.evaluation.evaluator import Evaluator
+from starcli.models.modes import autocast
 from starcli.workspace.workspace import Workspace
 
 from .lab import Lab

@@ -5,7 +5,7 @@ from support.figures import hill, model_rows, posterior_rows
 
 import starcli as sc
 from starcli.barriers.intervals import group_of
-from starcli.evaluation.evaluator import Scores
+from starcli.evaluation.scores import Scores
 from starcli.library.barrier import PairsReport
 from starcli.plots.draw import draw
 

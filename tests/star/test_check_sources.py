@@ -38,7 +38,7 @@ def test_what_counts_as_an_outlier():
 
 
 def test_first_losses_are_losses(mlp, mlps, monkeypatch):
-    from starcli.evaluation.evaluator import score_network
+    from starcli.evaluation.scores import score_network
 
     monkeypatch.setattr("starcli.star.check_sources.LOSS_EXAMPLES", len(mlp.dataset.train))
     flat = mlp.network()

@@ -40,7 +40,7 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
 
 
 def test_a_star_connects_to_its_sources(mlp, mlps):
-    from starcli.evaluation.evaluator import score_network
+    from starcli.evaluation.scores import score_network
 
     star = search_star(mlp, mlps[:3], RECIPE.override(epochs=30, lr=0.1), 0)
     flat = mlp.network()
@@ -85,7 +85,8 @@ def test_seeds_do_not_touch_each_other(mlp, mlps):
 
 
 def test_statistics_are_the_stars_own(resnet, resnets):
-    from starcli.evaluation.evaluator import recalibrate_, statistics_batch_size
+    from starcli.evaluation.batchnorm_statistics import statistics_batch_size
+    from starcli.evaluation.evaluator import recalibrate_
 
     star = search_star(resnet, resnets, RECIPE, 0)
     flat, split = resnet.network(), resnet.dataset.train

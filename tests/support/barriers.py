@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from starcli.evaluation.evaluator import Evaluator, Scores
+from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.scores import Scores
 from starcli.runtime.progress import Progress
 
 Model = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from starcli.barriers.line_barrier import Barrier, Curve, grid
 from starcli.barriers.pairs import pairs_of
 from starcli.cli.framework.results import json_line
-from starcli.evaluation.evaluator import Scores
+from starcli.evaluation.scores import Scores
 
 Row = dict[str, Any]
 

@@ -19,10 +19,9 @@ from starcli.alignment.learned.relaxation import Relaxation
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import batch_statistics
-from starcli.evaluation.evaluator import autocast
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits
-from starcli.models.modes import modes_restored
+from starcli.models.modes import autocast, modes_restored
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.models.state_dicts import computable
 from starcli.runtime.progress import SILENT, Progress

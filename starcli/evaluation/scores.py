@@ -1,0 +1,82 @@
+"""Loss and accuracy of a network over a split, as it is."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from starcli.evaluation.batches import Batches
+from starcli.evaluation.batchnorm_folding import Folding
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics
+from starcli.evaluation.moments import float64
+from starcli.models.logits import as_logits
+from starcli.models.modes import autocast, modes_restored
+from starcli.runtime.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from starcli.data.splits import Split
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean cross-entropy in nats and share of correct predictions over `count` examples."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+
+def folding_of(network: nn.Module, precision: str) -> Folding | None:
+    """How forward passes fold BatchNorm, where there is any; bf16 weights are too coarse to take it along."""
+    return Folding(network) if precision != "bf16" and has_batch_statistics(network) else None
+
+
+def log_probabilities(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    autocast: Any,
+    folding: Folding | None,
+    progress: Progress,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
+    with modes_restored(network), contextlib.ExitStack() as stack:
+        network.eval()
+        for number, (inputs, labels) in enumerate(batches):
+            progress.stop_if_asked()
+            if folding and number == 0:
+                stack.enter_context(folding.applied(inputs))
+            # inference mode is entered anew for each batch: a generator must not leave it on in its caller
+            with torch.inference_mode():
+                with autocast:
+                    logits = as_logits(network(inputs), (len(inputs), 1), "evaluation")
+                outputs = torch.log_softmax(float64(logits), dim=1)
+            yield outputs, labels.to(outputs.device)
+
+
+def score(outputs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+    """The scores that log-probabilities and labels make, batch by batch, as of `log_probabilities`."""
+    losses, correct, count = [], [], 0
+    for found, labels in outputs:
+        # kept on the device: asking for a number here would wait for each batch
+        losses.append(torch.nn.functional.nll_loss(found, labels, reduction="sum"))
+        correct.append((found.argmax(1) == labels).sum())
+        count += len(labels)
+    return Scores(float(torch.stack(losses).sum()) / count, int(torch.stack(correct).sum()) / count, count)
+
+
+def score_network(
+    network: nn.Module,
+    split: "Split",
+    *,
+    batch_size: int,
+    device: torch.device,
+    precision: str = "fp32",
+    progress: Progress = SILENT,
+) -> Scores:
+    """Mean cross-entropy (nats, summed in float64) and accuracy of `network`, in eval mode, over `split`."""
+    batches = Batches(split, batch_size, device)
+    how = autocast(device, precision)
+    return score(log_probabilities(network, batches, how, folding_of(network, precision), progress))
