@@ -41,6 +41,9 @@ SETTINGS: Mapping[str, Setting] = {
 }
 """Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
 
+AGAIN = 10
+"""What was learned before is learned on in one part in `AGAIN` of the steps: the reference has moved a little."""
+
 ENDS = 10
 """Usual number of ends of which one is chosen by midpoint loss."""
 
@@ -151,6 +154,11 @@ class Alignment:
     def learns(self) -> bool:
         """Whether a permutation learns on the loss half way, from labelled training examples."""
         return self.active and self._method.relax is not None
+
+    @property
+    def later_steps(self) -> int:
+        """Steps in which what was learned before is learned on."""
+        return -(-int(self.steps or 0) // AGAIN)
 
     @property
     def title(self) -> str:

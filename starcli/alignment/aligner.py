@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss")
 """What ranks tell each other of a match besides its permutation."""
 
-AGAIN = 10
-"""What was learned before is learned on in one part in `AGAIN` of the steps: the reference has moved a little."""
-
 
 @dataclass(frozen=True, eq=False)
 class Aligner:
@@ -123,7 +120,7 @@ class Aligner:
     ) -> Match:
         """What is learned from a match, or from a `start` that was learned before, in fewer steps."""
         assert self.learner is not None
-        steps = -(-int(self.alignment.steps or 0) // (AGAIN if start else 1))
+        steps = self.alignment.later_steps if start else int(self.alignment.steps or 0)
         learned = self.learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
         moved = learned.permutation.moved(start)
         return self._own(replace(found, **vars(learned), moved=moved), reference, model)

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.matching.method import MatchMethod
 from starcli.errors import StarcliError
 from starcli.evaluation.moments import float64
 from starcli.models.logits import as_logits
 from starcli.registry.alignment_methods import METHODS
+from starcli.registry.entry import resolve
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
@@ -69,9 +71,18 @@ class Recovery:
         return {**named, **figures, "lost": list(self.lost), "share": share}
 
 
-def every_search(by: Callable[[str], Alignment]) -> list[Alignment]:
-    """Alignments by all methods but those that learn: they begin where a search ends, and take minutes."""
-    return [how for how in map(by, METHODS) if not how.learns]
+def every_search(**given: Any) -> list[Alignment]:
+    """Alignments by all methods but those that learn: they begin where a search ends, and take minutes.
+
+    given: settings of an `Alignment`; each method takes those that it has. StarcliError for one that none of them has.
+    """
+    methods: dict[str, MatchMethod] = {name: resolve(METHODS, "method", name) for name in METHODS}
+    searches = {name: method for name, method in methods.items() if method.relax is None}
+    particular = {name for method in searches.values() for name in method.settings}
+    return [
+        Alignment(name, **{key: each for key, each in given.items() if key not in particular - set(method.settings)})
+        for name, method in searches.items()
+    ]
 
 
 def at_hand(

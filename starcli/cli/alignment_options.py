@@ -1,7 +1,7 @@
 """The options of how models are aligned: the same for every command that aligns."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,16 +52,21 @@ class AlignOptions:
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for. StarcliError where its words contradict each other."""
-        return self.by(self.align, seed)
-
-    def by(self, method: str | None, seed: int = 0) -> "Alignment":
-        """The same, by the method of this name."""
         from starcli.alignment.align import Alignment
 
+        return Alignment(self.align, **self.alignment_settings(seed))
+
+    def alignment_settings(self, seed: int = 0) -> dict[str, Any]:
+        """What the command line says of the alignment beside its method: keywords of `Alignment`."""
         said = self.align_examples
-        examples = int(said) if said is not None and said.isdecimal() else said
-        own = self.align_share, self.align_gains, self.align_steps
-        return Alignment(method, self.restarts, seed, examples, *own)
+        return {
+            "restarts": self.restarts,
+            "seed": seed,
+            "examples": int(said) if said is not None and said.isdecimal() else said,
+            "share": self.align_share,
+            "gains": self.align_gains,
+            "steps": self.align_steps,
+        }
 
 
 @bundle
@@ -93,9 +98,9 @@ class SelectOptions(AlignOptions):
         ),
     ] = None  # fmt: skip
 
-    def by(self, method: str | None, seed: int = 0) -> "Alignment":
-        """The alignment that the command line asks for, by the method of this name."""
-        return replace(super().by(method, seed), select=self.select, ends=self.ends)
+    def alignment_settings(self, seed: int = 0) -> dict[str, Any]:
+        """What the command line says of the alignment beside its method, the choice among ends included."""
+        return {**super().alignment_settings(seed), "select": self.select, "ends": self.ends}
 
 
 @bundle
@@ -115,4 +120,6 @@ class MethodOptions(SelectOptions):
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for: by weight where it names no method."""
-        return self.by(self.align or "weight", seed)
+        from starcli.alignment.align import Alignment
+
+        return Alignment(self.align or "weight", **self.alignment_settings(seed))

@@ -85,7 +85,7 @@ def show_selftest(
         raise StarcliError(
             "--selftest is of REF alone and writes nothing: no models, and no options of how they are written"
         )
-    alignments = [how.chosen(seed)] if how.align else every_search(lambda name: how.by(name, seed))
+    alignments = [how.chosen(seed)] if how.align else every_search(**how.alignment_settings(seed))
     given = read_groups([reference])[0]
     (workspace, [model]), possible, note = at_hand(alignments, lambda data: workspace_of(given, setup, data=data))
     with common.session() as (watch, results):

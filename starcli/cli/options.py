@@ -203,7 +203,7 @@ RealignRestartsOpt = Annotated[
     typer.Option(
         "--realign-restarts",
         min=1,
-        help="Rounds of the search when they are aligned anew, from where they are.",
+        help="Rounds of the search when they are aligned anew, from where they are; not of methods that learn.",
         rich_help_panel=ALIGNMENT,
     ),
 ]

@@ -29,7 +29,7 @@ def selftest(
     >>> row["noise"], row["recovered"] == row["units"]
     (0.0, True)
     """
-    alignments = every_search(Alignment) if method is None else [as_alignment(method)]
+    alignments = every_search() if method is None else [as_alignment(method)]
     (workspace, [found], watcher), possible, note = at_hand(
         alignments, lambda data: open_models([model], where, data=data, uses_data=data)
     )

@@ -25,7 +25,8 @@ class StarSettings:
     sampling: how t is drawn: a name of `starcli.registry.samplings`, or a function of a generator.
     alignment: of the sources to the star; its restarts are those of the first alignment, which has none to begin from;
         all seeds come from the star's own.
-    realign_restarts: rounds of the search in each later alignment, which begins from the one before.
+    realign_restarts: rounds of the search in each later alignment, which begins from the one before; methods that learn
+        do without a search there, and take a tenth of the steps.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
@@ -58,6 +59,8 @@ class StarSettings:
                 problems.append(f"{name} is a number of epochs from 1 up, found {value}")
         if self.realign_restarts < 1:
             problems.append(f"realign_restarts is at least 1, found {self.realign_restarts}")
+        elif self.realign_restarts > 1 and self.alignment.learns:
+            problems.append(f"realign_restarts is not for {self.alignment.method}, which learns on without a search")
         if self.alignment.select:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
@@ -80,11 +83,15 @@ class StarSettings:
 
         >>> StarSettings(alignment=Alignment("weight", restarts=10)).alignment_title
         'weight, 10 restarts, then 1 each epoch'
+        >>> StarSettings(alignment=Alignment("sinkhorn", steps=50)).alignment_title
+        'sinkhorn, 1 restart, 256 examples, 50 steps, then 5 steps each epoch'
         """
         how, every = self.alignment, self.realign_every
-        if not how.active or every is None or max(how.restarts, 1) == self.realign_restarts:
+        if not how.active or every is None or (not how.learns and max(how.restarts, 1) == self.realign_restarts):
             return how.title
-        return f"{how.title}, then {self.realign_restarts} each {'epoch' if every == 1 else f'{every} epochs'}"
+        count = how.later_steps
+        again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(self.realign_restarts)
+        return f"{how.title}, then {again} each {'epoch' if every == 1 else f'{every} epochs'}"
 
     @property
     def draw_t(self) -> Sampling:

@@ -159,6 +159,14 @@ def test_on_the_command_line_and_in_python(starcli, solutions, tmp_path: Path, m
     assert [{key: row[key] for key in own} for row in rows] == [{key: row[key] for key in own} for row in ran.rows]
 
 
+def test_options_are_for_the_methods_that_have_them(starcli, solutions) -> None:
+    words = ["--plants", 1, "--align-examples", "noise", "--restarts", 2]
+    ran = starcli("align", solutions[0], "--selftest", *words)
+    assert ran.status == 0, ran.err
+    titles = [row["alignment"] for row in ran.rows if not row["noise"]]
+    assert titles == ["weight, 2 restarts", "activation, 2 restarts, noise"]
+
+
 def test_what_reads_data_is_left_out_where_there_are_none() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     with pytest.warns(sc.StarcliWarning, match=r"left out, for want of data: activation \("):
@@ -175,7 +183,8 @@ def test_what_reads_data_is_left_out_where_there_are_none() -> None:
         (["{0}", "--selftest", "--joint"], "--selftest is of REF alone"),
         (["{0}", "--selftest", "--dtype", "float16"], "--selftest is of REF alone"),
         (["{0}", "{1}", "-o", "x.safetensors", "--plants", "2"], "--plants is of --selftest"),
-        (["{0}", "--selftest", "--align-share", "0.5"], "share: for alignment by activation"),
+        (["{0}", "--selftest", "--method", "weight", "--align-share", "0.5"], "share: for alignment by activation"),
+        (["{0}", "--selftest", "--align-steps", "5"], "steps: for alignment by straight-through or sinkhorn"),
     ],
 )
 def test_words_that_make_no_sense(starcli, solutions, words: list[str], reason: str) -> None:

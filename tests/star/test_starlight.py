@@ -178,6 +178,8 @@ def test_later_alignments_have_restarts_of_their_own(mlp, mlps, monkeypatch):
         ({"restarts": 10, "realign_every": None}, "weight, 10 restarts"),
         ({"restarts": 1, "realign_restarts": 4, "realign_every": 5}, "weight, 1 restart, then 4 each 5 epochs"),
         ({"method": None}, "none"),
+        ({"method": "sinkhorn"}, "sinkhorn, 1 restart, 256 examples, 200 steps, then 20 steps each epoch"),
+        ({"method": "sinkhorn", "realign_every": None}, "sinkhorn, 1 restart, 256 examples, 200 steps"),
     ],
 )
 def test_titles_say_what_later_alignments_do(options, title):

@@ -194,7 +194,10 @@ def test_a_star_by_straight_through(starcli, solutions, tmp_path: Path) -> None:
     words = ["--sources", *solutions.some(0, 1), "--align", "straight-through", "--align-steps", "10", "--epochs", "2"]
     ran = starcli("star", *words, "-o", tmp_path / "a.safetensors")
     assert ran.status == 0, ran.err
-    assert ran.rows[0]["alignment"] == "straight-through, 1 restart, 256 examples, 10 steps"
+    assert ran.rows[0]["alignment"] == "straight-through, 1 restart, 256 examples, 10 steps, then 1 step each epoch"
+    ran = starcli("star", *words, "--realign-restarts", "2", "-o", tmp_path / "b.safetensors")
+    assert ran.status == 1
+    assert "not for straight-through, which learns on without a search" in ran.err
 
 
 @pytest.mark.parametrize("method", RELAXATIONS)
