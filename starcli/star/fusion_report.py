@@ -1,7 +1,7 @@
 """A fused model beside what it was made from: sources, the best of them, their ensemble, their means."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -17,6 +17,9 @@ from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import selection_split
 from starcli.workspace.stamp import stamps
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
 
 
 def fusion_rows(
@@ -36,48 +39,75 @@ def fusion_rows(
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
     renormalise: what else is done to the activations of the means. split: the one that is shown; None shows all.
     """
-    workspace = aligner.workspace
     fused, *sources = labelled([fused, *sources])
-    given = [source.tensors for source in sources]
-    means = {"mean": given, "aligned_mean": aligner.tensors_of_all(fused, sources, progress=progress)}
-    if aligner.active:
-        means["joint_mean"] = tensors_jointly(aligner, sources, progress=progress)
-    dataset = workspace.dataset
-    selection = selection_split(workspace)
-    there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
-    shown = there if split is None else [split]
-    splits = [name for name in there if name in (*shown, selection)]
-    labels = {name: dataset.split(name).labels.cpu() for name in splits}
-    evaluator, stamp = Evaluator(workspace, progress=progress), stamps(workspace)
-    evaluator.admit(given)
+    comparison = _Comparison(aligner.workspace, split, progress)
+    comparison.evaluator.admit([source.tensors for source in sources])
+    means = _means(aligner, fused, sources, progress)
     progress.start("comparing", 1 + len(sources) + len(means))
-
-    def outputs(model: Model) -> dict[str, Tensor]:
-        evaluator.load(model)
-        progress.step()
-        return {name: evaluator.log_probabilities(name) for name in splits}
-
-    def rows(
-        kind: str, name: str, models: Sequence[Checkpoint], found: Mapping[str, Tensor], **more: Any
-    ) -> Iterator[dict[str, Any]]:
-        origin = stamp(models)
-        for each in shown:
-            scores = confidence(found[each], labels[each])
-            figures = {"accuracy": scores.accuracy, "loss": scores.nll, "renormalise": "recalibrate"}
-            yield {"model": kind, "name": name, "split": each, **figures, **more, **origin}
 
     kept = (fused.metadata.metrics or {}).get("greedy_soup", {})
     own = (fused.metadata.recipe or {}).get("fused", {}).get("renormalise", "recalibrate")
-    yield from rows("fused", fused.name, [fused], outputs(fused.tensors), renormalise=own, **kept)
-    of_sources = [outputs(source.tensors) for source in sources]
+    found = comparison.outputs(fused.tensors)
+    yield from comparison.rows("fused", fused.name, [fused], found, renormalise=own, **kept)
+    of_sources = [comparison.outputs(source.tensors) for source in sources]
     for source, found in zip(sources, of_sources, strict=True):
-        yield from rows("source", source.name, [source], found)
-    losses = [confidence(found[selection], labels[selection]).nll for found in of_sources]
-    best = losses.index(min(losses))
-    yield from rows("best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection)
-    ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in shown}
-    yield from rows("ensemble", f"{len(sources)} sources", sources, ensemble)
-    for kind, models in means.items():
-        mean = interpolate_models(workspace, models, [1 / len(models)] * len(models), renormalise=renormalise)
-        yield from rows(kind, f"{len(sources)} sources", sources, outputs(mean), renormalise=renormalise.title)
+        yield from comparison.rows("source", source.name, [source], found)
+    best, selection = comparison.best(of_sources), comparison.selection
+    yield from comparison.rows(
+        "best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection
+    )
+    together = f"{len(sources)} sources"
+    ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in comparison.shown}
+    yield from comparison.rows("ensemble", together, sources, ensemble)
+    weights, how = [1 / len(sources)] * len(sources), renormalise.title
+    for kinds, models in means:
+        found = comparison.outputs(interpolate_models(aligner.workspace, models, weights, renormalise=renormalise))
+        for kind in kinds:
+            yield from comparison.rows(kind, together, sources, found, renormalise=how)
     progress.finish()
+
+
+def _means(
+    aligner: Aligner, fused: Checkpoint, sources: Sequence[Checkpoint], progress: Progress
+) -> list[tuple[list[str], Sequence[Model]]]:
+    """What the means are of, each beside what rows call it."""
+    given = [source.tensors for source in sources]
+    if not aligner.active:
+        return [(["mean", "aligned_mean"], given)]
+    aligned = aligner.tensors_of_all(fused, sources, progress=progress)
+    joint = tensors_jointly(aligner, sources, progress=progress)
+    return [(["mean"], given), (["aligned_mean"], aligned), (["joint_mean"], joint)]
+
+
+class _Comparison:
+    """Measures models on the splits that are shown and on the one that is chosen on, and lays out rows."""
+
+    def __init__(self, workspace: "Workspace", split: str | None, progress: Progress) -> None:
+        dataset = workspace.dataset
+        there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
+        self.shown = there if split is None else [split]
+        self.selection = selection_split(workspace)
+        measured = [name for name in there if name in (*self.shown, self.selection)]
+        self.labels = {name: dataset.split(name).labels.cpu() for name in measured}
+        self.evaluator, self.stamp = Evaluator(workspace, progress=progress), stamps(workspace)
+
+    def outputs(self, model: Model) -> dict[str, Tensor]:
+        """Log-probabilities of a model by split, with statistics re-estimated."""
+        self.evaluator.load(model)
+        self.evaluator.progress.step()
+        return {name: self.evaluator.log_probabilities(name) for name in self.labels}
+
+    def best(self, outputs: Sequence[Mapping[str, Tensor]]) -> int:
+        """Number of the outputs of lowest loss on the split that is chosen on."""
+        losses = [confidence(found[self.selection], self.labels[self.selection]).nll for found in outputs]
+        return losses.index(min(losses))
+
+    def rows(
+        self, kind: str, name: str, models: Sequence[Checkpoint], found: Mapping[str, Tensor], **more: Any
+    ) -> Iterator[dict[str, Any]]:
+        """A row for each split that is shown, of what was `found` of `models`."""
+        origin = self.stamp(models)
+        for split in self.shown:
+            scores = confidence(found[split], self.labels[split])
+            figures = {"accuracy": scores.accuracy, "loss": scores.nll, "renormalise": "recalibrate"}
+            yield {"model": kind, "name": name, "split": split, **figures, **more, **origin}
