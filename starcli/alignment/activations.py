@@ -82,7 +82,10 @@ class Activations:
         shape = self.workspace.architecture.input_shape
         if self.how.examples != "noise":
             split = self.workspace.dataset.train
-            some = torch.randperm(len(split), generator=generator)[: int(self.how.examples or 0)]
+            wanted = int(self.how.examples or 0)
+            if len(split) < wanted != SETTINGS["examples"].default:
+                raise StarcliError(f"{wanted} examples to compare on (--align-examples): there are {len(split)}")
+            some = torch.randperm(len(split), generator=generator)[:wanted]
             size = _batch_size(len(some), shape)
             return [inputs for inputs, _ in split.subset(some.sort().values).batches(size, device=device)]
         if self.workspace.architecture.input_dtype != "float32":

@@ -97,17 +97,14 @@ class Alignment:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
         own = self._method.settings if self.active else ()
         given = [name for name in SETTINGS if getattr(self, name) is not None]
-        if strange := [name for name in given if name not in own]:
-            takers = [name for name in METHODS if strange[0] in resolve(METHODS, "method", name).settings]
-            raise StarcliError(
-                f"{' and '.join(strange)}: for alignment by {' or '.join(takers)}, not by {self.method or 'none'}"
-            )
+        if strange := [f"{_called(name)} is of {', '.join(_takers(name))}" for name in given if name not in own]:
+            raise StarcliError(f"alignment by {self.method or 'none'} has no use for some settings", strange)
         for name in own:
             if name not in given:
                 object.__setattr__(self, name, SETTINGS[name].default)
         values = {name: getattr(self, name) for name in own}
         problems = [
-            f"{name}: {SETTINGS[name].range}, found {value}"
+            f"{_called(name)}: {SETTINGS[name].range}, found {value}"
             for name, value in values.items()
             if not SETTINGS[name].allows(value)
         ]
@@ -120,11 +117,11 @@ class Alignment:
         if self.select not in (None, *SELECTIONS):
             raise unknown("selection", str(self.select), SELECTIONS)
         if self.select != "midpoint" and self.ends is not None:
-            raise StarcliError("ends goes with select midpoint: of so many searches one is taken")
+            raise StarcliError("ends (--ends) goes with select (--select) midpoint: of so many searches one is taken")
         if self.select == "midpoint" and not self.active:
-            raise StarcliError("select goes with a method: models that are taken as they are have one end")
+            raise StarcliError("select (--select) midpoint chooses among alignments: it needs a method, found none")
         if self.ends is not None and self.ends < 1:
-            raise StarcliError(f"ends is at least 1, found {self.ends}")
+            raise StarcliError(f"ends (--ends): at least 1, found {self.ends}")
         chosen = self.select == "midpoint"
         object.__setattr__(self, "select", "midpoint" if chosen else None)
         object.__setattr__(self, "ends", (self.ends or ENDS) if chosen else None)
@@ -184,7 +181,8 @@ class Alignment:
                 return "recorded (jointly)" if record.joint else "recorded"
         if own is None or its is None or own.reference != its.reference:
             return "none"
-        together = own.joint and set(model.metadata.parents) == set(reference.metadata.parents)
+        same = own.model_copy(update={"objective": its.objective}) == its
+        together = own.joint and same and set(model.metadata.parents) == set(reference.metadata.parents)
         return "recorded (jointly)" if together else "recorded (both to a third model)"
 
     def labels(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> str:
@@ -199,6 +197,16 @@ class Alignment:
         """What the checkpoint of an aligned model keeps: the reference, how it was aligned, the objective reached."""
         assert self.method is not None
         return AlignedTo(reference=reference_sha256, objective=objective, **self.settings())
+
+
+def _called(setting: str) -> str:
+    """What a setting is called in Python, and on the command line."""
+    return f"{setting} (--align-{setting})"
+
+
+def _takers(setting: str) -> list[str]:
+    """The methods that have a setting."""
+    return [name for name in METHODS if setting in resolve(METHODS, "method", name).settings]
 
 
 AS_GIVEN = Alignment(method=None)

@@ -30,8 +30,8 @@ class AlignOptions:
     align_share: Annotated[
         float | None,
         typer.Option(
-            "--align-share", max=1, metavar="S", rich_help_panel=ALIGNMENT,
-            help="Of activation: its share beside the weights; 1 is activations alone (default 0.5).",
+            "--align-share", metavar="S", rich_help_panel=ALIGNMENT,
+            help="Of activation: its share beside the weights, above 0; 1 is activations alone (default 0.5).",
         ),
     ] = None  # fmt: skip
     align_gains: Annotated[
@@ -45,7 +45,7 @@ class AlignOptions:
     align_steps: Annotated[
         int | None,
         typer.Option(
-            "--align-steps", min=1, metavar="N", rich_help_panel=ALIGNMENT,
+            "--align-steps", metavar="N", rich_help_panel=ALIGNMENT,
             help="Of straight-through and sinkhorn: steps, each on 256 labelled training examples (default 200).",
         ),
     ] = None  # fmt: skip
@@ -93,7 +93,7 @@ class SelectOptions(AlignOptions):
     ends: Annotated[
         int | None,
         typer.Option(
-            "--ends", min=1, metavar="K", rich_help_panel=ALIGNMENT,
+            "--ends", metavar="K", rich_help_panel=ALIGNMENT,
             help="Of --select midpoint: searches, each with another seed and other examples (default 10).",
         ),
     ] = None  # fmt: skip

@@ -1,6 +1,7 @@
 """Alignment by activations: planted permutations come back, the objective is what it says, settings that make sense."""
 
 import gc
+import re
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -158,10 +159,13 @@ def test_noise_needs_no_data() -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"method": "weight", "examples": 10}, "examples: for alignment by activation or straight-through or sinkhorn"),
+        (
+            {"method": "weight", "examples": 10},
+            "examples (--align-examples) is of activation, straight-through, sinkhorn",
+        ),
         (
             {"method": None, "share": 0.5, "gains": "correlation"},
-            "share and gains: for alignment by activation",
+            "gains (--align-gains) is of activation",
         ),
         ({"method": "activation", "examples": 1}, "at least 2, or noise, found 1"),
         ({"method": "activation", "examples": "few"}, "found few"),
@@ -171,8 +175,17 @@ def test_noise_needs_no_data() -> None:
     ],
 )
 def test_settings_that_make_no_sense(given: dict[str, object], reason: str) -> None:
-    with pytest.raises(StarcliError, match=reason):
+    with pytest.raises(StarcliError, match=re.escape(reason)):
         Alignment(**given)
+
+
+def test_more_examples_than_there_are_are_refused_but_for_the_default() -> None:
+    workspace = new_workspace(Choices(arch="mlp", arch_args=NETWORKS["mlp"], data="digits", limit=100))
+    a, b = generic(workspace, 0), generic(workspace, 1)
+    with pytest.raises(StarcliError, match="101 examples to compare on"):
+        Aligner(Alignment("activation", examples=101), workspace).match(a, b)
+    fewer = Aligner(Alignment("activation", examples=100), workspace).match(a, b)
+    assert Aligner(Alignment("activation"), workspace).match(a, b).objective == fewer.objective
 
 
 def test_titles_name_what_is_not_the_default() -> None:
@@ -196,7 +209,7 @@ def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
     assert at_once["alignment"] == "activation, 1 restart, 64 examples"
     refused = starcli("barrier", *solutions.some(0, 1), "--align", "weight", "--align-share", "0.5")
     assert refused.status == 1
-    assert "share: for alignment by activation or straight-through or sinkhorn, not by weight" in refused.err
+    assert "share (--align-share) is of activation, straight-through, sinkhorn" in refused.err
 
 
 def test_a_star_by_activations(starcli, solutions, tmp_path: Path) -> None:

@@ -82,11 +82,11 @@ def test_the_default_leaves_no_trace() -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"ends": 3}, "ends goes with select midpoint"),
-        ({"select": "objective", "ends": 3}, "ends goes with select midpoint"),
+        ({"ends": 3}, "goes with select"),
+        ({"select": "objective", "ends": 3}, "goes with select"),
         ({"select": "loss"}, "unknown selection 'loss'"),
-        ({"select": "midpoint", "ends": 0}, "ends is at least 1, found 0"),
-        ({"method": None, "select": "midpoint"}, "select goes with a method"),
+        ({"select": "midpoint", "ends": 0}, "at least 1, found 0"),
+        ({"method": None, "select": "midpoint"}, "needs a method"),
     ],
 )
 def test_what_makes_no_sense(given: dict[str, object], reason: str) -> None:

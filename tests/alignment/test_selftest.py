@@ -183,8 +183,8 @@ def test_what_reads_data_is_left_out_where_there_are_none() -> None:
         (["{0}", "--selftest", "--joint"], "--selftest is of REF alone"),
         (["{0}", "--selftest", "--dtype", "float16"], "--selftest is of REF alone"),
         (["{0}", "{1}", "-o", "x.safetensors", "--plants", "2"], "--plants is of --selftest"),
-        (["{0}", "--selftest", "--method", "weight", "--align-share", "0.5"], "share: for alignment by activation"),
-        (["{0}", "--selftest", "--align-steps", "5"], "steps: for alignment by straight-through or sinkhorn"),
+        (["{0}", "--selftest", "--method", "weight", "--align-share", "0.5"], "share (--align-share) is of activation"),
+        (["{0}", "--selftest", "--align-steps", "5"], "steps (--align-steps) is of straight-through"),
     ],
 )
 def test_words_that_make_no_sense(starcli, solutions, words: list[str], reason: str) -> None:

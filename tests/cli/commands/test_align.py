@@ -54,6 +54,8 @@ def test_jointly_aligned_files_say_so_and_with_whom(place, solutions):
     assert pair["alignment"] == to_reference["alignment"] == "recorded (jointly)"
     run_here("align", *solutions.some(0, 2), "-o", "own.safetensors")
     assert run_here("barrier", "1.safetensors", "own.safetensors").rows[0]["alignment"].endswith("a third model)")
+    run_here(*words[:-1], "other{name}.safetensors", "--method", "activation")
+    assert run_here("barrier", "1.safetensors", "other2.safetensors").rows[0]["alignment"].endswith("a third model)")
     again = run_here(*words)
     assert [row["seconds"] for row in again.rows] == [None, None]
     alone = run_here("align", *solutions.some(0, 1), "-o", "1.safetensors")
