@@ -52,7 +52,7 @@ GROUPS = (
     Column("group", "group"),
     Column("size", "size", "d", main=True),
     Column("within", "within"),
-    Column("verdict", "verdict", main=True),
+    Column("verdict", "verdict"),
     Column("kind", "kind", main=True),
     Column("dimension", "dimension", "d"),
     Column("tensors", "tensors", main=True),
