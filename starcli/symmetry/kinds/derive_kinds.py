@@ -64,5 +64,5 @@ def derive_kinds(
     rest = [name for name in setting.found if kinds[name].kind != "invertible"]
     kinds |= scaled_kinds(setting, proof, rest)
     kinds |= orthogonal_kinds(setting, proof, {name: kinds[name] for name in rest})
-    kinds |= signed_kinds(setting, proof, {name: kinds[name] for name in rest if kinds[name].kind != "orthogonal"})
+    kinds |= signed_kinds(setting, proof, {name: kinds[name] for name in rest if not kinds[name].includes("signed")})
     return Kinds(setting.spec, with_reasons(setting, kinds) if reasons else kinds, proof.worst)

@@ -1,7 +1,7 @@
 """Proof that finite elements leave a network's outputs alone, with a negative control for every place."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from starcli.symmetry.proof.prove import TOLERANCE
 
 Claim = tuple[str, int]
 """A group, and the number of one of the ways in which something acts on it."""
+Doubtful = Callable[[Mapping[Claim, Acts]], set[GroupPlace]]
+"""The places of elements which it may be that they need not act at."""
 
 
 class KindProof:
@@ -27,19 +29,20 @@ class KindProof:
         self.spec, self.base, self.reference = setting.spec, setting.base, setting.reference
         self.worst = 0.0
 
-    def holding(self, elements: Mapping[Claim, Acts], doubtful: Collection[GroupPlace] | None = None) -> list[Claim]:
+    def holding(self, elements: Mapping[Claim, Acts], doubtful: Doubtful | None = None) -> list[Claim]:
         """The claims whose elements leave the outputs alone, and not if any place is left out.
 
-        That is tried for `doubtful` places: unless said, those where the derivative does not show it.
+        That is tried for the places that are `doubtful` among those of such elements: unless said, where the derivative
+        does not show it. Nothing is left of what acts at a single place.
         """
         refuted = self.refuted(elements)
         kept = {claim: acts for claim, acts in elements.items() if claim not in refuted}
-        found = []
-        for claim, acts in kept.items():
-            tried = [p for p, act in acts.items() if (not self._matters(p, act) if doubtful is None else p in doubtful)]
-            if not self.unneeded(acts, tried):
-                found.append(claim)
-        return found
+        at = (doubtful or self._unclear)(kept) if kept else set()
+        return [claim for claim, acts in kept.items() if len(acts) == 1 or not self.unneeded(acts, acts.keys() & at)]
+
+    def _unclear(self, elements: Mapping[Claim, Acts]) -> set[GroupPlace]:
+        """Places at which derivatives do not show that what acts there matters."""
+        return {place for acts in elements.values() for place, act in acts.items() if not self._matters(place, act)}
 
     def _matters(self, place: GroupPlace, act: Tensor) -> bool:
         """Whether derivatives show that what acts at a place matters there."""

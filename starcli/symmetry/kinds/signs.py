@@ -1,7 +1,9 @@
-"""Signs: the kind without a continuous part, found by where an odd function is linear, proved by flips."""
+"""Signs: the kind without a continuous part, suggested by scales of -1, and proved by flips."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from starcli.symmetry.kinds import claims
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives, place_blocks
 from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
-from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
 from starcli.symmetry.kinds.kind_proof import Claim, KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.proof.controls import THRESHOLD
@@ -33,22 +35,46 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
         for name, found in setting.found.items()
         if name in before
     }
-    setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if not kind.scalings])
+    setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if kind.kind == "permutation"])
+    tried = {name: kind.scalings or [_everywhere(setting, name)] for name, kind in before.items()}
     signs: dict[str, list[frozenset[GroupPlace]]] = {}
-    for found in (
-        generic,
-        setting.near_zero_scalings,
-    ):  # what holds to first order at generic weights, mostly also holds
+    for suggested in (
+        _odd_places(generic),
+        _odd_places(setting.near_zero_scalings),
+        _odd_places(tried),  # u(x) * v(x), x^2, x - tanh x
+        {name: _overlapping(odd) for name, odd in _odd_places(tried).items()},  # relu(u(x)) * v(x)
+        {name: _written(ways) for name, ways in tried.items()},  # |x|, cos x
+    ):  # what the first two suggest mostly holds, the others less so: all of one are tried together
         elements: dict[Claim, Acts] = {}
-        for name, ways in found.items():
-            known = signs.get(name, [])
-            odd = [frozenset(p for p, e in way.items() if e % 2) for way in ways if way not in before[name].scalings]
-            for way in claims.independent(odd, known):
+        for name, sets in suggested.items():
+            for way in claims.independent(sets, signs.get(name, [])):
                 g = random_signs(setting.shape(name), setting.generator)
                 elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
-        for claim in proof.holding(elements, _even(setting, elements)):
+        for claim in proof.holding(elements, partial(_even, setting)):
             signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
+
+
+def _odd_places(ways: Mapping[str, Sequence[Exponents]]) -> dict[str, list[frozenset[GroupPlace]]]:
+    """By group the places at which a scale of -1 would act, for each way to scale."""
+    return {name: [frozenset(p for p, e in way.items() if e % 2) for way in each] for name, each in ways.items()}
+
+
+def _overlapping(sets: Sequence[frozenset[GroupPlace]]) -> list[frozenset[GroupPlace]]:
+    """Where signs stand that are set at two of these sets which share places, one after the other."""
+    return [one ^ other for one, other in combinations(sets, 2) if one & other]
+
+
+def _everywhere(setting: GenericSetting, group: str) -> dict[GroupPlace, int]:
+    """The exponent 1 at all places of a group at which signs may stand."""
+    at = setting.flippable(setting.active(group, buffers=True))
+    return claims.with_inert(dict.fromkeys(at, 1), setting.inert[group])
+
+
+def _written(ways: Sequence[Exponents]) -> list[frozenset[GroupPlace]]:
+    """Places at which units are written, of exponents of one sign: there signs of even functions act."""
+    halves = [{p for p, e in way.items() if p.axis == 0 and e * sign > 0} for way in ways for sign in (1, -1)]
+    return [frozenset(half) for half in halves if half]
 
 
 def _linear(setting: GenericSetting, groups: Collection[str]) -> dict[str, list[dict[GroupPlace, int]]]:
@@ -117,6 +143,6 @@ def _even(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[GroupP
 def _with_signs(kind: GroupKind, found: Sequence[Collection[GroupPlace]]) -> GroupKind:
     """The kind with signs at these sets of places."""
     signs = tuple(dict.fromkeys(claims.in_order(each), 1) for each in found)
-    if kind.scalings:
+    if kind.kind != "permutation":
         return replace(kind, signs=signs)
     return replace(kind, kind="signed", exponents=signs[0], signs=signs)

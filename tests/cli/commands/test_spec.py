@@ -97,12 +97,18 @@ def test_explain(solutions):
     assert "output" in fixed["fc2.weight", 0]
 
 
-def test_a_network_of_ones_own(place):
+@pytest.fixture
+def mine(place):
+    """A network of one's own, mine:build."""
     (place / "mine.py").write_text(
         "from torch import nn\n"
         "def build(width=3):\n"
         "    return nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Linear(width, 2))\n"
     )
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_network_of_ones_own():
     words = ("--arch", "mine:build", "--arch-arg", "width=6", "--input", "1,4")
     [row] = run_here("spec", "derive", *words, "-o", "mine.yaml").rows
     assert row["groups"] == 1
@@ -126,6 +132,7 @@ def test_a_type_of_inputs_that_there_is_not_is_a_wrong_word():
         (["derive", *MLP, "-o", "/dev/null/where.yaml"], "/dev/null: is no directory"),
     ],
 )
+@pytest.mark.usefixtures("mine")
 def test_wrong_words(words, message):
     ran = run_here("spec", *words)
     assert ran.status == 1
@@ -242,6 +249,24 @@ def test_wrong_kinds_are_refused_by_name(place, arguments, claim, words):
     assert ran.status == bool(words), ran.err
     assert words in ran.err
     assert ran.rows[0]["proved"] == (not words)
+
+
+def test_signs_of_products_are_proved(place):
+    (place / "gated.py").write_text(
+        "from torch import nn\n"
+        "class Product(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.u, self.v, self.o = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 2)\n"
+        "    def forward(self, x):\n"
+        "        return self.o(self.u(x) * self.v(x))\n"
+    )
+    (place / "mine.yaml").write_text(
+        "format: 2\ngroups: {a: {kind: signed}}\ntensors: {u.*: [a], v.*: [a], o.weight: [_, a], o.bias: []}\n"
+    )
+    ran = run_here("spec", "check", "mine.yaml", "--arch", "gated:Product", "--input", "1,4")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["continuous_dimension"] == 2 * 6
 
 
 def test_scales_are_refused_for_gelu(place):

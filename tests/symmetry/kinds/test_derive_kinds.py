@@ -1,5 +1,7 @@
 """Derived kinds against what one finds by hand from the definitions of networks."""
 
+from collections.abc import Callable, Collection
+from itertools import combinations
 from math import comb, prod
 
 import pytest
@@ -85,6 +87,61 @@ def test_matrices_act_between_any_two_linear_maps_in_a_row():
     assert found.continuous_dimension == 6 + 3 * 3 + 6
 
 
+class Branches(nn.Module):
+    """A function of one or two layers of the same units, and a head."""
+
+    def __init__(self, joined: Callable[..., Tensor], written: int, *, bias: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(9, 6, bias=bias) for _ in range(written))
+        self.head, self.joined = nn.Linear(6, 3), joined
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.joined(*(layer(x) for layer in self.layers)))
+
+
+def changed_by_flips(network: Branches, at: Collection[str]) -> float:
+    """The change of the outputs when three units change sign at these layers, at the head where it reads them."""
+    inputs = torch.randn(50, 9, dtype=torch.float64)
+    signs = torch.tensor([-1.0, 1, -1, -1, 1, 1], dtype=torch.float64)
+    flipped = {
+        f"{name}.{kind}": tensor * (signs if name == "head" or kind == "bias" else signs.unsqueeze(1))
+        for name in at
+        for kind, tensor in network.get_submodule(name).named_parameters()
+        if (name, kind) != ("head", "bias")
+    }
+    return (torch.func.functional_call(network, flipped, inputs) - network(inputs)).abs().max().item()
+
+
+OF_LAYERS = {
+    "product": (lambda u, v: u * v, 2),
+    "gated": (lambda u, v: u.relu() * v, 2),
+    "even and odd": (lambda u, v: u.abs() * v, 2),
+    "even both": (lambda u, v: u.abs() * v.abs(), 2),
+    "sum": (lambda u, v: u.relu() + v.relu(), 2),
+    "odd sum": (lambda u, v: u**3 + v.tanh(), 2),
+    "square": (torch.square, 1),
+    "odd and flat": (lambda u: u - u.tanh(), 1),
+    "cube": (lambda u: u**3, 1),
+    "even": (torch.abs, 1),
+    "cosine": (torch.cos, 1),
+    "half": (torch.relu, 1),
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", OF_LAYERS)
+def test_signs_are_found_where_flips_change_nothing(name, bias):
+    network = Branches(*OF_LAYERS[name], bias=bias).double()
+    layers = [*(f"layers.{i}" for i in range(len(network.layers))), "head"]
+    sets = [each for n in range(1, len(layers) + 1) for each in combinations(layers, n)]
+    holding = {frozenset(each) for each in sets if changed_by_flips(network, each) < 1e-12}
+    [kind] = kinds_of(network.float(), VECTORS).groups.values()
+    found = [frozenset(place.tensor.rpartition(".")[0] for place in way) for way in kind.signs]
+    assert holding.issuperset(found)
+    assert len(holding) == 2 ** len(found) - 1  # all are products of those that are found
+    assert kind.includes("signed") == bool(holding)
+
+
 class Convolutions(nn.Module):
     """Two convolutions with a normalisation between them, pooling, flattening."""
 
@@ -161,6 +218,8 @@ def test_a_vision_transformer(written):
     norms = [f"blocks.{l}.norm{i}.weight" for l in range(depth) for i in (1, 2)] + ["norm.weight"]  # noqa: E741
     assert (stream.kind, stream.fixes_ones) == ("orthogonal", True)
     assert [fold.scale.tensor for fold in stream.folds] == norms
+    flipped = [{place.tensor for place in way} & set(norms) for way in stream.signs]  # with what reads the norm
+    assert sorted(map(sorted, flipped)) == sorted([norm] for norm in norms)
     assert "layer_norm" in stream.larger["invertible"]
     [units] = bearing(found, "blocks.0.mlp.fc1.bias")
     assert (units.kind, set(units.larger.values())) == ("permutation", {"gelu in blocks.0.mlp.activation"})
