@@ -46,6 +46,8 @@ def lines_for(where, solutions, ranks):
         "star": ["star", "--sources", *solutions.some(0, 1, 2), "--held-out", *solutions.some(3, 4), "--eval-every",
                  "1", *short, *draws, "-o", where / "star.safetensors", "--aligned-sources", where / "aligned"],
         "fuse": ["fuse", "--sources", *solutions.some(0, 1, 2), *short, *draws, "-o", where / "fused.safetensors"],
+        "distil": ["fuse", "--sources", *solutions.some(0, 1), "--method", "distil", *short,
+                   "-o", where / "student.safetensors"],
         "sync": ["train", *BATCH_NORM, *PIECES, "--sync-batchnorm", "-o", where / "sync.safetensors"],
         "sync star": ["star", "--sources", *solutions.some(0, 1, 2), *short, "--sync-batchnorm",
                       "-o", where / "sync-star.safetensors"],
@@ -142,6 +144,9 @@ def test_what_differs_is_recorded(both, places):
     mine, theirs = (read(place / "sync-star.safetensors").metadata.recipe["star"] for place in places)
     assert {**mine, **synced} == theirs
     assert mine["draws_per_step"] == 1
+    mine, theirs = (read(place / "student.safetensors").metadata.recipe["fused"] for place in places)
+    assert {**mine, "pieces": 2} == theirs
+    assert "pieces" not in mine
     assert "--sync-batchnorm takes them from whole batches" in both["norm"][0][2]
     assert "BatchNorm" not in both["sync"][0][2] + both["sync star"][0][2]
     assert 0 <= row["test"]["accuracy"] <= 1
