@@ -68,7 +68,7 @@ class BarrierModels:
         from starcli.alignment.align import is_left_by
 
         if self.star is None:
-            return read_groups(self.models or (), distinct=False)
+            return read_groups(self.models or (), distinct=self.all_pairs)
         groups = read_groups([self.star], self.sources or (), self.held_out or ())
         kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
         if self.aligned_sources and len(kept) != len(groups[1]):

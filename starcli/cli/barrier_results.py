@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.results import LOSS, SHARE, Column, Results
+from starcli.cli.option_groups import PRECISION
 from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
 from starcli.cli.renormalise_options import RENORMALISED
 
@@ -23,6 +24,8 @@ LINE_COLUMNS = (
     Column("a", "a", "name"),
     Column("b", "b", "name", main=True),
     Column("alignment", "alignment", common=True),
+    RENORMALISED,
+    PRECISION,
     Column("train.loss_barrier", "train barrier", LOSS, main=True),
     Column("train.accuracy_barrier", "train accuracy drop", SHARE, optional=2),
     Column("test.loss_barrier", "test barrier", LOSS, main=True),
@@ -33,6 +36,8 @@ SUMMARY_COLUMNS = (
     Column("group", "barriers", "name"),
     Column("count", "pairs", "d"),
     Column("alignment", "alignment", common=True),
+    RENORMALISED,
+    PRECISION,
     Column("train.mean", "train", LOSS, main=True),
     Column("train.std", "±", LOSS),
     Column("test.mean", "test", LOSS, main=True),
@@ -76,9 +81,9 @@ class BarrierResults:
         return {"renormalise": self.measure.renormalise.title}
 
     def _columns(self, columns: Sequence[Column]) -> tuple[Column, ...]:
-        """`columns` for the split that is measured, and how points were renormalised where it is not as usual."""
-        split, more = self.measure.split, (RENORMALISED,) if self.measure.renormalise.active and columns else ()
-        return more + tuple(
+        """`columns` for the split that is measured."""
+        split = self.measure.split
+        return tuple(
             replace(each, key=each.key.replace("test", split), heading=each.heading.replace("test", split))
             for each in columns
         )

@@ -12,7 +12,7 @@ from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import RESULT_FORMATS, Results
+from starcli.cli.framework.results import RESULT_FORMATS, Column, Results
 from starcli.cli.options import AverageBuffersOpt, a_device, choice_of, names_of, words_of
 from starcli.cli.values import pairs
 from starcli.data.public_files import TORCHVISION_NAMES, need_public
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
 """Headings of the help page for options that come in bundles."""
+
+PRECISION = Column("precision", "precision", common=True, usual="fp32")
+"""In what arithmetic figures were measured, in tables where it is not the default."""
 
 
 @bundle

@@ -63,6 +63,14 @@ class PredictModels(AlignedOptions, RenormaliseOptions):
         [found] = read_groups(self.paths, distinct=self.ensemble or self.star is not None)
         return found
 
+    def how(self, models: "list[Checkpoint]") -> dict[str, str]:
+        """What rows say of points between the models that were read, if these are a star and its sources."""
+        if self.star is None:
+            return {}
+        star, *sources = models
+        aligned = self.chosen(self.seed).labels((star, source) for source in sources)
+        return {"alignment": aligned, **self.between().settings()}
+
     def ask(self, predictor: "Predictor", models: "list[Checkpoint]") -> "Predictions":
         """The predictions of the models that were read."""
         if self.star is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BETWEEN = "Points between models"
 """Heading of the help page for these options."""
 
-RENORMALISED = Column("renormalise", "renormalised", common=True)
+RENORMALISED = Column("renormalise", "renormalised", common=True, usual="recalibrate")
 """How points were renormalised, in tables where it is not the default."""
 
 

@@ -119,7 +119,9 @@ def align_jointly(
     """
     alignment = _chosen(method, restarts, seed)
     members = [reference, *listed(models, "models")]
-    workspace, [first, *others], watcher = open_models(members, where, **_reading(alignment), dtype=dtype)
+    workspace, [first, *others], watcher = open_models(
+        members, where, **_reading(alignment), dtype=dtype, distinct=len(members)
+    )
     _note_what_moves(workspace, watcher)
     found = apply_jointly(Aligner(alignment, workspace), first, others, progress=watcher)
     return [_aligned_model(workspace, each, others) for each in found]

@@ -113,8 +113,9 @@ def all_pairs(
 ) -> PairsReport:
     """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
 
-    It has to be said: models that were aligned to one reference are not aligned to each other. None takes all as given.
-    Other keywords are those of `barrier`.
+    The same weights twice are refused: such a pair has no barrier, and would change means and the share of stars.
+    `alignment` has to be said: models that were aligned to one reference are not aligned to each other. None takes all
+    as given. Other keywords are those of `barrier`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -124,7 +125,7 @@ def all_pairs(
     """
     models = listed(models, "models")
     need_several(models, "all_pairs")
-    workspace, found, watcher = open_models(models, where, measures=True)
+    workspace, found, watcher = open_models(models, where, measures=True, distinct=len(models))
     pairs = pairs_of(len(found))
     how = Renormalise(renormalise, renormalise_logits)
     measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)

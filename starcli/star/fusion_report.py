@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint import tensors_jointly
 from starcli.averaging.bma import mean_prediction
@@ -16,6 +17,7 @@ from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import selection_split
+from starcli.star.settings import StarSettings
 from starcli.workspace.stamp import stamps
 
 if TYPE_CHECKING:
@@ -45,10 +47,8 @@ def fusion_rows(
     means = _means(aligner, fused, sources, progress)
     progress.start("comparing", 1 + len(sources) + len(means))
 
-    kept = (fused.metadata.metrics or {}).get("greedy_soup", {})
-    own = (fused.metadata.recipe or {}).get("fused", {}).get("renormalise", "recalibrate")
-    found = comparison.outputs(fused.tensors)
-    yield from comparison.rows("fused", fused.name, [fused], found, renormalise=own, **kept)
+    found, made = comparison.outputs(fused.tensors), _made(fused, sources, aligner.alignment)
+    yield from comparison.rows("fused", fused.name, [fused], found, **made)
     of_sources = [comparison.outputs(source.tensors) for source in sources]
     for source, found in zip(sources, of_sources, strict=True):
         yield from comparison.rows("source", source.name, [source], found)
@@ -59,24 +59,44 @@ def fusion_rows(
     together = f"{len(sources)} sources"
     ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in comparison.shown}
     yield from comparison.rows("ensemble", together, sources, ensemble)
-    weights, how = [1 / len(sources)] * len(sources), renormalise.title
-    for kinds, models in means:
+    weights = [1 / len(sources)] * len(sources)
+    for kinds, models, alignment in means:
+        how = {"alignment": alignment, "renormalise": renormalise.title}
         found = comparison.outputs(interpolate_models(aligner.workspace, models, weights, renormalise=renormalise))
         for kind in kinds:
-            yield from comparison.rows(kind, together, sources, found, renormalise=how)
+            yield from comparison.rows(kind, together, sources, found, **how)
     progress.finish()
 
 
 def _means(
     aligner: Aligner, fused: Checkpoint, sources: Sequence[Checkpoint], progress: Progress
-) -> list[tuple[list[str], Sequence[Model]]]:
-    """What the means are of, each beside what rows call it."""
+) -> list[tuple[list[str], Sequence[Model], str]]:
+    """What the means are of, each after what rows call it, and their alignment."""
+    title, as_given = aligner.alignment.title, _together(AS_GIVEN, sources)
     given = [source.tensors for source in sources]
     if not aligner.active:
-        return [(["mean", "aligned_mean"], given)]
+        return [(["mean", "aligned_mean"], given, as_given)]
     aligned = aligner.tensors_of_all(fused, sources, progress=progress)
     joint = tensors_jointly(aligner, sources, progress=progress)
-    return [(["mean"], given), (["aligned_mean"], aligned), (["joint_mean"], joint)]
+    return [(["mean"], given, as_given), (["aligned_mean"], aligned, title), (["joint_mean"], joint, title)]
+
+
+def _together(alignment: Alignment, sources: Sequence[Checkpoint]) -> str:
+    """What a mean of the sources rests on."""
+    return alignment.labels((sources[0], other) for other in sources[1:])
+
+
+def _made(fused: Checkpoint, sources: Sequence[Checkpoint], alignment: Alignment) -> dict[str, Any]:
+    """How the fused model came from the sources, as its file says: those of a star are aligned each epoch."""
+    recorded = (fused.metadata.recipe or {}).get(fused.metadata.kind, {})
+    if "fusion" not in recorded:
+        later = {name: recorded[name] for name in ("realign_every", "realign_restarts") if name in recorded}
+        return {"alignment": StarSettings(alignment=alignment, **later).alignment_title}
+    soup = (fused.metadata.metrics or {}).get("greedy_soup", {})
+    alone = len(soup.get("kept", sources)) == 1  # nothing is renormalised, for it lies between no models
+    between = RECALIBRATE.title if alone else recorded.get("renormalise", RECALIBRATE.title)
+    aligned = _together(alignment if "method" in recorded else AS_GIVEN, sources)
+    return {"alignment": aligned, "renormalise": between, **soup}
 
 
 class _Comparison:
@@ -109,5 +129,6 @@ class _Comparison:
         origin = self.stamp(models)
         for split in self.shown:
             scores = confidence(found[split], self.labels[split])
-            figures = {"accuracy": scores.accuracy, "loss": scores.nll, "renormalise": "recalibrate"}
-            yield {"model": kind, "name": name, "split": split, **figures, **more, **origin}
+            figures = {"accuracy": scores.accuracy, "loss": scores.nll}
+            how = {"alignment": "none", "renormalise": RECALIBRATE.title}
+            yield {"model": kind, "name": name, "split": split, **figures, **how, **more, **origin}

@@ -1,4 +1,4 @@
-"""What a result rests on: hashes of the weights, the data, the version of the program."""
+"""What a result rests on: hashes of the weights, the data, the precision, the version of the program."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,14 @@ Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
 
 
 def stamps(workspace: "Workspace") -> Stamp:
-    """What says of a result what it rests on, the same on every machine: `weights` of the files, `data` and `program`.
+    """What says of a result what it rests on, the same on every machine: `weights`, `data`, `precision`, `program`.
 
     The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
     """
     dataset = workspace.dataset
     data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS]}
-    return lambda models: {"weights": short_hashes(models), "data": data, "program": __version__}
+    how = {"data": data, "precision": workspace.precision, "program": __version__}
+    return lambda models: {"weights": short_hashes(models), **how}
 
 
 def short_hashes(models: Sequence[Checkpoint]) -> list[str]:

@@ -1,5 +1,6 @@
 """Models that cannot be read, do not belong together, or are of the wrong kind: named, and status 1."""
 
+import shutil
 import struct
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.program import run_here
 from support.refused import refused
+
+import starcli as sc
 
 
 def test_missing_file(place, solutions):
@@ -100,3 +103,16 @@ def test_the_architecture_said_again_keeps_recorded_arguments(place, solutions):
     ran = run_here("interpolate", solutions[0], solutions[1], "--t", 0.5, "-o", "mid.safetensors", "--arch", "mlp")
     assert ran.status == 0, ran.err
     assert run_here("barrier", solutions[0], "mid.safetensors", "--points", 3).status == 0
+
+
+def test_a_set_of_models_has_no_weights_twice(solutions, place):
+    a, b = solutions.some(0, 1)
+    shutil.copy(b, "copy.safetensors")
+    refused(run_here("barrier", a, b, "copy.safetensors", "--all-pairs", "--align", "none"), "same weights as 1.saf")
+    refused(
+        run_here("align", a, b, "copy.safetensors", "--joint", "-o", "j{name}.safetensors"), "same weights as 1.saf"
+    )
+    assert run_here("barrier", b, "copy.safetensors", "--points", 3).status == 0  # two models may be one
+    for call in (lambda: sc.all_pairs([a, b, b], alignment=None), lambda: sc.align_jointly(a, [b, b])):
+        with pytest.raises(sc.StarcliError, match="same weights"):
+            call()

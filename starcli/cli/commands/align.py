@@ -93,7 +93,7 @@ def align_command(
     files = output_paths(permutation, names, [*inputs, *paths], option="--permutation") if permutation else []
     if is_standard_stream(output) and permutation and is_standard_stream(permutation):
         raise StarcliError("-o - --permutation -: stdout takes one file")
-    [first], others = read_groups([reference], models, distinct=False)
+    [first], others = read_groups([reference], models, distinct=joint)
     alignment = how.chosen(seed)
     workspace, [first, *others] = workspace_of([first, *others], setup, data=alignment.reads_data)
     with common.session(output) as (watch, results):

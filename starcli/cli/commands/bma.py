@@ -9,7 +9,7 @@ from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, LinesSetup
+from starcli.cli.option_groups import PRECISION, CommonCached, LinesSetup
 from starcli.cli.options import (
     RepeatsOpt,
     SeedOpt,
@@ -22,6 +22,7 @@ from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
 from starcli.cli.values import temperature_of
 from starcli.errors import need_several
+from starcli.evaluation.renormalise import RECALIBRATE
 
 _COLUMNS = (
     Column("posterior", "posterior"),
@@ -39,6 +40,9 @@ _COLUMNS = (
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=1),
     Column("validation_nll", "validation loss", LOSS),
+    Column("alignment", "alignment", common=True),
+    RENORMALISED,
+    PRECISION,
 )
 
 
@@ -89,13 +93,13 @@ def bma_command(
         stamp = stamps(workspace)
         drawn = []
         for row in rows:
-            # a row rests on what its posterior is made from
-            origin = stamp([model, *solutions] if row.posterior == "star" else solutions)
+            # a row rests on what its posterior is made from; only the star's has points between models
+            domain = row.posterior == "star"
+            origin = stamp([model, *solutions] if domain else solutions)
             found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
-            found |= {"renormalise": measure.renormalise.title, **origin}
+            found |= {"renormalise": (measure.renormalise if domain else RECALIBRATE).title, **origin}
             drawn.append({"type": "bma", **found})
-            columns = (RENORMALISED, *_COLUMNS) if measure.renormalise.active else _COLUMNS
-            results.add("bma", found if results.for_programs else _for_people(found), columns)
+            results.add("bma", found if results.for_programs else _for_people(found), _COLUMNS)
         paint(drawn)
 
 

@@ -7,7 +7,7 @@ import typer
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import Common, Setup
+from starcli.cli.option_groups import PRECISION, Common, Setup
 from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of
@@ -25,6 +25,7 @@ _COLUMNS = (
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=2),
+    PRECISION,
 )
 
 

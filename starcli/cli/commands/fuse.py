@@ -10,7 +10,7 @@ from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.fusion_runs import FusionRuns, said_in
-from starcli.cli.option_groups import CommonCached, LinesSetup
+from starcli.cli.option_groups import PRECISION, CommonCached, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.cli.training_options import Training
@@ -20,6 +20,8 @@ _COLUMNS = (
     Column("model", "model", "words"),
     Column("method", "method", common=True, optional=8),
     Column("seed", "seed", "d", common=True, optional=1),
+    Column("alignment", "alignment", common=True),
+    PRECISION,
     Column("name", "file", "name", optional=1),
     Column("train.loss", "train loss", LOSS, optional=4),
     Column("train.accuracy", "train accuracy", SHARE, optional=5),
@@ -91,13 +93,14 @@ def fuse_command(
         for made in run.all("fused"):
             rows = list(made.compared(run.workspace, search, watch, split))
             drawn += [{"type": "fuse", **row} for row in rows]
-            for row in rows if results.for_programs else _splits_side_by_side(rows):
+            for row in rows if results.for_programs else _for_people(rows, made.alignment):
                 results.add("fuse", {**row, "method": method, "statistics": "recalibrate"}, _COLUMNS)
         paint(drawn)
 
 
-def _splits_side_by_side(rows: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """One row for each model, with its scores by split."""
+def _for_people(rows: Iterable[Mapping[str, Any]], alignment: str) -> Iterator[dict[str, Any]]:
+    """One row for each model, with its scores by split; the model's name says whether it is aligned."""
     for _, group in groupby(rows, key=lambda row: (row["model"], row["name"])):
         splits = list(group)
-        yield {**splits[0], **{row["split"]: {"loss": row["loss"], "accuracy": row["accuracy"]} for row in splits}}
+        scores = {row["split"]: {"loss": row["loss"], "accuracy": row["accuracy"]} for row in splits}
+        yield {**splits[0], **scores, "alignment": alignment}

@@ -9,7 +9,7 @@ import typer
 from starcli.cli import checks
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, LinesSetup
+from starcli.cli.option_groups import PRECISION, CommonCached, LinesSetup
 from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
@@ -26,7 +26,9 @@ _COLUMNS = (
     Column("accuracy", "accuracy", SHARE, main=True),
     Column("entropy", "mean entropy", LOSS, main=True),
     Column("temperature", "T", ".3f"),
+    Column("alignment", "alignment", common=True),
     RENORMALISED,
+    PRECISION,
     Column("output", "output", "name", common=True),
 )
 
@@ -93,5 +95,5 @@ def predict_command(
         distributed.by_writer(partial(write_pieces, output, pieces(found)))
         for number, row in enumerate(found.summaries()):
             origin = models if len(found.model) == 1 else [models[number]]
-            facts = {"output": str(output), **asked.between().settings(), "weights": short_hashes(origin)}
-            results.add("predict", {**row, **facts}, _COLUMNS)
+            facts = {"output": str(output), **asked.how(models), "weights": short_hashes(origin)}
+            results.add("predict", {**row, **facts, "precision": workspace.precision}, _COLUMNS)

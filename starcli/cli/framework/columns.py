@@ -30,7 +30,8 @@ class Column:
 
     `form` is a number's format, or `name` (a file's, without `.safetensors`), `words` (`best_source` as `best source`),
     `hash` (its beginning), `time` (a day and a minute), `spark` (a curve, on one scale for all rows), `range` (two
-    numbers). A `common` column whose value is the same in all rows becomes a line below the table.
+    numbers). A `common` column whose value is the same in all rows becomes a line below the table. A column that has
+    nothing but its `usual` text is left out.
 
     Where a terminal is too narrow, columns are left out and named below the table: `optional` ones first, the greatest
     number before all, the last of equal ones; then, from the last, those that are not `main`. What a command is about
@@ -43,6 +44,7 @@ class Column:
     common: bool = False
     optional: int = 0
     main: bool = False
+    usual: str | None = None
 
     def value(self, row: Mapping[str, Any]) -> Any:
         """Value of a row under this column's key, or None."""
@@ -109,7 +111,8 @@ def _curves(values: Sequence[Any]) -> list[str]:
 class TextTable:
     """What people see of rows, whatever it is written as: the cells of each column, in order, and lines below them.
 
-    Columns without any value are left out. Common values, and words in columns of numbers, are said once, in `below`.
+    Columns without any value, or with the usual one alone, are left out. Common values, and words in columns of
+    numbers, are said once, in `below`.
     """
 
     cells: Mapping[Column, Sequence[str]]
@@ -120,7 +123,7 @@ class TextTable:
         """Rows under these columns."""
         texts = {column: column.texts(rows) for column in _with_decimals(columns, rows)}
         words = _take_words(texts, rows)
-        texts = {column: cells for column, cells in texts.items() if set(cells) != {MISSING}}
+        texts = {column: cells for column, cells in texts.items() if not set(cells) <= {MISSING, column.usual}}
         common = [column for column, cells in texts.items() if column.common and len(set(cells)) == 1]
         below = [*(f"{column.heading}: {texts[column][0]}" for column in common), *words]
         return cls({column: cells for column, cells in texts.items() if column not in common}, below)

@@ -61,3 +61,10 @@ def test_nothing_is_chosen_without_a_validation_split(solutions, star, words):
     assert ran.status == 1
     assert "there is no validation split" in ran.err
     assert "--val-fraction" in ran.err
+
+
+def test_the_table_says_its_alignment(solutions, star):
+    words = ("bma", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 2, "--repeats", 1)
+    for more in ("none", "weight"):
+        ran = run_here(*words, "--align", more, "--format", "table")
+        assert f"alignment: {'none' if more == 'none' else 'weight, 1 restart'}\n" in ran.out

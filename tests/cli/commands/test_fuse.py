@@ -108,3 +108,54 @@ def test_options_without_use_are_refused_before_any_work(solutions, place):
         sc.fuse(solutions.some(0, 1), method="mean", mu=0.5, epochs=3)
     with pytest.raises(sc.StarcliError, match="did you mean mean"):
         sc.fuse(solutions.some(0, 1), method="means")
+
+
+ACTIVATION, WEIGHT = "activation, 1 restart, 256 examples", "weight, 3 restarts"
+
+
+def test_rows_and_tables_say_their_alignment(solutions, place):
+    """Nothing is aligned for a source, an ensemble or the plain mean; a star is aligned to in each epoch."""
+    plain = dict.fromkeys(("source", "best_source", "ensemble", "mean"), "none")
+    words = ("fuse", "--sources", *solutions.some(0, 1), "--split", "test")
+    for number, (more, own, others) in enumerate(
+        [
+            (("--epochs", 1), ACTIVATION, ACTIVATION),
+            (("--epochs", 1, "--align", "weight", "--restarts", 3), f"{WEIGHT}, then 1 each epoch", WEIGHT),
+            (("--method", "mean"), ACTIVATION, ACTIVATION),
+            (("--method", "mean", "--align", "none"), "none", "none"),
+        ]
+    ):
+        line = (*words, *more, "-o", f"{number}.safetensors")
+        found = {row["model"]: row["alignment"] for row in run_here(*line).rows}
+        joint = {} if others == "none" else {"joint_mean": others}
+        assert found == {**plain, "fused": own, "aligned_mean": others, **joint}
+        assert f"alignment: {own}\n" in run_here(*line, "--format", "table").out
+    sources = sc.load(*solutions.some(0, 1))
+    table = sc.fuse(sources, epochs=1, alignment=sc.Alignment("weight", restarts=3)).comparison
+    assert table.column("alignment")[0] == f"{WEIGHT}, then 1 each epoch"
+
+
+def test_sources_that_were_aligned_before_say_so(solutions, place):
+    a, b = solutions.some(0, 1)
+    run_here("align", a, b, "-o", "b.safetensors")
+    words = ("fuse", "--sources", a, "b.safetensors", "--method", "mean", "--align", "none", "-o", "f.safetensors")
+    found = {row["model"]: row["alignment"] for row in run_here(*words).rows}
+    assert (found["fused"], found["mean"], found["source"]) == ("recorded", "recorded", "none")
+
+
+def test_a_soup_of_one_source_is_not_renormalised(solutions, place):
+    """A model of random weights only lowers the accuracy: the soup is the other one, as it is."""
+    run_here("interpolate", solutions[1], "--perturb", 50, "-o", "random.safetensors")
+    sources = [solutions[0], "random.safetensors"]
+    words = ("fuse", "--sources", *sources, "--method", "greedy-soup", "--renormalise-logits", "-o", "f.safetensors")
+    test = {row["model"]: row for row in run_here(*words, "--split", "test").rows}
+    assert test["fused"]["kept"] == ["0.safetensors"]
+    assert test["fused"]["loss"] == pytest.approx(test["best_source"]["loss"], rel=1e-6)
+    assert test["fused"]["renormalise"] == "recalibrate"
+    assert test["mean"]["renormalise"] == "recalibrate, logits"
+
+
+def test_a_fused_star_is_not_renormalised_as_the_lines_to_held_out_models_are(solutions, place):
+    words = ("fuse", "--sources", *solutions.some(0, 1), "--held-out", solutions[2], "--epochs", 1)
+    rows = run_here(*words, "--renormalise-logits", "--split", "test", "-o", "f.safetensors").rows
+    assert {row["model"]: row["renormalise"] for row in rows}["fused"] == "recalibrate"

@@ -249,3 +249,12 @@ def test_what_is_wrong_is_said_before_any_work(solutions, place):
     ran = run_here("predict", solutions[0], "--train-data", "digits", "-o", "p.csv")
     refused(ran, "--train-data goes with --data that have no labels")
     assert list(place.iterdir()) == []
+
+
+def test_rows_of_a_star_domain_say_their_alignment(solutions, star, place):
+    words = ("predict", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 2, "--align", "weight")
+    [row] = run_here(*words, "-o", "p.csv").rows
+    assert row["alignment"] == "weight, 1 restart"
+    assert "alignment: weight, 1 restart\n" in run_here(*words, "-o", "q.csv", "--format", "table").out
+    [alone] = run_here("predict", star, "-o", "r.csv").rows
+    assert "alignment" not in alone

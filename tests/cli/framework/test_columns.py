@@ -47,3 +47,15 @@ LOSSES = (Column("mean", "train", LOSS), Column("std", SPREAD, LOSS), Column("te
 )
 def test_barriers_near_zero_have_digits_and_deviations_as_many_as_their_means(rows, texts):
     assert [cell for [cell] in TextTable.of(LOSSES, rows).cells.values()] == texts
+
+
+def test_a_column_of_usual_values_is_left_out():
+    columns = (Column("a", "a"), Column("p", "precision", common=True, usual="fp32"))
+
+    def shown(*found: str) -> tuple[list[str], list[str]]:
+        table = TextTable.of(columns, [{"a": "x", "p": value} for value in found])
+        return [column.heading for column in table.cells], list(table.below)
+
+    assert shown("fp32", "fp32") == (["a"], [])
+    assert shown("bf16", "bf16") == (["a"], ["precision: bf16"])
+    assert shown("fp32", "bf16") == (["a", "precision"], [])
