@@ -21,13 +21,13 @@ from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.matching.method import MatchMethod
 from starcli.errors import StarcliError
-from starcli.evaluation.moments import float64
-from starcli.models.logits import as_logits
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import resolve
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.proof.evaluation import difference, leaves, spreads
+from starcli.symmetry.proof.redraw import fresh_inputs
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -48,7 +48,8 @@ class Recovery:
     units: units that could be anywhere, of all copies together; recovered: those of them that are back.
     alike: units of the model that the method cannot tell from some other one. lost: groups of which some units are not
         back, the one with most of them first.
-    difference: largest change of an output by planting and aligning, as a share of the largest output: of rounding.
+    difference: largest change of an output as the units of a copy are renamed, in units of that output's spread over
+        random inputs: of rounding, unless the spec is wrong. Of a copy with noise too, which is compared with itself.
     seconds: of aligning one copy, in the median.
     """
 
@@ -67,7 +68,7 @@ class Recovery:
         """The figures as a row: the keys of `starcli align --selftest --json`, but for the model."""
         named = {"method": self.alignment.method, "alignment": self.alignment.title}
         figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "alignment"}
-        share = self.recovered / self.units if self.units else 1.0
+        share = self.recovered / self.units if self.units else None
         return {**named, **figures, "lost": list(self.lost), "share": share}
 
 
@@ -140,17 +141,17 @@ def plant_and_recover(
     kinds = kinds_of_units(aligner.compared_spec, compared)
     groups = [name for name, group in spec.groups.items() if group.size > 1]
     lost: Counter[str] = Counter()
-    difference, seconds = 0.0, []
+    outputs, changes, seconds = _Outputs(aligner.workspace, seed), list[float](), list[float]()
     for number in range(plants):
         generator = torch.Generator().manual_seed(seed + number)
         copy = _perturbed(spec, model, noise, generator)
         planted = Permutation.random(spec, generator)
         hidden = planted.apply(copy)
+        changes.append(outputs.change(copy, hidden))
         began = time.monotonic()
         found = aligner.match(model, hidden, seed=seed + number, progress=progress).permutation
         seconds.append(time.monotonic() - began)
         aligned = found.apply(hidden)
-        difference = max(difference, _difference(aligner, copy, aligned))
         if not all(torch.equal(copy[name], aligned[name]) for name in spec.learnable()):
             whole = planted.compose(found)
             lost.update({name: int((_moved(whole, name, kinds[name]) != kinds[name]).sum()) for name in groups})
@@ -165,7 +166,7 @@ def plant_and_recover(
         recovered=units - lost.total(),
         alike=sum(_alike(kinds[name]) for name in groups),
         lost=tuple(name for name, count in lost.most_common() if count),
-        difference=difference,
+        difference=max(changes),
         seconds=statistics.median(seconds),
     )
 
@@ -218,13 +219,29 @@ def _perturbed(
     return {**model, **dict(spec.under_all_names(noisy))}
 
 
-def _difference(aligner: Aligner, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
-    """Largest difference of the outputs of two state dicts, as a share of the largest output."""
-    network, outputs = aligner.workspace.network(), []
-    example = aligner.workspace.example().to(aligner.workspace.device)
-    for tensors in (before, after):
-        network.load(tensors)
+class _Outputs:
+    """The floating tensors among a network's outputs, in eval mode, on two random inputs drawn from `seed`."""
+
+    def __init__(self, workspace: "Workspace", seed: int) -> None:
+        self.network = workspace.network()
+        generator, example = torch.Generator().manual_seed(seed), (workspace.example(),)
+        drawn = [fresh_inputs(self.network.network, example, generator) for _ in range(2)]
+        self.inputs = [tensor.to(workspace.device) for [tensor] in drawn]
+
+    def at(self, tensors: Mapping[str, Tensor]) -> list[list[Tensor]]:
+        """The outputs of a state dict on each input, in float64 on the CPU."""
+        self.network.load(tensors)
+        network, found = self.network.network.train().eval(), []  # some keep in eval mode what they once computed
         with torch.inference_mode():
-            outputs.append(float64(as_logits(network.network.eval()(example), (len(example), 1), "a selftest")))
-    largest = float(outputs[0].abs().max())
-    return float((outputs[0] - outputs[1]).abs().max()) / largest if largest else 0.0
+            for each in self.inputs:
+                outputs = [leaf.cpu().double() for leaf in leaves(network(each)) if leaf.is_floating_point()]
+                found.append([leaf for leaf in outputs if leaf.numel()])
+        if not found[0]:
+            raise StarcliError("the network returns no tensor of numbers: a selftest has nothing to compare")
+        return found
+
+    def change(self, before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
+        """Largest difference of the outputs of two state dicts, in units of each output's spread; inf where one is."""
+        (first, other), (renamed, _) = self.at(before), self.at(after)
+        found = difference(first, renamed, spreads(first, other))
+        return found if math.isfinite(found) else math.inf

@@ -1,6 +1,6 @@
 """`align --selftest`: does matching work for the network of a checkpoint?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +60,7 @@ _COLUMNS = (
     Column("units", "out of", "d", optional=True),
     Column("alike", "alike", "d"),
     Column("lost", "groups not all back"),
-    Column("difference", "worst difference", ".1e", optional=True),
+    Column("difference", "change of outputs", ".1e"),
     Column("seconds", "seconds a copy", ".2f", optional=True),
 )
 
@@ -72,19 +72,17 @@ def show_selftest(
     how: MethodOptions,
     seed: int,
     plants: int | None,
-    others: Sequence[Any],
+    others: Mapping[str, Any],
 ) -> None:
     """Show what comes back of permutations that are planted in the model of `reference`.
 
-    others: what has no meaning here, so that none of it may have been said.
+    others: what has no meaning here, by the words of the command line, so that none of it may have been said.
     """
     from starcli.alignment.selftest import PLANTS, at_hand, every_search, recoveries
     from starcli.workspace.workspace import workspace_of
 
-    if any(others):
-        raise StarcliError(
-            "--selftest is of REF alone and writes nothing: no models, and no options of how they are written"
-        )
+    if unwanted := [word for word, value in others.items() if value]:
+        raise StarcliError(f"--selftest is of REF alone and writes nothing: leave out {', '.join(unwanted)}")
     alignments = [how.chosen(seed)] if how.align else every_search(**how.alignment_settings(seed))
     given = read_groups([reference])[0]
     (workspace, [model]), possible, note = at_hand(alignments, lambda data: workspace_of(given, setup, data=data))

@@ -167,6 +167,78 @@ def test_options_are_for_the_methods_that_have_them(starcli, solutions) -> None:
     assert titles == ["weight, 2 restarts", "activation, 2 restarts, noise"]
 
 
+class Tagger(torch.nn.Module):
+    """Of tokens (N, L): outputs (N, L, 50) and what else a network may return."""
+
+    def __init__(self, vocabulary: int = 50) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(vocabulary, 8)
+        self.up, self.down = torch.nn.Linear(8, 12), torch.nn.Linear(12, 8)
+        self.norm, self.head = torch.nn.LayerNorm(8), torch.nn.Linear(8, vocabulary)
+
+    def forward(self, tokens: Tensor) -> dict[str, object]:
+        x = self.embed(tokens)
+        x = self.norm(x + self.down(torch.relu(self.up(x))))
+        return {"scores": self.head(x), "hidden": (x.amax(-1), tokens)}
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_a_network_of_tokens_that_returns_no_logits(starcli, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Tagger()
+    rows = sc.selftest(model, input_shape=(16,), input_dtype="int64")
+    assert [(row["method"], row["noise"]) for row in rows] == [("weight", 0.0), ("weight", 0.5)]
+    assert rows[0]["recovered"] == rows[0]["units"] == 3 * (8 + 12)
+    assert all(0 < row["difference"] < 1e-5 for row in rows)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    words = ["--arch", f"{__file__}:Tagger", "--input", "1,16", "--input-dtype", "int64"]
+    ran = starcli("align", tmp_path / "model.pt", "--selftest", *words)
+    assert ran.status == 0, ran.err
+    assert [row["difference"] for row in ran.rows] == [row["difference"] for row in rows]
+
+
+class Uneven(torch.nn.Module):
+    """Each unit counts for something else, so that none may be renamed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(4, 8), torch.nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.relu(self.a(x)) * torch.arange(8.0))
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_a_wrong_spec_shows_though_all_units_come_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, spec = Uneven(), tmp_path / "wrong.yaml"
+    spec.write_text("format: 1\ntensors: {a.weight: [h, _], a.bias: [h], b.weight: [_, h], b.bias: [_]}\n")
+    row = sc.selftest(model, method="weight", plants=1, input_shape=(4,), spec=spec, unproved=True)[0]
+    assert row["share"] == 1.0
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 4, generator=generator), torch.randn(2, 4, generator=generator)
+    order = torch.rand(8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).argsort()
+    renamed = Uneven()
+    renamed.load_state_dict(
+        {
+            **model.state_dict(),
+            **{name: model.state_dict()[name][order] for name in ("a.weight", "a.bias")},
+            "b.weight": model.b.weight.detach()[:, order],
+        }
+    )
+    with torch.no_grad():
+        spread = (model(first) - model(second)).square().mean().sqrt() / 2**0.5
+        expected = float((renamed(first) - model(first)).abs().max() / spread)
+    assert expected > 0.1
+    assert row["difference"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_of_no_units_no_share_comes_back() -> None:
+    with pytest.warns(sc.StarcliWarning, match="no units that can be renamed"):
+        row = sc.selftest(torch.nn.Linear(4, 3), method="weight", input_shape=(4,))[0]
+    assert (row["units"], row["share"]) == (0, None)
+
+
 def test_what_reads_data_is_left_out_where_there_are_none() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     with pytest.warns(sc.StarcliWarning, match=r"left out, for want of data: activation \("):
@@ -179,9 +251,9 @@ def test_what_reads_data_is_left_out_where_there_are_none() -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["{0}", "{1}", "--selftest"], "--selftest is of REF alone"),
-        (["{0}", "--selftest", "--joint"], "--selftest is of REF alone"),
-        (["{0}", "--selftest", "--dtype", "float16"], "--selftest is of REF alone"),
+        (["{0}", "{1}", "--selftest"], "--selftest is of REF alone and writes nothing: leave out MODEL\n"),
+        (["{0}", "--selftest", "--joint", "--bound"], "leave out --joint, --bound\n"),
+        (["{0}", "--selftest", "--dtype", "float16"], "leave out --dtype\n"),
         (["{0}", "{1}", "-o", "x.safetensors", "--plants", "2"], "--plants is of --selftest"),
         (["{0}", "--selftest", "--method", "weight", "--align-share", "0.5"], "share (--align-share) is of activation"),
         (["{0}", "--selftest", "--align-steps", "5"], "steps (--align-steps) is of straight-through"),

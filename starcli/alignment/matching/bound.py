@@ -63,7 +63,9 @@ def upper_bound(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], sp
 def check_bounded(method: str | None) -> None:
     """Raise StarcliError for a method that maximises something else than what the bound is of."""
     if method != "weight":
-        raise StarcliError(f"--bound is of the inner product that alignment by weight maximises, not of {method}")
+        raise StarcliError(
+            f"an upper bound is known of the inner product that alignment by weight maximises, not of {method}"
+        )
 
 
 def optimality(

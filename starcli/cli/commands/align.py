@@ -82,8 +82,9 @@ def align_command(
     from starcli.workspace.workspace import workspace_of
 
     if selftest:
-        unwanted = [models, output, permutation, joint, bound, force, setup.dtype]
-        return show_selftest(reference, common, setup, how, seed, plants, unwanted)
+        written = {"MODEL": models, "--output": output, "--permutation": permutation, "--dtype": setup.dtype}
+        others = {**written, "--joint": joint, "--bound": bound, "--force": force}
+        return show_selftest(reference, common, setup, how, seed, plants, others)
     if plants is not None:
         raise StarcliError("--plants is of --selftest")
     assert models is not None  # the options see to it

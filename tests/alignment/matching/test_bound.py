@@ -16,6 +16,7 @@ from starcli.alignment.matching import bound
 from starcli.alignment.matching.bound import upper_bound
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.alignment.objective import inner_product
+from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
@@ -136,4 +137,7 @@ def test_rows_have_it_where_it_is_asked_for(starcli, solutions, tmp_path: Path) 
     assert found.optimality() == {name: row[name] for name in ("upper_bound", "gap")}
     refused = starcli(*words, "--bound", "--method", "activation", "--force")
     assert refused.status == 1
-    assert "--bound is of the inner product that alignment by weight maximises" in refused.err
+    reason = "an upper bound is known of the inner product that alignment by weight maximises, not of activation"
+    assert reason in refused.err
+    with pytest.raises(StarcliError, match=reason):
+        sc.align(*sc.load(*solutions.some(0, 1)), method="activation").optimality()
