@@ -18,7 +18,8 @@ def selftest(
 
     Two rows a method, with the keys of `starcli align --selftest --json`: for copies as they are, and for copies with
     noise on their weights. Units that a method cannot tell apart, because they are copies of each other or dead, are
-    counted as `alike`, and may take each other's place.
+    counted as `alike`, and may take each other's place. `difference` is the largest change of an output as the units of
+    a copy are renamed, in units of its spread: rounding, or else the spec is wrong. The network may return anything.
     method: an `Alignment`, or the name of one; None: all that do not learn, those that read data where there are some.
     plants: number of copies.
     where: `arch`, `data`, `device` and others, see `Where`.

@@ -77,6 +77,7 @@ def align_command(
     Each is aligned to REF on its own, or with --joint all to each other, in REF's order of units: their mean is then
     better. The output records what it was aligned to, so that barrier and the others know. Several models need a
     {name} in the output. With --selftest nothing is written: copies of REF are aligned to it, their units renamed.
+    The change of outputs is then by the renaming, in units of their spread: rounding, or else the spec is wrong.
     """
     from starcli.alignment.aligner import Aligner
     from starcli.workspace.workspace import workspace_of
