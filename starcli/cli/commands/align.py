@@ -84,8 +84,8 @@ def align_command(
 
     if selftest:
         written = {"MODEL": models, "--output": output, "--permutation": permutation, "--dtype": setup.dtype}
-        others = {**written, "--joint": joint, "--bound": bound, "--force": force}
-        return show_selftest(reference, common, setup, how, seed, plants, others)
+        unwanted = {**written, "--joint": joint, "--bound": bound, "--force": force}
+        return show_selftest(reference, common, setup, how, seed, plants, unwanted)
     if plants is not None:
         raise StarcliError("--plants is of --selftest")
     assert models is not None  # the options see to it
