@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -43,6 +44,14 @@ SETTINGS: Mapping[str, Setting] = {
 
 AGAIN = 10
 """What was learned before is learned on in one part in `AGAIN` of the steps: the reference has moved a little."""
+
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "method": (str, "the name of a method"),
+    "restarts": (Integral, "a whole number"),
+    "seed": (Integral, "a whole number"),
+    "share": (Real, "a number"),
+    "ends": (Integral, "a whole number"),
+}
 
 ENDS = 10
 """Usual number of ends of which one is chosen by midpoint loss."""
@@ -91,6 +100,7 @@ class Alignment:
     def __post_init__(self) -> None:
         if self.method == "none":
             object.__setattr__(self, "method", None)
+        self._check_types()
         if self.method is not None:
             lookup(METHODS, "method", self.method)
         if self.restarts < 0:
@@ -111,6 +121,14 @@ class Alignment:
         if problems:
             raise StarcliError(f"alignment by {self.method} cannot be done so", problems)
         self._settle_ends()
+
+    def _check_types(self) -> None:
+        """StarcliError for what is no word, no whole number or no number, where one is expected."""
+        for name, (kind, words) in _TYPES.items():
+            value = getattr(self, name)
+            needed = name in ("restarts", "seed")
+            if isinstance(value, bool) or not isinstance(value, kind if needed else kind | None):
+                raise StarcliError(f"{name}: expected {words}, found {value!r:.80}")
 
     def _settle_ends(self) -> None:
         """Fill in the number of ends, refuse what makes no sense, and forget a choice that is the default."""

@@ -74,10 +74,12 @@ def align(
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> AlignedModel:
-    """Bring the weights of `model` nearest to those of `reference` by renaming its units, which changes no function.
+    """Bring `model` nearest to `reference` by renaming its units, which changes no function.
 
-    method, restarts, seed: as of `Alignment`, which in the place of a name says all of it. By weight it needs no data,
-    but for networks in memory an `input_shape` or data.
+    method, restarts, seed: as of `Alignment`, which in the place of a name says all of it, as in
+        `method=Alignment("activation", select="midpoint", ends=3)`. "weight" (the default here) compares weights, and
+        needs no data, but for networks in memory an `input_shape` or data; "activation", what units compute on training
+        examples; "straight-through" and "sinkhorn" learn on labelled ones.
     dtype: float32, float64, float16 or bfloat16; else tensors keep their type.
     where: `arch`, `data`, `device` and others, see `Where`.
     StarcliError where the two are not models of one network, or its spec is not proved.
@@ -106,7 +108,7 @@ def align_jointly(
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> list[AlignedModel]:
-    """Align `models` and `reference` with each other, each to the mean of the others; a list of `models`.
+    """Align `models` and `reference` with each other, each to the mean of the others; return a list of the `models`.
 
     `reference` stays as it is, so that the mean of all is that of `reference` and the list. Where `align` brings models
     near to one, this brings them near to each other, and their mean is better. restarts: starts of the search, of which

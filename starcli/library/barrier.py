@@ -45,8 +45,9 @@ def barrier(
 
     B(a, b) = max_t  L((1 - t) a + t b) - ((1 - t) L(a) + t L(b))   over `points` even values of t, ends included.
 
-    alignment: how `b` is aligned to `a` first; by default the models are taken as they are. statistics: BatchNorm
-    statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way). renormalise: "repair"
+    alignment: how `b` is aligned to `a` first, an `Alignment` or the name of a method, as in `alignment="activation"`;
+    by default the models are taken as they are. statistics: BatchNorm statistics of the ends, "recalibrate" as of all
+    between, or "own-ends" (the paper's way). renormalise: "recalibrate", BatchNorm statistics alone; "repair" also
     restores mean and deviation of the units between the ends, also without BatchNorm, and `renormalise_logits` those of
     the logits, see `Renormalise`. split: test, or validation to choose by; its curve is then `curves["validation"]`.
     where: `arch`, `data`, `device` and others, see `Where`.

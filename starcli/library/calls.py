@@ -3,15 +3,19 @@
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy
 import torch
 
+from starcli.alignment.align import SETTINGS, Alignment
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import RENORMALISATIONS
+from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
+from starcli.registry.entry import resolve
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
 
 _P = ParamSpec("_P")
@@ -46,6 +50,12 @@ _WORDS = {
 }
 """Keywords that are one of a few words."""
 
+_ALIGNMENT = ("align", "alignment", "method")
+"""What a function may call the alignment: one of these is its own keyword, the others are taken for it."""
+
+_SETTINGS = tuple(each.name for each in fields(Alignment) if each.name != "method")
+"""What an alignment is besides its method."""
+
 LARGEST_SEED = 2**63 - 1
 """Largest seed that torch's generators take."""
 
@@ -67,7 +77,7 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             for name, value in values.items():
                 if name not in known:
-                    raise unknown("keyword", name, known)
+                    raise _unknown(name, values, known, parameters)
                 if value is not None or (name in parameters and name in needed):
                     _check(name, value)
             with _own_settings():
@@ -89,6 +99,38 @@ def _keywords_of(parameters: Iterable[inspect.Parameter]) -> frozenset[str]:
         elif each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
             found.add(each.name)
     return frozenset(found)
+
+
+def _unknown(
+    name: str, values: Mapping[str, Any], known: Collection[str], parameters: Mapping[str, inspect.Parameter]
+) -> StarcliError:
+    """The error of the unknown keyword `name` among `values`: for settings of the alignment it says where they go."""
+    place = next((each for each in ("alignment", "method") if each in parameters), None)
+    own = {key: key.removeprefix("align_") for key in values if key not in known}
+    own = {key: setting for key, setting in own.items() if setting in _SETTINGS}
+    if place is None or name not in (*own, *_ALIGNMENT):
+        return unknown("keyword", name, known)
+    if name in _ALIGNMENT:
+        return StarcliError(f"unknown keyword {name!r}; did you mean {place}?")
+    said = {setting: values[key] for key, setting in own.items()}
+    if "ends" in said:
+        said = {"select": "midpoint", **said}
+    method = _method_with(said, values.get(place, parameters[place].default))
+    words = ", ".join(f"{setting}={_literal(value)}" for setting, value in said.items())
+    are = "is a setting" if len(own) == 1 else "are settings"
+    return StarcliError(f"{' and '.join(own)} {are} of sc.Alignment: {place}=sc.Alignment({_literal(method)}, {words})")
+
+
+def _method_with(settings: Collection[str], wanted: Any) -> str:
+    """The method of alignment that is wanted where it has these settings, else the first that has."""
+    of_some = {name for name in settings if name in SETTINGS}
+    takers = [name for name in (DEFAULT_METHOD, *METHODS) if of_some <= set(resolve(METHODS, "method", name).settings)]
+    wanted = wanted.method if isinstance(wanted, Alignment) else wanted
+    return wanted if wanted in takers else takers[0] if takers else DEFAULT_METHOD
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else f"{value!r:.80}"
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,8 @@ def selftest(
     noise on their weights. Units that a method cannot tell apart, because they are copies of each other or dead, are
     counted as `alike`, and may take each other's place. `difference` is the largest change of an output as the units of
     a copy are renamed, in units of its spread: rounding, or else the spec is wrong. The network may return anything.
-    method: an `Alignment`, or the name of one; None: all that do not learn, those that read data where there are some.
+    method: an `Alignment`, or the name of a method; None: all that do not learn, "weight", and "activation" where there
+        are data.
     plants: number of copies.
     where: `arch`, `data`, `device` and others, see `Where`.
 

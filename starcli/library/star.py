@@ -75,9 +75,10 @@ def find_star(
 ) -> StarModel:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation (Algorithm 1).
 
-    held_out: models to which barriers are logged; they select nothing. init: a model to begin from. renormalise,
-    renormalise_logits: of points on those lines, see `barrier`. The other settings are those of `StarSettings`. The
-    recipe is that of the sources unless one is named, and settings of training win.
+    held_out: models to which barriers are logged; they select nothing. alignment: how the sources are aligned to the
+    star: an `Alignment`, the name of a method, or None (as they are). init: a model to begin from. renormalise,
+    renormalise_logits: of points that are measured on those lines, see `barrier`. The other settings are those of
+    `StarSettings`. The recipe is that of the sources unless one is named, and settings of training win.
     options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
     StarcliError for fewer than 2 sources, the same one twice, and models of different networks.
 
@@ -125,8 +126,8 @@ def fuse(
         "greedy-soup", the mean of those that do not lower the accuracy on the validation split (the training split,
         where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
         from `init`. Settings that a method has no use for are refused.
-    `.comparison` has the fused model beside its sources, their ensemble and their means, to
-    whose activations is done what `renormalise` and `renormalise_logits` say, see `barrier`.
+    `.comparison` has the fused model beside its sources, their ensemble and their means, to whose activations is done
+    what `renormalise` and `renormalise_logits` say, see `barrier`.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]

@@ -196,7 +196,7 @@ def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
 def _kinds(network: SpecNetwork, resolved: Resolved, proof: Proof, *, reasons: bool = False) -> Kinds:
     """The kinds of all groups that are proved."""
     proved = [name for name, verdict in proof.verdicts.items() if verdict == "proved"]
-    return derive_kinds(network.module, resolved, network.example, groups=proved, reasons=reasons)
+    return derive_kinds(network.module, network.example, spec=resolved, groups=proved, reasons=reasons)
 
 
 def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:

@@ -199,9 +199,80 @@ def test_describe_takes_a_path_as_words(pair: list[nn.Module], data: Data) -> No
         (lambda a: sc.fuse([a, a], devise="cpu"), "did you mean device?"),
         (lambda a: sc.train(a, "digits", learning_rate=1.0), "unknown keyword 'learning_rate'"),
         (lambda a: sc.train(a, "digits", arch="mlp"), "unknown keyword 'arch'"),
+        (lambda a: sc.align(a, a, alignment="weight"), "unknown keyword 'alignment'; did you mean method?"),
+        (lambda a: sc.evaluate(a, steps=3), "unknown keyword 'steps'; there is arch, "),
     ],
-    ids=map(str, range(10)),
+    ids=map(str, range(12)),
 )
 def test_unknown_keywords_name_the_nearest_of_the_functions_own(call: Any, words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words.replace("?", r"\?")):
         call(network())
+
+
+@pytest.mark.parametrize(
+    ("call", "said", "example"),
+    [
+        (
+            lambda a: sc.align(a, a, method="straight-through", steps=20),
+            "steps is a setting",
+            ("method", sc.Alignment("straight-through", steps=20)),
+        ),
+        (
+            lambda a: sc.align(a, a, select="midpoint", ends=3),
+            "select and ends are settings",
+            ("method", sc.Alignment("weight", select="midpoint", ends=3)),
+        ),
+        (
+            lambda a: sc.selftest(a, align_examples="noise"),
+            "align_examples is a setting",
+            ("method", sc.Alignment("activation", examples="noise")),
+        ),
+        (
+            lambda a: sc.barrier(a, a, alignment="sinkhorn", gains="correlation"),
+            "gains is a setting",
+            ("alignment", sc.Alignment("sinkhorn", gains="correlation")),
+        ),
+        (
+            lambda a: sc.fuse([a, a], alignment="weight", share=1.0),  # which weight has not
+            "share is a setting",
+            ("alignment", sc.Alignment("activation", share=1.0)),
+        ),
+        (
+            lambda a: sc.bma(a, [a], ends=3),
+            "ends is a setting",
+            ("alignment", sc.Alignment("activation", select="midpoint", ends=3)),
+        ),
+        (
+            lambda a: sc.barrier(a, a, restarts=9),
+            "restarts is a setting",
+            ("alignment", sc.Alignment("activation", restarts=9)),
+        ),
+    ],
+    ids=map(str, range(7)),
+)
+def test_settings_of_the_alignment_are_shown_their_place(
+    call: Any, said: str, example: tuple[str, sc.Alignment]
+) -> None:
+    with pytest.raises(sc.StarcliError) as refused:
+        call(network())
+    words, line = str(refused.value).split(": ")
+    assert words == f"{said} of sc.Alignment"
+    place, value = line.split("=", 1)
+    assert (place, eval(value)) == example
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"method": 3}, "method: expected the name of a method, found 3"),
+        ({"restarts": "3"}, "restarts: expected a whole number, found '3'"),
+        ({"restarts": 1.5}, "restarts: expected a whole number, found 1.5"),
+        ({"seed": None}, "seed: expected a whole number, found None"),
+        ({"method": "activation", "share": "1"}, "share: expected a number, found '1'"),
+        ({"select": "midpoint", "ends": "3"}, "ends: expected a whole number, found '3'"),
+    ],
+    ids=map(str, range(6)),
+)
+def test_settings_of_a_wrong_type_are_our_errors(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(sc.StarcliError, match=words):
+        sc.Alignment(**settings)

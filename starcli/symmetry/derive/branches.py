@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from starcli.errors import StarcliError
 from starcli.models.modes import modes_restored
 
 
@@ -36,6 +37,16 @@ class TracedNetwork(nn.Module):
     def forward(self, *args: Any) -> Any:
         """Call the network with the fixed keyword arguments."""
         return self.__dict__["network"](*args, **self.kwargs)
+
+
+def check_traceable(network: object, example_inputs: object) -> None:
+    """Raise StarcliError for what is no module with parameters, and for inputs that are not in a tuple or list."""
+    if not isinstance(network, nn.Module):
+        raise StarcliError(f"a {type(network).__name__} is no network: expected a module")
+    if not isinstance(example_inputs, tuple | list):
+        raise StarcliError(f"example_inputs: a {type(example_inputs).__name__}, expected a tuple of inputs, as in (x,)")
+    if not any(True for _ in network.parameters()):
+        raise StarcliError("the network has no parameters, so it has no symmetries to find")
 
 
 def traced_network(

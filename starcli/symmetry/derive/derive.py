@@ -6,12 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from starcli.errors import StarcliError
 from starcli.models.modes import modes_restored
 from starcli.runtime.memory import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.derive.branches import traced_network
+from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.build import Built, Frozen, build_spec
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.trace import Trace, follow, start
@@ -65,10 +64,12 @@ def derive_and_prove(
 
     Groups that the proof rejects are fixed, and what is left is proved again. Groups that it cannot decide stay, and
     `undecided` names them. `seed` draws the weights and inputs of the proof.
+    StarcliError where torch.export cannot follow the network.
 
     >>> import torch
-    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
-    >>> derive_and_prove(network, (torch.zeros(2, 9),)).proof.verdicts
+    >>> import starcli as sc
+    >>> network = torch.nn.Sequential(torch.nn.Linear(9, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    >>> sc.derive_and_prove(network, (torch.zeros(2, 9),)).proof.verdicts
     {'units.0': 'proved'}
     """
     progress.start("derive and prove", 0)
@@ -90,8 +91,7 @@ def derive_and_prove(
 
 def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[Trace, nn.Module]:
     """The finished trace, and the module that was traced."""
-    if not any(True for _ in network.parameters()):
-        raise StarcliError("the network has no parameters, so it has no symmetries to find")
+    check_traceable(network, inputs)
     with modes_restored(network):
         try:
             target = (

@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from starcli.errors import StarcliError, unknown
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.derive.branches import traced_network
+from starcli.symmetry.derive.branches import check_traceable, traced_network
+from starcli.symmetry.derive.derive import Derived, derive_and_prove
 from starcli.symmetry.kinds.continuous import invertible_kinds, orthogonal_kinds, scaled_kinds
 from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.group_kind import GroupKind
@@ -33,36 +36,56 @@ class Kinds:
 
 def derive_kinds(
     network: nn.Module,
-    spec: Resolved,
-    example: Sequence[Tensor],
+    example_inputs: Sequence[Tensor],
+    kwargs: Mapping[str, Any] | None = None,
     *,
+    spec: Derived | Resolved | None = None,
     groups: Collection[str] | None = None,
     seed: int = 0,
     reasons: bool = False,
 ) -> Kinds:
-    """Find for each group of `spec` which larger kind of group acts on its units, and prove it.
+    """Find for each group of permutations of `network` which larger kind of group acts on its units, and prove it.
 
-    `groups` are those whose permutations are proved (all, unless said): the others stay permutations. Null spaces of
-    derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave the outputs
-    alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind fails, the
-    next smaller one is taken. A network that cannot be differentiated has permutations only. `reasons` also finds the
-    operators that break larger kinds.
+    `example_inputs` and `kwargs` are those of `derive_and_prove`, and `spec` is what it returns, or a resolved spec;
+    None derives it. `groups` are those whose permutations are proved (all that are not undecided, unless said): the
+    others stay permutations. `seed` draws weights, inputs and elements; `reasons` also finds the operators that break
+    larger kinds.
 
-    >>> from starcli.symmetry.derive.derive import derive
-    >>> network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
-    >>> spec = derive(network, (torch.zeros(2, 9),)).resolved
-    >>> kinds = derive_kinds(network, spec, (torch.zeros(2, 9),))
+    Null spaces of derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave
+    the outputs alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind
+    fails, the next smaller one is taken. A network that cannot be differentiated has permutations only. StarcliError
+    where torch.export cannot follow the network, and where the spec is not of this network.
+
+    >>> import torch
+    >>> import starcli as sc
+    >>> network = torch.nn.Sequential(torch.nn.Linear(9, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    >>> kinds = sc.derive_kinds(network, (torch.zeros(2, 9),))
     >>> kinds.groups["units.0"].kind, kinds.continuous_dimension
     ('scaled', 6)
     """
-    wanted = [name for name in spec.groups if groups is None or name in groups]
-    network = traced_network(network, example)  # with the auxiliary heads that eval mode leaves out
-    setting = GenericSetting(network, written_out(spec), example, wanted, torch.Generator().manual_seed(seed))
+    check_traceable(network, example_inputs)
+    found = derive_and_prove(network, example_inputs, kwargs, seed=seed) if spec is None else spec
+    resolved, wanted = _proved_groups(found, groups)
+    resolved.check({name: tuple(each.shape) for name, each in network.state_dict().items() if isinstance(each, Tensor)})
+    network = traced_network(network, example_inputs, kwargs)  # with the auxiliary heads that eval mode leaves out
+    generator = torch.Generator().manual_seed(seed)
+    setting = GenericSetting(network, written_out(resolved), tuple(example_inputs), wanted, generator)
     proof = KindProof(setting)
-    kinds = {name: GroupKind(name) for name in spec.groups}
+    kinds = {name: GroupKind(name) for name in resolved.groups}
     kinds |= invertible_kinds(setting, proof)
     rest = [name for name in setting.found if kinds[name].kind != "invertible"]
     kinds |= scaled_kinds(setting, proof, rest)
     kinds |= orthogonal_kinds(setting, proof, {name: kinds[name] for name in rest})
     kinds |= signed_kinds(setting, proof, {name: kinds[name] for name in rest if not kinds[name].includes("signed")})
     return Kinds(setting.spec, with_reasons(setting, kinds) if reasons else kinds, proof.worst)
+
+
+def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) -> tuple[Resolved, list[str]]:
+    """The spec, and which of its groups are taken as proved."""
+    if not isinstance(found, Derived | Resolved):
+        raise StarcliError(f"spec: a {type(found).__name__}, expected what derive_and_prove returns")
+    resolved, undecided = (found.resolved, found.undecided) if isinstance(found, Derived) else (found, ())
+    for name in groups or ():
+        if name not in resolved.groups:
+            raise unknown("group", str(name), resolved.groups)
+    return resolved, [name for name in resolved.groups if (name not in undecided if groups is None else name in groups)]

@@ -1,8 +1,10 @@
 """Derived kinds against what one finds by hand from the definitions of networks."""
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from itertools import combinations
 from math import comb, prod
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from support.shipped import CASES, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
 
+from starcli.errors import StarcliError
 from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.derive.derive import derive, derive_and_prove
 from starcli.symmetry.kinds.derive_kinds import Kinds, derive_kinds
@@ -21,7 +24,7 @@ TOKENS = (torch.zeros(2, 5, dtype=torch.int64),)
 
 
 def kinds_of(network: nn.Module, example: tuple[Tensor, ...], seed: int = 0, **options) -> Kinds:
-    found = derive_kinds(network, derive(network, example).resolved, example, seed=seed, **options)
+    found = derive_kinds(network, example, spec=derive(network, example), seed=seed, **options)
     assert found.worst_difference < TOLERANCE
     return found
 
@@ -189,7 +192,7 @@ def shipped(name: str) -> tuple[Kinds, dict[str, int]]:
     network = build_network(case.name, **arguments)
     network = shrunk(network, case.shrink) if case.shrink > 1 else network
     spec = resolve(case.name, arguments, network)
-    return derive_kinds(network, spec, (torch.zeros(2, *case.input_shape),)), spec.sizes
+    return derive_kinds(network, (torch.zeros(2, *case.input_shape),), spec=spec), spec.sizes
 
 
 @pytest.mark.parametrize("name", ["resnet", "resnet deep", "vgg11", "vgg11-bn", "resnet18"])
@@ -213,7 +216,7 @@ def test_a_vision_transformer(written):
     arguments = {"dim": dim, "depth": depth, "heads": heads, "mlp_dim": hidden, "patch_size": 4, "image_size": 8}
     network, example = build_network("vit", **arguments), (torch.zeros(2, 3, 8, 8),)
     spec = resolve("vit", arguments, network) if written else derive(network, example).resolved
-    found = derive_kinds(network, spec, example, reasons=True)
+    found = derive_kinds(network, example, spec=spec, reasons=True)
     [stream] = bearing(found, "pos_embed")
     norms = [f"blocks.{l}.norm{i}.weight" for l in range(depth) for i in (1, 2)] + ["norm.weight"]  # noqa: E741
     assert (stream.kind, stream.fixes_ones) == ("orthogonal", True)
@@ -311,7 +314,7 @@ def test_the_operator_that_breaks_scales_is_the_one_behind_the_norm():
 def test_groups_that_are_not_asked_for_stay_permutations():
     network = layers(nn.ReLU(), nn.ReLU())
     spec = derive_and_prove(network, VECTORS).resolved
-    found = derive_kinds(network, spec, VECTORS, groups=["units.2"])
+    found = derive_kinds(network, VECTORS, spec=spec, groups=["units.2"])
     assert {name: each.kind for name, each in found.groups.items()} == {"units.0": "permutation", "units.2": "scaled"}
 
 
@@ -322,3 +325,55 @@ def test_the_network_is_left_as_it_is():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
     assert prod(before["0.weight"].shape) == 54
+
+
+def test_a_derived_spec_a_resolved_one_and_none_give_the_same() -> None:
+    network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    derived = derive_and_prove(network, VECTORS)
+    found = [derive_kinds(network, VECTORS, spec=spec) for spec in (None, derived, derived.resolved)]
+    for each in found:
+        assert {name: kind.kind for name, kind in each.groups.items()} == {"units.0": "scaled", "units.2": "signed"}
+
+
+def test_undecided_groups_stay_permutations() -> None:
+    network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    derived = derive_and_prove(network, VECTORS)
+    assert derived.proof is not None
+    undecided = replace(derived, proof=replace(derived.proof, verdicts={"units.0": "undecided"}))
+    assert derive_kinds(network, VECTORS, spec=undecided).groups["units.0"].kind == "permutation"
+    assert derive_kinds(network, VECTORS, spec=undecided, groups=["units.0"]).groups["units.0"].kind == "scaled"
+
+
+class Scaled(nn.Module):
+    """A network whose call takes a keyword, and has no default of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(9, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, *, scale: float) -> Tensor:
+        out: Tensor = self.b(torch.relu(self.a(x) * scale))
+        return out
+
+
+def test_keyword_arguments_are_those_of_the_network() -> None:
+    found = derive_kinds(Scaled(), VECTORS, {"scale": 2.0})
+    assert [each.kind for each in found.groups.values()] == ["scaled"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        (("mlp", VECTORS), {}, "a str is no network: expected a module"),
+        ((nn.Linear(9, 3), VECTORS[0]), {}, "example_inputs: a Tensor, expected a tuple"),
+        ((nn.ReLU(), VECTORS), {}, "no parameters"),
+        ((nn.Linear(9, 3), (torch.zeros(2, 7),)), {}, "cannot be traced"),
+        ((nn.Linear(9, 3), VECTORS), {"spec": "mlp"}, "spec: a str, expected what derive_and_prove returns"),
+        ((nn.Linear(9, 3), VECTORS), {"groups": ["units"]}, "unknown group 'units'"),
+        ((nn.Linear(9, 4), VECTORS), {"spec": derive(nn.Linear(9, 3), VECTORS)}, "the tensors do not fit the spec"),
+    ],
+    ids=map(str, range(7)),
+)
+def test_wrong_arguments_are_our_errors(arguments: tuple[Any, Any], options: dict[str, Any], words: str) -> None:
+    with pytest.raises(StarcliError, match=words):
+        derive_kinds(*arguments, **options)

@@ -26,7 +26,7 @@ def test_each_layer_has_the_kind_of_its_activation(hidden, bias, seed):
     network = nn.Sequential(*(each for pair in zip(linear, activations, strict=False) for each in pair), linear[-1])
     example = (torch.zeros(2, 7),)
     spec = derive(network, example).resolved
-    found = derive_kinds(network, spec, example, seed=seed)
+    found = derive_kinds(network, example, spec=spec, seed=seed)
     kinds = {group: found.groups[group].kind for group in spec.groups}
     assert kinds == {f"units.{2 * i}": KIND[kind] for i, (_, kind) in enumerate(hidden)}
     dimensions = {"scaled": 1, "invertible": 2}
