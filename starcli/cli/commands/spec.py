@@ -99,7 +99,8 @@ def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = 
 
     Without SPEC: the one that the program would use for --arch. Not proved makes the exit status 1.
     """
-    from starcli.workspace.spec_report import SpecNetwork, check_report
+    from starcli.workspace.spec_network import SpecNetwork
+    from starcli.workspace.spec_report import check_report
 
     given = _named(given, setup)
     network = SpecNetwork.of(setup, given)
@@ -130,7 +131,8 @@ def spec_derive_command(
     from starcli.cli.outputs import check_place
     from starcli.files.names import is_standard_stream
     from starcli.files.write import check_output, write_atomically
-    from starcli.workspace.spec_report import SpecNetwork, derive_report
+    from starcli.workspace.spec_network import SpecNetwork
+    from starcli.workspace.spec_report import derive_report
 
     if setup.spec is not None:
         raise StarcliError("--spec: derive finds a spec and takes none; spec check proves one, spec diff compares two")
@@ -161,7 +163,8 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
     keys). The operator that breaks larger ones is named. Dimension is that of the continuous part.
     """
     from starcli.cli.spec_text import explanation_text
-    from starcli.workspace.spec_report import SpecNetwork, explain
+    from starcli.workspace.spec_network import SpecNetwork
+    from starcli.workspace.spec_report import explain
 
     given = _named(given, setup)
     network = SpecNetwork.of(setup, given)
@@ -189,7 +192,8 @@ def spec_diff_command(
 
     Names of groups do not count, only what they do.
     """
-    from starcli.workspace.spec_report import SpecNetwork, spec_differences
+    from starcli.workspace.spec_network import SpecNetwork
+    from starcli.workspace.spec_report import spec_differences
 
     network = SpecNetwork.of(setup, first)
     with common.session() as (_, results):

@@ -1,0 +1,104 @@
+"""The network that `starcli spec` reports on, and the spec that a command names for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.metadata import Architecture
+from starcli.data.dataset import open_data
+from starcli.errors import StarcliError
+from starcli.files.shards import INDEX
+from starcli.models.build import build_network, check_forward
+from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
+from starcli.models.names import recorded_name
+from starcli.registry.architectures import ARCHITECTURES
+from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_for
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.spec import GroupLine, Spec
+from starcli.symmetry.derive.derive import derive
+from starcli.symmetry.find import recorded_spec
+from starcli.symmetry.shipped import shipped_spec
+from starcli.workspace.agreement import unsaid_words
+from starcli.workspace.choices import Choices
+
+
+@dataclass(frozen=True)
+class SpecNetwork:
+    """A built network, an example input, the shipped spec if there is one, and the variables of spec patterns."""
+
+    name: str
+    module: nn.Module
+    example: tuple[Tensor, ...]
+    variables: Mapping[str, int]
+    shipped: Spec | None
+
+    @classmethod
+    def of(cls, choices: Choices, given: str | None) -> "SpecNetwork":
+        """Build the network that the options name; without `--arch`, that of a checkpoint or of a shipped spec's name.
+
+        `given` is the spec's name, file or checkpoint. StarcliError where it remains open which network is meant.
+        """
+        recorded = None
+        if given is not None and is_checkpoint(given):
+            recorded = checkpoint.read_metadata(Path(given))[1].architecture
+            if recorded is None and choices.arch is None:
+                raise StarcliError(f"{given}: does not say what network it is; give --arch")
+        if recorded is not None and choices.arch_name not in (None, recorded.name):
+            recorded = None
+        if recorded is not None and (problems := unsaid_words(recorded, choices.arch_args)):
+            raise StarcliError("what the checkpoint does not settle is needed again", problems)
+        name = choices.arch or (recorded.name if recorded else given if given in ARCHITECTURES else None)
+        if name is None:
+            raise StarcliError("--arch is needed: the network that the spec is of")
+        arguments = {**(recorded.arguments if recorded else {}), **choices.arch_args}
+        shape = tuple(_input_shape(name, arguments, choices, recorded))
+        dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
+        trusted = choices.arch is not None
+        complete = complete_for_input(name, arguments, shape, trusted=trusted)
+        module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
+        check_forward(name, module, example)
+        integers = {key: value for key, value in arguments.items() if type(value) is int}
+        spec, variables = shipped_spec(name, complete) or (None, {})
+        return cls(recorded_name(name), module, (example,), {**integers, **variables}, spec)
+
+    def resolve(self, given: str | None) -> Resolved:
+        """The spec that `given` names (a shipped name, a file, a checkpoint), resolved against the network's tensors.
+
+        Without `given`, the shipped spec, or a derived one where none is shipped.
+        """
+        if given is None and self.shipped is None:
+            return derive(self.module, self.example).resolved
+        if given is not None and is_checkpoint(given):
+            record = checkpoint.read_metadata(Path(given))[1].spec
+            if record is None:
+                raise StarcliError(f"{given}: records no spec")
+            return recorded_spec(self.module, record)
+        spec = self.shipped if given is None else load_spec(given)
+        assert spec is not None
+        return resolve_for(self.module, spec, self.variables)
+
+    def claims(self, given: str | None, resolved: Resolved) -> dict[str, GroupLine]:
+        """By group what the spec that `given` names says of kinds; nothing for a checkpoint, which records none."""
+        if given is not None and is_checkpoint(given):
+            return {}
+        spec = self.shipped if given is None else load_spec(given)
+        return {} if spec is None else claimed_kinds(spec, resolved.groups, self.variables)
+
+
+def is_checkpoint(given: str) -> bool:
+    """Whether the name of a spec is that of a checkpoint."""
+    return given.endswith((".safetensors", INDEX))
+
+
+def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:
+    """The shape of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
+    if choices.input is not None:
+        return list(parse_input_shape(choices.input))
+    if choices.data is not None:
+        return list(open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape)
+    return list(default_input_shape(name, arguments)) if recorded is None else recorded.input_shape
