@@ -1,8 +1,7 @@
-"""Options that always go together: what every command has, network and data. For training: training_options.py."""
+"""Options of network and data, which always go together. What every command has: common_options.py."""
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,101 +9,20 @@ import typer
 
 from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.framework.errors import show_traceback
-from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import RESULT_FORMATS, Column, Results
-from starcli.cli.options import AverageBuffersOpt, a_device, choice_of, names_of, words_of
+from starcli.cli.framework.results import Column
+from starcli.cli.options import GENERAL, NETWORK, AverageBuffersOpt, a_device, choice_of, names_of, words_of
 from starcli.cli.values import pairs
 from starcli.data.public_files import TORCHVISION_NAMES, need_public
-from starcli.errors import StarcliError
-from starcli.files.cache import cache_directory, using_cache
-from starcli.files.names import is_standard_stream
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
-from starcli.runtime import distributed
 from starcli.runtime.arithmetic import PRECISIONS
 from starcli.workspace.choices import FLOATS, Choices
 
 if TYPE_CHECKING:
     from starcli.recipes.recipe import Recipe
 
-NETWORK, TRAINING, GENERAL = "Network and data", "Training", "General"
-"""Headings of the help page for options that come in bundles."""
-
 PRECISION = Column("precision", "precision", common=True, usual="fp32")
 """In what arithmetic figures were measured, in tables where it is not the default."""
-
-
-@bundle
-@dataclasses.dataclass
-class Common:
-    """What every command has: the form of its results and how much it says."""
-
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="Form of results: table, json, csv, latex or markdown (default: table on a terminal, else json).",
-            rich_help_panel=GENERAL,
-            **choice_of("format", *RESULT_FORMATS),
-        ),
-    ] = None
-    json: Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=GENERAL)] = False
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", "-q", help="No progress and no notes, only results and errors.", rich_help_panel=GENERAL
-        ),
-    ] = False
-    traceback: Annotated[
-        bool,
-        typer.Option(
-            "--traceback", help="Show where an error arose.", callback=show_traceback, is_eager=True,
-            rich_help_panel=GENERAL,
-        ),
-    ] = False  # fmt: skip
-
-    def __post_init__(self) -> None:
-        if self.json and self.format not in (None, "json"):
-            raise StarcliError(f"--json is short for --format json, and --format {self.format} is said too")
-        self.format = "json" if self.json else self.format
-
-    @contextlib.contextmanager
-    def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
-        """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout.
-
-        Under torchrun the ranks work together, and only the first one speaks.
-        """
-        with distributed.group():
-            speaks = distributed.is_writer()
-            to_stderr = to is not None and is_standard_stream(to)
-            results = Results(self.format, to_stderr=to_stderr, silent=not speaks)
-            with Bars(quiet=self.quiet or not speaks) as watch, results:
-                yield watch, results
-
-
-@bundle
-@dataclasses.dataclass
-class CommonCached(Common):
-    """The same for commands that keep results, proofs and specs between runs."""
-
-    no_cache: Annotated[
-        bool,
-        typer.Option(
-            "--no-cache",
-            help="Compute all anew: read and write nothing in $XDG_CACHE_HOME/starcli, else ~/.cache/starcli.",
-            rich_help_panel=GENERAL,
-        ),
-    ] = False
-
-    @contextlib.contextmanager
-    def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
-        """As without a cache; at the end a note says which results were not measured now."""
-        with super().session(to) as (watch, results), using_cache(on=not self.no_cache) as use:
-            yield watch, results
-            found, asked = map(sum, zip(*distributed.all_gather(use.counts()), strict=True))
-            if found:
-                watch.note(f"{found} of {asked} results from the cache, {cache_directory()}; --no-cache measures anew")
 
 
 @bundle

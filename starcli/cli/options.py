@@ -102,8 +102,8 @@ SeedsOpt = Annotated[
     typer.Option("--seeds", metavar="0-7", help="Several seeds, as 0-7 or 0,3,5; the output varies by {seed}."),
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists, start anew where a state is found.")]
-ALIGNMENT = "Alignment"
-"""Heading of the help page for how models are aligned."""
+ALIGNMENT, NETWORK, TRAINING, GENERAL = "Alignment", "Network and data", "Training", "General"
+"""Headings of the help page."""
 
 MethodOpt = Annotated[
     str | None,

@@ -7,8 +7,7 @@ import typer
 
 from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.option_groups import TRAINING
-from starcli.cli.options import names_of
+from starcli.cli.options import TRAINING, names_of
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 

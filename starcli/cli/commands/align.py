@@ -8,10 +8,11 @@ import typer
 from starcli.cli.alignment_jobs import Alignments
 from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.alignment_selftest import AlignedArg, AlignedToOpt, PlantsOpt, SelftestOpt, show_selftest
+from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import CommonCached, WriterSetup
+from starcli.cli.option_groups import WriterSetup
 from starcli.cli.options import ALIGNMENT, IN, OUT, ForceOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from starcli.cli.alignment_options import AlignedOptions
+from starcli.cli.common_options import CommonCached
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import PRECISION, CommonCached, LinesSetup
+from starcli.cli.option_groups import PRECISION, LinesSetup
 from starcli.cli.options import (
     RepeatsOpt,
     SeedOpt,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.common_options import Common
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Common, WriterSetup
+from starcli.cli.option_groups import WriterSetup
 from starcli.cli.options import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data

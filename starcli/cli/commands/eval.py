@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.common_options import Common
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import PRECISION, Common, Setup
+from starcli.cli.option_groups import PRECISION, Setup
 from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of

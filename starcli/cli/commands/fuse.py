@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.common_options import CommonCached
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.fusion_runs import FusionRuns, said_in
-from starcli.cli.option_groups import PRECISION, CommonCached, LinesSetup
+from starcli.cli.option_groups import PRECISION, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.cli.training_options import Training

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.common_options import Common
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import Common
 from starcli.cli.options import IN
 from starcli.data.normalise import normalise_words
 from starcli.errors import StarcliError

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.alignment_options import SelectOptions
+from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, PointSetup
+from starcli.cli.option_groups import PointSetup
 from starcli.cli.options import ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups

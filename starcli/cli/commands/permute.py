@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, WriterSetup
+from starcli.cli.option_groups import WriterSetup
 from starcli.cli.options import IN, ForceOpt, ModelArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_files, read_groups

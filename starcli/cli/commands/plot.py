@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.common_options import Common
 from starcli.cli.figures import DRAWN, FigureLook
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import Common
 from starcli.cli.options import IN
 from starcli.cli.outputs import check_place
 from starcli.cli.read_models import refuse_repeats

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from starcli.cli import checks
+from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import PRECISION, CommonCached, LinesSetup
+from starcli.cli.option_groups import PRECISION, LinesSetup
 from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from starcli.cli import checks
+from starcli.cli.common_options import Common
 from starcli.cli.framework.command import Checked, CommandGroup, command, register
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import Common, NetworkSetup
+from starcli.cli.option_groups import NetworkSetup
 from starcli.cli.options import OUT, ForceOpt
 from starcli.errors import StarcliError
 from starcli.runtime import stdout

@@ -1,8 +1,9 @@
 """`starcli star`: find a star model."""
 
+from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import CommonCached, LinesSetup
+from starcli.cli.option_groups import LinesSetup
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.cli.training_options import Training
 

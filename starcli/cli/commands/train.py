@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import CommonCached, Setup
+from starcli.cli.option_groups import Setup
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_data
