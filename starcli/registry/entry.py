@@ -18,8 +18,8 @@ class Entry:
 
 def lookup(table: Mapping[str, Entry], kind: str, name: str) -> Entry:
     """Return the entry of `name` in `table`. Raises StarcliError, with the nearest names, for an unknown one."""
-    if name not in table:
-        raise unknown(kind, name, table)
+    if not isinstance(name, str) or name not in table:
+        raise unknown(kind, str(name), table)
     return table[name]
 
 

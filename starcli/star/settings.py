@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.align import Alignment
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
@@ -71,6 +71,8 @@ class StarSettings:
             raise StarcliError("these settings of a star do not work", problems)
         if isinstance(self.sampling, str):
             resolve(SAMPLINGS, "sampling", self.sampling)
+        elif not callable(self.sampling):
+            raise unknown("sampling", str(self.sampling), SAMPLINGS)
 
     def check_measured(self, kind: str, held_out: Sized) -> None:
         """Raise StarcliError where points are to be renormalised in the search for a star, and none are measured."""

@@ -276,3 +276,17 @@ def test_settings_of_the_alignment_are_shown_their_place(
 def test_settings_of_a_wrong_type_are_our_errors(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words):
         sc.Alignment(**settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda a: sc.fuse([a, a], method=3), "unknown method '3'; there is .*star"),
+        (lambda a: sc.fuse([a, a], method=["star"]), "unknown method "),
+        (lambda a: sc.find_star([a, a], sampling=3), "unknown sampling '3'; there is .*uniform"),
+    ],
+    ids=map(str, range(3)),
+)
+def test_names_of_a_wrong_type_are_our_errors(call: Any, words: str) -> None:
+    with pytest.raises(sc.StarcliError, match=words):
+        call(network())
