@@ -17,6 +17,7 @@ from bench_star import random_workspace
 from rows import Row, parser, save, seconds, show
 from support.training import Stopping
 
+from starcli.alignment.align import Alignment
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
@@ -62,7 +63,7 @@ def alignments(name: str, sources: int, epochs: int, steps: int) -> tuple[list[t
     found = [train(flat.network, NETWORKS[name][2], 5, seed) for seed, flat in enumerate(networks)]
     bank = Timed([Source(str(i), lambda state=state: state) for i, state in enumerate(found)], workspace.network(0))  # type: ignore[misc]
     recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
-    settings = StarSettings(draws_per_step=1)
+    settings = StarSettings(alignment=Alignment("weight"), draws_per_step=1)
     objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
     TrainingRun(objective, workspace.dataset.train, recipe, 0).run()
     bank.close()

@@ -109,9 +109,9 @@ def whole(
 ) -> tuple[Row, Row]:
     """A star run, alignment and all, against `train`; and its later epochs, which begin with a realignment."""
     sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]  # type: ignore[misc]
-    ours, theirs = Epochs(), Epochs()
+    ours, theirs, by_weight = Epochs(), Epochs(), StarSettings(alignment=Alignment("weight"))
     times = compare(
-        lambda: starlight(workspace, sources, recipe, 0, progress=ours),  # type: ignore[arg-type]
+        lambda: starlight(workspace, sources, recipe, 0, by_weight, progress=ours),  # type: ignore[arg-type]
         lambda: train_network(workspace, recipe, 0, progress=theirs),  # type: ignore[arg-type]
         repeats,
         time.process_time,
