@@ -22,7 +22,7 @@ from starcli.alignment.align import SETTINGS, Alignment
 from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import has_batch_statistics
+from starcli.evaluation.batchnorm_statistics import evened_batch_size, has_batch_statistics
 from starcli.symmetry.archspec.expression import Fixed, Node, size_of_expression, symbols
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import make_resolved
@@ -169,11 +169,7 @@ def _bytes(tensors: Mapping[str, Tensor]) -> int:
 
 def _batch_size(count: int, input_shape: Sequence[int]) -> int:
     """Examples in a forward pass, evened out, so that none is left alone."""
-    largest = max(FEWEST, PIXELS // max(1, math.prod(input_shape[1:])))
-    size = -(-count // -(-count // largest))
-    while size > 2 and count % size == 1:
-        size -= 1
-    return size
+    return evened_batch_size(max(FEWEST, PIXELS // max(1, math.prod(input_shape[1:]))), count)
 
 
 def _energy(values: Tensor, gains: str) -> Tensor:

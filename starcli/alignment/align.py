@@ -105,7 +105,7 @@ class Alignment:
             lookup(METHODS, "method", self.method)
         if self.restarts < 0:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
-        own = self._method.settings if self.active else ()
+        own = self.match_method.settings if self.active else ()
         given = [name for name in SETTINGS if getattr(self, name) is not None]
         if strange := [f"{_called(name)} is of {', '.join(_takers(name))}" for name in given if name not in own]:
             raise StarcliError(f"alignment by {self.method or 'none'} has no use for some settings", strange)
@@ -145,7 +145,7 @@ class Alignment:
         object.__setattr__(self, "ends", (self.ends or ENDS) if chosen else None)
 
     @property
-    def _method(self) -> "MatchMethod":
+    def match_method(self) -> "MatchMethod":
         """The method itself; StarcliError where there is none."""
         method: MatchMethod = resolve(METHODS, "method", self.method or "none")
         return method
@@ -158,7 +158,7 @@ class Alignment:
     @property
     def reads_activations(self) -> bool:
         """Whether units are compared by what they compute, too."""
-        return "examples" in self._method.settings if self.active else False
+        return "examples" in self.match_method.settings if self.active else False
 
     @property
     def reads_data(self) -> bool:
@@ -168,7 +168,7 @@ class Alignment:
     @property
     def learns(self) -> bool:
         """Whether a permutation learns on the loss half way, from labelled training examples."""
-        return self.active and self._method.relax is not None
+        return self.active and self.match_method.relax is not None
 
     @property
     def later_steps(self) -> int:
@@ -181,7 +181,7 @@ class Alignment:
         if not self.active:
             return "none"
         words = [str(self.method), f"{self.restarts} restart{'s' if self.restarts != 1 else ''}"]
-        for name in self._method.settings:
+        for name in self.match_method.settings:
             value, setting = getattr(self, name), SETTINGS[name]
             if setting.usual or value != setting.default:
                 words.append(value if isinstance(value, str) else setting.words.format(value))

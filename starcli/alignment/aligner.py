@@ -10,7 +10,7 @@ from torch import Tensor
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
 from starcli.alignment.learned.learner import Learner
-from starcli.alignment.matching.method import Match, MatchMethod
+from starcli.alignment.matching.method import Match
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.midpoint import MidpointJudge
@@ -18,8 +18,6 @@ from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
-from starcli.registry.alignment_methods import METHODS
-from starcli.registry.entry import resolve
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
@@ -50,12 +48,6 @@ class Aligner:
         return self.workspace.spec.resolved
 
     @cached_property
-    def method(self) -> MatchMethod:
-        """The method itself; StarcliError where there is none."""
-        method: MatchMethod = resolve(METHODS, "method", self.alignment.method or "none")
-        return method
-
-    @cached_property
     def _activations(self) -> Activations | None:
         """What puts activations beside the weights, where the method reads them."""
         return Activations(self.workspace, self.alignment) if self.alignment.reads_activations else None
@@ -68,13 +60,13 @@ class Aligner:
     @cached_property
     def learner(self) -> Learner | None:
         """What goes on from the end of the search, where the method learns."""
-        relax = self.method.relax
+        relax = self.alignment.match_method.relax
         return None if relax is None else Learner(self.workspace, relax)
 
     @property
     def waves(self) -> list[int]:
         """Pieces of one match that ranks can share; none of what is learned, step after step."""
-        return [] if self.active and self.method.relax else wave_sizes(self.alignment.restarts)
+        return [] if self.alignment.learns else wave_sizes(self.alignment.restarts)
 
     def match(
         self,
@@ -103,7 +95,7 @@ class Aligner:
     ) -> Match:
         """End `number` of the search that begins with `seed`: with a seed, and on examples, of its own."""
         compared = self.compared([reference, model], draw=number)
-        found = self.method.one(
+        found = self.alignment.match_method.one(
             *compared, self.compared_spec, seed=seed + number, restarts=self.alignment.restarts, progress=progress
         )
         return self._own(found, reference, model)
@@ -152,7 +144,7 @@ class Aligner:
         """
         if self.learner is None:
             [first] = self.compared([reference])
-            found = self.method.match_all(
+            found = self.alignment.match_method.match_all(
                 first, self.compared(models), self.compared_spec, seeds=seeds, restarts=restarts, starts=starts
             )
             return [self._own(match, reference, models[number]) for number, match in enumerate(found)]

@@ -185,7 +185,7 @@ class _Frame:
         self, aligner: Aligner, models: Sequence[Mapping[str, Tensor]], end: int, start: int, progress: Progress
     ) -> None:
         """Take `models` as they are; an `end` has a seed and examples of its own, a `start` another first model."""
-        self.method, self.spec = aligner.method, aligner.compared_spec
+        self.method, self.spec = aligner.alignment.match_method, aligner.compared_spec
         self.models = aligner.compared(models, draw=end)
         numbers = sum(math.prod(self.spec.shapes[name]) for name in self.spec.learnable())
         if 4 * numbers * len(models) <= HELD_BYTES:

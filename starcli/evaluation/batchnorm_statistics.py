@@ -50,7 +50,12 @@ def statistics_batch_size(input_shape: tuple[int, ...], count: int) -> int:
     """
     pixels = input_shape[-1] * input_shape[-2] if len(input_shape) > 1 else 1
     size = min(max(PIXELS_PER_BATCH // pixels, SMALLEST_BATCH), LARGEST_BATCH)
-    size = -(-count // -(-count // size)) if count else 1
+    return evened_batch_size(size, count)
+
+
+def evened_batch_size(largest: int, count: int) -> int:
+    """Batch size of at most `largest`, evened out over `count` examples, such that no last batch holds a single one."""
+    size = -(-count // -(-count // largest)) if count else 1
     while size > 2 and count % size == 1:
         size -= 1
     return size

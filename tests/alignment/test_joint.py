@@ -104,7 +104,7 @@ def test_nothing_moves_towards_the_mean_of_the_others_any_more(method: str) -> N
     for number in range(4):
         others = [each for k, each in enumerate(placed) if k != number]
         mean = {name: sum(each[name] for each in others) / 3 for name in spec.axes}
-        [match] = aligner.method.match_all(
+        [match] = aligner.alignment.match_method.match_all(
             mean, [placed[number]], spec, seeds=[0], restarts=1, starts=[Permutation.identity(spec)]
         )
         assert match.moved == 0

@@ -54,7 +54,9 @@ def test_of_activation_each_end_compares_on_other_examples(workspace: Workspace)
     found = aligner.match(a, b)
     judge, losses = MidpointJudge(workspace), []
     for draw in range(3):
-        match = aligner.method.one(*aligner.compared([a, b], draw=draw), aligner.compared_spec, seed=draw)
+        match = aligner.alignment.match_method.one(
+            *aligner.compared([a, b], draw=draw), aligner.compared_spec, seed=draw
+        )
         losses.append(judge.loss(a, Permutation(aligner.spec, match.permutation.index).apply(b)))
     assert len(set(losses)) == 3, "the draws are the same"
     assert found.midpoint_loss == min(*losses, judge.loss(a, b))
