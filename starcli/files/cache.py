@@ -14,7 +14,7 @@ from typing import Any, Literal
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
 
-CacheKind = Literal["averages", "barriers", "bma", "proofs", "specs"]
+CacheKind = Literal["averages", "barriers", "bma", "kinds", "proofs", "specs"]
 """What is kept, and the name of its directory: `bma` has the parts of `averages`, sources and repeats."""
 
 
@@ -27,7 +27,7 @@ class CacheUse:
     missing: Counter[str] = field(default_factory=Counter)
 
     def counts(self) -> tuple[int, int]:
-        """Number of measurements that were found, and of all; proofs and specs are no measurements."""
+        """Number of measurements that were found, and of all; kinds, proofs and specs are no measurements."""
         found = sum(self.found[kind] for kind in ("averages", "barriers", "bma"))
         return found, found + sum(self.missing[kind] for kind in ("barriers", "bma"))
 

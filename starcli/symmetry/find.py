@@ -48,6 +48,21 @@ class Proved:
         )
 
 
+CacheKey = list[Any] | None
+"""What a cache key is made of besides what is cached; None for a network that no hash tells from others."""
+
+
+def cache_key(architecture: Architecture, network: "nn.Module", example: tuple["Tensor", ...]) -> CacheKey:
+    """The key of what is found out of a network: its architecture, its fingerprint, and this program's version."""
+    identity = network_fingerprint(architecture.name, network, example)
+    return None if identity is None else [architecture.model_dump(), __version__, *([identity] if identity else [])]
+
+
+def kept(kind: CacheKind, key: CacheKey, compute: Callable[[], dict[str, object]], *more: str) -> Any:
+    """`compute()`, or what was computed before under the same key."""
+    return compute() if key is None else cached(kind, hash_json([*key, *more]), compute)
+
+
 def find_spec(
     architecture: Architecture,
     network: "nn.Module",
@@ -73,8 +88,7 @@ def find_spec(
     >>> found.origin, list(found.resolved.sizes.values())
     ('shipped', [6])
     """
-    identity = network_fingerprint(architecture.name, network, example)
-    key = None if identity is None else [architecture.model_dump(), __version__, *([identity] if identity else [])]
+    key = cache_key(architecture, network, example)
     origin, resolved = _look_up(architecture, network, example, file, record, key)
     if accept_unproved:
         return Proved(resolved, None, origin)
@@ -119,7 +133,7 @@ def _look_up(
     example: tuple["Tensor", ...],
     file: Path | None,
     record: SpecRecord | None,
-    key: "_Key",
+    key: CacheKey,
 ) -> tuple[str, Resolved]:
     """The origin of the spec, and the spec resolved against the tensors of `network`, not yet proved."""
     if file is not None:
@@ -134,16 +148,7 @@ def _look_up(
     return "derived", _derived(network, example, key)
 
 
-_Key = list[Any] | None
-"""What a cache key is made of besides what is cached; None for a network that no hash tells from others."""
-
-
-def _kept(kind: CacheKind, key: _Key, compute: Callable[[], dict[str, object]], *more: str) -> Any:
-    """`compute()`, or what was computed before for a network with the same `network_fingerprint`."""
-    return compute() if key is None else cached(kind, hash_json([*key, *more]), compute)
-
-
-def _proof_of(network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...], key: _Key) -> Proof:
+def _proof_of(network: "nn.Module", resolved: Resolved, example: tuple["Tensor", ...], key: CacheKey) -> Proof:
     """The proof of `resolved` for this network, from the cache where it was proved before."""
 
     def compute() -> dict[str, object]:
@@ -152,10 +157,10 @@ def _proof_of(network: "nn.Module", resolved: Resolved, example: tuple["Tensor",
         # with the auxiliary heads that eval mode leaves out, as they were traced
         return prove(traced_network(network, example), resolved, example).to_json()
 
-    return Proof.from_json(_kept("proofs", key, compute, resolved.sha256))
+    return Proof.from_json(kept("proofs", key, compute, resolved.sha256))
 
 
-def _derived(network: "nn.Module", example: tuple["Tensor", ...], key: _Key) -> Resolved:
+def _derived(network: "nn.Module", example: tuple["Tensor", ...], key: CacheKey) -> Resolved:
     """The spec that tracing finds, from the cache where it was found before."""
 
     def compute() -> dict[str, object]:
@@ -163,4 +168,4 @@ def _derived(network: "nn.Module", example: tuple["Tensor", ...], key: _Key) -> 
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return resolved_from_json(_kept("specs", key, compute))
+    return resolved_from_json(kept("specs", key, compute))

@@ -1,33 +1,34 @@
 """What one command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import Architecture, DataRecord, Metadata, SpecRecord
+from starcli.checkpoints.metadata import Architecture, DataRecord, SpecRecord
 from starcli.checkpoints.several import notes_of
 from starcli.data.dataset import Dataset
-from starcli.data.names import IN_MEMORY, needs_path
+from starcli.data.names import IN_MEMORY
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, build_outline, check_forward, complete_arguments, runnable
+from starcli.models.build import build_network, build_outline, check_forward, runnable
 from starcli.models.external import SYNONYMS
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
+from starcli.models.inputs import example_input, parse_input_shape
 from starcli.models.logits import doubts_of_logits
-from starcli.models.names import is_external, recorded_name
+from starcli.models.names import is_external
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec, spec_without_name
+from starcli.symmetry.find_kinds import find_kinds
 from starcli.symmetry.fingerprint import network_fingerprint
-from starcli.workspace.agreement import fitted, note_of_types, refuse_differences, unsaid_words
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.workspace.agreement import fitted, note_of_types, refuse_differences
+from starcli.workspace.architecture import agreed_architecture, chosen_architecture, require_flags
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import (
     agreed_in_memory,
@@ -129,6 +130,12 @@ class Workspace:
             accept_unproved=self.choices.unproved,
         )
 
+    @cached_property
+    def kinds(self) -> Kinds:
+        """What acts on the units of each group of the spec, proved; its notes are to be said to the user."""
+        named = None if self.builder is not None else self.architecture
+        return find_kinds(self.spec, named, self._build(), (self.example(),))
+
     def example(self) -> Tensor:
         """Two inputs as the network takes them."""
         return example_input(self.architecture.input_shape, self.architecture.input_dtype)
@@ -164,7 +171,7 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
     dataset = given.dataset or open_named(choices, None)
     record = record_of(dataset)
     with misfits_explained(dataset):
-        architecture = given.architecture(record, choices) or _chosen(str(choices.arch), choices, record)
+        architecture = given.architecture(record, choices) or chosen_architecture(str(choices.arch), choices, record)
     device = choose_device(choices.device)
     workspace = Workspace(
         architecture,
@@ -200,7 +207,7 @@ def workspace_of(
     """
     first = refuse_differences(checkpoints)
     if given.builder is None:
-        _require_flags(first.metadata, choices, data=data and given.dataset is None)
+        require_flags(first.metadata, choices, data=data and given.dataset is None)
     opened, notes = given.dataset, tuple[str, ...]()
     if opened is None and (data or choices.names_data):
         opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
@@ -208,7 +215,7 @@ def workspace_of(
         opened, notes = agreed_in_memory(given.dataset, choices, first.metadata.data, first.name, measures=measures)
     record = first.metadata.data if opened is None else record_of(opened)
     with misfits_explained(opened):
-        architecture = given.architecture(record, choices) or _agreed(first, choices, record, data=data)
+        architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):
         hint = ["--image-size says to what size images are resized"] if record.name == "folder" else []
         raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
@@ -238,62 +245,6 @@ def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> list[
     if given.own_process:
         keep_freed_memory()
     return notes
-
-
-def _agreed(first: Checkpoint, choices: Choices, record: DataRecord | None, *, data: bool) -> Architecture:
-    """The architecture that the command line names, or the one that the checkpoints record."""
-    recorded = first.metadata.architecture
-    if choices.arch is None:
-        if recorded is None:
-            raise StarcliError(
-                f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}"
-            )
-        if choices.input or choices.input_dtype:
-            raise StarcliError(f"{first.name} says what an input is: --input goes with --arch, to say otherwise")
-        return recorded
-    # the same name again, as networks outside the registry need it, keeps what is recorded
-    kept = recorded if recorded is not None and recorded.name == choices.arch_name else None
-    if record is not None:
-        return _chosen(choices.arch, choices, record, kept.arguments if kept else {})
-    given = {**(kept.arguments if kept else {}), **choices.arch_args}
-    if choices.input is not None:
-        shape = parse_input_shape(choices.input)
-    else:
-        shape = tuple(kept.input_shape) if kept else default_input_shape(choices.arch, given)
-    fields = {
-        "name": choices.arch_name,
-        "arguments": complete_for_input(choices.arch, given, shape, trusted=True),
-        "input_shape": list(shape),
-        "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
-    }
-    return Architecture.model_validate(fields)
-
-
-def _chosen(
-    name: str, choices: Choices, data: DataRecord, recorded: Mapping[str, Any] = MappingProxyType({})
-) -> Architecture:
-    """The architecture that the command line names, which alone may name one outside the registry.
-
-    Arguments that it does not give are as `recorded`, then as the data and the defaults have them.
-    """
-    shape = tuple(data.input_shape)
-    given = {**recorded, **choices.arch_args}
-    arguments = complete_arguments(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
-    return Architecture(name=recorded_name(name), arguments=arguments, input_shape=list(shape))
-
-
-def _require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
-    """Say at once all that a checkpoint must not or cannot tell: code to import, and where data lie."""
-    record, architecture = metadata.data, metadata.architecture
-    problems = []
-    if data and choices.data is None and record is not None and needs_path(record.name):
-        problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
-    if architecture is not None and choices.arch_name in (None, architecture.name):
-        if choices.arch is None and is_external(architecture.name):
-            problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
-        problems += unsaid_words(architecture, choices.arch_args)
-    if problems:
-        raise StarcliError("what the checkpoint does not settle is needed again", problems)
 
 
 def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:

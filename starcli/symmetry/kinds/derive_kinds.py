@@ -1,7 +1,6 @@
 """Derivation of the kinds of all groups of a spec that is proved, and their proof by finite elements."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,23 +14,12 @@ from starcli.symmetry.kinds.continuous import invertible_kinds, orthogonal_kinds
 from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
+from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import with_reasons
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.signs import signed_kinds
 
-
-@dataclass(frozen=True)
-class Kinds:
-    """The kind of each group of a spec, and the largest change of an output under the elements that proved them."""
-
-    spec: Resolved
-    groups: Mapping[str, GroupKind]
-    worst_difference: float
-
-    @property
-    def continuous_dimension(self) -> int:
-        """Dimension of the continuous part of all groups together (see `GroupKind.dimension`)."""
-        return sum(kind.dimension(self.spec) for kind in self.groups.values())
+NOT_DIFFERENTIABLE = "only permutations of units are known: the network cannot be differentiated"
 
 
 def derive_kinds(
@@ -53,8 +41,8 @@ def derive_kinds(
 
     Null spaces of derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave
     the outputs alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind
-    fails, the next smaller one is taken. A network that cannot be differentiated has permutations only. StarcliError
-    where torch.export cannot follow the network, and where the spec is not of this network.
+    fails, the next smaller one is taken. A network that cannot be differentiated has permutations only, and a note.
+    StarcliError where torch.export cannot follow the network, and where the spec is not of this network.
 
     >>> import torch
     >>> import starcli as sc
@@ -77,7 +65,8 @@ def derive_kinds(
     kinds |= scaled_kinds(setting, proof, rest)
     kinds |= orthogonal_kinds(setting, proof, {name: kinds[name] for name in rest})
     kinds |= signed_kinds(setting, proof, {name: kinds[name] for name in rest if not kinds[name].includes("signed")})
-    return Kinds(setting.spec, with_reasons(setting, kinds) if reasons else kinds, proof.worst)
+    notes = (NOT_DIFFERENTIABLE,) if setting.places and not setting.found else ()
+    return Kinds(setting.spec, with_reasons(setting, kinds) if reasons else kinds, proof.worst, notes)
 
 
 def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) -> tuple[Resolved, list[str]]:

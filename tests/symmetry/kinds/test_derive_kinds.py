@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.derive.derive import derive, derive_and_prove
-from starcli.symmetry.kinds.derive_kinds import Kinds, derive_kinds
+from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.proof.prove import TOLERANCE
 
 VECTORS = (torch.zeros(2, 9),)

@@ -1,0 +1,154 @@
+"""What acts on the units of all groups of a spec, and its JSON form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
+
+from starcli.errors import StarcliError
+from starcli.symmetry.archspec.kind_names import KindName
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import resolved_from_json
+from starcli.symmetry.kinds.copies import written_out
+from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
+from starcli.symmetry.proof.places import GroupPlace, places
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kind of each group of a spec, and the largest change of an output under the elements that proved them.
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_spec
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = resolve_spec(parse("{format: 1, tensors: {w1: [h], w2: [_, h]}}"), {"w1": (3, 2), "w2": (1, 3)})
+    >>> kinds = Kinds.permutations(spec)
+    >>> kinds.groups["h"].kind, kinds.continuous_dimension, kinds_from_json(kinds.to_json()) == kinds
+    ('permutation', 0, True)
+    """
+
+    spec: Resolved
+    """The spec with copies of units written out (see `copies`), to which places refer; its groups are the same."""
+    groups: Mapping[str, GroupKind]
+    worst_difference: float
+    notes: tuple[str, ...] = ()
+    """Why kinds were not looked for, where they were not."""
+
+    @classmethod
+    def permutations(cls, spec: Resolved, *notes: str) -> "Kinds":
+        """Permutations alone, of every group of a spec."""
+        return cls(written_out(spec), {name: GroupKind(name) for name in spec.groups}, 0.0, notes)
+
+    @property
+    def continuous_dimension(self) -> int:
+        """Dimension of the continuous part of all groups together (see `GroupKind.dimension`)."""
+        return sum(kind.dimension(self.spec) for kind in self.groups.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values; `kinds_from_json` reads them back.
+
+        {"spec": ..., "groups": {"h": {"kind": "scaled", "exponents": [["fc.weight", 0, 0, 1], ...], ...}},
+         "worst_difference": 1e-15}; a place is its tensor, axis and start, and its exponent stands behind it.
+        """
+        return {
+            "spec": self.spec.to_json(),
+            "groups": {name: _plain(kind) for name, kind in self.groups.items()},
+            "worst_difference": self.worst_difference,
+            "notes": list(self.notes),
+        }
+
+
+_PlaceJson = tuple[StrictStr, StrictInt, StrictInt]
+_PowerJson = tuple[StrictStr, StrictInt, StrictInt, StrictInt]
+
+
+class _FoldJson(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    scale: _PlaceJson
+    exponents: list[_PowerJson]
+
+
+class _KindJson(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    kind: KindName = "permutation"
+    exponents: list[_PowerJson] = []
+    fixes_ones: StrictBool = False
+    folds: list[_FoldJson] = []
+    scalings: list[list[_PowerJson]] = []
+    signs: list[list[_PowerJson]] = []
+    larger: dict[KindName, StrictStr] = {}
+
+
+class _KindsJson(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    spec: dict[str, Any]
+    groups: dict[StrictStr, _KindJson]
+    worst_difference: float
+    notes: list[StrictStr] = []
+
+
+def kinds_from_json(value: object) -> Kinds:
+    """Inverse of `Kinds.to_json`. StarcliError where the input, which may come from anywhere, is no such record."""
+    try:
+        read = _KindsJson.model_validate(value)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
+        raise StarcliError("this is no record of kinds", problems) from None
+    spec = resolved_from_json(read.spec)
+    kinds = {name: _group_kind(name, each) for name, each in read.groups.items()}
+    known = places(spec)
+    problems = [f"group {name}: there is no such group in the spec" for name in kinds if name not in known]
+    problems += [f"group {name}: missing" for name in known if name not in kinds]
+    problems += [
+        f"group {name}: does not stand on axis {place.axis} of {place.tensor} from {place.start} on"
+        for name in kinds.keys() & known.keys()
+        for place in _named(kinds[name])
+        if place not in known[name]
+    ]
+    if problems:
+        raise StarcliError("this is no record of kinds", problems[:20])
+    return Kinds(spec, {name: kinds[name] for name in spec.groups}, read.worst_difference, tuple(read.notes))
+
+
+def _plain(kind: GroupKind) -> dict[str, Any]:
+    """A kind as plain values, without what is as in permutations."""
+    made: dict[str, Any] = {
+        "kind": kind.kind,
+        "exponents": _powers(kind.exponents),
+        "fixes_ones": kind.fixes_ones,
+        "folds": [{"scale": _place(fold.scale), "exponents": _powers(fold.exponents)} for fold in kind.folds],
+        "scalings": [_powers(way) for way in kind.scalings],
+        "signs": [_powers(way) for way in kind.signs],
+        "larger": dict(kind.larger),
+    }
+    return {key: value for key, value in made.items() if value}
+
+
+def _powers(exponents: Exponents) -> list[list[Any]]:
+    return [[*_place(place), e] for place, e in exponents.items()]
+
+
+def _place(place: GroupPlace) -> list[Any]:
+    return [place.tensor, place.axis, place.start]
+
+
+def _group_kind(name: str, read: _KindJson) -> GroupKind:
+    def exponents(powers: list[_PowerJson]) -> dict[GroupPlace, int]:
+        return {GroupPlace(tensor, axis, start, name): e for tensor, axis, start, e in powers}
+
+    return GroupKind(
+        name,
+        read.kind,
+        exponents(read.exponents),
+        read.fixes_ones,
+        tuple(Fold(GroupPlace(*fold.scale, name), exponents(fold.exponents)) for fold in read.folds),
+        tuple(map(exponents, read.scalings)),
+        tuple(map(exponents, read.signs)),
+        read.larger,
+    )
+
+
+def _named(kind: GroupKind) -> list[GroupPlace]:
+    """All places that a kind names."""
+    ways = [kind.exponents, *kind.scalings, *kind.signs, *(fold.exponents for fold in kind.folds)]
+    return [*(fold.scale for fold in kind.folds), *(place for way in ways for place in way)]

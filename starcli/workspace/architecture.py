@@ -1,0 +1,71 @@
+"""The architecture that the command line names, or that checkpoints record."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Architecture, DataRecord, Metadata
+from starcli.data.names import needs_path
+from starcli.errors import StarcliError
+from starcli.models.build import complete_arguments
+from starcli.models.inputs import complete_for_input, default_input_shape, parse_input_shape
+from starcli.models.names import is_external, recorded_name
+from starcli.workspace.agreement import unsaid_words
+from starcli.workspace.choices import Choices
+
+
+def agreed_architecture(first: Checkpoint, choices: Choices, record: DataRecord | None, *, data: bool) -> Architecture:
+    """The architecture that the command line names, or the one that the checkpoints record."""
+    recorded = first.metadata.architecture
+    if choices.arch is None:
+        if recorded is None:
+            raise StarcliError(
+                f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}"
+            )
+        if choices.input or choices.input_dtype:
+            raise StarcliError(f"{first.name} says what an input is: --input goes with --arch, to say otherwise")
+        return recorded
+    # the same name again, as networks outside the registry need it, keeps what is recorded
+    kept = recorded if recorded is not None and recorded.name == choices.arch_name else None
+    if record is not None:
+        return chosen_architecture(choices.arch, choices, record, kept.arguments if kept else {})
+    given = {**(kept.arguments if kept else {}), **choices.arch_args}
+    if choices.input is not None:
+        shape = parse_input_shape(choices.input)
+    else:
+        shape = tuple(kept.input_shape) if kept else default_input_shape(choices.arch, given)
+    fields = {
+        "name": choices.arch_name,
+        "arguments": complete_for_input(choices.arch, given, shape, trusted=True),
+        "input_shape": list(shape),
+        "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
+    }
+    return Architecture.model_validate(fields)
+
+
+def chosen_architecture(
+    name: str, choices: Choices, data: DataRecord, recorded: Mapping[str, Any] = MappingProxyType({})
+) -> Architecture:
+    """The architecture that the command line names, which alone may name one outside the registry.
+
+    Arguments that it does not give are as `recorded`, then as the data and the defaults have them.
+    """
+    shape = tuple(data.input_shape)
+    given = {**recorded, **choices.arch_args}
+    arguments = complete_arguments(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
+    return Architecture(name=recorded_name(name), arguments=arguments, input_shape=list(shape))
+
+
+def require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
+    """Say at once all that a checkpoint must not or cannot tell: code to import, and where data lie."""
+    record, architecture = metadata.data, metadata.architecture
+    problems = []
+    if data and choices.data is None and record is not None and needs_path(record.name):
+        problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
+    if architecture is not None and choices.arch_name in (None, architecture.name):
+        if choices.arch is None and is_external(architecture.name):
+            problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
+        problems += unsaid_words(architecture, choices.arch_args)
+    if problems:
+        raise StarcliError("what the checkpoint does not settle is needed again", problems)
