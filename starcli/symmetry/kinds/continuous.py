@@ -1,19 +1,22 @@
 """Kinds with continuous elements: scales, rotations, invertible matrices."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import torch
-from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import natural_key
 from starcli.symmetry.kinds import claims
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
-from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_invertible, random_rotation, random_scales
+from starcli.symmetry.kinds.elements import (
+    Acts,
+    conjugated,
+    diagonal_acts,
+    matrix_acts,
+    random_invertible,
+    random_rotation,
+    random_scales,
+)
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import Claim, KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
-from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.redraw import is_scale
 
 
@@ -59,8 +62,9 @@ def orthogonal_kinds(
         folds = tuple(possible_folds(setting, kind))
         still = {fold.scale for fold in folds}
         at = [place for place in setting.active(name, buffers=True) if place not in still]
+        scales = conjugated(setting.spec, setting.base, at, folds)
         for fix_ones in (False, True):
-            if claims.rotates(setting.found[name], conjugated(setting, at, folds), fix_ones=fix_ones):
+            if claims.rotates(setting.found[name], scales, fix_ones=fix_ones):
                 exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
                 kinds[name] = replace(kind, kind="orthogonal", exponents=exponents, fixes_ones=fix_ones, folds=folds)
                 break
@@ -77,28 +81,15 @@ def possible_folds(setting: GenericSetting, kind: GroupKind) -> list[Fold]:
     return sorted(folds, key=lambda fold: natural_key(fold.scale.tensor))
 
 
-def conjugated(setting: GenericSetting, at: Collection[GroupPlace], folds: Sequence[Fold]) -> dict[GroupPlace, Tensor]:
-    """For each place the diagonal (parents..., n) of D, where rotations g act as D g D^-1."""
-    made = {place: torch.ones(setting.shape(place.group), dtype=torch.float64) for place in at}
-    for fold in folds:
-        [(block, k)] = place_blocks(setting.spec, fold.scale)
-        scale = unit_view(block, k, setting.base[fold.scale.tensor].double()).reshape(setting.shape(fold.scale.group))
-        for place, e in fold.exponents.items():
-            if place in made:
-                made[place] = made[place] * scale**e
-    return made
-
-
 def _acts(setting: GenericSetting, kind: GroupKind) -> Acts:
     """A random element of a group's kind, as it acts at each place."""
     shape = setting.shape(kind.group)
     if kind.kind == "invertible":
         g = random_invertible(shape, setting.generator)
-        inverse = torch.linalg.inv(g).transpose(-1, -2)
-        return {place: g if e > 0 else inverse for place, e in kind.exponents.items()}
-    g = random_rotation(shape, setting.generator, fix_ones=kind.fixes_ones)
-    scales = conjugated(setting, kind.exponents, kind.folds)
-    return {place: d.unsqueeze(-1) * g / d.unsqueeze(-2) for place, d in scales.items()}
+    else:
+        g = random_rotation(shape, setting.generator, fix_ones=kind.fixes_ones)
+    scales = conjugated(setting.spec, setting.base, kind.exponents, kind.folds)
+    return matrix_acts(g, kind.exponents, scales, scales)
 
 
 def _proved(setting: GenericSetting, proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:

@@ -1,13 +1,13 @@
 """Finite elements of the kinds, drawn at random and well conditioned, and how they act on tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
-from starcli.symmetry.kinds.group_kind import Exponents
+from starcli.symmetry.kinds.group_kind import Exponents, Fold
 from starcli.symmetry.proof.places import GroupPlace
 
 Acts = Mapping[GroupPlace, Tensor]
@@ -58,11 +58,11 @@ def random_rotation(shape: tuple[int, ...], generator: torch.Generator, *, fix_o
     return basis @ q @ basis.T + ones @ ones.T / n
 
 
-def random_invertible(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Invertible matrices of shape (parents..., n, n): WIDE times ones with singular values between 1/2 and 2."""
+def random_invertible(shape: tuple[int, ...], generator: torch.Generator, *, wide: float = WIDE) -> Tensor:
+    """Invertible matrices of shape (parents..., n, n): `wide` times ones with singular values between 1/2 and 2."""
     left, right = (random_rotation(shape, generator) for _ in range(2))
     values = 2 ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
-    return WIDE * left @ (values.unsqueeze(-1) * right)
+    return wide * left @ (values.unsqueeze(-1) * right)
 
 
 def diagonal_acts(g: Tensor, exponents: Exponents) -> Acts:
@@ -70,8 +70,40 @@ def diagonal_acts(g: Tensor, exponents: Exponents) -> Acts:
     return {place: g**e for place, e in exponents.items()}
 
 
+def matrix_acts(g: Tensor, exponents: Exponents, before: Acts, after: Acts) -> Acts:
+    """What the matrix g (parents..., n, n) does at each place: D_after g D_before^-1 where the exponent is 1.
+
+    Where it is -1, with the inverse transpose of g. `before` and `after` are the diagonals at each place, as
+    `conjugated` makes them.
+    """
+    inverse = torch.linalg.inv(g).transpose(-1, -2) if any(e < 0 for e in exponents.values()) else g
+    return {
+        place: after[place].unsqueeze(-1) * (g if e > 0 else inverse) / before[place].unsqueeze(-2)
+        for place, e in exponents.items()
+    }
+
+
+def _kept_scale(spec: Resolved, place: GroupPlace, tensor: Tensor) -> Tensor:
+    """The values (parents..., n) of a tensor that is one scale for each unit."""
+    [(block, k)] = place_blocks(spec, place)
+    return unit_view(block, k, tensor.double()).reshape(spec.index_shape(place.group))
+
+
+def conjugated(
+    spec: Resolved, tensors: Mapping[str, Tensor], at: Iterable[GroupPlace], folds: Iterable[Fold]
+) -> dict[GroupPlace, Tensor]:
+    """For each place the diagonal (parents..., n) of D, where rotations g act as D g D^-1: of `Fold`s not folded."""
+    made = {place: torch.ones(spec.index_shape(place.group), dtype=torch.float64) for place in at}
+    for fold in folds:
+        scale = _kept_scale(spec, fold.scale, tensors[fold.scale.tensor])
+        for place, e in fold.exponents.items():
+            if place in made:
+                made[place] = made[place] * scale**e
+    return made
+
+
 def acted(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> dict[str, Tensor]:
-    """The tensors that change when these act, in float64.
+    """The tensors that change when these act, in float64; what acts may require gradients.
 
     Places of one tensor are acted on one after the other.
     """
@@ -82,6 +114,7 @@ def acted(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> dict[str
         for block, k in place_blocks(spec, place):
             view = unit_view(block, k, tensor)
             rest = view.reshape(*spec.index_shape(place.group), -1)
+            rest = rest.clone() if act.requires_grad else rest  # what gradients need must not be written over
             made = act.unsqueeze(-1) * rest if before == 1 else act @ rest
             view.copy_(made.reshape(view.shape))
     return changed

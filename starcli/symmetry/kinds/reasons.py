@@ -7,8 +7,9 @@ import torch
 
 from starcli.symmetry.archspec.kind_names import KindName
 from starcli.symmetry.kinds.breaks import Passes
-from starcli.symmetry.kinds.continuous import conjugated, possible_folds
+from starcli.symmetry.kinds.continuous import possible_folds
 from starcli.symmetry.kinds.elements import (
+    conjugated,
     diagonal_acts,
     random_invertible,
     random_rotation,
@@ -55,7 +56,9 @@ def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: Ki
     if larger == "orthogonal":
         g = random_rotation((n,), setting.generator, fix_ones=n > 2)  # what breaks these breaks all
         folds = possible_folds(setting, kind)
-        scales = conjugated(setting, [p for p in at if p not in {fold.scale for fold in folds}], folds)
+        scales = conjugated(
+            setting.spec, setting.base, [p for p in at if p not in {fold.scale for fold in folds}], folds
+        )
         own = {place: d.reshape(-1, n)[0] for place, d in scales.items()}
         return passes.broken_at({place: d.unsqueeze(-1) * g / d for place, d in own.items()})
     if larger == "scaled":

@@ -1,0 +1,193 @@
+"""Elements leave the function of every network alone, and are a group."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from support.small_transformers import BERTLike, GPTLike, LlamaLike
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError
+from starcli.models.build import build_network
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.derive_kinds import derive_kinds
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.permutation import Permutation
+
+TOKENS = (torch.zeros(2, 5, dtype=torch.int64),)
+VIT = {
+    "image_size": 8,
+    "patch_size": 4,
+    "in_channels": 1,
+    "num_classes": 3,
+    "dim": 8,
+    "depth": 2,
+    "heads": 2,
+    "mlp_dim": 6,
+}
+
+
+def dense(activation: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(5, 4), activation, nn.Linear(4, 3), activation, nn.Linear(3, 2))
+
+
+NETWORKS = {
+    "relu": lambda: (dense(nn.ReLU()), (torch.zeros(2, 5),)),
+    "tanh": lambda: (dense(nn.Tanh()), (torch.zeros(2, 5),)),
+    "linear": lambda: (dense(nn.Identity()), (torch.zeros(2, 5),)),
+    "vit": lambda: (build_network("vit", **VIT), (torch.zeros(2, 1, 8, 8),)),
+    "gpt": lambda: (GPTLike(), TOKENS),
+    "bert": lambda: (BERTLike(), TOKENS),
+    "llama": lambda: (LlamaLike(), TOKENS),
+}
+
+
+@cache
+def case(name: str) -> tuple[nn.Module, Kinds, dict[str, Tensor], Tensor]:
+    """A network in float64, its kinds, weights of which none is special, and inputs."""
+    torch.manual_seed(0)
+    network, example = NETWORKS[name]()
+    kinds = derive_kinds(network, example)
+    network = network.eval().double()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    for norm in network.modules():
+        if (type(norm).__name__.endswith("Norm")) and getattr(norm, "weight", None) is not None:
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+    shape = (4, *example[0].shape[1:])
+    inputs = torch.randint(0, 5, shape) if example[0].dtype == torch.int64 else torch.randn(shape).double()
+    return network, kinds, {each: t.clone() for each, t in network.state_dict().items()}, inputs
+
+
+def outputs(network: nn.Module, tensors: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    network.load_state_dict(tensors)
+    with torch.no_grad():
+        found = network(inputs)
+    return found[0] if isinstance(found, tuple) else found
+
+
+def drawn(kinds: Kinds, seed: int) -> Element:
+    return Element.random(kinds, torch.Generator().manual_seed(seed))
+
+
+def close(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.allclose(one[name], other[name], rtol=1e-9, atol=1e-9) for name in one)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_function_is_the_same(name):
+    network, kinds, tensors, inputs = case(name)
+    before = outputs(network, tensors, inputs)
+    for seed in range(3):
+        moved = drawn(kinds, seed).apply(tensors)
+        assert not close(moved, tensors)
+        torch.testing.assert_close(outputs(network, moved, inputs), before, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_elements_are_a_group(name):
+    _, kinds, tensors, _ = case(name)
+    a, b, c = (drawn(kinds, seed) for seed in range(3))
+    both = a.compose(b)
+    assert close(both.apply(tensors), b.apply(a.apply(tensors)))
+    assert close(both.compose(c).apply(tensors), a.compose(b.compose(c)).apply(tensors))
+    assert close(a.inverse().apply(a.apply(tensors)), tensors)
+    assert a.compose(a.inverse()).is_identity(tolerance=1e-9)
+    assert not a.is_identity(tolerance=1e-9)
+    assert close(Element.identity(kinds).apply(tensors), tensors)
+    assert Element.identity(kinds).is_identity()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_files_hold_all_of_an_element(name):
+    _, kinds, tensors, _ = case(name)
+    element = drawn(kinds, 0)
+    expected = element.apply(tensors)
+    found = Element.from_tensors(kinds, element.to_tensors()).apply(tensors)
+    assert all(torch.equal(found[each], expected[each]) for each in expected)
+
+
+def kept_scales(kinds: Kinds) -> list[str]:
+    return [fold.scale.tensor for kind in kinds.groups.values() for fold in kind.folds]
+
+
+@pytest.mark.parametrize("name", ["vit", "llama"])
+def test_a_frame_is_what_the_kept_scales_become(name):
+    network, kinds, tensors, inputs = case(name)
+    names = kept_scales(kinds)
+    assert names
+    frame = {each: torch.rand_like(tensors[each]) + 0.5 for each in names}
+    element = drawn(kinds, 1)
+    permuted = element.permutation.apply(tensors)
+    framed = Element(
+        kinds, element.permutation, element.matrices, frame=frame, before={each: tensors[each] for each in names}
+    )
+    moved = framed.apply(tensors)
+    assert all(torch.equal(moved[each], frame[each]) for each in names)
+    assert not any(torch.equal(permuted[each], frame[each]) for each in names)
+    torch.testing.assert_close(outputs(network, moved, inputs), outputs(network, tensors, inputs), rtol=1e-8, atol=1e-8)
+    assert close(framed.inverse().apply(moved), tensors)
+    then = drawn(kinds, 2)
+    assert close(framed.compose(then).apply(tensors), then.apply(moved))
+    assert close(then.compose(framed).apply(tensors), framed.apply(then.apply(tensors)))
+    first = then.apply(tensors)
+    second = replace(framed, before={each: first[each] for each in names})
+    assert close(then.compose(second).inverse().apply(second.apply(first)), tensors)
+
+
+def test_without_anything_continuous_it_is_a_permutation():
+    _, kinds, tensors, _ = case("vit")
+    permutation = Permutation.random(kinds.spec, torch.Generator().manual_seed(3))
+    expected = permutation.apply(tensors)
+    found = Element.of(kinds, permutation).apply(tensors)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_factors_may_be_learned():
+    _, kinds, tensors, _ = case("vit")
+    element = drawn(kinds, 0)
+    group = next(iter(element.matrices))
+    g = element.matrices[group].requires_grad_()
+    sum(each.sum() for each in element.apply(tensors).values()).backward()
+    assert g.grad is not None
+    assert float(g.grad.abs().max()) > 0
+
+
+def test_a_scale_of_zero_is_no_way_through():
+    _, kinds, tensors, _ = case("vit")
+    name = kept_scales(kinds)[0]
+    blocked = tensors | {name: torch.cat([torch.zeros(1).double(), tensors[name][1:]])}
+    with pytest.raises(StarcliError, match="cannot rotate"):
+        drawn(kinds, 0).apply(blocked)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        ("matrix", lambda g: 2 * g),
+        ("matrix", lambda g: g[..., :-1]),
+        ("matrix", lambda g: g * float("nan")),
+        ("matrix", lambda g: torch.zeros_like(g)),
+    ],
+)
+def test_what_is_no_element_is_refused(part, wrong):
+    _, kinds, _, _ = case("vit")
+    tensors = drawn(kinds, 0).to_tensors()
+    stream = next(name for name, kind in kinds.groups.items() if kind.kind == "orthogonal")
+    key = f"{part}:{stream}"
+    with pytest.raises(StarcliError) as raised:
+        Element.from_tensors(kinds, tensors | {key: wrong(tensors[key])})
+    assert stream in str(raised.value) + str(raised.value.problems)
+
+
+def test_scales_and_signs_of_files_are_checked():
+    for name, part in (("relu", "scales"), ("tanh", "signs")):
+        _, kinds, _, _ = case(name)
+        tensors = drawn(kinds, 0).to_tensors()
+        key = next(each for each in tensors if each.startswith(part))
+        for wrong in (torch.zeros_like(tensors[key]), tensors[key][:, :-1]):
+            with pytest.raises(StarcliError):
+                Element.from_tensors(kinds, tensors | {key: wrong})
+        with pytest.raises(StarcliError):
+            Element.from_tensors(kinds, tensors | {f"{part}:nobody": tensors[key]})
