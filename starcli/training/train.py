@@ -113,7 +113,7 @@ class PlainObjective:
             as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "training")
         ).float()
         loss = self.loss(logits, inputs, labels)
-        torch.autograd.backward(loss, torch.full_like(loss, factor))
+        torch.autograd.backward(factor * loss)  # a gradient given beside it would load sympy
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
     def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:

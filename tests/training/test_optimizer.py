@@ -1,0 +1,47 @@
+"""Optimisers: the steps of torch's, without its compiler."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from starcli.training.optimizer import without_compiler
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
+        (torch.optim.Adam, {"lr": 0.1, "weight_decay": 1e-3}),
+        (torch.optim.AdamW, {"lr": 0.1}),
+    ],
+)
+def test_steps_are_those_of_torch(optimizer, options):
+    starts = [torch.randn(5, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    parameters = [start.requires_grad_() for start in starts]
+    ours, torchs = without_compiler(optimizer)([parameters[0]], **options), optimizer([parameters[1]], **options)
+    for _ in range(5):
+        for each, parameter in zip((ours, torchs), parameters, strict=True):
+            each.zero_grad()
+            parameter.square().sum().backward()
+            each.step()
+        assert torch.equal(*parameters)
+    ours.load_state_dict(torchs.state_dict())
+
+
+def test_training_does_not_load_the_compiler(tmp_path):
+    """Which takes about a second."""
+    code = f"""
+import sys
+from starcli.cli.main import main
+sys.argv = ["starcli", "train", "--arch", "mlp", "--data", "digits", "--limit", "100", "--epochs", "1",
+            "-o", {str(tmp_path / "a.safetensors")!r}]
+try:
+    main()
+finally:
+    print("LOADED", sorted({{"torch._dynamo"}} & set(sys.modules)))
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "LOADED []" in found.stdout
