@@ -51,7 +51,7 @@ NETWORKS = {
         {"patch_size": 2, "dim": 32, "depth": 3, "heads": 4, "mlp_dim": 64},
         {"optimizer": "adam", "lr": 0.003, "epochs": 50},
     ),
-    "fashion": Network("resnet", {"width": 8}, {"limit": 5_000, "epochs": 10}, data="fashion", points=5),
+    "fashion": Network("resnet", {"width": 8}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5),
 }
 
 BASELINE = "weight, 10 restarts"
