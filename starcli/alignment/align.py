@@ -1,4 +1,4 @@
-"""Alignment: a model brought nearest to a reference by renaming its units, which changes no function."""
+"""Alignment: a model brought nearest to a reference by symmetries of its network, which change no function."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
 from starcli.errors import StarcliError, unknown
-from starcli.registry.alignment_methods import GAINS, METHODS, SELECTIONS
+from starcli.registry.alignment_methods import ALIGNED_KINDS, GAINS, METHODS, SELECTIONS
 from starcli.registry.entry import lookup, resolve
 
 if TYPE_CHECKING:
@@ -28,17 +28,27 @@ class Setting:
     default: Any
     allows: Callable[[Any], bool]
     range: str
-    words: str = "{}"
+    words: Callable[[Any], str] = str
     usual: bool = False
+
+
+def _examples(count: int | str) -> str:
+    return count if isinstance(count, str) else f"{count} examples"
 
 
 SETTINGS: Mapping[str, Setting] = {
     "examples": Setting(
-        256, lambda n: n == "noise" or (isinstance(n, int) and n >= 2), "at least 2, or noise", "{} examples", True
+        256, lambda n: n == "noise" or (isinstance(n, int) and n >= 2), "at least 2, or noise", _examples, True
     ),
-    "share": Setting(0.5, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}"),
+    "share": Setting(0.5, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}".format),
     "gains": Setting(GAINS[0], GAINS.__contains__, " or ".join(GAINS)),
-    "steps": Setting(200, lambda n: isinstance(n, int) and n >= 1, "at least 1", "{} steps", True),
+    "steps": Setting(200, lambda n: isinstance(n, int) and n >= 1, "at least 1", "{} steps".format, True),
+    "kinds": Setting(
+        None,
+        (None, *ALIGNED_KINDS).__contains__,
+        " or ".join(ALIGNED_KINDS),
+        {"permutation": "permutations alone", "all": "all kinds"}.__getitem__,
+    ),
 }
 """Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
 
@@ -69,6 +79,8 @@ class Alignment:
     share: of activations in the objective, above 0 (default 0.5); 1 is activations alone.
     gains: "least-squares" (the default), or "correlation", in which all units count alike.
     steps: of learning, each on a batch of 256 labelled training examples (default 200).
+    kinds: "permutation", or "all", every symmetry of the network that is proved: signs, scales, rotations, invertible
+        matrices. None is what the method is of (weight: permutations), and a choice of that becomes None.
     select: "objective" (or None: one search, the end of highest objective), or "midpoint": of several ends, the one of
         lowest loss half way between the two models, see `starcli.alignment.midpoint`. Labels of training examples are
         used.
@@ -94,6 +106,7 @@ class Alignment:
     share: float | None = None
     gains: str | None = None
     steps: int | None = None
+    kinds: str | None = None
     select: str | None = None
     ends: int | None = None
 
@@ -120,6 +133,8 @@ class Alignment:
         ]
         if problems:
             raise StarcliError(f"alignment by {self.method} cannot be done so", problems)
+        if self.active and self.kinds == self.match_method.kinds:
+            object.__setattr__(self, "kinds", None)
         self._settle_ends()
 
     def _check_types(self) -> None:
@@ -166,6 +181,11 @@ class Alignment:
         return self.learns or self.select == "midpoint" or (self.reads_activations and self.examples != "noise")
 
     @property
+    def uses_kinds(self) -> bool:
+        """Whether models are aligned by all proved kinds of symmetries, not by permutations alone."""
+        return self.active and (self.kinds or self.match_method.kinds) == "all"
+
+    @property
     def learns(self) -> bool:
         """Whether a permutation learns on the loss half way, from labelled training examples."""
         return self.active and self.match_method.relax is not None
@@ -184,7 +204,7 @@ class Alignment:
         for name in self.match_method.settings:
             value, setting = getattr(self, name), SETTINGS[name]
             if setting.usual or value != setting.default:
-                words.append(value if isinstance(value, str) else setting.words.format(value))
+                words.append(setting.words(value))
         if self.select == "midpoint":
             words.append(f"best of {self.ends} by midpoint")
         return ", ".join(words)

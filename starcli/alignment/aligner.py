@@ -10,7 +10,7 @@ from torch import Tensor
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
 from starcli.alignment.learned.learner import Learner
-from starcli.alignment.matching.method import Match
+from starcli.alignment.matching.method import Match, Symmetry, units_of
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.midpoint import MidpointJudge
@@ -21,13 +21,15 @@ from starcli.checkpoints.metadata import AlignedTo
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss")
-"""What ranks tell each other of a match besides its permutation."""
+"""What ranks tell each other of a match besides what it applies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,17 @@ class Aligner:
     def spec(self) -> Resolved:
         """The spec of the network."""
         return self.workspace.spec.resolved
+
+    @cached_property
+    def kinds(self) -> Kinds | None:
+        """All that acts on the units of the network, where models are aligned by that; None: permutations alone."""
+        return self.workspace.kinds if self.alignment.uses_kinds else None
+
+    def symmetry(self, tensors: Mapping[str, Tensor]) -> Symmetry:
+        """What was found by this aligner, from its `to_tensors`. StarcliError where these are of another network."""
+        if self.kinds is None:
+            return Permutation.from_tensors(self.spec, tensors)
+        return Element.from_tensors(self.kinds, tensors)
 
     @cached_property
     def _activations(self) -> Activations | None:
@@ -78,6 +91,8 @@ class Aligner:
     ) -> Match:
         """The permutation of `model` that brings it nearest to `reference`, both state dicts, in the best search.
 
+        Where the alignment uses all kinds of symmetries, the element of these (`Match.element`).
+
         seed: of the search; None: the alignment's. Of several ends it is the one of lowest midpoint loss, where the
         alignment selects by that. A method that learns goes on from there. StarcliError where this alignment has no
         method, or the tensors do not fit the spec or are not finite.
@@ -94,11 +109,28 @@ class Aligner:
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
     ) -> Match:
         """End `number` of the search that begins with `seed`: with a seed, and on examples, of its own."""
+        if self.kinds is not None:
+            return self._element(reference, model, seed + number, self.alignment.restarts, progress=progress)
         compared = self.compared([reference, model], draw=number)
         found = self.alignment.match_method.one(
             *compared, self.compared_spec, seed=seed + number, restarts=self.alignment.restarts, progress=progress
         )
         return self._own(found, reference, model)
+
+    def _element(
+        self,
+        reference: Mapping[str, Tensor],
+        model: Mapping[str, Tensor],
+        seed: int,
+        restarts: int,
+        *,
+        start: Symmetry | None = None,
+        progress: Progress = SILENT,
+    ) -> Match:
+        """The match over all kinds of symmetries."""
+        over = self.alignment.match_method.elements
+        assert over is not None
+        return over(reference, model, self.kinds, seed=seed, restarts=restarts, start=start, progress=progress)
 
     def _learned(
         self,
@@ -107,14 +139,14 @@ class Aligner:
         model: Mapping[str, Tensor],
         seed: int,
         *,
-        start: Permutation | None = None,
+        start: Symmetry | None = None,
         progress: Progress = SILENT,
     ) -> Match:
         """What is learned from a match, or from a `start` that was learned before, in fewer steps."""
         assert self.learner is not None
         steps = self.alignment.later_steps if start else int(self.alignment.steps or 0)
         learned = self.learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
-        moved = learned.permutation.moved(start)
+        moved = learned.permutation.moved(None if start is None else units_of(start))
         return self._own(replace(found, **vars(learned), moved=moved), reference, model)
 
     def learn(
@@ -136,12 +168,15 @@ class Aligner:
         *,
         seeds: Sequence[int],
         restarts: int,
-        starts: Sequence[Permutation | None],
+        starts: Sequence[Symmetry | None],
     ) -> list[Match]:
         """Match each of `models` to `reference`, each with its seed and from its start; see `match`.
 
         What was learned is learned on from its start, without a search, in a tenth of the steps.
         """
+        if self.learner is None and self.kinds is not None:
+            each = enumerate(zip(seeds, starts, strict=True))
+            return [self._element(reference, models[n], seed, restarts, start=start) for n, (seed, start) in each]
         if self.learner is None:
             [first] = self.compared([reference])
             found = self.alignment.match_method.match_all(
@@ -151,7 +186,7 @@ class Aligner:
         return [
             self.match(reference, models[number], seed=seed)
             if start is None
-            else self._learned(Match(start, 0.0, 0, 0, 0), reference, models[number], seed, start=start)
+            else self._learned(Match(units_of(start), 0.0, 0, 0, 0), reference, models[number], seed, start=start)
             for number, (seed, start) in enumerate(zip(seeds, starts, strict=True))
         ]
 
@@ -176,7 +211,7 @@ class Aligner:
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], *, seed: int | None = None
     ) -> Mapping[str, Tensor]:
         """`model` under the units' names of `reference`, both state dicts; as it is where nothing is to be aligned."""
-        return self.match(reference, model, seed=seed).permutation.apply(model) if self.active else model
+        return self.match(reference, model, seed=seed).symmetry.apply(model) if self.active else model
 
     def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> "Aligned":
         """`model` aligned to `reference`: the match and all that follows from it."""
@@ -193,13 +228,13 @@ class Aligner:
             match = self.match(reference.tensors, model.tensors, progress=progress)
             progress.step()
             # what ranks tell each other: neither spec nor weights
-            return dict(match.permutation.index), {name: getattr(match, name) for name in FIGURES}
+            return match.symmetry.to_tensors(), {name: getattr(match, name) for name in FIGURES}
 
         matches = distributed.share_out(models, found, self.waves)
         progress.finish()
         return [
-            Aligned(reference, model, Match(Permutation(self.spec, index), **figures), self.alignment)
-            for model, (index, figures) in zip(models, matches, strict=True)
+            Aligned(reference, model, Match.of(self.symmetry(found), **figures), self.alignment)
+            for model, (found, figures) in zip(models, matches, strict=True)
         ]
 
     def tensors_of_all(
@@ -240,13 +275,13 @@ class Aligned:
 
     @property
     def permutation(self) -> Permutation:
-        """The permutation that was applied to the model."""
+        """The permutation of units that was applied to the model, of an element its own."""
         return self.match.permutation
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
-        """The model under its new names: the same function."""
-        return self.permutation.apply(self.model.tensors)
+        """The model with other weights: the same function."""
+        return self.match.symmetry.apply(self.model.tensors)
 
     @property
     def record(self) -> AlignedTo:

@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligned, Aligner
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import need_several
+from starcli.errors import StarcliError, need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -54,6 +55,12 @@ class JointMatch:
     """Training loss of the models' mean, where ends are chosen by it."""
 
 
+def check_joint(alignment: Alignment) -> None:
+    """Raise StarcliError for an alignment that finds more than permutations, which all that is joint is made of."""
+    if alignment.uses_kinds:
+        raise StarcliError(f"joint alignment finds permutations: not by {alignment.title}")
+
+
 def match_jointly(
     aligner: Aligner, models: Sequence[Mapping[str, Tensor]], *, progress: Progress = SILENT
 ) -> JointMatch:
@@ -64,9 +71,11 @@ def match_jointly(
     midpoint, that is done for each of its `ends`, and of these and of the models as they are the one is kept whose mean
     has the lowest training loss. With methods that learn, each model then learns once on the loss half way to the mean
     of the others, and stays where that lowers the loss of the mean of all. The ranks share the starts.
-    StarcliError for a single model, Interrupted where `progress` asks to stop before a move.
+    StarcliError for a single model and for alignment by all kinds of symmetries, Interrupted where `progress` asks to
+    stop before a move.
     """
     need_several(models, "joint alignment")
+    check_joint(aligner.alignment)
     how, spec = aligner.alignment, aligner.spec
     ends, starts = how.ends or 1, max(1, how.restarts)
     progress.start("aligning together", distributed.own_share(ends * starts))

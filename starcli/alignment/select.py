@@ -36,7 +36,7 @@ def best_end(
     sweeps = restarts = 0
     for end in ends:
         sweeps, restarts = sweeps + end.sweeps, end.restarts
-        loss = judge.loss(reference, end.permutation.apply(model), progress=progress)
+        loss = judge.loss(reference, end.symmetry.apply(model), progress=progress)
         if loss < lowest:
             best, lowest = replace(end, midpoint_loss=loss), loss
     return replace(best, sweeps=sweeps, restarts=restarts)

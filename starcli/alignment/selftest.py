@@ -113,6 +113,8 @@ def recoveries(
     progress: Progress = SILENT,
 ) -> Iterator[Recovery]:
     """What each of `alignments` finds of permutations planted in copies of `model`, with every one of `NOISES`."""
+    if beyond := [how.title for how in alignments if how.uses_kinds]:
+        raise StarcliError(f"a selftest plants permutations, and says how many come back: not by {', '.join(beyond)}")
     if not workspace.spec.movable:
         progress.note("the network has no units that can be renamed: nothing is planted")
     progress.start("planting", len(alignments) * len(NOISES) * plants)

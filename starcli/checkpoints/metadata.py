@@ -113,6 +113,8 @@ class AlignedTo(_Record):
     gains: str | None = None
     steps: int | None = None
     """Of alignment that reads data; left out of files where it is None."""
+    kinds: str | None = None
+    """"all" or "permutation", where that is not what the method is of unless told."""
     select: str | None = None
     ends: int | None = None
     """Where one of several ends was chosen by midpoint loss."""

@@ -32,10 +32,14 @@ class Alignments:
     """Whether rows say how high the objective could be at most."""
 
     def __post_init__(self) -> None:
+        from starcli.alignment.joint import check_joint
         from starcli.alignment.matching.bound import check_bounded
 
+        how = self.aligner.alignment
         if self.bound:
-            check_bounded(self.aligner.alignment.method)
+            check_bounded(how.method, uses_kinds=how.uses_kinds)
+        if self.together:
+            check_joint(how)
 
     def rows(self, paths: Sequence[Path], permutations: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """Make the files that are not there yet, those of `permutations` where any are wanted: a row a model."""
@@ -123,7 +127,7 @@ class _AlignmentJob:
         if self.index is not None:
             with self.index.making() as needed:
                 if needed:
-                    self.index.write(dict(self.found.permutation.index), aligned_to=self.found.record)
+                    self.index.write(self.found.match.symmetry.to_tensors(), aligned_to=self.found.record)
         self.__dict__.pop("found", None)  # many aligned models would fill the memory
         return self.job.finished, self.seconds
 

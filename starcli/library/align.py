@@ -47,7 +47,7 @@ class AlignedModel(MadeModel):
         The keys of `starcli align --bound`. Takes seconds. StarcliError for other methods than weight.
         """
         assert self.aligned is not None
-        check_bounded(self.aligned.alignment.method)
+        check_bounded(self.aligned.alignment.method, uses_kinds=self.aligned.alignment.uses_kinds)
         found = self.aligned
         return optimality(found.reference.tensors, found.model.tensors, found.permutation.spec, found.match.objective)
 

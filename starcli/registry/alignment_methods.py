@@ -33,5 +33,8 @@ DEFAULT_METHOD = "activation"
 GAINS = ("least-squares", "correlation")
 """`--align-gains`: how activations are compared, the default first."""
 
+ALIGNED_KINDS = ("permutation", "all")
+"""`--align-kinds`: permutations alone, or all symmetries proved (signs, scales, rotations, invertible matrices)."""
+
 SELECTIONS = ("objective", "midpoint")
 """`--select`: by what one of several ends is chosen, the default first."""

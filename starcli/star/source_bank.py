@@ -1,6 +1,7 @@
-"""The source models of a star: files that are never rewritten, each with the permutation that aligns it to the star.
+"""The source models of a star: files that are never rewritten, each with the symmetry that aligns it to the star.
 
-A source's vector is composed from file and permutation when a step needs it (`source_vectors`).
+A source's vector is composed from file and permutation, or element of a larger group, when a step needs it
+(`source_vectors`).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.matching.method import Symmetry
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.mixed_buffers import recomputed_buffers
@@ -18,6 +20,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, fits
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
 from starcli.training.trial import trial_pass
@@ -55,7 +58,7 @@ class Realignment:
 class _Found:
     """One source's alignment as ranks tell each other of it."""
 
-    index: dict[str, Tensor]
+    tensors: dict[str, Tensor]
     moved: int
     objective: float
 
@@ -92,11 +95,11 @@ def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
 
 
 class SourceBank:
-    """Sources and their permutations (None: as in the file), and the vector (P,) of each in the layout of `flat`."""
+    """Sources, what aligns each (None: as in the file), and the vector (P,) of each in the layout of `flat`."""
 
     def __init__(self, sources: Sequence[Source], flat: FlatNetwork) -> None:
         self.sources, self.flat = tuple(sources), flat
-        self.permutations: tuple[Permutation | None, ...] = (None,) * len(sources)
+        self.symmetries: tuple[Symmetry | None, ...] = (None,) * len(sources)
         self.keeps = fits(len(sources), flat.parameters)
         self._vectors = (KeptVectors if self.keeps else PrefetchedVectors)(flat, self._open, self._compose)
         self._fixed: dict[int, dict[str, Tensor]] = {}
@@ -104,12 +107,12 @@ class SourceBank:
     def align(
         self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int, *, progress: Progress
     ) -> Realignment:
-        """Align every source to `star`, beginning from its present permutation; all of them change, or none.
+        """Align every source to `star`, beginning from its present symmetry; all of them change, or none.
 
         restarts: rounds of the search where all have one; else as `aligner` has them. The seed of each source comes
         from `seed` and from its number.
         """
-        restarts = aligner.alignment.restarts if None in self.permutations else restarts
+        restarts = aligner.alignment.restarts if None in self.symmetries else restarts
 
         def aligned(numbers: Sequence[int]) -> list[_Found]:
             found = aligner.match_all(
@@ -117,43 +120,44 @@ class SourceBank:
                 _Opened([self.sources[number] for number in numbers], progress),
                 seeds=[substream(seed, number) for number in numbers],
                 restarts=restarts,
-                starts=[self.permutations[number] for number in numbers],
+                starts=[self.symmetries[number] for number in numbers],
             )
-            return [_Found(dict(match.permutation.index), match.moved, match.objective) for match in found]
+            return [_Found(match.symmetry.to_tensors(), match.moved, match.objective) for match in found]
 
         found = distributed.share_out_together(range(len(self.sources)), aligned)
-        self.set([Permutation(aligner.spec, each.index) for each in found])
+        self.set([aligner.symmetry(each.tensors) for each in found])
         return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
 
-    def set(self, permutations: Sequence[Permutation | None]) -> None:
-        """Put these permutations in the place of the present ones."""
+    def set(self, symmetries: Sequence[Symmetry | None]) -> None:
+        """Put these in the place of the present ones."""
         self._vectors.forget()
-        self.permutations = tuple(permutations)
+        self.symmetries = tuple(symmetries)
         self._fixed.clear()
 
     def _open(self, number: int) -> Mapping[str, Tensor]:
         return self.sources[number].open()
 
     def aligned(self, number: int) -> dict[str, Tensor]:
-        """The full state dict of a source under its present permutation."""
-        permutation, tensors = self.permutations[number], self.sources[number].open()
-        return dict(tensors) if permutation is None else permutation.apply(tensors)
+        """The full state dict of a source under its present symmetry."""
+        symmetry, tensors = self.symmetries[number], self.sources[number].open()
+        return dict(tensors) if symmetry is None else symmetry.apply(tensors)
 
     def fixed(self, number: int, names: Collection[str]) -> dict[str, Tensor]:
-        """`names`, which are `fixed_in_training`, of source `number`, permuted: on the network's device."""
+        """`names`, which are `fixed_in_training`, of source `number`, aligned: on the network's device."""
         if number in self._fixed:
             return self._fixed[number]
-        permutation, tensors = self.permutations[number], self.sources[number].open()
+        symmetry, tensors = self.symmetries[number], self.sources[number].open()
+        tensors = symmetry.apply(tensors) if isinstance(symmetry, Element) else tensors
         found = {name: tensors[name] for name in names}
-        if permutation is not None:
-            found = {name: permutation.apply_(name, t, torch.empty_like(t)) for name, t in found.items()}
+        if isinstance(symmetry, Permutation):
+            found = {name: symmetry.apply_(name, t, torch.empty_like(t)) for name, t in found.items()}
         found = {name: tensor.to(self.flat.parameters.device) for name, tensor in found.items()}
         if self.keeps:
             self._fixed[number] = found
         return found
 
     def vector(self, number: int, following: int | None = None) -> Tensor:
-        """The parameters of source `number`, permuted: (P,) on the network's device, valid until the call after next.
+        """The parameters of source `number`, aligned: (P,) on the network's device, valid until the call after next.
 
         `following` is the source that the next call will ask for; it is made ready in the meantime.
         """
@@ -164,11 +168,13 @@ class SourceBank:
         self._vectors.close()
 
     def _compose(self, number: int, tensors: Mapping[str, Tensor], out: Tensor) -> Tensor:
-        """Write the permuted parameters of a source into `out` (P,), on the device of its `tensors`."""
-        permutation = self.permutations[number]
-        if permutation is None:
+        """Write the aligned parameters of a source into `out` (P,), on the device of its `tensors`."""
+        symmetry = self.symmetries[number]
+        if symmetry is None:
             return self.flat.flatten(tensors, out)
+        if isinstance(symmetry, Element):
+            return self.flat.flatten(symmetry.apply(self._open(number)), out)  # in float64, on the CPU
         with torch.no_grad():
             for name, view in self.flat.views(out).items():
-                permutation.apply_(name, tensors[name], view)
+                symmetry.apply_(name, tensors[name], view)
         return out

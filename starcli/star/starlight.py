@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from starcli.alignment.matching.method import Symmetry
 from starcli.errors import StarcliError, few, need_several
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.mixed_buffers import admit_buffers
@@ -25,7 +26,6 @@ from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines
-from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Star:
-    """A star model: its state dict, final scores by split, a row for each epoch, and training's own permutations.
+    """A star model: its state dict, final scores by split, a row for each epoch, and how training aligned sources.
 
-    `aligned(n)` opens source n under its final permutation; `permutations[n]` is None where nothing was aligned.
+    `aligned(n)` opens source n as it was aligned last; `symmetries[n]` is None where nothing was aligned.
     """
 
     tensors: Mapping[str, Tensor]
     metrics: Mapping[str, Mapping[str, float]]
     history: Sequence[Row]
-    permutations: Sequence[Permutation | None]
+    symmetries: Sequence[Symmetry | None]
     aligned: Callable[[int], Mapping[str, Tensor]]
 
 
@@ -100,7 +100,7 @@ def starlight(
         metrics = final_metrics(bank.flat, workspace, progress)
     what = f"the {'fused model' if settings.mu else 'star'} of seed {seed}"
     warn_of_weak_star(workspace, bank.flat.state(), losses, what, progress)
-    return Star(bank.flat.state(), metrics, history, bank.permutations, bank.aligned)
+    return Star(bank.flat.state(), metrics, history, bank.symmetries, bank.aligned)
 
 
 def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) -> None:

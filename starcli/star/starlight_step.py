@@ -22,7 +22,6 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank, fixed_in_training
-from starcli.symmetry.permutation import Permutation
 from starcli.training.objective import Row
 from starcli.training.seeds import substream
 from starcli.training.train import PlainObjective, final_statistics_
@@ -157,20 +156,15 @@ class OnLines(PlainObjective):
         final_statistics_(self.flat, self.workspace, self.progress)
 
     def state(self) -> dict[str, Any]:
-        """Buffers, and the permutations with the epoch they are of."""
-        found = [None if p is None else dict(p.index) for p in self.bank.permutations]
+        """Buffers, and the permutations or elements with the epoch they are of."""
+        found = [None if each is None else each.to_tensors() for each in self.bank.symmetries]
         return super().state() | {"permutations": found, "aligned_epoch": self.aligned_epoch}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Put `state()` back."""
         super().load_state(state)
         self.aligned_epoch = state["aligned_epoch"]
-        self.bank.set(
-            [
-                None if index is None else Permutation.from_tensors(self.workspace.spec.resolved, index)
-                for index in state["permutations"]
-            ]
-        )
+        self.bank.set([None if each is None else self.aligner.symmetry(each) for each in state["permutations"]])
 
     def _named(self) -> dict[str, Tensor]:
         """The star as a state dict; buffers are there for completeness, matching does not look at them."""

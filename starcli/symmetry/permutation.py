@@ -63,6 +63,10 @@ class Permutation:
         }
         return cls(spec, {group: draw.argsort(dim=-1) for group, draw in draws.items()})
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The tensors of a file, one for each group; inverse of `from_tensors`."""
+        return dict(self.index)
+
     @classmethod
     def from_tensors(cls, spec: Resolved, tensors: Mapping[str, Tensor]) -> "Permutation":
         """The permutation that the tensors of a file hold, one for each group.

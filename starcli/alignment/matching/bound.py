@@ -60,8 +60,10 @@ def upper_bound(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], sp
     return total + sum(_best({c: g for c, g in gains.items() if c.root == root}, spec) for root in spec.groups)
 
 
-def check_bounded(method: str | None) -> None:
-    """Raise StarcliError for a method that maximises something else than what the bound is of."""
+def check_bounded(method: str | None, *, uses_kinds: bool) -> None:
+    """Raise StarcliError for an alignment that maximises something else than what the bound is of."""
+    if uses_kinds:
+        raise StarcliError("an upper bound is known over permutations, not over all kinds of symmetries")
     if method != "weight":
         raise StarcliError(
             f"an upper bound is known of the inner product that alignment by weight maximises, not of {method}"

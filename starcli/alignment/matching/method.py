@@ -2,24 +2,34 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
     from starcli.alignment.learned.relaxation import Relaxation
 
+Symmetry = Permutation | Element
+"""What changes the weights of a model and not its function."""
+
+
+def units_of(symmetry: Symmetry) -> Permutation:
+    """The permutation of units that a symmetry begins with."""
+    return symmetry.permutation if isinstance(symmetry, Element) else symmetry
+
 
 @dataclass(frozen=True)
 class Match:
-    """Permutation that was found, and how."""
+    """Permutation or element of the whole symmetry group that was found, and how."""
 
     permutation: Permutation
+    """Of units: of an element its own."""
     objective: float
-    """Inner product over learnable parameters under the permutation, in float64."""
+    """Inner product over learnable parameters under the permutation, in float64; of an element between normal forms."""
     sweeps: int
     """Number of sweeps, of all rounds together."""
     restarts: int
@@ -27,6 +37,18 @@ class Match:
     """Number of units that are not where the start had them."""
     midpoint_loss: float | None = None
     """Loss half way to the reference, in nats, on the training examples that it was judged on; None: it was not."""
+    element: Element | None = None
+    """The whole of what was found, where it is more than a permutation."""
+
+    @classmethod
+    def of(cls, symmetry: Symmetry, **figures: Any) -> "Match":
+        """The match that found `symmetry`; `figures` are the other fields."""
+        return cls(units_of(symmetry), element=symmetry if isinstance(symmetry, Element) else None, **figures)
+
+    @property
+    def symmetry(self) -> Symmetry:
+        """What is applied to the model."""
+        return self.permutation if self.element is None else self.element
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,9 @@ class MatchMethod:
         have activations beside the weights.
     many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
         is faster than one after the other; None: one after the other.
+    elements: `elements(reference, model, kinds, seed=, restarts=, start=, progress=)`, the `Match` of one model over
+        all `kinds` of symmetry (`Kinds`), `start` an `Element`; None: the method knows permutations alone.
+    kinds: what it is of where nothing says so, "permutation" or "all".
     relax: class of a `Relaxation`, where the method goes on from the permutation that was found and learns on the loss
         half way between the models (`starcli.alignment.learned.learner`); None: it does not.
     """
@@ -46,6 +71,8 @@ class MatchMethod:
     one: Callable[..., Match]
     many: Callable[..., list[Match]] | None = None
     settings: tuple[str, ...] = ()
+    elements: Callable[..., Match] | None = None
+    kinds: str = "permutation"
     relax: "type[Relaxation] | None" = None
 
     def match_all(
@@ -56,9 +83,9 @@ class MatchMethod:
         *,
         seeds: Sequence[int],
         restarts: int,
-        starts: Sequence[Permutation | None],
+        starts: Sequence[Symmetry | None],
     ) -> list[Match]:
-        """Match each of `models` to `reference`, each with its seed and from its start."""
+        """Match each of `models` to `reference` by permutations, each with its seed and from its start."""
         if self.many is not None:
             return self.many(reference, models, spec, seeds=seeds, restarts=restarts, starts=starts)
         each = zip(models, seeds, starts, strict=True)
