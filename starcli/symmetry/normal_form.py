@@ -1,0 +1,171 @@
+"""Normal forms: what is not compact in the symmetries of a network, brought to one place.
+
+Of all models that an element of the symmetry group makes of one, the normal form is the one of least norm whose norm
+layers have scales of 1. It is unique but for permutations, rotations and signs, which keep norms: scales and invertible
+matrices have no part left in it (Kempf and Ness 1979, "The length of vectors in representation spaces").
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.elements import Acts, acted, conjugated, diagonal_acts, matrix_acts
+from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.proof.places import GroupPlace
+
+BALANCED = 1e-10
+"""Largest relative change of a scale in a sweep at which the sweeps end."""
+SWEEPS = 2000
+NEWTON = 8
+UNSEEN = 1e-12
+"""Share of the largest singular value below which what factors do together is nothing."""
+
+
+def normal_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
+    """The element that brings the model of `tensors`, a state dict, to its normal form.
+
+    Kept scales of norms (`GroupKind.folds`) become 1. Scales and matrices then minimise the sum of squares of what they
+    act on: what enters a unit has the norm of what leaves it, and of two factors W_2 W_1 with singular values S of
+    their product both have sqrt(S). Scales of one way alone and a single pair of factors are solved in closed form;
+    where several meet on a tensor, one after the other until nothing moves: the sum is convex in the logarithms (for
+    scales Stock et al. 2019, "Equi-normalization of neural networks"). What nothing reads, or nothing writes, stays.
+
+    StarcliError where the tensors do not fit, are not finite, or have a kept scale of 0 that has to be passed.
+    """
+    own = _computable(kinds, tensors)
+    before = {fold.scale.tensor: own[fold.scale.tensor] for kind in kinds.groups.values() for fold in kind.folds}
+    frame = {name: torch.ones_like(scale) for name, scale in before.items()}
+    still = Permutation.identity(kinds.spec)
+    balance = _Balance(kinds, Element(kinds, still, frame=frame, before=before).apply(own))
+    balance.run()
+    return Element(kinds, still, balance.matrices, balance.scales, {}, frame, before)
+
+
+def _computable(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in float64 on the CPU. StarcliError where they do not fit or are not finite."""
+    kinds.spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    found = {n: t.detach().cpu().double() if t.is_floating_point() else t.cpu() for n, t in tensors.items()}
+    bad = [name for name, tensor in found.items() if not bool(tensor.isfinite().all())]
+    if bad:
+        raise StarcliError(
+            "a model that is not finite has no normal form", [f"{name}: NaN or infinite" for name in bad]
+        )
+    return found
+
+
+class _Balance:
+    """Scales and matrices that make the tensors of a model smaller, and these tensors as they are by now."""
+
+    def __init__(self, kinds: Kinds, tensors: Mapping[str, Tensor]) -> None:
+        """Nothing has been scaled yet."""
+        self.spec, self.tensors = kinds.spec, dict(tensors)
+        self.matrices: dict[str, Tensor] = {}
+        self.scales: dict[str, Tensor] = {}
+        for name, kind in kinds.groups.items():
+            shape = self.spec.index_shape(name)
+            if kind.kind == "invertible":
+                self.matrices[name] = torch.eye(shape[-1], dtype=torch.float64).repeat(*shape[:-1], 1, 1)
+            elif kind.scalings and kind.kind != "orthogonal":
+                self.scales[name] = torch.ones(len(kind.scalings), *shape, dtype=torch.float64)
+        self.groups = [kinds.groups[name] for name in (*self.matrices, *self.scales)]
+
+    def run(self) -> None:
+        """Go through all groups until nothing moves."""
+        for _ in range(SWEEPS):
+            if max(map(self._step, self.groups), default=0.0) < BALANCED:
+                break
+
+    def _step(self, kind: GroupKind) -> float:
+        """Balance one group, as all others are; the largest logarithm of a change."""
+        name = kind.group
+        if name in self.matrices:
+            g, change = self._matrix(kind.exponents)
+            self.matrices[name] = g @ self.matrices[name]
+            still = conjugated(self.spec, self.tensors, kind.exponents, ())
+            self._act(matrix_acts(g, kind.exponents, still, still))
+            return change
+        changes = []
+        for number, way in enumerate(kind.scalings):
+            logs = least_scales(self._squares(way))
+            self.scales[name][number] *= logs.exp()
+            self._act(diagonal_acts(logs.exp(), way))
+            changes.append(float(logs.abs().max()))
+        return max(changes)
+
+    def _act(self, acts: Acts) -> None:
+        self.tensors |= acted(self.spec, self.tensors, acts)
+
+    def _squares(self, way: Exponents) -> dict[int, Tensor]:
+        """Sums of squares (parents..., n) of what scales act on, by exponent.
+
+        A tensor with the units on two axes, (a_i^e a_j^f w)^2, counts as the larger (a_i^4e + a_j^4f) w^2 / 2, which is
+        as large where all a are 1.
+        """
+        times = _axes(way)
+        found: dict[int, Tensor] = {}
+        for place, e in way.items():
+            m = times[place.tensor]
+            found[m * e] = found.get(m * e, torch.zeros(())) + self._rows(place).square().sum(-1) / m
+        return found
+
+    def _matrix(self, exponents: Exponents) -> tuple[Tensor, float]:
+        """The matrix (parents..., n, n) that balances what it acts on, and the largest logarithm of a scale of it."""
+        written, read = (torch.cat([self._rows(p) for p, e in exponents.items() if e == side], -1) for side in (1, -1))
+        return balancing_matrix(written, read, 1 / max(_axes(exponents).values()))
+
+    def _rows(self, place: GroupPlace) -> Tensor:
+        """What a place bears, (parents..., n, rest)."""
+        shape = self.spec.index_shape(place.group)
+        views = [unit_view(block, k, self.tensors[place.tensor]) for block, k in place_blocks(self.spec, place)]
+        return torch.cat([view.reshape(*shape, -1) for view in views], dim=-1)
+
+
+def _axes(exponents: Exponents) -> Counter[str]:
+    """On how many axes of each tensor something acts."""
+    return Counter(tensor for tensor, _ in {(place.tensor, place.axis) for place in exponents})
+
+
+def least_scales(squares: Mapping[int, Tensor]) -> Tensor:
+    """log a of the scales a at which sum_e a^2e N_e is least, N_e = `squares`[e]; 0 where only one side is there.
+
+    By Newton's method for log(rising part) = log(falling part); in one step for exponents 1 and -1, where
+    a^4 = N_-1 / N_1.
+
+    >>> least_scales({1: torch.tensor([16.0, 1.0]), -1: torch.tensor([1.0, 0.0])}).exp()
+    tensor([0.5000, 1.0000])
+    """
+    found = torch.zeros_like(next(iter(squares.values())))
+    for _ in range(NEWTON):
+        sides = [{e: n * (2 * e * found).exp() for e, n in squares.items() if e * side > 0} for side in (1, -1)]
+        slopes = [sum((abs(e) * n for e, n in each.items()), torch.zeros_like(found)) for each in sides]
+        bends = [sum((2 * e * e * n for e, n in each.items()), torch.zeros_like(found)) for each in sides]
+        step = (slopes[0] / slopes[1]).log() / (bends[0] / slopes[0] + bends[1] / slopes[1])
+        found = found - torch.where((slopes[0] > 0) & (slopes[1] > 0), step, 0.0)
+    return found
+
+
+def balancing_matrix(written: Tensor, read: Tensor, power: float = 1.0) -> tuple[Tensor, float]:
+    """The positive matrix g that makes |g W|^2 + |g^-T R|^2 least, and its largest absolute logarithm.
+
+    For W = `written` and R = `read`, (..., n, rest). With R^T W = U S V^T both become sqrt(S) in some basis: where g is
+    X' up to a rotation, X' = S^-1/2 U^T R^T. Units that R^T W does not see are made orthogonal to the others, and stay
+    otherwise. `power`: of g; 1/2 is half way there.
+    """
+    q, r = (torch.linalg.qr(each.transpose(-1, -2)).R for each in (written, read))  # W = q^T Q^T
+    u, s, v = torch.linalg.svd(r @ q.transpose(-1, -2), full_matrices=False)
+    seen = s > UNSEEN * s[..., :1]
+    root = torch.where(seen, s, 1.0).rsqrt() * seen
+    to = root.unsqueeze(-1) * (u.transpose(-1, -2) @ r)  # X', (..., seen, n)
+    back = q.transpose(-1, -2) @ (v.transpose(-1, -2) * root.unsqueeze(-2))  # (..., n, seen), X' back = 1
+    rest = torch.eye(to.shape[-1], dtype=to.dtype) - back @ to
+    _, scale, basis = torch.linalg.svd(torch.cat([to, rest], dim=-2), full_matrices=False)
+    logs = power * scale.log()
+    g = basis.transpose(-1, -2) @ (logs.exp().unsqueeze(-1) * basis)
+    return g, float(logs.abs().max())

@@ -1,0 +1,181 @@
+"""Normal forms keep the function, are the least of their orbit, and are there at once when done again."""
+
+import pytest
+import torch
+from scipy.optimize import minimize
+from support.network_kinds import NETWORKS, case, close, dense, drawn, outputs
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.derive_kinds import derive_kinds
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.normal_form import balancing_matrix, least_scales, normal_element
+
+CONTINUOUS = [name for name in NETWORKS if name != "tanh"]
+
+
+def norm(kinds: Kinds, tensors: dict[str, Tensor]) -> float:
+    return sum(float(tensors[name].double().square().sum()) for name in kinds.spec.learnable())
+
+
+def normal(kinds: Kinds, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return normal_element(kinds, tensors).apply(tensors)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_function_is_the_same_and_the_way_back_is_known(name):
+    network, kinds, tensors, inputs = case(name)
+    before = outputs(network, tensors, inputs)
+    element = normal_element(kinds, tensors)
+    made = element.apply(tensors)
+    torch.testing.assert_close(outputs(network, made, inputs), before, rtol=1e-9, atol=1e-9)
+    assert close(element.inverse().apply(made), tensors)
+    rounded = {each: tensor.float() for each, tensor in tensors.items()}
+    single = normal(kinds, rounded)
+    assert all(single[each].dtype == torch.float32 for each in single if single[each].is_floating_point())
+    expected = outputs(network, rounded, inputs)
+    spread = float(expected.std())
+    assert float((outputs(network, single, inputs) - expected).abs().max()) < 1e-6 * spread
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_normal_form_is_its_own(name):
+    _, kinds, tensors, _ = case(name)
+    assert normal_element(kinds, normal(kinds, tensors)).is_identity(tolerance=1e-8)
+
+
+def test_permutations_alone_leave_everything():
+    _, kinds, tensors, _ = case("tanh")
+    assert normal_element(kinds, tensors).is_identity()
+    assert not normal_element(kinds, tensors).to_tensors().keys() - kinds.spec.groups.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in CONTINUOUS if name != "linear"])
+def test_all_models_of_an_orbit_have_one(name):
+    """But for the compact rest, which keeps norms and singular values."""
+    _, kinds, tensors, _ = case(name)
+    first = normal(kinds, tensors)
+    for seed in range(2):
+        second = normal(kinds, drawn(kinds, seed).apply(tensors))
+        for each in kinds.spec.learnable():
+            if first[each].dim() == 2 and "qkv" not in each:
+                values = [torch.linalg.svdvals(one[each]) for one in (first, second)]
+                torch.testing.assert_close(*values, rtol=1e-6, atol=1e-9)
+        assert norm(kinds, first) == pytest.approx(norm(kinds, second), rel=1e-9)
+
+
+def test_without_a_compact_rest_it_is_the_same_but_for_permutations():
+    _, kinds, tensors, _ = case("relu")
+    element = drawn(kinds, 0)
+    expected = element.permutation.apply(normal(kinds, tensors))
+    assert close(normal(kinds, element.apply(tensors)), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in CONTINUOUS if name not in ("vit", "llama")])
+def test_nothing_near_it_is_smaller(name):
+    _, kinds, tensors, _ = case(name)
+    made = normal(kinds, tensors)
+    least = norm(kinds, made)
+    assert least < norm(kinds, tensors)
+    for seed in range(3):
+        assert norm(kinds, drawn(kinds, seed).apply(made)) > least
+
+
+def test_scales_of_chains_are_those_that_a_minimiser_finds():
+    network = dense(nn.ReLU()).double()
+    kinds = derive_kinds(network, (torch.zeros(2, 5),))
+    tensors = network.state_dict()
+    names = list(normal_element(kinds, tensors).scales)
+    shapes = [kinds.spec.index_shape(name) for name in names]
+
+    def scaled(logs) -> float:
+        parts = torch.as_tensor(logs).split([shape[0] for shape in shapes])
+        scales = {name: part.exp().unsqueeze(0) for name, part in zip(names, parts, strict=True)}
+        still = Element.identity(kinds).permutation
+        return norm(kinds, Element(kinds, still, scales=scales).apply(tensors))
+
+    best = minimize(scaled, [0.0] * sum(shape[0] for shape in shapes), tol=1e-12)
+    assert norm(kinds, normal(kinds, tensors)) == pytest.approx(best.fun, rel=1e-9)
+
+
+class Recurrent(nn.Module):
+    """A ReLU network with one matrix from its units to the same units, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again, self.last = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.first(x))
+        return self.last(torch.relu(self.again(torch.relu(self.again(h)))))
+
+
+def test_units_on_two_axes_of_a_tensor():
+    torch.manual_seed(1)
+    network = Recurrent().double()
+    kinds = derive_kinds(network, (torch.zeros(2, 3),))
+    [name] = kinds.groups
+    assert kinds.groups[name].kind == "scaled"
+    tensors = drawn(kinds, 0).apply(network.state_dict())
+    still = Element.identity(kinds).permutation
+
+    def scaled(logs) -> float:
+        scales = {name: torch.as_tensor(logs).exp().unsqueeze(0)}
+        return norm(kinds, Element(kinds, still, scales=scales).apply(tensors))
+
+    best = minimize(scaled, [0.0] * 4, tol=1e-12)
+    made = normal(kinds, tensors)
+    assert norm(kinds, made) == pytest.approx(best.fun, rel=1e-9)
+    assert normal_element(kinds, made).is_identity(tolerance=1e-8)
+
+
+def test_factors_share_the_singular_values_of_their_product():
+    torch.manual_seed(0)
+    written, read = torch.randn(3, 4, 7).double(), torch.randn(3, 4, 9).double()
+    g, _ = balancing_matrix(written, read)
+    first, second = g @ written, torch.linalg.inv(g).transpose(-1, -2) @ read
+    torch.testing.assert_close(second.transpose(-1, -2) @ first, read.transpose(-1, -2) @ written)
+    values = torch.linalg.svdvals(read.transpose(-1, -2) @ written)[..., :4].sqrt()
+    for each in (first, second):
+        torch.testing.assert_close(torch.linalg.svdvals(each), values)
+    torch.testing.assert_close(g, g.transpose(-1, -2))
+
+
+def test_what_nothing_sees_stays():
+    """Four units read by two: two directions of them are of no matter."""
+    torch.manual_seed(0)
+    written, read = torch.randn(4, 7).double(), torch.randn(4, 2).double()
+    g, _ = balancing_matrix(written, read)
+    first, second = g @ written, torch.linalg.inv(g).T @ read
+    torch.testing.assert_close(second.T @ first, read.T @ written)
+    torch.testing.assert_close(balancing_matrix(first, second)[0], torch.eye(4).double())
+    dead = torch.zeros(4, 2).double()
+    assert balancing_matrix(written, dead)[1] == pytest.approx(0, abs=1e-12)
+
+
+def test_scales_of_higher_powers_are_least():
+    squares = {e: torch.rand(5).double() + 0.1 for e in (2, 1, -1, -3)}
+    found = least_scales(squares)
+
+    def total(logs: Tensor) -> Tensor:
+        return sum(n * (2 * e * logs).exp() for e, n in squares.items())
+
+    assert bool((total(found) < total(found + 1e-3)).all())
+    assert bool((total(found) < total(found - 1e-3)).all())
+
+
+def test_a_dead_unit_stays_as_it_is():
+    network, kinds, tensors, inputs = case("relu")
+    dead = {**tensors, "0.weight": tensors["0.weight"].clone(), "0.bias": tensors["0.bias"].clone()}
+    dead["0.weight"][1], dead["0.bias"][1] = 0, 0
+    element = normal_element(kinds, dead)
+    assert float(element.scales["units.0"][0, 1]) == 1
+    expected = outputs(network, dead, inputs)
+    torch.testing.assert_close(outputs(network, element.apply(dead), inputs), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_is_not_finite_has_none():
+    _, kinds, tensors, _ = case("relu")
+    with pytest.raises(StarcliError, match="not finite"):
+        normal_element(kinds, {**tensors, "0.bias": tensors["0.bias"] * float("nan")})
