@@ -65,11 +65,11 @@ def layer_inputs(
     return {name: LayerInput(torch.cat(calls, 1), reading.axis[name]) for name, calls in reading.calls.items()}
 
 
-class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Mode that keeps what is multiplied by a weight or convolved with it, by the weight's name."""
+class _Products:
+    """Keeps what is multiplied by a weight or convolved with it, by the weight's name."""
 
     def __init__(self, network: nn.Module, names: Collection[str], positions: int | None) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.positions = positions
         self.calls: dict[str, list[Tensor]] = {}
         self.axis: dict[str, int] = {}
@@ -111,6 +111,10 @@ class _Reading(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if name in self.weights and self.weights[name].shape == weight.shape:
                 return name
         return None
+
+
+class _Reading(_Products, TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Mode that keeps products. What a mode itself defines would load torch's compiler, which takes a second."""
 
 
 def _is_rows(part: Tensor, whole: Tensor) -> bool:

@@ -1,5 +1,7 @@
 """What layers read, against hooks of torch's own; which units that is, by the layers' own weights."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -134,3 +136,12 @@ def test_the_units_that_are_read(
 ) -> None:
     found = channel_axis([parse_axis(each) for each in axes], shape, axis, channels)
     assert (None if found is None else text(found)) == expected
+
+
+def test_the_compiler_stays_unloaded():
+    code = (
+        "import sys, torch; from starcli.alignment.layer_inputs import layer_inputs; network = torch.nn.Linear(2, 3);"
+        "print(*layer_inputs(network, torch.zeros(4, 2), {'weight'}), 'torch._dynamo' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "weight False\n"
