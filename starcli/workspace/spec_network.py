@@ -17,11 +17,14 @@ from starcli.models.inputs import complete_for_input, default_input_shape, examp
 from starcli.models.names import recorded_name
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.symmetry.archspec.library import load_spec
-from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_for
+from starcli.symmetry.archspec.lines import claimed_kinds
+from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import GroupLine, Spec
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.find import recorded_spec
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.written import written_kinds
 from starcli.symmetry.shipped import shipped_spec
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
@@ -84,10 +87,18 @@ class SpecNetwork:
 
     def claims(self, given: str | None, resolved: Resolved) -> dict[str, GroupLine]:
         """By group what the spec that `given` names says of kinds; nothing for a checkpoint, which records none."""
-        if given is not None and is_checkpoint(given):
-            return {}
-        spec = self.shipped if given is None else load_spec(given)
+        spec = self._as_written(given)
         return {} if spec is None else claimed_kinds(spec, resolved.groups, self.variables)
+
+    def written(self, given: str | None, resolved: Resolved) -> Kinds | None:
+        """The kinds that the spec that `given` names writes, not proved; None where it does not say how they act."""
+        spec = self._as_written(given)
+        return None if spec is None else written_kinds(spec, resolved, self.variables)
+
+    def _as_written(self, given: str | None) -> Spec | None:
+        if given is not None and is_checkpoint(given):
+            return None
+        return self.shipped if given is None else load_spec(given)
 
 
 def is_checkpoint(given: str) -> bool:

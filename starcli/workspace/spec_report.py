@@ -18,7 +18,9 @@ from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
+from starcli.symmetry.kinds.kind_lines import kinds_to_yaml
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.prove_kinds import prove_kinds
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.version import __version__
 from starcli.workspace.spec_network import SpecNetwork, is_checkpoint
@@ -76,16 +78,10 @@ class SpecReport:
             *(f"undecided: {group}: {self.proof.reasons.get(group, '')}" for group in self.proof.undecided),
             *(f"fixed, since the proof refused it: {group}: {reason}" for group, reason in self.rejected.items()),
         ]
-        return "".join(f"# {' '.join(line.split())}\n" for line in lines) + to_yaml(self.resolved, self._said_kinds())
+        return "".join(f"# {' '.join(line.split())}\n" for line in lines) + self._yaml()
 
-    def _said_kinds(self) -> dict[str, dict[str, str]]:
-        """What a spec says of the kinds that were found, of groups with more than permutations."""
-        found = self.kinds.groups if self.kinds else {}
-        return {
-            name: {"kind": each.kind} | ({"fixes": "ones"} if each.fixes_ones else {})
-            for name, each in found.items()
-            if each.kind != "permutation"
-        }
+    def _yaml(self) -> str:
+        return to_yaml(self.resolved) if self.kinds is None else kinds_to_yaml(self.resolved, self.kinds)
 
 
 def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
@@ -93,6 +89,10 @@ def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
     report = SpecReport(network, resolved, proof, tuple(_fixed(resolved)))
+    written = network.written(given, resolved)
+    if written is not None:
+        kinds, refused = prove_kinds(network.module, network.example, written, _proved(proof))
+        return replace(report, kinds=kinds, refused=refused)
     claims = network.claims(given, resolved)
     if not claims:
         return report
@@ -107,8 +107,11 @@ def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
 
 def _kinds(network: SpecNetwork, resolved: Resolved, proof: Proof, *, reasons: bool = False) -> Kinds:
     """The kinds of all groups that are proved."""
-    proved = [name for name, verdict in proof.verdicts.items() if verdict == "proved"]
-    return derive_kinds(network.module, network.example, spec=resolved, groups=proved, reasons=reasons)
+    return derive_kinds(network.module, network.example, spec=resolved, groups=_proved(proof), reasons=reasons)
+
+
+def _proved(proof: Proof) -> list[str]:
+    return [name for name, verdict in proof.verdicts.items() if verdict == "proved"]
 
 
 def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:

@@ -134,7 +134,7 @@ class Workspace:
     def kinds(self) -> Kinds:
         """What acts on the units of each group of the spec, proved; its notes are to be said to the user."""
         named = None if self.builder is not None else self.architecture
-        return find_kinds(self.spec, named, self._build(), (self.example(),))
+        return find_kinds(self.spec, named, self._build(), (self.example(),), file=self.choices.spec)
 
     def example(self) -> Tensor:
         """Two inputs as the network takes them."""

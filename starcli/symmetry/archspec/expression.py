@@ -2,13 +2,14 @@
 
     axis    := part ('|' part)*            in turns, a0 b0 a1 b1 ...; the first may be one longer than the last
     part    := factor ('+' factor)*        concatenation
-    factor  := '_' | INT | group | '(' axis axis* ')'     fixed, fixed of that size, group, product in memory order
+    factor  := '_' | INT | group mark? | '(' axis axis* ')'   fixed, fixed of that size, group, product in memory order
+    mark    := "'" | '^' INT (':' INT)*    how its kind acts there: g^-T, or g^k; several for the copies of `(2 h^1:-1)`
 
 A group's name may hold templates in braces (see `templates`): `inner.{b}`, `h.{l-1}`, `g.{0:l}`; a factor that is
 nothing but braces, `{heads}`, is an integer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -33,11 +34,13 @@ class Hole:
 class Ref:
     """All units of one group, in order.
 
-    The name may hold templates until it is expanded; `at` is its place in the text, for error messages.
+    The name may hold templates until it is expanded; `at` is its place in the text, for error messages. `powers` are
+    the exponents of what acts there besides permutations, as far as they are said; canonical trees have none.
     """
 
     name: str
     at: int = 0
+    powers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,19 @@ def symbols(node: Node) -> list[str]:
     return [name for child in children(node) for name in symbols(child)]
 
 
-def references(node: Node) -> list[tuple[str, int]]:
-    """Names of the groups in `node` as written, each with its place in the text."""
+def references(node: Node) -> list[Ref]:
+    """The groups in `node` in order, as written."""
     if isinstance(node, Ref):
-        return [(node.name, node.at)]
+        return [node]
     return [found for child in children(node) for found in references(child)]
+
+
+def with_references(node: Node, refs: Iterator[Ref]) -> Node:
+    """The same tree with others in place of its references, in order."""
+    if isinstance(node, Ref):
+        return next(refs)
+    inner = tuple(with_references(child, refs) for child in children(node))
+    return type(node)(inner) if inner else node  # type: ignore[arg-type]
 
 
 def size_of_expression(node: Node, sizes: Mapping[str, int]) -> int | None:
@@ -164,6 +175,15 @@ def canonical(node: Node, sizes: Mapping[str, int]) -> Node:
     return node
 
 
+def mark(powers: tuple[int, ...]) -> str:
+    """Exponents as they stand behind the name of a group.
+
+    >>> mark(()), mark((-1,)), mark((1, 0))
+    ('', "'", '^1:0')
+    """
+    return "'" if powers == (-1,) else f"^{':'.join(map(str, powers))}" if powers else ""
+
+
 def text(node: Node) -> str:
     """The expression that parses to `node`.
 
@@ -175,8 +195,8 @@ def text(node: Node) -> str:
             return str(n)
         case Hole():
             return "_"
-        case Ref(name):
-            return name
+        case Ref(name, _, powers):
+            return name + mark(powers)
         case Product(inner):
             return "(" + " ".join(_inside(child, (Concat, Interleave)) for child in inner) + ")"
         case Concat(inner):

@@ -8,6 +8,8 @@ from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave
 MAX_LENGTH = 20_000
 DEEPEST_EXPRESSION = 32
 NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+MARK = re.compile(r"'|\^(-?[0-9]{1,2}(?::-?[0-9]{1,2})*)")
+"""What may stand behind the name of a group: a prime, or exponents."""
 
 
 class GrammarError(Exception):
@@ -31,8 +33,8 @@ class GrammarError(Exception):
 def parse_axis(text: str) -> Node:
     """Parse one axis expression; names of groups stay as written. Raises GrammarError.
 
-    >>> parse_axis("stem + (head 4)")
-    Concat(parts=(Ref(name='stem', at=0), Product(factors=(Ref(name='head', at=8), Fixed(size=4)))))
+    >>> parse_axis("(head 4)")
+    Product(factors=(Ref(name='head', at=1, powers=()), Fixed(size=4)))
     """
     if len(text) > MAX_LENGTH:
         raise GrammarError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read", text, 0)
@@ -53,7 +55,11 @@ class _Parser:
         if self.peek() is not None:
             word = self.peek()
             raise self.error(
-                "nothing opened this ')'" if word == ")" else f"{word!r} after the end; a product stands in (...)"
+                "nothing opened this ')'"
+                if word == ")"
+                else "a prime or an exponent stands directly behind the name of a group"
+                if word and word[0] in "'^"
+                else f"{word!r} after the end; a product stands in (...)"
             )
         return node
 
@@ -89,6 +95,8 @@ class _Parser:
         token = self.peek()
         if token is None:
             raise self.error("something is missing here: a group, an integer, `_` or (...)")
+        if token[0] in "'^":
+            raise self.error("a prime or an exponent stands directly behind the name of a group")
         if token in (")", "|", "+"):
             raise self.error(f"unexpected {token!r}; a group, an integer, `_` or (...) stands here")
         at = self.tokens[self.here][1]
@@ -99,7 +107,18 @@ class _Parser:
             return Hole()
         if token.isdecimal() and token.isascii():
             return Fixed(self.integer(token, at))
-        return Ref(token, at)
+        return Ref(token, at, self.powers(at + len(token)))
+
+    def powers(self, behind: int) -> tuple[int, ...]:
+        """The exponents that stand directly `behind` a name."""
+        token = self.peek()
+        if token is None or token[0] not in "'^" or self.tokens[self.here][1] != behind:
+            return ()
+        found = MARK.fullmatch(token)
+        if found is None:
+            raise self.error("an exponent is an integer, as in h^2, h^-1 or (2 h^1:0)")
+        self.here += 1
+        return tuple(map(int, found[1].split(":"))) if found[1] else (-1,)
 
     def integer(self, token: str, at: int) -> int:
         if len(token) > 12 or int(token) < 1:
@@ -132,9 +151,15 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
         elif text[here] in "()|+":
             yield text[here], here
             here += 1
+        elif text[here] in "'^":
+            end = here + 1
+            while text[here] == "^" and end < len(text) and text[end] in "-0123456789:":
+                end += 1
+            yield text[here:end], here
+            here = end
         else:
             end = here
-            while end < len(text) and not text[end].isspace() and text[end] not in "()|+":
+            while end < len(text) and not text[end].isspace() and text[end] not in "()|+'^":
                 end = _word_step(text, end)
             yield text[here:end], here
             here = end

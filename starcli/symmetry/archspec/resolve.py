@@ -1,15 +1,14 @@
 """From a spec as written and the shapes of one network to a `Resolved`: match names, expand templates, solve sizes."""
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
+from starcli.symmetry.archspec.lines import MAX_PATTERNS, MAX_TRIES, MatchedLines
 from starcli.symmetry.archspec.names import Bindings
 from starcli.symmetry.archspec.parse_expression import GrammarError
-from starcli.symmetry.archspec.patterns import Pattern
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
@@ -19,13 +18,9 @@ from starcli.symmetry.archspec.validate import make_resolved
 if TYPE_CHECKING:
     from torch import nn
 
-MAX_PATTERNS = 2_000
-MAX_TRIES = 500_000
-"""Most comparisons of a pattern with a name, in one section."""
 MOST_PARTS_OF_A_SPEC = 100_000
 """Most names of groups in all axes of one network together; a DenseNet of 200 layers has 25,000."""
 MAX_SUGGESTIONS = 20
-Line = TypeVar("Line", GroupLine, TensorLine)
 
 
 def resolve_spec(
@@ -50,6 +45,13 @@ def resolve_spec(
     return _Resolver(spec, shapes, variables or {}).resolved(buffers)
 
 
+def expanded_axes(
+    spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int]
+) -> dict[str, tuple[Node, ...]]:
+    """For each tensor the trees of its axes as a spec that fits them writes them, templates filled in."""
+    return _Resolver(spec, shapes, variables).expanded()
+
+
 def resolve_for(network: "nn.Module", spec: Spec, variables: Mapping[str, int] | None = None) -> Resolved:
     """`resolve_spec` against the tensors of `network`, which knows its buffers.
 
@@ -61,64 +63,6 @@ def resolve_for(network: "nn.Module", spec: Spec, variables: Mapping[str, int] |
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     return resolve_spec(spec, shapes, variables, [name for name, _ in network.named_buffers()])
-
-
-def claimed_kinds(
-    spec: Spec, groups: Collection[str], variables: Mapping[str, int] | None = None
-) -> dict[str, GroupLine]:
-    """For each of the resolved `groups` of which `spec` says a kind the line that says it.
-
-    >>> from starcli.symmetry.archspec.spec import parse
-    >>> spec = parse("{format: 2, groups: {'h.{l}': {kind: scaled}}, tensors: {'{l}.w': ['h.{l}']}}")
-    >>> {name: line.kind for name, line in claimed_kinds(spec, ["h.0", "h.1"]).items()}
-    {'h.0': 'scaled', 'h.1': 'scaled'}
-    """
-    lines = _Lines(spec.groups, variables or {}, spec.source, [])
-    found = {name: line for name in groups for line, _ in lines.matching(name) if isinstance(line, GroupLine)}
-    return {name: line for name, line in found.items() if line.kind != "permutation"}
-
-
-class _Lines:
-    """The lines of one section, by the names that their patterns match.
-
-    A literal beats a pattern; two of a kind that match the same name are a problem.
-    """
-
-    def __init__(self, lines: Sequence[Line], variables: Mapping[str, int], source: str, problems: list[str]) -> None:
-        self.literal: dict[str, tuple[Pattern, GroupLine | TensorLine]] = {}
-        self.patterns: dict[int, list[tuple[Pattern, GroupLine | TensorLine]]] = defaultdict(list)
-        self.used: set[str] = set()
-        self.source, self.tries = source, 0
-        if sum("{" in line.pattern or "*" in line.pattern for line in lines) > MAX_PATTERNS:
-            raise StarcliError(f"{source}: more than {MAX_PATTERNS} lines with patterns in one section")
-        for line in lines:
-            try:
-                pattern = Pattern(line.pattern, variables)
-            except GrammarError as error:
-                problems += error.lines(f"{source}:{line.line}")
-                continue
-            if not pattern.is_literal:
-                self.patterns[len(pattern.segments)].append((pattern, line))
-            elif pattern.literal in self.literal:
-                first = self.literal[pattern.literal][1]
-                problems.append(f"{source}:{line.line}: {pattern.literal} has a line already, line {first.line}")
-            else:
-                self.literal[pattern.literal] = (pattern, line)
-
-    def matching(self, name: str) -> list[tuple[GroupLine | TensorLine, Bindings]]:
-        """The lines that match `name`, each with what its wildcards stand for."""
-        if name in self.literal:
-            self.used.add(name)
-            return [(self.literal[name][1], {})]
-        candidates = self.patterns.get(name.count(".") + 1, ())
-        self.tries += len(candidates)
-        if self.tries > MAX_TRIES:
-            raise StarcliError(f"{self.source}: too many patterns for so many names")
-        return [(line, found) for pattern, line in candidates if (found := pattern.match(name)) is not None]
-
-    def unused(self) -> list[tuple[str, int]]:
-        """Literal names, with their lines, that matched nothing."""
-        return [(name, line.line) for name, (_, line) in self.literal.items() if name not in self.used]
 
 
 class _Resolver:
@@ -170,13 +114,13 @@ class _Resolver:
 
     def expanded(self) -> dict[str, tuple[Node, ...]]:
         """The tree of every axis of every tensor, templates filled in."""
-        lines = _Lines(self.spec.tensors, self.variables, self.spec.source, self.problems)
+        lines = MatchedLines(self.spec.tensors, self.variables, self.spec.source, self.problems)
         axes = {name: self.tensor_axes(name, shape, lines) for name, shape in self.shapes.items()}
         for number, (name, line) in enumerate(lines.unused()):
             self.problems.append(f"{self.place(line)}: there is no tensor {name}{_nearest(name, self.shapes, number)}")
         return axes
 
-    def tensor_axes(self, name: str, shape: tuple[int, ...], lines: _Lines) -> tuple[Node, ...]:
+    def tensor_axes(self, name: str, shape: tuple[int, ...], lines: MatchedLines) -> tuple[Node, ...]:
         """The trees of one tensor, by the one line that matches its name; all axes are fixed where that fails."""
         fixed: tuple[Node, ...] = tuple(Fixed(n) for n in shape)
         found = lines.matching(name)
@@ -214,7 +158,7 @@ class _Resolver:
 
     def read_groups(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
         """Read sizes and parents of every group that an axis bears from the section `groups`."""
-        lines = _Lines(self.spec.groups, self.variables, self.spec.source, self.problems)
+        lines = MatchedLines(self.spec.groups, self.variables, self.spec.source, self.problems)
         used = dict.fromkeys(symbol for nodes in axes.values() for node in nodes for symbol in symbols(node))
         for name in used:
             if not name.startswith("_ "):
@@ -222,7 +166,7 @@ class _Resolver:
         for number, (name, line) in enumerate(lines.unused()):
             self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used, number)}")
 
-    def read_group(self, name: str, lines: _Lines) -> None:
+    def read_group(self, name: str, lines: MatchedLines) -> None:
         """Read size and parent of one group, from the one line that matches its name, if any."""
         found = lines.matching(name)
         if len(found) > 1:

@@ -8,11 +8,13 @@ from starcli.symmetry.archspec.expression import Node, references
 from starcli.symmetry.archspec.kind_names import KINDS, KindName
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.templates import check_template
+from starcli.symmetry.archspec.ways import WayLine, parse_way_item
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
-GROUP_KEYS = ("size", "within", "kind", "fixes")
+GROUP_KEYS = ("size", "within", "kind", "fixes", "scales", "signs")
 """What may be said of a group, the first two since format 1."""
-SECTIONS = ("format", "groups", "tensors", "buffers", "tied")
+SECTIONS = ("format", "groups", "tensors", "buffers", "tied", "fold")
+"""The last since format 2."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class GroupLine:
     """What is said to act on the units besides permutations; `derive_kinds` finds where and how, and proves it."""
     fixes_ones: bool = False
     """Whether of rotations only those are meant that leave (1, ..., 1) alone."""
+    scales: tuple[WayLine, ...] = ()
+    """All ways in which scales act, where the exponents at the axes do not say the only one."""
+    signs: tuple[WayLine, ...] = ()
+    """All ways in which signs act, likewise."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,14 @@ class Spec:
     tensors: tuple[TensorLine, ...]
     buffers: tuple[YamlScalar, ...]
     tied: tuple[tuple[YamlScalar, ...], ...]
+    folds: tuple[WayLine, ...] = ()
+    """Norms whose scale does not rotate, each with what reads it."""
+
+    @property
+    def says_where(self) -> bool:
+        """Whether it says where and how kinds act, by exponents, ways or folds: else at most what they are."""
+        marked = any(ref.powers for line in self.tensors for axis in line.axes for ref in references(axis.node))
+        return marked or bool(self.folds) or any(line.scales or line.signs for line in self.groups)
 
 
 def parse(text: str, source: str = "<spec>") -> Spec:
@@ -77,7 +91,7 @@ class _Builder:
     def __init__(self, source: str) -> None:
         self.source = source
         self.problems: list[str] = []
-        self.keys: tuple[str, ...] = GROUP_KEYS[:2]
+        self.kinds = False
 
     def say(self, line: int, message: str) -> None:
         self.problems.append(f"{self.source}:{line}: {message}")
@@ -88,6 +102,8 @@ class _Builder:
             if key.text not in SECTIONS:
                 self.say(key.line, f"unknown section {key.text!r}{suggestion(key.text, SECTIONS)}")
         self.format(sections.get("format"), document.line)
+        if "fold" in sections and not self.kinds:
+            self.say(sections["fold"].line, "the section 'fold' needs `format: 2`")
         if "tensors" not in sections:
             self.say(document.line, "the section 'tensors' is missing")
         spec = Spec(
@@ -96,6 +112,7 @@ class _Builder:
             tensors=tuple(self.tensor(key, value) for key, value in self.map(sections.get("tensors"), "tensors")),
             buffers=self.names(sections["buffers"]) if "buffers" in sections else _defaults(),
             tied=tuple(self.tied(each) for each in self.items(sections.get("tied"), "tied")),
+            folds=self.ways(sections.get("fold"), "fold"),
         )
         if self.problems:
             raise StarcliError(f"{self.source} cannot be read", self.problems)
@@ -107,7 +124,7 @@ class _Builder:
         elif not isinstance(value, YamlScalar) or value.text not in ("1", "2"):
             self.say(value.line, "this program reads `format: 1` and 2")
         else:
-            self.keys = GROUP_KEYS if value.text == "2" else GROUP_KEYS[:2]
+            self.kinds = value.text == "2"
 
     def map(self, value: YamlValue | None, what: str) -> tuple[tuple[YamlScalar, YamlValue], ...]:
         if value is None or (isinstance(value, YamlScalar) and value.text == ""):
@@ -141,14 +158,35 @@ class _Builder:
     def group(self, key: YamlScalar, value: YamlValue) -> GroupLine:
         fields = {field.text: (field, each) for field, each in self.map(value, f"group {key.text}")}
         for name, (field, _) in fields.items():
-            if name not in self.keys:
-                known = f"there is {', '.join(self.keys)}" if name not in GROUP_KEYS else "that needs `format: 2`"
+            keys = GROUP_KEYS if self.kinds else GROUP_KEYS[:2]
+            if name not in keys:
+                known = f"there is {', '.join(keys)}" if name not in GROUP_KEYS else "that needs `format: 2`"
                 self.say(field.line, f"group {key.text}: unknown key {name!r}; {known}")
         found = {name: self.axis(each) for name, (_, each) in fields.items() if name in ("size", "within")}
         kind = self.kind(key.text, fields["kind"][1]) if "kind" in fields else "permutation"
         if "fixes" in fields:
             self.fixes(key.text, fields["fixes"][1], kind)
-        return GroupLine(key.text, found.get("size"), found.get("within"), key.line, kind, "fixes" in fields)
+        scales, signs = (
+            self.ways(fields[name][1], f"group {key.text}: {name}") if name in fields else ()
+            for name in ("scales", "signs")
+        )
+        size, within = found.get("size"), found.get("within")
+        return GroupLine(key.text, size, within, key.line, kind, "fixes" in fields, scales, signs)
+
+    def ways(self, value: YamlValue | None, what: str) -> tuple[WayLine, ...]:
+        return tuple(self.way(each, what) for each in self.items(value, f"{what}, a list of ways"))
+
+    def way(self, value: YamlValue, what: str) -> WayLine:
+        items = []
+        names = [each for each in self.items(value, f"{what}, a way") if isinstance(each, YamlScalar)]
+        for each in names:
+            try:
+                items.append(parse_way_item(each.text))
+            except GrammarError as error:
+                self.problems += error.lines(f"{self.source}:{each.line}")
+        if len(items) < 2 and len(items) == len(names):
+            self.say(value.line, f"{what}: a way names at least two tensors")
+        return WayLine(tuple(items), value.line)
 
     def kind(self, group: str, value: YamlValue) -> KindName:
         for kind in KINDS:
@@ -174,8 +212,10 @@ class _Builder:
             return None
         try:
             node = parse_axis(value.text)
-            for name, at in references(node):
-                check_template(name, at, value.text)
+            for ref in references(node):
+                check_template(ref.name, ref.at, value.text)
+                if ref.powers and not self.kinds:
+                    raise GrammarError("exponents need `format: 2`", value.text, ref.at + len(ref.name))
             return Axis(value.text, node, value.line)
         except GrammarError as error:
             self.problems += error.lines(f"{self.source}:{value.line}")

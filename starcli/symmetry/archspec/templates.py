@@ -4,6 +4,8 @@
 reverse.
 """
 
+from dataclasses import replace
+
 from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave, Node, Product, Ref, children
 from starcli.symmetry.archspec.names import SUM, Bindings, PatternPiece, brace_value, is_group_name, pattern_pieces
 from starcli.symmetry.archspec.parse_expression import GrammarError
@@ -29,9 +31,9 @@ def expand_templates(node: Node, source: str, bindings: Bindings, hole: str) -> 
         match node:
             case Hole():
                 return Hole(f"{hole} {next(counter)}")
-            case Ref(name, at):
+            case Ref():
                 nonlocal room
-                made = _expand_name(name, at, source, bindings, room)
+                made = _expand_name(node, source, bindings, room)
                 room -= len(children(made))
                 return made
             case Product() | Concat() | Interleave():
@@ -58,10 +60,11 @@ def check_template(name: str, at: int, source: str) -> None:
             raise GrammarError("{v}, {v-1}, {v+1} or a range {a:b} stands in braces", source, at + piece.at)
 
 
-def _expand_name(name: str, at: int, source: str, bindings: Bindings, room: int) -> Node:
+def _expand_name(ref: Ref, source: str, bindings: Bindings, room: int) -> Node:
     """A Ref, a Fixed (only braces), or the concatenation that a range stands for."""
+    name, at = ref.name, ref.at
     if "{" not in name:
-        return Ref(name, at)
+        return ref
     parts = [PatternPiece(piece.text, piece.literal, piece.at + at) for piece in pattern_pieces(name)]
     ranges = [i for i, piece in enumerate(parts) if not piece.literal and ":" in piece.text]
     if not ranges:
@@ -69,14 +72,16 @@ def _expand_name(name: str, at: int, source: str, bindings: Bindings, room: int)
             value = brace_value(parts[0], source, bindings)
             if isinstance(value, str) or value < 1:
                 raise GrammarError(f"this is {value!r}; a size is a positive integer", source, at)
+            if ref.powers:
+                raise GrammarError("this is a size, which has no exponent", source, at)
             return Fixed(value)
-        return Ref(_fill(parts, source, bindings), at)
+        return replace(ref, name=_fill(parts, source, bindings))
     if len(ranges) > 1:
         raise GrammarError("one range a name", source, parts[ranges[1]].at)
     i = ranges[0]
     return Concat(
         tuple(
-            Ref(_fill([*parts[:i], PatternPiece(str(k), True, 0), *parts[i + 1 :]], source, bindings), at)
+            replace(ref, name=_fill([*parts[:i], PatternPiece(str(k), True, 0), *parts[i + 1 :]], source, bindings))
             for k in _range(parts[i], source, bindings, room)
         )
     )

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, Validat
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, terms
-from starcli.symmetry.archspec.expression import Hole, Node, canonical, children, size_of_expression, symbols
+from starcli.symmetry.archspec.expression import (
+    Hole,
+    Node,
+    canonical,
+    children,
+    references,
+    size_of_expression,
+    symbols,
+)
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.resolved import Resolved, natural_key
@@ -80,7 +88,8 @@ def _parse(expression: str, tensor: str) -> Node:
         node = parse_axis(expression)
     except GrammarError as error:
         raise StarcliError("this is no resolved spec", error.lines(tensor)) from None
-    if _has_hole(node) or not all(is_group_name(name) for name in symbols(node)):
+    marked = any(ref.powers for ref in references(node))
+    if marked or _has_hole(node) or not all(is_group_name(name) for name in symbols(node)):
         raise StarcliError("this is no resolved spec", [f"{tensor}: {expression!r} is not resolved"])
     return node
 

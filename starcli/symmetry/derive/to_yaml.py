@@ -6,30 +6,33 @@ of the name's numbers plus a constant; what fits no rule of its family gets a li
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from starcli.errors import StarcliError
-from starcli.symmetry.archspec.render import moving_axes, render, write_yaml
-from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_spec
+from starcli.symmetry.archspec.lines import claimed_kinds
+from starcli.symmetry.archspec.render import NO_KINDS, KindLines, render, write_yaml
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.spec import Spec, parse
 
 _NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,8})(?![0-9])")
-_WORD = re.compile(r"[A-Za-z0-9_.\-]+")
-_RUN = re.compile(r"[A-Za-z0-9_.\-]+(?: \+ [A-Za-z0-9_.\-]+)+")
+_WORD = re.compile(r"\^[0-9:\-]+|[A-Za-z0-9_.\-]+")  # exponents, and names of groups
+_RUN = re.compile(r"(?<![\^:\-'])\b[A-Za-z0-9_.\-]+(?: \+ [A-Za-z0-9_.\-]+(?![A-Za-z0-9_.\-^']))+")
 VARIABLES = "lbijkmnpqrst"
 SHORTEST_RANGE = 3
 
 Lines = dict[str, tuple[str, ...]]
 
 
-def to_yaml(resolved: Resolved, kinds: Mapping[str, Mapping[str, str]] | None = None) -> str:
+def to_yaml(
+    resolved: Resolved, kinds: KindLines = NO_KINDS, same_kinds: Callable[[Spec], bool] = lambda spec: True
+) -> str:
     """Write a resolved spec as YAML with patterns where blocks repeat; `resolve_spec` turns it back into the same.
 
-    `kinds` has what is said of the kind of groups, `{"kind": "orthogonal", "fixes": "ones"}`: then it is of format 2.
-    Where two families cannot be kept apart by patterns, every tensor gets its own line (see `render`).
+    `kinds` has what is said of kinds: then it is of format 2, and `same_kinds` tells whether the spec that was written
+    says the same. Where two families cannot be kept apart by patterns, every tensor gets its own line (see `render`).
 
     >>> spec = parse("{format: 1, tensors: {w.1: [h.1, _], w.2: [h.2, h.1], w.3: [h.3, h.2], w.4: [_, h.3]}}")
     >>> shapes = {"w.1": (6, 9), "w.2": (5, 6), "w.3": (6, 5), "w.4": (3, 6)}
@@ -42,23 +45,22 @@ def to_yaml(resolved: Resolved, kinds: Mapping[str, Mapping[str, str]] | None = 
     """
     nested = {name for name, group in resolved.groups.items() if group.within}
     nested |= {group.within for group in resolved.groups.values() if group.within}
-    fields = {
-        name: ({"size": str(group.size)} if name in nested else {})
-        | ({"within": group.within} if group.within else {})
-        | dict((kinds or {}).get(name, {}))
-        for name, group in resolved.groups.items()
-    }
+    fields = {name: kinds.of(group, nested) for name, group in resolved.groups.items()}
     groups = {name: tuple(f"{key}={value}" for key, value in each.items()) for name, each in fields.items() if each}
-    tensors = {name: moving_axes(axes) for name, axes in resolved.axes.items() if resolved.shapes[name]}
+    tensors = {name: kinds.axes(resolved, name) for name in resolved.axes if resolved.shapes[name]}
     written = write_yaml(
         {name: dict(each.split("=", 1) for each in said) for name, said in fold_families(groups).items()},
         _starred(fold_families(tensors), set(tensors)),
         resolved.tied,
+        folds=[
+            (first, *rest)
+            for first, rest in fold_families({first: tuple(rest) for first, *rest in kinds.folds}).items()
+        ],
     )
     try:
         again = parse(written)
         said = {name: line.kind for name, line in claimed_kinds(again, resolved.groups).items()}
-        same = said == {name: each["kind"] for name, each in (kinds or {}).items()}
+        same = said == {name: each["kind"] for name, each in kinds.groups.items()} and same_kinds(again)
         if same and resolve_spec(again, resolved.shapes, buffers=resolved.buffers) == resolved:
             return written
     except StarcliError:
@@ -84,7 +86,7 @@ class Member:
             return "#"
 
         def word(match: re.Match[str]) -> str:
-            return match[0] if match[0].isdecimal() else _NUMBER.sub(take, match[0])
+            return match[0] if match[0].isdecimal() or match[0][0] == "^" else _NUMBER.sub(take, match[0])
 
         def ranges(expression: str) -> str:
             parts = []

@@ -17,6 +17,7 @@ from starcli.symmetry.kinds.elements import (
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import Claim, KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.redraw import is_scale
 
 
@@ -27,8 +28,7 @@ def invertible_kinds(setting: GenericSetting, proof: KindProof) -> dict[str, Gro
         exponents = claims.invertible_exponents(found, setting.active(name, buffers=True))
         if exponents and not any(place.tensor in setting.spec.buffers for place in exponents):
             exponents = claims.with_inert(exponents, setting.inert[name])
-            ways = {place: e for place, e in exponents.items() if place not in setting.inert[name]}
-            kinds[name] = GroupKind(name, "invertible", exponents, scalings=(ways,))
+            kinds[name] = GroupKind(name, "invertible", exponents, scalings=(exponents,))
     return _proved(setting, proof, kinds)
 
 
@@ -60,13 +60,14 @@ def orthogonal_kinds(
     kinds = {}
     for name, kind in before.items():
         folds = tuple(possible_folds(setting, kind))
+        scalings = (*(fold.way for fold in folds), *_without_scale(setting, kind))
         still = {fold.scale for fold in folds}
         at = [place for place in setting.active(name, buffers=True) if place not in still]
         scales = conjugated(setting.spec, setting.base, at, folds)
         for fix_ones in (False, True):
             if claims.rotates(setting.found[name], scales, fix_ones=fix_ones):
                 exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
-                kinds[name] = replace(kind, kind="orthogonal", exponents=exponents, fixes_ones=fix_ones, folds=folds)
+                kinds[name] = GroupKind(name, "orthogonal", exponents, fix_ones, folds, scalings)
                 break
     return _proved(setting, proof, kinds)
 
@@ -75,13 +76,22 @@ def possible_folds(setting: GenericSetting, kind: GroupKind) -> list[Fold]:
     """Scales that could go into other tensors, by name."""
     folds = []
     for way in kind.scalings:
-        scale = next((place for place in way if is_scale(place.tensor, setting.base[place.tensor])), None)
+        scale = _scale_in(setting, way)
         if scale is not None:
             folds.append(Fold(scale, {place: e * way[scale] for place, e in way.items() if place != scale}))
     return sorted(folds, key=lambda fold: natural_key(fold.scale.tensor))
 
 
-def _acts(setting: GenericSetting, kind: GroupKind) -> Acts:
+def _without_scale(setting: GenericSetting, kind: GroupKind) -> list[Exponents]:
+    """Ways to scale in which no norm's scale is."""
+    return [way for way in kind.scalings if _scale_in(setting, way) is None]
+
+
+def _scale_in(setting: GenericSetting, way: Exponents) -> GroupPlace | None:
+    return next((place for place in way if is_scale(place.tensor, setting.base[place.tensor])), None)
+
+
+def random_element(setting: GenericSetting, kind: GroupKind) -> Acts:
     """A random element of a group's kind, as it acts at each place."""
     shape = setting.shape(kind.group)
     if kind.kind == "invertible":
@@ -94,5 +104,5 @@ def _acts(setting: GenericSetting, kind: GroupKind) -> Acts:
 
 def _proved(setting: GenericSetting, proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """Those kinds of which a random element holds."""
-    elements = {(name, 0): _acts(setting, kind) for name, kind in kinds.items()}
+    elements = {(name, 0): random_element(setting, kind) for name, kind in kinds.items()}
     return {name: kinds[name] for name, _ in proof.holding(elements)}

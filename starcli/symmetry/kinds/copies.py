@@ -18,19 +18,19 @@ def written_out(spec: Resolved) -> Resolved:
     >>> written_out(spec).expressions["w"]
     ('h + h',)
     """
-    axes = {name: tuple(_written_out(node) for node in nodes) for name, nodes in spec.axes.items()}
+    axes = {name: tuple(spelled_out(node) for node in nodes) for name, nodes in spec.axes.items()}
     return make_resolved(spec.groups, axes, spec.shapes, spec.buffers, spec.tied)
 
 
-def _written_out(node: Node) -> Node:
+def spelled_out(node: Node) -> Node:
     """The tree with every small fixed factor that stands before something as that many copies of it."""
     if not isinstance(node, ProductNode):
         inner = children(node)
-        return type(node)(tuple(map(_written_out, inner))) if inner else node  # type: ignore[arg-type]
+        return type(node)(tuple(map(spelled_out, inner))) if inner else node  # type: ignore[arg-type]
     first, *rest = node.factors
     if not rest:
-        return _written_out(first)
-    behind = _written_out(product(tuple(rest)))
+        return spelled_out(first)
+    behind = spelled_out(product(tuple(rest)))
     if isinstance(first, Fixed) and first.size <= MOST_COPIES and not isinstance(behind, Fixed):
         return concat((behind,) * first.size)
-    return product((_written_out(first), behind)) if not isinstance(behind, Concat) else ProductNode((first, behind))
+    return product((spelled_out(first), behind)) if not isinstance(behind, Concat) else ProductNode((first, behind))

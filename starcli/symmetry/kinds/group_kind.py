@@ -24,6 +24,11 @@ class Fold:
     exponents: Exponents
     """How the scale would go there: 1 for what is added to what it multiplies (`norm1.bias`), -1 for what reads it."""
 
+    @property
+    def way(self) -> dict[GroupPlace, int]:
+        """The way to scale in which the scale itself has the exponent 1."""
+        return {self.scale: 1, **self.exponents}
+
 
 @dataclass(frozen=True)
 class GroupKind:

@@ -47,6 +47,8 @@ class KindProof:
     def _matters(self, place: GroupPlace, act: Tensor) -> bool:
         """Whether derivatives show that what acts at a place matters there."""
         matrix = act.dim() > len(self.setting.shape(place.group))
+        if place.group not in self.setting.found:
+            return False  # the network cannot be differentiated
         return effect(self.setting.found[place.group][place], skew=matrix) > THRESHOLD
 
     def refuted(self, elements: Mapping[Claim, Acts]) -> set[Claim]:

@@ -1,7 +1,7 @@
 """What acts on the units of all groups of a spec, and its JSON form."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
@@ -44,6 +44,10 @@ class Kinds:
         """Dimension of the continuous part of all groups together (see `GroupKind.dimension`)."""
         return sum(kind.dimension(self.spec) for kind in self.groups.values())
 
+    def acts_as(self, other: "Kinds") -> bool:
+        """Whether the same acts at the same places, in whatever order, and whatever is known besides."""
+        return self.spec == other.spec and all(_same(kind, other.groups[name]) for name, kind in self.groups.items())
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; `kinds_from_json` reads them back.
 
@@ -60,6 +64,19 @@ class Kinds:
 
 _PlaceJson = tuple[StrictStr, StrictInt, StrictInt]
 _PowerJson = tuple[StrictStr, StrictInt, StrictInt, StrictInt]
+
+
+def _same(one: GroupKind, other: GroupKind) -> bool:
+    """Whether two kinds of one group are the same but for the order of ways and the reasons why none is larger."""
+
+    def unordered(ways: Iterable[Exponents]) -> set[frozenset[tuple[GroupPlace, int]]]:
+        return {frozenset(way.items()) for way in ways}
+
+    ways = ((one.scalings, other.scalings), (one.signs, other.signs))
+    rest = (replace(kind, exponents={}, scalings=(), signs=(), larger={}) for kind in (one, other))
+    first, second = rest
+    exponents = one.kind in ("scaled", "signed") or one.exponents == other.exponents  # else those of the first way
+    return first == second and exponents and all(unordered(a) == unordered(b) for a, b in ways)
 
 
 class _FoldJson(BaseModel):

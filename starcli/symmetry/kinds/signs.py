@@ -50,7 +50,7 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
             for way in claims.independent(sets, signs.get(name, [])):
                 g = random_signs(setting.shape(name), setting.generator)
                 elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
-        for claim in proof.holding(elements, partial(_even, setting)):
+        for claim in proof.holding(elements, partial(even_places, setting)):
             signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
 
@@ -119,7 +119,7 @@ def _near_zero(
     return found
 
 
-def _even(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[GroupPlace]:
+def even_places(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[GroupPlace]:
     """Places at which the outputs may be an even function of a unit, so that its sign would not matter.
 
     Then the derivative at the place is zero for units that are zero there: some for each place of a group are.

@@ -9,8 +9,9 @@ from support.specs import specs
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.library import load_spec, shipped_specs
+from starcli.symmetry.archspec.lines import claimed_kinds
 from starcli.symmetry.archspec.render import render
-from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_spec
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.archspec.validate import resolved_from_json

@@ -7,8 +7,9 @@ from support.shipped import CASES, resolve, shrunk
 
 from starcli.models.build import build_network, complete_arguments
 from starcli.symmetry.archspec.compare import same_symmetries
-from starcli.symmetry.archspec.render import render
-from starcli.symmetry.archspec.resolve import claimed_kinds, resolve_spec
+from starcli.symmetry.archspec.lines import claimed_kinds
+from starcli.symmetry.archspec.render import KindLines, render
+from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.derive.to_yaml import fold_families, to_yaml
@@ -63,13 +64,12 @@ def test_kinds_are_written_and_read_back_and_without_them_nothing_changes():
     resolved = resolve_spec(parse(spec), shapes)
     kinds = {"h.0": {"kind": "scaled"}, "h.1": {"kind": "scaled"}, "h.2": {"kind": "orthogonal", "fixes": "ones"}}
     for some in (kinds, {"h.1": {"kind": "signed"}}):
-        written = to_yaml(resolved, some)
+        written = to_yaml(resolved, KindLines(some))
         assert written.startswith("format: 2\n")
         again = parse(written)
         assert resolve_spec(again, shapes) == resolved
         said = claimed_kinds(again, resolved.groups)
         assert {name: line.kind for name, line in said.items()} == {name: each["kind"] for name, each in some.items()}
         assert {name for name, line in said.items() if line.fixes_ones} == {n for n, e in some.items() if "fixes" in e}
-        assert claimed_kinds(parse(render(resolved, some)), resolved.groups).keys() == some.keys()
-    assert to_yaml(resolved, {}) == to_yaml(resolved)
+        assert claimed_kinds(parse(render(resolved, KindLines(some))), resolved.groups).keys() == some.keys()
     assert to_yaml(resolved).startswith("format: 1\n")

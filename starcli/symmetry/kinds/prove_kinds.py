@@ -1,0 +1,105 @@
+"""Proof of the kinds that a spec writes: a finite random element of each way, with negative controls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from starcli.symmetry.derive.branches import traced_network
+from starcli.symmetry.kinds.breaks import Passes
+from starcli.symmetry.kinds.continuous import random_element
+from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_scales, random_signs
+from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.kind_proof import Claim, KindProof
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
+from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.signs import even_places
+from starcli.symmetry.proof.places import GroupPlace
+
+
+def prove_kinds(
+    network: nn.Module, example: Sequence[Tensor], kinds: Kinds, groups: Sequence[str], *, seed: int = 0
+) -> tuple[Kinds, dict[str, str]]:
+    """Those of written `kinds` that hold for `network`, and why the others do not, by group.
+
+    `groups` are those whose permutations are proved; others, and those whose kinds do not hold, stay permutations.
+
+    A finite random element of each way in which a kind says that it acts must leave the outputs alone, and must not
+    where a place is left out (see `KindProof`).
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_for
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> from starcli.symmetry.kinds.written import written_kinds
+    >>> network = nn.Sequential(nn.Linear(9, 6), nn.GELU(), nn.Linear(6, 3))
+    >>> spec = parse("{format: 2, groups: {h: {kind: scaled}}, tensors: {0.*: [h], 2.weight: [_, h^-1], 2.bias: []}}")
+    >>> resolved = resolve_for(network, spec)
+    >>> prove_kinds(network, (torch.zeros(2, 9),), written_kinds(spec, resolved), ["h"])[1]
+    {'h': 'not scaled as it is written: gelu in 1'}
+    """
+    claimed = {name: kinds.groups[name] for name in groups if kinds.groups[name].kind != "permutation"}
+    generator = torch.Generator().manual_seed(seed)
+    setting = GenericSetting(traced_network(network, example), kinds.spec, tuple(example), list(claimed), generator)
+    proof, refused = KindProof(setting), dict[str, str]()
+    around = {group.within for group in kinds.spec.groups.values()}
+    for name in claimed.keys() - setting.places.keys():
+        refused[name] = GROUPS_OF_GROUPS if name in around else NOT_LOOKED_AT
+    tried = {name: kind for name, kind in claimed.items() if name not in refused}
+    for elements, doubtful in (
+        (
+            {
+                (name, 0): random_element(setting, k)
+                for name, k in tried.items()
+                if k.kind in ("orthogonal", "invertible")
+            },
+            None,
+        ),
+        (_scales(setting, tried), None),
+        (_signs(setting, tried), partial(even_places, setting)),
+    ):
+        for name, number in elements.keys() - set(proof.holding(elements, doubtful)):
+            refused.setdefault(name, _reason(setting, proof, tried[name], elements[name, number]))
+    groups_now = {
+        name: kind if name in claimed and name not in refused else GroupKind(name)
+        for name, kind in kinds.groups.items()
+    }
+    return replace(kinds, groups=groups_now, worst_difference=proof.worst), dict(sorted(refused.items()))
+
+
+def _scales(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
+    """A random element for each way to scale; a matrix is tried with all of its own."""
+    return {
+        (name, i): diagonal_acts(random_scales(setting.shape(name), setting.generator), way)
+        for name, kind in kinds.items()
+        for i, way in enumerate(kind.scalings if kind.kind != "invertible" else ())
+    }
+
+
+def _signs(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
+    """A random element for each way to set signs."""
+    return {
+        (name, i): diagonal_acts(random_signs(setting.shape(name), setting.generator), way)
+        for name, kind in kinds.items()
+        for i, way in enumerate(kind.signs)
+    }
+
+
+def _reason(setting: GenericSetting, proof: KindProof, kind: GroupKind, acts: Acts) -> str:
+    """Why an element does not hold: the operator that breaks it, or a place that does not need it."""
+    words = f"not {kind.kind} as it is written"
+    if not proof.refuted({(kind.group, 0): acts}):
+        without = proof.unneeded(acts, acts)
+        return f"{words}: nothing depends on what acts at {_name(without[0])}" if without else words
+    passes = Passes(setting.spec, setting.reference.subject, setting.base, setting.reference.inputs)
+    trailing = 2 if acts and next(iter(acts.values())).dim() > len(setting.shape(kind.group)) else 1
+    alike: dict[GroupPlace, Tensor] = {}
+    for place, act in acts.items():  # the same in all units around the group, as `Passes` compares
+        alike[place] = act.reshape(-1, *act.shape[-trailing:])[0]
+    broken = passes.broken_at(alike)
+    return f"{words}: {broken}" if broken else words
+
+
+def _name(place: GroupPlace) -> str:
+    return f"axis {place.axis} of {place.tensor}"
