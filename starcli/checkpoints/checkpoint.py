@@ -136,7 +136,8 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     if metadata != Metadata() and which != EVERYTHING:
         raise StarcliError(f"{source}: --key and --ignore are for files from elsewhere, this is one of starcli")
     if metadata.kind not in kinds:
-        raise StarcliError(f"{source}: holds a {metadata.kind}, wanted a {' or '.join(kinds)}")
+        article = "an" if metadata.kind == "element" else "a"
+        raise StarcliError(f"{source}: holds {article} {metadata.kind}, wanted a {' or '.join(kinds)}")
     if verify and metadata.weights_sha256 and found.sha256() != metadata.weights_sha256:
         raise StarcliError(
             f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",

@@ -23,7 +23,7 @@ DEEPEST_METADATA = 32
 MAXIMUM_ANCESTORS = 10_000
 """Largest number of ancestors that is read."""
 
-Kind = Literal["model", "star", "fused", "permutation"]
+Kind = Literal["model", "star", "fused", "permutation", "element"]
 """What a file holds."""
 MODELS: tuple[Kind, ...] = ("model", "star", "fused")
 """Kinds of files that hold the weights of a network."""
@@ -64,6 +64,16 @@ class SpecRecord(_Record):
     resolved: dict[str, Any]
     sha256: Sha256
     proof: dict[str, Any] | None = None
+    kinds: Sha256 | None = None
+    """Of an element: hash of what acts on the groups besides permutations. Left out of files where it is None."""
+
+    @model_serializer(mode="wrap")
+    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `kinds` where it is None."""
+        found: dict[str, Any] = fields(self)
+        if self.kinds is None:
+            found.pop("kinds", None)
+        return found
 
 
 class DataRecord(_Record):

@@ -54,14 +54,14 @@ class Common:
         self.format = "json" if self.json else self.format
 
     @contextlib.contextmanager
-    def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
-        """The watcher of this command's long work, and its results, which go to stderr where `to` is stdout.
+    def session(self, *to: Path | None) -> Iterator[tuple[Bars, Results]]:
+        """The watcher of this command's long work, and its results, which go to stderr where a file of `to` is stdout.
 
         Under torchrun the ranks work together, and only the first one speaks.
         """
         with distributed.group():
             speaks = distributed.is_writer()
-            to_stderr = to is not None and is_standard_stream(to)
+            to_stderr = any(each is not None and is_standard_stream(each) for each in to)
             results = Results(self.format, to_stderr=to_stderr, silent=not speaks)
             with Bars(quiet=self.quiet or not speaks) as watch, results:
                 yield watch, results
@@ -82,9 +82,9 @@ class CommonCached(Common):
     ] = False
 
     @contextlib.contextmanager
-    def session(self, to: Path | None = None) -> Iterator[tuple[Bars, Results]]:
+    def session(self, *to: Path | None) -> Iterator[tuple[Bars, Results]]:
         """As without a cache; at the end a note says which results were not measured now."""
-        with super().session(to) as (watch, results), using_cache(on=not self.no_cache) as use:
+        with super().session(*to) as (watch, results), using_cache(on=not self.no_cache) as use:
             yield watch, results
             found, asked = map(sum, zip(*distributed.all_gather(use.counts()), strict=True))
             if found:

@@ -47,6 +47,17 @@ def output_paths(
     return paths
 
 
+def permutation_paths(
+    template: Path | None, values: Sequence[Mapping[str, object]], inputs: Sequence[Path], outputs: Sequence[Path]
+) -> list[Path]:
+    """The paths of `--permutation`, beside `outputs` that are settled; none where it was not said."""
+    if template is None:
+        return []
+    if is_standard_stream(template) and any(map(is_standard_stream, outputs)):
+        raise StarcliError("-o - --permutation -: stdout takes one file")
+    return output_paths(template, values, [*inputs, *outputs], option="--permutation")
+
+
 def filled(template: Path, values: Mapping[str, object], option: str) -> Path:
     """The path that a template of an option stands for. StarcliError for a placeholder that is not among `values`."""
     text, known = str(template), ", ".join(f"{{{name}}}" for name in values)

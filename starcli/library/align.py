@@ -1,7 +1,7 @@
 """Aligning and permuting from Python."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -10,22 +10,53 @@ import torch
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligned, Aligner
+from starcli.alignment.element_file import Symmetry, chosen_symmetry, tensors_of_symmetry
 from starcli.alignment.joint import apply_jointly
 from starcli.alignment.matching.bound import check_bounded, optimality
-from starcli.alignment.permutation_file import chosen_permutation
+from starcli.alignment.unchanged import acted
+from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
+from starcli.files.write import check_output
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
-from starcli.library.plans import alignment_plan, permuted_plan
+from starcli.library.plans import alignment_plan, permutation_plan, permuted_plan, permuting_plan
 from starcli.library.train import made
 from starcli.runtime.progress import Progress
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
+from starcli.workspace.plan import Plan
 from starcli.workspace.workspace import Workspace
+
+Acting = str | os.PathLike[str] | Symmetry
+"""What can act on a model: a permutation, an element, or a file of one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AlignedModel(MadeModel):
+class PermutedModel(MadeModel):
+    """A model that a permutation, or another element of its network's symmetries, acted on: the same function."""
+
+    symmetry: Symmetry | None = None
+    """What acted: it composes with others and has an inverse, and `permute(model, by=...)` takes it."""
+    symmetry_plan: Plan | None = None
+
+    @library_call
+    def save_symmetry(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write what acted to a file, as `--permutation` does; `permute` reads it. Returns the path.
+
+        StarcliError where the file exists (unless `force`).
+        """
+        assert self.symmetry is not None
+        assert self.symmetry_plan is not None
+        check_output(target := Path(path), force=force)
+        aligned_to = self.metadata.aligned_to if self.symmetry_plan.settings.keys() & {"align"} else None
+        content = self.symmetry_plan.finish(tensors_of_symmetry(self.symmetry), aligned_to=aligned_to)
+        checkpoint.write(target, *content)
+        return target
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AlignedModel(PermutedModel):
     """A model aligned to a reference: the same function under other names of its units."""
 
     aligned: Aligned | None = None
@@ -154,24 +185,34 @@ def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Chec
     metrics = {**(metadata.metrics or {}), "align": found.recorded()}
     plan = alignment_plan(workspace, found.alignment, found.reference, found.model, together)
     facts = {"metrics": metrics, "statistics": metadata.statistics, "aligned_to": found.record}
-    return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, aligned=found)  # type: ignore[no-any-return]
+    own = {
+        "aligned": found,
+        "symmetry": found.permutation,
+        "symmetry_plan": permutation_plan(workspace, found.alignment, found.reference, found.model, together),
+    }
+    return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, **own)  # type: ignore[no-any-return]
 
 
 @library_call
 def permute(
     model: ModelLike,
     *,
-    by: Permutation | str | os.PathLike[str] | None = None,
+    by: Acting | Sequence[Acting] | None = None,
     seed: int | None = None,
+    kinds: str | None = None,
     invert: bool = False,
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
-) -> MadeModel:
-    """Rename the units of a model by a permutation: other weights, the same function.
+) -> PermutedModel:
+    """Rename the units of a model by a permutation, or let any other element of its symmetries act: the same function.
 
-    by: a permutation, or a file of one; else `seed`, from which a random one is drawn. invert: apply the inverse.
+    by: what acts: a permutation, an `Element`, a file of either, or a list of these, one after the other; else `seed`,
+        from which a random one is drawn. kinds: of that, "permutation" (the default), or "all": signs, scales,
+        rotations and matrices, too, where the network has them. invert: undo what would be done.
     dtype: as of `align`.
     where: `arch`, `data`, `device` and others, see `Where`.
+    StarcliError for what is of another network or other kinds, and where an element would change the function by more
+    than rounding, seen on the model itself.
 
     >>> import starcli as sc
     >>> a = sc.train("mlp", "digits", epochs=1, limit=60)
@@ -179,20 +220,28 @@ def permute(
     >>> back = sc.align(a, shuffled)
     >>> all(bool((back.tensors[name] == tensor).all()) for name, tensor in a.tensors.items())
     True
+    >>> scaled = sc.permute(a, seed=1, kinds="all")
+    >>> list(scaled.symmetry.scales)
+    ['unit.0', 'unit.1', 'unit.2']
+    >>> again = sc.permute(scaled, by=scaled.symmetry.inverse())
+    >>> all(bool(tensor.allclose(a.tensors[name], atol=1e-6)) for name, tensor in again.tensors.items())
+    True
     """
-    if (by is None) == (seed is None):
+    if bool(acting := _all_of(by)) == (seed is not None):
         raise StarcliError("permute needs one of by and seed")
-    workspace, [source], _ = open_models([model], where, data=False, uses_data=False, dtype=dtype)
-    spec = workspace.spec.resolved
-    if isinstance(by, Permutation):
-        permutation = by.inverse() if invert else by
-        which: Mapping[str, Any] = {"by": None, "invert": invert}
-    else:
-        if by is not None and not isinstance(by, str | os.PathLike):
-            raise StarcliError(f"by: a {type(by).__name__}, expected a permutation or a file of one")
-        file = None if by is None else Path(by)
-        permutation, which = chosen_permutation(spec, file, seed=seed or 0, invert=invert)
-    tensors, metadata = permutation.apply(source.tensors), source.metadata
-    plan = permuted_plan(workspace, source, dict(which))
-    facts = {"metrics": metadata.metrics, "statistics": metadata.statistics}
-    return made(MadeModel, workspace, plan, tensors, source.name, **facts)  # type: ignore[no-any-return]
+    workspace, [source], watcher = open_models([model], where, data=False, uses_data=False, dtype=dtype)
+    symmetry, which = chosen_symmetry(workspace, acting, seed=seed or 0, invert=invert, kinds=kinds, progress=watcher)
+    tensors, _ = acted(workspace, symmetry, source.tensors)
+    plan = permuted_plan(workspace, source, which)
+    facts = {"metrics": source.metadata.metrics, "statistics": source.metadata.statistics}
+    own = {"symmetry": symmetry, "symmetry_plan": permuting_plan(workspace, source, which, symmetry)}
+    return made(PermutedModel, workspace, plan, tensors, source.name, **facts, **own)  # type: ignore[no-any-return]
+
+
+def _all_of(by: Acting | Sequence[Acting] | None) -> list[Path | Symmetry]:
+    """All that acts, one after the other. StarcliError for what cannot."""
+    each: Sequence[Any] = by if isinstance(by, list | tuple) else () if by is None else (by,)
+    for what in each:
+        if not isinstance(what, str | os.PathLike | Permutation | Element):
+            raise StarcliError(f"by: a {type(what).__name__}, expected a permutation, an element, or a file of one")
+    return [what if isinstance(what, Permutation | Element) else Path(what) for what in each]

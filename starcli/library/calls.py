@@ -47,6 +47,7 @@ _WORDS = {
     "statistics": ("recalibrate", "own-ends"),
     "renormalise": RENORMALISATIONS,
     "split": ("train", "validation", "test"),
+    "kinds": ("permutation", "all"),
 }
 """Keywords that are one of a few words."""
 

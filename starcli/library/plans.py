@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.errors import StarcliError
+from starcli.symmetry.element import Element
 from starcli.workspace.plan import Plan, plan_of, training_settings
 
 if TYPE_CHECKING:  # imported for every command that writes: nothing that it does not need
     from collections.abc import Sequence
 
     from starcli.alignment.align import Alignment
+    from starcli.alignment.element_file import Symmetry
     from starcli.barriers.interpolation import Point
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord
@@ -74,9 +76,23 @@ def _aligning_plan(
 
 
 def permuted_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any]) -> Plan:
-    """Plan `model` permuted; `which` says by what permutation."""
+    """Plan `model` permuted; `which` says by what permutation or other element."""
     settings, spec = {**training_settings(model), "permute": which}, workspace.spec.record()
     return plan_of(workspace, model.metadata.kind, settings, seed=model.metadata.seed, parents=[model], spec=spec)
+
+
+def permuting_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any], symmetry: Symmetry) -> Plan:
+    """Plan the file of what permutes `model`, as one permutation or element; `which` as of `permuted_plan`."""
+    kind, spec = _recorded(workspace, isinstance(symmetry, Element))
+    return plan_of(workspace, kind, {"permute": which}, seed=model.metadata.seed, parents=[model], spec=spec)
+
+
+def _recorded(workspace: Workspace, is_element: bool) -> tuple[Kind, SpecRecord]:
+    """What a file of a permutation or other element is, and what it keeps of the spec."""
+    spec = workspace.spec.record()
+    if not is_element:
+        return "permutation", spec
+    return "element", spec.model_copy(update={"kinds": workspace.kinds.sha256})
 
 
 def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point, alignment: Alignment) -> Plan:

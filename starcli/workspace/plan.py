@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import AlignedTo, Architecture, DataRecord, Kind, Metadata, Sha256, SpecRecord
+from starcli.checkpoints.metadata import (
+    MODELS,
+    AlignedTo,
+    Architecture,
+    DataRecord,
+    Kind,
+    Metadata,
+    Sha256,
+    SpecRecord,
+)
 from starcli.errors import StarcliError, short
 
 if TYPE_CHECKING:
@@ -75,12 +84,12 @@ class Plan:
     def finish(
         self, tensors: "Mapping[str, Tensor]", *, metrics: Mapping[str, Any] | None = None, **facts: Any
     ) -> "tuple[Mapping[str, Tensor], Metadata]":
-        """`tensors` in the type that was asked for, and what the file says of itself.
+        """`tensors`, those of a model in the type that was asked for, and what the file says of itself.
 
         Scores of a model before it was rounded are not those of the file, and are left out.
         Raises StarcliError for values that are too large for the type.
         """
-        if "write" in self.settings:
+        if "write" in self.settings and self.kind in MODELS:
             from starcli.models.dtypes import in_type
 
             given, tensors = tensors, in_type(tensors, self.settings["write"]["dtype"])

@@ -14,10 +14,10 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import WriterSetup
 from starcli.cli.options import ALIGNMENT, IN, OUT, ForceOpt, SeedOpt
-from starcli.cli.outputs import output_paths
+from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups
 from starcli.errors import StarcliError
-from starcli.files.names import is_standard_stream, stem
+from starcli.files.names import stem
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -93,13 +93,11 @@ def align_command(
     assert output is not None
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = output_paths(output, names, inputs)
-    files = output_paths(permutation, names, [*inputs, *paths], option="--permutation") if permutation else []
-    if is_standard_stream(output) and permutation and is_standard_stream(permutation):
-        raise StarcliError("-o - --permutation -: stdout takes one file")
+    files = permutation_paths(permutation, names, inputs, paths)
     [first], others = read_groups([reference], models, distinct=joint)
     alignment = how.chosen(seed)
     workspace, [first, *others] = workspace_of([first, *others], setup, data=alignment.reads_data)
-    with common.session(output) as (watch, results):
+    with common.session(output, permutation) as (watch, results):
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
         run = Alignments(Aligner(alignment, workspace), first, others, watch, joint, force, bound)

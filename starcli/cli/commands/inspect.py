@@ -93,7 +93,7 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if not row["run_id"] and not architecture:  # nobody wrote any of this down: it is what a reader falls back on
         yield "says", "nothing of itself: bare weights; starcli convert adds what they are"
         lines = {"parameters": lines["parameters"]}
-    elif row["kind"] == "permutation":
+    elif row["kind"] in ("permutation", "element"):
         lines |= {"parameters": None, "statistics": None}
     yield from ((what, said) for what, said in lines.items() if said not in (None, "", [], {}))
 

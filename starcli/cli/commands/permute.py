@@ -1,4 +1,4 @@
-"""`starcli permute`: rename the units of a model."""
+"""`starcli permute`: rename the units of a model, or let any other symmetry of its network act on it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +8,10 @@ import typer
 from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.job import Job
 from starcli.cli.option_groups import WriterSetup
-from starcli.cli.options import IN, ForceOpt, ModelArg, OutputOpt, SeedOpt
-from starcli.cli.outputs import output_paths
+from starcli.cli.options import IN, OUT, ForceOpt, ModelArg, OutputOpt, SeedOpt, choice_of
+from starcli.cli.outputs import output_paths, permutation_paths
+from starcli.cli.permuting import Permuting
 from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem
@@ -21,6 +21,7 @@ _COLUMNS = (
     Column("by", "by", "name"),
     Column("output", "output", "name", main=True),
     Column("moved", "units moved", "d", main=True),
+    Column("difference", "change of outputs", ".1e", optional=True),
 )
 
 
@@ -32,30 +33,45 @@ def permute_command(
     setup: WriterSetup,
     *,
     by: Annotated[
-        Path | None, typer.Option("--by", metavar="FILE", help="A permutation, as align --permutation writes it."), IN
+        list[Path] | None,
+        typer.Option("--by", metavar="FILE...", help="What align --permutation writes; several act in this order."),
+        IN,
     ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Apply the inverse: undo it.")] = False,
     random: Annotated[bool, typer.Option("--random", help="A random permutation, drawn from --seed.")] = False,
+    kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--kinds",
+            help="Of --random: permutation (default), or all: signs, scales, rotations and matrices, too.",
+            **choice_of("choice", "permutation", "all"),
+        ),
+    ] = None,
     seed: SeedOpt = 0,
+    permutation: Annotated[
+        Path | None, typer.Option("--permutation", metavar="FILE", help="Write what acted too, all of it as one."), OUT
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
-    """Rename the units of a model by a permutation: other weights, the same function."""
-    from starcli.alignment.permutation_file import chosen_permutation
-    from starcli.library.plans import permuted_plan
+    """Rename the units of a model by a permutation: other weights, the same function.
+
+    Where the network has them, signs, scales, rotations and matrices act in the same way. Outputs before and after are
+    then compared, and a model whose function would change is not written.
+    """
+    from starcli.alignment.element_file import chosen_symmetry
     from starcli.workspace.workspace import workspace_of
 
-    if (by is None) != random:
+    if (not by) != random:
         raise StarcliError("permute needs one of --by FILE and --random")
-    [path] = output_paths(output, [{"name": stem(model), "seed": seed}], [model, *([by] if by else [])])
+    names, inputs = [{"name": stem(model), "seed": seed}], [model, *(by or [])]
+    paths = output_paths(output, names, inputs)
+    files = permutation_paths(permutation, names, inputs, paths)
     [given] = read_groups([model])
     workspace, [source] = workspace_of(given, setup, data=False)
-    with common.session(output) as (watch, results):
+    with common.session(output, permutation) as (watch, results):
         note_files(workspace, watch)
-        permutation, which = chosen_permutation(workspace.spec.resolved, by, seed=seed, invert=invert)
-        job = Job(path, permuted_plan(workspace, source, dict(which)), watch, force=force)
-        with job.making() as needed:
-            if needed:
-                metadata = source.metadata
-                job.write(permutation.apply(source.tensors), metrics=metadata.metrics, statistics=metadata.statistics)
-        row = {"model": source.name, "by": by.name if by else f"random, seed {seed}", "inverted": invert}
-        results.add("permute", {**row, "output": str(path), "moved": permutation.moved()}, _COLUMNS)
+        symmetry, which = chosen_symmetry(workspace, by or [], seed=seed, invert=invert, kinds=kinds, progress=watch)
+        figures = Permuting(workspace, source, symmetry, which, watch, force).make(*paths, *files)
+        what = ", ".join(path.name for path in by) if by else f"random, seed {seed}"
+        row = {"model": source.name, "by": what, "inverted": invert, "output": str(paths[0])}
+        results.add("permute", row | figures, _COLUMNS)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
 
 from starcli.errors import StarcliError
+from starcli.files.cache import hash_json
 from starcli.symmetry.archspec.kind_names import KindName
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
@@ -47,6 +49,11 @@ class Kinds:
     def acts_as(self, other: "Kinds") -> bool:
         """Whether the same acts at the same places, in whatever order, and whatever is known besides."""
         return self.spec == other.spec and all(_same(kind, other.groups[name]) for name, kind in self.groups.items())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of what acts where, the ways of each group in their order: what the factors of an element refer to."""
+        return hash_json([self.spec.to_json(), {name: _acts(kind) for name, kind in self.groups.items()}])
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; `kinds_from_json` reads them back.
@@ -139,6 +146,14 @@ def _plain(kind: GroupKind) -> dict[str, Any]:
         "larger": dict(kind.larger),
     }
     return {key: value for key, value in made.items() if value}
+
+
+def _acts(kind: GroupKind) -> list[Any]:
+    """What a kind does, as plain values; all but the ways in an order of its own."""
+    matrix = {} if kind.kind in ("scaled", "signed") else kind.exponents  # of these a way
+    folds = sorted([_place(fold.scale), sorted(_powers(fold.exponents))] for fold in kind.folds)
+    ways = [[sorted(_powers(way)) for way in each] for each in ([matrix], kind.scalings, kind.signs)]
+    return [kind.kind, kind.fixes_ones, folds, *ways]
 
 
 def _powers(exponents: Exponents) -> list[list[Any]]:

@@ -40,6 +40,15 @@ def test_several_models_need_a_template(solutions):
     assert [row["output"] for row in ran.rows] == ["a1.safetensors", "a2.safetensors"]
 
 
+def test_a_permutation_goes_to_stdout_alone(solutions):
+    ran = run_here("align", *solutions.some(0, 1), "-o", "b.safetensors", "--permutation", "-")
+    Path("p.safetensors").write_bytes(ran.stdout)
+    assert '"objective"' in ran.err
+    [row] = run_here("permute", solutions[1], "--by", "p.safetensors", "-o", "again.safetensors").rows
+    assert row["moved"] > 0
+    assert read(Path("again.safetensors")).sha256 == read(Path("b.safetensors")).sha256
+
+
 def test_jointly_aligned_files_say_so_and_with_whom(place, solutions):
     words = ("align", *solutions.some(0, 1, 2), "--joint", "-o", "{name}.safetensors")
     rows = run_here(*words, "--permutation", "p{name}.safetensors").rows

@@ -10,7 +10,7 @@ from starcli.recipes import recipe
 from .arrays import IDX, archives, idx_directory
 from .checkpoints import HARMLESS, SAFETENSORS
 from .images import IMAGES, image_directory
-from .permutations import PERMUTATIONS
+from .permutations import ELEMENTS, PERMUTATIONS
 from .pickles import HARMLESS as READABLE
 from .pickles import payloads
 from .readers import read_checkpoint, read_data, read_permutation_file, read_spec, read_state
@@ -64,5 +64,5 @@ def cases() -> Iterator[tuple[str, Case]]:
     for name, content in IMAGES.items():
         made = lambda directory, content=content: image_directory(directory, content())  # noqa: E731
         yield "images", Case(name, made, read_data, name == "a PNG that unfolds")
-    for name, content in PERMUTATIONS.items():
+    for name, content in (PERMUTATIONS | ELEMENTS).items():
         yield "permutation", Case(name, _file("p.safetensors", content), read_permutation_file)

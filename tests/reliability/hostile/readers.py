@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from starcli.alignment.permutation_file import read_permutation
+from starcli.alignment.element_file import read_symmetry
 from starcli.checkpoints import checkpoint, lineage
 from starcli.data.dataset import open_data
 from starcli.files.state import StateFile
@@ -12,6 +12,9 @@ from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.archspec.validate import resolved_from_json
+from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import Proof
 
 SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")
@@ -21,7 +24,7 @@ SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "
 
 def read_checkpoint(path: Path) -> None:
     """Everything that is done with a stranger's checkpoint before a network is built."""
-    found = checkpoint.read(path, kinds=("model", "star", "fused", "permutation"))
+    found = checkpoint.read(path, kinds=("model", "star", "fused", "permutation", "element"))
     _ = found.sha256
     if found.metadata.spec is not None:
         resolved = resolved_from_json(found.metadata.spec.resolved)
@@ -38,8 +41,10 @@ def read_spec(path: Path) -> None:
 
 def read_permutation_file(path: Path) -> None:
     spec = resolve_spec(parse("format: 1\ntensors:\n  w: [a, b]\n"), {"w": (4, 6)})
-    permutation, _ = read_permutation(path, spec)
-    permutation.inverse().apply({"w": torch.zeros(4, 6)})
+    here, there = GroupPlace("w", 0, 0, "a"), GroupPlace("w", 1, 0, "b")
+    kinds = {"a": GroupKind("a", "orthogonal", {here: 1}), "b": GroupKind("b", "scaled", scalings=({there: 1},))}
+    symmetry, _ = read_symmetry(path, spec, lambda: Kinds(spec, kinds, 0.0))
+    symmetry.inverse().apply({"w": torch.zeros(4, 6)})
 
 
 def read_state(path: Path) -> None:

@@ -1,0 +1,52 @@
+"""The files that `permute` makes: the permuted model, and what acted on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.job import Job
+
+if TYPE_CHECKING:
+    from starcli.alignment.element_file import Symmetry
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Permuting:
+    """A permutation or other element about to act on a model; `which` are the settings that say which it is."""
+
+    workspace: "Workspace"
+    source: "Checkpoint"
+    symmetry: "Symmetry"
+    which: Mapping[str, Any]
+    watch: Bars
+    force: bool
+
+    def make(self, path: Path, file: Path | None = None) -> dict[str, Any]:
+        """Write the model, and to `file` what acted, where they are not there yet: the figures of both.
+
+        Where the function would change, neither is written.
+        """
+        from starcli.alignment.element_file import tensors_of_symmetry
+        from starcli.alignment.unchanged import acted
+        from starcli.library.plans import permuted_plan, permuting_plan
+        from starcli.symmetry.element import Element
+
+        how = (self.workspace, self.source, dict(self.which))
+        job = Job(path, permuted_plan(*how), self.watch, force=self.force)
+        index = Job(file, permuting_plan(*how, self.symmetry), self.watch, force=self.force) if file else None
+        difference, metadata = None, self.source.metadata
+        with job.making() as needed:
+            if needed:
+                tensors, difference = acted(self.workspace, self.symmetry, self.source.tensors)
+                job.write(tensors, metrics=metadata.metrics, statistics=metadata.statistics)
+        if index is not None:
+            with index.making() as needed:
+                if needed:
+                    index.write(tensors_of_symmetry(self.symmetry))
+        if isinstance(self.symmetry, Element):
+            return {"moved": self.symmetry.permutation.moved(), "difference": difference}
+        return {"moved": self.symmetry.moved()}
