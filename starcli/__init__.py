@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from starcli.library.train import train
     from starcli.recipes.recipe import Recipe
     from starcli.symmetry.derive.derive import derive_and_prove
+    from starcli.symmetry.element import Element
     from starcli.symmetry.kinds.derive_kinds import derive_kinds
 
 __all__ = [
     "Alignment",
     "Barrier",
     "Checkpoint",
+    "Element",
     "Predictions",
     "Recipe",
     "ResultTable",
@@ -95,6 +97,7 @@ _MODULES = {
     "library.train": ("train",),
     "recipes.recipe": ("Recipe",),
     "symmetry.derive.derive": ("derive_and_prove",),
+    "symmetry.element": ("Element",),
     "symmetry.kinds.derive_kinds": ("derive_kinds",),
 }
 

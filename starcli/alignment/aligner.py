@@ -16,6 +16,7 @@ from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end
+from starcli.alignment.unchanged import check_unchanged
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
 from starcli.runtime import distributed
@@ -214,9 +215,15 @@ class Aligner:
         return self.match(reference, model, seed=seed).symmetry.apply(model) if self.active else model
 
     def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> "Aligned":
-        """`model` aligned to `reference`: the match and all that follows from it."""
+        """`model` aligned to `reference`: the match and all that follows from it.
+
+        Where that is no permutation alone, StarcliError for a function that would not stay the same.
+        """
         match = self.match(reference.tensors, model.tensors, progress=progress)
-        return Aligned(reference, model, match, self.alignment)
+        found = Aligned(reference, model, match, self.alignment)
+        if match.element is not None:
+            check_unchanged(self.workspace, model.tensors, found.tensors)
+        return found
 
     def apply_to_all(
         self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
+from starcli.alignment.matching.method import Symmetry
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Sha256
@@ -19,14 +19,6 @@ from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
-
-Symmetry = Permutation | Element
-"""What can act on a model and leave its function as it is; a permutation needs no kinds to be known."""
-
-
-def tensors_of_symmetry(symmetry: Symmetry) -> dict[str, Tensor]:
-    """What its file holds."""
-    return symmetry.to_tensors() if isinstance(symmetry, Element) else dict(symmetry.index)
 
 
 def read_symmetry(path: Path, spec: Resolved, kinds: Callable[[], Kinds]) -> tuple[Symmetry, Sha256]:
@@ -94,7 +86,7 @@ def _own(by: Path | Symmetry, workspace: "Workspace") -> tuple[Symmetry, Sha256]
         _check_kinds(by.kinds.sha256, workspace.kinds)
     else:
         by = Permutation.from_tensors(workspace.spec.resolved, by.index)
-    return by, weights_sha256(tensors_of_symmetry(by))
+    return by, weights_sha256(by.to_tensors())
 
 
 def _composed(each: Sequence[Symmetry], workspace: "Workspace") -> Symmetry:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.alignment.element_file import Symmetry
+from starcli.alignment.matching.method import Symmetry
 from starcli.errors import StarcliError
+from starcli.models.state_dicts import computable
 from starcli.symmetry.element import Element
 from starcli.symmetry.proof.evaluation import ProofNetwork, difference, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 LARGEST_CHANGE = 1e-5
 """Largest change of an output, in units of its spread over inputs, that weights rounded to float32 may make.
 
-In proportion to the rounding of other types, but never below `EXACT`."""
-EXACT = 1e-9
+In proportion to the rounding of other types, but never below `LEAST_CHANGE`."""
+LEAST_CHANGE = 1e-9
 """The same for float64, in which rounding adds up within the network."""
 
 
@@ -29,7 +30,7 @@ def check_unchanged(workspace: "Workspace", before: Mapping[str, Tensor], after:
     Both are evaluated in float64 and in eval mode, so that what remains is the rounding of the weights themselves.
     StarcliError where the change is larger than rounding to their type makes, or values are too large for it.
     """
-    if lost := [name for name, tensor in after.items() if tensor.isfinite().logical_not().any()]:
+    if lost := [name for name, tensor in after.items() if _is_finite(before[name]) and not _is_finite(tensor)]:
         raise StarcliError("some values would be too large for the type of their tensor", lost)
     network = workspace.network(dtype=torch.float64).network
     generator, example = torch.Generator().manual_seed(0), (workspace.example(),)
@@ -46,6 +47,11 @@ def check_unchanged(workspace: "Workspace", before: Mapping[str, Tensor], after:
     return change
 
 
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are."""
+    return bool(computable(tensor).isfinite().all())
+
+
 def largest_change(tensors: Mapping[str, Tensor]) -> float:
     """Largest change of an output that the rounding of these tensors may make, in units of its spread.
 
@@ -53,10 +59,10 @@ def largest_change(tensors: Mapping[str, Tensor]) -> float:
     (1e-05, 1e-09)
     """
     rounding = max((torch.finfo(t.dtype).eps for t in tensors.values() if t.is_floating_point()), default=0.0)
-    return max(EXACT, LARGEST_CHANGE * rounding / torch.finfo(torch.float32).eps)
+    return max(LEAST_CHANGE, LARGEST_CHANGE * rounding / torch.finfo(torch.float32).eps)
 
 
-def acted(
+def act_on(
     workspace: "Workspace", symmetry: Symmetry, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], float | None]:
     """`tensors` after a permutation or other element, and the change of outputs, as of `check_unchanged`.

@@ -9,7 +9,7 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 
 if TYPE_CHECKING:
-    from starcli.alignment.element_file import Symmetry
+    from starcli.alignment.matching.method import Symmetry
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.workspace.workspace import Workspace
 
@@ -30,8 +30,7 @@ class Permuting:
 
         Where the function would change, neither is written.
         """
-        from starcli.alignment.element_file import tensors_of_symmetry
-        from starcli.alignment.unchanged import acted
+        from starcli.alignment.unchanged import act_on
         from starcli.library.plans import permuted_plan, permuting_plan
         from starcli.symmetry.element import Element
 
@@ -41,12 +40,12 @@ class Permuting:
         difference, metadata = None, self.source.metadata
         with job.making() as needed:
             if needed:
-                tensors, difference = acted(self.workspace, self.symmetry, self.source.tensors)
+                tensors, difference = act_on(self.workspace, self.symmetry, self.source.tensors)
                 job.write(tensors, metrics=metadata.metrics, statistics=metadata.statistics)
         if index is not None:
             with index.making() as needed:
                 if needed:
-                    index.write(tensors_of_symmetry(self.symmetry))
+                    index.write(self.symmetry.to_tensors())
         if isinstance(self.symmetry, Element):
             return {"moved": self.symmetry.permutation.moved(), "difference": difference}
         return {"moved": self.symmetry.moved()}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from collections.abc import Sequence
 
     from starcli.alignment.align import Alignment
-    from starcli.alignment.element_file import Symmetry
+    from starcli.alignment.matching.method import Symmetry
     from starcli.barriers.interpolation import Point
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord
@@ -45,8 +45,8 @@ def alignment_plan(
     together: Sequence[Checkpoint] = (),
 ) -> Plan:
     """Plan `model` aligned to `reference`; `together` are all models that are aligned jointly to it, if any are."""
-    settings, metadata = training_settings(model), model.metadata
-    return _aligning_plan(workspace, metadata.kind, settings, alignment, [reference, model], together)
+    what = model.metadata.kind, workspace.spec.record()
+    return _aligning_plan(workspace, *what, training_settings(model), alignment, [reference, model], together)
 
 
 def permutation_plan(
@@ -56,13 +56,15 @@ def permutation_plan(
     model: Checkpoint,
     together: Sequence[Checkpoint] = (),
 ) -> Plan:
-    """Plan the file of the permutation that aligns `model` to `reference`; `together` as of `alignment_plan`."""
-    return _aligning_plan(workspace, "permutation", {}, alignment, [reference, model], together)
+    """Plan the file of what aligns `model` to `reference`; `together` as of `alignment_plan`."""
+    what = _recorded(workspace, alignment.uses_kinds)
+    return _aligning_plan(workspace, *what, {}, alignment, [reference, model], together)
 
 
 def _aligning_plan(
     workspace: Workspace,
     kind: Kind,
+    spec: SpecRecord,
     settings: dict[str, Any],
     alignment: Alignment,
     pair: Sequence[Checkpoint],
@@ -71,8 +73,8 @@ def _aligning_plan(
     """Plan what aligns a pair of reference and model; all that are aligned together are parents, in any order."""
     others = sorted((each for each in together if each not in pair), key=lambda each: each.sha256)
     how = {**alignment.settings(), **({"joint": 1 + len(together)} if together else {})}
-    seed, spec = pair[1].metadata.seed, workspace.spec.record()
-    return plan_of(workspace, kind, {**settings, "align": how}, seed=seed, parents=[*pair, *others], spec=spec)
+    settings, parents = {**settings, "align": how}, [*pair, *others]
+    return plan_of(workspace, kind, settings, seed=pair[1].metadata.seed, parents=parents, spec=spec)
 
 
 def permuted_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any]) -> Plan:

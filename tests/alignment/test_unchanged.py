@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.alignment.unchanged import acted, check_unchanged, largest_change
+from starcli.alignment.unchanged import act_on, check_unchanged, largest_change
 from starcli.library.inputs import open_models
 from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
@@ -26,7 +26,7 @@ def opened(dtype: torch.dtype = torch.float32) -> tuple[Workspace, dict[str, Ten
 def test_an_element_passes_in_every_type_and_a_wrong_one_in_none(dtype):
     workspace, tensors = opened(dtype)
     element = Element.random(workspace.kinds, torch.Generator().manual_seed(1))
-    moved, change = acted(workspace, element, tensors)
+    moved, change = act_on(workspace, element, tensors)
     assert any(not torch.equal(moved[name], tensors[name]) for name in tensors)
     assert 0 < change <= largest_change(tensors)
     wrong = {**moved, "0.bias": moved["0.bias"] + 100 * largest_change(tensors) * moved["0.bias"].abs().max()}
@@ -48,13 +48,13 @@ def test_values_that_are_lost_are_named():
         workspace.kinds, torch.Generator()).scales.items()}  # fmt: skip
     identity = Permutation.identity(workspace.kinds.spec)
     with pytest.raises(sc.StarcliError, match="too large") as error:
-        acted(workspace, Element(workspace.kinds, identity, scales=scales), tensors)
+        act_on(workspace, Element(workspace.kinds, identity, scales=scales), tensors)
     assert "0.weight" in error.value.problems
 
 
 def test_a_permutation_is_exact():
     workspace, tensors = opened()
     permutation = Permutation.random(workspace.spec.resolved, torch.Generator().manual_seed(0))
-    moved, change = acted(workspace, permutation, tensors)
+    moved, change = act_on(workspace, permutation, tensors)
     assert change is None
     assert all(torch.equal(moved[name], permutation.apply(tensors)[name]) for name in tensors)
