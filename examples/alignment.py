@@ -62,6 +62,7 @@ METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
     BASELINE: (WEIGHT, {}),
     "weight, best of 10": (sc.Alignment("weight", select="midpoint"), {}),
     "activation": (ACTIVATION, {}),
+    "activation, 10 restarts": (sc.Alignment("activation", restarts=10), {}),
     "activation, best of 10": (sc.Alignment("activation", select="midpoint"), {}),
     "activation alone": (sc.Alignment("activation", share=1.0), {}),
     "activation, correlation": (sc.Alignment("activation", gains="correlation"), {}),
