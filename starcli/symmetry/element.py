@@ -3,16 +3,18 @@
 An element acts on a model as, one after the other: the permutation; a matrix g for every group that rotates or is
 acted on by invertible matrices; positive scales, one for each way in which they act on a group; signs likewise.
 Rotations of a stream whose norms have scales gamma act between them: as D g D^-1, where D holds the model's gamma
-before and the one of the result after. The function that a network computes is the same.
+before and the one of the result after. The shifts of these norms go into the biases behind them before, and come out
+of them after, where they can. The function that a network computes is the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.symmetry.element_checks import element_problems
 from starcli.symmetry.kinds.elements import (
     Acts,
     acted,
@@ -24,15 +26,12 @@ from starcli.symmetry.kinds.elements import (
 )
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.shifts import moved_shifts
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.places import GroupPlace
 
 MILD = 2.0
 """Largest scale and singular value of a random element, and one over the smallest: float32 weights bear that."""
-WORST_CONDITION = 1e12
-"""Condition number beyond which a matrix counts as having no inverse."""
-HELD = 1e-5
-"""How far a matrix of a file may be from orthogonal: float32 holds no better one."""
 PARTS = ("matrix", "scales", "signs", "frame", "before")
 """What a file holds besides permutations, under names `PART:GROUP` or `PART:TENSOR`."""
 
@@ -46,8 +45,8 @@ class Element:
         combination of units around it. A group without one is left alone.
     scales: positive, by group, (ways, parents..., n), one for each of `GroupKind.scalings`: of groups without a matrix.
     signs: 1 or -1, by group, (ways, parents..., n), one for each of `GroupKind.signs`.
-    frame: values of kept scales (`GroupKind.folds`), by tensor, that the result has but for signs; others stay as they
-        are.
+    frame: values of kept scales and shifts (`Kinds.kept`), by tensor, that the result has but for signs; others stay as
+        they are.
     before: what these were, so that the element has an inverse.
 
     >>> import starcli as sc
@@ -116,7 +115,7 @@ class Element:
             else:
                 index[name] = tensor
         permutation = Permutation.from_tensors(kinds.spec, index)
-        if problems := list(_misfits(kinds, parts)):
+        if problems := list(element_problems(kinds, parts)):
             raise StarcliError("these tensors are no element of the network's symmetries", problems)
         matrices, scales, signs, frame, before = (parts[name] for name in PARTS)
         return cls(kinds, permutation, matrices, scales, signs, frame, before)
@@ -184,11 +183,23 @@ class Element:
         rotates. StarcliError where the tensors do not fit, and where a scale that a rotation has to pass is 0.
         """
         spec, permuted = self.kinds.spec, self.permutation.apply(tensors)
-        acts = self._rotations(permuted)
+        turned = [kind for kind in self.kinds.groups.values() if self._turns(kind)]
+        folds = [fold for kind in turned for fold in kind.folds if fold.biases]
+        kept = self._signed({name: self.frame.get(name, permuted[name]) for kind in turned for name in kind.kept})
+        out = moved_shifts(spec, permuted, folds)
+        folded = {**permuted, **out}
+        acts: dict[GroupPlace, Tensor] = {}
+        for kind in turned:
+            acts |= self._rotation(kind, folded)
         acts |= {place: _times(act, acts.get(place)) for place, act in self._diagonals().items()}
-        framed = {**permuted, **{name: tensor for name, tensor in self.frame.items() if name in permuted}}
-        under = dict(spec.under_all_names({**self.frame, **acted(spec, framed, acts)}))
+        moved = acted(spec, folded, acts)
+        back = moved_shifts(spec, {**folded, **moved}, folds, kept)
+        under = dict(spec.under_all_names({**out, **moved, **kept, **back}))
         return {name: under[name].to(tensor.dtype) if name in under else tensor for name, tensor in permuted.items()}
+
+    def _turns(self, kind: GroupKind) -> bool:
+        """Whether something rotates, or changes what rotations keep."""
+        return kind.group in self.matrices or any(name in self.frame for name in kind.kept)
 
     def _diagonals(self) -> dict[GroupPlace, Tensor]:
         """The scales and signs at each place, (parents..., n)."""
@@ -200,23 +211,13 @@ class Element:
                         acts[place] = _times(factor**e, acts.get(place))
         return acts
 
-    def _rotations(self, tensors: Mapping[str, Tensor]) -> dict[GroupPlace, Tensor]:
-        """What matrices do at each place of the permuted tensors, from their kept scales to those of the frame."""
-        acts: dict[GroupPlace, Tensor] = {}
-        for name, kind in self.kinds.groups.items():
-            if name in self.matrices or any(fold.scale.tensor in self.frame for fold in kind.folds):
-                acts |= self._rotation(kind, tensors)
-        return acts
-
     def _rotation(self, kind: GroupKind, tensors: Mapping[str, Tensor]) -> Acts:
-        """What the matrix of a group does."""
-        spec, n = self.kinds.spec, self.kinds.spec.groups[kind.group].size
-        g = self.matrices.get(kind.group)
-        if g is None:
-            g = torch.eye(n, dtype=torch.float64).expand(*spec.index_shape(kind.group), n)
-        before = conjugated(spec, tensors, kind.exponents, kind.folds)
-        after = conjugated(spec, {**tensors, **self.frame}, kind.exponents, kind.folds)
-        acts = matrix_acts(g, kind.exponents, before, after)
+        """What the matrix of a group does at each place of the permuted tensors, from their kept scales to others."""
+        spec, g = self.kinds.spec, self.matrices.get(kind.group)
+        at = {place: e for place, e in kind.exponents.items() if place.tensor not in kind.kept}
+        before = conjugated(spec, tensors, at, kind.folds)
+        after = conjugated(spec, {**tensors, **self.frame}, at, kind.folds)
+        acts = {place: after[place] / before[place] for place in at} if g is None else matrix_acts(g, at, before, after)
         if bad := sorted({place.tensor for place, act in acts.items() if not bool(act.isfinite().all())}):
             scales = ", ".join(fold.scale.tensor for fold in kind.folds)
             raise StarcliError(f"group {kind.group} cannot rotate: a scale of {scales} is 0", bad)
@@ -246,52 +247,3 @@ def _times(factor: Tensor, act: Tensor | None) -> Tensor:
     if act is None:
         return factor
     return factor * act if act.dim() == factor.dim() else factor.unsqueeze(-1) * act
-
-
-def _misfits(kinds: Kinds, parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[str]:
-    """What is wrong with the parts of a file."""
-    kept = {fold.scale.tensor: fold for kind in kinds.groups.values() for fold in kind.folds}
-    for part, tensors in parts.items():
-        for name, tensor in tensors.items():
-            if part in ("frame", "before"):
-                shape = kinds.spec.shapes[name] if name in kept else None
-            else:
-                shape = _shape(kinds, name, part)
-            if shape is None:
-                yield f"{part} of {name}: the network has none"
-            elif tuple(tensor.shape) != tuple(shape) or not tensor.is_floating_point():
-                yield f"{part} of {name}: {tensor.dtype} {tuple(tensor.shape)}, not torch.float64 {tuple(shape)}"
-            elif problem := _problem(kinds, name, part, tensor.double()):
-                yield f"{part} of {name}: {problem}"
-
-
-def _shape(kinds: Kinds, group: str, part: str) -> tuple[int, ...] | None:
-    """The shape of a part of an element for a group; None where it has none."""
-    kind = kinds.groups.get(group)
-    if kind is None:
-        return None
-    shape, rotates = kinds.spec.index_shape(group), kind.kind in ("orthogonal", "invertible")
-    if part == "matrix":
-        return (*shape, shape[-1]) if rotates else None
-    ways = kind.signs if part == "signs" else () if rotates else kind.scalings
-    return (len(ways), *shape) if ways else None
-
-
-def _problem(kinds: Kinds, name: str, part: str, tensor: Tensor) -> str:
-    """What is wrong with the values of a part; "" where nothing is."""
-    if not bool(tensor.isfinite().all()):
-        return "not all values are finite"
-    if part == "scales":
-        return "" if bool((tensor > 0).all()) else "scales are positive"
-    if part == "signs":
-        return "" if bool((tensor.abs() == 1).all()) else "signs are 1 or -1"
-    if part != "matrix":
-        return ""
-    kind, eye = kinds.groups[name], torch.eye(tensor.shape[-1], dtype=tensor.dtype)
-    if kind.kind == "invertible":
-        return "" if float(torch.linalg.cond(tensor).max()) < WORST_CONDITION else "it has no inverse"
-    if not torch.allclose(tensor @ tensor.transpose(-1, -2), eye.expand(tensor.shape), atol=HELD):
-        return "it is not orthogonal"
-    if kind.fixes_ones and not torch.allclose(tensor.sum(-1), torch.ones((), dtype=tensor.dtype), atol=HELD):
-        return "it does not leave (1, ..., 1) as it is"
-    return ""

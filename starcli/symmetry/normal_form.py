@@ -15,7 +15,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.elements import Acts, acted, conjugated, diagonal_acts, matrix_acts
-from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
+from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.places import GroupPlace
@@ -24,6 +24,10 @@ BALANCED = 1e-10
 """Largest relative change of a scale in a sweep at which the sweeps end."""
 SWEEPS = 2000
 NEWTON = 8
+LEAST_SCALE = 1e-3
+LEAST_BESIDE_SHIFT = 1e-2
+"""Least scale of a norm that weights are divided by, in units of the norm's others and of the shift beside it: float32
+holds weights that are a thousand times as large, and biases that make up for a hundred times as large a shift."""
 UNSEEN = 1e-12
 """Share of the largest singular value below which what factors do together is nothing."""
 
@@ -31,21 +35,54 @@ UNSEEN = 1e-12
 def normal_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
     """The element that brings the model of `tensors`, a state dict, to its normal form.
 
-    Kept scales of norms (`GroupKind.folds`) become 1. Scales and matrices then minimise the sum of squares of what they
-    act on: what enters a unit has the norm of what leaves it, and of two factors W_2 W_1 with singular values S of
-    their product both have sqrt(S). Scales of one way alone and a single pair of factors are solved in closed form;
-    where several meet on a tensor, one after the other until nothing moves: the sum is convex in the logarithms (for
-    scales Stock et al. 2019, "Equi-normalization of neural networks"). What nothing reads, or nothing writes, stays.
+    Kept scales of norms become 1, and shifts that biases take 0 (`Kinds.kept`). Scales and matrices then minimise the
+    sum of squares of what they act on: what enters a unit has the norm of what leaves it, and of two factors W_2 W_1
+    with singular values S of their product both have sqrt(S). Scales of one way alone and a single pair of factors are
+    solved in closed form; where several meet on a tensor, one after the other until nothing moves: the sum is convex in
+    the logarithms (for scales Stock et al. 2019, "Equi-normalization of neural networks"). What nothing reads, or
+    nothing writes, stays.
+
+    The way back leads to the scales and shifts that the norms had, but for scales near zero (`near_zero_scales`), by
+    which weights would have to be divided: those are set to a bound. The function stays the same there too.
 
     StarcliError where the tensors do not fit, are not finite, or have a kept scale of 0 that has to be passed.
     """
     own = _computable(kinds, tensors)
-    before = {fold.scale.tensor: own[fold.scale.tensor] for kind in kinds.groups.values() for fold in kind.folds}
-    frame = {name: torch.ones_like(scale) for name, scale in before.items()}
+    before = {name: own[name] for name in kinds.kept}
+    scales = {fold.scale.tensor: _bounded(fold, own) for kind in kinds.groups.values() for fold in kind.folds}
+    frame = {name: torch.full_like(kept, float(name in scales)) for name, kept in before.items()}
+    before |= scales
     still = Permutation.identity(kinds.spec)
     balance = _Balance(kinds, Element(kinds, still, frame=frame, before=before).apply(own))
     balance.run()
     return Element(kinds, still, balance.matrices, balance.scales, {}, frame, before)
+
+
+def near_zero_scales(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many scales of norms are too near zero to be a frame for other models, by tensor; those with some alone.
+
+    These are less than LEAST_SCALE times the root mean square of their norm's, or than LEAST_BESIDE_SHIFT times the
+    shift beside them. Of such a unit the line between the model and one that was brought into its frame is not that
+    between normal forms.
+    """
+    folds = [fold for kind in kinds.groups.values() for fold in kind.folds]
+    own = {name: tensors[name].detach().cpu().double() for fold in folds for name in _scale_and_shift(fold)}
+    counts = {fold.scale.tensor: int((_bounded(fold, own) != own[fold.scale.tensor]).sum()) for fold in folds}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _scale_and_shift(fold: Fold) -> list[str]:
+    return [fold.scale.tensor, *([fold.shift.tensor] if fold.shift else [])]
+
+
+def _bounded(fold: Fold, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The scales of a norm, those near zero replaced by the bound, with their sign."""
+    scale, *shift = (tensors[name] for name in _scale_and_shift(fold))
+    size = float(scale.square().mean().sqrt()) or 1.0
+    least = torch.full_like(scale, LEAST_SCALE * size)
+    for each in shift:
+        least = torch.maximum(least, LEAST_BESIDE_SHIFT * each.abs())
+    return torch.where(scale.abs() < least, torch.where(scale < 0, -least, least), scale)
 
 
 def _computable(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.normal_form import balancing_matrix, least_scales, normal_element
+from starcli.symmetry.normal_form import balancing_matrix, least_scales, near_zero_scales, normal_element
 
 CONTINUOUS = [name for name in NETWORKS if name != "tanh"]
 
@@ -179,3 +179,59 @@ def test_what_is_not_finite_has_none():
     _, kinds, tensors, _ = case("relu")
     with pytest.raises(StarcliError, match="not finite"):
         normal_element(kinds, {**tensors, "0.bias": tensors["0.bias"] * float("nan")})
+
+
+def kept(kinds: Kinds) -> tuple[list[str], list[str]]:
+    """Names of the scales and of the shifts of norms that rotations keep."""
+    scales = [fold.scale.tensor for kind in kinds.groups.values() for fold in kind.folds]
+    return scales, [name for name in kinds.kept if name not in scales]
+
+
+def test_norms_have_scales_of_one_and_shifts_of_zero():
+    _, kinds, tensors, _ = case("vit")
+    made = normal(kinds, tensors)
+    scales, shifts = kept(kinds)
+    assert len(scales) == len(shifts) == 5
+    assert all(bool((made[name] == 1).all()) for name in scales)
+    assert all(bool((made[name] == 0).all()) for name in shifts)
+
+
+def test_in_the_frame_of_another_model():
+    """Norms as those of the other model are, the function as it was; the line between both that of normal forms."""
+    network, kinds, tensors, inputs = case("vit")
+    other = {name: 0.5 * torch.randn_like(tensor) + 0.2 * tensor for name, tensor in tensors.items()}
+    scales, shifts = kept(kinds)
+    other |= {name: torch.rand_like(other[name]) + 0.5 for name in scales}
+    first, second = normal_element(kinds, tensors), normal_element(kinds, other)
+    found = drawn(kinds, 5)
+    whole = second.compose(found).compose(first.inverse())
+    written = whole.apply(other)
+    assert all(torch.equal(written[name].abs(), tensors[name].abs()) for name in (*scales, *shifts))
+    expected = outputs(network, other, inputs)
+    torch.testing.assert_close(outputs(network, written, inputs), expected, rtol=1e-8, atol=1e-8)
+    without_signs = Element(kinds, found.permutation, found.matrices, found.scales)
+    written = second.compose(without_signs).compose(first.inverse()).apply(other)
+    ends = first.apply(tensors), without_signs.apply(second.apply(other))
+    for t in (0.25, 0.5):
+        middle = {name: torch.lerp(tensors[name], written[name], t) for name in tensors}
+        plain = {name: torch.lerp(ends[0][name], ends[1][name], t) for name in tensors}
+        torch.testing.assert_close(
+            outputs(network, middle, inputs), outputs(network, plain, inputs), rtol=1e-8, atol=1e-8
+        )
+
+
+def test_scales_near_zero_are_bounded_on_the_way_back():
+    network, kinds, tensors, inputs = case("vit")
+    [name, *_], _ = kept(kinds)
+    thin = {**tensors, name: tensors[name].clone()}
+    thin[name][:2] = torch.tensor([0.0, -1e-9])
+    assert near_zero_scales(kinds, thin) == {name: 2}
+    assert not near_zero_scales(kinds, tensors)
+    element, expected = normal_element(kinds, thin), outputs(network, thin, inputs)
+    back = element.inverse().apply(element.apply(thin))
+    for made in (element.apply(thin), back):
+        torch.testing.assert_close(outputs(network, made, inputs), expected, rtol=1e-9, atol=1e-9)
+    assert 1e-4 < float(back[name][0]) < 0.1
+    assert -0.1 < float(back[name][1]) < -1e-4
+    largest = {each: float(tensor.abs().max()) for each, tensor in back.items()}
+    assert max(largest.values()) < 1e3 * max(float(tensor.abs().max()) for tensor in tensors.values())

@@ -17,6 +17,7 @@ from starcli.symmetry.kinds.elements import (
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import Claim, KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.redraw import is_scale
 
@@ -69,7 +70,7 @@ def orthogonal_kinds(
                 exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
                 kinds[name] = GroupKind(name, "orthogonal", exponents, fix_ones, folds, scalings)
                 break
-    return _proved(setting, proof, kinds)
+    return proved_shifts(proof, _proved(setting, proof, kinds))
 
 
 def possible_folds(setting: GenericSetting, kind: GroupKind) -> list[Fold]:

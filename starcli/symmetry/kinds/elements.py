@@ -83,8 +83,8 @@ def matrix_acts(g: Tensor, exponents: Exponents, before: Acts, after: Acts) -> A
     }
 
 
-def _kept_scale(spec: Resolved, place: GroupPlace, tensor: Tensor) -> Tensor:
-    """The values (parents..., n) of a tensor that is one scale for each unit."""
+def unit_values(spec: Resolved, place: GroupPlace, tensor: Tensor) -> Tensor:
+    """The values (parents..., n) of a tensor that has one for each unit: a scale, a shift."""
     [(block, k)] = place_blocks(spec, place)
     return unit_view(block, k, tensor.double()).reshape(spec.index_shape(place.group))
 
@@ -95,7 +95,7 @@ def conjugated(
     """For each place the diagonal (parents..., n) of D, where rotations g act as D g D^-1: of `Fold`s not folded."""
     made = {place: torch.ones(spec.index_shape(place.group), dtype=torch.float64) for place in at}
     for fold in folds:
-        scale = _kept_scale(spec, fold.scale, tensors[fold.scale.tensor])
+        scale = unit_values(spec, fold.scale, tensors[fold.scale.tensor])
         for place, e in fold.exponents.items():
             if place in made:
                 made[place] = made[place] * scale**e

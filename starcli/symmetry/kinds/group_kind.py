@@ -23,6 +23,18 @@ class Fold:
     scale: GroupPlace
     exponents: Exponents
     """How the scale would go there: 1 for what is added to what it multiplies (`norm1.bias`), -1 for what reads it."""
+    biases: Mapping[str, str] = field(default_factory=dict)
+    """For each weight that reads it the bias that may take the shift (`norm1.bias`); nothing where one cannot."""
+
+    @property
+    def shift(self) -> GroupPlace | None:
+        """What is added to what the scale multiplies."""
+        return next((place for place, e in self.exponents.items() if e > 0), None)
+
+    @property
+    def readers(self) -> list[GroupPlace]:
+        """What reads what the scale multiplies."""
+        return [place for place, e in self.exponents.items() if e < 0]
 
     @property
     def way(self) -> dict[GroupPlace, int]:
@@ -52,6 +64,12 @@ class GroupKind:
     """Independent ways in which signs may act that no larger kind has."""
     larger: Mapping[KindName, str] = field(default_factory=dict)
     """For larger kinds why they do not act."""
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the tensors that rotations leave as they are: norms' scales, and the shifts that biases take."""
+        shifts = [fold.shift.tensor for fold in self.folds if fold.shift and fold.biases]
+        return [fold.scale.tensor for fold in self.folds] + shifts
 
     def includes(self, kind: KindName, *, fixes_ones: bool = False) -> bool:
         """Whether this kind has all elements of another one (`fixes_ones`: of its elements those that fix ones)."""

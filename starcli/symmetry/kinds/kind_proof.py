@@ -96,7 +96,7 @@ class KindProof:
 
     def change(self, acts: Acts) -> float:
         """The change of the outputs, in units of their spread, when these act."""
-        return self._measured(acted(self.spec, self.base, acts))
+        return self.measured(acted(self.spec, self.base, acts))
 
     def redrawn(self, places: Collection[GroupPlace]) -> float:
         """The change of the outputs when the values at some places are scaled one by one, by 1/2 to 3/2."""
@@ -110,9 +110,10 @@ class KindProof:
                         block.view(mask).fill_(True)
             factor = 0.5 + torch.rand(mask.shape, generator=generator, dtype=torch.float64)
             changed[name] = torch.where(mask, factor * self.base[name], self.base[name].double())
-        return self._measured(changed)
+        return self.measured(changed)
 
-    def _measured(self, tensors: Mapping[str, Tensor]) -> float:
+    def measured(self, tensors: Mapping[str, Tensor]) -> float:
+        """The change of the outputs, in units of their spread, at other values of some tensors."""
         self.reference.subject.load(self.spec.under_all_names(tensors))
         try:
             return self.reference.change()

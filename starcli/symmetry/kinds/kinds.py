@@ -14,6 +14,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
+from starcli.symmetry.kinds.shifts import with_named_biases
 from starcli.symmetry.proof.places import GroupPlace, places
 
 
@@ -55,6 +56,11 @@ class Kinds:
         """Hash of what acts where, the ways of each group in their order: what the factors of an element refer to."""
         return hash_json([self.spec.to_json(), {name: _acts(kind) for name, kind in self.groups.items()}])
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of the tensors that rotations leave as they are (see `GroupKind.kept`)."""
+        return tuple(name for kind in self.groups.values() for name in kind.kept)
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values; `kinds_from_json` reads them back.
 
@@ -90,6 +96,7 @@ class _FoldJson(BaseModel):
     model_config = ConfigDict(extra="forbid")
     scale: _PlaceJson
     exponents: list[_PowerJson]
+    biases: dict[StrictStr, StrictStr] = {}
 
 
 class _KindJson(BaseModel):
@@ -129,6 +136,12 @@ def kinds_from_json(value: object) -> Kinds:
         for place in _named(kinds[name])
         if place not in known[name]
     ]
+    problems = problems or [
+        f"group {name}: {', '.join(fold.biases.values())}: not the biases of what reads {fold.scale.tensor}"
+        for name, kind in kinds.items()
+        for fold, named in zip(kind.folds, with_named_biases(spec, kind).folds, strict=True)
+        if fold.biases not in ({}, named.biases)
+    ]
     if problems:
         raise StarcliError("this is no record of kinds", problems[:20])
     return Kinds(spec, {name: kinds[name] for name in spec.groups}, read.worst_difference, tuple(read.notes))
@@ -140,7 +153,7 @@ def _plain(kind: GroupKind) -> dict[str, Any]:
         "kind": kind.kind,
         "exponents": _powers(kind.exponents),
         "fixes_ones": kind.fixes_ones,
-        "folds": [{"scale": _place(fold.scale), "exponents": _powers(fold.exponents)} for fold in kind.folds],
+        "folds": [_plain_fold(fold) for fold in kind.folds],
         "scalings": [_powers(way) for way in kind.scalings],
         "signs": [_powers(way) for way in kind.signs],
         "larger": dict(kind.larger),
@@ -151,9 +164,14 @@ def _plain(kind: GroupKind) -> dict[str, Any]:
 def _acts(kind: GroupKind) -> list[Any]:
     """What a kind does, as plain values; all but the ways in an order of its own."""
     matrix = {} if kind.kind in ("scaled", "signed") else kind.exponents  # of these a way
-    folds = sorted([_place(fold.scale), sorted(_powers(fold.exponents))] for fold in kind.folds)
+    folds = sorted([_place(f.scale), sorted(_powers(f.exponents)), sorted(f.biases.items())] for f in kind.folds)
     ways = [[sorted(_powers(way)) for way in each] for each in ([matrix], kind.scalings, kind.signs)]
     return [kind.kind, kind.fixes_ones, folds, *ways]
+
+
+def _plain_fold(fold: Fold) -> dict[str, Any]:
+    made: dict[str, Any] = {"scale": _place(fold.scale), "exponents": _powers(fold.exponents)}
+    return made | ({"biases": dict(fold.biases)} if fold.biases else {})
 
 
 def _powers(exponents: Exponents) -> list[list[Any]]:
@@ -173,7 +191,7 @@ def _group_kind(name: str, read: _KindJson) -> GroupKind:
         read.kind,
         exponents(read.exponents),
         read.fixes_ones,
-        tuple(Fold(GroupPlace(*fold.scale, name), exponents(fold.exponents)) for fold in read.folds),
+        tuple(Fold(GroupPlace(*fold.scale, name), exponents(fold.exponents), fold.biases) for fold in read.folds),
         tuple(map(exponents, read.scalings)),
         tuple(map(exponents, read.signs)),
         read.larger,

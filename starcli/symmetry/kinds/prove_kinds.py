@@ -16,6 +16,7 @@ from starcli.symmetry.kinds.kind_proof import Claim, KindProof
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
 from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -28,7 +29,7 @@ def prove_kinds(
     `groups` are those whose permutations are proved; others, and those whose kinds do not hold, stay permutations.
 
     A finite random element of each way in which a kind says that it acts must leave the outputs alone, and must not
-    where a place is left out (see `KindProof`).
+    where a place is left out (see `KindProof`). Shifts of norms stand in biases where that holds too.
 
     >>> from starcli.symmetry.archspec.resolve import resolve_for
     >>> from starcli.symmetry.archspec.spec import parse
@@ -65,6 +66,7 @@ def prove_kinds(
         name: kind if name in claimed and name not in refused else GroupKind(name)
         for name, kind in kinds.groups.items()
     }
+    groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
     return replace(kinds, groups=groups_now, worst_difference=proof.worst), dict(sorted(refused.items()))
 
 

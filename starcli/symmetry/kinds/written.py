@@ -18,6 +18,7 @@ from starcli.symmetry.archspec.ways import WayItem, WayLine
 from starcli.symmetry.kinds.copies import spelled_out, written_out
 from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.shifts import with_named_biases
 from starcli.symmetry.proof.places import GroupPlace, places
 
 Way = dict[GroupPlace, int]
@@ -203,7 +204,8 @@ class _Reading:
                 still = {fold.scale for fold in folds}
                 turning = dict.fromkeys((place for place in acting if place not in still), 1)
                 ways = (*(fold.way for fold in folds), *scales)
-                return GroupKind(name, "orthogonal", turning, line.fixes_ones, tuple(folds), ways, signs)
+                kind = GroupKind(name, "orthogonal", turning, line.fixes_ones, tuple(folds), ways, signs)
+                return with_named_biases(self.out, kind)
             case "invertible":
                 return GroupKind(name, "invertible", acting, scalings=(acting,))
         return GroupKind(name)

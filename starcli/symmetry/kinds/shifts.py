@@ -1,0 +1,78 @@
+"""Shifts of norms that may stand in the biases of the linear maps behind them.
+
+What reads gamma x + beta computes W (gamma x + beta) + b. Any other beta' in place of beta gives the same with the bias
+b + W (beta - beta'): with beta' = 0 the shift is folded, as the scale is that goes into W.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.elements import unit_values
+from starcli.symmetry.kinds.group_kind import Fold, GroupKind
+from starcli.symmetry.proof.places import GroupPlace
+
+
+def with_named_biases(spec: Resolved, kind: GroupKind) -> GroupKind:
+    """The kind, whose folds have the biases that stand beside what reads them, by name: all of them, or none."""
+    return replace(kind, folds=tuple(replace(fold, biases=_named_biases(spec, fold)) for fold in kind.folds))
+
+
+def moved_shifts(
+    spec: Resolved, tensors: Mapping[str, Tensor], folds: Iterable[Fold], to: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The tensors that change when the shifts of `folds` become those of `to`, or 0; float64, with gradients."""
+    changed: dict[str, Tensor] = {}
+    for fold in folds:
+        shift = fold.shift
+        assert shift is not None  # as it has biases
+        before = tensors[shift.tensor].double()
+        after = torch.zeros_like(before) if to is None else to[shift.tensor].double()
+        for reader in fold.readers:
+            bias = fold.biases[reader.tensor]
+            own = changed.get(bias, tensors[bias].double())
+            part = unit_values(spec, shift, before - after)
+            changed[bias] = own + _read(spec, reader, tensors[reader.tensor].double(), part)
+        changed[shift.tensor] = after
+    return changed
+
+
+def _named_biases(spec: Resolved, fold: Fold) -> dict[str, str]:
+    """For each weight that reads the norm of a fold the bias that has its name, of one number an output."""
+    found = {}
+    for reader in fold.readers if fold.shift else ():
+        outputs = spec.shapes[reader.tensor][_output_axis(reader)]
+        names = (_beside(name) for name in spec.names_of(reader.tensor))
+        bias = next((name for name in names if spec.shapes.get(name) == (outputs,)), None)
+        if bias is None:
+            return {}
+        found[reader.tensor] = spec.names_of(bias)[0]
+    return found
+
+
+def _beside(weight: str) -> str:
+    """The name of the bias of a weight.
+
+    >>> _beside("attn.in_proj_weight")
+    'attn.in_proj_bias'
+    """
+    module, dot, last = weight.rpartition(".")
+    return f"{module}{dot}{last.replace('weight', 'bias')}"
+
+
+def _output_axis(reader: GroupPlace) -> int:
+    """The axis of a weight that is not read: its first one, or the second where the first is."""
+    return 0 if reader.axis else 1
+
+
+def _read(spec: Resolved, reader: GroupPlace, weight: Tensor, units: Tensor) -> Tensor:
+    """What a weight makes of values (parents..., n) of the units that it reads: one number an output."""
+    spread = torch.zeros_like(weight)
+    for block, k in place_blocks(spec, reader):
+        view = unit_view(block, k, spread)
+        view.copy_(units.reshape(*units.shape, *[1] * (view.dim() - units.dim())))
+    return (weight * spread).movedim(_output_axis(reader), 0).flatten(1).sum(1)
