@@ -125,17 +125,19 @@ class Predictor:
         self.progress.finish()
         inputs, found, temperatures = self.inputs, {}, []
         for name, both in outputs.items():
-            logs, on_validation = both[: len(inputs.split)], both[len(inputs.split) :]
+            count = len(inputs.split.targets)
+            logs, on_validation = both[:count], both[count:]
             temperature = self.temperature
             if temperature == "fit":
-                temperature = fit_temperature(on_validation, self.workspace.dataset.split(VALIDATION).labels.cpu())
+                temperature = fit_temperature(on_validation, self.workspace.dataset.split(VALIDATION).targets.cpu())
                 if temperature is None:
                     raise StarcliError(f"{name}: {NOT_FITTED}")
             found[name] = logs if temperature is None else scaled(logs, temperature)
             temperatures += [] if temperature is None else [float(temperature)]
         return Predictions.of(
             found,
-            index=inputs.split.index,
+            index=inputs.index,
+            position=inputs.position,
             label=inputs.label,
             file=inputs.file,
             class_names=inputs.class_names,

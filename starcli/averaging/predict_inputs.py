@@ -29,6 +29,18 @@ class Inputs:
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def index(self) -> Tensor:
+        """Place (N,) of the example of each prediction."""
+        labels = self.split.labels
+        return self.split.index if labels.dim() == 1 else self.split.index[(labels >= 0).nonzero()[:, 0]]
+
+    @property
+    def position(self) -> Tensor | None:
+        """Where next tokens are predicted, the place (N,) of each of these in its text, from 0."""
+        labels = self.split.labels
+        return None if labels.dim() == 1 else (labels >= 0).nonzero()[:, 1] + 1
+
 
 def open_inputs(
     checkpoints: Sequence[Checkpoint], choices: Choices, split: str | None, train_data: str | None
@@ -61,7 +73,7 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     chosen = dataset.split(split or "test")
     part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
     note = f"{dataset.name}: only the {len(chosen)} examples held out for testing; without labels all are taken"
-    return Inputs(chosen, chosen.labels.cpu(), chosen.names, dataset.class_names, (note,) if part else ())
+    return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, (note,) if part else ())
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None) -> Inputs:

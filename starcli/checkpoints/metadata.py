@@ -57,6 +57,11 @@ class Architecture(_Record):
             found.pop("input_dtype", None)
         return found
 
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Shape of an input by which batches are sized: a token counts as a pixel."""
+        return tuple(self.input_shape) if self.input_dtype == "float32" else (1, *self.input_shape)
+
 
 class SpecRecord(_Record):
     """Spec of the network's symmetries in canonical JSON, its hash, and the result of its proof (None: not proved)."""
@@ -99,15 +104,30 @@ class DataRecord(_Record):
     class_names: list[str] = []
     """Names of the classes by label, where the data have any; left out of files and hashes where they have none."""
 
+    vocab_size: int | None = None
+    """How many tokens there are, where inputs are tokens; else left out of files and hashes."""
+
+    next_token: bool = False
+    """Whether each token's next one is predicted; left out of files and hashes where it is not."""
+
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `span` where it is None, `class_names` where there are none."""
+        """Leave out what only some data have: `span`, `class_names`, `vocab_size`, `next_token`."""
         found: dict[str, Any] = fields(self)
-        if self.span is None:
-            found.pop("span", None)
-        if not self.class_names:
-            found.pop("class_names", None)
+        for name in ("span", "class_names", "vocab_size", "next_token"):
+            if getattr(self, name) in (None, False, []):
+                found.pop(name, None)
         return found
+
+    @property
+    def input_dtype(self) -> Literal["float32", "int64"]:
+        """Type of inputs: int64 for tokens."""
+        return "float32" if self.vocab_size is None else "int64"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of a network's outputs for one input: (classes,), or (length, classes) where next tokens are."""
+        return (*self.input_shape, self.num_classes) if self.next_token else (self.num_classes,)
 
 
 class AlignedTo(_Record):

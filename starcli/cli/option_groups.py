@@ -61,7 +61,7 @@ class Setup(Choices):
         typer.Option(
             "--data",
             metavar="NAME",
-            help="Data set: a name, a folder of images or of MNIST's files, FILE.npz.",
+            help="Data set: a name, a folder of images or of MNIST's files, FILE.npz, text:FILE.csv.",
             rich_help_panel=NETWORK,
             autocompletion=names_of(DATASETS),
         ),
@@ -121,6 +121,49 @@ class Setup(Choices):
             autocompletion=words_of("none", "data", "imagenet"),
         ),
         Checked(checks.normalisation),
+    ] = None
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text-column", metavar="NAME", help="Column of the texts (default text).", rich_help_panel=NETWORK
+        ),
+    ] = None
+    label_column: Annotated[
+        str | None,
+        typer.Option(
+            "--label-column",
+            metavar="NAME",
+            help="Column of their classes (default label); a file without one is for next tokens.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            "--tokenizer",
+            metavar="FILE",
+            help="Hugging Face's tokenizer.json (default: tokens are bytes).",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    length: Annotated[
+        int | None,
+        typer.Option(
+            "--length",
+            min=2,
+            metavar="N",
+            help="Tokens of a text that are read (default: as recorded, else the longest, 128 at most).",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="classes or next-token: what is predicted of texts (default: classes, if there are any).",
+            rich_help_panel=NETWORK,
+            autocompletion=words_of("classes", "next-token"),
+        ),
     ] = None
     device: Annotated[
         str,

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from starcli.data.layout import channels_are_last, class_numbers
 from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_unpacked
 from starcli.data.partition import held_out_fifth
+from starcli.data.tokens import strata
 from starcli.errors import StarcliError, few
 from starcli.files.safetensors import read_tensors
 
@@ -57,9 +58,9 @@ def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
     contents = read_arrays(path)
-    parts, divided = _divided(_parts(contents, path), path)
+    parts, said = divided(_parts(contents, path), path)
     loaded = assemble("arrays", *parts)
-    notes = [*divided, *loaded.notes, *_note_of_channels(contents, path)]
+    notes = [*said, *loaded.notes, *_note_of_channels(contents, path)]
     if contents.unread:
         notes.append(f"{path}: left unread: {few(sorted(contents.unread), 5)}")
     return replace(loaded, notes=tuple(notes))
@@ -174,7 +175,7 @@ def _parts(contents: Contents, path: Path) -> dict[str, Part]:
     return parts
 
 
-def _divided(parts: Mapping[str, Part], path: Path) -> tuple[list[Part], list[str]]:
+def divided(parts: Mapping[str, Part], path: Path) -> tuple[list[Part], list[str]]:
     """Training, test and, where there is one, validation part, and a note on what stands for a test part."""
     if "test" in parts:
         return [parts[role] for role in ("train", "test", "val") if role in parts], []
@@ -184,9 +185,9 @@ def _divided(parts: Mapping[str, Part], path: Path) -> tuple[list[Part], list[st
     whole = parts["train"]
     if len(whole.labels) != len(whole.inputs) or len(whole.labels) < 2:
         raise StarcliError(
-            f"{whole.where}: {len(whole.inputs)} images and {len(whole.labels)} labels, expected as many, at least 2"
+            f"{whole.where}: {len(whole.inputs)} examples and {len(whole.labels)} labels, expected as many, at least 2"
         )
-    inner, outer = held_out_fifth(whole.labels)
+    inner, outer = held_out_fifth(strata(whole.labels))
     note = f"no test part: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test"
     return [
         Part(whole.inputs[inner], whole.labels[inner], whole.where, inner),

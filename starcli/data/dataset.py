@@ -14,6 +14,8 @@ from starcli.data.normalise import IMAGENET_MEAN, parse_normalise, same_statisti
 from starcli.data.partition import balanced_prefix, split_indices
 from starcli.data.splits import MemorySplit, Normalisation, Split
 from starcli.data.streaming import StreamedSplit
+from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
+from starcli.data.tokens import strata
 from starcli.errors import StarcliError
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.entry import resolve
@@ -27,7 +29,7 @@ class Dataset:
     """Data set, ready to be read, with everything that a checkpoint records about it.
 
     name: the kind as typed, without any path.
-    input_shape: (C, H, W), or (D,) for vectors.
+    input_shape: (C, H, W), (D,) for vectors, or (length,) for tokens.
     mean, std: by which inputs are normalised, after bytes are scaled to [0, 1]; floats are taken as they are before.
     fingerprint: SHA-256 over the whole data, whatever limit and split.
     augmentation: this data set's usual one for training.
@@ -36,6 +38,7 @@ class Dataset:
         under it, records do not have it.
     notes: what users should know about it.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
+    vocab_size: how many tokens there are, where inputs are tokens.
     """
 
     name: str
@@ -55,6 +58,17 @@ class Dataset:
     written: str = ""
     notes: tuple[str, ...] = ()
     scaling: str = ""
+    vocab_size: int | None = None
+
+    @property
+    def next_token(self) -> bool:
+        """Whether each token's next one is predicted, and not the class of an example."""
+        return self.train.labels.dim() == 2
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Shape of an input by which batches are sized: a token counts as a pixel."""
+        return self.input_shape if self.vocab_size is None else (1, *self.input_shape)
 
     def split(self, name: str) -> Split:
         """The part called train, validation or test; StarcliError where there is no validation part."""
@@ -90,6 +104,8 @@ class Dataset:
 
         Raises StarcliError for what `parse_normalise` refuses, and for another number of channels.
         """
+        if self.vocab_size is not None:
+            raise StarcliError(f"--normalise is for images and vectors, and {self.name} data are tokens")
         mean, std = parse_normalise(text) or (train or self.train).mean_and_std()
         channels = self.input_shape[0]
         if len(mean) not in (1, channels):
@@ -112,6 +128,7 @@ def open_data(
     split_seed: int = 0,
     image_size: int | None = None,
     normalise: str | None = None,
+    texts: TextOptions = AS_THE_FILE_HAS_IT,
 ) -> Dataset:
     """Open the data set `name` as typed: "digits", "cifar10", "idx:DIR", "folder:DIR", "x.npz", "gaussians:train=100".
 
@@ -122,6 +139,7 @@ def open_data(
     data_dir, download: where the public data sets are, and whether to fetch them.
     image_size: side of the squares that images of a folder are resized to.
     normalise: how inputs are normalised (`parse_normalise`); by default as the data set has it.
+    texts: how texts become tokens, and what is predicted of them.
 
     Raises StarcliError for everything that may be wrong with a name, a file or its contents.
 
@@ -137,7 +155,8 @@ def open_data(
         raise StarcliError(f"--image-size is for folders of images, and {kind} has its own size")
     if image_size is not None and not 1 <= image_size <= 4096:
         raise StarcliError(f"--image-size {image_size}: expected 1 to 4096")
-    loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size))
+    texts.refuse_useless(kind)
+    loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size, texts))
     train, validation = _divide(loaded.train, limit, val_fraction, split_seed)
     notes = loaded.notes
     if loaded.validation is not None and validation is None:
@@ -162,7 +181,8 @@ def open_data(
         class_names=loaded.class_names,
         written=loaded.written,
         notes=notes,
-        scaling=_scaling_note(loaded) if needs_path(kind) else "",
+        scaling=_scaling_note(loaded) if needs_path(kind) and loaded.vocab_size is None else "",
+        vocab_size=loaded.vocab_size,
     )
     return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)
 
@@ -181,7 +201,7 @@ def _scaling_note(loaded: Loaded) -> str:
 
 def _divide(train: Split, limit: int | None, val_fraction: float, split_seed: int) -> tuple[Split, Split | None]:
     """Training and validation part of the images within `limit`."""
-    kept = balanced_prefix(train.labels.numpy(), limit)
+    kept = balanced_prefix(strata(train.labels.numpy()), limit)
     inner, outer = split_indices(len(kept), val_fraction, split_seed)
     if len(inner) == len(train):
         return train, None

@@ -16,10 +16,11 @@ from starcli.data.layout import channels_are_last, class_numbers, empty_classes
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.splits import BYTES, MemorySplit, Normalisation
+from starcli.data.tokens import next_tokens, token_rows
 from starcli.errors import StarcliError, first_line
 
-Examples = tuple[Tensor, Tensor] | TorchDataset[Any] | DataLoader[Any]
-"""Inputs (N, ...) and labels (N,); or a data set or loader of (input, label)."""
+Examples = tuple[Tensor, Tensor | None] | TorchDataset[Any] | DataLoader[Any]
+"""Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None."""
 
 ROLES = ("train", "validation", "test")
 
@@ -31,9 +32,10 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     be left out.
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
     Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
-    `class_numbers` takes. There are as many classes as the largest label says; a network may have more outputs. Data
-    sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch size,
-    shuffling and `drop_last` do not count.
+    `class_numbers` takes. Integers (N, length) are tokens, -1 behind the end of a text; without labels, (tokens, None),
+    the next ones are predicted. There are as many classes as the largest label says; a network may have more outputs.
+    Data sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch
+    size, shuffling and `drop_last` do not count.
 
     Raises StarcliError with all that is wrong, and for loaders whose sampler leaves examples out or repeats some.
 
@@ -60,7 +62,13 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     ]
     if problems:
         raise StarcliError("data in memory: inputs differ", problems)
-    classes = 1 + max(int(labels.max()) for _, labels in tensors.values())
+    if len({labels.dim() for _, labels in tensors.values()}) > 1:
+        raise StarcliError("data in memory: some parts have labels, others have none")
+    vocab_size = None
+    if first.dtype == torch.int64:
+        vocab_size = 1 + max(int(inputs.max()) for inputs, _ in tensors.values())
+    next_token = tensors["train"][1].dim() == 2
+    classes = vocab_size if next_token and vocab_size else 1 + max(int(labels.max()) for _, labels in tensors.values())
     plain = Normalisation(BYTES if first.dtype == torch.uint8 else 1.0, *AS_THEY_ARE)
     splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
     return Dataset(
@@ -77,7 +85,8 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
         val_fraction=0.0,
         split_seed=0,
         limit=None,
-        notes=_notes(*tensors["train"], classes),
+        notes=() if next_token else _notes(*tensors["train"], classes),
+        vocab_size=vocab_size,
     )
 
 
@@ -90,11 +99,14 @@ def _notes(inputs: Tensor, labels: Tensor, classes: int) -> tuple[str, ...]:
     return tuple(f"data {IN_MEMORY}: {note}" for note in notes if note)
 
 
-def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor]:
-    """Inputs and labels of all examples, in order."""
+def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
+    """Inputs and labels of all examples, in order; no labels where next tokens are to be predicted."""
     what = f"data in memory, {role}"
     if isinstance(examples, tuple) or (isinstance(examples, list) and isinstance(next(iter(examples), None), Tensor)):
-        if not isinstance(examples, tuple) or [isinstance(each, Tensor) for each in examples] != [True, True]:
+        kinds = [isinstance(each, Tensor) for each in examples]
+        if isinstance(examples, tuple) and kinds == [True, False] and examples[1] is None:
+            return examples
+        if not isinstance(examples, tuple) or kinds != [True, True]:
             found = f"a {type(examples).__name__} of {', '.join(type(each).__name__ for each in examples[:5])}"
             raise StarcliError(f"{what}: expected a pair of tensors, (inputs, labels), found {found}")
         return examples
@@ -145,14 +157,22 @@ def _batch(batch: Any) -> tuple[Tensor, Tensor]:
     return (inputs, labels) if labels.dim() else (inputs[None], labels[None])
 
 
-def _checked(inputs: Tensor, labels: Tensor, role: str) -> tuple[Tensor, Tensor]:
-    """Contiguous inputs on the CPU, uint8 or float32, and int64 labels; StarcliError for all else."""
-    inputs, labels = inputs.detach().cpu(), labels.detach().cpu()
+def _checked(inputs: Tensor, labels: Tensor | None, role: str) -> tuple[Tensor, Tensor]:
+    """Contiguous inputs on the CPU, uint8, float32 or int64, and int64 labels; StarcliError for all else."""
+    inputs, what = inputs.detach().cpu(), f"data in memory, {role}"
     problems = []
+    is_tokens = inputs.dim() == 2 and inputs.dtype in (torch.int16, torch.int32, torch.int64)
+    if is_tokens:
+        inputs = torch.from_numpy(token_rows(inputs.numpy(), None, what))
+    if labels is None:
+        if not is_tokens:
+            raise StarcliError(f"{what}: no labels, and {inputs.dtype} {tuple(inputs.shape)} are no tokens (N, length)")
+        return inputs, torch.from_numpy(next_tokens(inputs.numpy(), what))
+    labels = labels.detach().cpu()
     if inputs.dim() not in (2, 4) or not inputs.numel():
         problems.append(f"inputs of shape {tuple(inputs.shape)}, expected (N, D) or (N, C, H, W)")
-    if inputs.dtype != torch.uint8 and not inputs.is_floating_point():
-        problems.append(f"inputs of {inputs.dtype}, expected floats or uint8")
+    if inputs.dtype != torch.uint8 and not inputs.is_floating_point() and not is_tokens:
+        problems.append(f"inputs of {inputs.dtype}, expected floats or uint8, or tokens (N, length)")
     elif not bool(inputs.isfinite().all()):
         problems.append("inputs that are NaN or infinite")
     try:
@@ -167,8 +187,8 @@ def _checked(inputs: Tensor, labels: Tensor, role: str) -> tuple[Tensor, Tensor]
         elif len(numbers) and int(numbers.min()) < 0:
             problems.append(f"label {int(numbers.min())}, expected 0 or more")
     if problems:
-        raise StarcliError(f"data in memory, {role}: cannot be used", problems)
-    kind = torch.uint8 if inputs.dtype == torch.uint8 else torch.float32
+        raise StarcliError(f"{what}: cannot be used", problems)
+    kind = inputs.dtype if inputs.dtype in (torch.uint8, torch.int64) else torch.float32
     return inputs.to(kind).contiguous(), numbers
 
 

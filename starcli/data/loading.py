@@ -16,6 +16,7 @@ from starcli.data.moments import mean_and_std
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
+from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
 from starcli.errors import StarcliError
 
 Array = NDArray[np.generic]
@@ -34,6 +35,7 @@ class Request:
     data_dir: Path | None = None
     download: bool = False
     image_size: int | None = None
+    texts: TextOptions = AS_THE_FILE_HAS_IT
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,15 @@ class Loaded:
     """Names of the classes, where they have any."""
     notes: tuple[str, ...] = ()
     """What users should know about the data, though it is no error."""
+    vocab_size: int | None = None
+    """How many tokens there are, where inputs are tokens."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Raw inputs (N, C, H, W) or (N, D), uint8 or float32, and labels (N,) int64; `where` names them in errors.
 
+    Or tokens (N, length), int64, see `data.tokens`, whose labels may be next tokens (N, length).
     index: place of each in a larger array.
     """
 

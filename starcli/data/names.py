@@ -5,6 +5,7 @@ from pathlib import Path
 
 from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
 from starcli.data.image_files import looks_like_images, split_folders
+from starcli.data.tables import TABLE_SUFFIXES
 from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
 
@@ -23,14 +24,15 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    return name.partition(":")[0] in ("idx", "folder", "arrays", IN_MEMORY) or name.endswith(ARRAY_SUFFIXES)
+    kinds = ("idx", "folder", "arrays", "text", IN_MEMORY)
+    return name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 
 def parse_name(name: str) -> tuple[str, str]:
     """Split a data set's name as typed into its kind and the rest: a path, parameters of `gaussians`, or nothing.
 
-    A file of arrays, and a folder of images or of files in MNIST's format, need no kind. Raises StarcliError for an
-    unknown kind, a missing path, and a path where none belongs.
+    A file of arrays or of texts, and a folder of images or of files in MNIST's format, need no kind. Raises
+    StarcliError for an unknown kind, a missing path, and a path where none belongs.
 
     >>> parse_name("idx:mnist"), parse_name("x.npz"), parse_name("digits")
     (('idx', 'mnist'), ('arrays', 'x.npz'), ('digits', ''))
@@ -39,7 +41,7 @@ def parse_name(name: str) -> tuple[str, str]:
     if kind not in DATASETS:
         return _kind_of_path(name), os.path.expanduser(name)
     if needs_path(kind) and not rest:
-        what = "FILE.npz or FILE.safetensors" if kind == "arrays" else f"{kind}:DIR"
+        what = {"arrays": "FILE.npz or FILE.safetensors", "text": "text:FILE.csv"}.get(kind, f"{kind}:DIR")
         raise StarcliError(f"data set {kind!r} lives at a path: say --data {what}")
     if colon and not needs_path(kind) and kind != "gaussians":
         raise StarcliError(f"data set {kind!r} takes nothing after its name, found {rest!r}")
@@ -51,6 +53,8 @@ def _kind_of_path(name: str) -> str:
     path = Path(name).expanduser()
     if name.endswith(ARRAY_SUFFIXES):
         return "arrays"
+    if name.endswith(TABLE_SUFFIXES):
+        return "text"
     if path.is_dir():
         if len(missing_idx(path)) < len(IDX_FILES):
             return "idx"
@@ -70,19 +74,22 @@ def _kind_of_path(name: str) -> str:
 
 def _unknown_suffix(name: str) -> StarcliError:
     found = Path(name).suffix
-    return StarcliError(f"--data {name}: unknown suffix {found!r}, expected {' or '.join(ARRAY_SUFFIXES)}")
+    known = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
+    return StarcliError(f"--data {name}: unknown suffix {found!r}, expected {', '.join(known[:-1])} or {known[-1]}")
 
 
 def check_data_name(name: str) -> tuple[str, str]:
     """`parse_name`; StarcliError also for data that are not where the name says."""
     kind, rest = parse_name(name)
-    path, wanted = Path(rest), "a file" if kind == "arrays" else "a folder"
-    if kind == "arrays" and path.suffix not in ARRAY_SUFFIXES:
+    suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES}.get(kind)
+    path, is_file = Path(rest), suffixes is not None
+    if suffixes is not None and path.suffix not in suffixes:
         raise _unknown_suffix(name)
     if needs_path(kind) and not path.exists():
-        raise StarcliError(f"--data {name}: no such {'file' if kind == 'arrays' else 'directory'}")
-    if needs_path(kind) and path.is_file() != (kind == "arrays"):
-        raise StarcliError(f"--data {name}: is {'a folder' if path.is_dir() else 'a file'}, expected {wanted}")
+        raise StarcliError(f"--data {name}: no such {'file' if is_file else 'directory'}")
+    if needs_path(kind) and path.is_file() != is_file:
+        found, wanted = "a folder" if path.is_dir() else "a file", "a file" if is_file else "a folder"
+        raise StarcliError(f"--data {name}: is {found}, expected {wanted}")
     if kind == "idx":
         need_idx(path)
     if kind == "folder":

@@ -57,7 +57,12 @@ class Split(ABC):
     @property
     @abstractmethod
     def labels(self) -> Tensor:
-        """Labels (N,), int64 on the CPU, in file order."""
+        """Labels (N,), int64 on the CPU, in file order; (N, length) of next tokens, -1 where none follows."""
+
+    @property
+    def targets(self) -> Tensor:
+        """What is predicted, in order: the labels (N,), or all next tokens (R,) where labels are (N, length)."""
+        return self.labels if self.labels.dim() == 1 else self.labels[self.labels >= 0]
 
     @property
     @abstractmethod
@@ -97,7 +102,9 @@ class Split(ABC):
         device: Device = "cpu",
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over float32 normalised inputs (B, ...) and int64 labels (B,) on `device`; the last may be smaller.
+        """Iterate over inputs (B, ...) and int64 labels (B, ...) on `device`; the last may be smaller.
+
+        Inputs are float32 and normalised; tokens are int64, as they are.
 
         order: int64 positions (default: file order).
         augmentation: names of augmentations, drawn anew for each image by `generator` (on the CPU).
@@ -107,7 +114,10 @@ class Split(ABC):
 
 
 class MemorySplit(Split):
-    """Split of raw inputs (N, C, H, W) or (N, D), uint8 or float32, in memory and, once used there, on the device."""
+    """Split of raw inputs in memory and, once used there, on the device.
+
+    These are (N, C, H, W) or (N, D), uint8 or float32, or tokens (N, length), int64.
+    """
 
     def __init__(
         self,
@@ -140,12 +150,12 @@ class MemorySplit(Split):
 
     @property
     def labels(self) -> Tensor:
-        """Labels (N,), int64 on the CPU."""
+        """See `Split.labels`."""
         return self._labels
 
     @property
     def raw(self) -> Tensor:
-        """Inputs as stored, (N, ...) uint8 or float32."""
+        """Inputs as stored, (N, ...) uint8, float32 or int64."""
         return self._raw
 
     @property
@@ -273,7 +283,12 @@ def prepare_batch(
     *,
     channels_last: bool = False,
 ) -> Tensor:
-    """Cut, augment and normalise a batch of raw inputs, always into new memory: (B, *input_shape) float32."""
+    """Cut, augment and normalise a batch of raw inputs, always into new memory: (B, *input_shape) float32.
+
+    Tokens stay as they are.
+    """
+    if raw.dtype == torch.int64:
+        return raw
     images = raw
     if images.dim() == 4:
         size = (input_shape[1], input_shape[2])

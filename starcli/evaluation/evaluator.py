@@ -108,9 +108,9 @@ class Evaluator:
         """Batches of a split, by name or its own: of the size that statistics need, or that suits the device."""
         if isinstance(which, str):
             dataset = self.workspace.dataset
-            split, shape = dataset.split(which), dataset.input_shape
+            split, shape = dataset.split(which), dataset.extent
         else:
-            split, shape = which, tuple(self.workspace.architecture.input_shape)
+            split, shape = which, self.workspace.architecture.extent
         device, count = self.workspace.device, len(split)
         size = scoring_batch_size(shape, count, device) if scored else statistics_batch_size(shape, count)
         if (which, size) not in self._batches:
@@ -212,5 +212,8 @@ class Evaluator:
         return end.scores
 
     def log_probabilities(self, split: "str | Split" = "test") -> Tensor:
-        """Log-softmax outputs of what is loaded over a split, by name or its own: (N, classes), float64, on the CPU."""
+        """Log-softmax outputs of what is loaded over a split, by name or its own: (N, classes), float64, on the CPU.
+
+        N is the number of predictions, those of `Split.targets`.
+        """
         return torch.cat([found.cpu() for found, _ in self._outputs(split)])

@@ -25,6 +25,7 @@ class Predictions:
     prediction, entropy: the most probable class (the first of equals), int64, and - sum_c p_c log p_c in nats; (N,) or
         (M, N).
     index: place (N,) of each example in the array, or of its file in the split, that it was read from.
+    position: of next tokens, the place (N,) of each in its text, from 0; else None.
     label: true classes (N,), int64; None where they are not known.
     file: names of image files (N,); None where the examples are no files.
     class_names: () where the data do not name their classes.
@@ -40,6 +41,7 @@ class Predictions:
     prediction: NDArray[np.int64]
     entropy: NDArray[np.float64]
     index: NDArray[np.int64]
+    position: NDArray[np.int64] | None = None
     label: NDArray[np.int64] | None = None
     file: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
@@ -51,6 +53,7 @@ class Predictions:
         outputs: Mapping[str, Tensor],
         *,
         index: Tensor | None = None,
+        position: Tensor | None = None,
         label: Tensor | None = None,
         file: Sequence[str] | None = None,
         class_names: Sequence[str] = (),
@@ -68,6 +71,7 @@ class Predictions:
             prediction=logs.argmax(-1).numpy(),
             entropy=entropy(logs).numpy(),
             index=np.arange(logs.shape[-2]) if index is None else index.numpy(),
+            position=None if position is None else position.numpy(),
             label=None if label is None else label.numpy(),
             file=None if file is None else tuple(file),
             class_names=tuple(class_names) if len(class_names) == logs.shape[-1] else (),
@@ -85,7 +89,7 @@ class Predictions:
 
     def arrays(self) -> dict[str, Values]:
         """Everything that is known, by name: what an .npz file holds."""
-        found: dict[str, Any] = {"model": self.model, "index": self.index, "file": self.file}
+        found: dict[str, Any] = {"model": self.model, "index": self.index, "position": self.position, "file": self.file}
         found |= {"label": self.label, "class_names": self.class_names or None, "temperature": self.temperature or None}
         found |= {name: getattr(self, name) for name in ("probabilities", "prediction", "entropy")}
         return {name: np.asarray(value) for name, value in found.items() if value is not None}
@@ -99,6 +103,7 @@ class Predictions:
         names = np.array(self.class_names)
         for model, (probabilities, prediction, uncertain) in zip(self.model, self._by_model(), strict=True):
             columns: dict[str, Any] = {"model": np.full(len(self), model), "index": self.index}
+            columns |= {"position": self.position}
             columns |= {"file": None if self.file is None else np.array(self.file), "label": self.label}
             if len(names):
                 columns["label_name"] = None if self.label is None else names[self.label]

@@ -12,7 +12,7 @@ from starcli.evaluation.batches import Batches
 from starcli.evaluation.batchnorm_folding import Folding
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.moments import float64
-from starcli.models.logits import as_logits
+from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, modes_restored
 from starcli.runtime.progress import SILENT, Progress
 
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from starcli.data.splits import Split
 
 
+PROBABILITIES_AT_ONCE = 2**24
+"""Probabilities of a batch that are held in float64 at a time: 128 MiB."""
+
+
 @dataclass(frozen=True)
 class Scores:
-    """Mean cross-entropy in nats and share of correct predictions over `count` examples."""
+    """Mean cross-entropy in nats and share of correct ones over `count` predictions: examples, or next tokens."""
 
     loss: float
     accuracy: float
@@ -41,7 +45,10 @@ def log_probabilities(
     folding: Folding | None,
     progress: Progress,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode."""
+    """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode.
+
+    A batch with very many next tokens comes in several pieces.
+    """
     with modes_restored(network), contextlib.ExitStack() as stack:
         network.eval()
         for number, (inputs, labels) in enumerate(batches):
@@ -49,11 +56,19 @@ def log_probabilities(
             if folding and number == 0:
                 stack.enter_context(folding.applied(inputs))
             # inference mode is entered anew for each batch: a generator must not leave it on in its caller
-            with torch.inference_mode():
-                with autocast:
-                    logits = as_logits(network(inputs), (len(inputs), 1), "evaluation")
-                outputs = torch.log_softmax(float64(logits), dim=1)
-            yield outputs, labels.to(outputs.device)
+            with torch.inference_mode(), autocast:
+                logits, targets = prediction_rows(network(inputs), labels, 1, "evaluation")
+            for some, wanted in zip(
+                *(torch.split(each, _rows_at_once(logits)) for each in (logits, targets)), strict=True
+            ):
+                with torch.inference_mode():
+                    outputs = torch.log_softmax(float64(some), dim=1)
+                yield outputs, wanted.to(outputs.device)
+
+
+def _rows_at_once(logits: Tensor) -> int:
+    """Predictions whose probabilities are held in float64 at a time."""
+    return max(1, PROBABILITIES_AT_ONCE // logits.shape[1])
 
 
 def score(outputs: Iterable[tuple[Tensor, Tensor]]) -> Scores:

@@ -67,7 +67,7 @@ class Scoring:
 
     @cached_property
     def _labels(self) -> dict[str, Tensor]:
-        return {split: self.dataset.split(split).labels.cpu() for split in self.splits}
+        return {split: self.dataset.split(split).targets.cpu() for split in self.splits}
 
     def outputs(self, evaluator: "Evaluator") -> Tensor:
         """Log-probabilities of what is loaded over `splits`, one below the other: (N + ..., classes), float64."""

@@ -49,6 +49,11 @@ class Surroundings(TypedDict, total=False):
     split_seed: int | None
     image_size: int | None
     normalise: str | None
+    text_column: str | None
+    label_column: str | None
+    tokenizer: str | Path | None
+    length: int | None
+    task: str | None
     input_shape: Sequence[int] | None
     input_dtype: str | torch.dtype | None
     spec: str | Path | None
@@ -72,6 +77,7 @@ class Where(Surroundings, total=False):
     data_dir, download, limit, val_fraction, split_seed, image_size: of data by name, as the options of these names.
     normalise: how inputs are normalised: "none", "data", "imagenet" or "MEAN:STD", see `starcli.data.normalise`. By
         default data in memory and floats are taken as they are, and images of bytes by name standardised.
+    text_column, label_column, tokenizer, length, task: of texts, `text:FILE`, see `starcli.data.text_options`.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
     spec: a file with the permutation spec. unproved: take that spec at its word.
     device: auto, cpu, cuda, cuda:1 or mps, or a `torch.device`. precision: fp32, tf32 (GPUs) or bf16 (autocast).
@@ -89,7 +95,8 @@ class Where(Surroundings, total=False):
 ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 """The classes of `ModelLike`."""
 
-_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed", "image_size")
+_OF_TEXTS = ("text_column", "label_column", "tokenizer", "length", "task")
+_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed", "image_size", *_OF_TEXTS)
 
 
 class StarcliWarning(UserWarning):
@@ -232,7 +239,7 @@ def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False)
     arch = module if arch is None else arch
     named = {field.name for field in fields(Choices)} & where.keys() - {"arch", "data", "input"}
     values: dict[str, Any] = {name: where[name] for name in named}  # type: ignore[literal-required]
-    for name in ("data_dir", "spec"):
+    for name in ("data_dir", "spec", "tokenizer"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     values["device"] = str(values.get("device") or "auto")

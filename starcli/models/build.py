@@ -1,7 +1,7 @@
 """Networks by name: `build_network("resnet", width=8)` builds what `--arch resnet --arch-arg width=8` names."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -82,29 +82,36 @@ def complete_arguments(
     *,
     input_shape: tuple[int, ...],
     num_classes: int,
+    vocab_size: int | None = None,
+    next_token: bool = False,
     trusted: bool = False,
 ) -> dict[str, Any]:
-    """All arguments of an architecture for data of `input_shape` (C, H, W) or (D,), as JSON values.
+    """All arguments of an architecture for data of `input_shape` (C, H, W), (D,) or (length,), as JSON values.
 
-    What data decide (channels, image or input size, classes) is filled in where the architecture has such an argument;
-    everything else has the value given or its default. The network is then run on one batch of that shape. Raises
-    StarcliError where given arguments contradict the data, or the network does not accept such inputs.
+    What data decide (channels, image or input size, classes; the number of tokens that there are, the length of a text,
+    and whether next tokens are predicted) is filled in where the architecture has such an argument; everything else has
+    the value given or its default. The network is then run on one batch of that shape. Raises StarcliError where given
+    arguments contradict the data, or the network does not accept such inputs.
 
     >>> complete_arguments("resnet", {"width": 4}, input_shape=(1, 8, 8), num_classes=10)
     {'blocks': 1, 'width': 4, 'stages': 3, 'activation': 'relu', 'in_channels': 1, 'num_classes': 10}
     """
+    inputs = torch.zeros(2, *input_shape, dtype=torch.float32 if vocab_size is None else torch.int64)
+    outputs = (*input_shape, num_classes) if next_token else (num_classes,)
     if is_external(name):
         function = external.external_builder(name, trusted=trusted)
-        values = {**external.arguments_from_data(name, function, input_shape, num_classes), **arguments}
+        from_data = external.arguments_from_data(name, function, input_shape, num_classes, vocab_size, next_token)
+        values = {**from_data, **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
             raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
-        check_forward(name, network, torch.zeros(2, *input_shape), num_classes)
+        check_forward(name, network, inputs, outputs)
         return values
     function = builder_of(name)
-    values = check_arguments(name, function, {**_derived(name, function, input_shape, num_classes), **arguments})
-    _compare(name, values, input_shape, num_classes)
-    check_forward(name, runnable(_outline(name, function, values)), torch.zeros(2, *input_shape), num_classes)
+    derived = _derived(name, function, input_shape, num_classes, vocab_size, next_token)
+    values = check_arguments(name, function, {**derived, **arguments})
+    _compare(name, values, derived)
+    check_forward(name, runnable(_outline(name, function, values)), inputs, outputs)
     return values
 
 
@@ -126,10 +133,23 @@ def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Modu
     return network
 
 
-def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
-    """Arguments that the data decide."""
+def _derived(
+    name: str,
+    function: Builder,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    vocab_size: int | None,
+    next_token: bool,
+) -> dict[str, Any]:
+    """Arguments that the data decide. Raises StarcliError for an architecture that is not for such data."""
     known = argument_names(function)
     values: dict[str, Any] = {"num_classes": num_classes}
+    if vocab_size is not None:
+        _refuse_task(name, known, next_token)
+        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": next_token}
+        return {key: value for key, value in values.items() if key in known}
+    if "vocab_size" in known:
+        raise StarcliError(f"architecture {name} needs tokens, as of texts", ["mlp takes inputs of any shape"])
     if "in_channels" in known:
         if len(input_shape) != 3:
             raise StarcliError(
@@ -142,14 +162,24 @@ def _derived(name: str, function: Builder, input_shape: tuple[int, ...], num_cla
     return {key: value for key, value in values.items() if key in known}
 
 
-def _compare(name: str, values: Mapping[str, Any], input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Raise StarcliError where arguments contradict the data."""
-    expected = _derived(name, builder_of(name), input_shape, num_classes)
+def _refuse_task(name: str, known: Sequence[str], next_token: bool) -> None:
+    """Raise StarcliError for an architecture, by the names of its arguments, that does not take tokens as asked."""
+    if "vocab_size" not in known:
+        raise StarcliError(f"architecture {name} takes no tokens", ["bag, textcnn, bert and gpt do"])
+    if next_token and "next_token" not in known:
+        raise StarcliError(f"architecture {name} predicts the class of a text, not next tokens", ["gpt does either"])
+
+
+MAY_BE_MORE = ("num_classes", "vocab_size")
+"""Arguments of which a network may have more than the data: a head or embeddings that are kept from elsewhere."""
+
+
+def _compare(name: str, values: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise StarcliError where arguments contradict those that the data decide."""
     problems = [
         f"{key}: {values[key]} given, {value} in the data"
         for key, value in expected.items()
-        # more classes than the data have is a common choice (a head kept from elsewhere), fewer cannot work
-        if (values[key] < value if key == "num_classes" else values[key] != value)
+        if (values[key] < value if key in MAY_BE_MORE else values[key] != value)
     ]
     if problems:
         raise StarcliError(f"architecture {name}: arguments that contradict the data", problems)
@@ -159,29 +189,33 @@ class MisfitError(StarcliError):
     """A network and the inputs or classes of data that do not fit each other."""
 
 
-def check_forward(name: str, network: nn.Module, inputs: Tensor, num_classes: int | None = None) -> Any:
+def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple[int, ...] | None = None) -> Any:
     """Run `network` once on `inputs`, in eval mode: its outputs.
 
-    Raises MisfitError where it does not accept `inputs`, or its outputs are not (B, C) with C >= `num_classes` (None:
-    any outputs). More outputs than classes are a head kept from elsewhere: losses, accuracies and probabilities are
-    defined all the same.
+    Raises MisfitError where it does not accept `inputs`, or its outputs are not (B, *expected): (classes,), or (length,
+    classes) of next tokens; None stands for any outputs. More outputs than classes are a head kept from elsewhere:
+    losses, accuracies and probabilities are defined all the same.
     """
-    size = "x".join(map(str, inputs.shape[1:]))
+    size = _sizes(inputs.shape[1:])
     try:
         with torch.no_grad():
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
-        hints = [TOKENS] if num_classes is None and _takes_tokens(network, inputs) else []
+        hints = [TOKENS] if expected is None and _takes_tokens(network, inputs) else []
         raise MisfitError(
             f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error), *hints]
         ) from error
-    if num_classes is not None and not are_logits(outputs, (len(inputs), num_classes)):
+    if expected is not None and not are_logits(outputs, (len(inputs), *expected)):
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise MisfitError(
-            f"architecture {name}: outputs {found} for inputs of {size}, expected {num_classes} logits",
+            f"architecture {name}: outputs {found} for inputs of {size}, expected {_sizes(expected)} logits",
             how_to_wrap(outputs),
         )
     return outputs
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
 TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"

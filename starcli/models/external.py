@@ -32,6 +32,9 @@ SYNONYMS = {
     "num_classes": ("num_classes", "n_classes", "classes", "num_labels"),
     "image_size": ("image_size", "img_size"),
     "input_size": ("input_size", "in_features", "input_dim"),
+    "vocab_size": ("vocab_size", "num_embeddings"),
+    "length": ("length", "max_length", "context_length"),
+    "next_token": ("next_token",),
 }
 """Names that libraries give to each of our arguments."""
 
@@ -214,8 +217,15 @@ def _sources(roots: set[str]) -> dict[str, bytes]:
     return found
 
 
-def arguments_from_data(name: str, function: Builder, input_shape: tuple[int, ...], num_classes: int) -> dict[str, Any]:
-    """Arguments that data decide, under the names that `function` gives them.
+def arguments_from_data(
+    name: str,
+    function: Builder,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    vocab_size: int | None = None,
+    next_token: bool = False,
+) -> dict[str, Any]:
+    """Arguments that data decide, under the names that `function` gives them; the last two are of tokens.
 
     torchvision takes the number of classes and always 3 channels; timm channels as well; a function of the user's own
     gets what its signature names.
@@ -223,6 +233,8 @@ def arguments_from_data(name: str, function: Builder, input_shape: tuple[int, ..
     values: dict[str, Any] = {"num_classes": num_classes, "input_size": math.prod(input_shape)}
     if len(input_shape) == 3:
         values |= {"in_channels": input_shape[0], "image_size": image_size_of(*input_shape[1:])}
+    if vocab_size is not None:
+        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": next_token}
     package = name.partition(":")[0]
     if package == "torchvision":
         return {"num_classes": num_classes}

@@ -14,6 +14,9 @@ from starcli.models.names import is_external
 IMAGE_SHAPE = (3, 224, 224)
 """Input of an architecture from a library of image classifiers, where nothing else is said."""
 
+TEXT_LENGTH = 64
+"""Tokens in an input of an architecture that takes any number, where nothing else is said."""
+
 EXAMPLE_BATCH = 2
 """Examples in an example input: tracing must not take the batch for an axis of size 1."""
 
@@ -51,6 +54,8 @@ def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, .
             return IMAGE_SHAPE
         raise InputNeeded(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
     values = _checked(name, arguments)
+    if "vocab_size" in values:
+        return (int(values.get("length", TEXT_LENGTH)),)
     if "input_size" in values:
         return (int(values["input_size"]),)
     size = values.get("image_size", IMAGE_SHAPE[1] if name in ("resnet18", "resnet50") else 32)
@@ -63,8 +68,15 @@ def complete_for_input(
     """Arguments of a registry architecture completed for its input; those of others as they are."""
     if is_external(name):
         return dict(arguments)
-    classes = int(_checked(name, arguments)["num_classes"])
-    return complete_arguments(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted)
+    values = _checked(name, arguments)
+    task = {key: values[key] for key in ("vocab_size", "next_token") if key in values}
+    classes = int(values["num_classes"])
+    return complete_arguments(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted, **task)
+
+
+def default_input_dtype(name: str, arguments: Mapping[str, Any]) -> str:
+    """Type of the inputs of an architecture by its arguments: int64 for tokens, which one of the registry says."""
+    return "int64" if not is_external(name) and "vocab_size" in _checked(name, arguments) else "float32"
 
 
 def _checked(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,25 @@ def as_logits(outputs: object, shape: tuple[int, ...], mode: str) -> Tensor:
     return outputs
 
 
+def prediction_rows(outputs: object, labels: Tensor, num_classes: int, mode: str) -> tuple[Tensor, Tensor]:
+    """Logits (R, C), a row for each prediction, and the classes (R,) that these are to be.
+
+    Of labels (B,) each example is one prediction. Labels (B, length) are next tokens: each position with one (not below
+    0, as behind the end of a text) is a prediction, and outputs are (B, length, C). Raises StarcliError as `as_logits`.
+
+    >>> logits, targets = prediction_rows(torch.zeros(1, 3, 7), torch.tensor([[5, 6, -1]]), 7, "training")
+    >>> logits.shape, targets
+    (torch.Size([2, 7]), tensor([5, 6]))
+    """
+    logits = as_logits(outputs, (*labels.shape, num_classes), mode)
+    if labels.dim() == 1:
+        return logits, labels
+    known = labels >= 0
+    return logits[known], labels[known]
+
+
 def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
-    """What is odd about a network's outputs (B, C), as notes: more of them than classes, or probabilities.
+    """What is odd about a network's outputs (..., C), as notes: more of them than classes, or probabilities.
 
     Losses of probabilities that are taken as logits look right, and are of something else.
 
@@ -38,10 +55,10 @@ def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
     ['the network outputs probabilities, and they are taken as logits: leave out its softmax']
     """
     doubts = []
-    if logits.shape[1] > num_classes:
-        doubts.append(f"the network has {logits.shape[1]} logits for {num_classes} classes of the data")
-    sums = logits.sum(1)
-    if logits.shape[1] > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), rtol=1e-4):
+    if logits.shape[-1] > num_classes:
+        doubts.append(f"the network has {logits.shape[-1]} logits for {num_classes} classes of the data")
+    sums = logits.sum(-1)
+    if logits.shape[-1] > 1 and bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), rtol=1e-4):
         doubts.append("the network outputs probabilities, and they are taken as logits: leave out its softmax")
     return doubts
 

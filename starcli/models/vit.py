@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from starcli.errors import StarcliError
 from starcli.models.arguments import (
@@ -14,65 +13,9 @@ from starcli.models.arguments import (
     ImageSize,
     Rate,
     Width,
-    activation_module,
     height_and_width,
 )
-
-
-class Attention(nn.Module):
-    """Self-attention. Rows of `qkv`: queries, keys, values, each head by head; columns of `proj`: head by head."""
-
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        """Divide `dim` units among `heads` heads."""
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, tokens, dim) -> (B, tokens, dim)."""
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (batch, heads, tokens, units)
-        out = functional.scaled_dot_product_attention(query, key, value)
-        result: Tensor = self.dropout(self.proj(out.transpose(1, 2).reshape(batch, tokens, dim)))
-        return result
-
-
-class Feedforward(nn.Module):
-    """Two linear layers x -> W2 f(W1 x), with `mlp_dim` hidden units."""
-
-    def __init__(self, dim: int, mlp_dim: int, dropout: float, activation: str) -> None:
-        """Build the two layers."""
-        super().__init__()
-        self.fc1 = nn.Linear(dim, mlp_dim)
-        self.activation = activation_module(activation)
-        self.fc2 = nn.Linear(mlp_dim, dim)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, tokens, dim) -> (B, tokens, dim)."""
-        out: Tensor = self.dropout(self.fc2(self.activation(self.fc1(x))))
-        return out
-
-
-class EncoderBlock(nn.Module):
-    """Block x -> x + attention(LN(x)), then x -> x + feedforward(LN(x))."""
-
-    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float, activation: str) -> None:
-        """Build attention, feedforward and their norms."""
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = Attention(dim, heads, dropout)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Feedforward(dim, mlp_dim, dropout, activation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, tokens, dim) -> (B, tokens, dim)."""
-        x = x + self.attn(self.norm1(x))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
+from starcli.models.transformer import PreNormBlock, draw_linear_layers_, misfit_of_heads
 
 
 class ViT(nn.Module):
@@ -97,7 +40,7 @@ class ViT(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + patches, dim))
         self.patch_embed = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*(EncoderBlock(dim, heads, mlp_dim, dropout, activation) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(PreNormBlock(dim, heads, mlp_dim, dropout, activation) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, num_classes)
         self._initialise()
@@ -106,10 +49,7 @@ class ViT(nn.Module):
         """Draw token and positions from N(0, 0.02^2), linear layers after Glorot and Bengio 2010."""
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.pos_embed, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
+        draw_linear_layers_(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_channels, H, W) -> logits (B, num_classes)."""
@@ -153,6 +93,4 @@ def _misfits(height: int, width: int, *, patch_size: int, dim: int, heads: int) 
         problems.append(
             f"patch_size: {patch_size} does not divide {height}x{width} pixels; " + ", ".join(fitting) + " do"
         )
-    if dim % heads:
-        problems.append(f"heads: {heads} does not divide dim, {dim}")
-    return problems
+    return [*problems, *misfit_of_heads(dim, heads)]

@@ -17,5 +17,9 @@ ARCHITECTURES: Mapping[str, Entry] = {
     "resnet18": Entry("starcli.models.torchvision:resnet18", "torchvision's ResNet-18"),
     "resnet50": Entry("starcli.models.torchvision:resnet50", "torchvision's ResNet-50"),
     "vit": Entry("starcli.models.vit:vit", "minimal vision transformer"),
+    "bag": Entry("starcli.models.bag:bag", "bag of embeddings, for texts"),
+    "textcnn": Entry("starcli.models.textcnn:textcnn", "convolutions over a text"),
+    "bert": Entry("starcli.models.bert:bert", "small encoder of texts, post-norm"),
+    "gpt": Entry("starcli.models.gpt:gpt", "small decoder of texts, pre-norm: next tokens, or classes"),
 }
 """`--arch`: functions of keyword arguments that build a network."""

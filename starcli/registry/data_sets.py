@@ -17,6 +17,10 @@ DATASETS: Mapping[str, Entry] = {
     "folder": Entry(
         "starcli.data.folder:load_folder", "folder:DIR, an image folder a class, under train, val and test"
     ),
-    "arrays": Entry("starcli.data.arrays:load_arrays", "FILE.npz or FILE.safetensors with images and labels"),
+    "arrays": Entry(
+        "starcli.data.token_arrays:load_images_or_tokens",
+        "FILE.npz or FILE.safetensors with images and labels, or tokens",
+    ),
+    "text": Entry("starcli.data.text:load_text", "text:FILE.csv, .tsv, .jsonl or .parquet with texts and labels"),
 }
 """`--data`: functions from `data.loading.Request` to `data.loading.Loaded`."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
+from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
@@ -39,8 +40,8 @@ def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> l
     for model in models:
         flat.load(model)
         with torch.inference_mode(), autocast(workspace.device, workspace.precision):
-            logits = flat.network(inputs)
-        losses.append(float(cross_entropy(logits.float(), labels)))
+            logits, targets = prediction_rows(flat.network(inputs), labels, 1, "evaluation")
+        losses.append(float(cross_entropy(logits.float(), targets)))
     return losses
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.logits import as_logits
+from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
@@ -73,12 +73,15 @@ class OfTeachers(PlainObjective):
         super().__init__(workspace, flat, recipe, progress)
         self.teachers = teachers
 
-    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with the teachers' mean; labels play no part."""
+    def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with the teachers' mean; labels say only where there is something to predict."""
         with torch.no_grad(), autocast(self.workspace.device, self.workspace.precision):
-            outputs = [as_logits(each.network(inputs), tuple(logits.shape), "distillation") for each in self.teachers]
-        targets = torch.stack([each.float().softmax(1) for each in outputs]).mean(0)
-        return cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+            outputs = [
+                prediction_rows(each.network(inputs), labels, logits.shape[1], "distillation")[0]
+                for each in self.teachers
+            ]
+        mean = torch.stack([each.float().softmax(1) for each in outputs]).mean(0)
+        return cross_entropy(logits, mean, label_smoothing=self.label_smoothing)
 
 
 def _start(fusing: Fusing) -> Mapping[str, Tensor]:

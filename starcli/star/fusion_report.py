@@ -108,7 +108,7 @@ class _Comparison:
         self.shown = there if split is None else [split]
         self.selection = selection_split(workspace)
         measured = [name for name in there if name in (*self.shown, self.selection)]
-        self.labels = {name: dataset.split(name).labels.cpu() for name in measured}
+        self.labels = {name: dataset.split(name).targets.cpu() for name in measured}
         self.evaluator, self.stamp = Evaluator(workspace, progress=progress), stamps(workspace)
 
     def outputs(self, model: Model) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]
             return ("wrn" if values["widen_factor"] > 1 else "wrn-1"), {}
         case "densenet40-12":
             return "densenet40-12", {"layers": (values["depth"] - 4) // 3}
-        case "vit":
-            return "vit", {"heads": values["heads"]}
+        case "vit" | "gpt" | "bert":
+            return name, {"heads": values["heads"]}
         case _:
             return name, {}

@@ -37,7 +37,10 @@ class Objective(Protocol):
     def step(
         self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
     ) -> tuple[Tensor, Tensor]:
-        """Add `weight` times the gradient of piece `number` of a batch; return its mean loss and number of correct."""
+        """Add `weight` times the gradient of piece `number` of a batch; return its mean loss and number of correct.
+
+        The mean is over predictions: examples, or the tokens that have a next one.
+        """
 
     def clip(self, largest: float) -> None:
         """Scale the gradients where their L2 norm is above `largest`. Pascanu et al. 2013."""

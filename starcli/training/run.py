@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -101,6 +101,8 @@ class TrainingRun:
         self.optimizer = build_optimizer(recipe, objective.parts)
         self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
         self.sizes = [min(recipe.batch_size, len(split) - i * recipe.batch_size) for i in range(self.position.steps)]
+        self.next_tokens = None if split.labels.dim() == 1 else (split.labels >= 0).sum(1)  # of each example
+        self.predictions = self.sizes
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
@@ -139,6 +141,9 @@ class TrainingRun:
         """Remaining batches of the epoch as this process's pieces, each augmented by the generator of its own place."""
         position = self.position
         order = torch.randperm(len(self.split), generator=generator(self.seed, "order", position.epoch))
+        if self.next_tokens is not None:
+            batches = torch.split(self.next_tokens[order], self.recipe.batch_size)
+            self.predictions = [int(each.sum()) for each in batches[: position.steps]]
         short = self.sizes[-1] != self.sizes[0]
         last = position.steps - short
         yield from self._pieces(order, range(position.step, last))
@@ -158,8 +163,16 @@ class TrainingRun:
             batch = []
             for piece, (batches, augmenting) in zip(pieces, readers, strict=True):
                 augmenting.manual_seed(substream(self.seed, "augment", self.position.epoch, step, *_number(piece)))
-                batch.append((*next(batches), piece))
+                batch.append((*next(batches), self._weighed(piece, order, step)))
             yield batch
+
+    def _weighed(self, piece: BatchPiece, order: Tensor, step: int) -> BatchPiece:
+        """A piece with its share of the batch's predictions as weight: of next tokens texts have more or fewer."""
+        if self.next_tokens is None or not piece.weight:
+            return piece
+        start = step * self.recipe.batch_size
+        own = self.next_tokens[order[start + piece.start : start + piece.stop]].sum()
+        return replace(piece, weight=int(own) / self.predictions[step])
 
     def _reader(
         self, order: Tensor, steps: range, pieces: Sequence[BatchPiece]
@@ -226,11 +239,11 @@ class TrainingRun:
     def _end_epoch(self) -> None:
         """Log the epoch's figures and move on to the next."""
         position = self.position
-        sizes = torch.tensor(self.sizes, dtype=torch.float64)
+        sizes = torch.tensor(self.predictions, dtype=torch.float64)
         row: Row = {
             "epoch": position.epoch + 1,
             "loss": float(self.losses.cpu().double() @ sizes / sizes.sum()),
-            "accuracy": int(self.correct) / sum(self.sizes),
+            "accuracy": int(self.correct) / sum(self.predictions),
             "lr": self.optimizer.param_groups[0]["lr"],
         }
         row |= position.figures | self.objective.end_epoch(position.epoch)

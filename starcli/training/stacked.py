@@ -248,6 +248,8 @@ def train_stacked(
     """
     if recipe.compile:
         raise StarcliError("--compile and --stacked do not go together: stacked steps are not compiled")
+    if workspace.dataset.next_token:
+        raise StarcliError("networks that predict next tokens are not trained stacked: leave out --stacked")
     flat = workspace.network()
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
         raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")

@@ -18,7 +18,7 @@ from starcli.evaluation.evaluator import recalibrate_
 from starcli.evaluation.scores import Scores, score_network
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.logits import as_logits, with_gradient
+from starcli.models.logits import prediction_rows, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
@@ -109,16 +109,15 @@ class PlainObjective:
         """Add `factor` times the gradient at the network's weights; return mean loss and correct predictions."""
         with autocast(self.workspace.device, self.workspace.precision):
             outputs = self.forward(inputs)
-        logits = with_gradient(
-            as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "training")
-        ).float()
-        loss = self.loss(logits, inputs, labels)
+        rows, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "training")
+        logits = with_gradient(rows).float()
+        loss = self.loss(logits, targets, inputs, labels)
         torch.autograd.backward(factor * loss)  # a gradient given beside it would load sympy
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return loss.detach(), (logits.detach().argmax(1) == targets).sum()
 
-    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised of a batch: the mean cross-entropy with its labels."""
-        return cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+    def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised of a batch: the mean cross-entropy of its predictions (see `prediction_rows`)."""
+        return cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
 
     def clip(self, largest: float) -> None:
         """Scale by the norm of the whole gradient."""
@@ -200,7 +199,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
 
     The ranks share the examples.
     """
-    batch_size = scoring_batch_size(workspace.dataset.input_shape, len(split), workspace.device)
+    batch_size = scoring_batch_size(workspace.dataset.extent, len(split), workspace.device)
 
     def score(part: Split) -> Scores:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
@@ -211,14 +210,14 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
         return {"loss": scores.loss, "accuracy": scores.accuracy}
     pieces = cut_batch(len(split), distributed.size())
     found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
-    correct = sum(round(each.accuracy * each.count) for each in found)
-    return {"loss": math.fsum(each.loss * each.count for each in found) / len(split), "accuracy": correct / len(split)}
+    correct, count = sum(round(each.accuracy * each.count) for each in found), sum(each.count for each in found)
+    return {"loss": math.fsum(each.loss * each.count for each in found) / count, "accuracy": correct / count}
 
 
 def final_statistics_(flat: FlatNetwork, workspace: "Workspace", progress: Progress = SILENT) -> None:
     """Re-estimate what weights and data decide of a network, over the training split; see `recalibrate_`."""
     split = workspace.dataset.train
-    batch_size = statistics_batch_size(workspace.dataset.input_shape, len(split))
+    batch_size = statistics_batch_size(workspace.dataset.extent, len(split))
     how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
     recalibrate_(flat.network, split, batch_size=batch_size, **how)
 

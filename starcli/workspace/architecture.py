@@ -9,7 +9,7 @@ from starcli.checkpoints.metadata import Architecture, DataRecord, Metadata
 from starcli.data.names import needs_path
 from starcli.errors import StarcliError
 from starcli.models.build import complete_arguments
-from starcli.models.inputs import complete_for_input, default_input_shape, parse_input_shape
+from starcli.models.inputs import complete_for_input, default_input_dtype, default_input_shape, parse_input_shape
 from starcli.models.names import is_external, recorded_name
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
@@ -39,7 +39,7 @@ def agreed_architecture(first: Checkpoint, choices: Choices, record: DataRecord 
         "name": choices.arch_name,
         "arguments": complete_for_input(choices.arch, given, shape, trusted=True),
         "input_shape": list(shape),
-        "input_dtype": choices.input_dtype or (kept.input_dtype if kept else "float32"),
+        "input_dtype": choices.input_dtype or (kept.input_dtype if kept else default_input_dtype(choices.arch, given)),
     }
     return Architecture.model_validate(fields)
 
@@ -53,8 +53,18 @@ def chosen_architecture(
     """
     shape = tuple(data.input_shape)
     given = {**recorded, **choices.arch_args}
-    arguments = complete_arguments(name, given, input_shape=shape, num_classes=data.num_classes, trusted=True)
-    return Architecture(name=recorded_name(name), arguments=arguments, input_shape=list(shape))
+    arguments = complete_arguments(
+        name,
+        given,
+        input_shape=shape,
+        num_classes=data.num_classes,
+        vocab_size=data.vocab_size,
+        next_token=data.next_token,
+        trusted=True,
+    )
+    return Architecture(
+        name=recorded_name(name), arguments=arguments, input_shape=list(shape), input_dtype=data.input_dtype
+    )
 
 
 def require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:

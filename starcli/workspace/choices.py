@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
 from starcli.models.names import recorded_name
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
@@ -28,6 +29,12 @@ class Choices:
     image_size: int | None = None
     """Side of the squares that images of a folder are resized to."""
     normalise: str | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    tokenizer: Path | None = None
+    length: int | None = None
+    task: str | None = None
+    """Of texts: see `texts`."""
     device: str = "auto"
     precision: str = "fp32"
     fast: bool = False
@@ -47,9 +54,18 @@ class Choices:
         return None if self.arch is None else recorded_name(self.arch)
 
     @property
+    def texts(self) -> TextOptions:
+        """What is said of texts."""
+        return TextOptions(self.text_column, self.label_column, self.tokenizer, self.length, self.task)
+
+    @property
     def names_data(self) -> bool:
         """Whether anything is said of data, apart from where public ones lie."""
-        return self.download or any(
-            each is not None
-            for each in (self.data, self.limit, self.val_fraction, self.split_seed, self.image_size, self.normalise)
+        return (
+            self.download
+            or any(
+                each is not None
+                for each in (self.data, self.limit, self.val_fraction, self.split_seed, self.image_size, self.normalise)
+            )
+            or self.texts != AS_THE_FILE_HAS_IT
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.metadata import DataRecord
@@ -9,6 +10,7 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.splits import BYTES
+from starcli.data.text_options import CLASSES, NEXT_TOKEN, TextOptions
 from starcli.errors import StarcliError
 from starcli.models.build import MisfitError
 
@@ -29,7 +31,9 @@ def record_of(dataset: Dataset) -> DataRecord:
         split_seed=dataset.split_seed,
         limit=dataset.limit,
         class_names=list(dataset.class_names),
-        span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES else None,
+        span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES and not dataset.vocab_size else None,
+        vocab_size=dataset.vocab_size,
+        next_token=dataset.next_token,
     )
 
 
@@ -58,7 +62,23 @@ def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
         image_size=choices.image_size if recorded_size is None else recorded_size,
         normalise=choices.normalise,
+        texts=_as_recorded(choices.texts, record, parse_name(name)[0]),
     )
+
+
+def _as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> TextOptions:
+    """What is said of texts, and for the rest the length and the task that are recorded."""
+    if record is None or record.vocab_size is None or kind not in ("text", "arrays"):
+        return texts
+    task = NEXT_TOKEN if record.next_token else CLASSES
+    if texts.task not in (None, task):
+        raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
+    if kind == "arrays":
+        return replace(texts, task=task)
+    [length] = record.input_shape
+    if texts.length not in (None, length):
+        raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
+    return replace(texts, task=task, length=length)
 
 
 def open_agreed(

@@ -13,7 +13,13 @@ from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.files.shards import INDEX
 from starcli.models.build import build_network, check_forward
-from starcli.models.inputs import complete_for_input, default_input_shape, example_input, parse_input_shape
+from starcli.models.inputs import (
+    complete_for_input,
+    default_input_dtype,
+    default_input_shape,
+    example_input,
+    parse_input_shape,
+)
 from starcli.models.names import recorded_name
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.symmetry.archspec.library import load_spec
@@ -60,7 +66,7 @@ class SpecNetwork:
             raise StarcliError("--arch is needed: the network that the spec is of")
         arguments = {**(recorded.arguments if recorded else {}), **choices.arch_args}
         shape = tuple(_input_shape(name, arguments, choices, recorded))
-        dtype = choices.input_dtype or (recorded.input_dtype if recorded else "float32")
+        dtype = choices.input_dtype or (recorded.input_dtype if recorded else default_input_dtype(name, arguments))
         trusted = choices.arch is not None
         complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
@@ -111,5 +117,6 @@ def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, reco
     if choices.input is not None:
         return list(parse_input_shape(choices.input))
     if choices.data is not None:
-        return list(open_data(choices.data, data_dir=choices.data_dir, download=choices.download).input_shape)
+        data = open_data(choices.data, data_dir=choices.data_dir, download=choices.download, texts=choices.texts)
+        return list(data.input_shape)
     return list(default_input_shape(name, arguments)) if recorded is None else recorded.input_shape

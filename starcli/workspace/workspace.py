@@ -154,13 +154,13 @@ class Given:
         """The architecture of the network in memory, known by its input alone; None where there is no such network."""
         if self.builder is None:
             return None
+        dtype = choices.input_dtype or "float32"
         if data is not None:
-            shape = tuple(data.input_shape)
+            shape, dtype = tuple(data.input_shape), data.input_dtype
         elif choices.input is not None:
             shape = parse_input_shape(choices.input)
         else:
             raise StarcliError("data or an input shape is needed: what goes into the network")
-        dtype = choices.input_dtype or "float32"
         return Architecture.model_validate({"name": IN_MEMORY, "input_shape": list(shape), "input_dtype": dtype})
 
 
@@ -219,8 +219,9 @@ def workspace_of(
     if record is not None and (choices.input or choices.input_dtype):
         hint = ["--image-size says to what size images are resized"] if record.name == "folder" else []
         raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
-    if record is not None and architecture.input_dtype != "float32":
-        raise StarcliError(f"the network {architecture.name} takes tokens, and {record.name} has none")
+    if record is not None and architecture.input_dtype != record.input_dtype:
+        takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
+        raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
     device = choose_device(choices.device)
     workspace = Workspace(
         architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes, given.builder
@@ -253,9 +254,9 @@ def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
     if data is None:
         check_forward(architecture.name, network, workspace.example())
         return []
-    inputs = torch.zeros(2, *data.input_shape)
+    inputs = torch.zeros(2, *data.input_shape, dtype=getattr(torch, data.input_dtype))
     with misfits_explained(workspace.opened):
-        outputs = check_forward(architecture.name, network, inputs, data.num_classes)
+        outputs = check_forward(architecture.name, network, inputs, data.output_shape)
     # more classes than the data have are no surprise where an argument says how many
     said = {architecture.arguments.get(name) for name in SYNONYMS["num_classes"]}
-    return doubts_of_logits(outputs, outputs.shape[1] if outputs.shape[1] in said else data.num_classes)
+    return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)

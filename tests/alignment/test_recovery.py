@@ -38,8 +38,10 @@ class Case:
     steps: int = 20
     plantings: int = 3
     arguments: Mapping[str, Any] | None = None
+    vocab_size: int | None = None
 
 
+TEXTS = (12,)
 CASES = {
     "mlp": Case(SCANS, 100, 10, {"hidden_dim": 16, "depth": 3}),
     "vgg11": Case(arguments={"width": 8}),
@@ -54,22 +56,31 @@ CASES = {
     "resnet18": Case(steps=3, plantings=1),
     "resnet50": Case(steps=3, plantings=1),
     "vit": Case(steps=40, plantings=10, arguments={"dim": 32, "depth": 3, "heads": 4, "mlp_dim": 48, "patch_size": 8}),
+    "bag": Case(TEXTS, 100, 10, {"dim": 16}, vocab_size=50),
+    "textcnn": Case(TEXTS, 40, 10, {"dim": 16, "channels": 8}, vocab_size=50),
+    "bert": Case(TEXTS, 40, 10, {"dim": 32, "mlp_dim": 48}, vocab_size=50),
+    "gpt": Case(TEXTS, 40, 10, {"dim": 32, "mlp_dim": 48}, vocab_size=50),
 }
 
 
 def trained(name: str, case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor], Resolved]:
     """The state of the network of `case` before and after it learned, and its spec."""
-    arguments = complete_arguments(name, case.arguments or {}, input_shape=case.shape, num_classes=CLASSES)
+    arguments = complete_arguments(
+        name, case.arguments or {}, input_shape=case.shape, num_classes=CLASSES, vocab_size=case.vocab_size
+    )
     network = build_network(name, generator=torch.Generator().manual_seed(1), **arguments)
     first = copied(network)
     generator = torch.Generator().manual_seed(2)
     patterns = torch.randn(CLASSES, *case.shape, generator=generator)
+    if case.vocab_size is not None:
+        patterns = torch.randint(case.vocab_size, patterns.shape, generator=generator)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     for _ in range(case.steps):
         labels = torch.randint(CLASSES, (8,), generator=generator)
         noise = torch.randn(8, *case.shape, generator=generator)
         optimizer.zero_grad()
-        cross_entropy(network(patterns[labels] + noise), labels).backward()
+        inputs = patterns[labels] + noise if case.vocab_size is None else patterns[labels]
+        cross_entropy(network(inputs), labels).backward()
         optimizer.step()
     found = shipped_spec(name, arguments)
     assert found is not None

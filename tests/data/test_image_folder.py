@@ -297,16 +297,17 @@ def test_names_without_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert open_data("folder:~/imgs").fingerprint == open_data("~/imgs").fingerprint == open_data("imgs").fingerprint
     (tmp_path / "empty").mkdir()
     (tmp_path / "half/test").mkdir(parents=True)
-    (tmp_path / "x.csv").write_text("")
+    (tmp_path / "x.xlsx").write_text("")
     for name, words in {
         "empty": "a folder without images or files in MNIST's format",
-        "x.csv": "unknown suffix '.csv', expected .npz or .safetensors",
+        "x.xlsx": "unknown suffix '.xlsx', expected .npz, .safetensors, .csv, .tsv, .jsonl or .parquet",
         "no/such": "no such file or directory",
-        "nothing.csv": "no such file or directory",
+        "nothing.csv": "no such file",
+        "nothing.txt": "no such file or directory",
         "digit": "did you mean digits?",
         "none.npz": "--data none.npz: no such file",
         "folder:none": "--data folder:none: no such directory",
-        "folder:x.csv": "is a file, expected a folder",
+        "folder:x.xlsx": "is a file, expected a folder",
         "folder:half": "expected train/ beside test/",
         "arrays:imgs": "unknown suffix",
         "idx:imgs": "files in MNIST's format are missing",

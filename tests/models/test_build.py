@@ -8,6 +8,7 @@ import sys
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,27 @@ SMALL = {
     "resnet18": ({}, (1, 28, 28)),
     "resnet50": ({}, (3, 32, 32)),
     "vit": ({"dim": 8, "heads": 2, "depth": 1, "patch_size": 2}, (1, 8, 8)),
+    "bag": ({"dim": 4, "hidden_dim": 5}, (6,)),
+    "textcnn": ({"dim": 4, "channels": 3}, (6,)),
+    "bert": ({"dim": 8, "heads": 2, "depth": 1, "mlp_dim": 5}, (6,)),
+    "gpt": ({"dim": 8, "heads": 2, "depth": 1, "mlp_dim": 5}, (6,)),
 }
+TOKENS = {"bag", "textcnn", "bert", "gpt"}
+
+
+def data_of(name: str, num_classes: int = 7) -> dict[str, Any]:
+    """What data for an architecture of SMALL say of it."""
+    return {
+        "input_shape": SMALL[name][1],
+        "num_classes": num_classes,
+        "vocab_size": 7 if name in TOKENS else None,
+        "next_token": name == "gpt",
+    }
+
+
+def inputs_of(name: str, count: int = 2) -> torch.Tensor:
+    shape = (count, *SMALL[name][1])
+    return torch.randint(7, shape) if name in TOKENS else torch.randn(shape)
 
 
 def reference_tensor(key: str, shape: list[int]) -> torch.Tensor:
@@ -87,19 +108,18 @@ def test_every_registered_architecture_is_tried() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_complete_then_build(name: str) -> None:
     arguments, shape = SMALL[name]
-    complete = complete_arguments(name, arguments, input_shape=shape, num_classes=7)
+    complete = complete_arguments(name, arguments, **data_of(name))
     assert json.loads(json.dumps(complete)) == complete
-    assert complete_arguments(name, complete, input_shape=shape, num_classes=7) == complete
+    assert complete_arguments(name, complete, **data_of(name)) == complete
     network = build_network(name, **complete)
-    assert network(torch.randn(2, *shape)).shape == (2, 7)
+    assert network(inputs_of(name)).shape == ((2, *shape, 7) if name == "gpt" else (2, 7))
     assert all(p.dtype is torch.float32 and p.requires_grad for p in network.parameters())
 
 
 # resnet50 takes longer and runs the same code as resnet18
 @pytest.mark.parametrize("name", sorted(SMALL.keys() - {"resnet50"}))
 def test_initial_weights_come_from_the_generator_alone(name: str) -> None:
-    arguments, shape = SMALL[name]
-    complete = complete_arguments(name, arguments, input_shape=shape, num_classes=7)
+    complete = complete_arguments(name, SMALL[name][0], **data_of(name))
     before = torch.get_rng_state()
     first, second, other = (
         build_network(name, generator=torch.Generator().manual_seed(seed), **complete) for seed in (3, 3, 4)
@@ -158,16 +178,15 @@ def test_a_linear_mlp_is_linear() -> None:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("name", ["mlp", "vgg11-bn", "resnet18-cifar", "resnet", "wrn", "densenet40-12", "vit"])
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - {"vgg11", "vgg19", "vgg19-bn", "resnet18", "resnet50"}))
 def test_activations_by_name(name: str, activation: str) -> None:
-    small, shape = SMALL[name]
-    arguments = complete_arguments(name, {**small, "activation": activation}, input_shape=shape, num_classes=3)
+    arguments = complete_arguments(name, {**SMALL[name][0], "activation": activation}, **data_of(name))
     network = build_network(name, **arguments)
     expected = type(getattr(nn, ACTIVATIONS[activation].target.split(":")[1])())
     kinds = {type(getattr(nn, entry.target.split(":")[1])()) for entry in ACTIVATIONS.values()} - {nn.Identity}
     used = {type(module) for module in network.modules()} & kinds
     assert used == ({expected} - {nn.Identity})
-    network(torch.randn(2, *shape)).sum().backward()
+    network(inputs_of(name)).sum().backward()
 
 
 def test_the_quickstarts_network_has_20_thousand_parameters() -> None:
@@ -287,9 +306,11 @@ def test_outlines_import_no_compiler_and_run_once_they_have_values() -> None:
         if name in ("resnet18", "resnet50"):
             continue
         inputs = {"mlp": "input_size=64"}.get(name, f"in_channels={shape[0]}")
+        inputs = "vocab_size=7" + ", length=6" * (name in ("bert", "gpt")) if name in TOKENS else inputs
         given = f"{name!r}, **{arguments}, {inputs}" + (f", image_size={list(shape[1:])}" if name[:3] == "vgg" else "")
         lines.append(f"network = build.runnable(build.build_outline({given}))")
         lines.append("assert not any(tensor.is_meta for tensor in network.state_dict().values())")
-        lines.append(f"network.eval()(torch.zeros{(2, *shape)})" if name != "vit" else "")
+        kind = ", dtype=torch.int64" if name in TOKENS else ""
+        lines.append(f"network.eval()(torch.zeros({(2, *shape)}{kind}))" if name != "vit" else "")
     lines.append("assert not {'sympy', 'torch._dynamo'} & (set(sys.modules) - alone)")
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from math import lgamma, log
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from starcli.models.build import complete_arguments
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
@@ -52,14 +54,33 @@ def bottleneck(width: int) -> float:
 
 @dataclass(frozen=True)
 class Case:
-    """A small instance of an architecture and log10 of its number of symmetries."""
+    """A small instance of an architecture and log10 of its number of symmetries; `vocab_size` is of tokens."""
 
     name: str
     arguments: dict[str, Any]
     input_shape: tuple[int, ...]
     count: float
     shrink: int = field(default=1)
+    vocab_size: int | None = None
+    next_token: bool = False
 
+    def complete(self, num_classes: int = 5) -> dict[str, Any]:
+        """All arguments; next tokens are as many as there are tokens."""
+        classes = num_classes if not self.next_token or self.vocab_size is None else self.vocab_size
+        tokens = {"vocab_size": self.vocab_size, "next_token": self.next_token}
+        return complete_arguments(
+            self.name, self.arguments, input_shape=self.input_shape, num_classes=classes, **tokens
+        )
+
+    def inputs(self, count: int) -> Tensor:
+        """Normal inputs, or tokens."""
+        generator, shape = torch.Generator().manual_seed(1), (count, *self.input_shape)
+        if self.vocab_size is not None:
+            return torch.randint(self.vocab_size, shape, generator=generator)
+        return torch.randn(shape, generator=generator)
+
+
+TRANSFORMER = {"dim": 12, "heads": 3, "depth": 2, "mlp_dim": 7}
 
 CASES = {
     "mlp": Case("mlp", {"hidden_dim": 6}, (9,), fact(6)),
@@ -88,6 +109,11 @@ CASES = {
     "vit one head": Case(
         "vit", {"dim": 6, "heads": 1, "depth": 1, "mlp_dim": 5, "patch_size": 2}, (3, 4, 4), transformer(6, 1, 1, 5)
     ),
+    "bag": Case("bag", {"dim": 6, "hidden_dim": 5}, (8,), fact(6) + fact(5), vocab_size=11),
+    "textcnn": Case("textcnn", {"dim": 6, "channels": 4}, (8,), fact(6) + 3 * fact(4), vocab_size=11),
+    "bert": Case("bert", TRANSFORMER, (8,), transformer(12, 2, 3, 7) + fact(12), vocab_size=11),
+    "gpt": Case("gpt", TRANSFORMER, (8,), transformer(12, 2, 3, 7), vocab_size=11, next_token=True),
+    "gpt of classes": Case("gpt", TRANSFORMER, (8,), transformer(12, 2, 3, 7), vocab_size=11),
 }
 
 
@@ -103,6 +129,10 @@ FULL: dict[str, tuple[str, dict[str, Any], float]] = {
     "resnet18": ("resnet18", {}, basic(64, (2, 2, 2, 2))),
     "resnet50": ("resnet50", {}, bottleneck(64)),
     "vit": ("vit", {}, transformer(64, 6, 8, 128)),
+    "bag": ("bag", {}, 2 * fact(64)),
+    "textcnn": ("textcnn", {}, 4 * fact(64)),
+    "bert": ("bert", {}, transformer(64, 2, 4, 256) + fact(64)),
+    "gpt": ("gpt", {}, transformer(64, 2, 4, 256)),
 }
 
 

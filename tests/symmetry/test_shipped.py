@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import torch
 from support.shipped import CASES, FULL, resolve, shrunk
 from torch import Tensor, nn
 
-from starcli.models.build import build_network, build_outline, complete_arguments
+from starcli.models.build import build_network, build_outline
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.symmetry.archspec.library import shipped_specs
 from starcli.symmetry.archspec.resolved import Resolved
@@ -37,14 +36,13 @@ def test_every_archspec_is_tried() -> None:
 @pytest.mark.parametrize("label", CASES)
 def test_proved_and_counted(label: str) -> None:
     case = CASES[label]
-    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    arguments = case.complete()
     network = build_network(case.name, **arguments)
     if case.shrink > 1:
         network = shrunk(network, case.shrink)
     resolved = resolve(case.name, arguments, network)
     assert resolved.log10_symmetries() == pytest.approx(case.count, rel=1e-9)
-    generator = torch.Generator().manual_seed(1)
-    proof = prove(network, resolved, (torch.randn(4, *case.input_shape, generator=generator),))
+    proof = prove(network, resolved, (case.inputs(4),))
     assert proof.proved, (proof.failed, proof.undecided)
     assert not proof.failed
     assert not proof.undecided
@@ -77,11 +75,10 @@ class Small:
     @classmethod
     def of(cls, label: str) -> "Small":
         case = CASES[label]
-        arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+        arguments = case.complete()
         network = build_network(case.name, **arguments)
         network = shrunk(network, case.shrink) if case.shrink > 1 else network
-        example = torch.randn(2, *case.input_shape, generator=torch.Generator().manual_seed(1))
-        return cls(network, resolve(case.name, arguments, network), example)
+        return cls(network, resolve(case.name, arguments, network), case.inputs(2))
 
     def failed(self, tensors: Mapping[str, Sequence[str]], groups: Mapping[str, Mapping[str, Any]]) -> set[str]:
         """The groups that the proof names where these tensors have these expressions instead."""

@@ -20,7 +20,7 @@ from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.logits import as_logits
+from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, modes_restored
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.models.state_dicts import computable
@@ -145,8 +145,8 @@ class _Midpoint:
         with modes_restored(self.network), batch_statistics(self.network.eval()):
             with autocast(device, self.workspace.precision):
                 outputs = self.network(inputs)
-            logits = as_logits(outputs, (len(labels), self.workspace.dataset.num_classes), "evaluation").float()
-            loss = 0.5 * cross_entropy(logits, labels)
+            logits, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "evaluation")
+            loss = 0.5 * cross_entropy(logits.float(), targets)
             moving = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
             found = dict(
                 zip(moving, torch.autograd.grad(loss, list(moving.values()), materialize_grads=True), strict=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from starcli.alignment.learned.sinkhorn import SinkhornPermutation, sinkhorn
 from starcli.alignment.learned.soft_permutation import SoftApplication
 from starcli.alignment.learned.straight_through import StraightThrough
-from starcli.models.build import build_network, complete_arguments
+from starcli.models.build import build_network
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -147,7 +147,7 @@ def test_gradients_undo_what_changed_places(name: str, method: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_comes_out_is_a_permutation_of_every_network(name: str, method: str) -> None:
     each = NETWORKS[name]
-    arguments = complete_arguments(each.name, each.arguments, input_shape=each.input_shape, num_classes=10)
+    arguments = each.complete(10)
     network = build_network(each.name, generator=torch.Generator().manual_seed(0), **arguments)
     network = shrunk(network, each.shrink) if each.shrink > 1 else network
     spec = resolve(each.name, arguments, network)

@@ -5,7 +5,7 @@ import torch
 from support.networks import attention, convolutional
 from support.shipped import CASES, resolve, shrunk
 
-from starcli.models.build import build_network, complete_arguments
+from starcli.models.build import build_network
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.lines import claimed_kinds
 from starcli.symmetry.archspec.render import KindLines, render
@@ -50,10 +50,10 @@ def test_yaml_reads_back_as_the_same(make):
 @pytest.mark.parametrize("label", CASES)
 def test_hand_written_and_derived_specs_describe_the_same_symmetries(label):
     case = CASES[label]
-    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    arguments = case.complete()
     network = build_network(case.name, **arguments)
     network = shrunk(network, case.shrink) if case.shrink > 1 else network
-    derived = derive(network, (torch.rand(2, *case.input_shape),)).resolved
+    derived = derive(network, (case.inputs(2),)).resolved
     assert same_symmetries(resolve(case.name, arguments, network), derived) == []
     assert resolve_spec(parse(to_yaml(derived)), derived.shapes, buffers=derived.buffers) == derived
 

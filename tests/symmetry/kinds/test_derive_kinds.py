@@ -13,7 +13,7 @@ from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments
+from starcli.models.build import build_network
 from starcli.symmetry.derive.derive import derive, derive_and_prove
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.group_kind import GroupKind
@@ -189,11 +189,11 @@ def test_an_epsilon_breaks_the_scale_of_what_a_norm_divides_out(eps):
 def shipped(name: str) -> tuple[Kinds, dict[str, int]]:
     """The kinds of a shipped architecture's small case, and the sizes of its groups."""
     case = CASES[name]
-    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    arguments = case.complete()
     network = build_network(case.name, **arguments)
     network = shrunk(network, case.shrink) if case.shrink > 1 else network
     spec = resolve(case.name, arguments, network)
-    return derive_kinds(network, (torch.zeros(2, *case.input_shape),), spec=spec), spec.sizes
+    return derive_kinds(network, (torch.zeros_like(case.inputs(2)),), spec=spec), spec.sizes
 
 
 @pytest.mark.parametrize("name", ["resnet", "resnet deep", "vgg11", "vgg11-bn", "resnet18"])

@@ -1,0 +1,94 @@
+"""Data set `text:FILE`: a table with a column of texts and, unless what comes next is predicted, one of labels.
+
+Labels are words or numbers: classes are these in order (numbers by their size), and keep them as names. A fifth of the
+rows is held out for testing (`held_out_fifth`). Texts are cut at `length` tokens, by default those of the longest text,
+at most `LONGEST`, and padded to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starcli.data.loading import Loaded, Part, Request
+from starcli.data.partition import held_out_fifth
+from starcli.data.tables import read_columns
+from starcli.data.text_options import NEXT_TOKEN, TextOptions
+from starcli.data.tokenizers import open_tokenizer
+from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
+from starcli.errors import StarcliError, few
+
+LONGEST = 128
+"""Tokens of a text that are read unless `--length` says otherwise."""
+MOST_CLASSES = 10_000
+"""More different labels than this are hardly classes."""
+
+
+def load_text(request: Request) -> Loaded:
+    """Read the table, make tokens of the texts, hold a fifth out."""
+    path, options = Path(request.rest), request.texts
+    text, label = options.text_column or "text", options.label_column or "label"
+    classify = True
+
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        nonlocal classify
+        classify = options.task != NEXT_TOKEN and (label in names or options.label_column is not None)
+        if options.task not in (None, NEXT_TOKEN) and label not in names:
+            raise StarcliError(f"{path}: no column {label!r}, which --task {options.task} needs", _columns(names))
+        missing = [name for name in (text, *([label] if classify else [])) if name not in names]
+        if missing:
+            raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 2)}", _columns(names))
+        return (text, label) if classify else (text,)
+
+    columns = read_columns(path, choose)
+    tokenizer = open_tokenizer(options.tokenizer)
+    tokens, notes = pad_texts(tokenizer.encode(columns[text]), options, str(path))
+    names, labels = number_words(columns[label]) if classify else ((), next_tokens(tokens, str(path)))
+    if len(names) > MOST_CLASSES:
+        raise StarcliError(f"{path}: {len(names):,} different labels in column {label!r}, expected {MOST_CLASSES:,}")
+    if len(tokens) < 2:
+        raise StarcliError(f"{path}: {len(tokens)} rows, expected at least 2")
+    inner, outer = held_out_fifth(strata(labels))
+    train, test = (
+        Part(tokens[rows], labels[rows], f"{path}{what}", rows)
+        for rows, what in ((inner, ""), (outer, " (held-out fifth)"))
+    )
+    notes.append(f"{path}: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test")
+    return assemble_tokens("text", train, test, vocab_size=tokenizer.vocab_size, class_names=names, notes=notes)
+
+
+def _columns(names: Sequence[str]) -> list[str]:
+    return [f"its columns are {few(names, 10)}; --text-column and --label-column choose among them"]
+
+
+def pad_texts(texts: Sequence[Sequence[int]], options: TextOptions, where: str) -> tuple[Tokens, list[str]]:
+    """Tokens (N, length) of `texts`, cut at the length, and a note on how many were.
+
+    Raises StarcliError for a text of which the tokenizer makes nothing.
+    """
+    longest = max(map(len, texts))
+    length = options.length or min(longest, LONGEST)
+    if empty := [row for row, each in enumerate(texts) if not len(each)]:
+        raise StarcliError(f"{where}: the tokenizer makes no token of row {empty[0] + 1}")
+    tokens = np.full((len(texts), length), NO_TOKEN, dtype=np.int64)
+    for row, each in enumerate(texts):
+        tokens[row, : len(each)] = each[:length]
+    cut = sum(len(each) > length for each in texts)
+    cuts = f"{cut} of {len(texts)} texts are longer than {length} tokens, and cut there; --length says otherwise"
+    return tokens, [f"{where}: {cuts}"] if cut else []
+
+
+def number_words(words: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The different words in order, whole numbers by their size, and for each of `words` its place among them.
+
+    >>> number_words(["10", "9", "10"])
+    (('9', '10'), array([1, 0, 1]))
+    """
+    different = sorted(set(words))
+    if all(word.isdecimal() and word.isascii() for word in different):
+        different.sort(key=lambda word: (int(word), word))
+    place = {word: number for number, word in enumerate(different)}
+    return tuple(different), np.array([place[word] for word in words], dtype=np.int64)

@@ -1,0 +1,51 @@
+"""How texts become tokens and what is predicted of them, as options say it. Needs no torch."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from starcli.errors import StarcliError
+
+CLASSES, NEXT_TOKEN = "classes", "next-token"
+"""What may be predicted: `--task`."""
+
+OPTIONS = {
+    "text_column": "--text-column",
+    "label_column": "--label-column",
+    "tokenizer": "--tokenizer",
+    "length": "--length",
+    "task": "--task",
+}
+"""Option of each field."""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What is said of texts; None leaves it to the file.
+
+    text_column, label_column: names of columns of a table, else `text` and `label`. tokenizer: a file of the package
+    `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: CLASSES, or NEXT_TOKEN, which is
+    what data without labels are for.
+    """
+
+    text_column: str | None = None
+    label_column: str | None = None
+    tokenizer: Path | None = None
+    length: int | None = None
+    task: str | None = None
+
+    def refuse_useless(self, kind: str) -> None:
+        """Raise StarcliError for what data of this `kind` do not have, and for a task that is none."""
+        known = {"text": set(OPTIONS), "arrays": {"task"}}.get(kind, set())
+        said = [OPTIONS[each.name] for each in fields(self) if getattr(self, each.name) is not None]
+        if useless := [option for option in said if option not in {OPTIONS[name] for name in known}]:
+            raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")
+        if self.task not in (None, CLASSES, NEXT_TOKEN):
+            raise StarcliError(f"--task {self.task}: expected {CLASSES} or {NEXT_TOKEN}")
+        if self.task == NEXT_TOKEN and self.label_column is not None:
+            raise StarcliError(f"--label-column has no effect with --task {NEXT_TOKEN}")
+        if self.length is not None and not 2 <= self.length <= 65_536:
+            raise StarcliError(f"--length {self.length}: expected 2 to 65536")
+
+
+AS_THE_FILE_HAS_IT = TextOptions()
+"""Nothing is said."""

@@ -1,0 +1,120 @@
+"""Texts as numbers: tokens (N, length), padded at the end, to be classified or continued.
+
+Padding is the token -1, so that no number of the vocabulary is taken for it: networks see by it what is no text. What
+is predicted of next tokens stands in the labels (N, length): at each token the one that follows it, -1 where none does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starcli.data.loading import Loaded, Part, fingerprint
+from starcli.data.normalise import AS_THEY_ARE
+from starcli.data.partition import check_labels
+from starcli.data.splits import Normalisation
+from starcli.errors import StarcliError
+
+NO_TOKEN = -1
+"""The token behind the end of a text, and the label where there is nothing to predict."""
+LARGEST_VOCABULARY = 1_000_000
+"""A larger token makes no network: it is wild, or no token at all."""
+
+Tokens = NDArray[np.int64]
+"""Tokens (N, length), NO_TOKEN behind the end of each text."""
+
+
+def token_rows(ids: NDArray[Any], mask: NDArray[Any] | None, where: str) -> Tokens:
+    """Tokens (N, length) of `input_ids`, each text moved to the beginning of its row; `mask` is 1 where there is text.
+
+    Without a mask all are text but what is NO_TOKEN already. Raises StarcliError for numbers that are no tokens, and
+    for a mask that is not one run of ones in each row.
+
+    >>> token_rows(np.array([[7, 8, 9], [7, 8, 9]]), np.array([[1, 1, 0], [0, 1, 1]]), "x")
+    array([[ 7,  8, -1],
+           [ 8,  9, -1]])
+    """
+    if ids.ndim != 2 or 0 in ids.shape or ids.dtype.kind not in "iu":
+        raise StarcliError(f"{where}: {ids.dtype} of shape {ids.shape}, expected integers (N, length)")
+    if mask is not None and (mask.shape != ids.shape or mask.dtype.kind not in "iub"):
+        raise StarcliError(f"{where}: an attention mask of {mask.dtype} {mask.shape}, expected integers {ids.shape}")
+    here = ids != NO_TOKEN if mask is None else mask.astype(bool)
+    starts = here & ~np.pad(here, ((0, 0), (1, 0)))[:, :-1]
+    runs = starts.sum(axis=1)
+    if (runs != 1).any():
+        row = int(np.flatnonzero(runs != 1)[0])
+        found = "no text" if runs[row] == 0 else "text in several pieces"
+        raise StarcliError(f"{where}: {found} in row {row}, expected one piece, with padding before or behind it")
+    least, most = int(ids[here].min()), int(ids[here].max())
+    if least < 0 or most >= LARGEST_VOCABULARY:
+        wrong = least if least < 0 else most
+        raise StarcliError(f"{where}: token {wrong}, expected 0 to {LARGEST_VOCABULARY - 1}")
+    order = np.argsort(~here, axis=1, kind="stable")  # text first
+    packed = np.where(here, ids.astype(np.int64), NO_TOKEN)
+    return np.ascontiguousarray(np.take_along_axis(packed, order, axis=1))
+
+
+def next_tokens(tokens: Tokens, where: str) -> NDArray[np.int64]:
+    """What follows each token (N, length), NO_TOKEN where nothing does. StarcliError where a text has no second token.
+
+    >>> next_tokens(np.array([[5, 6, 7], [5, 6, -1]]), "x")
+    array([[ 6,  7, -1],
+           [ 6, -1, -1]])
+    """
+    following = np.full_like(tokens, NO_TOKEN)
+    following[:, :-1] = tokens[:, 1:]
+    short = np.flatnonzero((following != NO_TOKEN).sum(axis=1) == 0)
+    if len(short):
+        raise StarcliError(f"{where}: row {short[0]} has no second token that could be predicted")
+    return following
+
+
+def strata(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Classes (N,) over which a division of examples is to be even: one for all where next tokens are predicted."""
+    return labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
+
+
+def assemble_tokens(
+    name: str,
+    train: Part,
+    test: Part,
+    validation: Part | None = None,
+    *,
+    vocab_size: int | None = None,
+    class_names: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Loaded:
+    """Check tokens in memory and make a data set of them; labels (N, length) are next tokens.
+
+    vocab_size: how many tokens there are, by default as many as the largest says; never fewer.
+    Raises StarcliError where the labels do not fit the texts, or the parts differ in length.
+    """
+    parts = [train, test, *([validation] if validation is not None else [])]
+    if len({part.inputs.shape[1:] for part in parts}) > 1:
+        found = [f"{part.where}: {part.inputs.shape[1]}" for part in parts]
+        raise StarcliError("the parts of the data differ in the length of texts", found)
+    largest = 1 + max(int(part.inputs.max()) for part in parts)
+    tokens = max(largest, vocab_size or 0)
+    if train.labels.ndim == 2:
+        classes = tokens
+    else:
+        named = [(part.where, part.labels, len(part.inputs)) for part in parts]
+        classes = check_labels(named, len(class_names) or None)
+    normalisation = Normalisation(1.0, *AS_THEY_ARE)
+    splits = {id(part): part.split(normalisation) for part in parts}
+    return Loaded(
+        name=name,
+        num_classes=classes,
+        normalisation=normalisation,
+        input_shape=(int(train.inputs.shape[1]),),
+        fingerprint=fingerprint(parts),
+        train=splits[id(train)],
+        test=splits[id(test)],
+        validation=splits.get(id(validation)),
+        class_names=tuple(class_names) if train.labels.ndim == 1 else (),
+        notes=tuple(notes),
+        vocab_size=tokens,
+    )
