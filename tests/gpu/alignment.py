@@ -36,7 +36,7 @@ def run(lab: Lab) -> None:
         star = {n: t + 0.1 * t.std() * torch.randn_like(t) if t.is_floating_point() else t for n, t in star.items()}
     taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
     lab.row(f"{count} sources composed on the device, first time", seconds=taken)
-    bank.set(bank.permutations)
+    bank.set(bank.symmetries)
     taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
     lab.row(f"{count} sources composed on the device", seconds=taken)
     bank.close()

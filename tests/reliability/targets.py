@@ -24,7 +24,7 @@ from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.archspec.validate import resolved_from_json
 
 from .costs import Costs
-from .hostile import arrays, checkpoints, images, pickles, readers
+from .hostile import arrays, checkpoints, images, permutations, pickles, readers
 
 ENOUGH = 20
 """Defects of one reader after which its trial ends."""
@@ -168,7 +168,8 @@ def targets() -> Iterator[Target]:
     yield Target("archspec", [ARCHSPEC], _spec)
     yield Target("axis expression", list(AXES), _axis)
     yield Target("recipe", [RECIPE], _recipe, ".yaml")
-    yield Target("permutation", [_permutation_file()], readers.read_permutation_file, ".safetensors")
+    found = [_permutation_file(), permutations.element()]
+    yield Target("permutation", found, readers.read_permutation_file, ".safetensors")
     yield Target("PyTorch file", [pickled, _legacy(weights)], checkpoint.read, ".pt")
     yield Target("pickle", [pickles.member(pickled, "data.pkl")], _pickle, ".pt")
     yield Target("state", [pickles.saved(state)], readers.read_state, ".state")

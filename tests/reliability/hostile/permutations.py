@@ -27,8 +27,8 @@ PERMUTATIONS: Mapping[str, Callable[[], bytes]] = {
 }
 
 
-def _element(**changed: torch.Tensor) -> bytes:
-    """A file of an element; `rest__group` in the place of `rest:group`."""
+def element(**changed: torch.Tensor) -> bytes:
+    """A file of an element, sound where nothing is changed; `rest__group` in the place of `rest:group`."""
     index = {"a": torch.arange(4), "b": torch.arange(6)}
     parts = {"matrix:a": torch.eye(4).double(), "scales:b": torch.ones(1, 6).double()}
     named = {name.replace("__", ":"): tensor for name, tensor in changed.items()}
@@ -37,16 +37,16 @@ def _element(**changed: torch.Tensor) -> bytes:
 
 ELEMENTS: Mapping[str, Callable[[], bytes]] = {
     "a permutation missing": lambda: save({}, {"starcli": Metadata(kind="element").to_text()}),
-    "a part that there is not": lambda: _element(shears__a=torch.eye(4)),
-    "a group that there is not": lambda: _element(matrix__c=torch.eye(4)),
-    "a matrix of what is scaled": lambda: _element(matrix__b=torch.eye(6)),
-    "a tensor that is no kept scale": lambda: _element(frame__w=torch.ones(4)),
-    "another shape": lambda: _element(matrix__a=torch.eye(3)),
-    "integers": lambda: _element(matrix__a=torch.eye(4).long()),
-    "no numbers": lambda: _element(matrix__a=torch.full((4, 4), torch.nan)),
-    "a matrix that is not orthogonal": lambda: _element(matrix__a=2 * torch.eye(4)),
-    "a scale of 0": lambda: _element(scales__b=torch.zeros(1, 6)),
-    "a negative scale": lambda: _element(scales__b=-torch.ones(1, 6)),
-    "an infinite scale": lambda: _element(scales__b=torch.full((1, 6), torch.inf)),
-    "no scale": lambda: _element(scales__b=torch.ones(0, 6)),
+    "a part that there is not": lambda: element(shears__a=torch.eye(4)),
+    "a group that there is not": lambda: element(matrix__c=torch.eye(4)),
+    "a matrix of what is scaled": lambda: element(matrix__b=torch.eye(6)),
+    "a tensor that is no kept scale": lambda: element(frame__w=torch.ones(4)),
+    "another shape": lambda: element(matrix__a=torch.eye(3)),
+    "integers": lambda: element(matrix__a=torch.eye(4).long()),
+    "no numbers": lambda: element(matrix__a=torch.full((4, 4), torch.nan)),
+    "a matrix that is not orthogonal": lambda: element(matrix__a=2 * torch.eye(4)),
+    "a scale of 0": lambda: element(scales__b=torch.zeros(1, 6)),
+    "a negative scale": lambda: element(scales__b=-torch.ones(1, 6)),
+    "an infinite scale": lambda: element(scales__b=torch.full((1, 6), torch.inf)),
+    "no scale": lambda: element(scales__b=torch.ones(0, 6)),
 }
