@@ -1,5 +1,6 @@
 """Shipped specs by architecture."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,13 @@ from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of
 from starcli.models.names import is_external
 from starcli.symmetry.archspec.library import load_spec, spec_dir
-from starcli.symmetry.archspec.spec import Spec
+from starcli.symmetry.archspec.spec import Spec, permutations_of
 
 
 def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[str, int]] | None:
     """The shipped spec of an architecture, and the variables that its patterns use; None if there is none.
+
+    Kinds depend on the activation, and shipped specs say those of the default one; with another they say none.
 
     >>> spec, variables = shipped_spec("mlp", {"input_size": 9, "num_classes": 3, "depth": 2})
     >>> spec.source.endswith("mlp.yaml"), variables
@@ -19,10 +22,13 @@ def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[st
     """
     if is_external(name):
         return None
-    values = check_arguments(name, builder_of(name), arguments)
+    builder = builder_of(name)
+    values = check_arguments(name, builder, arguments)
     file, variables = _file_of(name, values)
     # by path: a file in the working directory that is called `mlp` must not take its place
-    return load_spec(spec_dir() / f"{file}.yaml"), variables
+    spec = load_spec(spec_dir() / f"{file}.yaml")
+    usual = inspect.signature(builder).parameters.get("activation")
+    return spec if usual is None or values["activation"] == usual.default else permutations_of(spec), variables
 
 
 def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:

@@ -1,10 +1,11 @@
 """Specs as written: lines for groups and tensors, with patterns. `resolve` checks one against a network's tensors."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
-from starcli.symmetry.archspec.expression import Node, references
+from starcli.symmetry.archspec.expression import Node, Ref, references, with_references
 from starcli.symmetry.archspec.kind_names import KINDS, KindName
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.templates import check_template
@@ -70,6 +71,21 @@ class Spec:
         """Whether it says where and how kinds act, by exponents, ways or folds: else at most what they are."""
         marked = any(ref.powers for line in self.tensors for axis in line.axes for ref in references(axis.node))
         return marked or bool(self.folds) or any(line.scales or line.signs for line in self.groups)
+
+
+def permutations_of(spec: Spec) -> Spec:
+    """The same spec without what it says of kinds."""
+
+    def plain(line: TensorLine) -> TensorLine:
+        axes = (replace(axis, node=with_references(axis.node, _unmarked(axis.node))) for axis in line.axes)
+        return replace(line, axes=tuple(axes))
+
+    groups = tuple(GroupLine(line.pattern, line.size, line.within, line.line) for line in spec.groups)
+    return replace(spec, groups=groups, tensors=tuple(map(plain, spec.tensors)), folds=())
+
+
+def _unmarked(node: Node) -> Iterator[Ref]:
+    return (replace(ref, powers=()) for ref in references(node))
 
 
 def parse(text: str, source: str = "<spec>") -> Spec:

@@ -2,8 +2,8 @@
 
     item := name ('/' axis ('/' copy)?)? mark?     the tensor or module `name`, on one axis, one of its copies there
 
-A module stands for all its tensors that bear the group. The first name of a way may be a pattern, which makes a way of
-each match; braces in the others are filled in with what was matched.
+A module stands for all its tensors that bear the group, a name with `*` for all that match. Variables in the first name
+make a way of each value that matches; braces in the others are filled in with it.
 """
 
 import re

@@ -13,7 +13,6 @@ from starcli.symmetry.archspec.patterns import Pattern
 from starcli.symmetry.archspec.resolve import expanded_axes
 from starcli.symmetry.archspec.resolved import Resolved, natural_key
 from starcli.symmetry.archspec.spec import GroupLine, Spec
-from starcli.symmetry.archspec.templates import fill_template
 from starcli.symmetry.archspec.ways import WayItem, WayLine
 from starcli.symmetry.kinds.copies import spelled_out, written_out
 from starcli.symmetry.kinds.group_kind import Fold, GroupKind
@@ -65,6 +64,7 @@ class _Reading:
         self.out = written_out(resolved)
         self.places = places(self.out)
         self.problems: list[str] = []
+        self.matched: set[int] = set()
 
     def kinds(self) -> Kinds:
         """All kinds. StarcliError with all problems."""
@@ -77,6 +77,8 @@ class _Reading:
             own = {place: powers.get(place, 1) for place in self.places[name]}
             marked = any(place in powers for place in own)
             groups[name] = self.group_kind(name, line, bindings, own, marked, folds.get(name, []))
+        for way in (way for group in self.spec.groups for way in (*group.scales, *group.signs)):
+            self.never_matched(way)
         if self.problems:
             raise StarcliError(f"{self.spec.source}: its kinds cannot be meant", self.problems[:20])
         return Kinds(self.out, groups, math.inf)
@@ -125,61 +127,73 @@ class _Reading:
                     continue
                 [scale] = at
                 own = self.places[scale.group]
-                beside = [p for p in own if name != tensor and _is_of(p, name) and p != scale]
+                beside = [p for p in own if name != tensor and name in self.names(p) and p != scale]
                 way = dict.fromkeys(beside, 1)
                 for item in line.items[1:]:
                     way |= self.item(line, item, own, scale.group, bindings, -1)
                 made.setdefault(scale.group, []).append(Fold(scale, way))
+            self.never_matched(line)
         return {name: sorted(found, key=lambda fold: natural_key(fold.scale.tensor)) for name, found in made.items()}
 
     def ways(self, lines: Sequence[WayLine], group: str, bindings: Bindings) -> tuple[Way, ...]:
-        """The ways of a group that are written as lists."""
+        """The ways of a group that are written as lists: one for each value of the variables in the first name."""
         own, made = self.places[group], []
         for line in lines:
-            for name, given in self.matches(line, own, bindings):
-                way = self.item(line, line.items[0], own, group, given, 1, name)
-                for item in line.items[1:]:
-                    way |= self.item(line, item, own, group, given, 1)
+            given = {tuple(sorted(found.items(), key=str)): found for _, found in self.matches(line, own, bindings)}
+            for found in given.values():
+                way: Way = {}
+                for item in line.items:
+                    way |= self.item(line, item, own, group, found, 1)
                 made.append(way)
         return tuple(made)
 
     def matches(
         self, line: WayLine, at: Sequence[GroupPlace], bindings: Bindings
     ) -> Iterator[tuple[str, dict[str, int | str]]]:
-        """Tensors and modules that the first name of a way matches, with what its wildcards stand for."""
-        first, known = line.items[0], {**self.variables, **bindings}
-        names = dict.fromkeys(name for place in at for name in (place.tensor, place.tensor.rpartition(".")[0]))
+        """Tensors and modules that the first name of a way matches, with what its variables stand for."""
+        known = {**self.variables, **bindings}
+        pattern = self.pattern(line, line.items[0], known)
+        for name in dict.fromkeys(name for place in at for name in self.names(place)) if pattern else ():
+            if pattern and (found := pattern.match(name)) is not None:
+                self.matched.add(id(line))
+                yield name, {**known, **found}
+
+    def never_matched(self, line: WayLine) -> None:
+        """Report a way whose first name, without variables, matched nothing, for no group."""
+        if id(line) not in self.matched and "{" not in line.items[0].name:
+            self.say(line.line, f"no tensor and no module with these units is called {line.items[0].name}")
+
+    def pattern(self, line: WayLine, item: WayItem, bindings: Bindings, *, whole: bool = False) -> Pattern | None:
+        """The name of a way as a pattern; None, and a problem, where it cannot be one or (`whole`) has variables."""
         try:
-            pattern = Pattern(first.name, known)  # type: ignore[arg-type]
+            pattern = Pattern(item.name, bindings)  # type: ignore[arg-type]
+            free = [word for kind, word in pattern.tokens if kind != "text" and word != "*"]
+            if whole and free:
+                known = ", ".join(sorted(bindings)) or "none"
+                raise GrammarError(f"the variable {free[0]!r} is not known here (known: {known})", item.name, 0)
         except GrammarError as error:
             self.problems += error.lines(f"{self.spec.source}:{line.line}")
-            return
-        found = [(name, given) for name in names if name and (given := pattern.match(name)) is not None]
-        if not found:
-            self.say(line.line, f"no tensor and no module with these units is called {first.name}")
-        yield from ((name, {**known, **given}) for name, given in found)
+            return None
+        return pattern
+
+    def names(self, place: GroupPlace) -> list[str]:
+        """All names of the tensor of a place and of its module."""
+        names = self.resolved.names_of(place.tensor)
+        return [each for name in names for each in (name, name.rpartition(".")[0]) if each]
 
     def item(
-        self,
-        line: WayLine,
-        item: WayItem,
-        own: Sequence[GroupPlace],
-        group: str,
-        bindings: Bindings,
-        default: int,
-        name: str = "",
+        self, line: WayLine, item: WayItem, own: Sequence[GroupPlace], group: str, bindings: Bindings, default: int
     ) -> Way:
-        """The places of a group that one name of a way means (`name`, once it is known), with its exponent."""
-        try:
-            name = name or fill_template(item.name, bindings)
-        except GrammarError as error:
-            self.problems += error.lines(f"{self.spec.source}:{line.line}")
+        """The places of a group that one name of a way means, with its exponent."""
+        pattern = self.pattern(line, item, bindings, whole=True)
+        if pattern is None:
             return {}
-        at = [place for place in own if _is_of(place, name, self.resolved) and item.axis in (None, place.axis)]
+        named = [place for place in own if any(pattern.match(name) is not None for name in self.names(place))]
+        at = [place for place in named if item.axis in (None, place.axis)]
         if item.copy is not None:
             at = sorted(at, key=lambda place: place.start)[item.copy : item.copy + 1]
-        if not at:
-            where = item.text if name == item.name else f"{item.text} ({name})"
+        if not at and pattern.is_literal:
+            where = item.text if pattern.literal == item.name else f"{item.text} ({pattern.literal})"
             self.say(line.line, f"group {group} does not stand on {where}")
         return dict.fromkeys(at, default if item.power is None else item.power)
 
@@ -209,12 +223,6 @@ class _Reading:
             case "invertible":
                 return GroupKind(name, "invertible", acting, scalings=(acting,))
         return GroupKind(name)
-
-
-def _is_of(place: GroupPlace, name: str, resolved: Resolved | None = None) -> bool:
-    """Whether the place is on the tensor or module of that name, under any name that the tensor has."""
-    names = resolved.names_of(place.tensor) if resolved else (place.tensor,)
-    return any(name in (each, each.rpartition(".")[0]) for each in names)
 
 
 def _contradictions(line: GroupLine, powers: Way, *, marked: bool, folded: bool) -> list[str]:
