@@ -43,7 +43,9 @@ def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]
             return ("wrn" if values["widen_factor"] > 1 else "wrn-1"), {}
         case "densenet40-12":
             return "densenet40-12", {"layers": (values["depth"] - 4) // 3}
-        case "vit" | "gpt" | "bert":
+        case "vit" | "gpt":
             return name, {"heads": values["heads"]}
+        case "bert":
+            return name, {"heads": values["heads"], "depth": values["depth"]}
         case _:
             return name, {}

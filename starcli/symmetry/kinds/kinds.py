@@ -48,7 +48,7 @@ class Kinds:
         return sum(kind.dimension(self.spec) for kind in self.groups.values())
 
     def acts_as(self, other: "Kinds") -> bool:
-        """Whether the same acts at the same places, in whatever order, and whatever is known besides."""
+        """Whether the same acts at the same places, in whatever order, by g or its inverse."""
         return self.spec == other.spec and all(_same(kind, other.groups[name]) for name, kind in self.groups.items())
 
     @cached_property
@@ -83,13 +83,19 @@ def _same(one: GroupKind, other: GroupKind) -> bool:
     """Whether two kinds of one group are the same but for the order of ways and the reasons why none is larger."""
 
     def unordered(ways: Iterable[Exponents]) -> set[frozenset[tuple[GroupPlace, int]]]:
-        return {frozenset(way.items()) for way in ways}
+        return {frozenset(_oriented(way).items()) for way in ways}
 
     ways = ((one.scalings, other.scalings), (one.signs, other.signs))
     rest = (replace(kind, exponents={}, scalings=(), signs=(), larger={}) for kind in (one, other))
     first, second = rest
-    exponents = one.kind in ("scaled", "signed") or one.exponents == other.exponents  # else those of the first way
-    return first == second and exponents and all(unordered(a) == unordered(b) for a, b in ways)
+    alike = one.kind in ("scaled", "signed") or _oriented(one.exponents) == _oriented(other.exponents)
+    return first == second and alike and all(unordered(a) == unordered(b) for a, b in ways)
+
+
+def _oriented(way: Exponents) -> Exponents:
+    """The way or its inverse: that of which the exponent at the first place, by name, is positive."""
+    first = min(way, key=lambda place: (place.tensor, place.axis, place.start), default=None)
+    return way if first is None or way[first] > 0 else {place: -e for place, e in way.items()}
 
 
 class _FoldJson(BaseModel):

@@ -9,7 +9,7 @@ from support.shipped import CASES, resolve
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments
+from starcli.models.build import build_network
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds, kinds_from_json
 
@@ -24,7 +24,7 @@ def kinds() -> Kinds:
 @pytest.mark.parametrize("name", ["mlp", "resnet", "vit"])
 def test_json_is_read_back_as_equal_kinds(name: str) -> None:
     case = CASES[name]
-    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    arguments = case.complete()
     network = build_network(case.name, **arguments)
     spec = resolve(case.name, arguments, network)
     found = derive_kinds(network, (torch.zeros(2, *case.input_shape),), spec=spec)

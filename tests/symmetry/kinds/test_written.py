@@ -5,12 +5,12 @@ from functools import cache
 
 import pytest
 import torch
-from support.shipped import CASES, resolve, shrunk
+from support.shipped import CASES, Case, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
-from starcli.models.build import build_network, complete_arguments
+from starcli.models.build import build_network
 from starcli.symmetry.archspec.lines import claimed_kinds
 from starcli.symmetry.archspec.resolve import resolve_for, resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
@@ -44,10 +44,10 @@ def vectors(*activations: nn.Module) -> nn.Module:
 
 TOKENS, SERIES, ROWS = torch.zeros(2, 5, dtype=torch.int64), torch.zeros(2, 6, 9), torch.zeros(2, 6)
 OTHERS = {
-    "gpt": (GPTLike, TOKENS),
-    "gpt untied": (lambda: GPTLike(tied=False), TOKENS),
+    "tied gpt": (GPTLike, TOKENS),
+    "untied gpt": (lambda: GPTLike(tied=False), TOKENS),
     "llama": (LlamaLike, TOKENS),
-    "bert": (BERTLike, TOKENS),
+    "plain bert": (BERTLike, TOKENS),
     "lstm": (lambda: Recurrent(nn.LSTM), SERIES),
     "gru": (lambda: Recurrent(nn.GRU), SERIES),
     "relu, linear, tanh": (lambda: vectors(nn.ReLU(), nn.Identity(), nn.Tanh()), ROWS),
@@ -61,11 +61,14 @@ def subject(name: str) -> Subject:
         make, example = OTHERS[name]
         network = make()
         return network, (example,), derive(network, (example,)).resolved
-    case = CASES[name]
-    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
+    return built(CASES[name])
+
+
+def built(case: Case) -> Subject:
+    arguments = case.complete()
     network = build_network(case.name, **arguments)
     network = shrunk(network, case.shrink) if case.shrink > 1 else network
-    return network, (torch.zeros(2, *case.input_shape),), resolve(case.name, arguments, network)
+    return network, (case.inputs(2),), resolve(case.name, arguments, network)
 
 
 @cache
@@ -222,13 +225,10 @@ def shipped(name: str) -> tuple[Subject, Kinds | None]:
     case = CASES[name]
     if name == "vgg19-bn":  # of two channels, where one is off, the derivation cannot tell all
         case = replace(case, arguments={"width": 4})
-    arguments = complete_arguments(case.name, case.arguments, input_shape=case.input_shape, num_classes=5)
-    network = build_network(case.name, **arguments)
-    network = shrunk(network, case.shrink) if case.shrink > 1 else network
-    resolved = resolve(case.name, arguments, network)
-    spec, variables = shipped_spec(case.name, case.arguments) or (None, {})
+    network, example, resolved = built(case)
+    spec, variables = shipped_spec(case.name, case.complete()) or (None, {})
     assert spec is not None
-    return (network, (torch.zeros(2, *case.input_shape),), resolved), written_kinds(spec, resolved, variables)
+    return (network, example, resolved), written_kinds(spec, resolved, variables)
 
 
 @pytest.mark.parametrize("name", [each for each in NAMES if str(each.values[0]) in CASES])
@@ -245,7 +245,7 @@ def test_shipped_specs_write_the_kinds_that_are_derived(name: str) -> None:
 
 
 def test_shipped_kinds_are_those_of_the_usual_activation() -> None:
-    for name, other in (("resnet", "tanh"), ("vit", "relu"), ("vgg11", "gelu")):
+    for name, other in (("resnet", "tanh"), ("vit", "relu"), ("vgg11", "gelu"), ("gpt", "relu")):
         usual, unusual = (shipped_spec(name, arguments) for arguments in ({}, {"activation": other}))
         assert usual is not None
         assert unusual is not None
