@@ -95,6 +95,8 @@ class Alignment:
     {'method': 'activation', 'restarts': 1, 'seed': 0, 'examples': 256, 'share': 0.5, 'gains': 'least-squares'}
     >>> Alignment("weight", restarts=10, select="midpoint").title
     'weight, 10 restarts, best of 10 by midpoint'
+    >>> Alignment("weight", kinds="all").title, Alignment("weight", kinds="permutation") == Alignment("weight")
+    ('weight, 1 restart, all kinds', True)
     >>> Alignment("none").active
     False
     """

@@ -7,7 +7,7 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
-from starcli.registry.alignment_methods import DEFAULT_METHOD, GAINS, SELECTIONS
+from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, GAINS, SELECTIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
@@ -49,6 +49,14 @@ class AlignOptions:
             help="Of straight-through and sinkhorn: steps, each on 256 labelled training examples (default 200).",
         ),
     ] = None  # fmt: skip
+    align_kinds: Annotated[
+        str | None,
+        typer.Option(
+            "--align-kinds", rich_help_panel=ALIGNMENT,
+            help="Of weight: permutation, or all symmetries: signs, scales, rotations, matrices (default permutation).",
+            **choice_of("kind", *ALIGNED_KINDS),
+        ),
+    ] = None  # fmt: skip
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for. StarcliError where its words contradict each other."""
@@ -66,6 +74,7 @@ class AlignOptions:
             "share": self.align_share,
             "gains": self.align_gains,
             "steps": self.align_steps,
+            "kinds": self.align_kinds,
         }
 
 

@@ -58,7 +58,7 @@ class PermutedModel(MadeModel):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AlignedModel(PermutedModel):
-    """A model aligned to a reference: the same function under other names of its units."""
+    """A model aligned to a reference: the same function of other weights."""
 
     aligned: Aligned | None = None
 
@@ -124,7 +124,7 @@ def align(
     """
     alignment = _chosen(method, restarts, seed)
     workspace, [first, second], watcher = open_models([reference, model], where, **_reading(alignment), dtype=dtype)
-    _note_what_moves(workspace, watcher)
+    _note_what_moves(workspace, alignment, watcher)
     found = Aligner(alignment, workspace).apply(first, second, progress=watcher)
     return _aligned_model(workspace, found, ())
 
@@ -156,7 +156,7 @@ def align_jointly(
     workspace, [first, *others], watcher = open_models(
         members, where, **_reading(alignment), dtype=dtype, distinct=len(members)
     )
-    _note_what_moves(workspace, watcher)
+    _note_what_moves(workspace, alignment, watcher)
     found = apply_jointly(Aligner(alignment, workspace), first, others, progress=watcher)
     return [_aligned_model(workspace, each, others) for each in found]
 
@@ -175,7 +175,10 @@ def _reading(alignment: Alignment) -> dict[str, bool]:
     return {"data": alignment.reads_data, "uses_data": alignment.reads_data}
 
 
-def _note_what_moves(workspace: Workspace, watcher: Progress) -> None:
+def _note_what_moves(workspace: Workspace, alignment: Alignment, watcher: Progress) -> None:
+    if alignment.uses_kinds:
+        for note in workspace.kinds.notes:
+            watcher.note(note)
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
 

@@ -6,7 +6,7 @@ from starcli.registry.entry import Entry
 
 METHODS: Mapping[str, Entry] = {
     "weight": Entry(
-        "starcli.alignment.matching.weight_matching:WEIGHT",
+        "starcli.alignment.kinds.match_elements:WEIGHT",
         "inner product of the weights: no data, deterministic, milliseconds to seconds a model",
     ),
     "activation": Entry(

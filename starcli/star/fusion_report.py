@@ -77,8 +77,13 @@ def _means(
     if not aligner.active:
         return [(["mean", "aligned_mean"], given, as_given)]
     aligned = aligner.tensors_of_all(fused, sources, progress=progress)
-    joint = tensors_jointly(aligner, sources, progress=progress)
-    return [(["mean"], given, as_given), (["aligned_mean"], aligned, title), (["joint_mean"], joint, title)]
+    found: list[tuple[list[str], Sequence[Model], str]] = [
+        (["mean"], given, as_given),
+        (["aligned_mean"], aligned, title),
+    ]
+    if not aligner.alignment.uses_kinds:
+        found.append((["joint_mean"], tensors_jointly(aligner, sources, progress=progress), title))
+    return found
 
 
 def _together(alignment: Alignment, sources: Sequence[Checkpoint]) -> str:

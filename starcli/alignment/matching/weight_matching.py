@@ -89,11 +89,8 @@ def match_many(
     return found
 
 
-WEIGHT = MatchMethod(one=match_weights, many=match_many)
-"""The weights alone."""
-
 ACTIVATION = MatchMethod(one=match_weights, many=match_many, settings=("examples", "share", "gains"))
-"""The same search, with activations as tensors beside the weights: see `starcli.alignment.activations`."""
+"""This search, with activations as tensors beside the weights: see `starcli.alignment.activations`."""
 
 
 def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec: Resolved) -> tuple[float, float]:

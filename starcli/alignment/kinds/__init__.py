@@ -1,0 +1,1 @@
+"""Matching over all kinds of symmetries: permutations, signs, rotations and matrices."""

@@ -1,0 +1,127 @@
+"""Block coordinate ascent over all kinds of symmetries: each group in turn takes its best element, others held.
+
+    maximise over g   <A, g B>,     A, B: normal forms of the reference and of the model
+
+No step lowers it. What acts between normal forms is compact: permutations, signs and rotations.
+"""
+
+from collections.abc import Mapping, Set
+
+import numpy as np
+from torch import Tensor
+
+from starcli.alignment.kinds.best_step import Parts, best_parts, nearest_rotation
+from starcli.alignment.kinds.paths import added_up, is_rotated, unit_paths
+from starcli.alignment.objective import inner_product
+from starcli.runtime.progress import Progress
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.permutation import Permutation
+
+LEAST_GAIN = 1e-6
+"""Share of the objective that a step gains at least: rotations come near to an optimum for ever."""
+
+
+class Ascent:
+    """An ascent in progress: the element so far, and the model under it."""
+
+    def __init__(
+        self, kinds: Kinds, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], progress: Progress
+    ) -> None:
+        """Begin at the identity; both are normal forms, float64."""
+        self.kinds, self.progress = kinds, progress
+        signed = {place.tensor for kind in kinds.groups.values() for way in kind.signs for place in way}  # buffers too
+        names = dict.fromkeys((*kinds.spec.learnable(), *sorted(signed)))
+        self.reference, self.model = ({name: each[name] for name in names} for each in (reference, model))
+        self.paths = unit_paths(kinds)
+        self.sweeps = 0
+        self.place(Element.identity(kinds))
+
+    def place(self, element: Element) -> None:
+        """Continue at `element`."""
+        self.element = element
+        self.tensors: Mapping[str, Tensor] = element.apply(self.model)
+        self.objective = inner_product(self.kinds.spec, self.reference, self.tensors)
+
+    def run(self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0) -> None:
+        """Sweep over all groups in random order until none gains, or `max_sweeps` are done.
+
+        With a `weight` other than 1, what makes a unit counts that much more than what it feeds, and the objective may
+        fall: see `Descent.run`.
+        """
+        stale = set(self.paths)
+        for _ in range(max_sweeps):
+            if not stale:
+                break
+            self.sweeps += 1
+            for root in generator.permutation(sorted(stale)).tolist():
+                stale.discard(root)
+                if self.step(root, weight):
+                    stale |= {other for path in self.paths[root] for other in path.beside}
+        self.place(self.element)  # without the rounding of many steps
+
+    def settle(self) -> None:
+        """Take groups one by one, each by those weights alone whose other groups have been taken before.
+
+        First those whose weights lie, by most of their squares, beside nothing else that moves. So a copy of the
+        reference that is far from it is followed from what never moves: inputs, outputs, embeddings.
+        """
+        left = set(self.paths)
+        while left:
+            shares = {root: self._known(root, left) for root in sorted(left)}
+            root = max(shares, key=lambda name: shares[name])
+            self.step(root, without=frozenset(left))
+            left.remove(root)
+        self.place(self.element)
+
+    def _known(self, root: str, left: Set[str]) -> float:
+        """Share of the squares of a root's weights that lie beside nothing that is left."""
+        views = ((path.block.view(self.reference[path.block.tensor]), path) for path in self.paths[root])
+        squares = [(float(view.square().sum()), path) for view, path in views]
+        known = sum(square for square, path in squares if not path.beside & left)
+        return known / (sum(square for square, _ in squares) or 1.0)
+
+    def step(self, root: str, weight: float = 1.0, without: Set[str] = frozenset()) -> bool:
+        """Give a root, and all groups within it, the best element, and return whether they moved.
+
+        Where all weights count alike, it has to gain. `weight`: of what makes its units; `without`: what lies beside
+        one of these roots does not count.
+        """
+        self.progress.stop_if_asked()
+        paths = self.paths[root]
+        weights = [0.0 if path.beside & without else weight if path.output else 1.0 for path in paths]
+        gains = added_up(paths, self.reference, self.tensors, weights)
+        if not gains:
+            return False
+        step = self._element(best_parts(self.kinds, root, gains))
+        moved = step.apply(self.tensors)
+        touched = sorted({path.block.tensor for path in paths})
+        gained = sum(float((self.reference[name] * (moved[name] - self.tensors[name])).sum()) for name in touched)
+        if weight == 1.0 and not without and gained <= LEAST_GAIN * abs(self.objective):
+            return False
+        self.tensors, self.objective = moved, self.objective + gained
+        self.element = self.element.compose(step)
+        return True
+
+    def _element(self, parts: Parts) -> Element:
+        """A step as an element: the rest stays."""
+        index = dict(Permutation.identity(self.kinds.spec).index)
+        index |= {name: each[0] for name, each in parts.index.items()}
+        signs = {name: each[0].movedim(-2, 0) for name, each in parts.signs.items()}
+        matrices = {name: each[0] for name, each in parts.matrices.items()}
+        return Element(self.kinds, Permutation(self.kinds.spec, index), matrices, {}, signs)
+
+
+def compact(element: Element) -> Element:
+    """What is left of an element between normal forms: its permutation, its signs and the rotations nearest to it."""
+    kinds = element.kinds
+    matrices = {
+        name: nearest_rotation(g, fix_ones=kinds.groups[name].fixes_ones) for name, g in element.matrices.items()
+    }
+    signs = {name: each for name, each in element.signs.items() if not is_rotated(kinds.groups[name])}
+    return Element(kinds, element.permutation, matrices, {}, signs)
+
+
+def only_permutes(kinds: Kinds) -> bool:
+    """Whether what acts between normal forms is permutations alone."""
+    return not any(is_rotated(kind) or kind.signs for kind in kinds.groups.values())

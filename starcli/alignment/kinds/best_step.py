@@ -1,0 +1,131 @@
+"""The best element of one root group and all within it, for given gains: assignment, signs, Procrustes.
+
+What a matrix of gains M[i, j] = <unit i of the reference, unit j of the model> allows at most is
+
+    permutations   max over p  sum_i M[i, p[i]]                     an assignment
+    signs          the same of max over s of s M[i, j]
+    rotations      max over Q  <Q, M> = sum of singular values      Q = U V^T of M = U S V^T (Schoenemann 1966)
+
+and units that have groups within them gain, as a pair, what these can do at most.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.kinds.paths import Gains, is_rotated
+from starcli.alignment.matching.linear_assignment import assign
+from starcli.symmetry.kinds.kinds import Kinds
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of elements by group, each with a batch in front: indices, signs (batch, ways, ...) and matrices."""
+
+    index: dict[str, Tensor] = field(default_factory=dict)
+    signs: dict[str, Tensor] = field(default_factory=dict)
+    matrices: dict[str, Tensor] = field(default_factory=dict)
+
+
+def best_values(kinds: Kinds, group: str, gains: Gains) -> Tensor:
+    """What `group`, with all within it, gains at most: (batch,)."""
+    if is_rotated(kinds.groups[group]):
+        return _rotation_values(_single(gains), kinds.groups[group].fixes_ones)
+    pairs, _ = _pairs(kinds, group, gains)
+    return torch.stack([each.gather(1, _assigned(each).unsqueeze(1)).sum() for each in pairs])
+
+
+def best_parts(kinds: Kinds, group: str, gains: Gains) -> Parts:
+    """The parts of the element of `group` and all within it that gains most."""
+    if is_rotated(kinds.groups[group]):
+        return Parts(matrices={group: nearest_rotation(_single(gains), fix_ones=kinds.groups[group].fixes_ones)})
+    pairs, signs = _pairs(kinds, group, gains)
+    order = torch.stack([_assigned(each) for each in pairs])  # (batch, n)
+    made = Parts(index={group: order})
+    if signs is not None:
+        made.signs[group] = signs.gather(3, order[:, None, :, None].expand(*signs.shape[:3], 1)).squeeze(3)
+    batch, n = order.shape
+    rows, new = torch.arange(batch)[:, None], torch.arange(n)
+    for child, below in _within(gains).items():
+        # of each pair that was chosen, the child's gains: (batch n, ...)
+        chosen = {key: each[rows, new, order].flatten(0, 1) for key, each in below.items()}
+        parts = best_parts(kinds, child, chosen)
+        for mine, its in zip(
+            (made.index, made.signs, made.matrices), (parts.index, parts.signs, parts.matrices), strict=True
+        ):
+            mine |= {name: each.reshape(batch, n, *each.shape[1:]) for name, each in its.items()}
+    return made
+
+
+def nearest_rotation(gains: Tensor, *, fix_ones: bool = False) -> Tensor:
+    """The rotation Q that maximises <Q, gains>, (..., n, n); `fix_ones`: among those with Q (1, ..., 1) = (1, ..., 1).
+
+    >>> nearest_rotation(torch.tensor([[2.0, 0.0], [0.0, -3.0]]))
+    tensor([[ 1.,  0.],
+            [ 0., -1.]])
+    """
+    if fix_ones:
+        basis = _beside_ones(gains.shape[-1])
+        inner = nearest_rotation(basis.T @ gains @ basis)
+        return basis @ inner @ basis.T + 1 / gains.shape[-1]
+    left, _, right = torch.linalg.svd(gains)
+    rotation: Tensor = left @ right
+    return rotation
+
+
+def _rotation_values(gains: Tensor, fix_ones: bool) -> Tensor:
+    """Sums of singular values, (batch,)."""
+    if fix_ones:
+        basis = _beside_ones(gains.shape[-1])
+        return _rotation_values(basis.T @ gains @ basis, fix_ones=False) + gains.sum((-1, -2)) / gains.shape[-1]
+    values: Tensor = torch.linalg.svdvals(gains)
+    return values.sum(-1)
+
+
+def _beside_ones(n: int) -> Tensor:
+    """An orthonormal basis of what is orthogonal to (1, ..., 1), (n, n - 1)."""
+    columns = torch.cat([torch.ones(n, 1), torch.eye(n)[:, : n - 1]], dim=1).double()
+    basis: Tensor = torch.linalg.qr(columns).Q[:, 1:]
+    return basis
+
+
+def _single(gains: Gains) -> Tensor:
+    """The gains of a group without groups within it, (batch, n, n)."""
+    return torch.stack(list(gains.values())).sum(0)
+
+
+def _within(gains: Gains) -> dict[str, dict[tuple[tuple[str, ...], frozenset[int]], Tensor]]:
+    """The gains of groups within, by child: (batch, n, n, sizes..., sizes...), a match of the n units around first."""
+    found: dict[str, dict[tuple[tuple[str, ...], frozenset[int]], Tensor]] = {}
+    for (groups, ways), each in gains.items():
+        if len(groups) > 1:
+            found.setdefault(groups[1], {})[groups[1:], ways] = each.movedim(1 + len(groups), 2)
+    return found
+
+
+def _pairs(kinds: Kinds, group: str, gains: Gains) -> tuple[Tensor, Tensor | None]:
+    """What each pair of units gains at most, (batch, n, n), and by which signs, (batch, ways, n, n)."""
+    own = {ways: each for (groups, ways), each in gains.items() if len(groups) == 1}
+    below = [_child_values(kinds, child, parts) for child, parts in _within(gains).items()]
+    count = len(kinds.groups[group].signs)
+    if not own or not count:
+        return torch.stack([*own.values(), *below]).sum(0), None
+    patterns = torch.tensor(list(itertools.product((1.0, -1.0), repeat=count)), dtype=torch.float64)  # (2^ways, ways)
+    totals = [
+        torch.stack([pattern[sorted(ways)].prod() * each for ways, each in own.items()]).sum(0) for pattern in patterns
+    ]
+    best = torch.stack(totals).max(0)
+    return torch.stack([best.values, *below]).sum(0), patterns[best.indices].movedim(-1, 1)
+
+
+def _child_values(kinds: Kinds, child: str, gains: Gains) -> Tensor:
+    """What a group gains at most within each pair of the units around it, (batch, n, n)."""
+    shape = next(iter(gains.values())).shape[:3]
+    return best_values(kinds, child, {key: each.flatten(0, 2) for key, each in gains.items()}).reshape(shape)
+
+
+def _assigned(gains: Tensor) -> Tensor:
+    """The old unit at each new position, (n,)."""
+    return torch.from_numpy(assign(gains.numpy()))
