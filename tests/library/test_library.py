@@ -72,6 +72,24 @@ def test_jointly_aligned_files_are_those_of_the_command_to_the_byte(solutions, p
         assert Path(f"{number}.safetensors").read_bytes() == Path(f"mine{number}.safetensors").read_bytes()
 
 
+def test_files_of_what_acted_are_those_of_the_commands_to_the_byte(solutions, place: Path) -> None:
+    words = ("--random", "--seed", 4, "--kinds", "all", "--permutation", "e.safetensors")
+    run_here("permute", solutions[0], *words, "-o", "moved.safetensors")
+    moved = sc.permute(solutions[0], seed=4, kinds="all")
+    run_here("align", *solutions.some(0, 1), "-o", "aligned.safetensors", "--permutation", "p.safetensors")
+    aligned = sc.align(*solutions.some(0, 1))
+    for model, name, file in ((moved, "moved", "e"), (aligned, "aligned", "p")):
+        sc.save(model, f"mine.{name}.safetensors")
+        model.save_symmetry(f"mine.{file}.safetensors")
+        for each in (name, file):
+            assert Path(f"{each}.safetensors").read_bytes() == Path(f"mine.{each}.safetensors").read_bytes(), each
+
+    by = ("--by", "p.safetensors", "e.safetensors", "--invert", "-o", "back.safetensors")
+    run_here("permute", solutions[1], *by)
+    sc.save(sc.permute(solutions[1], by=[aligned.symmetry, moved.symmetry], invert=True), "mine.back.safetensors")
+    assert Path("back.safetensors").read_bytes() == Path("mine.back.safetensors").read_bytes()
+
+
 def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
     a, b = solutions[0], solutions[1]
     [row] = run_here("barrier", a, b, "--align", "weight", "--restarts", 2, "--points", 4, "--json").rows
