@@ -16,7 +16,7 @@ from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end
-from starcli.alignment.unchanged import check_unchanged
+from starcli.alignment.unchanged import check_acted
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
 from starcli.runtime import distributed
@@ -221,8 +221,7 @@ class Aligner:
         """
         match = self.match(reference.tensors, model.tensors, progress=progress)
         found = Aligned(reference, model, match, self.alignment)
-        if match.element is not None:
-            check_unchanged(self.workspace, model.tensors, found.tensors)
+        check_acted(self.workspace, match.symmetry, model.tensors, found.tensors)
         return found
 
     def apply_to_all(

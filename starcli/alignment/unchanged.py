@@ -9,7 +9,7 @@ from torch import Tensor
 from starcli.alignment.matching.method import Symmetry
 from starcli.errors import StarcliError
 from starcli.models.state_dicts import computable
-from starcli.symmetry.element import Element
+from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.evaluation import ProofNetwork, difference, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
 
@@ -65,9 +65,14 @@ def largest_change(tensors: Mapping[str, Tensor]) -> float:
 def act_on(
     workspace: "Workspace", symmetry: Symmetry, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], float | None]:
-    """`tensors` after a permutation or other element, and the change of outputs, as of `check_unchanged`.
-
-    None for a permutation: it rounds nothing, and its spec was proved.
-    """
+    """`tensors` after a permutation or other element, and the change of outputs, as of `check_acted`."""
     found = symmetry.apply(tensors)
-    return found, check_unchanged(workspace, tensors, found) if isinstance(symmetry, Element) else None
+    return found, check_acted(workspace, symmetry, tensors, found)
+
+
+def check_acted(
+    workspace: "Workspace", symmetry: Symmetry, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> float | None:
+    """`check_unchanged` where more than a permutation acted; None for that: it rounds nothing, and is proved."""
+    permutes = isinstance(symmetry, Permutation) or symmetry.only_permutes
+    return None if permutes else check_unchanged(workspace, before, after)

@@ -58,3 +58,13 @@ def test_a_permutation_is_exact():
     moved, change = act_on(workspace, permutation, tensors)
     assert change is None
     assert all(torch.equal(moved[name], permutation.apply(tensors)[name]) for name in tensors)
+
+
+def test_what_only_permutes_needs_no_network_in_float64(monkeypatch):
+    workspace, tensors = opened()
+    monkeypatch.setattr(Workspace, "network", None)
+    kinds = workspace.kinds
+    element = Element(kinds, Permutation.random(kinds.spec, torch.Generator().manual_seed(0)))
+    moved, change = act_on(workspace, element, tensors)
+    assert change is None
+    assert not torch.equal(moved["0.weight"], tensors["0.weight"])
