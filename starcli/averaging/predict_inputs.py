@@ -11,8 +11,16 @@ from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
-from starcli.data.splits import BYTES, Normalisation, Split
-from starcli.data.unlabelled import is_unlabelled, open_unlabelled, unlabelled_split
+from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
+from starcli.data.text_options import NEXT_TOKEN, TextOptions
+from starcli.data.tokens import next_tokens, token_rows
+from starcli.data.unlabelled import (
+    checked_tokens,
+    is_unlabelled,
+    open_unlabelled,
+    open_unlabelled_tokens,
+    unlabelled_split,
+)
 from starcli.errors import StarcliError
 from starcli.models.inputs import InputNeeded
 from starcli.workspace.choices import Choices
@@ -50,7 +58,7 @@ def open_inputs(
     train_data: where the data of the models themselves lie, whose training split BatchNorm statistics are estimated
     from, while those that are predicted on have no labels.
     """
-    if choices.data is None or not is_unlabelled(choices.data):
+    if choices.data is None or not to_be_labelled(checkpoints[0], choices.data, choices.texts):
         if train_data is not None:
             raise StarcliError("--train-data goes with --data that have no labels, and so no training split")
         workspace, models = workspace_of(checkpoints, choices, measures=True)
@@ -60,12 +68,26 @@ def open_inputs(
     if choices.image_size is not None:
         raise StarcliError(f"{choices.data}: has no labels, and is sized as the models take it: leave out --image-size")
     own = replace(choices, data=train_data, normalise=None)
+    if train_data is None:
+        own = replace(own, text_column=None, label_column=None, tokenizer=None, length=None, task=None)
     try:
         workspace, models = workspace_of(checkpoints, own, measures=True, data=train_data is not None)
     except InputNeeded:
         hint = "the model does not say what its inputs are; the data of its training do, or --data with labels"
         raise StarcliError(f"--train-data is needed: what goes into {choices.arch_name}", [hint]) from None
-    return workspace, models, unlabelled_inputs(workspace, choices.data, choices.normalise)
+    return workspace, models, unlabelled_inputs(workspace, choices.data, choices.normalise, choices.texts)
+
+
+def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
+    """Whether the data `name` have no labels; for a model of next tokens texts are their own."""
+    record = model.metadata.data
+    continued = texts.task == NEXT_TOKEN or (record is not None and record.next_token)
+    return not continued and is_unlabelled(name, texts)
+
+
+def _vocabulary(workspace: Workspace) -> int | None:
+    """How many tokens the model knows, as far as that is recorded."""
+    return workspace.data.vocab_size if workspace.data is not None else None
 
 
 def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
@@ -76,9 +98,15 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, (note,) if part else ())
 
 
-def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None) -> Inputs:
+def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:
     """Inputs without labels by the name of the data, normalised as asked for, else as the models record."""
     shape = tuple(workspace.architecture.input_shape)
+    if workspace.architecture.input_dtype == "int64":
+        if normalise is not None:
+            raise StarcliError("--normalise is for images and vectors, and the model takes tokens")
+        tokens = open_unlabelled_tokens(name, shape[0], _vocabulary(workspace), texts)
+        return Inputs(tokens, class_names=_class_names(workspace))
+    texts.refuse_useless("images without labels")
     spans = {"bytes": BYTES, "floats": 1.0} if normalise else _spans(workspace.data)
     split = open_unlabelled(name, shape, _statistics(workspace, normalise), spans)
     notes = () if normalise else (f"{name}: no labels; normalised as the models' own data were",)
@@ -98,6 +126,8 @@ def _spans(record: DataRecord | None) -> dict[str, float]:
 def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -> Inputs:
     """Inputs (N, ...) in memory: as they are (bytes divided by 255), or normalised as asked for."""
     shape = tuple(workspace.architecture.input_shape)
+    if workspace.architecture.input_dtype == "int64":
+        return _token_inputs(workspace, inputs, shape[0])
     if inputs.shape[1:] != shape or not len(inputs):
         raise StarcliError(f"data in memory: inputs of shape {tuple(inputs.shape)}, the model takes {('N', *shape)}")
     if inputs.dtype != torch.uint8 and not (inputs.is_floating_point() and bool(inputs.isfinite().all())):
@@ -109,6 +139,20 @@ def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -
     own = workspace.data is not None and workspace.data.name != IN_MEMORY
     notes = ("the inputs in memory are taken as they are, and not normalised as the models record",)
     return Inputs(split, class_names=_class_names(workspace), notes=notes if own and normalise is None else ())
+
+
+def _token_inputs(workspace: Workspace, inputs: Tensor, length: int) -> Inputs:
+    """Tokens (N, length) in memory, for their class or what follows each."""
+    rows = token_rows(inputs.detach().cpu().numpy(), None, "data in memory")
+    split = unlabelled_split(checked_tokens(rows, length, _vocabulary(workspace), "data in memory"), AS_TOKENS_ARE)
+    if workspace.data is None or not workspace.data.next_token:
+        return Inputs(split, class_names=_class_names(workspace))
+    following = MemorySplit(split.raw, torch.from_numpy(next_tokens(rows, "data in memory")), AS_TOKENS_ARE)
+    return Inputs(following, following.targets)
+
+
+AS_TOKENS_ARE = Normalisation(1.0, *AS_THEY_ARE)
+"""Tokens are not normalised."""
 
 
 def _class_names(workspace: Workspace) -> tuple[str, ...]:

@@ -66,6 +66,14 @@ class Dataset:
         return self.train.labels.dim() == 2
 
     @property
+    def padded(self) -> bool:
+        """Whether texts are padded."""
+        parts = (self.train, self.validation, self.test)
+        return self.vocab_size is not None and any(
+            bool((each.raw < 0).any()) for each in parts if isinstance(each, MemorySplit)
+        )
+
+    @property
     def extent(self) -> tuple[int, ...]:
         """Shape of an input by which batches are sized: a token counts as a pixel."""
         return self.input_shape if self.vocab_size is None else (1, *self.input_shape)

@@ -27,10 +27,39 @@ MOST_CLASSES = 10_000
 """More different labels than this are hardly classes."""
 
 
+TEXT, LABEL = "text", "label"
+"""Names of columns unless said otherwise."""
+
+
+def is_labelled(path: Path, options: TextOptions) -> bool:
+    """Whether a table has the column of labels."""
+    found: list[str] = []
+
+    def look(names: Sequence[str]) -> Sequence[str]:
+        found.extend(names)
+        return names[:1]
+
+    read_columns(path, look)
+    return (options.label_column or LABEL) in found
+
+
+def unlabelled_texts(path: Path, options: TextOptions) -> Tokens:
+    """The texts of a table as tokens (N, length)."""
+    column = options.text_column or TEXT
+
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        if column not in names:
+            raise StarcliError(f"{path}: no column {column!r}", _columns(names))
+        return (column,)
+
+    texts = read_columns(path, choose)[column]
+    return pad_texts(open_tokenizer(options.tokenizer).encode(texts), options, str(path))[0]
+
+
 def load_text(request: Request) -> Loaded:
     """Read the table, make tokens of the texts, hold a fifth out."""
     path, options = Path(request.rest), request.texts
-    text, label = options.text_column or "text", options.label_column or "label"
+    text, label = options.text_column or TEXT, options.label_column or LABEL
     classify = True
 
     def choose(names: Sequence[str]) -> Sequence[str]:

@@ -29,13 +29,14 @@ def byte_tokens(texts: Sequence[str]) -> list[list[int]]:
     return [[END, *text.encode("utf-8", "surrogatepass"), END] for text in texts]
 
 
-def open_tokenizer(path: Path | None) -> Tokenizer:
+def open_tokenizer(path: str | Path | None) -> Tokenizer:
     """The tokenizer of a `tokenizer.json` of Hugging Face, with the special tokens that it adds; None: that of bytes.
 
     Raises StarcliError where the package `tokenizers` is missing, and for a file that is none.
     """
     if path is None:
         return Tokenizer(byte_tokens, END + 1)
+    path = Path(path)
     if not path.is_file():
         raise StarcliError(f"--tokenizer {path}: no such file")
     try:

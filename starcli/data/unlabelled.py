@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +18,59 @@ from starcli.data.folder import stored_size
 from starcli.data.image_files import has_no_classes, images_in
 from starcli.data.loading import Array
 from starcli.data.names import parse_name
-from starcli.data.normalise import MeanStd
+from starcli.data.normalise import AS_THEY_ARE, MeanStd
 from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
 from starcli.data.streaming import StreamedSplit
+from starcli.data.text import is_labelled, unlabelled_texts
+from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
+from starcli.data.token_arrays import unlabelled_tokens
+from starcli.data.tokens import Tokens
 from starcli.errors import StarcliError
 
 UNLABELLED_KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("images", "labels"), ("x", "y"))
 """Names of an array of images, and of the labels that it is without."""
 
 
-def is_unlabelled(name: str) -> bool:
-    """Whether the data set `name`, as typed, has inputs and no labels: images right in a folder, an array of images."""
+def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
+    """Whether the data set `name`, as typed, has inputs and no labels.
+
+    Images right in a folder, an array of images or tokens, a table of texts without the column of labels.
+    """
     kind, rest = parse_name(name)
+    path = Path(rest)
     if kind == "folder":
-        return Path(rest).is_dir() and has_no_classes(Path(rest))
-    return kind == "arrays" and Path(rest).is_file() and _images_key(Path(rest)) is not None
+        return path.is_dir() and has_no_classes(path)
+    if kind == "text":
+        return path.is_file() and not is_labelled(path, texts)
+    return kind == "arrays" and path.is_file() and (_images_key(path) or unlabelled_tokens(path)) is not None
+
+
+def open_unlabelled_tokens(name: str, length: int, vocab_size: int | None, texts: TextOptions) -> Split:
+    """The tokens of `is_unlabelled` data, for a model that reads `length` of them; labels mean nothing.
+
+    Raises StarcliError for tokens of another length, and beyond the model's `vocab_size` where that is known.
+    """
+    kind, rest = parse_name(name)
+    texts.refuse_useless(kind)
+    if texts.length not in (None, length):
+        raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
+    if kind == "text":
+        tokens = unlabelled_texts(Path(rest), replace(texts, length=length))
+    else:
+        found = unlabelled_tokens(Path(rest)) if kind == "arrays" else None
+        if found is None:
+            raise StarcliError(f"{name}: has no tokens, which the model takes")
+        tokens = found
+    return unlabelled_split(checked_tokens(tokens, length, vocab_size, name), Normalisation(1.0, *AS_THEY_ARE))
+
+
+def checked_tokens(tokens: Tokens, length: int, vocab_size: int | None, where: str) -> torch.Tensor:
+    """Tokens as a model takes them. Raises StarcliError as `open_unlabelled_tokens`."""
+    if tokens.shape[1] != length:
+        raise StarcliError(f"{where}: texts of {tokens.shape[1]} tokens, the model takes {length}")
+    if vocab_size is not None and tokens.max() >= vocab_size:
+        raise StarcliError(f"{where}: token {tokens.max()}, the model knows 0 to {vocab_size - 1}")
+    return torch.from_numpy(tokens)
 
 
 def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd, spans: Mapping[str, float]) -> Split:
@@ -62,7 +101,7 @@ def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd
 
 
 def unlabelled_split(inputs: torch.Tensor, normalisation: Normalisation) -> MemorySplit:
-    """Inputs (N, ...), uint8 or float32, as a split; its labels are -1."""
+    """Inputs (N, ...), uint8, float32 or int64, as a split; its labels are -1."""
     return MemorySplit(inputs, _no_labels(len(inputs)), normalisation)
 
 

@@ -90,8 +90,13 @@ class Scoring:
         )
 
     def row(self, found: Scored) -> dict[str, Any]:
-        """The metrics, `decided`, and where a temperature was asked for, it and the metrics after (null: not found)."""
+        """The metrics, `decided`, and where a temperature was asked for, it and the metrics after (null: not found).
+
+        Of next tokens also the perplexity, exp(loss).
+        """
         row = {**found.plain.to_json(), "decided": found.plain.decided}
+        if self.dataset.next_token:
+            row["perplexity"] = float(torch.tensor(found.plain.nll, dtype=torch.float64).exp())
         if self.temperature is None:
             return row
         after = found.scaled and found.scaled.to_json()

@@ -11,15 +11,24 @@ from torch import Tensor, nn
 
 from starcli.alignment.align import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
-from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, unlabelled_inputs
-from starcli.data.unlabelled import is_unlabelled
+from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
+from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.predictions import Predictions
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import DataLike, ModelLike, NetworkLike, Surroundings, Where, listed, open_models
+from starcli.library.inputs import (
+    DataLike,
+    ModelLike,
+    NetworkLike,
+    Surroundings,
+    Where,
+    as_checkpoint,
+    listed,
+    open_models,
+)
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress
 from starcli.workspace.workspace import Workspace
@@ -92,7 +101,9 @@ def _opened(
     """The workspace, its models, what is predicted on, and who watches."""
     data = where.pop("data", None)
     in_memory = isinstance(data, Tensor | np.ndarray)
-    if not in_memory and not (isinstance(data, str) and is_unlabelled(data)):
+    texts = TextOptions(**{name: where[name] for name in OPTIONS if where.get(name) is not None})
+    unlabelled = isinstance(data, str) and to_be_labelled(as_checkpoint(models[0]), data, texts)
+    if not in_memory and not unlabelled:
         if train_data is not None:
             raise StarcliError("train_data goes with data that have no labels, and so no training split")
         workspace, found, watcher = open_models(models, cast(Where, {**where, "data": data}), measures=True)
@@ -105,7 +116,9 @@ def _opened(
     if in_memory and train_data is None and all(isinstance(model, nn.Module | Mapping) for model in models):
         where = {"input_shape": tuple(data.shape[1:]), **where}
     own = cast(Where, {**where, "data": train_data})
+    if train_data is None:
+        own = cast(Where, {name: value for name, value in own.items() if name not in OPTIONS})
     workspace, found, watcher = open_models(models, own, data=train_data is not None, measures=True)
     if isinstance(data, str):
-        return workspace, found, unlabelled_inputs(workspace, data, normalise), watcher
+        return workspace, found, unlabelled_inputs(workspace, data, normalise, texts), watcher
     return workspace, found, tensor_inputs(workspace, torch.as_tensor(data), normalise), watcher

@@ -202,6 +202,8 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
         hints = [TOKENS] if expected is None and _takes_tokens(network, inputs) else []
+        if not inputs.is_floating_point() and bool((inputs < 0).any()):
+            hints = [PADDED]
         raise MisfitError(
             f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error), *hints]
         ) from error
@@ -217,6 +219,9 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
 def _sizes(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape))
 
+
+PADDED = "behind a text stands the token -1: ids.clamp(min=0) can be embedded, ids >= 0 is a mask"
+"""What helps where a network was given the padding of texts."""
 
 TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"
 """What helps where a network of tokens was given floats."""

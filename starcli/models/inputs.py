@@ -47,6 +47,18 @@ def example_input(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
     return torch.randn(EXAMPLE_BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
 
 
+def extreme_tokens(input_shape: Sequence[int], vocab_size: int, *, padded: bool = False) -> Tensor:
+    """Tokens (EXAMPLE_BATCH, length), the largest of `vocab_size` among them, and the -1 of padding where asked for.
+
+    A network that takes these takes all.
+    """
+    tokens = torch.zeros(EXAMPLE_BATCH, *input_shape, dtype=torch.int64)
+    tokens[0, 0] = vocab_size - 1
+    if padded:
+        tokens[1, 1:] = -1
+    return tokens
+
+
 def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of an input of an architecture by its arguments. Raises InputNeeded for a function of the user's own."""
     if is_external(name):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starcli.errors import StarcliError
 
@@ -40,10 +40,12 @@ def prediction_rows(outputs: object, labels: Tensor, num_classes: int, mode: str
     (torch.Size([2, 7]), tensor([5, 6]))
     """
     logits = as_logits(outputs, (*labels.shape, num_classes), mode)
-    if labels.dim() == 1:
-        return logits, labels
-    known = labels >= 0
-    return logits[known], labels[known]
+    return (logits if labels.dim() == 1 else logits[labels >= 0]), targets_of(labels)
+
+
+def targets_of(labels: Tensor) -> Tensor:
+    """The classes (R,) that are to be predicted of a batch: labels (B,), or those of (B, length) that are there."""
+    return labels if labels.dim() == 1 else labels[labels >= 0]
 
 
 def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
@@ -74,6 +76,18 @@ def how_to_wrap(outputs: object) -> list[str]:
     named = "logits" in outputs if isinstance(outputs, Mapping) else hasattr(outputs, "logits")
     whose = "this output's" if named else "the"
     return [f"wrap it in a module whose forward returns {whose} logits alone"]
+
+
+def looks_ahead(network: nn.Module, tokens: Tensor) -> bool:
+    """Whether what a network in eval mode returns for `tokens` (B, length) depends on a later token than it has read.
+
+    Such a network sees what it is to predict, and its losses mean nothing.
+    """
+    other = tokens.clone()
+    other[:, -1] = torch.where(tokens[:, -1] == 0, tokens.amax(), 0)
+    with torch.no_grad():
+        one, two = network(tokens)[:, :-1], network(other)[:, :-1]
+    return not torch.allclose(one, two, rtol=1e-3, atol=1e-5 * float(one.abs().max()))
 
 
 def with_gradient(logits: Tensor) -> Tensor:

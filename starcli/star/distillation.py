@@ -73,7 +73,7 @@ class OfTeachers(PlainObjective):
         super().__init__(workspace, flat, recipe, progress)
         self.teachers = teachers
 
-    def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with the teachers' mean; labels say only where there is something to predict."""
         with torch.no_grad(), autocast(self.workspace.device, self.workspace.precision):
             outputs = [

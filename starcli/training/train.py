@@ -18,7 +18,7 @@ from starcli.evaluation.evaluator import recalibrate_
 from starcli.evaluation.scores import Scores, score_network
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.logits import prediction_rows, with_gradient
+from starcli.models.logits import prediction_rows, targets_of, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
@@ -111,13 +111,13 @@ class PlainObjective:
             outputs = self.forward(inputs)
         rows, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "training")
         logits = with_gradient(rows).float()
-        loss = self.loss(logits, targets, inputs, labels)
+        loss = self.loss(logits, inputs, labels)
         torch.autograd.backward(factor * loss)  # a gradient given beside it would load sympy
         return loss.detach(), (logits.detach().argmax(1) == targets).sum()
 
-    def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised of a batch: the mean cross-entropy of its predictions (see `prediction_rows`)."""
-        return cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised of a batch: the mean cross-entropy of its predictions `logits` (see `prediction_rows`)."""
+        return cross_entropy(logits, targets_of(labels), label_smoothing=self.label_smoothing)
 
     def clip(self, largest: float) -> None:
         """Scale by the norm of the whole gradient."""

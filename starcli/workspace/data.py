@@ -11,7 +11,7 @@ from starcli.data.names import IN_MEMORY, needs_path, parse_name
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.splits import BYTES
 from starcli.data.text_options import CLASSES, NEXT_TOKEN, TextOptions
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
 
 if TYPE_CHECKING:
@@ -102,7 +102,12 @@ def open_agreed(
         if choices.data is not None:
             problems.append("eval, predict, barrier and bma measure on other data")
         raise StarcliError(what, problems)
-    if choices.normalise is not None:
+    if dataset.class_names and record.class_names and list(dataset.class_names) != record.class_names:
+        raise StarcliError(
+            f"{dataset.name}: its classes are not those that {model} was trained on",
+            [f"{few(dataset.class_names, 5)} here, {few(record.class_names, 5)} there"],
+        )
+    if choices.normalise is not None or dataset.vocab_size is not None:
         return dataset, (what,)
     if len(record.mean) not in (1, dataset.input_shape[0]):
         return dataset, (f"{what}, and not normalised as those were",)

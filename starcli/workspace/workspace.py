@@ -16,8 +16,8 @@ from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, check_forward, runnable
 from starcli.models.external import SYNONYMS
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.inputs import example_input, parse_input_shape
-from starcli.models.logits import doubts_of_logits
+from starcli.models.inputs import example_input, extreme_tokens, parse_input_shape
+from starcli.models.logits import doubts_of_logits, looks_ahead
 from starcli.models.names import is_external
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
@@ -254,9 +254,15 @@ def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
     if data is None:
         check_forward(architecture.name, network, workspace.example())
         return []
-    inputs = torch.zeros(2, *data.input_shape, dtype=getattr(torch, data.input_dtype))
+    inputs = torch.zeros(2, *data.input_shape)
+    if data.vocab_size is not None:
+        padded = workspace.opened is not None and workspace.opened.padded
+        inputs = extreme_tokens(data.input_shape, data.vocab_size, padded=padded)
     with misfits_explained(workspace.opened):
         outputs = check_forward(architecture.name, network, inputs, data.output_shape)
+    if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
+        hint = "each output may depend on the tokens up to its own: a causal mask is needed"
+        raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
     # more classes than the data have are no surprise where an argument says how many
     said = {architecture.arguments.get(name) for name in SYNONYMS["num_classes"]}
     return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)

@@ -19,6 +19,7 @@ _COLUMNS = (
     Column("accuracy", "accuracy", SHARE, main=True),
     Column("errors", "errors", "d", optional=1),
     Column("nll", "loss", LOSS, main=True),
+    Column("perplexity", "perplexity", ".3f", optional=2),
     Column("brier", "Brier", LOSS, optional=5),
     Column("ece", "ECE", LOSS, optional=3),
     Column("auroc_max_prob", "AUROC", ".3f", optional=4),
@@ -50,9 +51,10 @@ def eval_command(
 ) -> None:
     """Measure models: accuracy, loss, calibration, and how well their confidence tells right from wrong.
 
-    The loss (`nll` in JSON) is the mean cross-entropy in nats; accuracies are shares; AUROC and AURC judge the
-    confidence, and are not decided below 30 errors. A temperature T divides the logits, which changes the confidence
-    and no prediction; it is never fitted on the split that it is reported on, unless that is the validation split.
+    The loss (`nll` in JSON) is the mean cross-entropy in nats; accuracies are shares; of next tokens both are means
+    over tokens, and perplexity is exp(loss). AUROC and AURC judge the confidence, and are not decided below 30 errors.
+    A temperature T divides the logits, which changes the confidence and no prediction; it is never
+    fitted on the split that it is reported on, unless that is the validation split.
     """
     from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.rows import evaluation_rows
