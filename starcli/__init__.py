@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.load_save import load, save
+    from starcli.library.normal_form import normal_form
     from starcli.library.plot import plot
     from starcli.library.predict import predict
     from starcli.library.selftest import selftest
@@ -66,6 +67,7 @@ __all__ = [
     "interpolate",
     "load",
     "no_cache",
+    "normal_form",
     "permute",
     "plot",
     "predict",
@@ -90,6 +92,7 @@ _MODULES = {
     "library.evaluate": ("bma", "evaluate"),
     "library.inputs": ("StarcliWarning", "Where"),
     "library.load_save": ("load", "save"),
+    "library.normal_form": ("normal_form",),
     "library.plot": ("plot",),
     "library.predict": ("predict",),
     "library.selftest": ("selftest",),

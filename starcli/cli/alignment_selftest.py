@@ -1,6 +1,6 @@
 """`align --selftest`: does matching work for the network of a checkpoint?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,22 +16,33 @@ from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError
 
 
-def _but_in_a_selftest(context: typer.Context, value: Any) -> Any:
-    """Refuse that nothing is said, unless --selftest is."""
-    if not value and not context.params.get("selftest") and not context.resilient_parsing:
-        raise typer.BadParameter("none is given, and only --selftest does without")
-    return value
+def _but_with(*flags: str) -> Callable[[typer.Context, Any], Any]:
+    """What refuses that nothing is said, unless one of `flags` is."""
+
+    def check(context: typer.Context, value: Any) -> Any:
+        if not value and not any(map(context.params.get, flags)) and not context.resilient_parsing:
+            words = " and ".join(f"--{flag.replace('_', '-')}" for flag in flags)
+            raise typer.BadParameter(f"none is given, and only {words} {'do' if len(flags) > 1 else 'does'} without")
+        return value
+
+    return check
 
 
 AlignedArg = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="MODEL...", callback=_but_in_a_selftest, help="Checkpoints, or a quoted pattern."),
+    typer.Argument(
+        metavar="MODEL...", callback=_but_with("selftest", "normal_form"), help="Checkpoints, or a quoted pattern."
+    ),
     IN,
 ]
 AlignedToOpt = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", metavar="FILE", callback=_but_in_a_selftest, help="File to write; - is stdout; {name} varies."
+        "--output",
+        "-o",
+        metavar="FILE",
+        callback=_but_with("selftest"),
+        help="File to write; - is stdout; {name} varies.",
     ),
     OUT,
 ]

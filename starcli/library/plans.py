@@ -89,6 +89,13 @@ def permuting_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any
     return plan_of(workspace, kind, {"permute": which}, seed=model.metadata.seed, parents=[model], spec=spec)
 
 
+def normal_form_plan(workspace: Workspace, model: Checkpoint, *, element: bool = False) -> Plan:
+    """Plan `model` in its normal form, or the file of the element that leads there."""
+    kind, spec = _recorded(workspace, True) if element else (model.metadata.kind, workspace.spec.record())
+    settings = {**({} if element else training_settings(model)), "normal_form": {"kinds": workspace.kinds.sha256}}
+    return plan_of(workspace, kind, settings, seed=model.metadata.seed, parents=[model], spec=spec)
+
+
 def _recorded(workspace: Workspace, is_element: bool) -> tuple[Kind, SpecRecord]:
     """What a file of a permutation or other element is, and what it keeps of the spec."""
     spec = workspace.spec.record()

@@ -94,7 +94,7 @@ class Plan:
 
             given, tensors = tensors, in_type(tensors, self.settings["write"]["dtype"])
             if metrics and any(tensors[name].dtype.itemsize < given[name].dtype.itemsize for name in given):
-                metrics = {name: figures for name, figures in metrics.items() if name == "align"} or None
+                metrics = {name: metrics[name] for name in ("align", "normal_form") if name in metrics} or None
         return tensors, self.metadata(metrics=metrics, **facts)
 
     def differences(self, found: Metadata) -> list[str]:

@@ -29,6 +29,7 @@ def pair(data: Data) -> list[nn.Module]:
 CALLS: dict[str, Callable[..., Any]] = {
     "align": lambda a, b, **k: sc.align(a, b, **k),
     "permute": lambda a, b, **k: sc.permute(a, seed=1, **k),
+    "normal_form": lambda a, b, **k: sc.normal_form(a, **k),
     "barrier": lambda a, b, **k: sc.barrier(a, b, points=3, alignment="weight", **k),
     "all_pairs": lambda a, b, **k: sc.all_pairs([a, b], alignment=None, points=3, **k),
     "star_report": lambda a, b, **k: sc.star_report(a, [a, b], [b], points=3, **k),

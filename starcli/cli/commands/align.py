@@ -1,11 +1,12 @@
 """`starcli align`: bring the weights of models nearest to those of a reference."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from starcli.cli.alignment_jobs import Alignments
+from starcli.cli.alignment_normal_form import NormalFormOpt, write_normal_forms
 from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.alignment_selftest import AlignedArg, AlignedToOpt, PlantsOpt, SelftestOpt, show_selftest
 from starcli.cli.common_options import CommonCached
@@ -71,6 +72,7 @@ def align_command(
     ] = False,
     selftest: SelftestOpt = False,
     plants: PlantsOpt = None,
+    normal_form: NormalFormOpt = False,
     force: ForceOpt = False,
 ) -> None:
     """Bring the weights of models nearest to those of REF by renaming their units, which changes no function.
@@ -79,28 +81,34 @@ def align_command(
     better. The output records what it was aligned to, so that barrier and the others know. Several models need a
     {name} in the output. With --selftest nothing is written: copies of REF are aligned to it, their units renamed.
     The change of outputs is then by the renaming, in units of their spread: rounding, or else the spec is wrong.
+    With --normal-form each model, REF too, is written alone: what scales and matrices can do to it is then done.
     """
     from starcli.alignment.aligner import Aligner
     from starcli.workspace.workspace import workspace_of
 
+    others: dict[str, Any] = {"--joint": joint, "--bound": bound}
     if selftest:
         written = {"MODEL": models, "--output": output, "--permutation": permutation, "--dtype": setup.dtype}
-        unwanted = {**written, "--joint": joint, "--bound": bound, "--force": force}
+        unwanted = {**written, **others, "--normal-form": normal_form, "--force": force}
         return show_selftest(reference, common, setup, how, seed, plants, unwanted)
+    assert output is not None  # the options see to it
+    if normal_form:
+        unwanted = {"--method and its options": how != MethodOptions(), **others, "--plants": plants}
+        each = [reference, *(models or [])]
+        return write_normal_forms(each, output, common, setup, permutation, unwanted, force=force)
     if plants is not None:
         raise StarcliError("--plants is of --selftest")
-    assert models is not None  # the options see to it
-    assert output is not None
+    assert models is not None
     names, inputs = [{"name": stem(path)} for path in models], [reference, *models]
     paths = output_paths(output, names, inputs)
     files = permutation_paths(permutation, names, inputs, paths)
-    [first], others = read_groups([reference], models, distinct=joint)
+    [first], rest = read_groups([reference], models, distinct=joint)
     alignment = how.chosen(seed)
-    workspace, [first, *others] = workspace_of([first, *others], setup, data=alignment.reads_data)
+    workspace, [first, *rest] = workspace_of([first, *rest], setup, data=alignment.reads_data)
     with common.session(output, permutation) as (watch, results):
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
-        run = Alignments(Aligner(alignment, workspace), first, others, watch, joint, force, bound)
+        run = Alignments(Aligner(alignment, workspace), first, rest, watch, joint, force, bound)
         for row in run.rows(paths, files):
             results.add("align", row, _COLUMNS)
     return None
