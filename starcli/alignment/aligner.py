@@ -14,6 +14,7 @@ from starcli.alignment.matching.method import Match, Symmetry, units_of
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.midpoint import MidpointJudge
+from starcli.alignment.normalised import note_near_zero
 from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end
 from starcli.alignment.unchanged import check_acted
@@ -221,6 +222,8 @@ class Aligner:
         """
         match = self.match(reference.tensors, model.tensors, progress=progress)
         found = Aligned(reference, model, match, self.alignment)
+        if match.element is not None:
+            note_near_zero(match.element.kinds, reference, progress)
         check_acted(self.workspace, match.symmetry, model.tensors, found.tensors)
         return found
 
@@ -229,6 +232,8 @@ class Aligner:
     ) -> "list[Aligned]":
         """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
         progress.start("aligning", distributed.own_share(len(models), self.waves))
+        if self.kinds is not None:
+            note_near_zero(self.kinds, reference, progress)
 
         def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
             match = self.match(reference.tensors, model.tensors, progress=progress)

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from starcli.alignment.objective import inner_product
 from starcli.alignment.unchanged import act_on
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.element import Element
-from starcli.symmetry.normal_form import normal_element
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.normal_form import near_zero_scales, normal_element
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -55,3 +57,12 @@ def normalise(workspace: "Workspace", tensors: Mapping[str, Tensor], *, progress
     made, difference = act_on(workspace, element, tensors)
     before, after = (math.sqrt(inner_product(kinds.spec, each, each)) for each in (tensors, made))
     return Normalised(made, element, before, after, difference or 0.0)
+
+
+def note_near_zero(kinds: Kinds, reference: Checkpoint, progress: Progress) -> None:
+    """A note where norms of a reference have scales to which no other model can be brought."""
+    if found := near_zero_scales(kinds, reference.tensors):
+        where = ", ".join(f"{count} of {name}" for name, count in found.items())
+        progress.note(
+            f"{reference.name}: scales of norms near zero, which models aligned to it do not take over: {where}"
+        )

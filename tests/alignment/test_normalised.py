@@ -1,5 +1,6 @@
 """Normal forms of trained models: the same function, and lines in a reference's frame that are those between them."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from torch import nn
 
 import starcli as sc
-from starcli.alignment.normalised import normalise
+from starcli.alignment.normalised import normalise, note_near_zero
 from starcli.library.inputs import open_models
+from starcli.runtime.progress import Progress
 from starcli.symmetry.element import Element
 from starcli.symmetry.normal_form import normal_element
 
@@ -64,3 +66,21 @@ def test_notes_say_where_nothing_is_to_be_done():
         found = sc.normal_form(network, input_shape=(4,))
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in model.tensors.items())
     assert normalise(workspace, model.tensors).difference == 0
+
+
+def test_a_note_says_where_a_reference_has_scales_near_zero():
+    workspace, [model], _ = open_models(trained("vit")[:1], {}, data=False)
+    told: list[str] = []
+
+    class Told(Progress):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    note_near_zero(workspace.kinds, model, Told())
+    assert not told
+    tensors = dict(model.tensors)
+    tensors["norm.weight"] = tensors["norm.weight"].clone()
+    tensors["norm.weight"][3] = 1e-6
+    note_near_zero(workspace.kinds, replace(model, tensors=tensors), Told())
+    [note] = told
+    assert "1 of norm.weight" in note
