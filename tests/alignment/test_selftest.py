@@ -266,8 +266,9 @@ def test_words_that_make_no_sense(starcli, solutions, words: list[str], reason: 
 
 
 def test_models_and_an_output_are_needed_otherwise(starcli, solutions) -> None:
+    others = {"MODEL": "--selftest and --normal-form do", "--output": "--selftest does"}
     for words, missing in (([solutions[0]], "MODEL"), (solutions.some(0, 1), "--output")):
         ran = starcli("align", *words)
         assert ran.status == 2
         assert missing in ran.err
-        assert "only --selftest does without" in ran.err
+        assert f"only {others[missing]} without" in ran.err
