@@ -62,6 +62,11 @@ class Aligner:
             return Permutation.from_tensors(self.spec, tensors)
         return Element.from_tensors(self.kinds, tensors)
 
+    @property
+    def identity(self) -> Symmetry:
+        """What leaves a model as it is."""
+        return Permutation.identity(self.spec) if self.kinds is None else Element.identity(self.kinds)
+
     @cached_property
     def _activations(self) -> Activations | None:
         """What puts activations beside the weights, where the method reads them."""

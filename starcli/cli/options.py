@@ -207,6 +207,15 @@ RealignRestartsOpt = Annotated[
         rich_help_panel=ALIGNMENT,
     ),
 ]
+RealignMethodOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--realign-method",
+        help="How they are aligned anew, if not by --align; of learn: weight, by the same kinds of symmetries.",
+        rich_help_panel=ALIGNMENT,
+        **choice_in("method", METHODS),
+    ),
+]
 DrawsOpt = Annotated[
     int | None,
     typer.Option(

@@ -21,6 +21,7 @@ from starcli.cli.options import (
     HeldOutOpt,
     InitOpt,
     OutputOpt,
+    RealignMethodOpt,
     RealignOpt,
     RealignRestartsOpt,
     RecipeOpt,
@@ -62,6 +63,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     sampling: SamplingOpt = "uniform"
     realign_every: RealignOpt = "epoch"
     realign_restarts: RealignRestartsOpt = 1
+    realign_method: RealignMethodOpt = None
     draws_per_step: DrawsOpt = None
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
@@ -113,6 +115,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             alignment=self.alignment,
             realign_every=epochs_between(self.realign_every),
             realign_restarts=self.realign_restarts,
+            realign_method=self.realign_method,
             draws_per_step=self.draws_per_step,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,

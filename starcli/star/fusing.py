@@ -13,7 +13,7 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.joint import tensors_jointly
+from starcli.alignment.joint import check_joint, tensors_jointly
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 OF_STARS = (
-    "mu", "objective", "normalised", "sampling", "realign_every", "realign_restarts", "draws_per_step",
-    "sync_batchnorm", "held_out", "eval_every", "aligned_sources",
+    "mu", "objective", "normalised", "sampling", "realign_every", "realign_restarts", "realign_method",
+    "draws_per_step", "sync_batchnorm", "held_out", "eval_every", "aligned_sources",
 )  # fmt: skip
 """Settings that only a star has."""
 
@@ -63,6 +63,11 @@ class Fusion:
     recipe: Recipe | None = None
     init: Checkpoint | None = None
     renormalise: Renormalise = RECALIBRATE
+
+    def __post_init__(self) -> None:
+        """Refuse an alignment that is not joint."""
+        if self.init is None:
+            check_joint(self.alignment)
 
     @property
     def pieces(self) -> int:

@@ -27,6 +27,7 @@ class StarSettings:
         all seeds come from the star's own.
     realign_restarts: rounds of the search in each later alignment, which begins from the one before; methods that learn
         do without a search there, and take a tenth of the steps.
+    realign_method: of these later alignments (None: the method itself, of `learn` weight), by the same kinds.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
@@ -46,6 +47,7 @@ class StarSettings:
     alignment: Alignment = Alignment(DEFAULT_METHOD)  # noqa: RUF009  a frozen value
     realign_every: int | None = 1
     realign_restarts: int = 1
+    realign_method: str | None = None
     draws_per_step: int | None = None
     eval_every: int | None = None
     sync_batchnorm: bool = False
@@ -59,8 +61,12 @@ class StarSettings:
                 problems.append(f"{name} is a number of epochs from 1 up, found {value}")
         if self.realign_restarts < 1:
             problems.append(f"realign_restarts is at least 1, found {self.realign_restarts}")
-        elif self.realign_restarts > 1 and self.alignment.learns:
-            problems.append(f"realign_restarts is not for {self.alignment.method}, which learns on without a search")
+        elif self.realign_restarts > 1 and self.realignment.learns:
+            problems.append(f"realign_restarts is not for {self.realignment.method}, which learns on without a search")
+        if self.realign_method is not None and not self.alignment.active:
+            problems.append("realign_method is for sources that are aligned at first, too")
+        elif self.realignment != self.alignment and self.realignment.learns:
+            problems.append(f"realign_method is the method itself, or one that searches, found {self.realign_method}")
         if self.alignment.select:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
@@ -80,6 +86,28 @@ class StarSettings:
             raise StarcliError("--renormalise is for lines that are measured: it needs --held-out models")
 
     @property
+    def realignment(self) -> Alignment:
+        """How the sources are aligned anew.
+
+        >>> StarSettings(alignment=Alignment("weight", kinds="all"), realign_method="weight").realignment.title
+        'weight, 1 restart, all kinds'
+        """
+        how = self.alignment
+        method = self.realign_method or (how.match_method.realign if how.active else None)
+        if not how.active or method in (None, how.method):
+            return how
+        kinds = "all" if how.uses_kinds else None
+        return Alignment(method, restarts=self.realign_restarts, seed=how.seed, kinds=kinds)
+
+    @property
+    def begins_at_mean(self) -> bool:
+        """Whether sources are first aligned to the first one, and the star begins at their mean: not at random weights.
+
+        Those have no rotation or scale to align anything to, and no loss to learn on.
+        """
+        return self.alignment.uses_kinds or (self.alignment.active and bool(self.alignment.match_method.realign))
+
+    @property
     def alignment_title(self) -> str:
         """The alignment as people read it, and what later epochs do where that is something else.
 
@@ -89,11 +117,16 @@ class StarSettings:
         'sinkhorn, 1 restart, 256 examples, 50 steps, then 5 steps each epoch'
         """
         how, every = self.alignment, self.realign_every
-        if not how.active or every is None or (not how.learns and max(how.restarts, 1) == self.realign_restarts):
+        if not how.active or every is None:
+            return how.title
+        each = f"each {'epoch' if every == 1 else f'{every} epochs'}"
+        if self.realignment != how:
+            return f"{how.title}, then {self.realignment.title} {each}"
+        if not how.learns and max(how.restarts, 1) == self.realign_restarts:
             return how.title
         count = how.later_steps
         again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(self.realign_restarts)
-        return f"{how.title}, then {again} each {'epoch' if every == 1 else f'{every} epochs'}"
+        return f"{how.title}, then {again} {each}"
 
     @property
     def draw_t(self) -> Sampling:
@@ -121,6 +154,7 @@ class StarSettings:
             "sampling": self.sampling if isinstance(self.sampling, str) else _name_of(self.sampling),
             "realign_every": self.realign_every,
             **({"realign_restarts": self.realign_restarts} if self.realign_restarts != 1 else {}),  # as before it was
+            **({"realign_method": self.realign_method} if self.realign_method else {}),
             **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
             "mu": self.mu,

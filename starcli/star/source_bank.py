@@ -63,6 +63,10 @@ class _Found:
     objective: float
 
 
+def _realignment(found: Sequence[_Found]) -> Realignment:
+    return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
+
+
 class _Opened(Sequence[Mapping[str, Tensor]]):
     """The sources' tensors, opened when asked for; a stop that was asked for is raised then, between two sources."""
 
@@ -114,9 +118,38 @@ class SourceBank:
         """
         restarts = aligner.alignment.restarts if None in self.symmetries else restarts
 
+        matches = self._matches(range(len(self.sources)), star, aligner, seed, restarts, progress)
+        self.set([aligner.symmetry(each.tensors) for each in matches])
+        return _realignment(matches)
+
+    def gather(self, aligner: Aligner, seed: int, *, progress: Progress) -> Realignment:
+        """Align all other sources to the first one, which stays as it is."""
+        first, others = self.sources[0].open(), range(1, len(self.sources))
+        matches = self._matches(others, first, aligner, seed, aligner.alignment.restarts, progress)
+        self.set([aligner.identity, *(aligner.symmetry(each.tensors) for each in matches)])
+        return _realignment(matches)
+
+    def mean(self) -> Tensor:
+        """The mean of the sources' parameters as they are aligned, (P,)."""
+        total = torch.zeros_like(self.flat.parameters)
+        for number in range(len(self.sources)):
+            total += self.vector(number)
+        return total / len(self.sources)
+
+    def _matches(
+        self,
+        numbers: Sequence[int],
+        reference: Mapping[str, Tensor],
+        aligner: Aligner,
+        seed: int,
+        restarts: int,
+        progress: Progress,
+    ) -> list[_Found]:
+        """The matches of some sources to a reference, from where they are; the ranks share them."""
+
         def aligned(numbers: Sequence[int]) -> list[_Found]:
             found = aligner.match_all(
-                star,
+                reference,
                 _Opened([self.sources[number] for number in numbers], progress),
                 seeds=[substream(seed, number) for number in numbers],
                 restarts=restarts,
@@ -124,9 +157,7 @@ class SourceBank:
             )
             return [_Found(match.symmetry.to_tensors(), match.moved, match.objective) for match in found]
 
-        found = distributed.share_out_together(range(len(self.sources)), aligned)
-        self.set([aligner.symmetry(each.tensors) for each in found])
-        return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
+        return distributed.share_out_together(numbers, aligned)
 
     def set(self, symmetries: Sequence[Symmetry | None]) -> None:
         """Put these in the place of the present ones."""

@@ -64,6 +64,9 @@ def starlight(
 ) -> Star:
     """Find a star of `sources`, beginning from weights drawn from `seed` (or `init`); Algorithm 1 of the paper.
 
+    Alignment by all kinds of symmetries, and by methods that learn these, has nothing to do with random weights: then
+    the sources are aligned to the first of them, and the star begins at their mean (or at `init`).
+
     What training leaves as it is (frozen parameters, buffers that are averaged) goes along the lines too; the star
     itself has it from its first source, or from `init`.
 
@@ -77,7 +80,8 @@ def starlight(
     losses = warn_of_outliers(workspace, sources, progress)
     bank = _bank(workspace, sources, own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
-    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress)
+    at_mean = init is None and settings.begins_at_mean
+    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, at_mean=at_mean)
     beginning = [] if init is None else [Source("init", partial(dict, init))]
     _admit(workspace, bank.flat, [*sources, *held_out, *beginning], progress)
     objective.fix(sources[0].open() if init is None else init)

@@ -53,7 +53,10 @@ class OnLines(PlainObjective):
         settings: StarSettings,
         held_out: HeldOut,
         progress: Progress,
+        *,
+        at_mean: bool = False,
     ) -> None:
+        """Begin with the star as `bank.flat` is; `at_mean`: at the mean of the sources, all aligned to the first."""
         super().__init__(workspace, bank.flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
         self.draws_per_step, self.draw_t = settings.draws(recipe), settings.draw_t
@@ -63,7 +66,10 @@ class OnLines(PlainObjective):
         self.fixed = {name: tensor.clone() for name, tensor in self.point.items()}
         self.aligned_epoch = -1
         self.draw_generator = torch.Generator()
-        self.aligner = Aligner(settings.alignment, workspace)
+        self.at_mean = at_mean
+        self.aligner = self.realigner = Aligner(settings.alignment, workspace)
+        if settings.realignment != settings.alignment:
+            self.realigner = Aligner(settings.realignment, workspace)
         self._evaluator: Evaluator | None = None
 
     def begin_epoch(self, epoch: int) -> Row:
@@ -74,8 +80,12 @@ class OnLines(PlainObjective):
         if not self.aligner.active or not due or self.aligned_epoch == epoch:
             return {}
         seed = substream(self.seed, "align", epoch)
-        restarts = self.settings.realign_restarts
-        found = self.bank.align(self._named(), self.aligner, seed, restarts, progress=self.progress)
+        if epoch == 0 and self.at_mean:
+            found = self.bank.gather(self.aligner, seed, progress=self.progress)
+            self.vector.copy_(self.bank.mean())
+        else:
+            aligner, restarts = self.realigner if epoch else self.aligner, self.settings.realign_restarts
+            found = self.bank.align(self._named(), aligner, seed, restarts, progress=self.progress)
         self.aligned_epoch = epoch
         return found.row()
 

@@ -7,6 +7,7 @@ matrices have no part left in it (Kempf and Ness 1979, "The length of vectors in
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -47,15 +48,19 @@ def normal_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
 
     StarcliError where the tensors do not fit, are not finite, or have a kept scale of 0 that has to be passed.
     """
+    folded = folded_element(kinds, tensors)
+    balance = _Balance(kinds, folded.apply(_computable(kinds, tensors)))
+    balance.run()
+    return replace(folded, matrices=balance.matrices, scales=balance.scales)
+
+
+def folded_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
+    """The element that sets kept scales of norms to 1 and shifts to 0, and balances nothing: see `normal_element`."""
     own = _computable(kinds, tensors)
     before = {name: own[name] for name in kinds.kept}
     scales = {fold.scale.tensor: _bounded(fold, own) for kind in kinds.groups.values() for fold in kind.folds}
     frame = {name: torch.full_like(kept, float(name in scales)) for name, kept in before.items()}
-    before |= scales
-    still = Permutation.identity(kinds.spec)
-    balance = _Balance(kinds, Element(kinds, still, frame=frame, before=before).apply(own))
-    balance.run()
-    return Element(kinds, still, balance.matrices, balance.scales, {}, frame, before)
+    return Element(kinds, Permutation.identity(kinds.spec), frame=frame, before=before | scales)
 
 
 def near_zero_scales(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, int]:

@@ -22,8 +22,8 @@ def same(first, second):
 
 
 def settings_of(**options):
-    """Settings of a star; `method` and `restarts` are its alignment's."""
-    how = {name: options.pop(name) for name in ("method", "restarts") if name in options}
+    """Settings of a star; `method`, `restarts` and `kinds` are its alignment's."""
+    how = {name: options.pop(name) for name in ("method", "restarts", "kinds") if name in options}
     return StarSettings(alignment=Alignment(**how), **options)
 
 

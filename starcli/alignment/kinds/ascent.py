@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 import numpy as np
 from torch import Tensor
 
-from starcli.alignment.kinds.best_step import Parts, best_parts, nearest_rotation
+from starcli.alignment.kinds.best_step import Parts, best_parts
 from starcli.alignment.kinds.paths import added_up, is_rotated, unit_paths
 from starcli.alignment.objective import inner_product
 from starcli.runtime.progress import Progress
@@ -28,7 +28,7 @@ class Ascent:
     def __init__(
         self, kinds: Kinds, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], progress: Progress
     ) -> None:
-        """Begin at the identity; both are normal forms, float64."""
+        """Begin at the identity; both are float64, and scales and shifts of norms are 1 and 0 in both."""
         self.kinds, self.progress = kinds, progress
         signed = {place.tensor for kind in kinds.groups.values() for way in kind.signs for place in way}  # buffers too
         names = dict.fromkeys((*kinds.spec.learnable(), *sorted(signed)))
@@ -110,16 +110,6 @@ class Ascent:
         signs = {name: each[0].movedim(-2, 0) for name, each in parts.signs.items()}
         matrices = {name: each[0] for name, each in parts.matrices.items()}
         return Element(self.kinds, Permutation(self.kinds.spec, index), matrices, {}, signs)
-
-
-def compact(element: Element) -> Element:
-    """What is left of an element between normal forms: its permutation, its signs and the rotations nearest to it."""
-    kinds = element.kinds
-    matrices = {
-        name: nearest_rotation(g, fix_ones=kinds.groups[name].fixes_ones) for name, g in element.matrices.items()
-    }
-    signs = {name: each for name, each in element.signs.items() if not is_rotated(kinds.groups[name])}
-    return Element(kinds, element.permutation, matrices, {}, signs)
 
 
 def only_permutes(kinds: Kinds) -> bool:

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor
 
-from starcli.alignment.kinds.ascent import Ascent, compact, only_permutes
+from starcli.alignment.kinds.ascent import Ascent, only_permutes
 from starcli.alignment.matching.method import Match, MatchMethod, Symmetry, units_of
 from starcli.alignment.matching.restarts import waves
 from starcli.alignment.matching.weight_matching import match_many, match_weights
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.normal_form import normal_element
+from starcli.symmetry.normal_form import folded_element, normal_element
+from starcli.symmetry.permutation import Permutation
 
 MOST_SWEEPS = 100
 
@@ -36,21 +37,20 @@ def match_elements(
     further rounds makes a detour from the best. The objective, the inner product of the two normal forms, is never
     below what permutations alone reach there with the same seed and restarts.
 
-    Given a `start`, begins from what it is between the normal forms. StarcliError where the tensors do not fit the
-    spec, are not finite, or have no normal form.
+    Given a `start`, goes on from there, and its scales and balances stay: only scales and shifts of norms, which are
+    the reference's, are no part of what is compared then. So a reference that was trained near to what `start` made of
+    the model, as a star is, finds it there. StarcliError where the tensors do not fit the spec or are not finite.
     """
-    into, out = (normal_element(kinds, each) for each in (model, reference))
-    normal = _under(out, reference), _under(into, model)
-    ascent = Ascent(kinds, *normal, progress)
-    begun = None if start is None else into.inverse().compose(_as_element(kinds, start)).compose(out)
-    if begun is None:
-        found = match_weights(*normal, kinds.spec, seed=seed, restarts=restarts, progress=progress)
+    into, out = _forms(kinds, reference, model, start)
+    forms = _under(out, reference), _under(into, model)
+    ascent = Ascent(kinds, *forms, progress)
+    if start is None or only_permutes(kinds):
+        still = None if start is None else Permutation.identity(kinds.spec)
+        found = match_weights(*forms, kinds.spec, seed=seed, restarts=restarts, start=still, progress=progress)
         ascent.sweeps += found.sweeps
         ascent.place(Element.of(kinds, found.permutation))
-    else:
-        ascent.place(compact(begun))
     if not only_permutes(kinds):
-        _search(ascent, np.random.default_rng(seed), restarts, cold=begun is None)
+        _search(ascent, np.random.default_rng(seed), restarts, cold=start is None)
     element = into.compose(ascent.element).compose(out.inverse())
     moved = element.permutation.moved(None if start is None else units_of(start))
     return Match.of(element, objective=ascent.objective, sweeps=ascent.sweeps, restarts=restarts, moved=moved)
@@ -83,5 +83,11 @@ def _under(element: Element, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return element.apply({name: tensor.detach().cpu().double() for name, tensor in tensors.items()})
 
 
-def _as_element(kinds: Kinds, start: Symmetry) -> Element:
-    return start if isinstance(start, Element) else Element.of(kinds, start)
+def _forms(
+    kinds: Kinds, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], start: Symmetry | None
+) -> tuple[Element, Element]:
+    """What brings the model, and the reference, to the forms that are compared."""
+    if start is None:
+        return normal_element(kinds, model), normal_element(kinds, reference)
+    begun = start if isinstance(start, Element) else Element.of(kinds, start)
+    return begun.compose(folded_element(kinds, begun.apply(model))), folded_element(kinds, reference)

@@ -64,6 +64,8 @@ class MatchMethod:
     elements: `elements(reference, model, kinds, seed=, restarts=, start=, progress=)`, the `Match` of one model over
         all `kinds` of symmetry (`Kinds`), `start` an `Element`; None: the method knows permutations alone.
     kinds: what it is of where nothing says so, "permutation" or "all".
+    realign: name of the method by which the sources of a star are aligned anew, unless told; None: by the same. With
+        such a method the first alignment of a star is to its first source.
     relax: class of a `Relaxation`, where the method goes on from the permutation that was found and learns on the loss
         half way between the models (`starcli.alignment.learned.learner`); None: it does not.
     """
@@ -73,6 +75,7 @@ class MatchMethod:
     settings: tuple[str, ...] = ()
     elements: Callable[..., Match] | None = None
     kinds: str = "permutation"
+    realign: str | None = None
     relax: "type[Relaxation] | None" = None
 
     def match_all(
