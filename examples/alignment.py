@@ -56,6 +56,7 @@ NETWORKS = {
 
 BASELINE = "weight, 10 restarts"
 WEIGHT, ACTIVATION = sc.Alignment("weight", restarts=10), sc.Alignment("activation")
+BEST = sc.Alignment("activation", select="midpoint")
 METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
     "none": (None, {}),
     "weight, 1 restart": (sc.Alignment("weight"), {}),
@@ -63,15 +64,17 @@ METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
     "weight, best of 10": (sc.Alignment("weight", select="midpoint"), {}),
     "activation": (ACTIVATION, {}),
     "activation, 10 restarts": (sc.Alignment("activation", restarts=10), {}),
-    "activation, best of 10": (sc.Alignment("activation", select="midpoint"), {}),
+    "activation, best of 10": (BEST, {}),
     "activation alone": (sc.Alignment("activation", share=1.0), {}),
     "activation, correlation": (sc.Alignment("activation", gains="correlation"), {}),
     "straight-through": (sc.Alignment("straight-through"), {}),
+    "straight-through, best of 10": (sc.Alignment("straight-through", select="midpoint"), {}),
     "sinkhorn": (sc.Alignment("sinkhorn"), {}),
     "activation of noise": (sc.Alignment("activation", examples="noise"), {}),
     "weight, 10 restarts, repair, logits": (WEIGHT, {"renormalise": "repair", "renormalise_logits": True}),
     "activation, repair": (ACTIVATION, {"renormalise": "repair"}),
     "activation, repair, logits": (ACTIVATION, {"renormalise": "repair", "renormalise_logits": True}),
+    "activation, best of 10, repair, logits": (BEST, {"renormalise": "repair", "renormalise_logits": True}),
 }
 """Rows of the tables: how models are aligned, and how the points between them are renormalised."""
 
