@@ -52,7 +52,7 @@ SelftestOpt = Annotated[
         "--selftest",
         is_eager=True,
         rich_help_panel=ALIGNMENT,
-        help="Plant permutations in copies of REF, say how many units come back; by each --method that does not learn.",
+        help="Plant symmetries in copies of REF, say how many units come back; by each --method that does not learn.",
     ),
 ]
 PlantsOpt = Annotated[
@@ -73,6 +73,7 @@ _COLUMNS = (
     Column("alike", "alike", "d"),
     Column("lost", "groups not all back"),
     Column("difference", "change of outputs", ".1e"),
+    Column("distance", "distance left", ".1e", optional=True),
     Column("seconds", "seconds a copy", ".2f", optional=True),
 )
 
