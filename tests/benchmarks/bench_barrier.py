@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from starcli.barriers.line_barrier import grid, measure_line
+from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit, Normalisation
 from starcli.evaluation.evaluator import Evaluator
 from starcli.models.build import build_network
@@ -50,9 +51,16 @@ def split_of(count: int, seed: int) -> MemorySplit:
 
 
 def workspace(train: MemorySplit, test: MemorySplit, precision: str) -> Any:
-    dataset = SimpleNamespace(input_shape=SHAPE, num_classes=CLASSES, train=train, test=test)
+    dataset = Dataset(
+        name="random", num_classes=CLASSES, input_shape=SHAPE, mean=(0.5,), std=(0.3,), fingerprint="", test=test,
+        train=train, validation=None, augmentation=(), val_fraction=0.0, split_seed=0, limit=None,
+    )  # fmt: skip
     return SimpleNamespace(
-        dataset=dataset, device=CPU, precision=precision, network=lambda seed=None: FlatNetwork(build(seed))
+        average_buffers=False,
+        dataset=dataset,
+        device=CPU,
+        precision=precision,
+        network=lambda seed=None: FlatNetwork(build(seed)),
     )
 
 

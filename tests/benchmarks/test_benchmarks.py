@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("section", ["star", "realign"])
+@pytest.mark.parametrize("section", ["star", "realign", "barrier"])
 def test_a_section_runs(section: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     script = Path(__file__).with_name(f"bench_{section}.py")
