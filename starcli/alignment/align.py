@@ -43,6 +43,7 @@ SETTINGS: Mapping[str, Setting] = {
     "share": Setting(0.5, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}".format),
     "gains": Setting(GAINS[0], GAINS.__contains__, " or ".join(GAINS)),
     "steps": Setting(200, lambda n: isinstance(n, int) and n >= 1, "at least 1", "{} steps".format, True),
+    "lr": Setting(0.02, lambda rate: 0 < rate <= 1, "above 0, at most 1", "learning rate {:g}".format),
     "kinds": Setting(
         None,
         (None, *ALIGNED_KINDS).__contains__,
@@ -60,6 +61,7 @@ _TYPES: Mapping[str, tuple[type, str]] = {
     "restarts": (Integral, "a whole number"),
     "seed": (Integral, "a whole number"),
     "share": (Real, "a number"),
+    "lr": (Real, "a number"),
     "ends": (Integral, "a whole number"),
 }
 
@@ -78,7 +80,8 @@ class Alignment:
         standard normal inputs, where there are no data.
     share: of activations in the objective, above 0 (default 0.5); 1 is activations alone.
     gains: "least-squares" (the default), or "correlation", in which all units count alike.
-    steps: of learning, each on a batch of 256 labelled training examples (default 200).
+    steps: of learning, each on a batch of 256 labelled training examples (default 200; of learn 1000).
+    lr: of learn: how far a step turns or scales what is continuous, at first (default 0.02); it falls as a cosine.
     kinds: "permutation", or "all", every symmetry of the network that is proved: signs, scales, rotations, invertible
         matrices. None is what the method is of (weight: permutations), and a choice of that becomes None.
     select: "objective" (or None: one search, the end of highest objective), or "midpoint": of several ends, the one of
@@ -108,6 +111,7 @@ class Alignment:
     share: float | None = None
     gains: str | None = None
     steps: int | None = None
+    lr: float | None = None
     kinds: str | None = None
     select: str | None = None
     ends: int | None = None
@@ -126,7 +130,7 @@ class Alignment:
             raise StarcliError(f"alignment by {self.method or 'none'} has no use for some settings", strange)
         for name in own:
             if name not in given:
-                object.__setattr__(self, name, SETTINGS[name].default)
+                object.__setattr__(self, name, self.match_method.defaults.get(name, SETTINGS[name].default))
         values = {name: getattr(self, name) for name in own}
         problems = [
             f"{_called(name)}: {SETTINGS[name].range}, found {value}"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
+from starcli.alignment.learned.learn_element import learn_element
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match, Symmetry, units_of
 from starcli.alignment.matching.restarts import wave_sizes
@@ -54,7 +55,8 @@ class Aligner:
     @cached_property
     def kinds(self) -> Kinds | None:
         """All that acts on the units of the network, where models are aligned by that; None: permutations alone."""
-        return self.workspace.kinds if self.alignment.uses_kinds else None
+        kinds = self.workspace.kinds if self.alignment.uses_kinds else None
+        return None if kinds is None or kinds.only_permutations else kinds
 
     def symmetry(self, tensors: Mapping[str, Tensor]) -> Symmetry:
         """What was found by this aligner, from its `to_tensors`. StarcliError where these are of another network."""
@@ -110,7 +112,12 @@ class Aligner:
         else:
             ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
             found = best_end(self.judge, self.spec, reference, model, ends, progress=progress)
-        return found if self.learner is None else self._learned(found, reference, model, seed, progress=progress)
+        if self.learner is None:
+            return found
+        starts = [found]
+        if self.kinds is not None:
+            starts.append(self._permutation(reference, model, 0, seed, progress))
+        return self._learned(starts, reference, model, seed, progress=progress)
 
     def _end(
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
@@ -118,6 +125,12 @@ class Aligner:
         """End `number` of the search that begins with `seed`: with a seed, and on examples, of its own."""
         if self.kinds is not None:
             return self._element(reference, model, seed + number, self.alignment.restarts, progress=progress)
+        return self._permutation(reference, model, number, seed, progress)
+
+    def _permutation(
+        self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
+    ) -> Match:
+        """That end of a search among permutations alone."""
         compared = self.compared([reference, model], draw=number)
         found = self.alignment.match_method.one(
             *compared, self.compared_spec, seed=seed + number, restarts=self.alignment.restarts, progress=progress
@@ -141,7 +154,7 @@ class Aligner:
 
     def _learned(
         self,
-        found: Match,
+        starts: Sequence[Match],
         reference: Mapping[str, Tensor],
         model: Mapping[str, Tensor],
         seed: int,
@@ -149,24 +162,40 @@ class Aligner:
         start: Symmetry | None = None,
         progress: Progress = SILENT,
     ) -> Match:
-        """What is learned from a match, or from a `start` that was learned before, in fewer steps."""
+        """What is learned from the best of `starts`, or in fewer steps from a `start` that was learned before."""
         assert self.learner is not None
         steps = self.alignment.later_steps if start else int(self.alignment.steps or 0)
-        learned = self.learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
-        moved = learned.permutation.moved(None if start is None else units_of(start))
-        return self._own(replace(found, **vars(learned), moved=moved), reference, model)
+        if self.kinds is None:
+            [found] = starts
+            learned = self.learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
+            match = replace(found, permutation=learned.symmetry, midpoint_loss=learned.midpoint_loss)
+            match = self._own(match, reference, model)
+        else:
+            rate = float(self.alignment.lr or 0)
+            match = learn_element(
+                self.learner,
+                reference,
+                model,
+                self.kinds,
+                starts,
+                steps=steps,
+                rate=rate,
+                seed=seed,
+                progress=progress,
+            )
+        return replace(match, moved=match.permutation.moved(None if start is None else units_of(start)))
 
     def learn(
         self,
         reference: Mapping[str, Tensor],
         model: Mapping[str, Tensor],
-        start: Permutation,
+        start: Symmetry,
         *,
         seed: int,
         progress: Progress = SILENT,
     ) -> Match:
         """What a method that learns finds from `start`, without a search before."""
-        return self._learned(Match(start, 0.0, 0, 0, 0), reference, model, seed, progress=progress)
+        return self._learned([_unsearched(start)], reference, model, seed, progress=progress)
 
     def match_all(
         self,
@@ -193,7 +222,7 @@ class Aligner:
         return [
             self.match(reference, models[number], seed=seed)
             if start is None
-            else self._learned(Match(units_of(start), 0.0, 0, 0, 0), reference, models[number], seed, start=start)
+            else self._learned([_unsearched(start)], reference, models[number], seed, start=start)
             for number, (seed, start) in enumerate(zip(seeds, starts, strict=True))
         ]
 
@@ -260,6 +289,11 @@ class Aligner:
         if not self.active:
             return [model.tensors for model in models]
         return [each.tensors for each in self.apply_to_all(reference, models, progress=progress)]
+
+
+def _unsearched(start: Symmetry) -> Match:
+    """A start as what a search found."""
+    return Match.of(start, objective=0.0, sweeps=0, restarts=0, moved=0)
 
 
 class _Beside(Sequence[Mapping[str, Tensor]]):

@@ -143,6 +143,7 @@ class AlignedTo(_Record):
     gains: str | None = None
     steps: int | None = None
     """Of alignment that reads data; left out of files where it is None."""
+    lr: float | None = None
     kinds: str | None = None
     """"all" or "permutation", where that is not what the method is of unless told."""
     select: str | None = None

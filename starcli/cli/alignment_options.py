@@ -46,14 +46,21 @@ class AlignOptions:
         int | None,
         typer.Option(
             "--align-steps", metavar="N", rich_help_panel=ALIGNMENT,
-            help="Of straight-through and sinkhorn: steps, each on 256 labelled training examples (default 200).",
+            help="Of what learns: steps, each on 256 labelled training examples (default 200; of learn 1000).",
+        ),
+    ] = None  # fmt: skip
+    align_lr: Annotated[
+        float | None,
+        typer.Option(
+            "--align-lr", metavar="R", rich_help_panel=ALIGNMENT,
+            help="Of learn: learning rate of rotations, matrices and scales (default 0.02).",
         ),
     ] = None  # fmt: skip
     align_kinds: Annotated[
         str | None,
         typer.Option(
             "--align-kinds", rich_help_panel=ALIGNMENT,
-            help="Of weight: permutation, or all symmetries: signs, scales, rotations, matrices (default permutation).",
+            help="permutation (default of weight), or all (of learn) symmetries: signs, scales, rotations, matrices.",
             **choice_of("kind", *ALIGNED_KINDS),
         ),
     ] = None  # fmt: skip
@@ -75,6 +82,7 @@ class AlignOptions:
             "gains": self.align_gains,
             "steps": self.align_steps,
             "kinds": self.align_kinds,
+            "lr": self.align_lr,
         }
 
 

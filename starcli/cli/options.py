@@ -110,7 +110,7 @@ MethodOpt = Annotated[
     typer.Option(
         "--method",
         metavar="METHOD",
-        help="weight (default); activation: also what units compute on examples; straight-through, sinkhorn: learned.",
+        help="weight (default); activation: also what units compute; straight-through, sinkhorn, learn: learned.",
         rich_help_panel=ALIGNMENT,
         **choice_in("method", METHODS),
     ),
@@ -121,7 +121,7 @@ AlignOpt = Annotated[
         "--align",
         metavar="METHOD",
         help="weight; activation: also what units compute on training examples; straight-through, sinkhorn: learned on "
-        "the loss half way; none: files as they are.",
+        "the loss half way; learn: the same over all kinds of symmetry; none: files as they are.",
         rich_help_panel=ALIGNMENT,
         **choice_in("method", METHODS, "none"),
     ),

@@ -111,7 +111,7 @@ def align(
     method, restarts, seed: as of `Alignment`, which in the place of a name says all of it, as in
         `method=Alignment("activation", select="midpoint", ends=3)`. "weight" (the default here) compares weights, and
         needs no data, but for networks in memory an `input_shape` or data; "activation", what units compute on training
-        examples; "straight-through" and "sinkhorn" learn on labelled ones.
+        examples; "straight-through", "sinkhorn" and "learn" (all kinds of symmetry) learn on labelled ones.
     dtype: float32, float64, float16 or bfloat16; else tensors keep their type.
     where: `arch`, `data`, `device` and others, see `Where`.
     StarcliError where the two are not models of one network, or its spec is not proved.

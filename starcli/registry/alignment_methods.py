@@ -21,6 +21,10 @@ METHODS: Mapping[str, Entry] = {
         "starcli.alignment.learned.sinkhorn:SINKHORN",
         "the same by soft permutations, which mix units while they learn: labels, deterministic, as many steps",
     ),
+    "learn": Entry(
+        "starcli.alignment.learned.learn:LEARN",
+        "all kinds of symmetries, learned on the loss between the models: labels, deterministic, 1,000 training steps",
+    ),
 }
 """`--align`: values of `MatchMethod`."""
 

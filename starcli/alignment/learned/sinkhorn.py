@@ -70,12 +70,12 @@ class SinkhornPermutation:
         """Move the scores."""
         moving = [name for name, tensor in self._mixed.items() if tensor.requires_grad]
         self._optimizer.zero_grad()
-        torch.autograd.backward([self._mixed[name] for name in moving], [gradients[name] for name in moving])
+        torch.autograd.backward([self._mixed[name] for name in moving], [gradients[name].cpu() for name in moving])
         self._optimizer.step()
         self._schedule.step()
         self._soften()
 
-    def permutation(self) -> Permutation:
+    def symmetry(self) -> Permutation:
         """The permutation of greatest score, the units of a group within others by those that are chosen around it."""
         made: dict[str, Tensor] = {}
         for name, scores in self._scores.items():

@@ -50,12 +50,12 @@ class StraightThrough:
 
     def tensors(self) -> Mapping[str, Tensor]:
         """The model's parameters, permuted."""
-        return self.permutation().apply(self._model)
+        return self.symmetry().apply(self._model)
 
     def follow(self, gradients: Mapping[str, Tensor]) -> None:
         """Move the latent weights, and match the model to them from where it is."""
         for name, latent in self._latent.items():
-            latent.grad = gradients[name]
+            latent.grad = gradients[name].cpu()
         self._optimizer.step()
         self._schedule.step()
         problem = MatchingProblem(StackedModel(self._spec, self._latent), self._side)
@@ -63,7 +63,7 @@ class StraightThrough:
         descent.run(self._generator, MAX_SWEEPS)
         self._index = descent.state.index
 
-    def permutation(self) -> Permutation:
+    def symmetry(self) -> Permutation:
         """The permutation under which the model is nearest to the latent weights."""
         return Permutation(self._spec, {name: torch.from_numpy(index) for name, index in self._index.items()})
 

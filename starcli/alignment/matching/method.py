@@ -1,7 +1,7 @@
 """Interface of an alignment method: how one model, or many, are matched to a reference."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -66,6 +66,7 @@ class MatchMethod:
     kinds: what it is of where nothing says so, "permutation" or "all".
     realign: name of the method by which the sources of a star are aligned anew, unless told; None: by the same. With
         such a method the first alignment of a star is to its first source.
+    defaults: values of settings where it has others than `SETTINGS`.
     relax: class of a `Relaxation`, where the method goes on from the permutation that was found and learns on the loss
         half way between the models (`starcli.alignment.learned.learner`); None: it does not.
     """
@@ -76,6 +77,7 @@ class MatchMethod:
     elements: Callable[..., Match] | None = None
     kinds: str = "permutation"
     realign: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     relax: "type[Relaxation] | None" = None
 
     def match_all(

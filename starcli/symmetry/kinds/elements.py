@@ -53,9 +53,20 @@ def random_rotation(shape: tuple[int, ...], generator: torch.Generator, *, fix_o
     q = q * torch.sign(torch.diagonal(r, dim1=-2, dim2=-1)).unsqueeze(-2)  # uniform (Mezzadri 2007)
     if not fix_ones:
         return q
-    ones = torch.ones(n, 1, dtype=torch.float64)
-    basis: Tensor = torch.linalg.qr(torch.cat([ones, torch.eye(n, dtype=torch.float64)[:, : n - 1]], dim=1)).Q[:, 1:]
-    return basis @ q @ basis.T + ones @ ones.T / n
+    basis = complement_of_ones(n)
+    return basis @ q @ basis.T + 1 / n
+
+
+def complement_of_ones(n: int) -> Tensor:
+    """An orthonormal basis (n, n - 1), float64, of what is orthogonal to (1, ..., 1).
+
+    >>> basis = complement_of_ones(4)
+    >>> basis.shape, bool(torch.allclose(basis.sum(0), torch.zeros(3).double()))
+    (torch.Size([4, 3]), True)
+    """
+    first = torch.cat([torch.ones(n, 1), torch.eye(n)[:, : n - 1]], dim=1).double()
+    basis: Tensor = torch.linalg.qr(first).Q[:, 1:]
+    return basis
 
 
 def random_invertible(shape: tuple[int, ...], generator: torch.Generator, *, wide: float = WIDE) -> Tensor:

@@ -43,6 +43,11 @@ class Kinds:
         return cls(written_out(spec), {name: GroupKind(name) for name in spec.groups}, 0.0, notes)
 
     @property
+    def only_permutations(self) -> bool:
+        """Whether nothing else acts on the units of any group."""
+        return all(each.kind == "permutation" and not (each.scalings or each.signs) for each in self.groups.values())
+
+    @property
     def continuous_dimension(self) -> int:
         """Dimension of the continuous part of all groups together (see `GroupKind.dimension`)."""
         return sum(kind.dimension(self.spec) for kind in self.groups.values())

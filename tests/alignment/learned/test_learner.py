@@ -57,8 +57,8 @@ def test_it_never_ends_worse_than_it_began_and_the_same_seed_gives_the_same(meth
         ends = [Learner(workspace, RELAXATIONS[method]).learn(a, b, start, steps=12, seed=seed) for _ in range(2)]
         learner = Learner(workspace, RELAXATIONS[method])
         assert ends[0].midpoint_loss <= learner.judge.loss(a, start.apply(b))
-        assert ends[0].midpoint_loss == learner.judge.loss(a, ends[0].permutation.apply(b)) == ends[1].midpoint_loss
-        assert ends[0].permutation.moved(ends[1].permutation) == 0
+        assert ends[0].midpoint_loss == learner.judge.loss(a, ends[0].symmetry.apply(b)) == ends[1].midpoint_loss
+        assert ends[0].symmetry.moved(ends[1].symmetry) == 0
 
 
 @pytest.mark.parametrize("method", RELAXATIONS)

@@ -119,7 +119,7 @@ def test_it_begins_where_it_is_told_to(name: str, method: str) -> None:
     spec = case(name)
     model, start = draw(spec, 0), random(spec, 1)
     relaxed = RELAXATIONS[method](spec, model, start, 10, 0)
-    assert relaxed.permutation().moved(start) == 0
+    assert relaxed.symmetry().moved(start) == 0
     expected = start.apply(model)
     for key, tensor in relaxed.tensors().items():
         assert float((tensor - expected[key]).norm() / expected[key].norm()) < 0.06
@@ -139,7 +139,7 @@ def test_gradients_undo_what_changed_places(name: str, method: str) -> None:
     relaxed = RELAXATIONS[method](spec, model, Permutation(spec, swapped), 150, 0)
     for _ in range(150):
         relaxed.follow({key: -reference[key] for key in spec.learnable()})
-    found = relaxed.permutation().apply(model)
+    found = relaxed.symmetry().apply(model)
     assert inner_product(spec, reference, found) == pytest.approx(inner_product(spec, reference, reference))
 
 
@@ -157,4 +157,4 @@ def test_what_comes_out_is_a_permutation_of_every_network(name: str, method: str
     for _ in range(3):
         tensors = relaxed.tensors()
         relaxed.follow({key: torch.randn(tensor.shape, generator=generator) for key, tensor in tensors.items()})
-    Permutation.from_tensors(spec, dict(relaxed.permutation().index))
+    Permutation.from_tensors(spec, dict(relaxed.symmetry().index))

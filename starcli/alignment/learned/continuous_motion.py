@@ -1,0 +1,104 @@
+"""What is continuous in the symmetries of a network, moved by gradients: the factors of all groups at once."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.learned.moving_factors import Factor, Invertible, Rotations, Scales
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.permutation import Permutation
+
+
+class ContinuousMotion:
+    """Factors of all groups that have continuous ones, acting on a network's learnable parameters as a vector (P,).
+
+    They follow gradients by Adam, its rate a cosine. Between normal forms, where norms' scales are 1.
+    """
+
+    def __init__(self, kinds: Kinds, *, steps: int, rate: float, device: torch.device) -> None:
+        """Factors that do nothing yet; `steps` steps are to be taken."""
+        self._kinds, self._names = kinds, kinds.spec.learnable()
+        self._shapes = [kinds.spec.shapes[name] for name in self._names]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        entries = self.views(torch.arange(sum(self._sizes)))
+        self._factors = [
+            _factor(kinds, kind, way, entries, device) for kind in kinds.groups.values() for way in _ways(kind)
+        ]
+        coordinates = [each.coordinates for each in self._factors] or [torch.zeros(0)]  # an optimiser refuses none
+        self._optimizer = torch.optim.Adam(coordinates, rate)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
+
+    def vector(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The learnable parameters among `tensors` as one vector (P,)."""
+        return torch.cat([tensors[name].reshape(-1) for name in self._names])
+
+    def views(self, vector: Tensor) -> dict[str, Tensor]:
+        """The parts of a vector (P,) by name, in the parameters' shapes."""
+        parts = torch.split(vector, self._sizes)
+        return {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
+
+    def act(self, weights: Tensor, *, adjoint: bool = False) -> Tensor:
+        """The weights (P,) after all factors have acted; `adjoint`: gradients by them, of gradients by the result."""
+        made = weights.clone()
+        for factor in self._factors:
+            factor.act_(made, adjoint=adjoint)
+        return made
+
+    def follow(self, weights: Tensor, gradients: Tensor) -> None:
+        """Take a step down the gradients (P,) of a loss by the `weights` (P,) after all factors have acted."""
+        for factor in self._factors:
+            factor.coordinates.grad = factor.derivative(weights, gradients)
+        self._optimizer.step()
+        self._schedule.step()
+        for factor in self._factors:
+            factor.move()
+
+    def place(self, element: Element) -> None:
+        """Go on from the factors of an element."""
+        scales = {name: iter(each) for name, each in element.scales.items()}
+        for factor in self._factors:
+            of_way = next(scales[factor.group]) if factor.group in scales else None
+            factor.place(of_way if isinstance(factor, Scales) else element.matrices.get(factor.group))
+
+    def element(self, permutation: Permutation) -> Element:
+        """The element that permutes first, then acts by these factors."""
+        matrices, scales = dict[str, Tensor](), defaultdict[str, list[Tensor]](list)
+        for factor in self._factors:
+            shape = self._kinds.spec.index_shape(factor.group)
+            if isinstance(factor, Scales):
+                scales[factor.group].append(factor.exact().view(shape))
+            else:
+                matrices[factor.group] = factor.exact().view(*shape, shape[-1])
+        return Element(self._kinds, permutation, matrices, {name: torch.stack(each) for name, each in scales.items()})
+
+
+def _ways(kind: GroupKind) -> tuple[Exponents, ...]:
+    """The independent ways in which factors of a group act."""
+    return (kind.exponents,) if kind.kind in ("orthogonal", "invertible") else kind.scalings
+
+
+def _factor(
+    kinds: Kinds, kind: GroupKind, way: Exponents, entries: Mapping[str, Tensor], device: torch.device
+) -> Factor:
+    """The factor that acts in one way; `entries` are the positions of all weights in the vector."""
+    *around, n = kinds.spec.index_shape(kind.group)
+    parents = math.prod(around)
+    at = defaultdict[int, list[Tensor]](list)
+    for place, exponent in way.items():
+        if place.tensor in entries:  # buffers are not learned on
+            for block, k in place_blocks(kinds.spec, place):
+                at[exponent].append(unit_view(block, k, entries[place.tensor]).reshape(parents, n, -1))
+    places = {exponent: torch.cat(each, -1).to(device) for exponent, each in at.items()}
+    ones = torch.ones(parents, n, device=device)
+    match kind.kind:
+        case "orthogonal":
+            return Rotations(kind.group, places, torch.diag_embed(ones), fixes_ones=kind.fixes_ones)
+        case "invertible":
+            return Invertible(kind.group, places, torch.diag_embed(ones))
+    return Scales(kind.group, places, ones)

@@ -1,0 +1,77 @@
+"""An element of the whole symmetry group that follows gradients: a permutation P of units, then continuous factors F.
+
+The factors move by their own gradients (`continuous_motion`) in all steps. The permutation follows latent weights
+(`straight_through`), which take the gradients by P(B), in rounds of the first half of the steps; each round begins at
+the best element so far. Then P stays, and only F moves. Units that rotate or are acted on by matrices have no
+permutation of their own to follow: their matrices hold it.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from starcli.alignment.learned.continuous_motion import ContinuousMotion
+from starcli.alignment.learned.relaxation import Relaxation
+from starcli.models.state_dicts import computable
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.held import held
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.permutation import Permutation
+
+MOVING_UNITS = 0.5
+"""Share of the steps in which units change places: what is continuous needs time to follow the last one that does."""
+
+
+class MovingElement:
+    """Element that moves a model, in its normal form, towards another: from where `begin` last put it."""
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        model: Mapping[str, Tensor],
+        relax: type[Relaxation],
+        *,
+        steps: int,
+        rate: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """An element that takes `steps` steps; `relax` moves its permutation, `rate` is that of its factors."""
+        self._kinds, self._relax, self._seed, self._device = kinds, relax, seed, device
+        rotating = {name for name, kind in kinds.groups.items() if kind.kind in ("orthogonal", "invertible")}
+        self._spec = held(kinds.spec, rotating)
+        self._model = {name: computable(model[name].detach().cpu()).float() for name in self._spec.learnable()}
+        self._motion = ContinuousMotion(kinds, steps=steps, rate=rate, device=device)
+        self._left, self._last = steps, round((1 - MOVING_UNITS) * steps)
+        self._units: Relaxation | None = None
+
+    def begin(self, start: Element, steps: int) -> "MovingElement":
+        """Begin the next `steps` steps at `start`."""
+        self._motion.place(start)
+        self._permutation = Permutation(self._spec, {name: start.permutation.index[name] for name in self._spec.groups})
+        moves = self._left > self._last and bool(self._spec.groups)
+        self._units = self._relax(self._spec, self._model, self._permutation, steps, self._seed) if moves else None
+        self._left -= steps
+        self._permuted = self._motion.vector(self._permutation.apply(self._model)).to(self._device)
+        self._weights = self._motion.act(self._permuted)
+        return self
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The model's parameters after the element has acted, float32 on the device."""
+        return self._motion.views(self._weights)
+
+    def follow(self, gradients: Mapping[str, Tensor]) -> None:
+        """Move the factors, and in the first half of all steps the units."""
+        by_result = self._motion.vector(gradients)
+        if self._units is not None:
+            self._units.follow(self._motion.views(self._motion.act(by_result, adjoint=True)))
+            self._permuted = self._motion.vector(self._units.tensors()).to(self._device)
+            self._permutation = self._units.symmetry()
+        self._motion.follow(self._weights, by_result)
+        self._weights = self._motion.act(self._permuted)
+
+    def symmetry(self) -> Element:
+        """The element that is reached."""
+        still = Permutation.identity(self._kinds.spec).index
+        return self._motion.element(Permutation(self._kinds.spec, {**still, **self._permutation.index}))

@@ -1,0 +1,33 @@
+"""A spec whose units of some groups stay where they are, for who moves the others."""
+
+from collections.abc import Collection
+
+from starcli.symmetry.archspec.expression import Hole, Node, Ref, canonical, children
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.validate import make_resolved
+
+
+def held(spec: Resolved, groups: Collection[str]) -> Resolved:
+    """The same spec without `groups` and those within them: their units stand at fixed positions.
+
+    >>> from starcli.symmetry.archspec.resolve import resolve_spec
+    >>> from starcli.symmetry.archspec.spec import parse
+    >>> spec = resolve_spec(parse("{format: 1, tensors: {w: [h, stream], v: [stream]}}"), {"w": (3, 2), "v": (2,)})
+    >>> held(spec, {"stream"}).expressions
+    {'v': ('2',), 'w': ('h', '2')}
+    """
+    gone = {name for name in spec.groups if name in groups or not set(spec.ancestors(name)).isdisjoint(groups)}
+    axes = {
+        name: tuple(canonical(_with_holes(node, gone), spec.sizes) for node in nodes)
+        for name, nodes in spec.axes.items()
+    }
+    kept = {name: group for name, group in spec.groups.items() if name not in gone}
+    return make_resolved(kept, axes, spec.shapes, spec.buffers, spec.tied)
+
+
+def _with_holes(node: Node, names: Collection[str]) -> Node:
+    """The tree with a hole in the place of every one of the groups `names`."""
+    if isinstance(node, Ref):
+        return Hole(node.name) if node.name in names else node
+    inner = tuple(_with_holes(child, names) for child in children(node))
+    return type(node)(inner) if inner else node  # type: ignore[arg-type]

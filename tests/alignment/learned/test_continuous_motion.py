@@ -1,0 +1,117 @@
+"""Factors act as elements do, their derivatives are right, and they stay of their kind."""
+
+import pytest
+import torch
+from support.network_kinds import NETWORKS, case, close
+from torch import Tensor
+
+from starcli.alignment.learned.continuous_motion import ContinuousMotion
+from starcli.alignment.learned.moving_factors import LARGEST_FACTOR
+from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.normal_form import normal_element
+from starcli.symmetry.permutation import Permutation
+
+CONTINUOUS = [name for name in NETWORKS if name != "tanh"]
+CPU = torch.device("cpu")
+
+
+def normal(name: str) -> tuple[Kinds, dict[str, Tensor]]:
+    """A model in its normal form, whose norms have scales of 1."""
+    _, kinds, tensors, _ = case(name)
+    return kinds, normal_element(kinds, tensors).apply(tensors)
+
+
+def factors(kinds: Kinds, seed: int) -> Element:
+    """A random element that permutes nothing and changes no sign."""
+    drawn = Element.random(kinds, torch.Generator().manual_seed(seed))
+    return Element(kinds, Permutation.identity(kinds.spec), drawn.matrices, drawn.scales)
+
+
+def motion_at(kinds: Kinds, element: Element, *, steps: int = 10, rate: float = 0.1) -> ContinuousMotion:
+    motion = ContinuousMotion(kinds, steps=steps, rate=rate, device=CPU)
+    motion.place(element)
+    return motion
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_factors_act_as_the_element_that_they_are(name: str) -> None:
+    kinds, tensors = normal(name)
+    element = factors(kinds, 0)
+    motion = motion_at(kinds, element)
+    found = motion.views(motion.act(motion.vector(tensors).float()))
+    expected = element.apply(tensors)
+    assert found.keys() == set(kinds.spec.learnable())
+    assert not all(torch.allclose(expected[key], tensors[key], rtol=1e-2) for key in found)
+    for key, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[key].float(), rtol=1e-4, atol=1e-4)
+    again = motion.element(element.permutation)
+    assert all(torch.allclose(g, again.matrices[group], atol=1e-6) for group, g in element.matrices.items())
+    assert all(torch.allclose(each, again.scales[group]) for group, each in element.scales.items())
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_the_adjoint_has_the_same_inner_products(name: str) -> None:
+    kinds, tensors = normal(name)
+    motion = motion_at(kinds, factors(kinds, 0))
+    weights = motion.vector(tensors).float()
+    slope = torch.randn(weights.shape, generator=torch.Generator().manual_seed(1))
+    before = float(motion.act(weights) @ slope)
+    assert float(weights @ motion.act(slope, adjoint=True)) == pytest.approx(before, rel=1e-3, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_derivatives_against_finite_differences(name: str) -> None:
+    """Along random directions of the algebra, of a linear function of the weights."""
+    kinds, tensors = normal(name)
+    element, generator = factors(kinds, 0), torch.Generator().manual_seed(2)
+    motion = motion_at(kinds, element)
+    moved = motion.act(motion.vector(tensors).float())
+    slope = torch.randn(moved.shape, generator=generator)
+    for factor in motion._factors:
+        x = torch.randn(factor.coordinates.shape, generator=generator)
+        x = x - x.mT if kinds.groups[factor.group].kind == "orthogonal" else x
+        values = []
+        for step in (1e-2, -1e-2):
+            motion.place(element)
+            factor.coordinates.copy_(step * x)
+            factor.move()
+            values.append(float(motion.act(motion.vector(tensors).float()).double() @ slope.double()))
+        slopes = (values[0] - values[1]) / 2e-2
+        found = float((factor.derivative(moved, slope) * x).sum())
+        assert found == pytest.approx(slopes, rel=2e-2, abs=2e-2 * float(x.norm()))
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_a_planted_element_is_undone_by_gradients(name: str) -> None:
+    kinds, tensors = normal(name)
+    motion = ContinuousMotion(kinds, steps=300, rate=0.05, device=CPU)
+    weights = motion.vector(tensors).float()
+    plant = ContinuousMotion(kinds, steps=5, rate=0.1, device=CPU)
+    for seed in range(5):
+        plant.follow(weights, torch.randn(weights.shape, generator=torch.Generator().manual_seed(seed)))
+    target = plant.act(weights)
+    before = float((weights - target).norm())
+    for _ in range(300):
+        reached = motion.act(weights)
+        motion.follow(reached, reached - target)
+    assert before > 0.1
+    assert float((motion.act(weights) - target).norm()) < 0.02 * before
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_whatever_the_gradients_it_is_a_mild_element(name: str) -> None:
+    _, kinds, tensors, _ = case(name)
+    motion = ContinuousMotion(kinds, steps=40, rate=1.0, device=CPU)
+    weights, generator = motion.vector(tensors).float(), torch.Generator().manual_seed(3)
+    slope = torch.randn(weights.shape, generator=generator)
+    for _ in range(40):
+        motion.follow(motion.act(weights), slope)
+    element = motion.element(Permutation.identity(kinds.spec))
+    found = Element.from_tensors(kinds, element.to_tensors())  # refuses what is not of its kind
+    assert not found.is_identity(tolerance=0.1)
+    for g in element.matrices.values():
+        assert float(torch.linalg.cond(g).max()) < 1.01 * LARGEST_FACTOR**2
+    for scales in element.scales.values():
+        assert float((scales.amax(-1) / scales.amin(-1)).max()) < 1.01 * LARGEST_FACTOR**2
+    assert close(element.compose(element.inverse()).apply(tensors), tensors)
