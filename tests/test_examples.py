@@ -4,6 +4,7 @@ A stand-in for the program notes the words of each line instead of running it (3
 are then run here, in order, in the directory where the script had come to.
 """
 
+import csv
 import itertools
 import json
 import os
@@ -157,3 +158,19 @@ def test_table_of_alignments_is_printed_and_kept(tmp_path: Path) -> None:
     assert again == first, "what is there is not measured again"
     assert first.decode().count("| activation |") == 4, "barriers and their differences, for two splits"
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
+def test_descriptions_of_packages_become_a_table(tmp_path: Path) -> None:
+    entries = [("ping", "net", "Description"), ("ping twin", "net", "Description-en"), ("same", "x/doc", "Description")]
+    entries += [("same", "doc", "Description"), ("rare", "odd", "Description"), ("no section", "", "Description")]
+    dump = ""
+    for number, (text, section, key) in enumerate(entries):
+        dump += f'Package: p{number}\n{key}: {text}: a, "b"\nTag: one: two,\n Section: none\n'
+        dump += f"Section: {section}\n\n" if section else "\n"
+    (tmp_path / "dump").write_text(dump)
+    where = ["--dump", str(tmp_path / "dump"), "-o", str(tmp_path / "t.csv"), "--sections", "2"]
+    subprocess.run([sys.executable, EXAMPLES / "package_descriptions.py", *where], check=True, capture_output=True)
+    with (tmp_path / "t.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    said = [[f'{text}: a, "b"', section] for text, section in (("ping", "net"), ("ping twin", "net"), ("same", "doc"))]
+    assert rows == [["text", "label"], *said]

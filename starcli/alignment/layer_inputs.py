@@ -40,9 +40,10 @@ def layer_inputs(
 ) -> dict[str, LayerInput]:
     """What every weight among `names` reads in a forward pass of a batch `inputs`, by its name.
 
-    Positions are examples, times places of an image or a text; calls of one layer lie one behind the other. Weights
-    that are read in another way than by a product of matrices or a convolution, as those of recurrent layers, are left
-    out. BatchNorm takes the statistics of the batch and keeps its own; all else is in eval mode.
+    Positions are examples, times places of an image or of a text, without its padding; calls of one layer lie one
+    behind the other. Weights that are read in another way than by a product of matrices or a convolution, as those of
+    recurrent layers, are left out. BatchNorm takes the statistics of the batch and keeps its own; all else is in eval
+    mode.
 
     positions: the largest number that is kept of a call, drawn with seed 0.
 
@@ -51,6 +52,8 @@ def layer_inputs(
     torch.Size([3, 5])
     """
     reading = _Reading(network, names, positions)
+    if not inputs.is_floating_point() and bool((inputs < 0).any()):
+        reading.texts = (inputs >= 0).flatten()
     with ExitStack() as stack:
         stack.enter_context(modes_restored(network))
         network.eval()
@@ -78,6 +81,7 @@ class _Products:
         }
         self.places = {tensor.data_ptr(): name for name, tensor in self.weights.items() if tensor.numel()}
         self.layer = ""
+        self.texts: Tensor | None = None  # (batch * length,), where there is padding: which tokens are none
 
     def enter(self, name: str, *_: Any) -> None:
         """Note which layer is called."""
@@ -99,7 +103,10 @@ class _Products:
         """Keep what a weight reads (channels, ...), unless these are not the channels that it has on `axis`."""
         if name is not None and len(values) % self.weights[name].shape[axis] == 0:
             self.axis[name] = axis
-            self.calls.setdefault(name, []).append(_places(values.flatten(1), self.positions))
+            places = values.flatten(1)
+            if self.texts is not None and places.shape[1] == len(self.texts):
+                places = places[:, self.texts]
+            self.calls.setdefault(name, []).append(_places(places, self.positions))
 
     def _name(self, weight: Tensor) -> str | None:
         """Name of a weight: by its place in memory or, where it is computed in a layer, of what it is computed from."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from starcli.alignment.layer_inputs import channel_axis, layer_inputs
+from starcli.models.build import build_network
 from starcli.symmetry.archspec.expression import text
 from starcli.symmetry.archspec.parse_expression import parse_axis
 
@@ -145,3 +146,13 @@ def test_the_compiler_stays_unloaded():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "weight False\n"
+
+
+def test_padding_of_texts_is_no_position() -> None:
+    gpt = build_network("gpt", dim=8, heads=2, depth=1, mlp_dim=5, length=6, vocab_size=9, num_classes=9).double()
+    tokens = torch.randint(9, (3, 6), generator=torch.Generator().manual_seed(0))
+    padded = torch.where(torch.arange(6) < torch.tensor([[6], [4], [1]]), tokens, -1)
+    found = layer_inputs(gpt, padded, {"blocks.0.attn.qkv.weight", "blocks.0.mlp.fc2.weight"})
+    whole = layer_inputs(gpt, tokens, found.keys())
+    for name, each in found.items():
+        assert torch.allclose(each.values, whole[name].values[:, (padded >= 0).flatten()])
