@@ -5,7 +5,7 @@
 
 Prints for each split the mean barrier in nats over the pairs, its standard deviation and the CPU seconds of aligning a
 pair, and how far each method lies from weight matching with 10 restarts on the same pairs. What was trained and
-measured is kept in OUT and not done again; of all digits' networks that is an hour on one core, of 1 pair of `mlp`
+measured is kept in OUT and not done again; of all of it that is two to three hours on one core, of 1 pair of `mlp`
 a few seconds. `--fashion DIR`: where the four idx files of Fashion-MNIST are, for the network `fashion`.
 """
 
