@@ -9,18 +9,17 @@ from torch import Tensor
 
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
+from starcli.alignment.aligned import Aligned
 from starcli.alignment.learned.learn_element import learn_element
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match, Symmetry, units_of
 from starcli.alignment.matching.restarts import wave_sizes
-from starcli.alignment.matching.weight_matching import distances
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.normalised import note_near_zero
 from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end
 from starcli.alignment.unchanged import check_acted
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import AlignedTo
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
@@ -249,7 +248,7 @@ class Aligner:
         """`model` under the units' names of `reference`, both state dicts; as it is where nothing is to be aligned."""
         return self.match(reference, model, seed=seed).symmetry.apply(model) if self.active else model
 
-    def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> "Aligned":
+    def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> Aligned:
         """`model` aligned to `reference`: the match and all that follows from it.
 
         Where that is no permutation alone, StarcliError for a function that would not stay the same.
@@ -258,12 +257,12 @@ class Aligner:
         found = Aligned(reference, model, match, self.alignment)
         if match.element is not None:
             note_near_zero(match.element.kinds, reference, progress)
-        check_acted(self.workspace, match.symmetry, model.tensors, found.tensors)
-        return found
+        difference = check_acted(self.workspace, match.symmetry, model.tensors, found.tensors)
+        return found if difference is None else replace(found, difference=difference)
 
     def apply_to_all(
         self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
-    ) -> "list[Aligned]":
+    ) -> list[Aligned]:
         """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
         progress.start("aligning", distributed.own_share(len(models), self.waves))
         if self.kinds is not None:
@@ -307,65 +306,3 @@ class _Beside(Sequence[Mapping[str, Tensor]]):
 
     def __getitem__(self, number: Any) -> Any:
         return self.activations.beside(self.models[number])
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """`model` aligned to `reference`: how it was matched, and the distances before and after.
-
-    Distances are L2 norms and cosines over the learnable parameters, tied ones once.
-    """
-
-    reference: Checkpoint
-    model: Checkpoint
-    match: Match
-    alignment: Alignment
-    joint: int | None = None
-    """Number of models that were aligned together, where this was one of several."""
-
-    @property
-    def permutation(self) -> Permutation:
-        """The permutation of units that was applied to the model, of an element its own."""
-        return self.match.permutation
-
-    @cached_property
-    def tensors(self) -> dict[str, Tensor]:
-        """The model with other weights: the same function."""
-        return self.match.symmetry.apply(self.model.tensors)
-
-    @property
-    def record(self) -> AlignedTo:
-        """What a checkpoint keeps of the alignment."""
-        found = self.alignment.record(self.reference.sha256, self.match.objective)
-        return found.model_copy(update={"joint": self.joint})
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The aligned model as a checkpoint in memory, for what measures or averages it next."""
-        metadata = self.model.metadata.model_copy(update={"aligned_to": self.record, "weights_sha256": ""})
-        return Checkpoint(self.tensors, metadata, self.model.name, self.model.path)
-
-    def to_dict(self) -> dict[str, float | int | str | None]:
-        """The figures of one alignment, as `starcli align` shows them, but for the output and the seconds."""
-        spec = self.permutation.spec
-        before, cosine_before = distances(self.reference.tensors, self.model.tensors, spec)
-        after, cosine_after = distances(self.reference.tensors, self.tensors, spec)
-        return {
-            "reference": self.reference.name,
-            "model": self.model.name,
-            "method": self.alignment.method,
-            "restarts": self.match.restarts,
-            "distance_before": before,
-            "distance_after": after,
-            "cosine_before": cosine_before,
-            "cosine_after": cosine_after,
-            "objective": self.match.objective,
-            "sweeps": self.match.sweeps,
-            "moved": self.match.moved,
-            **({} if self.match.midpoint_loss is None else {"midpoint_loss": self.match.midpoint_loss}),
-            **({} if self.joint is None else {"joint": self.joint}),
-        }
-
-    def recorded(self) -> dict[str, float | int | str | None]:
-        """The figures as a file keeps them: with base names, for where the models lay is of no matter there."""
-        return {**self.to_dict(), "reference": self.reference.base_name, "model": self.model.base_name}

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import Alignment
-from starcli.alignment.aligner import Aligned, Aligner
+from starcli.alignment.aligned import Aligned
+from starcli.alignment.aligner import Aligner
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product

@@ -13,7 +13,8 @@ from starcli.cli.job import Job
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.alignment.aligner import Aligned, Aligner
+    from starcli.alignment.aligned import Aligned
+    from starcli.alignment.aligner import Aligner
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Metadata
 

@@ -35,6 +35,7 @@ _COLUMNS = (
     Column("upper_bound", "upper bound", ".3f", optional=True),
     Column("gap", "gap", SHARE, optional=True),
     Column("sweeps", "sweeps", "d", optional=True),
+    Column("difference", "change of outputs", ".1e", optional=True),
     Column("seconds", "seconds", ".2f"),
 )
 

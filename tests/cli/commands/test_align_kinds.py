@@ -24,6 +24,7 @@ def test_the_line_to_the_file_is_the_line_of_the_barrier(place, transformers):
     a, b = transformers[:2]
     ran = run_here("align", a, b, "-o", "b.safetensors", "--align-kinds", "all")
     assert ran.status == 0, ran.err
+    assert 0 < ran.rows[0]["difference"] < 1e-5
     [from_file] = run_here("barrier", a, "b.safetensors").rows
     [at_once] = run_here("barrier", a, b, "--align", "weight", "--align-kinds", "all").rows
     assert from_file["train"] == at_once["train"]

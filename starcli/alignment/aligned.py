@@ -1,0 +1,78 @@
+"""A model aligned to a reference: how, what came out, and its figures."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from starcli.alignment.align import Alignment
+from starcli.alignment.matching.method import Match
+from starcli.alignment.matching.weight_matching import distances
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import AlignedTo
+from starcli.symmetry.permutation import Permutation
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """`model` aligned to `reference`: how it was matched, and the distances before and after.
+
+    Distances are L2 norms and cosines over the learnable parameters, tied ones once.
+    """
+
+    reference: Checkpoint
+    model: Checkpoint
+    match: Match
+    alignment: Alignment
+    joint: int | None = None
+    """Number of models that were aligned together, where this was one of several."""
+    difference: float | None = None
+    """Largest change of an output, in units of its spread, where more than a permutation acted and it was measured."""
+
+    @property
+    def permutation(self) -> Permutation:
+        """The permutation of units that was applied to the model, of an element its own."""
+        return self.match.permutation
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The model with other weights: the same function."""
+        return self.match.symmetry.apply(self.model.tensors)
+
+    @property
+    def record(self) -> AlignedTo:
+        """What a checkpoint keeps of the alignment."""
+        found = self.alignment.record(self.reference.sha256, self.match.objective)
+        return found.model_copy(update={"joint": self.joint})
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """The aligned model as a checkpoint in memory, for what measures or averages it next."""
+        metadata = self.model.metadata.model_copy(update={"aligned_to": self.record, "weights_sha256": ""})
+        return Checkpoint(self.tensors, metadata, self.model.name, self.model.path)
+
+    def to_dict(self) -> dict[str, float | int | str | None]:
+        """The figures of one alignment, as `starcli align` shows them, but for the output and the seconds."""
+        spec = self.permutation.spec
+        before, cosine_before = distances(self.reference.tensors, self.model.tensors, spec)
+        after, cosine_after = distances(self.reference.tensors, self.tensors, spec)
+        return {
+            "reference": self.reference.name,
+            "model": self.model.name,
+            "method": self.alignment.method,
+            "restarts": self.match.restarts,
+            "distance_before": before,
+            "distance_after": after,
+            "cosine_before": cosine_before,
+            "cosine_after": cosine_after,
+            "objective": self.match.objective,
+            "sweeps": self.match.sweeps,
+            "moved": self.match.moved,
+            **({} if self.match.midpoint_loss is None else {"midpoint_loss": self.match.midpoint_loss}),
+            **({} if self.joint is None else {"joint": self.joint}),
+            **({} if self.difference is None else {"difference": self.difference}),
+        }
+
+    def recorded(self) -> dict[str, float | int | str | None]:
+        """The figures as a file keeps them: with base names, for where the models lay is of no matter there."""
+        return {**self.to_dict(), "reference": self.reference.base_name, "model": self.model.base_name}
