@@ -40,7 +40,7 @@ def scaled_kinds(setting: GenericSetting, proof: KindProof, groups: Sequence[str
     """
     ways: dict[Claim, Exponents] = {}
     for name in groups:
-        for found in claims.scalings(setting.found[name], setting.active(name)):
+        for found in setting.scalings(name):
             ways[name, len(ways)] = claims.with_inert(found, setting.inert[name])
     elements = {
         claim: diagonal_acts(random_scales(setting.shape(claim[0]), setting.generator), way)

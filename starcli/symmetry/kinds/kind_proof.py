@@ -71,6 +71,10 @@ class KindProof:
         parts = faulty if len(faulty) == 1 else [{key: elements[key]} for key in keys]
         return {bad for part in parts for bad in self.refuted(part)} or set(keys)
 
+    def hold_together(self, elements: Mapping[Claim, Acts]) -> bool:
+        """Whether the outputs are left alone when all these elements act."""
+        return self.change(_together(elements.values())) < TOLERANCE
+
     def _change_either_way(self, elements: Mapping[Claim, Acts]) -> float:
         """The change of the outputs when all these elements act, or their inverses."""
         acts = _together(elements.values())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.kinds.claims import inert_places
+from starcli.symmetry.kinds.claims import inert_places, scalings
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives, passes_needed, place_derivatives
 from starcli.symmetry.proof.evaluation import Reference, spreads
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
@@ -57,6 +57,7 @@ class GenericSetting:
             inputs = [fresh_inputs(network, example, generator) for _ in range(MORE)]
             self.found |= self.derivatives(thin, self.passes, inputs=[self.reference.inputs, *inputs])
         self.inert = {name: inert_places(found) for name, found in self.found.items()}
+        self._scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         self.near_zero_scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         """Ways to scale that hold near zero, as far as they were looked for (see `signs`)."""
 
@@ -90,6 +91,12 @@ class GenericSetting:
         finally:
             self.subject.load(self.spec.under_all_names({name: self.base[name] for name in moved}))
         return {name: {p: found[p] for p in self.places[name]} for name in wanted if found}
+
+    def scalings(self, group: str) -> list[dict[GroupPlace, int]]:
+        """Ways to scale a group that its derivatives suggest."""
+        if group not in self._scalings:
+            self._scalings[group] = scalings(self.found[group], self.active(group))
+        return self._scalings[group]
 
     def shape(self, group: str) -> tuple[int, ...]:
         """(parents..., n) of a group."""

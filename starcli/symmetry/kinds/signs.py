@@ -14,6 +14,7 @@ from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
 from starcli.symmetry.kinds.kind_proof import Claim, KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.sign_screen import SignScreen
 from starcli.symmetry.proof.controls import THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -30,7 +31,7 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
         name: [
             way
             for way in claims.scalings(found, setting.flippable(setting.active(name, buffers=True)))
-            if way not in claims.scalings(found, setting.active(name))
+            if way not in setting.scalings(name)
         ]
         for name, found in setting.found.items()
         if name in before
@@ -38,6 +39,7 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
     setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if kind.kind == "permutation"])
     tried = {name: kind.scalings or [_everywhere(setting, name)] for name, kind in before.items()}
     signs: dict[str, list[frozenset[GroupPlace]]] = {}
+    screen: SignScreen | None = None
     for suggested in (
         _odd_places(generic),
         _odd_places(setting.near_zero_scalings),
@@ -50,6 +52,9 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
             for way in claims.independent(sets, signs.get(name, [])):
                 g = random_signs(setting.shape(name), setting.generator)
                 elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
+        if len(elements) > 1 and not proof.hold_together(elements):
+            screen = screen or SignScreen(setting, list(before))
+            elements = screen.possible(elements)
         for claim in proof.holding(elements, partial(even_places, setting)):
             signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
