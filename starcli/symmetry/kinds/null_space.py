@@ -1,5 +1,9 @@
 """Null spaces whose dimension is beyond doubt, and small integer vectors in them."""
 
+import math
+from collections.abc import Iterator
+from itertools import combinations
+
 import numpy as np
 import torch
 from scipy.optimize import linprog
@@ -10,6 +14,8 @@ ZERO = 1e-10
 NOT_ZERO = 1e-7
 """Least singular value that counts as not zero; where one lies between, nothing is concluded."""
 LARGEST_EXPONENT = 6
+MOST_ZEROS = 2_000
+"""Most sets of coordinates that are tried as those where a sparse vector is zero."""
 
 
 def null_space(matrix: Tensor, zero: float = ZERO, not_zero: float = NOT_ZERO) -> Tensor | None:
@@ -49,14 +55,65 @@ def sparse_integers(basis: Tensor, tolerance: float = 1e-5) -> list[tuple[int, .
     if not len(basis):
         return []
     basis = torch.linalg.qr(basis.T).Q.T  # a basis of entries near 1
-    vectors = [_sparsest(basis, k) for k in range(basis.shape[1])]
-    found = {_positive(each) for v in vectors if v is not None and (each := _integers(v, tolerance))}
+    vectors = [v for part in _parts(basis) for v in _sparsest_vectors(basis, part)]
+    found = {_positive(each) for v in vectors if (each := _integers(v, tolerance))}
     chosen: list[tuple[int, ...]] = []
     for each in sorted(found, key=lambda v: (sum(map(abs, v)), [-abs(x) for x in v][::-1])):
         rows = torch.tensor([*chosen, each], dtype=torch.float64)
         if int(torch.linalg.matrix_rank(rows)) == len(rows):
             chosen.append(each)
     return chosen
+
+
+def _parts(basis: Tensor) -> list[list[int]]:
+    """Sets of coordinates that the space falls into: it is the sum of its vectors in each."""
+    linked = (basis.T @ basis).abs() > 1e-8  # the projection to the space
+    left, parts = set(range(basis.shape[1])), []
+    while left:
+        part, edge = set[int](), {min(left)}
+        while edge:
+            part |= edge
+            edge = {j for i in edge for j in linked[i].nonzero().flatten().tolist()} - part
+        left -= part
+        parts.append(sorted(part))
+    return [part for part in parts if bool(linked[part][:, part].any())]
+
+
+def _sparsest_vectors(basis: Tensor, part: list[int]) -> list[Tensor]:
+    """For each coordinate of a part the vectors of least L1 norm with entry 1 there, as far as they are found.
+
+    In a space of dimension d such a vector is zero at d - 1 coordinates: these are tried where they are few.
+    """
+    whole = basis.new_zeros(basis.shape[1])
+    inner = basis[:, part]
+    _, values, right = torch.linalg.svd(inner, full_matrices=False)
+    inner = right[values > 1e-6]
+    d, m = inner.shape
+    if math.comb(m, d - 1) > MOST_ZEROS:
+        found = [v for k in range(m) if (v := _sparsest(inner, k)) is not None]
+    else:
+        found = list(_vectors_with_zeros(inner))
+    vectors = []
+    for v in found:
+        vectors.append(whole.clone())
+        vectors[-1][part] = v
+    return vectors
+
+
+def _vectors_with_zeros(basis: Tensor) -> Iterator[Tensor]:
+    """For each coordinate the vectors of least L1 norm that are 1 there, among those with d - 1 zeros."""
+    d, m = basis.shape
+    vectors = basis
+    if d > 1:
+        zeros = torch.tensor(list(combinations(range(m), d - 1)))
+        _, values, right = torch.linalg.svd(basis[:, zeros].permute(1, 2, 0), full_matrices=True)  # of (d - 1, d)
+        vectors = right[values[:, -1] > 1e-6, -1] @ basis  # (choices, m)
+    vectors = torch.where(vectors.abs() < 1e-9, 0.0, vectors)
+    for k in range(m):
+        with_k = vectors[vectors[:, k].abs() > 1e-6]
+        scaled = with_k / with_k[:, k : k + 1]
+        norms = scaled.abs().sum(1)
+        yield from scaled[norms <= norms.min() * (1 + 1e-9)] if len(norms) else ()
 
 
 def _sparsest(basis: Tensor, coordinate: int) -> Tensor | None:
