@@ -15,9 +15,10 @@ from starcli.symmetry.kinds.elements import (
     random_scales,
 )
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
-from starcli.symmetry.kinds.kind_proof import Claim, KindProof
+from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
+from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.redraw import is_scale
 
@@ -46,6 +47,8 @@ def scaled_kinds(setting: GenericSetting, proof: KindProof, groups: Sequence[str
         claim: diagonal_acts(random_scales(setting.shape(claim[0]), setting.generator), way)
         for claim, way in ways.items()
     }
+    if len(elements) > 1 and not proof.hold_together(elements):
+        elements = proof.possible(elements)
     kinds: dict[str, GroupKind] = {}
     for claim in proof.holding(elements):
         name, way = claim[0], ways[claim]

@@ -70,11 +70,13 @@ def place_derivatives(
         leaf.requires_grad_(True)
     try:
         for gradients in (each for x in inputs for each in _gradients(reference, x, leaves, passes, generator)):
-            for place in places:
-                own = {id(tensor) for tensor in aliases[place.tensor]}
-                tensor = along[place.tensor].double()
-                gradient = sum((g for key, g in gradients.items() if key in own), torch.zeros_like(tensor))
-                found[place].append(_contracted(spec, place, gradient, tensor, units[place.group]))
+            for name in names:
+                ids = dict.fromkeys(id(leaf) for leaf in aliases[name])
+                own = [gradients[each] for each in ids if each in gradients]
+                tensor = along[name].double()
+                gradient = sum(own[1:], own[0]) if own else torch.zeros_like(tensor)
+                for place in (place for place in places if place.tensor == name):
+                    found[place].append(_contracted(spec, place, gradient, tensor, units[place.group]))
     finally:
         for leaf in leaves:
             leaf.requires_grad_(False)

@@ -25,11 +25,13 @@ def random_signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def random_scales(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Scales of shape (parents..., n), between 1 / WIDE and WIDE.
+    """Scales of shape (parents..., n), between 1 / WIDE and WIDE, which the first is.
 
     What is linear or homogeneous near the generic weights alone, below the bound of a ReLU6, shows.
     """
-    return WIDE ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
+    scales = WIDE ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
+    scales[..., 0] = WIDE
+    return scales
 
 
 def random_rotation(shape: tuple[int, ...], generator: torch.Generator, *, fix_ones: bool = False) -> Tensor:
@@ -120,7 +122,7 @@ def acted(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> dict[str
     """
     changed: dict[str, Tensor] = {}
     for place, act in acts.items():
-        tensor = changed.setdefault(place.tensor, tensors[place.tensor].double().clone())
+        tensor = changed.setdefault(place.tensor, tensors[place.tensor].to(torch.float64, copy=True))
         before = act.dim() - (len(spec.index_shape(place.group)) - 1)  # 1: a diagonal, 2: a matrix
         for block, k in place_blocks(spec, place):
             view = unit_view(block, k, tensor)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,12 +11,11 @@ from starcli.errors import StarcliError
 from starcli.symmetry.kinds.claims import effect
 from starcli.symmetry.kinds.elements import Acts, acted
 from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.unit_screen import Claim, UnitScreen
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import TOLERANCE
 
-Claim = tuple[str, int]
-"""A group, and the number of one of the ways in which something acts on it."""
 Doubtful = Callable[[Mapping[Claim, Acts]], set[GroupPlace]]
 """The places of elements which it may be that they need not act at."""
 
@@ -70,6 +70,15 @@ class KindProof:
         faulty = [half for half in halves if not self._change_either_way(half) < TOLERANCE]
         parts = faulty if len(faulty) == 1 else [{key: elements[key]} for key in keys]
         return {bad for part in parts for bad in self.refuted(part)} or set(keys)
+
+    def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
+        """Those of some diagonal elements that may hold, as far as few passes tell (see `UnitScreen`)."""
+        return self.screen.possible(elements)
+
+    @cached_property
+    def screen(self) -> UnitScreen:
+        """The screen of all groups that are looked at."""
+        return UnitScreen(self.setting, list(self.setting.found))
 
     def hold_together(self, elements: Mapping[Claim, Acts]) -> bool:
         """Whether the outputs are left alone when all these elements act."""

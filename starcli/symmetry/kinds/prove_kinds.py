@@ -12,12 +12,13 @@ from starcli.symmetry.kinds.breaks import Passes
 from starcli.symmetry.kinds.continuous import random_element
 from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_scales, random_signs
 from starcli.symmetry.kinds.group_kind import GroupKind
-from starcli.symmetry.kinds.kind_proof import Claim, KindProof
+from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
+from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.places import GroupPlace
 
 

@@ -12,9 +12,9 @@ from starcli.symmetry.kinds import claims
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives, place_blocks
 from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
-from starcli.symmetry.kinds.kind_proof import Claim, KindProof
+from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
-from starcli.symmetry.kinds.sign_screen import SignScreen
+from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.controls import THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -39,7 +39,6 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
     setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if kind.kind == "permutation"])
     tried = {name: kind.scalings or [_everywhere(setting, name)] for name, kind in before.items()}
     signs: dict[str, list[frozenset[GroupPlace]]] = {}
-    screen: SignScreen | None = None
     for suggested in (
         _odd_places(generic),
         _odd_places(setting.near_zero_scalings),
@@ -53,8 +52,7 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
                 g = random_signs(setting.shape(name), setting.generator)
                 elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
         if len(elements) > 1 and not proof.hold_together(elements):
-            screen = screen or SignScreen(setting, list(before))
-            elements = screen.possible(elements)
+            elements = proof.possible(elements)
         for claim in proof.holding(elements, partial(even_places, setting)):
             signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
@@ -137,7 +135,7 @@ def even_places(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[
         n = setting.spec.groups[group].size
         units |= {place: list(range(n))[k :: 2 * len(own)] or [k % n] for k, place in enumerate(own)}
     for place in at:
-        tensor = zero.setdefault(place.tensor, setting.base[place.tensor].double().clone())
+        tensor = zero.setdefault(place.tensor, setting.base[place.tensor].to(torch.float64, copy=True))
         for block, k in place_blocks(setting.spec, place):
             block.view(tensor).index_fill_(k, torch.tensor(units[place]), 0)
     found = setting.derivatives({place.group for place in at}, 1, zero, setting.base)

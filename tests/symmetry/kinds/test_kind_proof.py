@@ -109,3 +109,21 @@ def test_rotations_are_orthogonal_and_fix_ones_where_they_should(shape):
         q = random_rotation(shape, generator, fix_ones=fix_ones)
         torch.testing.assert_close(q @ q.transpose(-1, -2), eye.expand_as(q))
         assert torch.allclose(q.sum(-1), torch.ones(shape).double()) == fix_ones
+
+
+def test_the_screen_keeps_what_holds_and_leaves_out_what_its_first_unit_refutes():
+    network = nn.Sequential(
+        nn.Linear(9, 6), nn.Tanh(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.GELU(), nn.Linear(4, 3)
+    )
+    proof = proof_of(network)
+    setting = proof.setting
+    signs, scales = {}, {}
+    for i, (name, at) in enumerate(setting.places.items()):
+        shape = setting.shape(name)
+        signs[name, i] = diagonal_acts(random_signs(shape, setting.generator), dict.fromkeys(at, 1))
+        way = {place: -1 if place.axis else 1 for place in at}
+        scales[name, i] = diagonal_acts(random_scales(shape, setting.generator), way)
+    assert [name for name, _ in proof.possible(signs)] == ["units.0"]
+    assert [name for name, _ in proof.possible(scales)] == ["units.2"]
+    assert {name for name, _ in proof.refuted(signs)} == {"units.2", "units.4"}
+    assert {name for name, _ in proof.refuted(scales)} == {"units.0", "units.4"}

@@ -1,8 +1,8 @@
-"""Signs that cannot act, told for all groups together by a few backward passes.
+"""Signs and scales that cannot act, told for all groups together by a few backward passes.
 
 Let the weights that read one unit of each group be zero. No output then depends on what writes these units, and the
-derivatives along the weights that read one are what it would add. Where signs act at some places, this changes sign
-with what writes the unit if it is read at one of them, and stays elsewhere: else they do not act.
+derivatives along the weights that read one are what it would add. Where what writes a unit is multiplied by a factor,
+as an element does, these derivatives must be divided by the factors that the element has where it is read.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,20 +12,21 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.symmetry.kinds.derivatives import place_blocks, place_derivatives
+from starcli.symmetry.kinds.derivatives import place_blocks, place_derivatives, unit_view
 from starcli.symmetry.kinds.elements import Acts
-from starcli.symmetry.kinds.kind_proof import Claim
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.proof.evaluation import difference
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import TOLERANCE
 
-SAME = 1e-6
+Claim = tuple[str, int]
+"""A group, and the number of one of the ways in which something acts on it."""
+EQUAL_SLOPES = 1e-6
 """Largest relative difference of derivatives that are the same."""
-Result = TypeVar("Result")
+Computed = TypeVar("Computed")
 
 
-class SignScreen:
+class UnitScreen:
     """Groups of which the first unit is read by zeros alone, at generic weights, and derivatives along what reads it.
 
     Those where that does not keep the unit from the outputs (a stream under LayerNorm) are not screened.
@@ -39,12 +40,12 @@ class SignScreen:
         self.readers = {name: [place for place in setting.places[name] if place.axis] for name in groups}
         writers = {name: setting.flippable([p for p in setting.places[name] if p.axis == 0]) for name in groups}
         names = [name for name, at in self.readers.items() if at]
-        faulty = _at_fault(names, lambda some: self._changed({p for name in some for p in writers[name]}, some))
+        faulty = _at_fault(names, lambda some: self._changed([p for name in some for p in writers[name]], some))
         self.groups = [name for name in names if name not in faulty]
-        self.before = self._derivatives(())
+        self.before = self._derivatives({})
 
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
-        """Those of some elements of signs, which all flip the first unit of their group, that may act."""
+        """Those of some diagonal elements that may act, as far as their first units tell."""
         rounds: list[dict[str, Claim]] = []
         for claim in elements:
             if claim[0] in self.groups:
@@ -56,17 +57,19 @@ class SignScreen:
 
     def _refuted(self, elements: Mapping[Claim, Acts], claims: Sequence[Claim]) -> set[Claim]:
         """Which of these claims, one for each group, cannot hold."""
-        after = self._derivatives({place for claim in claims for place in elements[claim] if place.axis == 0})
+        factors = {place: act[..., 0] for claim in claims for place, act in elements[claim].items() if place.axis == 0}
+        after = self._derivatives(factors)
         found = set()
         for claim in claims:
             for place in (place for place in self.readers[claim[0]] if place in self.before and place in after):
-                expected = self.before[place] * (-1 if place in elements[claim] else 1)
+                acts = elements[claim]
+                expected = self.before[place] / acts[place][..., 0].flatten() if place in acts else self.before[place]
                 size = max(float(expected.norm()), float(after[place].norm()))
-                if size > TOLERANCE and float((after[place] - expected).norm()) > SAME * size:
+                if size > TOLERANCE and float((after[place] - expected).norm()) > EQUAL_SLOPES * size:
                     found.add(claim)
         return found
 
-    def _derivatives(self, flipped: Collection[GroupPlace]) -> dict[GroupPlace, Tensor]:
+    def _derivatives(self, factors: Mapping[GroupPlace, Tensor]) -> dict[GroupPlace, Tensor]:
         """By the first unit at every place that reads it; by the same projection of the outputs each time."""
         setting, generator = self.setting, torch.Generator().manual_seed(self.seed)
         at = [place for name in self.groups for place in self.readers[name]]
@@ -76,23 +79,24 @@ class SignScreen:
             return {place: each.diagonal[..., 0] for place, each in found.items()}
 
         try:
-            return self._at(self._tensors(flipped, self.groups), derived) if at else {}
+            return self._at(self._tensors(factors, self.groups), derived) if at else {}
         except (RuntimeError, StarcliError):
             return {}
 
-    def _changed(self, flipped: Collection[GroupPlace], groups: Collection[str]) -> bool:
-        """Whether flips of the first units of groups that are read by zeros change the outputs."""
+    def _changed(self, writers: Collection[GroupPlace], groups: Collection[str]) -> bool:
+        """Whether flips of the first units of groups, where they are written, change the outputs."""
 
         def outputs(at: Collection[GroupPlace]) -> list[Tensor]:
-            return self._at(self._tensors(at, groups), lambda: self.setting.subject.run(self.inputs))
+            flips = {place: -torch.ones(self.setting.shape(place.group)[:-1], dtype=torch.float64) for place in at}
+            return self._at(self._tensors(flips, groups), lambda: self.setting.subject.run(self.inputs))
 
         try:
-            first, second = outputs(()), outputs(flipped)
+            first, second = outputs(()), outputs(writers)
         except StarcliError:  # outputs that are not finite, or a network that takes no single example
             return True
         return not difference(first, second, self.setting.reference.scale) < TOLERANCE
 
-    def _at(self, tensors: Mapping[str, Tensor], compute: Callable[[], Result]) -> Result:
+    def _at(self, tensors: Mapping[str, Tensor], compute: Callable[[], Computed]) -> Computed:
         """What is computed where some tensors have other values."""
         setting = self.setting
         setting.subject.load(setting.spec.under_all_names(tensors))
@@ -101,14 +105,18 @@ class SignScreen:
         finally:
             setting.subject.load(setting.spec.under_all_names({name: setting.base[name] for name in tensors}))
 
-    def _tensors(self, flipped: Collection[GroupPlace], groups: Collection[str]) -> dict[str, Tensor]:
-        """The tensors that change where the first units of groups are read by zeros, and flipped at some places."""
+    def _tensors(self, factors: Mapping[GroupPlace, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
+        """The tensors that change where the first units of groups are read by zeros, and multiplied at some places.
+
+        Factors are of shape (parents...).
+        """
         made: dict[str, Tensor] = {}
-        for factor, at in ((-1, flipped), (0, [place for name in groups for place in self.readers[name]])):
-            for place in at:
-                tensor = made.setdefault(place.tensor, self.setting.base[place.tensor].double().clone())
-                for block, k in place_blocks(self.setting.spec, place):
-                    block.view(tensor).select(k, 0).mul_(factor)
+        zeros = {place: torch.zeros(()) for name in groups for place in self.readers[name]}
+        for place, factor in (*factors.items(), *zeros.items()):
+            tensor = made.setdefault(place.tensor, self.setting.base[place.tensor].to(torch.float64, copy=True))
+            for block, k in place_blocks(self.setting.spec, place):
+                first = unit_view(block, k, tensor).select(len(self.setting.shape(place.group)) - 1, 0)
+                first.mul_(factor.reshape((*factor.shape, *[1] * (first.dim() - factor.dim()))))
         return made
 
 
