@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.symmetry.balanced_scales import balanced_scales
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.elements import Acts, acted, conjugated, diagonal_acts, matrix_acts
-from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
+from starcli.symmetry.kinds.group_kind import Exponents, Fold
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.places import GroupPlace
@@ -24,7 +25,6 @@ from starcli.symmetry.proof.places import GroupPlace
 BALANCED = 1e-10
 """Largest relative change of a scale in a sweep at which the sweeps end."""
 SWEEPS = 2000
-NEWTON = 8
 LEAST_SCALE = 1e-3
 LEAST_BESIDE_SHIFT = 1e-2
 """Least scale of a norm that weights are divided by, in units of the norm's others and of the shift beside it: float32
@@ -37,11 +37,9 @@ def normal_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
     """The element that brings the model of `tensors`, a state dict, to its normal form.
 
     Kept scales of norms become 1, and shifts that biases take 0 (`Kinds.kept`). Scales and matrices then minimise the
-    sum of squares of what they act on: what enters a unit has the norm of what leaves it, and of two factors W_2 W_1
-    with singular values S of their product both have sqrt(S). Scales of one way alone and a single pair of factors are
-    solved in closed form; where several meet on a tensor, one after the other until nothing moves: the sum is convex in
-    the logarithms (for scales Stock et al. 2019, "Equi-normalization of neural networks"). What nothing reads, or
-    nothing writes, stays.
+    sum of squares of what they act on. What enters a unit has the norm of what leaves it (`balanced_scales`), and of
+    two factors W_2 W_1 with singular values S of their product both have sqrt(S) (`balancing_matrix`); where matrices
+    meet scales or other matrices on a tensor, in turn until nothing moves. What nothing reads or writes stays.
 
     The way back leads to the scales and shifts that the norms had, but for scales near zero (`near_zero_scales`), by
     which weights would have to be divided: those are set to a bound. The function stays the same there too.
@@ -107,7 +105,7 @@ class _Balance:
 
     def __init__(self, kinds: Kinds, tensors: Mapping[str, Tensor]) -> None:
         """Nothing has been scaled yet."""
-        self.spec, self.tensors = kinds.spec, dict(tensors)
+        self.spec, self.groups, self.tensors = kinds.spec, kinds.groups, dict(tensors)
         self.matrices: dict[str, Tensor] = {}
         self.scales: dict[str, Tensor] = {}
         for name, kind in kinds.groups.items():
@@ -116,81 +114,46 @@ class _Balance:
                 self.matrices[name] = torch.eye(shape[-1], dtype=torch.float64).repeat(*shape[:-1], 1, 1)
             elif kind.scalings and kind.kind != "orthogonal":
                 self.scales[name] = torch.ones(len(kind.scalings), *shape, dtype=torch.float64)
-        self.groups = [kinds.groups[name] for name in (*self.matrices, *self.scales)]
 
     def run(self) -> None:
-        """Go through all groups until nothing moves."""
+        """Balance scales and matrices in turn until nothing moves."""
         for _ in range(SWEEPS):
-            if max(map(self._step, self.groups), default=0.0) < BALANCED:
+            if max(self._scale(), *map(self._turn, self.matrices), 0.0) < BALANCED:
                 break
 
-    def _step(self, kind: GroupKind) -> float:
-        """Balance one group, as all others are; the largest logarithm of a change."""
-        name = kind.group
-        if name in self.matrices:
-            g, change = self._matrix(kind.exponents)
-            self.matrices[name] = g @ self.matrices[name]
-            still = conjugated(self.spec, self.tensors, kind.exponents, ())
-            self._act(matrix_acts(g, kind.exponents, still, still))
-            return change
-        changes = []
-        for number, way in enumerate(kind.scalings):
-            logs = least_scales(self._squares(way))
-            self.scales[name][number] *= logs.exp()
-            self._act(diagonal_acts(logs.exp(), way))
-            changes.append(float(logs.abs().max()))
-        return max(changes)
+    def _scale(self) -> float:
+        """Balance all scales; the largest logarithm of one."""
+        at = [(name, number) for name, scales in self.scales.items() for number in range(len(scales))]
+        ways = [(name, self.groups[name].scalings[number]) for name, number in at]
+        found = balanced_scales(self.spec, self.tensors, ways)
+        for (name, number), (_, way), scales in zip(at, ways, found, strict=True):
+            self.scales[name][number] *= scales
+            self._act(diagonal_acts(scales, way))
+        return max((float(scales.log().abs().max()) for scales in found), default=0.0)
+
+    def _turn(self, name: str) -> float:
+        """Balance the factors around one group, as all others are; the largest logarithm of a scale of its matrix."""
+        kind = self.groups[name]
+        g, change = self._matrix(kind.exponents)
+        self.matrices[name] = g @ self.matrices[name]
+        still = conjugated(self.spec, self.tensors, kind.exponents, ())
+        self._act(matrix_acts(g, kind.exponents, still, still))
+        return change
 
     def _act(self, acts: Acts) -> None:
         self.tensors |= acted(self.spec, self.tensors, acts)
 
-    def _squares(self, way: Exponents) -> dict[int, Tensor]:
-        """Sums of squares (parents..., n) of what scales act on, by exponent.
-
-        A tensor with the units on two axes, (a_i^e a_j^f w)^2, counts as the larger (a_i^4e + a_j^4f) w^2 / 2, which is
-        as large where all a are 1.
-        """
-        times = _axes(way)
-        found: dict[int, Tensor] = {}
-        for place, e in way.items():
-            m = times[place.tensor]
-            found[m * e] = found.get(m * e, torch.zeros(())) + self._rows(place).square().sum(-1) / m
-        return found
-
     def _matrix(self, exponents: Exponents) -> tuple[Tensor, float]:
         """The matrix (parents..., n, n) that balances what it acts on, and the largest logarithm of a scale of it."""
         written, read = (torch.cat([self._rows(p) for p, e in exponents.items() if e == side], -1) for side in (1, -1))
-        return balancing_matrix(written, read, 1 / max(_axes(exponents).values()))
+        axes = {(place.tensor, place.axis) for place in exponents}
+        return balancing_matrix(written, read, 1 / max(Counter(tensor for tensor, _ in axes).values()))
 
     def _rows(self, place: GroupPlace) -> Tensor:
         """What a place bears, (parents..., n, rest)."""
         shape = self.spec.index_shape(place.group)
         views = [unit_view(block, k, self.tensors[place.tensor]) for block, k in place_blocks(self.spec, place)]
         return torch.cat([view.reshape(*shape, -1) for view in views], dim=-1)
-
-
-def _axes(exponents: Exponents) -> Counter[str]:
-    """On how many axes of each tensor something acts."""
-    return Counter(tensor for tensor, _ in {(place.tensor, place.axis) for place in exponents})
-
-
-def least_scales(squares: Mapping[int, Tensor]) -> Tensor:
-    """log a of the scales a at which sum_e a^2e N_e is least, N_e = `squares`[e]; 0 where only one side is there.
-
-    By Newton's method for log(rising part) = log(falling part); in one step for exponents 1 and -1, where
-    a^4 = N_-1 / N_1.
-
-    >>> least_scales({1: torch.tensor([16.0, 1.0]), -1: torch.tensor([1.0, 0.0])}).exp()
-    tensor([0.5000, 1.0000])
-    """
-    found = torch.zeros_like(next(iter(squares.values())))
-    for _ in range(NEWTON):
-        sides = [{e: n * (2 * e * found).exp() for e, n in squares.items() if e * side > 0} for side in (1, -1)]
-        slopes = [sum((abs(e) * n for e, n in each.items()), torch.zeros_like(found)) for each in sides]
-        bends = [sum((2 * e * e * n for e, n in each.items()), torch.zeros_like(found)) for each in sides]
-        step = (slopes[0] / slopes[1]).log() / (bends[0] / slopes[0] + bends[1] / slopes[1])
-        found = found - torch.where((slopes[0] > 0) & (slopes[1] > 0), step, 0.0)
-    return found
 
 
 def balancing_matrix(written: Tensor, read: Tensor, power: float = 1.0) -> tuple[Tensor, float]:

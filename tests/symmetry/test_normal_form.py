@@ -7,10 +7,14 @@ from support.network_kinds import NETWORKS, case, close, dense, drawn, outputs
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
+from starcli.symmetry.archspec.resolve import resolve_spec
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.balanced_scales import balanced_scales
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.normal_form import balancing_matrix, least_scales, near_zero_scales, normal_element
+from starcli.symmetry.normal_form import balancing_matrix, near_zero_scales, normal_element
+from starcli.symmetry.proof.places import GroupPlace
 
 CONTINUOUS = [name for name in NETWORKS if name != "tanh"]
 
@@ -155,14 +159,16 @@ def test_what_nothing_sees_stays():
 
 
 def test_scales_of_higher_powers_are_least():
-    squares = {e: torch.rand(5).double() + 0.1 for e in (2, 1, -1, -3)}
-    found = least_scales(squares)
-
-    def total(logs: Tensor) -> Tensor:
-        return sum(n * (2 * e * logs).exp() for e, n in squares.items())
-
-    assert bool((total(found) < total(found + 1e-3)).all())
-    assert bool((total(found) < total(found - 1e-3)).all())
+    torch.manual_seed(0)
+    spec = resolve_spec(
+        parse("{format: 1, tensors: {a: [h], b: [_, h], c: [h, 2]}}"), {"a": (3,), "b": (4, 3), "c": (3, 2)}
+    )
+    tensors = {name: torch.randn(shape).double() for name, shape in spec.shapes.items()}
+    way = {GroupPlace("a", 0, 0, "h"): 2, GroupPlace("b", 1, 0, "h"): -3, GroupPlace("c", 0, 0, "h"): 1}
+    [found] = balanced_scales(spec, tensors, [("h", way)])
+    squares = [(tensors["a"] ** 2, 2), ((tensors["b"] ** 2).sum(0), -3), ((tensors["c"] ** 2).sum(1), 1)]
+    slope = sum(e * n * found ** (2 * e) for n, e in squares)
+    assert float(slope.abs().max()) < 1e-10 * float(sum(n for n, _ in squares).max())
 
 
 def test_a_dead_unit_stays_as_it_is():
@@ -235,3 +241,20 @@ def test_scales_near_zero_are_bounded_on_the_way_back():
     assert -0.1 < float(back[name][1]) < -1e-4
     largest = {each: float(tensor.abs().max()) for each, tensor in back.items()}
     assert max(largest.values()) < 1e3 * max(float(tensor.abs().max()) for tensor in tensors.values())
+
+
+def test_a_deep_chain_is_balanced_at_once():
+    """Units of 12 layers, scaled up and down by a thousand on the way, each with the same norm on both sides."""
+    torch.manual_seed(0)
+    depth, width = 12, 16
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(width, width), nn.ReLU())]
+    network = nn.Sequential(*layers, nn.Linear(width, 2)).double()
+    kinds = derive_kinds(network, (torch.zeros(2, width),))
+    assert {kind.kind for kind in kinds.groups.values()} == {"scaled"}
+    tensors = dict(network.state_dict())
+    for number in range(depth):
+        tensors[f"{2 * number}.weight"] = 1e3 ** (-1) ** number * tensors[f"{2 * number}.weight"]
+    made = normal(kinds, tensors)
+    for number in range(0, 2 * depth, 2):
+        weight, bias, behind = (made[name] for name in (f"{number}.weight", f"{number}.bias", f"{number + 2}.weight"))
+        torch.testing.assert_close(weight.square().sum(1) + bias.square(), behind.square().sum(0), rtol=1e-9, atol=1e-9)
