@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.method import Symmetry
+from starcli.alignment.matching.method import Symmetry, permutes_alone
 from starcli.errors import StarcliError
 from starcli.models.state_dicts import computable
-from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.evaluation import ProofNetwork, difference, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
 
@@ -74,5 +73,4 @@ def check_acted(
     workspace: "Workspace", symmetry: Symmetry, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> float | None:
     """`check_unchanged` where more than a permutation acted; None for that: it rounds nothing, and is proved."""
-    permutes = isinstance(symmetry, Permutation) or symmetry.only_permutes
-    return None if permutes else check_unchanged(workspace, before, after)
+    return None if permutes_alone(symmetry) else check_unchanged(workspace, before, after)

@@ -30,9 +30,9 @@ class Permuting:
 
         Where the function would change, neither is written.
         """
+        from starcli.alignment.matching.method import permutes_alone, units_of
         from starcli.alignment.unchanged import act_on
         from starcli.library.plans import permuted_plan, permuting_plan
-        from starcli.symmetry.element import Element
 
         how = (self.workspace, self.source, dict(self.which))
         job = Job(path, permuted_plan(*how), self.watch, force=self.force)
@@ -46,6 +46,5 @@ class Permuting:
             with index.making() as needed:
                 if needed:
                     index.write(self.symmetry.to_tensors())
-        if isinstance(self.symmetry, Element):
-            return {"moved": self.symmetry.permutation.moved(), "difference": difference}
-        return {"moved": self.symmetry.moved()}
+        figures = {"moved": units_of(self.symmetry).moved()}
+        return figures if permutes_alone(self.symmetry) else {**figures, "difference": difference}

@@ -127,11 +127,6 @@ class Element:
             f"{part}:{name}": tensor for part, each in zip(PARTS, parts, strict=True) for name, tensor in each.items()
         }
 
-    @property
-    def only_permutes(self) -> bool:
-        """Whether nothing acts but the permutation."""
-        return not (self.matrices or self.scales or self.signs or self.frame)
-
     def is_identity(self, tolerance: float = 0.0) -> bool:
         """Whether nothing moves, but for `tolerance` in any entry."""
 

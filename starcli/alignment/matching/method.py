@@ -22,6 +22,13 @@ def units_of(symmetry: Symmetry) -> Permutation:
     return symmetry.permutation if isinstance(symmetry, Element) else symmetry
 
 
+def permutes_alone(symmetry: Symmetry) -> bool:
+    """Whether nothing acts but the permutation of units."""
+    return isinstance(symmetry, Permutation) or not (
+        symmetry.matrices or symmetry.scales or symmetry.signs or symmetry.frame
+    )
+
+
 @dataclass(frozen=True)
 class Match:
     """Permutation or element of the whole symmetry group that was found, and how."""
