@@ -6,6 +6,7 @@ No step lowers it. What acts between normal forms is compact: permutations, sign
 """
 
 from collections.abc import Mapping, Set
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
@@ -76,10 +77,14 @@ class Ascent:
 
     def _known(self, root: str, left: Set[str]) -> float:
         """Share of the squares of a root's weights that lie beside nothing that is left."""
-        views = ((path.block.view(self.reference[path.block.tensor]), path) for path in self.paths[root])
-        squares = [(float(view.square().sum()), path) for view, path in views]
-        known = sum(square for square, path in squares if not path.beside & left)
-        return known / (sum(square for square, _ in squares) or 1.0)
+        each = list(zip(self._squares[root], self.paths[root], strict=True))
+        known = sum(square for square, path in each if not path.beside & left)
+        return known / (sum(square for square, _ in each) or 1.0)
+
+    @cached_property
+    def _squares(self) -> dict[str, list[float]]:
+        """Sum of squares of each path of each root, of the reference."""
+        return {root: [path.squares(self.reference) for path in paths] for root, paths in self.paths.items()}
 
     def step(self, root: str, weight: float = 1.0, without: Set[str] = frozenset()) -> bool:
         """Give a root, and all groups within it, the best element, and return whether they moved.

@@ -33,6 +33,10 @@ class UnitPath:
         sizes = [self.block.shape[k] for k in self.axes]
         return (sides[0] @ sides[1].T).reshape(*sizes, *sizes)
 
+    def squares(self, model: Mapping[str, Tensor]) -> float:
+        """Sum of squares of the block."""
+        return float(self.block.view(model[self.block.tensor]).square().sum())
+
     def rows(self, tensor: Tensor) -> Tensor:
         """The block of a tensor, a row for each combination of units of `groups`."""
         view = self.block.view(tensor).movedim(self.axes, tuple(range(len(self.axes))))
