@@ -14,7 +14,6 @@ and .858 in 3.5 s. By weights theirs from a uniform matrix is ahead, 2048.7 and 
 identity 2045.7 and .620); the best of 5 starts by the loss of their mean has .68. So there is this one alone.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,27 +25,24 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligned import Aligned
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.joint_frame import JointFrame
 from starcli.alignment.learned.learner import Learner
-from starcli.alignment.matching.method import Match
+from starcli.alignment.matching.method import Match, Symmetry, units_of
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
-
-HELD_BYTES = 2**31
-"""What the method compares is held where that of all models takes no more, else made anew each time it is needed."""
-MOST_ROUNDS = 100
-"""Rounds after which models are taken where they are; 3 to 10 are usual."""
 
 
 @dataclass(frozen=True)
 class JointMatch:
-    """Permutations of several models into one frame, one each, and how they were found."""
+    """Permutations, or elements, of several models into one frame, one each, and how they were found."""
 
-    permutations: Sequence[Permutation]
+    symmetries: Sequence[Symmetry]
     objective: float
     """Mean inner product of two models, as the method compares them, in float64."""
     rounds: int
@@ -57,9 +53,9 @@ class JointMatch:
 
 
 def check_joint(alignment: Alignment) -> None:
-    """Raise StarcliError for an alignment that finds more than permutations, which all that is joint is made of."""
-    if alignment.uses_kinds:
-        raise StarcliError(f"joint alignment finds permutations: not by {alignment.title}")
+    """Raise StarcliError for an alignment that learns elements: to the mean of the others only permutations learn."""
+    if alignment.uses_kinds and alignment.learns:
+        raise StarcliError(f"joint alignment is by permutations, or by weight: not by {alignment.title}")
 
 
 def match_jointly(
@@ -72,27 +68,30 @@ def match_jointly(
     midpoint, that is done for each of its `ends`, and of these and of the models as they are the one is kept whose mean
     has the lowest training loss. With methods that learn, each model then learns once on the loss half way to the mean
     of the others, and stays where that lowers the loss of the mean of all. The ranks share the starts.
-    StarcliError for a single model and for alignment by all kinds of symmetries, Interrupted where `progress` asks to
-    stop before a move.
+    By all kinds of symmetries it is done between normal forms. StarcliError for a single model and where elements are
+    learned, Interrupted where `progress` asks to stop before a move.
     """
     need_several(models, "joint alignment")
     check_joint(aligner.alignment)
-    how, spec = aligner.alignment, aligner.spec
+    how, kinds = aligner.alignment, aligner.kinds
     ends, starts = how.ends or 1, max(1, how.restarts)
     progress.start("aligning together", distributed.own_share(ends * starts))
 
     def from_start(place: tuple[int, int]) -> dict[str, Any]:
-        frame = _Frame(aligner, models, *place, progress)
+        frame = JointFrame(aligner, models, *place, progress)
         frame.gather()
         rounds = frame.settle()
         progress.step()
         # what ranks tell each other: no spec
-        indices = [dict(each.index) for each in frame.permutations]
-        return {"indices": indices, "objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
+        found = [each.to_tensors() for each in frame.symmetries]
+        return {"found": found, "objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
 
     found = distributed.share_out([(end, start) for end in range(ends) for start in range(starts)], from_start)
     progress.finish()
-    matches = [JointMatch([Permutation(spec, index) for index in each.pop("indices")], **each) for each in found]
+    matches = [JointMatch([aligner.symmetry(one) for one in each.pop("found")], **each) for each in found]
+    if kinds is not None:
+        into = [normal_element(kinds, model) for model in models]
+        matches = [replace(each, symmetries=_behind(into, each.symmetries)) for each in matches]
     highest = [max(matches[k : k + starts], key=lambda match: match.objective) for k in range(0, len(matches), starts)]
     best = highest[0] if aligner.judge is None else _best_mean(aligner, models, highest, progress)
     return best if aligner.learner is None else _learned(aligner, aligner.learner, models, best, progress)
@@ -102,15 +101,13 @@ def _best_mean(
     aligner: Aligner, models: Sequence[Mapping[str, Tensor]], ends: Sequence[JointMatch], progress: Progress
 ) -> JointMatch:
     """The end whose mean has the lowest loss, among `ends` and the models as they are."""
-    judge, identity = aligner.judge, Permutation.identity(aligner.spec)
+    judge, identity = aligner.judge, aligner.identity
     assert judge is not None
-    as_they_are = _Frame(aligner, models, 0, 0, progress).objective
+    as_they_are = JointFrame(aligner, models, 0, 0, progress).objective
     candidates = [JointMatch([identity] * len(models), as_they_are, 0, 0), *ends]
 
     def losses() -> list[float]:
-        placed = (
-            [each.apply(model) for each, model in zip(end.permutations, models, strict=True)] for end in candidates
-        )
+        placed = ([each.apply(model) for each, model in zip(end.symmetries, models, strict=True)] for end in candidates)
         return [judge.loss_of_mean(each, progress=progress) for each in placed]
 
     measured = distributed.by_writer(losses)  # processors may round differently
@@ -133,7 +130,7 @@ def _learned(
     seeds = np.random.default_rng(aligner.alignment.seed).integers(2**31, size=len(models)).tolist()
 
     def learn(match: JointMatch) -> tuple[list[dict[str, Tensor]], float]:
-        permutations = list(match.permutations)
+        permutations = [units_of(each) for each in match.symmetries]
         placed = [each.apply(model) for each, model in zip(permutations, models, strict=True)]
         lowest = learner.judge.loss_of_mean(placed, progress=progress)
         progress.start("learning together", len(models))
@@ -149,7 +146,7 @@ def _learned(
         return [dict(each.index) for each in permutations], lowest
 
     [(indices, loss)] = distributed.share_out([found], learn)
-    return replace(found, permutations=[Permutation(aligner.spec, index) for index in indices], midpoint_loss=loss)
+    return replace(found, symmetries=[Permutation(aligner.spec, index) for index in indices], midpoint_loss=loss)
 
 
 def apply_jointly(
@@ -162,14 +159,20 @@ def apply_jointly(
     members = [reference, *models]
     order = sorted(range(len(members)), key=lambda number: members[number].sha256)
     found = match_jointly(aligner, [members[number].tensors for number in order], progress=progress)
-    into = dict(zip(order, found.permutations, strict=True))
-    back = into.pop(0).inverse()
+    into = dict(zip(order, found.symmetries, strict=True))
+    first = into.pop(0)
+    there = first.apply(reference.tensors)
 
     def aligned(number: int, model: Checkpoint) -> Aligned:
-        permutation = into[number].compose(back)
-        objective = inner_product(aligner.spec, reference.tensors, permutation.apply(model.tensors))
-        how = (found.sweeps, aligner.alignment.restarts, permutation.moved(), found.midpoint_loss)
-        match = Match(permutation, objective, *how)
+        symmetry = _behind([into[number]], [first.inverse()])[0]
+        match = Match.of(
+            symmetry,
+            objective=inner_product(aligner.spec, there, into[number].apply(model.tensors)),
+            sweeps=found.sweeps,
+            restarts=aligner.alignment.restarts,
+            moved=units_of(symmetry).moved(),
+            midpoint_loss=found.midpoint_loss,
+        )
         return Aligned(reference, model, match, aligner.alignment, joint=len(members))
 
     return [aligned(number, model) for number, model in enumerate(models, 1)]
@@ -188,89 +191,9 @@ def tensors_jointly(
     return [first.tensors, *(each.tensors for each in apply_jointly(aligner, first, others, progress=progress))]
 
 
-class _Frame:
-    """Models in a common frame: their permutations so far, and the sum of what they are under these."""
-
-    def __init__(
-        self, aligner: Aligner, models: Sequence[Mapping[str, Tensor]], end: int, start: int, progress: Progress
-    ) -> None:
-        """Take `models` as they are; an `end` has a seed and examples of its own, a `start` another first model."""
-        self.method, self.spec = aligner.alignment.match_method, aligner.compared_spec
-        self.models = aligner.compared(models, draw=end)
-        numbers = sum(math.prod(self.spec.shapes[name]) for name in self.spec.learnable())
-        if 4 * numbers * len(models) <= HELD_BYTES:
-            self.models = list(self.models)
-        self.progress, self.sweeps = progress, 0
-        self.generator = np.random.default_rng([aligner.alignment.seed + end, start])
-        self.first, self.cold = (end + start) % len(models), min(1, aligner.alignment.restarts)
-        self.permutations = [Permutation.identity(self.spec)] * len(models)
-        self._add_up()
-
-    def _add_up(self) -> None:
-        """Sum what the models are in the common frame."""
-        shapes = {name: self.spec.shapes[name] for name in self.spec.learnable()}
-        self.sum, self.squares = {name: torch.zeros(n, dtype=torch.float64) for name, n in shapes.items()}, 0.0
-        for number in range(len(self.models)):
-            placed = self._placed(number)
-            self.sum = {name: total + placed[name] for name, total in self.sum.items()}
-            self.squares += _square(placed)
-
-    def gather(self) -> None:
-        """Match all to the first model of this start."""
-        others = [number for number in range(len(self.models)) if number != self.first]
-        matches = self._matches(self.models[self.first], others, [None] * len(others), self.cold)
-        for number, match in zip(others, matches, strict=True):
-            self.permutations[number] = match.permutation
-        self._add_up()
-
-    def settle(self) -> int:
-        """Match each model to the mean of the others until none moves, and return the number of rounds."""
-        for count in range(1, MOST_ROUNDS + 1):
-            order = self.generator.permutation(len(self.models)).tolist()
-            if not sum([self._move(number) for number in order]):
-                return count
-        return MOST_ROUNDS
-
-    @property
-    def objective(self) -> float:
-        """Mean inner product over the pairs: (|sum|^2 - sum of |.|^2) over twice their number."""
-        count = len(self.models)
-        return (_square(self.sum) - self.squares) / (count * (count - 1))
-
-    def _move(self, number: int) -> int:
-        """Match a model to the mean of the others from where it is, and return the number of units that moved."""
-        self.progress.stop_if_asked()
-        before = self._placed(number)
-        others = len(self.models) - 1
-        mean = {name: (total - before[name]).float() / others for name, total in self.sum.items()}
-        # buffers, which nothing is matched on, are the model's own
-        [match] = self._matches(
-            {**self.models[number], **dict(self.spec.under_all_names(mean))}, [number], [self.permutations[number]], 1
-        )
-        if match.moved:
-            self.permutations[number] = match.permutation
-            after = self._placed(number)
-            self.sum = {name: total + (after[name].double() - before[name]) for name, total in self.sum.items()}
-        return match.moved
-
-    def _matches(
-        self,
-        reference: Mapping[str, Tensor],
-        numbers: Sequence[int],
-        starts: Sequence[Permutation | None],
-        restarts: int,
-    ) -> list[Match]:
-        """Match the models of these numbers to `reference`, each with a seed of its own."""
-        seeds = self.generator.integers(2**31, size=len(numbers)).tolist()
-        models = [self.models[number] for number in numbers]
-        found = self.method.match_all(reference, models, self.spec, seeds=seeds, restarts=restarts, starts=starts)
-        self.sweeps += sum(match.sweeps for match in found)
-        return found
-
-    def _placed(self, number: int) -> dict[str, Tensor]:
-        """What is matched on of a model, in the common frame."""
-        own = {name: computable(self.models[number][name].detach()).cpu() for name in self.spec.learnable()}
-        return self.permutations[number].apply(own)
+def _behind(first: Sequence[Symmetry], then: Sequence[Symmetry]) -> list[Symmetry]:
+    """Each of `first`, and the one of `then` after it; both of one kind."""
+    return [one.compose(other) for one, other in zip(first, then, strict=True)]  # type: ignore[arg-type]
 
 
 def _mean(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -281,8 +204,3 @@ def _mean(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         else tensor
         for name, tensor in models[0].items()
     }
-
-
-def _square(tensors: Mapping[str, Tensor]) -> float:
-    """Sum of squares in float64."""
-    return sum(float(torch.linalg.vector_norm(tensor.double()) ** 2) for tensor in tensors.values())

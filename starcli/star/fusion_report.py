@@ -81,7 +81,7 @@ def _means(
         (["mean"], given, as_given),
         (["aligned_mean"], aligned, title),
     ]
-    if not aligner.alignment.uses_kinds:
+    if not (aligner.alignment.uses_kinds and aligner.alignment.learns):
         found.append((["joint_mean"], tensors_jointly(aligner, sources, progress=progress), title))
     return found
 

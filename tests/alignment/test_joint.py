@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from starcli.alignment import joint
+from starcli.alignment import joint_frame
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint import apply_jointly, match_jointly
@@ -87,7 +87,7 @@ def test_the_objective_is_the_mean_over_pairs_and_more_starts_never_lower_it(met
     spec, compared = aligner.compared_spec, aligner.compared(models)
     placed = [
         vector(spec, Permutation(spec, each.index).apply(compared[number]))
-        for number, each in enumerate(found[0].permutations)
+        for number, each in enumerate(found[0].symmetries)
     ]
     pairs = [float(a @ b) for a, b in itertools.combinations(placed, 2)]
     assert found[0].objective == pytest.approx(sum(pairs) / len(pairs), rel=1e-6)
@@ -100,7 +100,7 @@ def test_nothing_moves_towards_the_mean_of_the_others_any_more(method: str) -> N
     aligner = Aligner(Alignment(method), workspace)
     spec, compared = aligner.compared_spec, list(aligner.compared(models))
     found = match_jointly(aligner, models)
-    placed = [Permutation(spec, each.index).apply(compared[n]) for n, each in enumerate(found.permutations)]
+    placed = [Permutation(spec, each.index).apply(compared[n]) for n, each in enumerate(found.symmetries)]
     for number in range(4):
         others = [each for k, each in enumerate(placed) if k != number]
         mean = {name: sum(each[name] for each in others) / 3 for name in spec.axes}
@@ -154,10 +154,10 @@ def test_what_is_compared_may_be_made_anew_each_time(monkeypatch: pytest.MonkeyP
     workspace = opened("mlp")
     models = [drawn(workspace, seed) for seed in range(3)]
     held = match_jointly(Aligner(Alignment("activation"), workspace), models)
-    monkeypatch.setattr(joint, "HELD_BYTES", 0)
+    monkeypatch.setattr(joint_frame, "HELD_BYTES", 0)
     anew = match_jointly(Aligner(Alignment("activation"), workspace), models)
     assert held.objective == anew.objective
-    for one, other in zip(held.permutations, anew.permutations, strict=True):
+    for one, other in zip(held.symmetries, anew.symmetries, strict=True):
         assert one.moved(other) == 0
 
 

@@ -105,12 +105,12 @@ def test_of_several_models_the_end_whose_mean_is_best_is_kept(workspace: Workspa
     def loss(permutations: Sequence[Permutation]) -> float:
         return judge.loss_of_mean([each.apply(model) for each, model in zip(permutations, models, strict=True)])
 
-    assert found.midpoint_loss == loss(found.permutations)
+    assert found.midpoint_loss == loss(found.symmetries)
     plain = match_jointly(Aligner(replace(how, select=None, ends=None), workspace), models)
-    assert found.midpoint_loss <= loss(plain.permutations)
+    assert found.midpoint_loss <= loss(plain.symmetries)
     assert found.midpoint_loss <= judge.loss_of_mean(models)
     alike = match_jointly(Aligner(how, workspace), [models[0]] * 3)
-    assert all(each.is_identity() for each in alike.permutations)
+    assert all(each.is_identity() for each in alike.symmetries)
 
 
 def test_the_mean_of_two_is_half_way_between_them(workspace: Workspace) -> None:

@@ -50,7 +50,6 @@ def test_the_default_is_left_out_of_files(place, transformers):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--joint",), "joint alignment finds permutations"),
         (("--bound",), "an upper bound is known over permutations"),
         (("--method", "activation"), "--align-kinds) is of weight"),
     ],
@@ -60,6 +59,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_done(place, transform
     assert ran.status == 1
     assert said in ran.err
     assert not list(place.glob("*.safetensors"))
+
+
+def test_all_together(place, transformers):
+    rows = run_here("align", *transformers, "--joint", "-o", "{name}.safetensors", "--align-kinds", "all").rows
+    assert [row["joint"] for row in rows] == [3, 3]
+    words = ("--align", "weight", "--align-kinds", "all", "-o", "mean.safetensors")
+    fused = run_here("fuse", "--method", "mean", "--sources", *transformers, *words)
+    assert {row["alignment"] for row in fused.rows if row["model"] == "joint_mean"} == {"weight, 1 restart, all kinds"}
 
 
 def test_a_selftest_plants_elements_of_all_kinds(place, transformers):
