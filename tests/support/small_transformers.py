@@ -107,3 +107,84 @@ class BERTLike(nn.Module):
         x = self.norm1(x + self.attention(x))
         x = self.norm2(x + self.mlp(x))
         return self.head(self.pooler(x[:, 0]).tanh())
+
+
+class CrossAttention(nn.Module):
+    """Queries of one sequence, keys and values of another; relative positions as biases of each head, or none."""
+
+    def __init__(self, *, bias: bool, length: int = 0, causal: bool = False) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.o = (nn.Linear(DIM, DIM, bias=bias) for _ in range(4))
+        self.relative = nn.Parameter(torch.zeros(length, length, HEADS)) if length else None
+        self.causal = causal
+
+    def forward(self, x: Tensor, read: Tensor) -> Tensor:
+        q, k, v = (
+            f(each).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            for f, each in ((self.q, x), (self.k, read), (self.v, read))
+        )
+        scores = q @ k.transpose(-1, -2)
+        if self.relative is not None:
+            scores = scores + self.relative.permute(2, 0, 1)
+        if self.causal:
+            scores = scores + torch.full(scores.shape[-2:], -1e4).triu(1)
+        return self.o((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class Layer(nn.Module):
+    """A pre-norm block of an encoder, or of a decoder that reads what an encoder gives out."""
+
+    def __init__(self, norm: type[nn.Module], feed: nn.Module, *, bias: bool, length: int, reads: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = norm(), norm()
+        self.own = CrossAttention(bias=bias, length=length, causal=reads)
+        self.cross_norm, self.cross = (norm(), CrossAttention(bias=bias)) if reads else (None, None)
+        self.feed = feed
+
+    def forward(self, x: Tensor, encoded: Tensor | None = None) -> Tensor:
+        x = x + self.own(self.norm1(x), self.norm1(x))
+        if self.cross is not None and self.cross_norm is not None and encoded is not None:
+            x = x + self.cross(self.cross_norm(x), encoded)
+        return x + self.feed(self.norm2(x))
+
+
+def relu_layers() -> nn.Module:
+    return nn.Sequential(nn.Linear(DIM, HIDDEN, bias=False), nn.ReLU(), nn.Linear(HIDDEN, DIM, bias=False))
+
+
+class T5Like(nn.Module):
+    """RMSNorm, relative positions, ReLU, one embedding for encoder and decoder, a head of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(VOCABULARY, DIM), nn.Linear(DIM, VOCABULARY, bias=False)
+        self.encoder = Layer(RMSNorm, relu_layers(), bias=False, length=5, reads=False)
+        self.decoder = Layer(RMSNorm, relu_layers(), bias=False, length=5, reads=True)
+        self.encoded, self.decoded = RMSNorm(), RMSNorm()
+
+    def forward(self, tokens: Tensor, answers: Tensor) -> Tensor:
+        encoded = self.encoded(self.encoder(self.embed(tokens)))
+        return self.head(self.decoded(self.decoder(self.embed(answers), encoded)))
+
+
+def layer_norm() -> nn.Module:
+    return nn.LayerNorm(DIM)
+
+
+class WhisperLike(nn.Module):
+    """Sound through two convolutions with GELU into an encoder with LayerNorm; a decoder with a tied head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv1d(3, 6, 3, padding=1), nn.Conv1d(6, DIM, 3, stride=2, padding=1)
+        self.sound, self.places = nn.Parameter(torch.zeros(4, DIM)), nn.Parameter(torch.zeros(5, DIM))
+        self.embed = nn.Embedding(VOCABULARY, DIM)
+        self.encoder = Layer(layer_norm, gelu_layers(), bias=True, length=0, reads=False)
+        self.decoder = Layer(layer_norm, gelu_layers(), bias=True, length=0, reads=True)
+        self.encoded, self.decoded = layer_norm(), layer_norm()
+
+    def forward(self, sound: Tensor, tokens: Tensor) -> Tensor:
+        x = functional.gelu(self.conv2(functional.gelu(self.conv1(sound)))).transpose(1, 2)
+        encoded = self.encoded(self.encoder(x + self.sound))
+        x = self.decoded(self.decoder(self.embed(tokens) + self.places, encoded))
+        return functional.linear(x, self.embed.weight)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.shipped import CASES, resolve, shrunk
-from support.small_transformers import BERTLike, GPTLike, LlamaLike
+from support.small_transformers import BERTLike, GPTLike, LlamaLike, T5Like, WhisperLike
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
@@ -266,6 +266,24 @@ def test_language_models():
     assert [each.kind for each in bearing(bert, "embed.weight")] == ["scaled"]
     assert [each.kind for each in bearing(bert, "pooler.bias")] == ["signed"]
     assert bert.continuous_dimension == dim + attention
+
+
+def test_encoders_with_decoders():
+    dim, heads, hidden, units = 8, 2, 5, 4
+    attention = 3 * heads * 2 * units**2  # of the encoder, of the decoder, between them
+
+    t5 = kinds_of(T5Like(), (*TOKENS, *TOKENS))  # one embedding: both streams rotate together
+    [stream] = bearing(t5, "embed.weight")
+    assert (stream.kind, stream.fixes_ones, len(stream.folds)) == ("orthogonal", False, 7)
+    assert t5.continuous_dimension == comb(dim, 2) + 7 * dim + attention + 2 * hidden
+
+    whisper = kinds_of(WhisperLike(), (torch.zeros(2, 3, 8), *TOKENS), reasons=True)
+    [sound] = bearing(whisper, "sound")  # a GELU writes into it
+    [text] = bearing(whisper, "places")  # the scale of its last norm cannot go into the head, which is the embedding
+    assert [(each.kind, len(each.scalings)) for each in (sound, text)] == [("scaled", 3), ("scaled", 3)]
+    assert sound.larger["orthogonal"].startswith("gelu")
+    assert text.larger["orthogonal"] == "layer_norm in decoded"
+    assert whisper.continuous_dimension == 3 * dim + 3 * dim + attention
 
 
 class Recurrent(nn.Module):
