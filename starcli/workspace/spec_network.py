@@ -22,7 +22,7 @@ from starcli.models.inputs import (
 )
 from starcli.models.names import recorded_name
 from starcli.registry.architectures import ARCHITECTURES
-from starcli.symmetry.archspec.library import load_spec
+from starcli.symmetry.archspec.library import load_spec, shipped_specs
 from starcli.symmetry.archspec.lines import claimed_kinds
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
@@ -87,7 +87,7 @@ class SpecNetwork:
             if record is None:
                 raise StarcliError(f"{given}: records no spec")
             return recorded_spec(self.module, record)
-        spec = self.shipped if given is None else load_spec(given)
+        spec = self._as_written(given)
         assert spec is not None
         return resolve_for(self.module, spec, self.variables)
 
@@ -102,9 +102,14 @@ class SpecNetwork:
         return None if spec is None else written_kinds(spec, resolved, self.variables)
 
     def _as_written(self, given: str | None) -> Spec | None:
-        if given is not None and is_checkpoint(given):
+        if given is None:
+            return self.shipped
+        if is_checkpoint(given):
             return None
-        return self.shipped if given is None else load_spec(given)
+        spec = load_spec(given)
+        # the network's own by its name: without kinds where they are those of another activation
+        own = self.shipped is not None and given in shipped_specs() and spec.source == Path(self.shipped.source).name
+        return self.shipped if own else spec
 
 
 def is_checkpoint(given: str) -> bool:

@@ -278,3 +278,25 @@ def test_scales_are_refused_for_gelu(place):
     ran = run_here("spec", "check", "mine.yaml", *words, "activation=gelu")
     assert ran.status == 1
     assert "unit.0: not scaled: gelu in activation; what was proved is permutation" in ran.err
+
+
+def test_shipped_kinds_are_claimed_for_the_usual_activation_alone(place):
+    words = ("spec", "check", "resnet", "--arch-arg", "width=2")
+    assert run_here(*words).rows[0]["continuous_dimension"] > 0
+    ran = run_here(*words, "activation=tanh")
+    assert ran.status == 0, ran.err
+    assert "continuous_dimension" not in ran.rows[0]
+
+
+def test_what_a_spec_writes_of_kinds_is_refused_by_name_and_place(place):
+    shown = run_here("spec", "show", "vit").out
+    words = ("--arch", "vit", "--arch-arg", "depth=1", "dim=8", "heads=2", "mlp_dim=5")
+    (place / "unfolded.yaml").write_text(shown.partition("fold:")[0])
+    ran = run_here("spec", "check", "unfolded.yaml", *words)
+    assert ran.status == 1
+    assert "stream: not orthogonal as it is written: layer_norm in blocks.0.norm1" in ran.err
+    (place / "bad.yaml").write_text(shown.replace("qk.{l}')", "qk.{l}^)"))
+    ran = run_here("spec", "check", "bad.yaml", *words)
+    assert ran.status == 1
+    assert "an exponent is an integer" in ran.err
+    assert ran.err.splitlines()[3].index("^") == ran.err.splitlines()[2].index("^)")
