@@ -10,8 +10,9 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
+from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
-from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
+from starcli.data.splits import MemorySplit, Split
 from starcli.data.text_options import NEXT_TOKEN, TextOptions
 from starcli.data.tokens import next_tokens, token_rows
 from starcli.data.unlabelled import (

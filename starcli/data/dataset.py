@@ -10,9 +10,10 @@ import torch
 
 from starcli.data.loading import Loaded, Request
 from starcli.data.names import check_data_name, needs_path
+from starcli.data.normalisation import Normalisation
 from starcli.data.normalise import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
-from starcli.data.splits import MemorySplit, Normalisation, Split
+from starcli.data.splits import MemorySplit, Split
 from starcli.data.streaming import StreamedSplit
 from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
 from starcli.data.tokens import strata

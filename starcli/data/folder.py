@@ -22,9 +22,9 @@ import torch
 
 from starcli.data.image_files import ImageListing, images_in, list_images, split_folders
 from starcli.data.loading import Loaded, Request
+from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.partition import check_labels, held_out_fifth
-from starcli.data.splits import BYTES, Normalisation
 from starcli.data.streaming import FORMATS, StreamedSplit
 from starcli.errors import StarcliError, few
 from starcli.files.cache import hash_json

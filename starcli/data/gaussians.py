@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.data.loading import Loaded, Part, Request, assemble
-from starcli.data.splits import Normalisation
+from starcli.data.normalisation import Normalisation
 from starcli.errors import StarcliError, unknown
 
 

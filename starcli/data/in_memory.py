@@ -14,8 +14,9 @@ from torch.utils.data import Dataset as TorchDataset
 from starcli.data.dataset import Dataset
 from starcli.data.layout import channels_are_last, class_numbers, empty_classes
 from starcli.data.names import IN_MEMORY
+from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE
-from starcli.data.splits import BYTES, MemorySplit, Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.data.tokens import next_tokens, token_rows
 from starcli.errors import StarcliError, first_line
 

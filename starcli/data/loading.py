@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from starcli.data.layout import empty_classes
 from starcli.data.moments import mean_and_std
+from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
-from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
+from starcli.data.splits import MemorySplit, Split
 from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
 from starcli.errors import StarcliError
 

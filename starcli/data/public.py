@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from starcli.data.idx import read_parts
 from starcli.data.loading import Loaded, Part, Request, assemble
+from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.public_files import (
     CIFAR10_SUMS,
@@ -27,7 +28,6 @@ from starcli.data.public_files import (
     need_public,
     public_directory,
 )
-from starcli.data.splits import BYTES, Normalisation
 from starcli.errors import StarcliError
 from starcli.files.lock import lock
 from starcli.files.write import make_directory

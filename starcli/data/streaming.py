@@ -15,8 +15,9 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from starcli.data.moments import mean_and_std_of_bytes
+from starcli.data.normalisation import Normalisation, prepare_batch
 from starcli.data.normalise import MeanStd
-from starcli.data.splits import Device, MemorySplit, Normalisation, Split, check_batch_request, prepare_batch
+from starcli.data.splits import Device, MemorySplit, Split, check_batch_request
 from starcli.errors import StarcliError, first_of
 
 CHUNK = 32

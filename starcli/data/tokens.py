@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.data.loading import Loaded, Part, fingerprint
+from starcli.data.normalisation import Normalisation
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
-from starcli.data.splits import Normalisation
 from starcli.errors import StarcliError
 
 NO_TOKEN = -1

@@ -18,8 +18,9 @@ from starcli.data.folder import stored_size
 from starcli.data.image_files import has_no_classes, images_in
 from starcli.data.loading import Array
 from starcli.data.names import parse_name
+from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE, MeanStd
-from starcli.data.splits import BYTES, MemorySplit, Normalisation, Split
+from starcli.data.splits import MemorySplit, Split
 from starcli.data.streaming import StreamedSplit
 from starcli.data.text import is_labelled, unlabelled_texts
 from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.models.state_dicts import computable
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
@@ -282,23 +281,3 @@ def _offsets(term: AxisTerm) -> Tensor:
     for factor in term.factors:
         total = total.unsqueeze(-1) + factor.step * torch.arange(factor.size)
     return total
-
-
-def check_tied(spec: Resolved, tensors: Mapping[str, Tensor], what: str) -> None:
-    """Raise StarcliError with every pair of tied tensors of `what` whose values differ.
-
-    A network that shares them would take the values of one of the two.
-    """
-    problems = [
-        f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name], tensors[names[0]]):.3g}"
-        for names in spec.tied
-        for name in names[1:]
-        if not torch.equal(computable(tensors[name]), computable(tensors[names[0]]))
-    ]
-    if problems:
-        raise StarcliError(f"{what} has tied tensors that are unequal", problems)
-
-
-def _largest(one: Tensor, other: Tensor) -> float:
-    """Largest difference."""
-    return float((one.double() - other.double()).abs().max())

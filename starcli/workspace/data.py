@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
+from starcli.data.normalisation import BYTES
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
-from starcli.data.splits import BYTES
 from starcli.data.text_options import CLASSES, NEXT_TOKEN, TextOptions
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError

@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from starcli.barriers.line_barrier import grid, measure_line
 from starcli.data.dataset import Dataset
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.normalisation import Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.evaluation.evaluator import Evaluator
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork

@@ -22,7 +22,8 @@ from support.training import Small, Stopping, small
 
 from starcli.alignment.align import Alignment
 from starcli.data.dataset import Dataset
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.normalisation import Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.models.build import complete_arguments
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory

@@ -23,7 +23,8 @@ from rows import Row, compare, parser, save, seconds, show
 from support.training import Small, small
 
 from starcli.data.dataset import Dataset
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.normalisation import Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.models.build import build_network, complete_arguments
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.memory import keep_freed_memory

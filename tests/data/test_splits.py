@@ -9,8 +9,9 @@ import torch
 from starcli.data import splits as splits_module
 from starcli.data.dataset import open_data
 from starcli.data.names import needs_path, parse_name
+from starcli.data.normalisation import Normalisation
 from starcli.data.partition import held_out_fifth
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
 
 NORMALISATION = Normalisation(255.0, (0.5, 0.25, 0.125), (0.5, 0.3, 0.2))

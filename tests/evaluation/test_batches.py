@@ -8,7 +8,8 @@ import torch
 from support.pretended import pretended_cuda
 from support.training import Small, small
 
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.normalisation import Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.evaluation import batches
 from starcli.evaluation.evaluator import Evaluator
 from starcli.models.build import complete_arguments

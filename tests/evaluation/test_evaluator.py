@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from starcli.data.splits import MemorySplit, Normalisation
+from starcli.data.normalisation import Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics, recalibrate_from_, statistics_batch_size
 from starcli.evaluation.evaluator import Evaluator, recalibrate_

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from starcli.data.dataset import Dataset
-from starcli.data.splits import BYTES, MemorySplit, Normalisation
+from starcli.data.normalisation import BYTES, Normalisation
+from starcli.data.splits import MemorySplit
 from starcli.recipes.recipe import Recipe
 from starcli.training.objective import Objective
 from starcli.training.run import TrainingRun

@@ -10,7 +10,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
-from starcli.symmetry.permutation import Permutation, check_tied
+from starcli.symmetry.permutation import Permutation
 
 SEEDS = st.integers(0, 2**31)
 RESNEXT = """
@@ -159,10 +159,3 @@ def test_wrong_tensors_are_named(resnext: Resolved) -> None:
     other = resolve_spec(parse("format: 1\ntensors: {a: [g]}"), {"a": (3,)})
     with pytest.raises(StarcliError, match="different specs"):
         permutation.compose(Permutation.identity(other))
-
-
-def test_tied_tensors_must_be_equal() -> None:
-    spec = resolve_spec(parse("format: 1\ntensors: {a: [g], b: [g]}\ntied: [[a, b]]"), {"a": (3,), "b": (3,)})
-    check_tied(spec, {"a": torch.ones(3), "b": torch.ones(3)}, "the model")
-    with pytest.raises(StarcliError, match=r"the model has tied.*unequal\s.*b and a are tied, but differ by up to 1\b"):
-        check_tied(spec, {"a": torch.ones(3), "b": torch.zeros(3)}, "the model")

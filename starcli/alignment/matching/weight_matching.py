@@ -21,7 +21,8 @@ from starcli.models.state_dicts import computable
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.permutation import Permutation, check_tied
+from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.tied import check_tied
 
 
 def match_weights(
