@@ -12,7 +12,7 @@ from starcli.alignment.align import Alignment
 from starcli.alignment.aligned import Aligned
 from starcli.alignment.learned.learn_element import learn_element
 from starcli.alignment.learned.learner import Learner
-from starcli.alignment.matching.method import Match, Symmetry, units_of
+from starcli.alignment.matching.method import Match
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.normalised import note_near_zero
@@ -23,7 +23,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry, units_of
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 

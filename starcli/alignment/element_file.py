@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from starcli.alignment.matching.method import Symmetry
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Sha256
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 

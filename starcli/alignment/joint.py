@@ -27,13 +27,14 @@ from starcli.alignment.aligned import Aligned
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint_frame import JointFrame
 from starcli.alignment.learned.learner import Learner
-from starcli.alignment.matching.method import Match, Symmetry, units_of
+from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.element import Symmetry, units_of
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.kinds.ascent import LEAST_GAIN
-from starcli.alignment.matching.method import Match, Symmetry
+from starcli.alignment.matching.method import Match
 from starcli.models.state_dicts import computable
 from starcli.runtime.progress import Progress
+from starcli.symmetry.element import Symmetry
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 

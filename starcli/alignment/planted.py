@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.matching.method import Symmetry
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
 
 BACK = 0.5

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.method import Symmetry, permutes_alone
 from starcli.errors import StarcliError
 from starcli.models.state_dicts import computable
+from starcli.symmetry.element import Symmetry, permutes_alone
 from starcli.symmetry.proof.evaluation import ProofNetwork, difference, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
 

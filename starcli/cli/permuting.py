@@ -9,8 +9,8 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 
 if TYPE_CHECKING:
-    from starcli.alignment.matching.method import Symmetry
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.symmetry.element import Symmetry
     from starcli.workspace.workspace import Workspace
 
 
@@ -30,9 +30,9 @@ class Permuting:
 
         Where the function would change, neither is written.
         """
-        from starcli.alignment.matching.method import permutes_alone, units_of
         from starcli.alignment.unchanged import act_on
         from starcli.library.plans import permuted_plan, permuting_plan
+        from starcli.symmetry.element import permutes_alone, units_of
 
         how = (self.workspace, self.source, dict(self.which))
         job = Job(path, permuted_plan(*how), self.watch, force=self.force)

@@ -14,7 +14,6 @@ from starcli.alignment.aligner import Aligner
 from starcli.alignment.element_file import chosen_symmetry
 from starcli.alignment.joint import apply_jointly
 from starcli.alignment.matching.bound import check_bounded, optimality
-from starcli.alignment.matching.method import Symmetry
 from starcli.alignment.unchanged import act_on
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -25,7 +24,7 @@ from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_mod
 from starcli.library.plans import alignment_plan, permutation_plan, permuted_plan, permuting_plan
 from starcli.library.train import made
 from starcli.runtime.progress import Progress
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.plan import Plan
 from starcli.workspace.workspace import Workspace

@@ -12,7 +12,6 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from collections.abc import Sequence
 
     from starcli.alignment.align import Alignment
-    from starcli.alignment.matching.method import Symmetry
     from starcli.barriers.interpolation import Point
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord
@@ -20,6 +19,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.runtime.progress import Progress
     from starcli.star.fusing import Fusion
     from starcli.star.settings import StarSettings
+    from starcli.symmetry.element import Symmetry
     from starcli.workspace.workspace import Workspace
 
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.matching.method import Symmetry
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.splits import Split
 from starcli.evaluation.mixed_buffers import recomputed_buffers
@@ -20,7 +19,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, fits
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
 from starcli.training.trial import trial_pass

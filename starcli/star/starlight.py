@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from starcli.alignment.matching.method import Symmetry
 from starcli.errors import StarcliError, few, need_several
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.mixed_buffers import admit_buffers
@@ -26,6 +25,7 @@ from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.symmetry.element import Symmetry
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream

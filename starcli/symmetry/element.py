@@ -247,3 +247,19 @@ def _times(factor: Tensor, act: Tensor | None) -> Tensor:
     if act is None:
         return factor
     return factor * act if act.dim() == factor.dim() else factor.unsqueeze(-1) * act
+
+
+Symmetry = Permutation | Element
+"""What changes the weights of a model and not its function."""
+
+
+def units_of(symmetry: Symmetry) -> Permutation:
+    """The permutation of units that a symmetry begins with."""
+    return symmetry.permutation if isinstance(symmetry, Element) else symmetry
+
+
+def permutes_alone(symmetry: Symmetry) -> bool:
+    """Whether nothing acts but the permutation of units."""
+    return isinstance(symmetry, Permutation) or not (
+        symmetry.matrices or symmetry.scales or symmetry.signs or symmetry.frame
+    )

@@ -19,7 +19,6 @@ from torch.nn.functional import cross_entropy
 
 from starcli.alignment.learned.moving_element import MovingElement
 from starcli.alignment.learned.relaxation import Moving, Relaxation
-from starcli.alignment.matching.method import Symmetry, units_of
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import batch_statistics
@@ -29,7 +28,7 @@ from starcli.models.modes import autocast, modes_restored
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.models.state_dicts import computable
 from starcli.runtime.progress import SILENT, Progress
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry, units_of
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
-from starcli.alignment.matching.method import Symmetry
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.element import Symmetry
 from starcli.symmetry.permutation import Permutation
 
 Reached = TypeVar("Reached", bound=Symmetry, covariant=True)

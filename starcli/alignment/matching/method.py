@@ -7,26 +7,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, Symmetry, units_of
 from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
     from starcli.alignment.learned.relaxation import Relaxation
-
-Symmetry = Permutation | Element
-"""What changes the weights of a model and not its function."""
-
-
-def units_of(symmetry: Symmetry) -> Permutation:
-    """The permutation of units that a symmetry begins with."""
-    return symmetry.permutation if isinstance(symmetry, Element) else symmetry
-
-
-def permutes_alone(symmetry: Symmetry) -> bool:
-    """Whether nothing acts but the permutation of units."""
-    return isinstance(symmetry, Permutation) or not (
-        symmetry.matrices or symmetry.scales or symmetry.signs or symmetry.frame
-    )
 
 
 @dataclass(frozen=True)
