@@ -75,7 +75,8 @@ def near_zero_scales(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, i
 
 
 def _scale_and_shift(fold: Fold) -> list[str]:
-    return [fold.scale.tensor, *([fold.shift.tensor] if fold.shift else [])]
+    """Names of a norm's scale and, where biases make up for it, of its shift."""
+    return [fold.scale.tensor, *([fold.shift.tensor] if fold.shift and fold.biases else [])]
 
 
 def _bounded(fold: Fold, tensors: Mapping[str, Tensor]) -> Tensor:
