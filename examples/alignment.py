@@ -1,12 +1,14 @@
 """What is left of the barrier between two solutions, by how they are aligned: independent pairs of several networks.
 
     python examples/alignment.py [NETWORK...] [--pairs 6] [--first-seed 100] [--methods NAME...]
-                                 [--fashion DIR] [--out runs/alignment]
+                                 [--fashion DIR] [--texts FILE] [--out runs/alignment]
 
 Prints for each split the mean barrier in nats over the pairs, its standard deviation and the CPU seconds of aligning a
 pair, and how far each method lies from weight matching with 10 restarts on the same pairs. What was trained and
 measured is kept in OUT and not done again; of all of it that is two to three hours on one core, of 1 pair of `mlp`
 a few seconds. `--fashion DIR`: where the four idx files of Fashion-MNIST are, for the network `fashion`.
+`--texts FILE`: descriptions of packages, for `gpt` and `bert`, which this makes:
+python examples/package_descriptions.py --sections 12 --count 4000 -o packages.csv
 """
 
 import argparse
@@ -51,6 +53,26 @@ NETWORKS = {
         {"patch_size": 2, "dim": 32, "depth": 3, "heads": 4, "mlp_dim": 64},
         {"optimizer": "adam", "lr": 0.003, "epochs": 50},
     ),
+    "gpt": Network(
+        "gpt",
+        {},
+        {
+            "epochs": 8,
+            "batch_size": 64,
+            "optimizer": "adam",
+            "lr": 0.003,
+            "clip": 1.0,
+            "task": "next-token",
+            "length": 64,
+        },
+        data="texts",
+    ),
+    "bert": Network(
+        "bert",
+        {},
+        {"epochs": 8, "batch_size": 64, "optimizer": "adam", "lr": 0.002, "clip": 1.0, "length": 64},
+        data="texts",
+    ),
     "fashion": Network("resnet", {"width": 8}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5),
 }
 
@@ -61,6 +83,7 @@ METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
     "none": (None, {}),
     "weight, 1 restart": (sc.Alignment("weight"), {}),
     BASELINE: (WEIGHT, {}),
+    "weight, all kinds": (sc.Alignment("weight", restarts=10, kinds="all"), {}),
     "weight, best of 10": (sc.Alignment("weight", select="midpoint"), {}),
     "activation": (ACTIVATION, {}),
     "activation, 10 restarts": (sc.Alignment("activation", restarts=10), {}),
@@ -69,6 +92,7 @@ METHODS: dict[str, tuple[sc.Alignment | None, dict[str, Any]]] = {
     "activation, correlation": (sc.Alignment("activation", gains="correlation"), {}),
     "straight-through": (sc.Alignment("straight-through"), {}),
     "straight-through, best of 10": (sc.Alignment("straight-through", select="midpoint"), {}),
+    "learn": (sc.Alignment("learn"), {}),
     "sinkhorn": (sc.Alignment("sinkhorn"), {}),
     "activation of noise": (sc.Alignment("activation", examples="noise"), {}),
     "weight, 10 restarts, repair, logits": (WEIGHT, {"renormalise": "repair", "renormalise_logits": True}),
@@ -96,6 +120,7 @@ class Study:
 
     out: Path
     fashion: Path | None
+    texts: Path | None = None
 
     def data(self, network: str) -> str:
         """The name of a network's data. The digits of 32 x 32 pixels are for the VGG, which halves them five times."""
@@ -107,7 +132,8 @@ class Study:
                 larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
                 arrays |= {f"x_{name}": larger.numpy(), f"y_{name}": labels.numpy()}
             np.savez(file, **arrays)
-        return {"digits32": str(file), "fashion": f"idx:{self.fashion}"}.get(data, data)
+        named = {"digits32": str(file), "fashion": f"idx:{self.fashion}", "texts": f"text:{self.texts}"}
+        return named.get(data, data)
 
     def model(self, network: str, seed: int) -> sc.Checkpoint:
         """A trained model."""
@@ -184,13 +210,15 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=100)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME")
     parser.add_argument("--fashion", type=Path, metavar="DIR", help="the four idx files of Fashion-MNIST")
+    parser.add_argument("--texts", type=Path, metavar="FILE", help="descriptions of packages with their sections")
     parser.add_argument("--out", type=Path, default=Path("runs/alignment"))
     words = parser.parse_args()
-    words.networks = words.networks or [name for name in NETWORKS if name != "fashion" or words.fashion]
+    given = {"fashion": words.fashion, "texts": words.texts}
+    words.networks = words.networks or [name for name, how in NETWORKS.items() if given.get(how.data, True)]
     if unknown := set(words.networks) - NETWORKS.keys():
         parser.error(f"unknown network: {', '.join(sorted(unknown))}; there are {', '.join(NETWORKS)}")
-    if "fashion" in words.networks and not words.fashion:
-        parser.error("the network fashion needs --fashion DIR, where the four idx files are")
+    if missing := {data for data in (NETWORKS[name].data for name in words.networks) if not given.get(data, True)}:
+        parser.error(f"these networks need --{' and --'.join(sorted(missing))}")
     return words
 
 
@@ -199,7 +227,7 @@ def main() -> None:
     words = asked()
     warnings.simplefilter("ignore", sc.StarcliWarning)
     words.out.mkdir(parents=True, exist_ok=True)
-    study = Study(words.out, words.fashion)
+    study = Study(words.out, words.fashion, words.texts)
     first_seeds = range(words.first_seed, words.first_seed + 2 * words.pairs, 2)
     pairs = [(network, seed) for network in words.networks for seed in first_seeds]
     found = [each for network, seed in pairs for each in study.results(network, seed, words.methods)]
