@@ -18,12 +18,8 @@ from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 
 VIT = {"patch_size": 4, "dim": 8, "depth": 2, "heads": 2, "mlp_dim": 12}
-RESNET = {"width": 4, "blocks": [1, 1, 1]}
-NETWORKS = {
-    "vit": VIT,
-    "mlp": {"hidden_dim": 6, "depth": 2, "batch_norm": "none"},
-    "mlp-tanh": {"hidden_dim": 6, "depth": 2, "activation": "tanh", "batch_norm": "none"},
-}
+MLP = {"hidden_dim": 6, "depth": 2, "batch_norm": "none"}
+NETWORKS = {"vit": VIT, "resnet": {"width": 2}, "mlp": MLP, "mlp-tanh": {**MLP, "activation": "tanh"}}
 
 
 def opened(name: str) -> tuple[Workspace, Mapping[str, Tensor], Mapping[str, Tensor]]:
@@ -92,6 +88,18 @@ def test_what_was_learned_is_learned_on_from_where_it_is() -> None:
     assert again.midpoint_loss is not None
     assert again.midpoint_loss <= first.midpoint_loss * (1 + 1e-6)
     assert again.sweeps == 0
+
+
+def test_where_units_only_permute_it_is_straight_through() -> None:
+    arguments = {**MLP, "activation": "gelu"}
+    models = [sc.train("mlp", "digits", limit=200, epochs=4, seed=seed, arch_args=arguments) for seed in (0, 1)]
+    workspace = new_workspace(Choices(arch="mlp", arch_args=arguments, data="digits", limit=200))
+    a, b = (model.tensors for model in models)
+    aligners = [Aligner(Alignment(name, steps=20, examples=32), workspace) for name in ("learn", "straight-through")]
+    found, expected = (aligner.match(a, b) for aligner in aligners)
+    assert aligners[0].kinds is None
+    assert found.element is None
+    assert found.permutation.moved(expected.permutation) == 0
 
 
 def test_titles_and_settings() -> None:
