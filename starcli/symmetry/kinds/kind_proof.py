@@ -54,8 +54,8 @@ class KindProof:
     def refuted(self, elements: Mapping[Claim, Acts]) -> set[Claim]:
         """Claims whose elements change the outputs by TOLERANCE of their spread or more.
 
-        So do their inverses: scaled up and down, what is homogeneous in a part of its range alone shows. All are tried
-        together, then halves where one half is at fault, else each alone.
+        So do their inverses, or all other signs: scaled up and down, what is homogeneous in a part of its range alone
+        shows. All are tried together, then halves where one half is at fault, else each alone.
         """
         if not elements:
             return set()
@@ -85,15 +85,19 @@ class KindProof:
         return self.change(_together(elements.values())) < TOLERANCE
 
     def _change_either_way(self, elements: Mapping[Claim, Acts]) -> float:
-        """The change of the outputs when all these elements act, or their inverses."""
-        acts = _together(elements.values())
-        change = self.change(acts)
+        """The change of the outputs when all these elements act, or others of their kinds: see `_other`."""
+        change = self.change(_together(elements.values()))
         if not change < TOLERANCE:
             return change
-        return max(change, self.change({place: self._inverse(place, act) for place, act in acts.items()}))
+        others = ({place: self._other(place, act) for place, act in acts.items()} for acts in elements.values())
+        return max(change, self.change(_together(others)))
 
-    def _inverse(self, place: GroupPlace, act: Tensor) -> Tensor:
-        return torch.linalg.inv(act) if act.dim() > len(self.setting.shape(place.group)) else 1 / act
+    def _other(self, place: GroupPlace, act: Tensor) -> Tensor:
+        """The inverse; of signs their negative, so that every unit is flipped once: some may be off here."""
+        if act.dim() > len(self.setting.shape(place.group)):
+            inverse: Tensor = torch.linalg.inv(act)
+            return inverse
+        return -act if bool((act.abs() == 1).all()) else 1 / act
 
     def unneeded(self, acts: Acts, doubtful: Iterable[GroupPlace]) -> list[GroupPlace]:
         """The doubtful places that could be left out: without them the outputs are the same too.

@@ -26,7 +26,8 @@ NEAR_ZERO^2, as for tanh, then of NEAR_ZERO (softsign). Signs are only suggested
 
 
 def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
-    """Groups of `before` on which signs act."""
+    """Groups of `before` on which signs act; none of units that are all off at the generic weights: nothing is seen."""
+    before = {name: kind for name, kind in before.items() if setting.active(name, buffers=True)}
     generic = {
         name: [
             way

@@ -396,3 +396,10 @@ def test_keyword_arguments_are_those_of_the_network() -> None:
 def test_wrong_arguments_are_our_errors(arguments: tuple[Any, Any], options: dict[str, Any], words: str) -> None:
     with pytest.raises(StarcliError, match=words):
         derive_kinds(*arguments, **options)
+
+
+def test_units_that_are_all_off_have_no_signs():
+    torch.manual_seed(0)
+    hidden = [layer for _ in range(20) for layer in (nn.Linear(4, 4), nn.ReLU())]
+    kinds = kinds_of(nn.Sequential(*hidden, nn.Linear(4, 2)), (torch.zeros(2, 4),))
+    assert {kind.kind for kind in kinds.groups.values()} <= {"permutation", "scaled"}
