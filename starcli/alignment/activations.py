@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 POSITIONS = 2048
 """Positions of a layer that are compared, of all examples together."""
 PIXELS = 2**18
-"""Input pixels in a forward pass: 256 images of 32 x 32. BatchNorm takes its statistics from as many."""
+"""Input pixels, or tokens, in a forward pass: 256 images of 32 x 32. BatchNorm takes its statistics from as many."""
 KEPT_ACTIVATION_BYTES = 256 * 2**20
 """What models read is kept up to so much, for when they are matched again: in a star's next epoch, in another pair."""
 FEWEST = 32
@@ -79,20 +79,20 @@ class Activations:
     def _inputs(self, seed: int) -> list[Tensor]:
         """Batches of the examples, or of noise."""
         device, generator = self.workspace.device, torch.Generator().manual_seed(seed)
-        shape = self.workspace.architecture.input_shape
+        architecture = self.workspace.architecture
         if self.how.examples != "noise":
             split = self.workspace.dataset.train
             wanted = int(self.how.examples or 0)
             if len(split) < wanted != SETTINGS["examples"].default:
                 raise StarcliError(f"{wanted} examples to compare on (--align-examples): there are {len(split)}")
             some = torch.randperm(len(split), generator=generator)[:wanted]
-            size = _batch_size(len(some), shape)
+            size = _batch_size(len(some), architecture.extent)
             return [inputs for inputs, _ in split.subset(some.sort().values).batches(size, device=device)]
-        if self.workspace.architecture.input_dtype != "float32":
+        if architecture.input_dtype != "float32":
             raise StarcliError("noise in the place of examples is for images and vectors, not for tokens")
         count = int(SETTINGS["examples"].default)
-        noise = torch.randn((count, *shape), generator=generator).to(device)
-        return list(torch.split(noise, _batch_size(count, shape)))
+        noise = torch.randn((count, *architecture.input_shape), generator=generator).to(device)
+        return list(torch.split(noise, _batch_size(count, architecture.extent)))
 
     def _observed(self) -> dict[str, LayerInput]:
         """What the layers of the network, as it is, read at `POSITIONS` places, the same for every model."""
@@ -167,9 +167,9 @@ def _bytes(tensors: Mapping[str, Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
-def _batch_size(count: int, input_shape: Sequence[int]) -> int:
+def _batch_size(count: int, extent: Sequence[int]) -> int:
     """Examples in a forward pass, evened out, so that none is left alone."""
-    return evened_batch_size(max(FEWEST, PIXELS // max(1, math.prod(input_shape[1:]))), count)
+    return evened_batch_size(max(FEWEST, PIXELS // max(1, math.prod(extent[1:]))), count)
 
 
 def _energy(values: Tensor, gains: str) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from starcli.evaluation.batchnorm_statistics import batch_statistics
+from starcli.models.logits import token_places
 from starcli.models.modes import modes_restored, plain_attention
 from starcli.symmetry.archspec.expression import Node, Product, Ref
 
@@ -52,8 +53,7 @@ def layer_inputs(
     torch.Size([3, 5])
     """
     reading = _Reading(network, names, positions)
-    if not inputs.is_floating_point() and bool((inputs < 0).any()):
-        reading.texts = (inputs >= 0).flatten()
+    reading.texts = token_places(inputs)
     with ExitStack() as stack:
         stack.enter_context(modes_restored(network))
         network.eval()

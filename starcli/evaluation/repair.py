@@ -1,8 +1,9 @@
 """REPAIR: mean and standard deviation of each unit at a point between models, restored to what lies between theirs.
 
 At a point sum_i w_i theta_i the units of a layer have the mean sum_i w_i mean_i and the deviation sum_i w_i std_i,
-where mean_i and std_i are those of the models, over the un-augmented training split and before the nonlinearity.
-Averaged weights would have less deviation ("variance collapse"). Jordan et al. 2022, section 4.
+where mean_i and std_i are those of the models, over the un-augmented training split (the padding of texts is no part
+of it) and before the nonlinearity. Averaged weights would have less deviation ("variance collapse"). Jordan et al.
+2022, section 4.
 
 The layers are repaired in the order of their calls, each with those before it repaired, so that the moments are exact,
 and the same network comes out as with the scaling and shifting as layers of their own: they are folded into weights
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from starcli.evaluation.moments import Moments, float64
 from starcli.evaluation.repairable_layers import RepairableLayer, fold_
+from starcli.models.logits import token_places
 from starcli.models.modes import modes_restored, plain_attention
 from starcli.runtime.progress import SILENT, Progress
 
@@ -109,12 +111,16 @@ class Repair:
     def _measured(self, layers: Sequence[RepairableLayer], until: RepairableLayer | None = None) -> NetworkMoments:
         """The moments of `layers`, each forward pass ending where it reaches `until`."""
         moments = {layer.name: Moments() for layer in layers}
+        texts: Tensor | None = None  # (batch * length,), where there is padding: which tokens are none
 
         def observe(layer: RepairableLayer, module: nn.Module, arguments: Any, output: Tensor) -> None:
             values = layer.units(output, module)  # (positions, units)
+            if texts is not None and len(values) == len(texts):
+                values = values[texts]
             for some in torch.split(values, max(VALUES_AT_ONCE // values.shape[1], 1)):
-                variance, mean = torch.var_mean(float64(some), dim=0, correction=min(len(some) - 1, 1))
-                moments[layer.name].add(len(some), mean, variance)
+                if len(some):
+                    variance, mean = torch.var_mean(float64(some), dim=0, correction=min(len(some) - 1, 1))
+                    moments[layer.name].add(len(some), mean, variance)
             if layer is until:
                 raise _Reached
 
@@ -127,6 +133,7 @@ class Repair:
             self.network.eval()
             for inputs, _ in self.batches:
                 self.progress.stop_if_asked()
+                texts = token_places(inputs)
                 with torch.inference_mode(), self.autocast, suppress(_Reached):
                     self.network(inputs)
         return {name: UnitMoments(each.mean, each.unbiased_variance().sqrt()) for name, each in moments.items()}

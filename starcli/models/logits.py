@@ -48,6 +48,17 @@ def targets_of(labels: Tensor) -> Tensor:
     return labels if labels.dim() == 1 else labels[labels >= 0]
 
 
+def token_places(inputs: Tensor) -> Tensor | None:
+    """Which positions (batch * length,) of a batch of padded texts are tokens; None where nothing is padded.
+
+    >>> token_places(torch.tensor([[5, 6, -1]]))
+    tensor([ True,  True, False])
+    """
+    if inputs.is_floating_point() or not bool((inputs < 0).any()):
+        return None
+    return (inputs >= 0).flatten()
+
+
 def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
     """What is odd about a network's outputs (..., C), as notes: more of them than classes, or probabilities.
 

@@ -1,4 +1,4 @@
-"""Pieces of a batch, each with its own random draws, and their distribution over the ranks.
+"""How many batches an epoch has, and the pieces of a batch: random draws of their own, shared by the ranks.
 
 One process with P pieces a step and R ranks with P / R pieces each take the same steps: the gradient of a batch is the
 mean of its pieces' gradients, each by its share of the examples, and BatchNorm normalises a piece by itself. Running
@@ -14,6 +14,16 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Batches an epoch; a last batch of a single example is left out: BatchNorm knows no variance of one.
+
+    >>> steps_per_epoch(65, 32), steps_per_epoch(66, 32)
+    (2, 3)
+    """
+    whole, rest = divmod(examples, batch_size)
+    return whole + (rest > 1 or (rest == 1 and whole == 0))
 
 
 @dataclass(frozen=True)

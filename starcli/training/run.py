@@ -20,7 +20,7 @@ from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
-from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces
+from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces, steps_per_epoch
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
@@ -55,12 +55,6 @@ class Position:
     def state(self) -> dict[str, Any]:
         """Plain data, without the number of steps."""
         return {"epoch": self.epoch, "step": self.step, "history": self.history, "figures": self.figures}
-
-
-def steps_per_epoch(examples: int, batch_size: int) -> int:
-    """Batches an epoch; a last batch of a single example is left out: BatchNorm knows no variance of one."""
-    whole, rest = divmod(examples, batch_size)
-    return whole + (rest > 1 or (rest == 1 and whole == 0))
 
 
 def _number(piece: BatchPiece) -> tuple[int, ...]:

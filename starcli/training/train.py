@@ -23,10 +23,10 @@ from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.training.batch_pieces import cut_batch, pieces_per_step
+from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
-from starcli.training.run import TrainingRun, steps_per_epoch
+from starcli.training.run import TrainingRun
 from starcli.training.sync_batchnorm import BatchNormOverRanks
 from starcli.training.trial import refuse_single_examples
 

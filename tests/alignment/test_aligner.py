@@ -6,6 +6,7 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -118,6 +119,15 @@ def test_no_batch_is_of_one_example() -> None:
     for shape in ((3, 224, 224), (3, 32, 32), (64,)):
         sizes = [_batch_size(count, shape) for count in counts]
         assert all(count % size != 1 for count, size in zip(counts, sizes, strict=True))
+
+
+def test_batches_of_texts_are_as_large_as_their_length_allows(tmp_path: Path) -> None:
+    tokens = torch.randint(9, (70, 4096), generator=torch.Generator().manual_seed(0))
+    np.savez(tmp_path / "texts.npz", train_input_ids=tokens.numpy(), test_input_ids=tokens[:2].numpy())
+    arguments = {"dim": 4, "heads": 1, "depth": 1, "mlp_dim": 4}
+    workspace = new_workspace(Choices(arch="gpt", arch_args=arguments, data=str(tmp_path / "texts.npz")))
+    batches = Activations(workspace, Alignment("activation", examples=70))._inputs(0)
+    assert [len(batch) for batch in batches] == [35, 35]  # of at most 64, which are 2^18 tokens
 
 
 def test_a_layer_is_seen_in_every_batch_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repair import Repair, UnitMoments, moments_between
 from starcli.evaluation.repairable_layers import repairable_layers
+from starcli.models.build import build_network
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -200,3 +201,23 @@ def test_a_forward_pass_goes_no_further_than_its_layer() -> None:
     target = UnitMoments(torch.zeros(3).double(), torch.ones(3).double())
     Repair(network, layers, [(data, None)]).restore_({"0": target, "2": target})
     assert calls == {0: 2, 2: 1, 4: 0}
+
+
+def test_padding_of_texts_is_no_part_of_the_moments() -> None:
+    gpt = build_network("gpt", dim=8, heads=2, depth=1, mlp_dim=5, length=6, vocab_size=9, num_classes=9).double()
+    tokens = torch.randint(9, (3, 6), generator=torch.Generator().manual_seed(0))
+    here = torch.arange(6) < torch.tensor([[6], [4], [0]])
+    padded = torch.where(here, tokens, -1)
+    units: list[Tensor] = []
+    layer = gpt.get_submodule("blocks.0.mlp.fc1")
+    with torch.no_grad():
+        hook = layer.register_forward_hook(lambda *arguments: units.append(arguments[-1]))
+        gpt.eval()(padded)
+        hook.remove()
+        layers = repairable_layers(gpt, padded, REPAIR)
+        # a batch of nothing but padding adds nothing
+        found = Repair(gpt, layers, [(padded, None), (padded[2:], None)]).measure()
+    assert found.keys() == {"blocks.0.mlp.fc1"}
+    values = units[0][here].numpy()  # (tokens, units)
+    np.testing.assert_allclose(found["blocks.0.mlp.fc1"].mean, values.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found["blocks.0.mlp.fc1"].std, values.std(0, ddof=1), rtol=1e-12)

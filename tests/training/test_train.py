@@ -11,8 +11,8 @@ from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
+from starcli.training.batch_pieces import steps_per_epoch
 from starcli.training.optimizer import build_optimizer
-from starcli.training.run import steps_per_epoch
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, generators_restored, seed_globally, substream
 from starcli.training.train import train_network
