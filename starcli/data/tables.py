@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,20 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, list[str]]:
     """The columns that `choose` picks of those in a file, as words, by name.
 
-    Raises StarcliError for a file that is no table of its suffix, and for values that are neither words nor numbers.
+    Raises StarcliError for a file that is no table of its suffix, and for values that are neither words nor numbers,
+    with their row: 1 is the first one, and neither a heading nor empty lines are counted.
     """
     readers = {".csv": _separated, ".tsv": _separated, ".jsonl": _json_lines, ".parquet": _parquet}
-    names, rows = readers[path.suffix](path)
-    if not names:
-        raise StarcliError(f"{path}: is empty, expected columns with names")
-    wanted = list(choose(names))
-    found: dict[str, list[str]] = {name: [] for name in wanted}
     try:
+        names, rows = readers[path.suffix](path)
+        if not names:
+            raise StarcliError(f"{path}: is empty, expected columns with names")
+        wanted = list(choose(names))
+        found: dict[str, list[str]] = {name: [] for name in wanted}
         for number, row in enumerate(rows, 1):
             for name in wanted:
                 found[name].append(_word(row.get(name), f"{path}: row {number}: {name}"))
-    except (csv.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (csv.Error, ValueError, RuntimeError, OSError) as error:  # JSON nested too deeply, and pyarrow's
         raise StarcliError(f"{path}: cannot be read as {path.suffix}", [first_line(error)]) from error
     if not found[wanted[0]]:
         raise StarcliError(f"{path}: no rows in it")
@@ -38,45 +40,50 @@ def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -
 
 Rows = tuple[Sequence[str], Iterator[Mapping[str, Any]]]
 """Names of columns, and rows by these names."""
+LONGEST_FIELD = 1 << 30
+"""Characters of a field of a .csv; Python's own limit, 131,072, is that of a long document."""
 
 
 def _separated(path: Path) -> Rows:
-    """Rows of a file with a heading, divided by commas or tabs."""
-    tabs = path.suffix == ".tsv"
+    """Rows of a file with a heading, divided by commas, with quotes, or by tabs, where quotes are characters."""
+    form = {".csv": csv.excel, ".tsv": _Tabs}[path.suffix]
+
+    def lines() -> Iterator[list[str]]:
+        csv.field_size_limit(LONGEST_FIELD)
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            yield from filter(None, csv.reader(stream, form, strict=True))
 
     def rows() -> Iterator[Mapping[str, Any]]:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t" if tabs else ",", strict=True)
-            for row in reader:
-                if None in row:
-                    raise csv.Error(f"line {reader.line_num} has more columns than the heading")
-                yield row
+        for number, line in enumerate(found, 1):
+            if len(line) > len(heading):
+                raise csv.Error(f"row {number} has more columns than the heading")
+            yield dict(zip(heading, line, strict=False))
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            heading = next(csv.reader(stream, delimiter="\t" if tabs else ",", strict=True), [])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise StarcliError(f"{path}: cannot be read as {path.suffix}", [first_line(error)]) from error
+    found = lines()
+    heading = next(found, [])
     if len(set(heading)) < len(heading):
         raise StarcliError(f"{path}: two columns of one name: {few(heading, 10)}")
     return heading, rows()
 
 
+class _Tabs(csv.excel_tab):
+    """Fields between tabs, as they are."""
+
+    quoting = csv.QUOTE_NONE
+
+
 def _json_lines(path: Path) -> Rows:
-    """Rows of a file with a JSON object a line; the first one names the columns."""
+    """Rows of a file with a JSON object a line; columns are what any of them has."""
 
     def rows() -> Iterator[Mapping[str, Any]]:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             for number, line in enumerate(filter(str.strip, stream), 1):
                 row = json.loads(line)
                 if not isinstance(row, dict):
                     raise StarcliError(f"{path}: row {number}: expected a JSON object")
                 yield row
 
-    try:
-        return list(next(rows(), {})), rows()
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise StarcliError(f"{path}: cannot be read as .jsonl", [first_line(error)]) from error
+    return list(dict.fromkeys(name for row in rows() for name in row)), rows()
 
 
 def _parquet(path: Path) -> Rows:
@@ -85,18 +92,19 @@ def _parquet(path: Path) -> Rows:
         import pyarrow.parquet as parquet
     except ImportError:
         raise StarcliError(f"{path}: needs the package pyarrow; .csv, .tsv and .jsonl do not") from None
-    try:
-        file = parquet.ParquetFile(path)
-        batches = file.iter_batches()
-        return file.schema_arrow.names, (row for batch in batches for row in batch.to_pylist())
-    except Exception as error:  # pyarrow has errors of its own
-        raise StarcliError(f"{path}: cannot be read as .parquet", [first_line(error)]) from error
+    file = parquet.ParquetFile(path)
+    return file.schema_arrow.names, (row for batch in file.iter_batches() for row in batch.to_pylist())
 
 
 def _word(value: Any, where: str) -> str:
-    """A text, or a number as a word."""
+    """A text, or a number as a word: whole ones without a point."""
     if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise StarcliError(f"{where}: half of a surrogate pair, which is no character")
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise StarcliError(f"{where}: {'nothing' if value is None else type(value).__name__}, expected a text")
+    if isinstance(value, float) and math.isfinite(value):
+        return str(int(value)) if value.is_integer() else str(value)
+    found = "nothing" if value is None else str(value) if isinstance(value, float) else type(value).__name__
+    raise StarcliError(f"{where}: {found}, expected a text")

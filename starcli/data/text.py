@@ -1,13 +1,15 @@
 """Data set `text:FILE`: a table with a column of texts and, unless what comes next is predicted, one of labels.
 
-Labels are words or numbers: classes are these in order (numbers by their size), and keep them as names. A fifth of the
-rows is held out for testing (`held_out_fifth`). Texts are cut at `length` tokens, by default those of the longest text,
-at most `LONGEST`, and padded to it.
+Labels are words or numbers: classes are these in order (numbers by their size), and keep them as names. A model that
+has classes already gives each label its own. A fifth of the rows is held out for testing (`held_out_fifth`). Texts are
+cut at `length` tokens, by default those of the longest text, at most `LONGEST`, and padded to it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from starcli.data.tables import read_columns
 from starcli.data.text_options import NEXT_TOKEN, TextOptions
 from starcli.data.tokenizers import open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, short
 
 LONGEST = 128
 """Tokens of a text that are read unless `--length` says otherwise."""
@@ -32,7 +34,7 @@ TEXT, LABEL = "text", "label"
 
 
 def is_labelled(path: Path, options: TextOptions) -> bool:
-    """Whether a table has the column of labels."""
+    """Whether a table has the column of labels. Raises StarcliError where it lacks one that is named."""
     found: list[str] = []
 
     def look(names: Sequence[str]) -> Sequence[str]:
@@ -40,6 +42,8 @@ def is_labelled(path: Path, options: TextOptions) -> bool:
         return names[:1]
 
     read_columns(path, look)
+    if options.label_column not in (None, *found):
+        raise StarcliError(f"{path}: no column {options.label_column!r}", _columns(found))
     return (options.label_column or LABEL) in found
 
 
@@ -75,7 +79,10 @@ def load_text(request: Request) -> Loaded:
     columns = read_columns(path, choose)
     tokenizer = open_tokenizer(options.tokenizer)
     tokens, notes = pad_texts(tokenizer.encode(columns[text]), options, str(path))
-    names, labels = number_words(columns[label]) if classify else ((), next_tokens(tokens, str(path)))
+    if classify:
+        names, labels = number_words(columns[label], options.classes, f"{path}: column {label!r}")
+    else:
+        names, labels = (), next_tokens(tokens, str(path))
     if len(names) > MOST_CLASSES:
         raise StarcliError(f"{path}: {len(names):,} different labels in column {label!r}, expected {MOST_CLASSES:,}")
     if len(tokens) < 2:
@@ -110,14 +117,31 @@ def pad_texts(texts: Sequence[Sequence[int]], options: TextOptions, where: str) 
     return tokens, [f"{where}: {cuts}"] if cut else []
 
 
-def number_words(words: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """The different words in order, whole numbers by their size, and for each of `words` its place among them.
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
+"""A label that is a number."""
 
-    >>> number_words(["10", "9", "10"])
-    (('9', '10'), array([1, 0, 1]))
+
+def number_words(
+    words: Sequence[str], known: Sequence[str] | None = None, where: str = "labels"
+) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """The different words in order, numbers by their size, and for each of `words` its place among them.
+
+    known: the words in order, if that is settled; they need not all occur.
+    Raises StarcliError, with the row, for words that are empty or none of the `known`.
+
+    >>> number_words(["10", "-9", "10"])
+    (('-9', '10'), array([1, 0, 1]))
+    >>> number_words(["b", "c"], ("a", "b", "c"))
+    (('a', 'b', 'c'), array([1, 2]))
     """
-    different = sorted(set(words))
-    if all(word.isdecimal() and word.isascii() for word in different):
-        different.sort(key=lambda word: (int(word), word))
-    place = {word: number for number, word in enumerate(different)}
-    return tuple(different), np.array([place[word] for word in words], dtype=np.int64)
+    if empty := [row for row, word in enumerate(words, 1) if not word.strip()]:
+        raise StarcliError(f"{where}: nothing in row {empty[0]}")
+    if known is None:
+        known = sorted(set(words))
+        if all(map(NUMBER.fullmatch, known)):
+            known.sort(key=Decimal)
+    place = {word: number for number, word in enumerate(known)}
+    if unknown := [row for row, word in enumerate(words, 1) if word not in place]:
+        found = words[unknown[0] - 1]
+        raise StarcliError(f"{where}: {short(found)!r} in row {unknown[0]}, the model's classes are {few(known, 5)}")
+    return tuple(known), np.array([place[word] for word in words], dtype=np.int64)

@@ -1,6 +1,6 @@
 """How texts become tokens and what is predicted of them, as options say it. Needs no torch."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.errors import StarcliError
@@ -24,7 +24,7 @@ class TextOptions:
 
     text_column, label_column: names of columns of a table, else `text` and `label`. tokenizer: a file of the package
     `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: CLASSES, or NEXT_TOKEN, which is
-    what data without labels are for.
+    what data without labels are for. classes: the labels in order, of the model that is to read the texts; no option.
     """
 
     text_column: str | None = None
@@ -32,11 +32,12 @@ class TextOptions:
     tokenizer: Path | None = None
     length: int | None = None
     task: str | None = None
+    classes: tuple[str, ...] | None = None
 
     def refuse_useless(self, kind: str) -> None:
         """Raise StarcliError for what data of this `kind` do not have, and for a task that is none."""
         known = {"text": set(OPTIONS), "arrays": {"task"}}.get(kind, set())
-        said = [OPTIONS[each.name] for each in fields(self) if getattr(self, each.name) is not None]
+        said = [option for name, option in OPTIONS.items() if getattr(self, name) is not None]
         if useless := [option for option in said if option not in {OPTIONS[name] for name in known}]:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")
         if self.task not in (None, CLASSES, NEXT_TOKEN):

@@ -32,12 +32,15 @@ def load_images_or_tokens(request: Request) -> Loaded:
     if names_of_tokens(path):
         return _load_tokens(path, request.texts.task)
     if request.texts.task is not None:
-        raise StarcliError(f"--task {request.texts.task}: is for tokens, and there are no {IDS} in {path}")
+        raise StarcliError(f"{path}: there are no {IDS} in it, but tokens are asked for")
     return load_arrays(request)
 
 
 def names_of_tokens(path: Path) -> dict[str, dict[str, str]]:
-    """A file's own names of ids, mask and labels, as far as it has them, by part; empty where it has no ids."""
+    """A file's own names of ids, mask and labels, as far as it has them, by part; empty where it has no ids.
+
+    Raises StarcliError for a mask of nothing: padding would be read as text.
+    """
     found: list[str] = []
 
     def look(names: Collection[str], _: Path) -> tuple[str, ...]:
@@ -51,7 +54,13 @@ def names_of_tokens(path: Path) -> dict[str, dict[str, str]]:
         if prefix is not None:
             known = {kind: spelled(prefix + kind, found) for kind in (IDS, MASK, LABELS)}
             parts[role] = {kind: name for kind, name in known.items() if name is not None}
-    return parts if "train" in parts else {}
+    if "train" not in parts:
+        return {}
+    masks = {spelled(prefix + MASK, found) for prefixes in PREFIXES.values() for prefix in prefixes}
+    if unread := masks - {each.get(MASK) for each in parts.values()} - {None}:
+        ids = few([each[IDS] for each in parts.values()], 3)
+        raise StarcliError(f"{path}: {min(map(str, unread))} belongs to none of the {IDS} there, which are {ids}")
+    return parts
 
 
 def _load_tokens(path: Path, task: str | None) -> Loaded:

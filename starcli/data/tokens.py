@@ -47,7 +47,7 @@ def token_rows(ids: NDArray[Any], mask: NDArray[Any] | None, where: str) -> Toke
     if (runs != 1).any():
         row = int(np.flatnonzero(runs != 1)[0])
         found = "no text" if runs[row] == 0 else "text in several pieces"
-        raise StarcliError(f"{where}: {found} in row {row}, expected one piece, with padding before or behind it")
+        raise StarcliError(f"{where}: {found} in row {row + 1}, expected one piece, with padding before or behind it")
     least, most = int(ids[here].min()), int(ids[here].max())
     if least < 0 or most >= LARGEST_VOCABULARY:
         wrong = least if least < 0 else most
@@ -68,7 +68,7 @@ def next_tokens(tokens: Tokens, where: str) -> NDArray[np.int64]:
     following[:, :-1] = tokens[:, 1:]
     short = np.flatnonzero((following != NO_TOKEN).sum(axis=1) == 0)
     if len(short):
-        raise StarcliError(f"{where}: row {short[0]} has no second token that could be predicted")
+        raise StarcliError(f"{where}: row {short[0] + 1} has no second token that could be predicted")
     return following
 
 

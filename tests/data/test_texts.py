@@ -165,8 +165,8 @@ def test_rows_with_padding_on_either_side() -> None:
         (np.full((2, 3), -2), None, "token -2"),
         (np.full((2, 3), 10**7), None, "token 10000000"),
         (np.ones((2, 3), int), np.ones((2, 2), int), "attention mask"),
-        (np.ones((2, 3), int), np.array([[1, 1, 1], [1, 0, 1]]), "several pieces in row 1"),
-        (np.ones((2, 3), int), np.array([[0, 0, 0], [1, 0, 0]]), "no text in row 0"),
+        (np.ones((2, 3), int), np.array([[1, 1, 1], [1, 0, 1]]), "several pieces in row 2"),
+        (np.ones((2, 3), int), np.array([[0, 0, 0], [1, 0, 0]]), "no text in row 1"),
     ],
 )
 def test_numbers_that_are_no_tokens(ids: np.ndarray, mask: np.ndarray | None, words: str) -> None:
@@ -207,6 +207,16 @@ def test_parts_of_arrays_and_no_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "i.npz", images=np.zeros((4, 2, 2), np.uint8), labels=np.array([0, 1, 0, 1]))
     refused(lambda: open_data(str(tmp_path / "i.npz"), texts=NEXT), "no input_ids")
     refused(lambda: open_data(str(tmp_path / "x.npz"), normalise="data"), "--normalise is for images")
+
+
+def test_a_mask_that_belongs_to_nothing_is_refused(tmp_path: Path) -> None:
+    for names in ({"train_input_ids": IDS, "attention_mask": MASK}, {"input_ids": IDS, "train_attention_mask": MASK}):
+        np.savez(tmp_path / "x.npz", **names)
+        mask = next(name for name in names if "mask" in name)
+        refused(lambda: open_data(str(tmp_path / "x.npz")), f"{mask} belongs to none of the input_ids")
+    np.savez(tmp_path / "x.npz", train_input_ids=IDS, Train_Attention_Mask=MASK)
+    data = open_data(str(tmp_path / "x.npz"))
+    assert sum(len(part.targets) for part in (data.train, data.test)) == MASK.sum() - 40
 
 
 def test_a_limit_and_a_validation_part_of_next_tokens(tmp_path: Path) -> None:
