@@ -9,7 +9,7 @@ from torch import Tensor
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
-from starcli.data.names import IN_MEMORY
+from starcli.data.names import IN_MEMORY, parse_name
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
 from starcli.data.splits import MemorySplit, Split
@@ -23,8 +23,10 @@ from starcli.data.unlabelled import (
     unlabelled_split,
 )
 from starcli.errors import StarcliError
-from starcli.models.inputs import InputNeeded
+from starcli.models.build import check_forward, runnable
+from starcli.models.inputs import InputNeeded, extreme_tokens
 from starcli.workspace.choices import Choices
+from starcli.workspace.data import as_recorded
 from starcli.workspace.workspace import Workspace, workspace_of
 
 
@@ -88,7 +90,17 @@ def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
 
 def _vocabulary(workspace: Workspace) -> int | None:
     """How many tokens the model knows, as far as that is recorded."""
-    return workspace.data.vocab_size if workspace.data is not None else None
+    trained = workspace.data.vocab_size if workspace.data is not None else None
+    known: int | None = workspace.architecture.arguments.get("vocab_size", trained)
+    return known
+
+
+def _admitted(workspace: Workspace, tokens: MemorySplit) -> MemorySplit:
+    """Tokens that the network takes, padding among them. StarcliError where it does not, before work begins."""
+    raw, name = tokens.raw, workspace.architecture.name
+    extreme = extreme_tokens(raw.shape[1:], int(raw.max()) + 1, padded=bool((raw < 0).any()))
+    check_forward(name, runnable(workspace.outline()), extreme)
+    return tokens
 
 
 def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
@@ -105,8 +117,9 @@ def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, te
     if workspace.architecture.input_dtype == "int64":
         if normalise is not None:
             raise StarcliError("--normalise is for images and vectors, and the model takes tokens")
+        texts = as_recorded(texts, workspace.data, parse_name(name)[0])
         tokens = open_unlabelled_tokens(name, shape[0], _vocabulary(workspace), texts)
-        return Inputs(tokens, class_names=_class_names(workspace))
+        return Inputs(_admitted(workspace, tokens), class_names=_class_names(workspace))
     texts.refuse_useless("images without labels")
     spans = {"bytes": BYTES, "floats": 1.0} if normalise else _spans(workspace.data)
     split = open_unlabelled(name, shape, _statistics(workspace, normalise), spans)
@@ -145,7 +158,8 @@ def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -
 def _token_inputs(workspace: Workspace, inputs: Tensor, length: int) -> Inputs:
     """Tokens (N, length) in memory, for their class or what follows each."""
     rows = token_rows(inputs.detach().cpu().numpy(), None, "data in memory")
-    split = unlabelled_split(checked_tokens(rows, length, _vocabulary(workspace), "data in memory"), AS_TOKENS_ARE)
+    checked = checked_tokens(rows, length, _vocabulary(workspace), "data in memory")
+    split = _admitted(workspace, unlabelled_split(checked, AS_TOKENS_ARE))
     if workspace.data is None or not workspace.data.next_token:
         return Inputs(split, class_names=_class_names(workspace))
     following = MemorySplit(split.raw, torch.from_numpy(next_tokens(rows, "data in memory")), AS_TOKENS_ARE)

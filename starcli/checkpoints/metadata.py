@@ -110,11 +110,14 @@ class DataRecord(_Record):
     next_token: bool = False
     """Whether each token's next one is predicted; left out of files and hashes where it is not."""
 
+    tokenizer: Sha256 | None = None
+    """Hash of the file by which texts became tokens; left out of files and hashes where none did."""
+
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only some data have: `span`, `class_names`, `vocab_size`, `next_token`."""
+        """Leave out what only some data have: `span`, `class_names`, and what is of tokens."""
         found: dict[str, Any] = fields(self)
-        for name in ("span", "class_names", "vocab_size", "next_token"):
+        for name in ("span", "class_names", "vocab_size", "next_token", "tokenizer"):
             if getattr(self, name) in (None, False, []):
                 found.pop(name, None)
         return found

@@ -40,6 +40,7 @@ class Dataset:
     notes: what users should know about it.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
     vocab_size: how many tokens there are, where inputs are tokens.
+    tokenizer: SHA-256 of the tokenizer file that made them, if one did.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     scaling: str = ""
     vocab_size: int | None = None
+    tokenizer: str | None = None
 
     @property
     def next_token(self) -> bool:
@@ -192,6 +194,7 @@ def open_data(
         notes=notes,
         scaling=_scaling_note(loaded) if needs_path(kind) and loaded.vocab_size is None else "",
         vocab_size=loaded.vocab_size,
+        tokenizer=loaded.tokenizer,
     )
     return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)
 

@@ -60,6 +60,8 @@ class Loaded:
     """What users should know about the data, though it is no error."""
     vocab_size: int | None = None
     """How many tokens there are, where inputs are tokens."""
+    tokenizer: str | None = None
+    """SHA-256 of the tokenizer file that made them, if one did."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def load_text(request: Request) -> Loaded:
         for rows, what in ((inner, ""), (outer, " (held-out fifth)"))
     )
     notes.append(f"{path}: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test")
-    return assemble_tokens("text", train, test, vocab_size=tokenizer.vocab_size, class_names=names, notes=notes)
+    loaded = assemble_tokens("text", train, test, vocab_size=tokenizer.vocab_size, class_names=names, notes=notes)
+    return replace(loaded, tokenizer=tokenizer.sha256)
 
 
 def _columns(names: Sequence[str]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from starcli.errors import StarcliError, first_line
+from starcli.errors import StarcliError, first_line, short
 
 END = 256
 """The token before and behind each text of bytes."""
@@ -14,10 +15,14 @@ END = 256
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A way to make tokens of texts: `encode` takes several, and `vocab_size` tokens are known to it."""
+    """A way to make tokens of texts: `encode` takes several, and `vocab_size` tokens are known to it.
+
+    sha256: of the file that it was read from; None of bytes.
+    """
 
     encode: Callable[[Sequence[str]], list[list[int]]]
     vocab_size: int
+    sha256: str | None = None
 
 
 def byte_tokens(texts: Sequence[str]) -> list[list[int]]:
@@ -26,7 +31,7 @@ def byte_tokens(texts: Sequence[str]) -> list[list[int]]:
     >>> byte_tokens(["ab", ""])
     [[256, 97, 98, 256], [256, 256]]
     """
-    return [[END, *text.encode("utf-8", "surrogatepass"), END] for text in texts]
+    return [[END, *text.encode(), END] for text in texts]
 
 
 def open_tokenizer(path: str | Path | None) -> Tokenizer:
@@ -37,8 +42,7 @@ def open_tokenizer(path: str | Path | None) -> Tokenizer:
     if path is None:
         return Tokenizer(byte_tokens, END + 1)
     path = Path(path)
-    if not path.is_file():
-        raise StarcliError(f"--tokenizer {path}: no such file")
+    digest = _sha256(path)
     try:
         import tokenizers
     except ImportError:
@@ -50,4 +54,27 @@ def open_tokenizer(path: str | Path | None) -> Tokenizer:
         raise StarcliError(f"--tokenizer {path}: cannot be read", [first_line(error)]) from error
     made.no_truncation()
     made.no_padding()
-    return Tokenizer(lambda texts: [each.ids for each in made.encode_batch(list(texts))], made.get_vocab_size())
+    return Tokenizer(lambda texts: [each.ids for each in made.encode_batch(list(texts))], made.get_vocab_size(), digest)
+
+
+def refuse_other_tokenizer(path: str | Path | None, recorded: str | None) -> None:
+    """Raise StarcliError unless texts are read by `path` as by the tokenizer whose file has the hash `recorded`.
+
+    None are bytes. To a model tokens of another tokenizer are other words.
+    """
+    given = None if path is None else _sha256(Path(path))
+    if given == recorded:
+        return
+    if recorded is None:
+        raise StarcliError(f"--tokenizer {path}: the model was trained on bytes; leave out --tokenizer")
+    wanted = f"the model's tokenizer file has SHA-256 {short(recorded)}"
+    if given is None:
+        raise StarcliError(f"--tokenizer is needed: {wanted}")
+    raise StarcliError(f"--tokenizer {path}: has SHA-256 {short(given)}, but {wanted}; give that one")
+
+
+def _sha256(path: Path) -> str:
+    """Hash of a tokenizer file. Raises StarcliError where there is none."""
+    if not path.is_file():
+        raise StarcliError(f"--tokenizer {path}: no such file")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -46,7 +46,7 @@ def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
     return kind == "arrays" and path.is_file() and (_images_key(path) or unlabelled_tokens(path)) is not None
 
 
-def open_unlabelled_tokens(name: str, length: int, vocab_size: int | None, texts: TextOptions) -> Split:
+def open_unlabelled_tokens(name: str, length: int, vocab_size: int | None, texts: TextOptions) -> MemorySplit:
     """The tokens of `is_unlabelled` data, for a model that reads `length` of them; labels mean nothing.
 
     Raises StarcliError for tokens of another length, and beyond the model's `vocab_size` where that is known.

@@ -202,8 +202,8 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
         hints = [TOKENS] if expected is None and _takes_tokens(network, inputs) else []
-        if not inputs.is_floating_point() and bool((inputs < 0).any()):
-            hints = [PADDED]
+        if not inputs.is_floating_point():
+            hints = [f"the largest token is {int(inputs.max())}", *([PADDED] if bool((inputs < 0).any()) else [])]
         raise MisfitError(
             f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error), *hints]
         ) from error

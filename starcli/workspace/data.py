@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from starcli.checkpoints.metadata import DataRecord
+from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.text_options import CLASSES, NEXT_TOKEN, TextOptions
+from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
 
@@ -34,6 +35,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES and not dataset.vocab_size else None,
         vocab_size=dataset.vocab_size,
         next_token=dataset.next_token,
+        tokenizer=dataset.tokenizer,
     )
 
 
@@ -62,12 +64,16 @@ def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
         image_size=choices.image_size if recorded_size is None else recorded_size,
         normalise=choices.normalise,
-        texts=_as_recorded(choices.texts, record, parse_name(name)[0]),
+        texts=as_recorded(choices.texts, record, parse_name(name)[0]),
     )
 
 
-def _as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> TextOptions:
-    """What is said of texts, and for the rest the length and the task that are recorded."""
+def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> TextOptions:
+    """What is said of texts, and for the rest the length, the task and the classes that are recorded.
+
+    Classes without names are called by their numbers. Raises StarcliError for anything else than is recorded, and for
+    another tokenizer than that of the record's own texts.
+    """
     if record is None or record.vocab_size is None or kind not in ("text", "arrays"):
         return texts
     task = NEXT_TOKEN if record.next_token else CLASSES
@@ -78,7 +84,17 @@ def _as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Te
     [length] = record.input_shape
     if texts.length not in (None, length):
         raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
-    return replace(texts, task=task, length=length)
+    if record.name == "text":
+        refuse_other_tokenizer(texts.tokenizer, record.tokenizer)
+    classes = None if record.next_token else tuple(record.class_names or map(str, range(record.num_classes)))
+    return replace(texts, task=task, length=length, classes=classes)
+
+
+def refuse_unknown_tokens(dataset: Dataset, architecture: Architecture | None) -> None:
+    """Raise StarcliError for tokens that a trained network has no embedding of, as far as its arguments say."""
+    known = architecture.arguments.get("vocab_size") if architecture is not None else None
+    if known is not None and dataset.vocab_size is not None and dataset.vocab_size > known:
+        raise StarcliError(f"data {dataset.name}: token {dataset.vocab_size - 1}, the model knows 0 to {known - 1}")
 
 
 def open_agreed(

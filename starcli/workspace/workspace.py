@@ -36,6 +36,7 @@ from starcli.workspace.data import (
     open_agreed,
     open_named,
     record_of,
+    refuse_unknown_tokens,
     scaling_notes,
 )
 
@@ -213,6 +214,8 @@ def workspace_of(
         opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
     elif given.dataset is not None:
         opened, notes = agreed_in_memory(given.dataset, choices, first.metadata.data, first.name, measures=measures)
+    if opened is not None:
+        refuse_unknown_tokens(opened, first.metadata.architecture)
     record = first.metadata.data if opened is None else record_of(opened)
     with misfits_explained(opened):
         architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)

@@ -77,7 +77,9 @@ def test_texts_without_labels_are_classified(place: Path) -> None:
 def test_what_does_not_go_together(place: Path) -> None:
     rows(train("bert", "0"))
     rows(train("gpt", "0"))
-    (place / "other.csv").write_text("text,label\na,x\nb,y\nc,x\n")
+    (place / "other.csv").write_text("text,label\na,doc\nb,y\nc,x\n")
+    (place / "tokenizer.json").write_text("{}")
+    np.savez("images.npz", images=np.zeros((9, 4), np.float32), labels=np.arange(9) % 2)
     for words, message in {
         ("train", "--arch", "resnet", *DATA, "-o", "x.safetensors"): "resnet takes no tokens",
         ("train", "--arch", "bert", "--data", "digits", "-o", "x.safetensors"): "bert needs tokens",
@@ -86,7 +88,10 @@ def test_what_does_not_go_together(place: Path) -> None:
         ("train", "--arch", "vit", "--data", "digits", "--length", 5, "-o", "x.safetensors"): "has no effect on digits",
         ("eval", "bert0.safetensors", "--data", "digits"): "takes tokens, and digits has none",
         ("eval", "bert0.safetensors"): "--data, for it was trained on text data",
-        ("eval", "bert0.safetensors", "--data", "other.csv"): "its classes are not those",
+        ("eval", "bert0.safetensors", "--data", "other.csv"): "'y' in row 2, the model's classes are doc",
+        ("eval", "bert0.safetensors", *DATA, "--tokenizer", "tokenizer.json"): "the model was trained on bytes",
+        ("predict", "bert0.safetensors", *DATA, "--label-column", "labell", "-o", "p.csv"): "no column 'labell'",
+        ("eval", "bert0.safetensors", "--data", "images.npz"): "images.npz: there are no input_ids in it",
         ("eval", "bert0.safetensors", *DATA, "--length", 30): "--length 30: 24 in the checkpoint",
         ("eval", "gpt0.safetensors", *DATA, "--task", "classes"): "--task classes: the model was trained on next-token",
         ("eval", "gpt0.safetensors", *DATA, "--normalise", "data"): "--normalise is for images",

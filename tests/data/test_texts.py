@@ -1,5 +1,6 @@
 """Texts and tokens: tables and arrays become padded rows, next tokens are shifted, and wrong ones are told."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.data import refused
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.in_memory import dataset_in_memory
 from starcli.data.text_options import TextOptions
+from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.data.tokens import NO_TOKEN, next_tokens, token_rows
 
 PACKAGES = Path(__file__).with_name("packages.csv")
@@ -106,6 +108,21 @@ def test_tokenizer_file(tmp_path: Path) -> None:
     assert (data.vocab_size, data.input_shape) == (4, (2,))
     rows = [row for part in (data.train, data.test) for row in part.raw.tolist()]  # type: ignore[attr-defined]
     assert sorted(rows) == [[1, -1], [1, 2], [2, -1]]
+
+
+def test_another_tokenizer_is_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    one.write_text("{}")
+    other.write_text("{ }")
+    own = hashlib.sha256(b"{}").hexdigest()
+    refuse_other_tokenizer(one, own)
+    refuse_other_tokenizer(None, None)
+    refused(lambda: refuse_other_tokenizer(other, own), "other.json: has SHA-256", f"has SHA-256 {own[:12]}; give that")
+    refused(
+        lambda: refuse_other_tokenizer(None, own),
+        f"--tokenizer is needed: the model's tokenizer file has SHA-256 {own[:12]}",
+    )
+    refused(lambda: refuse_other_tokenizer(one, None), "trained on bytes; leave out --tokenizer")
 
 
 def test_long_texts_are_cut_and_that_is_said() -> None:
