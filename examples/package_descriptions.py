@@ -11,6 +11,7 @@ sections beyond the `--sections` largest.
 
 import argparse
 import csv
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--dump", type=Path, help="a saved output of apt-cache dumpavail, instead of a new one")
     chosen = parser.parse_args()
     if chosen.dump is None:
+        if shutil.which("apt-cache") is None:
+            parser.exit(1, "there is no apt-cache here: run it on Debian or Ubuntu, or give a saved --dump\n")
         dump = subprocess.run(["apt-cache", "dumpavail"], capture_output=True, text=True, check=True).stdout
     else:
         dump = chosen.dump.read_text(encoding="utf-8")

@@ -174,3 +174,7 @@ def test_descriptions_of_packages_become_a_table(tmp_path: Path) -> None:
         rows = list(csv.reader(stream))
     said = [[f'{text}: a, "b"', section] for text, section in (("ping", "net"), ("ping twin", "net"), ("same", "doc"))]
     assert rows == [["text", "label"], *said]
+    words = [sys.executable, EXAMPLES / "package_descriptions.py", "-o", str(tmp_path / "none.csv")]
+    elsewhere = subprocess.run(words, capture_output=True, text=True, env={"PATH": str(tmp_path)})
+    assert (elsewhere.returncode, len(elsewhere.stderr.splitlines())) == (1, 1)
+    assert "there is no apt-cache here" in elsewhere.stderr

@@ -10,7 +10,11 @@ WIDTHS = (3, 4, 5)
 
 
 class TextCNN(nn.Module):
-    """Embeddings, `channels` filters of each of WIDTHS, their largest outputs, a linear head."""
+    """Embeddings, `channels` filters of each of WIDTHS, their largest outputs, a linear head.
+
+    Padding counts: windows of nothing but padding, whose output is a filter's bias, compete in the maximum, so that the
+    same text in a longer row may have other logits.
+    """
 
     def __init__(
         self, vocab_size: int, dim: int, channels: int, dropout: float, activation: str, num_classes: int

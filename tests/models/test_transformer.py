@@ -89,7 +89,7 @@ def test_padding_changes_nothing(name: str) -> None:
         torch.testing.assert_close(alone(without_padding(TOKENS[row], length))[0], together[row])
 
 
-def test_textcnn_reads_padding_as_nothing_at_all() -> None:
+def test_textcnn_reads_padding_as_zeros() -> None:
     """Kim 2014: texts are padded with zero vectors, whatever stands behind their end."""
     cnn = network("textcnn", dim=12, channels=4, vocab_size=11)
     short = PADDED[1:2]
