@@ -1,23 +1,29 @@
-"""What the three scripts beside this one share: rows of the table of derived specs, kept as they come."""
+"""What the three scripts beside this one share: rows of the tables of derived specs and kinds, kept as they come."""
 
 import argparse
-import gc
 import json
 import logging
+import multiprocessing
+import resource
+import signal
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
+from kinds_table import kinds_markdown
 from torch import nn
 
 from starcli.errors import StarcliError
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
+from starcli.symmetry.kinds.derive_kinds import derive_kinds
+from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.proof.prove import prove
 
 HEADER = (
@@ -44,11 +50,21 @@ def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="only these models")
     parser.add_argument("--no-proof", action="store_true", help="only trace")
+    parser.add_argument("--kinds", type=int, default=0, help="also derive kinds, in so many seconds of the processor")
     parser.add_argument("--shard", default="0/1", help="k/n: every n-th model from the k-th on")
     parser.add_argument("--rows", type=Path, required=True, help="JSON lines: rows to keep, and models not to repeat")
-    parser.add_argument("--markdown", action="store_true", help="print the rows of the file as a table and derive none")
+    parser.add_argument(
+        "--markdown",
+        nargs="?",
+        const="specs",
+        choices=("specs", "kinds"),
+        help="print a table of the rows; derive none",
+    )
     arguments = parser.parse_args()
     known = _read(arguments.rows)
+    if arguments.markdown == "kinds":
+        print(kinds_markdown(list(known.values())))
+        return
     if arguments.markdown:
         print(markdown(title, list(known.values())) + (f"\n\n{notes.strip()}" if notes else ""))
         return
@@ -59,7 +75,7 @@ def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str
     for each in [s for s in subjects() if not arguments.names or s.name in arguments.names][k::n]:
         if each.name in known:
             continue
-        found = row(each, proof=not arguments.no_proof)
+        found = row(each, proof=not arguments.no_proof, kinds=arguments.kinds)
         with arguments.rows.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found) + "\n")
 
@@ -71,12 +87,38 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     return {each["model"]: each for each in rows}
 
 
-def row(each: Subject, *, proof: bool) -> dict[str, Any]:
-    """What became of one model: `outcome` is "proved", "traced", "in part" or "failed". Seconds are of the processor,
-    which a busy machine changes less than those of the clock."""
+def row(each: Subject, *, proof: bool, kinds: int) -> dict[str, Any]:
+    """What became of one model, in a process of its own: the last that `_stages` says of it before it ends."""
+    fork = multiprocessing.get_context("fork")  # subjects hold functions, which do not travel
+    receiver, sender = fork.Pipe(duplex=False)
+    process = fork.Process(target=_send_stages, args=(sender, each, proof, kinds), daemon=True)
+    process.start()
+    sender.close()
+    found: dict[str, Any] = {}
+    try:
+        while True:
+            found = receiver.recv()
+    except EOFError:
+        process.join()
+    if process.exitcode:
+        late = process.exitcode == -signal.SIGXCPU
+        why = f"not within {kinds} s of the processor" if late else f"the process ended with {process.exitcode}"
+        found |= {"kinds": {"failed": why}} if "groups" in found else {"remarks": [why]}
+    return found
+
+
+def _send_stages(sender: Connection, each: Subject, proof: bool, kinds: int) -> None:
+    for found in _stages(each, proof, kinds):
+        sender.send(found)
+
+
+def _stages(each: Subject, proof: bool, kinds: int) -> Iterator[dict[str, Any]]:
+    """The row of a model as far as it is known: `outcome` is "proved", "traced", "in part" or "failed". Seconds are of
+    the processor, which a busy machine changes less than those of the clock; `kinds` limits those for kinds."""
     torch.manual_seed(0)
     shape = ", ".join("x".join(map(str, x.shape)) for x in each.inputs if isinstance(x, torch.Tensor))
-    found: dict[str, Any] = {"model": each.name, "input": shape, "clock": "processor"}
+    found: dict[str, Any] = {"model": each.name, "input": shape, "clock": "processor", "outcome": "failed"}
+    yield found
     try:
         network = each.make()
         found["parameters"] = sum(p.numel() for p in network.parameters())
@@ -87,13 +129,24 @@ def row(each: Subject, *, proof: bool) -> dict[str, Any]:
             begun = time.process_time()
             derived = _proved(derived, network, each)
             found["prove"] = time.process_time() - begun
-    except StarcliError as error:
-        return {**found, "outcome": "failed", "remarks": [" ".join(str(error).split())[:300]]}
+        found |= _numbers(derived)
     except Exception as error:  # a library's constructor, or memory: the other rows are wanted all the same
-        return {**found, "outcome": "failed", "remarks": [" ".join(f"{type(error).__name__}: {error}".split())[:300]]}
-    finally:
-        gc.collect()
-    return {**found, **_numbers(derived)}
+        yield {**found, "remarks": [_words(error)]}
+        return
+    yield found
+    if proof and kinds:
+        begun = time.process_time()
+        resource.setrlimit(resource.RLIMIT_CPU, (int(begun) + 1 + kinds, resource.RLIM_INFINITY))
+        try:
+            said = _kind_numbers(derive_kinds(network, each.inputs, each.kwargs, spec=derived))
+            yield {**found, "kinds": {**said, "seconds": time.process_time() - begun}}
+        except Exception as error:
+            yield {**found, "kinds": {"failed": _words(error)}}
+
+
+def _words(error: Exception) -> str:
+    kind = "" if isinstance(error, StarcliError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())[:300]
 
 
 def _proved(derived: Derived, network: nn.Module, each: Subject) -> Derived:
@@ -117,6 +170,17 @@ def _numbers(derived: Derived) -> dict[str, Any]:
         "outcome": "traced" if proof is None else "in part" if remarks or not proof.proved else "proved",
         "frozen": Counter(each.reason for each in derived.frozen),
         "remarks": remarks,
+    }
+
+
+def _kind_numbers(kinds: Kinds) -> dict[str, Any]:
+    groups = kinds.groups.values()
+    return {
+        "groups": Counter(each.kind + " fixing ones" * each.fixes_ones for each in groups),
+        "signs": sum(bool(each.signs) for each in groups),
+        "dimension": kinds.continuous_dimension,
+        "worst_difference": kinds.worst_difference,
+        "notes": list(kinds.notes),
     }
 
 

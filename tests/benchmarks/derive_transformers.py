@@ -1,6 +1,7 @@
 """Models of `transformers` from tiny configurations, without weights:
 
-python tests/benchmarks/derive_transformers.py --rows rows.jsonl; then again with --markdown > docs/transformers.md
+python tests/benchmarks/derive_transformers.py --rows rows.jsonl --kinds 120; then again with --markdown, and with
+--markdown kinds, for docs/transformers.md
 
 Needs the package `transformers`, which starcli itself does not.
 """
