@@ -13,6 +13,7 @@ from starcli.registry.entry import lookup, resolve
 
 if TYPE_CHECKING:
     from starcli.alignment.matching.method import MatchMethod
+    from starcli.workspace.workspace import Workspace
 
 OF_EVERY_METHOD = ("method", "restarts", "seed")
 """Settings that every method has."""
@@ -236,6 +237,10 @@ class Alignment:
     def settings(self) -> dict[str, Any]:
         """`method`, `restarts` and `seed`, as a file's recipe and the cache keep them, and of activations the rest."""
         return {name: value for name, value in asdict(self).items() if name in OF_EVERY_METHOD or value is not None}
+
+    def kinds_in(self, workspace: "Workspace") -> dict[str, str]:
+        """`kinds_sha256`, the hash of what acts in a workspace's network; empty where units only permute."""
+        return {"kinds_sha256": workspace.kinds.sha256} if self.uses_kinds else {}
 
     def record(self, reference_sha256: str, objective: float) -> AlignedTo:
         """What the checkpoint of an aligned model keeps: the reference, how it was aligned, the objective reached."""

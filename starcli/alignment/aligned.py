@@ -26,8 +26,6 @@ class Aligned:
     alignment: Alignment
     joint: int | None = None
     """Number of models that were aligned together, where this was one of several."""
-    difference: float | None = None
-    """Largest change of an output, in units of its spread, where more than a permutation acted and it was measured."""
 
     @property
     def permutation(self) -> Permutation:
@@ -70,7 +68,7 @@ class Aligned:
             "moved": self.match.moved,
             **({} if self.match.midpoint_loss is None else {"midpoint_loss": self.match.midpoint_loss}),
             **({} if self.joint is None else {"joint": self.joint}),
-            **({} if self.difference is None else {"difference": self.difference}),
+            **({} if self.match.difference is None else {"difference": self.match.difference}),
         }
 
     def recorded(self) -> dict[str, float | int | str | None]:

@@ -30,7 +30,7 @@ from starcli.symmetry.permutation import Permutation
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
-FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss")
+FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss", "difference")
 """What ranks tell each other of a match besides what it applies."""
 
 
@@ -103,7 +103,7 @@ class Aligner:
 
         seed: of the search; None: the alignment's. Of several ends it is the one of lowest midpoint loss, where the
         alignment selects by that. A method that learns goes on from there. StarcliError where this alignment has no
-        method, or the tensors do not fit the spec or are not finite.
+        method, the tensors do not fit the spec or are not finite, or an element would not leave the function as it is.
         """
         seed = self.alignment.seed if seed is None else seed
         if self.judge is None:
@@ -112,11 +112,21 @@ class Aligner:
             ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
             found = best_end(self.judge, self.spec, reference, model, ends, progress=progress)
         if self.learner is None:
-            return found
+            return self.checked(found, model)
         starts = [found]
         if self.kinds is not None:
             starts.append(self._permutation(reference, model, 0, seed, progress))
         return self._learned(starts, reference, model, seed, progress=progress)
+
+    def checked(self, match: Match, model: Mapping[str, Tensor]) -> Match:
+        """A match of `model`, with the change that rounding makes where an element acts.
+
+        StarcliError where the function would not stay the same, seen on the model itself.
+        """
+        if match.element is None:
+            return match
+        moved = match.element.apply(model)
+        return replace(match, difference=check_acted(self.workspace, match.element, model, moved))
 
     def _end(
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], number: int, seed: int, progress: Progress
@@ -182,6 +192,7 @@ class Aligner:
                 seed=seed,
                 progress=progress,
             )
+        match = self.checked(match, model)
         return replace(match, moved=match.permutation.moved(None if start is None else units_of(start)))
 
     def learn(
@@ -211,7 +222,8 @@ class Aligner:
         """
         if self.learner is None and self.kinds is not None:
             each = enumerate(zip(seeds, starts, strict=True))
-            return [self._element(reference, models[n], seed, restarts, start=start) for n, (seed, start) in each]
+            elements = (self._element(reference, models[n], seed, restarts, start=start) for n, (seed, start) in each)
+            return [self.checked(match, models[n]) for n, match in enumerate(elements)]
         if self.learner is None:
             [first] = self.compared([reference])
             found = self.alignment.match_method.match_all(
@@ -249,16 +261,11 @@ class Aligner:
         return self.match(reference, model, seed=seed).symmetry.apply(model) if self.active else model
 
     def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> Aligned:
-        """`model` aligned to `reference`: the match and all that follows from it.
-
-        Where that is no permutation alone, StarcliError for a function that would not stay the same.
-        """
+        """`model` aligned to `reference`: the match and all that follows from it."""
         match = self.match(reference.tensors, model.tensors, progress=progress)
-        found = Aligned(reference, model, match, self.alignment)
         if match.element is not None:
             note_near_zero(match.element.kinds, reference, progress)
-        difference = check_acted(self.workspace, match.symmetry, model.tensors, found.tensors)
-        return found if difference is None else replace(found, difference=difference)
+        return Aligned(reference, model, match, self.alignment)
 
     def apply_to_all(
         self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT

@@ -174,6 +174,7 @@ def apply_jointly(
             moved=units_of(symmetry).moved(),
             midpoint_loss=found.midpoint_loss,
         )
+        match = aligner.checked(match, model.tensors)
         return Aligned(reference, model, match, aligner.alignment, joint=len(members))
 
     return [aligned(number, model) for number, model in enumerate(models, 1)]

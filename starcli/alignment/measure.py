@@ -67,7 +67,8 @@ class Measure:
         """All that decides a measurement besides the weights: the key that results are kept under."""
         align = None
         if self.alignment.active:
-            align = {**self.alignment.settings(), "spec": self.workspace.spec.resolved.sha256}
+            how = self.alignment
+            align = {**how.settings(), "spec": self.workspace.spec.resolved.sha256, **how.kinds_in(self.workspace)}
         return {
             "architecture": self.workspace.architecture.model_dump(mode="json"),
             "data": record_of(self.workspace.dataset).model_dump(mode="json"),

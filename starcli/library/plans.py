@@ -72,7 +72,8 @@ def _aligning_plan(
 ) -> Plan:
     """Plan what aligns a pair of reference and model; all that are aligned together are parents, in any order."""
     others = sorted((each for each in together if each not in pair), key=lambda each: each.sha256)
-    how = {**alignment.settings(), **({"joint": 1 + len(together)} if together else {})}
+    how = {**alignment.settings(), **alignment.kinds_in(workspace)}
+    how |= {"joint": 1 + len(together)} if together else {}
     settings, parents = {**settings, "align": how}, [*pair, *others]
     return plan_of(workspace, kind, settings, seed=pair[1].metadata.seed, parents=parents, spec=spec)
 
@@ -108,7 +109,8 @@ def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point,
     """Plan a point between or around `models`, of which all but the first are aligned to it first."""
     how: dict[str, Any] = {}
     if alignment.active:
-        how = {("align_" + name if name != "restarts" else name): value for name, value in alignment.settings().items()}
+        named = alignment.settings() | alignment.kinds_in(workspace)
+        how = {("align_" + name if name != "restarts" else name): value for name, value in named.items()}
         how["align"] = how.pop("align_method")
     settings = {**training_settings(models[0]), "interpolate": {**point.settings(), **how}}
     spec = workspace.spec.record() if alignment.active else None
@@ -129,6 +131,7 @@ def star_plan(
     """Plan a star or a fused model; how held-out models are measured changes its log alone, which a run leaves too."""
     search = {
         **settings.record(recipe),
+        **settings.alignment.kinds_in(workspace),
         **(settings.renormalise.settings() if held_out else {}),
         "init": init.sha256 if init is not None else None,
         "held_out": [model.sha256 for model in held_out],
@@ -143,5 +146,6 @@ def fusion_plan(workspace: Workspace, sources: Sequence[Checkpoint], fusion: Fus
     training = training_settings(sources[0]) if fusion.recipe is None else fusion.recipe.settings()
     parents = [*sources, *([fusion.init] if fusion.init is not None else [])]
     spec = workspace.spec.record() if fusion.alignment.active else None
-    settings = {**training, "fused": fusion.record()}
+    kinds = fusion.alignment.kinds_in(workspace) if fusion.init is None else {}
+    settings = {**training, "fused": fusion.record() | kinds}
     return plan_of(workspace, "fused", settings, seed=fusion.seed, parents=parents, spec=spec)

@@ -42,7 +42,8 @@ def normal_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
     meet scales or other matrices on a tensor, in turn until nothing moves. What nothing reads or writes stays.
 
     The way back leads to the scales and shifts that the norms had, but for scales near zero (`near_zero_scales`), by
-    which weights would have to be divided: those are set to a bound. The function stays the same there too.
+    which weights would have to be divided: those are set to their norm's usual size. The function stays the same
+    there too.
 
     StarcliError where the tensors do not fit, are not finite, or have a kept scale of 0 that has to be passed.
     """
@@ -80,13 +81,14 @@ def _scale_and_shift(fold: Fold) -> list[str]:
 
 
 def _bounded(fold: Fold, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The scales of a norm, those near zero replaced by the bound, with their sign."""
+    """The scales of a norm; those near zero replaced by its usual size, with their sign: weights stay ordinary."""
     scale, *shift = (tensors[name] for name in _scale_and_shift(fold))
     size = float(scale.square().mean().sqrt()) or 1.0
     least = torch.full_like(scale, LEAST_SCALE * size)
     for each in shift:
         least = torch.maximum(least, LEAST_BESIDE_SHIFT * each.abs())
-    return torch.where(scale.abs() < least, torch.where(scale < 0, -least, least), scale)
+    usual = least.clamp(min=size)
+    return torch.where(scale.abs() < least, torch.where(scale < 0, -usual, usual), scale)
 
 
 def _computable(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -31,6 +31,8 @@ class Match:
     """Loss half way to the reference, in nats, on the training examples that it was judged on; None: it was not."""
     element: Element | None = None
     """The whole of what was found, where it is more than a permutation."""
+    difference: float | None = None
+    """Largest change of an output, in units of its spread, where more than a permutation acts: seen on the model."""
 
     @classmethod
     def of(cls, symmetry: Symmetry, **figures: Any) -> "Match":
