@@ -15,7 +15,7 @@ from starcli.symmetry.proof.redraw import fresh_inputs
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
-EXACT = 1e-9
+LEAST_CHANGE = 1e-9
 """Largest change of an output, in units of its spread over inputs, that arithmetic in float64 may make."""
 ROUNDINGS = 10
 """Largest change by the rounding of weights, in units of what rounding the model's own weights anew changes.
@@ -37,9 +37,9 @@ def check_acted(
     if lost := [name for name, tensor in after.items() if _is_finite(before[name]) and not _is_finite(tensor)]:
         raise StarcliError("some values would be too large for the type of their tensor", lost)
     model, own = _Function(workspace, before), {name: _in_float64(tensor) for name, tensor in before.items()}
-    _refuse(model.change(symmetry.apply(own)), EXACT, "in float64")
+    _refuse(model.change(symmetry.apply(own)), LEAST_CHANGE, "in float64")
     change = model.change(after)
-    _refuse(change, max(EXACT, ROUNDINGS * model.change(_rounded_anew(before))), "rounding of the weights")
+    _refuse(change, max(LEAST_CHANGE, ROUNDINGS * model.change(_rounded_anew(before))), "rounding of the weights")
     return change
 
 
