@@ -26,6 +26,9 @@ Posterior = Literal["star", "ensemble", "single"]
 
 METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
 
+COPIES_AVERAGED = 4
+"""How many times predictions are held at least while they are averaged: sum, next sum, a member, and a mean."""
+
 KEPT_PREDICTION_BYTES = 2 * 2**30
 """Predictions of sources are kept between repeats up to this size; beyond it they are computed again."""
 

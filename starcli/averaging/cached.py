@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from starcli.alignment.measure import Measure
-from starcli.averaging.bma import PosteriorRow, average_models, choose_samples
+from starcli.averaging.bma import COPIES_AVERAGED, PosteriorRow, average_models, choose_samples
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence
@@ -66,6 +66,7 @@ class _Posterior:
     def rows(self, samples: int, repeats: int, seed: int) -> list[PosteriorRow]:
         """The rows; `seed` is that of the draws."""
         measure = self.measure
+        self.scoring.need_room(COPIES_AVERAGED)
         models = measure.aligner.tensors_of_all(self.star, self.sources, progress=measure.progress)
         return average_models(
             measure.evaluator(), self.star.tensors, models, generator=torch.Generator().manual_seed(seed),

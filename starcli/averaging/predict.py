@@ -8,14 +8,14 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
-from starcli.averaging.bma import Members, draw_members, mean_prediction
+from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members, mean_prediction
 from starcli.averaging.predict_inputs import Inputs
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.names import needs_path
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
-from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.predictions import Predictions, need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.rows import note_stale
 from starcli.evaluation.temperature import (
@@ -79,16 +79,20 @@ class Predictor:
 
     def each(self, models: Sequence[Checkpoint]) -> Predictions:
         """Those of each model."""
+        # log-probabilities, at a temperature, together, and as probabilities
+        self._need_room((3 + (self.temperature is not None)) * len(models))
         return self._finished({model.name: out for model, out in zip(models, self._of(models), strict=True)})
 
     def ensemble(self, models: Sequence[Checkpoint]) -> Predictions:
         """The mean of the models' probabilities, in log space."""
+        self._need_room(COPIES_AVERAGED)
         return self._finished({"ensemble": mean_prediction(self._of(models))})
 
     def star(self, domain: StarDomain) -> Predictions:
         """The mean over points of a star domain."""
         if domain.samples < 1 or not domain.sources:
             raise StarcliError(f"{domain.samples} samples of {len(domain.sources)} sources: nothing to average")
+        self._need_room(COPIES_AVERAGED)
         if domain.renormalise.active:
             self._need_training_data("the activations of points are measured on")
         evaluator = Evaluator(self.workspace, renormalise=domain.renormalise, progress=self.progress)
@@ -119,6 +123,12 @@ class Predictor:
         """Log-probabilities of the inputs and, below, of the validation split where a temperature is fitted there."""
         splits: list[str | Split] = [self.inputs.split, *([VALIDATION] if self.temperature == "fit" else [])]
         return torch.cat([evaluator.log_probabilities(split) for split in splits])
+
+    def _need_room(self, copies: int) -> None:
+        """Refuse predictions that do not fit in memory, where they are held `copies` times."""
+        validation = [self.workspace.dataset.split(VALIDATION)] if self.temperature == "fit" else []
+        classes = 1 if self.workspace.data is None else self.workspace.data.num_classes
+        need_room([self.inputs.split, *validation], classes, copies)
 
     def _finished(self, outputs: dict[str, Tensor]) -> Predictions:
         """At their temperatures, with what is known of the inputs."""

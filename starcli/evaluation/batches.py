@@ -19,8 +19,20 @@ GPU_BATCHES, GPU_PIXELS = 8, 2**21
 """A GPU scores so many statistics batches at a time, of no more than so many input pixels: it waits for launches."""
 
 
-def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.device) -> int:
+OUTPUTS_AT_ONCE = 2**26
+"""A batch that is only scored has no more outputs than this, 256 MiB, on a GPU 8 times as many."""
+
+
+def outputs_per_example(split: "Split", classes: int) -> int:
+    """Numbers that a network returns for an example of a split: one a class, of next tokens at every place."""
+    return classes * split.labels.shape[1:].numel()
+
+
+def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.device, outputs: int = 1) -> int:
     """Batch size of passes that only score: that of statistics, on a GPU up to 8 times as much.
+
+    outputs: numbers that the network returns for an example. Of next tokens, from a large vocabulary, they are many,
+    and the batches the smaller.
 
     >>> scoring_batch_size((3, 32, 32), 50_000, torch.device("cpu"))
     128
@@ -28,8 +40,10 @@ def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.d
     ...     (3, 224, 224), 50_000, torch.device("cuda")
     ... )
     (1024, 64)
+    >>> scoring_batch_size((1, 128), 50_000, torch.device("cpu"), outputs=128 * 50_000)
+    10
     """
-    size = statistics_batch_size(input_shape, count)
+    size = min(statistics_batch_size(input_shape, count), max(1, OUTPUTS_AT_ONCE // outputs))
     if device.type != "cuda":
         return size
     pixels = input_shape[-1] * input_shape[-2] if len(input_shape) > 1 else 1

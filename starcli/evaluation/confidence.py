@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from starcli.evaluation.temperature import scaled
+from starcli.runtime.memory import row_slices
+
 ECE_BINS = 15
 """Number of bins of the expected calibration error."""
 
@@ -90,8 +93,9 @@ def entropy(log_probabilities: Tensor) -> Tensor:
     >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
     tensor([0.6931, 0.0000])
     """
-    terms: Tensor = torch.special.entr(log_probabilities.exp())
-    return terms.sum(dim=-1)
+    rows = log_probabilities.reshape(-1, log_probabilities.shape[-1])
+    parts = [torch.special.entr(rows[some].exp()).sum(dim=1) for some in row_slices(rows)]
+    return torch.cat(parts).view(log_probabilities.shape[:-1])
 
 
 def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,32 +197,63 @@ def pooled(parts: Sequence[Reliability]) -> Reliability:
     return _reliability(certain, right, count.sum(0))
 
 
-def confidence(log_probabilities: Tensor, labels: Tensor) -> Confidence:
+def confidence(log_probabilities: Tensor, labels: Tensor, temperature: float | None = None) -> Confidence:
     """All metrics of predictions (N, classes) as float64 log-probabilities, for labels (N,) int64, both on the CPU.
+
+    temperature: that the predictions are brought to before.
 
     >>> predictions = torch.tensor([[0.8, 0.2], [0.4, 0.6]]).double()
     >>> found = confidence(predictions.log(), torch.tensor([0, 0]))
     >>> found.accuracy, round(found.nll, 4), round(found.brier, 2), found.decided
     (0.5, 0.5697, 0.4, False)
     """
-    outputs = log_probabilities.double()
-    predicted = outputs.argmax(dim=1)
-    correct = predicted == labels
-    probabilities = outputs.exp().clamp_(max=1.0)  # a rounded log-probability may lie above 0
-    highest = probabilities.amax(dim=1)
-    true = outputs.gather(1, labels[:, None]).squeeze(1)  # (N,)
-    # sum_c (p_c - [c = y])^2 = sum_c p_c^2 - 2 p_y + 1
-    brier = probabilities.square().sum(dim=1) - 2 * true.exp() + 1
-    errors = int((~correct).sum())
-    return Confidence(
-        count=len(labels),
-        errors=errors,
-        accuracy=(len(labels) - errors) / len(labels),
-        nll=-float(true.mean()),
-        brier=float(brier.mean()),
-        ece=calibration_error(highest, correct),
-        auroc_max_prob=auroc(highest, correct),
-        auroc_entropy=auroc(-entropy(outputs), correct),
-        aurc=aurc(highest, ~correct),
-        reliability=reliability(highest, correct),
-    )
+    judged = Judged(temperature)
+    judged.add(log_probabilities, labels)
+    return judged.confidence()
+
+
+class Judged:
+    """Predictions of which a few numbers each are kept, not the probabilities: all metrics of as many as there are.
+
+    temperature: that they are brought to before.
+
+    >>> judged = Judged()
+    >>> judged.add(torch.tensor([[0.8, 0.2]]).double().log(), torch.tensor([0]))
+    >>> judged.add(torch.tensor([[0.4, 0.6]]).double().log(), torch.tensor([0]))
+    >>> judged.confidence().accuracy
+    0.5
+    """
+
+    def __init__(self, temperature: float | None = None) -> None:
+        self.temperature = temperature
+        self._parts: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []  # (n,) each
+
+    def add(self, log_probabilities: Tensor, labels: Tensor) -> None:
+        """Add predictions (n, classes) and their labels (n,), as of `confidence`."""
+        for some in row_slices(log_probabilities):
+            outputs, wanted = log_probabilities[some].double(), labels[some]
+            if self.temperature is not None:
+                outputs = scaled(outputs, self.temperature)
+            correct = outputs.argmax(dim=1) == wanted
+            probabilities = outputs.exp().clamp_(max=1.0)  # a rounded log-probability may lie above 0
+            true = outputs.gather(1, wanted[:, None]).squeeze(1)  # (n,)
+            # sum_c (p_c - [c = y])^2 = sum_c p_c^2 - 2 p_y + 1
+            brier = probabilities.square().sum(dim=1) - 2 * true.exp() + 1
+            self._parts.append((correct, probabilities.amax(dim=1), true, brier, entropy(outputs)))
+
+    def confidence(self) -> Confidence:
+        """The metrics of all that were added."""
+        correct, highest, true, brier, uncertain = (torch.cat(each) for each in zip(*self._parts, strict=True))
+        count, errors = len(correct), int((~correct).sum())
+        return Confidence(
+            count=count,
+            errors=errors,
+            accuracy=(count - errors) / count,
+            nll=-float(true.mean()),
+            brier=float(brier.mean()),
+            ece=calibration_error(highest, correct),
+            auroc_max_prob=auroc(highest, correct),
+            auroc_entropy=auroc(-uncertain, correct),
+            aurc=aurc(highest, ~correct),
+            reliability=reliability(highest, correct),
+        )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import few
-from starcli.evaluation.batches import Batches, scoring_batch_size
+from starcli.evaluation.batches import Batches, outputs_per_example, scoring_batch_size
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics, recalibrate_from_, statistics_batch_size
 from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
@@ -108,13 +108,15 @@ class Evaluator:
         """Batches of a split, by name or its own: of the size that statistics need, or that suits the device."""
         if isinstance(which, str):
             dataset = self.workspace.dataset
-            split, shape = dataset.split(which), dataset.extent
+            split, shape, classes = dataset.split(which), dataset.extent, dataset.num_classes
         else:
-            split, shape = which, self.workspace.architecture.extent
-        device, count = self.workspace.device, len(split)
-        size = scoring_batch_size(shape, count, device) if scored else statistics_batch_size(shape, count)
+            split, shape, data = which, self.workspace.architecture.extent, self.workspace.data
+            classes = 1 if data is None else data.num_classes
+        size = statistics_batch_size(shape, len(split))
+        if scored:
+            size = scoring_batch_size(shape, len(split), self.workspace.device, outputs_per_example(split, classes))
         if (which, size) not in self._batches:
-            self._batches[which, size] = Batches(split, size, device)
+            self._batches[which, size] = Batches(split, size, self.workspace.device)
         return self._batches[which, size]
 
     @property
@@ -197,9 +199,10 @@ class Evaluator:
 
     def scores(self) -> dict[str, Scores]:
         """Loss and accuracy of what is loaded on each of `splits`."""
-        return {name: score(self._outputs(name)) for name in self.splits}
+        return {name: score(self.predictions(name)) for name in self.splits}
 
-    def _outputs(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
+    def predictions(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
+        """Log-probabilities (n, classes) of what is loaded over a split, piece by piece, and the labels (n,)."""
         batches = self._split(split, scored=True)
         return log_probabilities(self.network.network, batches, self._autocast, self._folding, self.progress)
 
@@ -216,4 +219,4 @@ class Evaluator:
 
         N is the number of predictions, those of `Split.targets`.
         """
-        return torch.cat([found.cpu() for found, _ in self._outputs(split)])
+        return torch.cat([found.cpu() for found, _ in self.predictions(split)])

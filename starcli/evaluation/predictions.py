@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,9 +11,20 @@ from torch import Tensor
 
 from starcli.evaluation.confidence import entropy
 from starcli.evaluation.frames import pandas_frame
+from starcli.runtime.memory import need_bytes
+
+if TYPE_CHECKING:
+    from starcli.data.splits import Split
 
 Values = NDArray[Any]
 """Values (N,) of one kind: numbers or words."""
+
+
+def need_room(splits: Sequence["Split"], classes: int, copies: int) -> None:
+    """Refuse predictions of `splits` that do not fit in memory, where they are held `copies` times, in float64."""
+    count = sum(len(split.targets) for split in splits)
+    what = f"{count} predictions of {classes} classes, held {copies} times in float64,"
+    need_bytes(copies * count * classes * 8, what, ["fewer need less: --limit, or another --split that is smaller"])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,8 +74,8 @@ class Predictions:
 
         A network may have more outputs than its data have classes: these have no names then.
         """
-        several = torch.stack([each.double() for each in outputs.values()])  # (M, N, classes)
-        logs = several if len(outputs) > 1 else several[0]
+        several = [each.double() for each in outputs.values()]
+        logs = torch.stack(several) if len(several) > 1 else several[0]  # (M, N, classes), or (N, classes)
         return cls(
             model=tuple(outputs),
             probabilities=logs.exp().clamp_(max=1.0).numpy(),  # a rounded log-probability may lie above 0

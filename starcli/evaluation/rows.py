@@ -26,12 +26,14 @@ def evaluation_rows(
     temperature: also the metrics at this temperature, or "fit": at the one with the least loss on the validation split.
     """
     scoring, stamp = Scoring(workspace.dataset, split, temperature), stamps(workspace)
+    if temperature == "fit":
+        scoring.need_room(2)
     evaluator = Evaluator(workspace, progress=progress)
     progress.start("measuring", len(models))
     for model in models:
         note_stale(evaluator, model, recalibrate)
         evaluator.load(model.tensors, own_statistics=not recalibrate)
-        found = scoring.score(scoring.outputs(evaluator))
+        found = scoring.measure(evaluator)
         progress.step()
         if temperature is not None and found.temperature is None:
             progress.note(f"{model.name}: {NOT_FITTED}")

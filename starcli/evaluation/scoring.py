@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import Confidence, confidence
-from starcli.evaluation.temperature import VALIDATION, Temperature, check_temperature, fit_temperature, scaled
+from starcli.evaluation.confidence import Confidence, Judged, confidence
+from starcli.evaluation.predictions import need_room
+from starcli.evaluation.temperature import VALIDATION, Temperature, check_temperature, fit_temperature
 
 if TYPE_CHECKING:
     from starcli.data.dataset import Dataset
@@ -73,6 +74,10 @@ class Scoring:
         """Log-probabilities of what is loaded over `splits`, one below the other: (N + ..., classes), float64."""
         return torch.cat([evaluator.log_probabilities(split) for split in self.splits])
 
+    def need_room(self, copies: int) -> None:
+        """Refuse predictions that do not fit in memory, where `outputs` are held `copies` times."""
+        need_room([self.dataset.split(split) for split in self.splits], self.dataset.num_classes, copies)
+
     def score(self, outputs: Tensor) -> Scored:
         """The metrics of log-probabilities as of `outputs`."""
         parts = torch.split(outputs, [len(labels) for labels in self._labels.values()])
@@ -81,13 +86,25 @@ class Scoring:
         temperature = self.temperature
         if temperature == "fit":
             temperature = fit_temperature(found[VALIDATION], labels[VALIDATION])
-        after = found if temperature is None else {name: scaled(part, temperature) for name, part in found.items()}
+        own = found[self.split], labels[self.split]
         return Scored(
-            confidence(found[self.split], labels[self.split]),
+            confidence(*own),
             temperature,
-            None if temperature is None else confidence(after[self.split], labels[self.split]),
-            confidence(after[VALIDATION], labels[VALIDATION]).nll if self.choose else None,
+            None if temperature is None else confidence(*own, temperature),
+            confidence(found[VALIDATION], labels[VALIDATION], temperature).nll if self.choose else None,
         )
+
+    def measure(self, evaluator: "Evaluator") -> Scored:
+        """The metrics of what is loaded; all predictions are held together only to fit a temperature, or to choose."""
+        temperature = self.temperature
+        if self.choose or temperature == "fit":
+            return self.score(self.outputs(evaluator))
+        plain, after = Judged(), None if temperature is None else Judged(temperature)
+        for outputs, labels in evaluator.predictions(self.split):
+            plain.add(outputs.cpu(), labels.cpu())
+            if after is not None:
+                after.add(outputs.cpu(), labels.cpu())
+        return Scored(plain.confidence(), temperature, None if after is None else after.confidence())
 
     def row(self, found: Scored) -> dict[str, Any]:
         """The metrics, `decided`, and where a temperature was asked for, it and the metrics after (null: not found).

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.runtime.memory import row_slices
 
 Temperature = float | Literal["fit"]
 """A temperature, or that it is to be fitted on the validation split."""
@@ -58,7 +59,8 @@ def fit_temperature(log_probabilities: Tensor, labels: Tensor) -> float | None:
     true = logits.gather(1, labels[:, None]).mean()
 
     def slope(b: float) -> float:
-        return float((torch.softmax(b * logits, dim=1) * logits).sum(dim=1).mean() - true)
+        parts = (logits[some] for some in row_slices(logits))
+        return float(torch.cat([(torch.softmax(b * part, dim=1) * part).sum(dim=1) for part in parts]).mean() - true)
 
     limit = float(logits.amax(dim=1).mean() - true)  # the slope for b to infinity
     if not (slope(0.0) < 0 < limit):  # also where a value is not finite

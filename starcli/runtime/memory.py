@@ -3,9 +3,12 @@
 import ctypes
 import gc
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from starcli.errors import StarcliError
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +52,33 @@ def spare_bytes(device: "torch.device") -> int:
         return 0
     free, _ = torch.cuda.mem_get_info(device)
     return free // 4
+
+
+def free_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that this process may still take: what Linux calls available, or what a container's limit leaves of it.
+
+    None where the system does not say. root: of its files.
+    """
+    try:
+        lines = [line.split() for line in (root / "proc/meminfo").read_text().splitlines()]
+        free = next(int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:")
+    except (OSError, StopIteration):
+        return None
+    try:
+        group = root / "sys/fs/cgroup"
+        taken = int((group / "memory.current").read_text())
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return min(free, int((group / "memory.max").read_text()) - taken + int(cached["inactive_file"]))
+    except (OSError, KeyError, ValueError):  # no container, or one without a limit: "max"
+        return free
+
+
+def need_bytes(count: int, what: str, hints: Sequence[str]) -> None:
+    """Raise StarcliError where `what`, of `count` bytes, exceeds `free_bytes`: such a process would be killed."""
+    free = free_bytes()
+    if free is not None and count > free:
+        found, room = (f"{size / 2**30:.1f} GiB" for size in (count, free))
+        raise StarcliError(f"{what} need about {found} of memory, and {room} are free", hints)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from starcli.training.objective import Row
 from starcli.training.train import final_metrics
 
 if TYPE_CHECKING:
+    from starcli.data.dataset import Dataset
     from starcli.workspace.workspace import Workspace
 
 OF_STARS = (
@@ -147,7 +148,7 @@ def greedy_soup(fusing: Fusing) -> Fused:
     Accuracy on the validation split, or on the training split where there is none; sources that are alike in it come in
     the order of their losses. The names of those that are kept are among the metrics.
     """
-    split = selection_split(fusing.workspace)
+    split = selection_split(fusing.workspace.dataset)
     _ = fusing.together  # by all ranks at once
     kept = distributed.by_writer(lambda: _kept(fusing, split))
     names = [fusing.sources[number].base_name for number in kept]
@@ -175,9 +176,9 @@ def _kept(fusing: Fusing, split: str) -> list[int]:
     return kept
 
 
-def selection_split(workspace: "Workspace") -> str:
+def selection_split(dataset: "Dataset") -> str:
     """The split that models are chosen on: validation, or where there is none, train."""
-    return "train" if workspace.dataset.validation is None else "validation"
+    return "train" if dataset.validation is None else "validation"
 
 
 def refuse_unused(method: str, said: Iterable[str]) -> None:

@@ -8,12 +8,13 @@ from torch import Tensor
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint import tensors_jointly
-from starcli.averaging.bma import mean_prediction
+from starcli.averaging.bma import COPIES_AVERAGED, mean_prediction
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import selection_split
@@ -21,6 +22,7 @@ from starcli.star.settings import StarSettings
 from starcli.workspace.stamp import stamps
 
 if TYPE_CHECKING:
+    from starcli.data.dataset import Dataset
     from starcli.workspace.workspace import Workspace
 
 
@@ -41,6 +43,7 @@ def fusion_rows(
     The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
     renormalise: what else is done to the activations of the means. split: the one that is shown; None shows all.
     """
+    need_room_to_compare(aligner.workspace.dataset, split, len(sources))
     fused, *sources = labelled([fused, *sources])
     comparison = _Comparison(aligner.workspace, split, progress)
     comparison.evaluator.admit([source.tensors for source in sources])
@@ -66,6 +69,18 @@ def fusion_rows(
         for kind in kinds:
             yield from comparison.rows(kind, together, sources, found, **how)
     progress.finish()
+
+
+def need_room_to_compare(dataset: "Dataset", split: str | None, sources: int) -> None:
+    """Refuse a comparison whose predictions, those of all sources together, do not fit in memory."""
+    splits = [dataset.split(name) for name in _measured(dataset, split)]
+    need_room(splits, dataset.num_classes, sources + COPIES_AVERAGED)
+
+
+def _measured(dataset: "Dataset", split: str | None) -> list[str]:
+    """The splits that are shown (None: all), and the one that is chosen on."""
+    there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
+    return [name for name in there if split in (None, name) or name == selection_split(dataset)]
 
 
 def _means(
@@ -112,9 +127,8 @@ class _Comparison:
         dataset = workspace.dataset
         there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
         self.shown = there if split is None else [split]
-        self.selection = selection_split(workspace)
-        measured = [name for name in there if name in (*self.shown, self.selection)]
-        self.labels = {name: dataset.split(name).targets.cpu() for name in measured}
+        self.selection = selection_split(dataset)
+        self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}
         self.evaluator, self.stamp = Evaluator(workspace, progress=progress), stamps(workspace)
 
     def outputs(self, model: Model) -> dict[str, Tensor]:

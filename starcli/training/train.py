@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
-from starcli.evaluation.batches import scoring_batch_size
+from starcli.evaluation.batches import outputs_per_example, scoring_batch_size
 from starcli.evaluation.batchnorm_statistics import statistics_batch_size
 from starcli.evaluation.evaluator import recalibrate_
 from starcli.evaluation.scores import Scores, score_network
@@ -199,7 +199,9 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
 
     The ranks share the examples.
     """
-    batch_size = scoring_batch_size(workspace.dataset.extent, len(split), workspace.device)
+    dataset = workspace.dataset
+    outputs = outputs_per_example(split, dataset.num_classes)
+    batch_size = scoring_batch_size(dataset.extent, len(split), workspace.device, outputs)
 
     def score(part: Split) -> Scores:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}

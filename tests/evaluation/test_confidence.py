@@ -14,6 +14,7 @@ from torch import Tensor
 
 from starcli.evaluation.confidence import (
     Confidence,
+    Judged,
     aurc,
     auroc,
     calibration_error,
@@ -159,3 +160,19 @@ def test_rankings_of_few_errors_are_not_shown() -> None:
     assert mark_undecided({**row, "decided": True}) == {**row, "decided": True}
     found = mark_undecided({**row, "decided": False})
     assert (found["aurc"], found["nll"]) == ("not decided", 1.0)
+
+
+def test_predictions_added_one_after_the_other_are_those_of_all_together() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logs = torch.randn(601, 1000, generator=generator, dtype=torch.float64).log_softmax(1)
+    labels = torch.where(torch.rand(601, generator=generator) < 0.5, logs.argmax(1), 0)
+    for temperature in (None, 1.7):
+        judged = Judged(temperature)
+        for rows, wanted in zip(torch.split(logs, 7), torch.split(labels, 7), strict=True):
+            judged.add(rows, wanted)
+        assert judged.confidence() == confidence(logs, labels, temperature)
+    probabilities = logs.exp()
+    found, true = confidence(logs, labels), torch.nn.functional.one_hot(labels, 1000)
+    assert found.brier == pytest.approx(float((probabilities - true).square().sum(1).mean()), rel=1e-12)
+    expected = torch.distributions.Categorical(logits=logs).entropy()
+    torch.testing.assert_close(entropy(logs), expected, rtol=1e-12, atol=0)

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.training import small
 
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import dataset_in_memory
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import confidence
+from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.temperature import fit_temperature, scaled
 
@@ -56,3 +58,17 @@ def test_without_a_validation_split_nothing_is_chosen(data: Dataset) -> None:
     for asked in ({"split": "validation"}, {"temperature": "fit"}, {"choose": True}):
         with pytest.raises(StarcliError, match="no validation split"):
             Scoring(replace(data, validation=None), **asked)
+
+
+@pytest.mark.parametrize("temperature", [None, 1.7])
+def test_what_is_measured_batch_by_batch_is_what_all_predictions_together_are(temperature: float | None) -> None:
+    evaluator = Evaluator(small(limit=900))  # type: ignore[arg-type]
+    evaluator.load(evaluator.workspace.network(0).state())
+    scoring = Scoring(evaluator.workspace.dataset, "train", temperature)
+    found = scoring.measure(evaluator)
+    assert found == scoring.score(scoring.outputs(evaluator))
+    rows = torch.cat([outputs for outputs, _ in evaluator.predictions("train")])
+    expected = torch.nn.functional.cross_entropy(rows / (temperature or 1), scoring.dataset.train.labels)
+    after = found.plain if temperature is None else found.scaled
+    assert after is not None
+    assert after.nll == pytest.approx(float(expected), rel=1e-12)

@@ -80,6 +80,7 @@ def fuse_command(
     source's file uses its own.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
+    from starcli.star.fusion_report import need_room_to_compare
 
     words = {"mu": mu != 1, "objective": objective != "sum"}
     refuse_unused(method, [*said_in(search, training), *(name for name, said in words.items() if said)])
@@ -91,6 +92,7 @@ def fuse_command(
             run = FusionRuns(search, setup, training, watch, method=method)
         if split:
             run.workspace.dataset.split(split)  # refused now, not after hours
+        need_room_to_compare(run.workspace.dataset, split, len(search.sources))
         for made in run.all("fused"):
             rows = list(made.compared(run.workspace, search, watch, split))
             drawn += [{"type": "fuse", **row} for row in rows]

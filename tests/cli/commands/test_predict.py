@@ -258,3 +258,20 @@ def test_rows_of_a_star_domain_say_their_alignment(solutions, star, place):
     assert "alignment: weight, 1 restart\n" in run_here(*words, "-o", "q.csv", "--format", "table").out
     [alone] = run_here("predict", star, "-o", "r.csv").rows
     assert "alignment" not in alone
+
+
+def test_predictions_that_do_not_fit_are_refused_before_any_work(solutions, star, place, monkeypatch):
+    """360 predictions of 10 classes, 28,800 bytes each time that they are held; eval holds none of them."""
+    sources = solutions.some(0, 1, 2)
+    monkeypatch.setattr("starcli.runtime.memory.free_bytes", lambda: 2 * 28_800 - 1)
+    assert len(run_here("eval", solutions[0]).rows) == 1
+    for words in (
+        ("eval", solutions[0], "--temperature", "fit"),
+        ("predict", solutions[0], "-o", "p.npz"),
+        ("predict", *sources, "--ensemble", "-o", "p.npz"),
+        ("predict", "--star", star, "--sources", *sources, "-o", "p.npz"),
+        ("bma", "--star", star, "--sources", *sources, "--samples", 2, "--seed", 77),
+        ("fuse", "--sources", *sources, "--split", "test", "--epochs", 1, "-o", "f.safetensors"),
+    ):
+        refused(run_here(*words), "predictions of 10 classes, held", "--limit")
+    assert not list(place.glob("f.safetensors*"))
