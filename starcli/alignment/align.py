@@ -125,9 +125,9 @@ class Alignment:
             lookup(METHODS, "method", self.method)
         if self.restarts < 0:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
-        own = self.match_method.settings if self.active else ()
+        own = self._own_settings() if self.active else ()
         given = [name for name in SETTINGS if getattr(self, name) is not None]
-        if strange := [f"{_called(name)} is of {', '.join(_takers(name))}" for name in given if name not in own]:
+        if strange := [f"{_called(name)} is of {self._takers(name)}" for name in given if name not in own]:
             raise StarcliError(f"alignment by {self.method or 'none'} has no use for some settings", strange)
         for name in own:
             if name not in given:
@@ -143,6 +143,17 @@ class Alignment:
         if self.active and self.kinds == self.match_method.kinds:
             object.__setattr__(self, "kinds", None)
         self._settle_ends()
+
+    def _own_settings(self) -> tuple[str, ...]:
+        """Settings of the method; a rate of learning is of what is continuous alone."""
+        own = self.match_method.settings
+        return tuple(name for name in own if name != "lr") if self.kinds == "permutation" else own
+
+    def _takers(self, setting: str) -> str:
+        """What has a setting that this alignment has not."""
+        if self.active and setting in self.match_method.settings:
+            return "rotations, matrices and scales, and kinds (--align-kinds) are permutation"
+        return ", ".join(name for name in METHODS if setting in resolve(METHODS, "method", name).settings)
 
     def _check_types(self) -> None:
         """StarcliError for what is no word, no whole number or no number, where one is expected."""
@@ -208,7 +219,7 @@ class Alignment:
         if not self.active:
             return "none"
         words = [str(self.method), f"{self.restarts} restart{'s' if self.restarts != 1 else ''}"]
-        for name in self.match_method.settings:
+        for name in self._own_settings():
             value, setting = getattr(self, name), SETTINGS[name]
             if setting.usual or value != setting.default:
                 words.append(setting.words(value))
@@ -251,11 +262,6 @@ class Alignment:
 def _called(setting: str) -> str:
     """What a setting is called in Python, and on the command line."""
     return f"{setting} (--align-{setting})"
-
-
-def _takers(setting: str) -> list[str]:
-    """The methods that have a setting."""
-    return [name for name in METHODS if setting in resolve(METHODS, "method", name).settings]
 
 
 AS_GIVEN = Alignment(method=None)

@@ -25,6 +25,7 @@ from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.element import Element, Symmetry, units_of
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
@@ -110,13 +111,23 @@ class Aligner:
             found = self._end(reference, model, 0, seed, progress)
         else:
             ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
-            found = best_end(self.judge, self.spec, reference, model, ends, progress=progress)
+            as_it_is = self._as_it_is(reference, model)
+            found = best_end(self.judge, as_it_is, reference, model, ends, progress=progress)
         if self.learner is None:
             return self.checked(found, model)
         starts = [found]
         if self.kinds is not None:
             starts.append(self._permutation(reference, model, 0, seed, progress))
         return self._learned(starts, reference, model, seed, progress=progress)
+
+    def _as_it_is(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
+        """The match that changes nothing, its objective like that of all others."""
+        if self.kinds is None:
+            objective = inner_product(self.spec, reference, model)
+        else:
+            normal = (normal_element(self.kinds, each).apply(each) for each in (reference, model))
+            objective = inner_product(self.kinds.spec, *normal)
+        return Match.of(self.identity, objective=objective, sweeps=0, restarts=0, moved=0)
 
     def checked(self, match: Match, model: Mapping[str, Tensor]) -> Match:
         """A match of `model`, with the change that rounding makes where an element acts.

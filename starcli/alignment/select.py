@@ -11,28 +11,24 @@ from torch import Tensor
 
 from starcli.alignment.matching.method import Match
 from starcli.alignment.midpoint import MidpointJudge
-from starcli.alignment.objective import inner_product
 from starcli.runtime.progress import SILENT, Progress
-from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.permutation import Permutation
 
 
 def best_end(
     judge: MidpointJudge,
-    spec: Resolved,
+    as_it_is: Match,
     reference: Mapping[str, Tensor],
     model: Mapping[str, Tensor],
     ends: Iterable[Match],
     *,
     progress: Progress = SILENT,
 ) -> Match:
-    """The match of lowest midpoint loss among `ends` and the model as it is; of equal ones the first.
+    """The match of lowest midpoint loss among `ends` and the model `as_it_is`; of equal ones the first.
 
     Its sweeps are those of all ends. Ends are taken one by one, so that they may be made when they are asked for.
     """
-    as_it_is = Permutation.identity(spec)
     lowest = judge.loss(reference, model, progress=progress)
-    best = Match(as_it_is, inner_product(spec, reference, model), 0, 0, 0, lowest)
+    best = replace(as_it_is, midpoint_loss=lowest)
     sweeps = restarts = 0
     for end in ends:
         sweeps, restarts = sweeps + end.sweeps, end.restarts

@@ -9,7 +9,7 @@ from starcli.alignment.align import Alignment
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
-from starcli.registry.alignment_methods import DEFAULT_METHOD
+from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
 from starcli.runtime import distributed
@@ -54,6 +54,7 @@ class StarSettings:
     renormalise: Renormalise = RECALIBRATE
 
     def __post_init__(self) -> None:
+        self._check_realign_method()
         problems = [] if 0 <= self.mu < math.inf else [f"mu is a finite number from 0 up, found {self.mu}"]
         for name in ("realign_every", "eval_every"):
             value = getattr(self, name)
@@ -79,6 +80,18 @@ class StarSettings:
             resolve(SAMPLINGS, "sampling", self.sampling)
         elif not callable(self.sampling):
             raise unknown("sampling", str(self.sampling), SAMPLINGS)
+
+    def _check_realign_method(self) -> None:
+        """StarcliError for a method of later epochs that knows permutations alone, where the first one knows more."""
+        name = self.realign_method
+        if name is None or not self.alignment.uses_kinds:
+            return
+        if "kinds" not in Alignment(name).match_method.settings:
+            takers = [each for each in METHODS if "kinds" in Alignment(each).match_method.settings]
+            raise StarcliError(
+                f"realign_method (--realign-method) {name} knows permutations alone; sources are aligned by all kinds",
+                [f"{', '.join(takers)}: these know them"],
+            )
 
     def check_measured(self, kind: str, held_out: Sized) -> None:
         """Raise StarcliError where points are to be renormalised in the search for a star, and none are measured."""

@@ -182,6 +182,10 @@ def test_noise_needs_no_data() -> None:
         ({"method": "activation", "share": 1.5}, "above 0, at most 1, found 1.5"),
         ({"method": "activation", "share": 0}, "above 0, at most 1, found 0"),
         ({"method": "activation", "gains": "cosine"}, "least-squares or correlation, found cosine"),
+        (
+            {"method": "learn", "kinds": "permutation", "lr": 0.5},
+            "lr (--align-lr) is of rotations, matrices and scales",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(given: dict[str, object], reason: str) -> None:

@@ -13,6 +13,8 @@ from starcli.alignment.joint import match_jointly
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.errors import StarcliError
 from starcli.star.settings import StarSettings
+from starcli.symmetry.element import Element
+from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -139,3 +141,18 @@ def test_on_the_command_line(starcli, solutions, tmp_path: Path) -> None:
     at_once = starcli("barrier", solutions[0], solutions[1], "--align", "weight", *words, "--points", "3").rows[0]
     assert at_once["train"]["loss_barrier"] == apart["train"]["loss_barrier"]
     assert at_once["alignment"] == "weight, 1 restart, best of 2 by midpoint"
+
+
+def test_by_all_kinds_objectives_are_of_normal_forms_whichever_end_is_kept() -> None:
+    arguments = {"patch_size": 4, "dim": 8, "depth": 1, "heads": 2, "mlp_dim": 8}
+    vit = new_workspace(Choices(arch="vit", arch_args=arguments, data="digits", limit=100))
+    one, other = (vit.network(seed).state() for seed in (0, 1))
+    how = Alignment("weight", kinds="all", select="midpoint", ends=1)
+    itself = Aligner(how, vit).match(one, one)
+    assert isinstance(itself.symmetry, Element)
+    normal = [normal_element(vit.kinds, each).apply(each) for each in (one, other)]
+    squares = sum(float(normal[0][name].double().square().sum()) for name in vit.kinds.spec.learnable())
+    assert itself.objective == pytest.approx(squares, rel=1e-5)
+    found = Aligner(how, vit).match(one, other)
+    plain = sum(float((normal[0][name] * normal[1][name]).sum()) for name in vit.kinds.spec.learnable())
+    assert found.objective >= plain - 1e-3 * abs(plain)

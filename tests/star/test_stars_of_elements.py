@@ -93,10 +93,16 @@ def test_later_alignments_by_another_method(vit, vits):
     [
         ({"alignment": Alignment("weight"), "realign_method": "sinkhorn"}, "one that searches, found sinkhorn"),
         ({"alignment": Alignment("none"), "realign_method": "weight"}, "aligned at first"),
-        ({"alignment": Alignment("weight", kinds="all"), "realign_method": "activation"}, "no use for some settings"),
+        ({"alignment": Alignment("weight", kinds="all"), "realign_method": "activation"}, "permutations alone"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, said):
     with pytest.raises(StarcliError) as caught:
         StarSettings(**options)
     assert said in "\n".join([caught.value.summary, *caught.value.problems])
+
+
+def test_later_epochs_by_a_method_of_permutations_alone_are_refused():
+    with pytest.raises(StarcliError, match="activation knows permutations alone"):
+        StarSettings(alignment=Alignment("learn"), realign_method="activation")
+    assert StarSettings(alignment=Alignment("weight"), realign_method="activation").realignment.method == "activation"

@@ -46,13 +46,10 @@ def learn_element(
     normal = out.apply(reference), into.apply(placed)
     learned = learner.learn_element(*normal, kinds, steps=steps, rate=rate, seed=seed, progress=progress)
     if learned.midpoint_loss > lowest:
-        return replace(found, midpoint_loss=lowest)
-    objective = inner_product(kinds.spec, normal[0], learned.symmetry.apply(normal[1]))
-    element = start.compose(into).compose(learned.symmetry).compose(out.inverse())
-    return replace(
-        found,
-        permutation=element.permutation,
-        element=element,
-        objective=objective,
-        midpoint_loss=learned.midpoint_loss,
-    )
+        element, objective, loss = start, inner_product(kinds.spec, *normal), lowest
+    else:
+        element = start.compose(into).compose(learned.symmetry).compose(out.inverse())
+        objective = inner_product(kinds.spec, normal[0], learned.symmetry.apply(normal[1]))
+        loss = learned.midpoint_loss
+    units = element.permutation
+    return replace(found, permutation=units, element=element, objective=objective, midpoint_loss=loss)

@@ -104,9 +104,10 @@ def test_where_units_only_permute_it_is_straight_through() -> None:
 
 def test_titles_and_settings() -> None:
     assert Alignment("learn").title == "learn, 1 restart, 256 examples, 1000 steps"
-    assert Alignment("learn", lr=0.1, kinds="permutation").title == (
-        "learn, 1 restart, 256 examples, 1000 steps, learning rate 0.1, permutations alone"
-    )
+    assert Alignment("learn", lr=0.1).title == "learn, 1 restart, 256 examples, 1000 steps, learning rate 0.1"
+    alone = Alignment("learn", kinds="permutation")
+    assert alone.title == "learn, 1 restart, 256 examples, 1000 steps, permutations alone"
+    assert alone.lr is None  # it is of what is continuous
     assert Alignment("learn").reads_data
     for wrong in (0.0, 2.0):
         with pytest.raises(StarcliError, match="above 0, at most 1"):
