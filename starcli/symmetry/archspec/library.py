@@ -26,8 +26,8 @@ def spec_dir() -> Path:
 def shipped_specs() -> list[str]:
     """Names of the shipped specs, sorted.
 
-    >>> shipped_specs()[:3]
-    ['densenet40-12', 'mlp', 'resnet']
+    >>> "vit" in shipped_specs()
+    True
     """
     return sorted(path.stem for path in spec_dir().glob("*.yaml"))
 
