@@ -1,6 +1,6 @@
 """Alignment: a model brought nearest to a reference by symmetries of its network, which change no function."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -127,8 +127,8 @@ class Alignment:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
         own = self._own_settings() if self.active else ()
         given = [name for name in SETTINGS if getattr(self, name) is not None]
-        if strange := [f"{_called(name)} is of {self._takers(name)}" for name in given if name not in own]:
-            raise StarcliError(f"alignment by {self.method or 'none'} has no use for some settings", strange)
+        if strange := [name for name in given if name not in own]:
+            raise self._unused(strange)
         for name in own:
             if name not in given:
                 object.__setattr__(self, name, self.match_method.defaults.get(name, SETTINGS[name].default))
@@ -148,6 +148,14 @@ class Alignment:
         """Settings of the method; a rate of learning is of what is continuous alone."""
         own = self.match_method.settings
         return tuple(name for name in own if name != "lr") if self.kinds == "permutation" else own
+
+    def _unused(self, settings: Sequence[str]) -> StarcliError:
+        """What says who has `settings`, for which this alignment has no use."""
+        if not self.active:
+            problems = [f"{_called(name)} needs a method: {self._takers(name)} (--align)" for name in settings]
+            return StarcliError("no alignment is asked for, only how it would be done", problems)
+        problems = [f"{_called(name)} is of {self._takers(name)}" for name in settings]
+        return StarcliError(f"alignment by {self.method} has no use for some settings", problems)
 
     def _takers(self, setting: str) -> str:
         """What has a setting that this alignment has not."""

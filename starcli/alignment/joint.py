@@ -56,7 +56,13 @@ class JointMatch:
 def check_joint(alignment: Alignment) -> None:
     """Raise StarcliError for an alignment that learns elements: to the mean of the others only permutations learn."""
     if alignment.uses_kinds and alignment.learns:
-        raise StarcliError(f"joint alignment is by permutations, or by weight: not by {alignment.title}")
+        raise StarcliError(
+            f"joint alignment is by permutations, or by weight: not by {alignment.title}",
+            [
+                "weight matching aligns jointly by all kinds too: weight with kinds all (--align-kinds all)",
+                "a star (fuse --method star) and align without --joint take models one by one, by learn too",
+            ],
+        )
 
 
 def match_jointly(

@@ -140,12 +140,14 @@ class BarrierResults:
         """Measure whether the one model of `star` is a star."""
         from starcli.barriers.cached import cached_star_report
         from starcli.barriers.groups import TRAINED, UNALIGNED
+        from starcli.star.check_sources import warn_of_weak_report
 
         measure, numbered = self.measure, [*sources, *held_out, star[0]]
         check_roles(star[0], sources, held_out, measure.progress)
         if not self.said:
             measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
         report = cached_star_report(measure, star[0], sources, held_out, aligned_sources)
+        warn_of_weak_report(report, star[0].name, measure.progress)
         own = {TRAINED: "training's own", UNALIGNED: "none"}
         pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
         labels = {name: measure.alignment.labels(some) for name, some in pairs.items()}
@@ -201,4 +203,6 @@ class BarrierResults:
         columns = self._columns(LOSS_COLUMNS)
         self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, columns)
         self.results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, columns)
-        self.results.add("losses", {"model": "barrier: regular less star", **means["differences"]}, columns)
+        self.results.add(
+            "losses", {"model": "barriers: regular-regular less star-held-out", **means["differences"]}, columns
+        )

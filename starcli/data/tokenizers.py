@@ -46,7 +46,7 @@ def open_tokenizer(path: str | Path | None) -> Tokenizer:
     try:
         import tokenizers
     except ImportError:
-        hint = "pip install tokenizers; without --tokenizer the tokens are bytes"
+        hint = "pip install 'starcli[text]'; without --tokenizer the tokens are bytes"
         raise StarcliError(f"--tokenizer {path}: needs the package tokenizers", [hint]) from None
     try:
         made = tokenizers.Tokenizer.from_file(str(path))

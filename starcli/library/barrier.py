@@ -25,7 +25,7 @@ from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_mod
 from starcli.library.plans import point_plan
 from starcli.library.train import made
 from starcli.registry.alignment_methods import DEFAULT_METHOD
-from starcli.star.check_sources import outliers
+from starcli.star.check_sources import warn_of_weak_report
 
 
 @library_call
@@ -170,13 +170,7 @@ def star_report(
     how = Renormalise(renormalise, renormalise_logits)
     measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
-    own = report.star["train"].loss
-    others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
-    if 0 in outliers([own, *others]):
-        watcher.note(
-            f"{found[0].name} is hardly a solution: its training loss is {own:.2f}, that of its sources "
-            f"{report.regular['train'].mean:.2f}; a barrier is low where an end is high"
-        )
+    warn_of_weak_report(report, found[0].name, watcher)
     return report
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast
@@ -66,6 +67,12 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
     return losses
 
 
+def warn_of_weak_report(report: StarReport, what: str, progress: Progress) -> None:
+    """Note a star (`what`) by the rule of `warn_of_weak_star`, by the training losses that its report rests on."""
+    others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
+    _warn_of_weak(report.star["train"].loss, max(others), what, progress)
+
+
 def warn_of_weak_star(
     workspace: "Workspace", star: Mapping[str, Tensor], losses: Sequence[float], what: str, progress: Progress
 ) -> None:
@@ -74,9 +81,14 @@ def warn_of_weak_star(
     losses: of the sources, as `warn_of_outliers` returns them. A barrier is a rise above both ends: where the star is
     high, barriers say nothing.
     """
-    [own], worst = _losses(workspace, [star]), max(losses)
+    [own] = _losses(workspace, [star])
+    _warn_of_weak(own, max(losses), what, progress)
+
+
+def _warn_of_weak(own: float, worst: float, what: str, progress: Progress) -> None:
     if own > max(2 * worst, worst + 0.1):
         progress.note(
             f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources {worst:.2f} or less; "
-            "more --epochs, more --restarts of the alignment or wider networks may help"
+            "a barrier is low where an end is high; more --epochs, more --restarts of the alignment or wider networks "
+            "may help"
         )

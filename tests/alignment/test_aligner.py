@@ -175,7 +175,7 @@ def test_noise_needs_no_data() -> None:
         ),
         (
             {"method": None, "share": 0.5, "gains": "correlation"},
-            "gains (--align-gains) is of activation",
+            "gains (--align-gains) needs a method: activation",
         ),
         ({"method": "activation", "examples": 1}, "at least 2, or noise, found 1"),
         ({"method": "activation", "examples": "few"}, "found few"),

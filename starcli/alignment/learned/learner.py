@@ -140,6 +140,7 @@ class Learner:
         midpoint = _Midpoint(self.workspace, self._flat, reference, start.apply(model), names)
         batches, places = self._batches(steps, seed), _places(steps, seed) if line else [0.5] * steps
         every, examples = 2 * JUDGED_EVERY if line else JUDGED_EVERY, iter(zip(batches, places, strict=True))
+        done = 0
         for count in rounds:
             moving, last = begin(best.symmetry, count), best.symmetry
             for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
@@ -151,7 +152,8 @@ class Learner:
                 if _moved(found, last):
                     last = found
                     best = min(best, Learned(found, judged(found)), key=lambda each: each.midpoint_loss)
-                progress.step(0, midpoint=best.midpoint_loss)
+                progress.step(0, step=done + step, of=steps, midpoint=best.midpoint_loss)
+            done += count
         return best
 
     def _batches(self, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -44,7 +44,8 @@ class Bars(Progress):
                 return
             self._show()
         assert self._bar is not None
-        text = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        words = {name: str(value) if isinstance(value, int) else f"{value:.4g}" for name, value in figures.items()}
+        text = "  ".join(f"{name} {word}" for name, word in words.items())
         self._bar.update(self._bar.task_ids[0], completed=self._done, figures=text)
 
     def finish(self) -> None:

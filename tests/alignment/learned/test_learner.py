@@ -15,6 +15,7 @@ from starcli.alignment.learned.learner import Learner, _Midpoint
 from starcli.alignment.learned.sinkhorn import SinkhornPermutation
 from starcli.alignment.learned.straight_through import StraightThrough
 from starcli.errors import StarcliError
+from starcli.runtime.progress import Progress
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -47,6 +48,25 @@ def test_the_best_of_all_permutations_is_found_from_a_bad_one(method: str, pair)
     found = [learner.learn(a, b, worst, steps=200, seed=seed).midpoint_loss for seed in range(3)]
     assert all(loss < max(losses) for loss in found)
     assert sum(loss == min(losses) for loss in found) >= 2
+
+
+class _Steps(Progress):
+    """Keeps which steps it was told of."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, float]] = []
+
+    def step(self, count: int = 1, **figures: float) -> None:
+        if "step" in figures:
+            self.told.append((figures["step"], figures["of"]))
+
+
+def test_progress_says_which_step_it_is(pair) -> None:
+    workspace, a, b = pair
+    start, steps = Permutation.identity(workspace.spec.resolved), 2 * StraightThrough.round_steps + 20
+    watcher = _Steps()
+    Learner(workspace, StraightThrough).learn(a, b, start, steps=steps, seed=0, progress=watcher)
+    assert watcher.told == [(step, steps) for step in range(10, steps + 1, 10)]
 
 
 @pytest.mark.parametrize("method", RELAXATIONS)

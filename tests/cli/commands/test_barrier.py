@@ -1,8 +1,11 @@
 """starcli barrier: the three questions, the keys of its objects, what alignment it says, figures, and its cache."""
 
+from pathlib import Path
+
 import pytest
 from support.program import run_here
 
+from starcli.checkpoints.checkpoint import read, write
 from starcli.evaluation.evaluator import Evaluator
 from starcli.version import __version__
 
@@ -86,6 +89,25 @@ def test_alignment_here_equals_alignment_before(solutions):
     assert ran.err == ""
     assert here["train"] == before["train"]
     assert here["test"] == before["test"]
+
+
+def test_a_star_that_is_no_solution_is_named(solutions, star, place):
+    found = read(star)
+    tensors = {name: -5 * value if value.is_floating_point() else value for name, value in found.tensors.items()}
+    write(Path("weak.safetensors"), tensors, found.metadata)
+    sources, held_out = solutions.some(0, 1), solutions.some(3)
+    table = ("--points", 3, "--format", "table")
+    for given, notes in ((star, 0), ("weak.safetensors", 1)):
+        judged = run_here("barrier", "--star", given, "--sources", *sources, "--held-out", *held_out, *table)
+        assert "regular-regular less star-held-out" in judged.out
+        assert judged.err.count("is hardly a solution: its training loss is") == notes, judged.err
+
+
+def test_settings_of_no_alignment_name_what_is_missing(solutions):
+    ran = run_here("barrier", *solutions.some(0, 1), "--align-kinds", "all")
+    assert ran.status == 1
+    assert "no alignment is asked for" in ran.err
+    assert "needs a method: weight, learn (--align)" in ran.err
 
 
 def hashes(*paths):

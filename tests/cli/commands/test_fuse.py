@@ -104,6 +104,8 @@ def test_options_without_use_are_refused_before_any_work(solutions, place):
     }.items():
         refused(run_here("fuse", *sources, *words), named)
     assert list(place.iterdir()) == []
+    with pytest.raises(sc.StarcliError, match=r"(?s)not by learn.*align_kinds all.*method star"):
+        sc.fuse(solutions.some(0, 1), method="mean", alignment="learn")
     with pytest.raises(sc.StarcliError, match="method mean has no use for mu, epochs"):
         sc.fuse(solutions.some(0, 1), method="mean", mu=0.5, epochs=3)
     with pytest.raises(sc.StarcliError, match="did you mean mean"):

@@ -208,7 +208,7 @@ def drawn(monkeypatch, clock, *, quiet=False, tty=True):
         watch.step()
         early = stream.getvalue()
         clock[0] += 2
-        watch.step(loss=0.5)
+        watch.step(step=320, of=12000, loss=0.5)
         if watch._bar is not None:
             watch._bar.refresh()
         watch.note("mind the gap")
@@ -221,7 +221,7 @@ def test_a_bar_appears_after_a_second_on_a_terminal(monkeypatch, clock):
     assert early == ""
     assert "aligning things" in late
     assert "2/4" in late
-    assert "loss 0.5" in late
+    assert "step 320  of 12000  loss 0.5" in late
     assert "note: mind the gap" in late
 
 
