@@ -111,7 +111,8 @@ class Aligner:
             found = self._end(reference, model, 0, seed, progress)
         else:
             ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
-            as_it_is = self._as_it_is(reference, model)
+            now = self.objective(reference, model)
+            as_it_is = Match.of(self.identity, objective=now, sweeps=0, restarts=0, moved=0)
             found = best_end(self.judge, as_it_is, reference, model, ends, progress=progress)
         if self.learner is None:
             return self.checked(found, model)
@@ -120,14 +121,12 @@ class Aligner:
             starts.append(self._permutation(reference, model, 0, seed, progress))
         return self._learned(starts, reference, model, seed, progress=progress)
 
-    def _as_it_is(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
-        """The match that changes nothing, its objective like that of all others."""
+    def objective(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> float:
+        """Inner product of two models as they are; of their normal forms where all kinds of symmetries are used."""
         if self.kinds is None:
-            objective = inner_product(self.spec, reference, model)
-        else:
-            normal = (normal_element(self.kinds, each).apply(each) for each in (reference, model))
-            objective = inner_product(self.kinds.spec, *normal)
-        return Match.of(self.identity, objective=objective, sweeps=0, restarts=0, moved=0)
+            return inner_product(self.spec, reference, model)
+        normal = (normal_element(self.kinds, each).apply(each) for each in (reference, model))
+        return inner_product(self.kinds.spec, *normal)
 
     def checked(self, match: Match, model: Mapping[str, Tensor]) -> Match:
         """A match of `model`, with the change that rounding makes where an element acts.

@@ -60,7 +60,10 @@ def _distinct(paths: Sequence[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Writes the permuted sources of each star; `places` are those of `kept_places`, by the star's path."""
+    """Writes the permuted sources of each star; `places` are those of `kept_places`, by the star's path.
+
+    alignment: how the sources were aligned last.
+    """
 
     workspace: "Workspace"
     sources: "Sequence[Checkpoint]"
@@ -107,10 +110,10 @@ class Keeper:
 
     def _record(self, found: "Star", aligned: "Mapping[str, Tensor]", job: Job) -> "AlignedTo | None":
         """What a permuted source says of the star that it was aligned to."""
-        from starcli.alignment.objective import inner_product
+        from starcli.alignment.aligner import Aligner
         from starcli.checkpoints.hashes import weights_sha256
 
         if not self.alignment.active:
             return None
-        objective = inner_product(self.workspace.spec.resolved, found.tensors, aligned)
+        objective = Aligner(self.alignment, self.workspace).objective(found.tensors, aligned)
         return replace(self.alignment, seed=job.plan.seed or 0).record(weights_sha256(found.tensors), objective)

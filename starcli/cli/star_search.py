@@ -266,7 +266,8 @@ class StarSearch:
         if places is None:
             return None
         own = {job.path: each for job, each in zip(jobs, places, strict=True)}
-        keeper = Keeper(self.workspace, self.sources, self.search.alignment, own)
+        last = self.settings.last_alignment(self.recipe.epochs)
+        keeper = Keeper(self.workspace, self.sources, last, own)
         for job in jobs:
             keeper.check(job, force=self.search.force)
         return keeper

@@ -112,6 +112,16 @@ class StarSettings:
         kinds = "all" if how.uses_kinds else None
         return Alignment(method, restarts=self.realign_restarts, seed=how.seed, kinds=kinds)
 
+    def last_alignment(self, epochs: int) -> Alignment:
+        """How the sources are aligned in the last of so many epochs that aligns them.
+
+        >>> settings = StarSettings(alignment=Alignment("learn"), realign_every=5)
+        >>> settings.last_alignment(5).method, settings.last_alignment(6).method
+        ('learn', 'weight')
+        """
+        again = self.realign_every is not None and self.realign_every < epochs
+        return self.realignment if again else self.alignment
+
     @property
     def begins_at_mean(self) -> bool:
         """Whether sources are first aligned to the first one, and the star begins at their mean: not at random weights.

@@ -190,3 +190,11 @@ def test_places_of_aligned_sources_vary_by_the_seed(solutions, place):
     kept = {str(path.relative_to(place)) for path in place.glob("al*/*")}
     assert kept == {f"al{seed}/{name}.safetensors" for seed in (0, 1, 2) for name in (0, 1)}
     _refused((*words, "--aligned-sources", "al{name}", "-o", "x.safetensors"), place, "--aligned-sources", "{seed}")
+
+
+def test_sources_say_how_they_were_aligned_last(solutions, place):
+    words = ("--sources", *solutions.some(0, 1), "--align", "learn", "--align-steps", 2, "--aligned-sources")
+    for epochs, method in ((1, "learn"), (2, "weight")):
+        run_here("star", *words, f"kept{epochs}", "--epochs", epochs, "-o", f"s{epochs}.safetensors")
+        kept = sorted((place / f"kept{epochs}").iterdir())
+        assert [read_metadata(each)[1].aligned_to.method for each in kept] == [method, method]
