@@ -86,7 +86,7 @@ def warn_of_weak_star(
 
 
 def _warn_of_weak(own: float, worst: float, what: str, progress: Progress) -> None:
-    if own > max(2 * worst, worst + 0.1):
+    if not own <= max(2 * worst, worst + 0.1):  # a loss that is no number is none of a solution
         progress.note(
             f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources {worst:.2f} or less; "
             "a barrier is low where an end is high; more --epochs, more --restarts of the alignment or wider networks "

@@ -5,7 +5,7 @@ from support.stars import RECIPE, search_star
 from support.training import Stopping
 
 from starcli.data.splits import MemorySplit
-from starcli.star.check_sources import first_losses, outliers
+from starcli.star.check_sources import first_losses, outliers, warn_of_weak_star
 from starcli.star.source_bank import Source
 
 
@@ -29,6 +29,14 @@ def test_a_star_that_is_no_solution_says_so_and_a_good_one_is_silent(mlp, mlps, 
     [note] = watcher.notes
     assert note.startswith(f"{what} is hardly a solution")
     assert all(word in note for word in ("--epochs", "--restarts", "wider"))
+
+
+def test_a_star_whose_loss_is_no_number_is_named(mlp, mlps):
+    watcher = Stopping()
+    broken = {n: t * float("nan") if t.is_floating_point() else t for n, t in mlps[0].open().items()}
+    warn_of_weak_star(mlp, broken, [0.1, 0.2], "the star", watcher)
+    [note] = watcher.notes
+    assert "its training loss is nan" in note
 
 
 def test_what_counts_as_an_outlier():
