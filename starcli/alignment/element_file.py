@@ -29,10 +29,10 @@ def read_symmetry(path: Path, spec: Resolved, kinds: Callable[[], Kinds]) -> tup
     found = checkpoint.read(path, kinds=("permutation", "element"))
     recorded = found.metadata.spec
     if recorded is not None and recorded.sha256 != spec.sha256:
-        raise StarcliError(
-            f"{path}: permutes another network's groups",
-            [f"its spec is {recorded.sha256[:12]}, the model's {spec.sha256[:12]}"],
-        )
+        theirs = found.metadata.architecture
+        made_for = [] if theirs is None else [f"it was made for {theirs.title}"]
+        hashes = f"its spec is {recorded.sha256[:12]}, the model's {spec.sha256[:12]}"
+        raise StarcliError(f"{path}: permutes another network's groups", [*made_for, hashes])
     try:
         if found.metadata.kind == "permutation":
             return Permutation.from_tensors(spec, found.tensors), found.sha256

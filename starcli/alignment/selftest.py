@@ -46,6 +46,7 @@ NOISES = (0.0, 0.5)
 class Recovery:
     """What an alignment found of permutations, or elements of all kinds, that were planted in copies of one model.
 
+    planted: "permutations", or "elements of all kinds".
     noise: perturbation of the copies, in standard deviations of each tensor. plants: number of copies.
     units: units that could be anywhere, of all copies together; recovered: those of them that are back.
     alike: units of the model that the method cannot tell from some other one. lost: groups of which some units are not
@@ -59,6 +60,7 @@ class Recovery:
     """
 
     alignment: Alignment
+    planted: str
     noise: float
     plants: int
     groups: int
@@ -72,8 +74,8 @@ class Recovery:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as a row: the keys of `starcli align --selftest --json`, but for the model."""
-        named = {"method": self.alignment.method, "alignment": self.alignment.title}
-        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "alignment"}
+        named = {"method": self.alignment.method, "alignment": self.alignment.title, "planted": self.planted}
+        figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in named}
         share = self.recovered / self.units if self.units else None
         return {**named, **figures, "lost": list(self.lost), "share": share}
 
@@ -166,6 +168,7 @@ def plant_and_recover(
     units = plants * sum(kinds[name].numel() for name in groups)
     return Recovery(
         alignment=aligner.alignment,
+        planted="permutations" if aligner.kinds is None else "elements of all kinds",
         noise=noise,
         plants=plants,
         groups=len(groups),

@@ -58,6 +58,16 @@ class Architecture(_Record):
         return found
 
     @property
+    def title(self) -> str:
+        """Name and arguments as people read them.
+
+        >>> Architecture(name="mlp", arguments={"width": 16, "depth": 2}, input_shape=[64]).title
+        'mlp (depth=2, width=16)'
+        """
+        words = ", ".join(f"{name}={value}" for name, value in sorted(self.arguments.items()))
+        return f"{self.name} ({words})" if words else self.name
+
+    @property
     def extent(self) -> tuple[int, ...]:
         """Shape of an input by which batches are sized: a token counts as a pixel."""
         return tuple(self.input_shape) if self.input_dtype == "float32" else (1, *self.input_shape)

@@ -65,6 +65,7 @@ PlantsOpt = Annotated[
 _COLUMNS = (
     Column("alignment", "alignment", main=True),
     Column("model", "model", "name", common=True),
+    Column("planted", "planted", common=True),
     Column("plants", "copies", "d", common=True),
     Column("noise", "noise", ".1f", main=True),
     Column("share", "units back", SHARE, main=True),

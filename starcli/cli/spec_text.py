@@ -69,13 +69,16 @@ def kind_words(row: Mapping[str, Any]) -> str:
         f" ({WORDS[row['kind']]}{' that fix (1, ..., 1)' if row['fixes_ones'] else ''})" if row["dimension"] else ""
     )
     words += f", dimension {row['dimension']:,}" if row["dimension"] else ""
-    if row["scalings"] > 1:
-        words += f", {row['scalings']} ways to scale"
-    if row["signs"] and row["kind"] != "signed":
-        words += ", signs too" if row["signs"] == 1 else f", signs in {row['signs']} ways too"
+    scales = 0 if row["kind"] == "invertible" else row["scalings"]  # matrices scale
+    besides = [
+        *_each_unit_has(scales, "positive scale", own=row["kind"] == "scaled"),
+        *_each_unit_has(row["signs"], "sign", own=row["kind"] == "signed"),
+    ]
+    if besides:
+        words += f"; each unit has {' and '.join(besides)}"
     if row["kept_scales"]:
         kept = [name for name, _ in folded((name, "") for name in row["kept_scales"])]
-        words += f"; as they are stay {', '.join(kept)}"
+        words += f"; rotations leave {', '.join(kept)} unchanged"
     reasons: dict[str, list[str]] = {}
     for kind, reason in row["broken_by"].items():
         reasons.setdefault(reason, []).append(kind)
@@ -83,6 +86,13 @@ def kind_words(row: Mapping[str, Any]) -> str:
         *others, last = kinds
         words += f"; not {', '.join(others)}{' or ' if others else ''}{last}" + (f": {reason}" if reason else "")
     return words
+
+
+def _each_unit_has(count: int, what: str, *, own: bool) -> list[str]:
+    """Words for the independent scales or signs of a unit, unless it is the one that its kind speaks of (`own`)."""
+    if count <= own:
+        return []
+    return [f"a {what}" if count == 1 else f"{count} independent {what}s"]
 
 
 def _with_variable(found: "Explanation", row: dict[str, Any], number: str | None) -> tuple[str, str, tuple[Place, ...]]:

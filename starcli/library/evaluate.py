@@ -15,6 +15,7 @@ from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
 from starcli.registry.alignment_methods import DEFAULT_METHOD
+from starcli.star.check_sources import warn_of_weak_domain
 
 
 @library_call
@@ -79,6 +80,7 @@ def bma(
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
+    warn_of_weak_domain(workspace, found[0], found[1:], watcher)
     points = Renormalise(renormalise, renormalise_logits)
     measure = Measure(workspace, how, split=split, progress=watcher, renormalise=points)
     draws = {"samples": samples, "repeats": repeats, "seed": seed}

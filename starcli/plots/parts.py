@@ -60,8 +60,13 @@ def treatment_words(alignment: str | None, renormalise: str) -> str:
 
     >>> treatment_words("weight, 10 restarts", "recalibrate"), treatment_words("none", "repair, logits")
     ('aligned: weight, 10 restarts', 'models as given; renormalised: repair, logits')
+    >>> treatment_words("recorded", "recalibrate")
+    'aligned beforehand'
     """
-    aligned = {None: "", "none": "models as given"}.get(alignment, f"aligned: {alignment}")
+    words = {None: "", "none": "models as given"}
+    for how in ("", " (jointly)", " (both to a third model)"):
+        words[f"recorded{how}"] = f"aligned beforehand{how}"
+    aligned = words.get(alignment, f"aligned: {alignment}")
     return "; ".join(filter(None, [aligned, "" if renormalise == "recalibrate" else f"renormalised: {renormalise}"]))
 
 

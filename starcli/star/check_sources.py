@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli.barriers.star_report import StarReport
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast
@@ -65,6 +66,14 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
             f"that of most sources {usual:.2f} or less"
         )
     return losses
+
+
+def warn_of_weak_domain(
+    workspace: "Workspace", star: Checkpoint, sources: Sequence[Checkpoint], progress: Progress
+) -> None:
+    """Note a star of which a domain is made by the rule of `warn_of_weak_star`."""
+    losses = first_losses(workspace, [Source.of(source) for source in sources])
+    warn_of_weak_star(workspace, star.tensors, losses, star.name, progress)
 
 
 def warn_of_weak_report(report: StarReport, what: str, progress: Progress) -> None:

@@ -1,7 +1,11 @@
 """starcli bma: scores of averaged predictions, for stars, ensembles and single models."""
 
+from pathlib import Path
+
 import pytest
 from support.program import run_here
+
+from starcli.checkpoints.checkpoint import read, write
 
 
 def test_bma(solutions, star, place):
@@ -16,6 +20,15 @@ def test_bma(solutions, star, place):
         assert metrics | {f"{name}_std" for name in metrics} <= set(row)
     assert (place / "b.png").exists()
     assert run_here(*words).out == ran.out
+
+
+def test_a_star_that_is_no_solution_is_named(solutions, star, place):
+    found = read(star)
+    tensors = {name: -5 * value if value.is_floating_point() else value for name, value in found.tensors.items()}
+    write(Path("weak.safetensors"), tensors, found.metadata)
+    for given, notes in ((star, 0), ("weak.safetensors", 1)):
+        ran = run_here("bma", "--star", given, "--sources", *solutions.some(0, 1), "--samples", 2, "--repeats", 1)
+        assert ran.err.count("is hardly a solution: its training loss is") == notes, ran.err
 
 
 def test_bma_chooses_on_validation_and_reports_on_test(solutions, star):

@@ -39,6 +39,8 @@ def test_a_permutation_of_another_network_is_refused(place, solutions):
     ran = run_here("permute", solutions[0], "--by", "p.safetensors", "-o", "y.safetensors")
     assert ran.status == 1
     assert "another network" in ran.err
+    assert "it was made for mlp (" in ran.err
+    assert "hidden_dim=5" in ran.err
 
 
 def near(first, second):
