@@ -11,6 +11,7 @@ import typer
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.framework.project_file import PROJECT_WORDS
 from starcli.cli.framework.results import RESULT_FORMATS, Results
 from starcli.cli.options import GENERAL, choice_of
 from starcli.errors import StarcliError
@@ -64,6 +65,8 @@ class Common:
             to_stderr = any(each is not None and is_standard_stream(each) for each in to)
             results = Results(self.format, to_stderr=to_stderr, silent=not speaks)
             with Bars(quiet=self.quiet or not speaks) as watch, results:
+                if PROJECT_WORDS.get():
+                    watch.note(f"from {PROJECT_WORDS.get()}")
                 yield watch, results
 
 

@@ -8,6 +8,7 @@ import typer
 
 from starcli.cli.common_options import Common
 from starcli.cli.framework.command import command
+from starcli.cli.framework.project_file import find_project_file
 from starcli.cli.framework.results import Column
 from starcli.cli.options import IN
 from starcli.data.normalise import normalise_words
@@ -45,11 +46,12 @@ def inspect_command(
     from starcli.checkpoints.lineage import describe
 
     broken: list[str] = []
+    project = find_project_file()
     with common.session() as (watch, results):
         for path, name in zip(files, shortest_names(files), strict=True):
             with on_disk(path) as file:
                 found = describe(file, verify=verify)
-            row = {**found.to_json(), "file": name}
+            row = {**found.to_json(), "file": name, **(project.to_json() if project else {})}
             if results.for_programs or len(files) > 1:
                 results.add("inspect", row, _COLUMNS)
             else:
@@ -95,6 +97,8 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         lines = {"parameters": lines["parameters"]}
     elif row["kind"] in ("permutation", "element"):
         lines |= {"parameters": None, "statistics": None}
+    if "project" in row:
+        lines[row["project"]["file"]] = f"{_words(row['project']['values'])}: taken before what this file says"
     yield from ((what, said) for what, said in lines.items() if said not in (None, "", [], {}))
 
 

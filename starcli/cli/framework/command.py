@@ -1,5 +1,6 @@
 """Commands: typer's, with list options, quoted patterns, and groups of options that are one parameter."""
 
+import contextlib
 import dataclasses
 import functools
 import glob
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from starcli.cli.framework.help import page
+from starcli.cli.framework.project_file import PROJECT_WORDS, find_project_file
 from starcli.errors import StarcliError
 from starcli.runtime import stdout
 
@@ -51,7 +53,26 @@ class Command(TyperCommand):
         lists = {name: option for option in self.params for name in option.opts if _takes_many(option)}
         numbers: frozenset[str] = getattr(self.callback, "number_lists", frozenset())
         known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
-        return super().parse_args(ctx, list(_repeated(args, lists, numbers, known)))
+        words = list(_repeated(args, lists, numbers, known))
+        with self._project_defaults(ctx):
+            return super().parse_args(ctx, words)
+
+    @contextlib.contextmanager
+    def _project_defaults(self, ctx: Any) -> Iterator[None]:
+        """Meanwhile a project file gives the defaults of options; afterwards `PROJECT_WORDS` says which it gave."""
+        PROJECT_WORDS.set("")
+        options = {option.name for option in self.params if isinstance(option, TyperOption)}
+        if ctx.resilient_parsing or not options & {"arch", "device"}:
+            yield
+            return
+        if (project := find_project_file()) is None:
+            yield
+            return
+        ctx.default_map = {name: value for name, value in project.defaults().items() if name in options}
+        yield
+        PROJECT_WORDS.set(
+            project.used({name: _is_default_map(ctx.get_parameter_source(name)) for name in ctx.default_map})
+        )
 
 
 class CommandGroup(TyperGroup):
@@ -78,6 +99,11 @@ def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str], *, bar
     if {"--help", "-h"} & set(words) or (bare and not (args or ctx.resilient_parsing)):
         typer.echo(command.get_help(ctx))
         raise typer.Exit
+
+
+def _is_default_map(source: Any) -> bool:
+    """Whether the value of a parameter came from the defaults of a project file, by its source as typer says it."""
+    return source is not None and source.name == "DEFAULT_MAP"
 
 
 def _takes_many(parameter: object) -> bool:
