@@ -88,6 +88,21 @@ def interpolate_models(
     )
 
 
+def complete_state(
+    workspace: "Workspace", parameters: Model, models: Sequence[Model], *, progress: Progress = SILENT
+) -> dict[str, Tensor]:
+    """The state of a model of these learnable `parameters` that was made of `models`, on the CPU.
+
+    Its other tensors are their mean, and what follows from weights and data is computed anew, as of
+    `interpolate_models`.
+    """
+
+    def put_(network: FlatNetwork) -> None:
+        network.flatten(parameters, out=network.parameters)
+
+    return _state_at(workspace, models, [1 / len(models)] * len(models), put_, progress)
+
+
 def perturb_model(
     workspace: "Workspace",
     model: Model,

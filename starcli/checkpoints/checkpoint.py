@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from starcli.checkpoints.hashes import weights_sha256
+from starcli.checkpoints.hashes import WeightsDigest, weights_sha256
 from starcli.checkpoints.metadata import KEY, MODELS, Ancestor, Kind, Metadata, Sha256, parse_metadata
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
+from starcli.files.lazy_tensors import LazyTensors, write_lazily
 from starcli.files.names import is_standard_stream
-from starcli.files.shards import header_of, write_shards
+from starcli.files.shards import SHARD_METADATA, header_of, write_shards, write_shards_lazily
 from starcli.files.write import write_tensors
 from starcli.runtime.memory import garbage_collection_paused
 from starcli.version import __version__
@@ -160,10 +161,32 @@ def write(
     """Write tensors and metadata, with the hash of the weights filled in, and return the metadata that was stored.
 
     shard_size: the largest number of bytes in a file; `path` is then the index of the shards.
+    `LazyTensors` are made one by one, each once.
     """
-    stored = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors), "program": __version__})
+    if isinstance(tensors, LazyTensors) and not is_standard_stream(path):
+        return _write_lazily(path, tensors, metadata, shard_size)
+    stored = _completed(metadata, weights_sha256(tensors))
     if shard_size is None:
         write_tensors(path, tensors, {KEY: stored.to_text()})
     else:
         write_shards(path, tensors, {KEY: stored.to_text()}, shard_size)
     return stored
+
+
+def _write_lazily(path: Path, tensors: LazyTensors, metadata: Metadata, shard_size: int | None) -> Metadata:
+    """`write` of tensors that are made one by one, hashed as they come."""
+    digest = WeightsDigest()
+
+    def said() -> dict[str, str]:
+        own = {KEY: _completed(metadata, digest.hexdigest()).to_text()}
+        return own | (SHARD_METADATA if shard_size is None else {})
+
+    if shard_size is None:
+        write_lazily(path, tensors, said, digest.add)
+    else:
+        write_shards_lazily(path, tensors, said, shard_size, digest.add)
+    return _completed(metadata, digest.hexdigest())
+
+
+def _completed(metadata: Metadata, weights: Sha256) -> Metadata:
+    return metadata.model_copy(update={"weights_sha256": weights, "program": __version__})

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from starcli.checkpoints.hashes import DTYPES
 from starcli.errors import StarcliError, few, first_of
 from starcli.files.pickled_values import Global, Skipped, skipped_in
+from starcli.files.safetensors import DTYPES
 from starcli.files.torch_tensors import StrangeTensor
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights")

@@ -7,18 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
+from starcli.files.safetensors import DTYPES
 from starcli.files.shards import tensor_places
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-DTYPES = {
-    "torch.bool": "BOOL", "torch.uint8": "U8", "torch.int8": "I8", "torch.uint16": "U16", "torch.int16": "I16",
-    "torch.uint32": "U32", "torch.int32": "I32", "torch.uint64": "U64", "torch.int64": "I64",
-    "torch.float8_e4m3fn": "F8_E4M3", "torch.float8_e5m2": "F8_E5M2", "torch.float16": "F16",
-    "torch.bfloat16": "BF16", "torch.float32": "F32", "torch.float64": "F64", "torch.complex64": "C64",
-}  # fmt: skip
-"""The safetensors format's name of each of torch's dtypes."""
 
 
 def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
@@ -28,14 +21,29 @@ def weights_sha256(tensors: "Mapping[str, Tensor]") -> str:
     >>> weights_sha256({"a": torch.ones(2)}) == weights_sha256({"b": torch.ones(2)})
     False
     """
-    import torch
-
-    digest = hashlib.sha256()
+    digest = WeightsDigest()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(_prelude(name, DTYPES[str(tensor.dtype)], tuple(tensor.shape)))
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        digest.add(name, tensors[name])
     return digest.hexdigest()
+
+
+class WeightsDigest:
+    """`weights_sha256` of tensors that are given one by one, sorted by their names."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, name: str, tensor: "Tensor") -> None:
+        """Take the next tensor in."""
+        import torch
+
+        plain = tensor.detach().cpu().contiguous()
+        self._digest.update(_prelude(name, DTYPES[str(plain.dtype)], tuple(plain.shape)))
+        self._digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+
+    def hexdigest(self) -> str:
+        """The hash of all that was taken in."""
+        return self._digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

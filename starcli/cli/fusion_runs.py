@@ -1,15 +1,43 @@
 """What `fuse` makes by other methods than star."""
 
 import dataclasses
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from starcli.cli.framework.command import bundle
 from starcli.cli.job import Job
-from starcli.cli.star_search import StarSearch
+from starcli.cli.merge_options import MergeOptions
+from starcli.cli.options import FuseAlignOpt
+from starcli.cli.read_models import read_groups
+from starcli.cli.star_search import SearchOptions, StarSearch
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.fusions import TRAINED_FUSIONS
 
 if TYPE_CHECKING:
+    from starcli.alignment.align import Alignment
+    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.star.fusing import Fused, Fusion
     from starcli.workspace.plan import Plan
+
+
+@bundle
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FuseOptions(SearchOptions, MergeOptions):
+    """What is fused and how, beside the settings of training."""
+
+    align: FuseAlignOpt = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """All files that are read, the base among them."""
+        return [*super().inputs, *([self.base] if self.base else [])]
+
+    def chosen(self, seed: int = 0) -> "Alignment":
+        """By activation unless the command line says otherwise, but models of one base are taken as they are."""
+        from starcli.alignment.align import Alignment
+
+        return Alignment(self.align or ("none" if self.base else DEFAULT_METHOD), **self.alignment_settings(seed))
 
 
 @dataclasses.dataclass
@@ -17,12 +45,24 @@ class FusionRuns(StarSearch):
     """One command's fusions by `method`: one for each seed, all of the same sources."""
 
     method: str = "mean"
+    options: FuseOptions = dataclasses.field(kw_only=True)
+
+    @cached_property
+    def _files(self) -> "list[list[Checkpoint]]":
+        """The models of any search, and the one that the sources descend from."""
+        [base] = read_groups([self.options.base]) if self.options.base else [[]]
+        return [*super()._files, base]
+
+    @property
+    def base(self) -> "Checkpoint | None":
+        """The model that the sources descend from."""
+        return self.groups[3][0] if self.options.base else None
 
     def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
         """Plan the model of seed `number`."""
         from starcli.library.plans import fusion_plan
 
-        return fusion_plan(self.workspace, self.sources, self._fusion(number))
+        return fusion_plan(self.workspace, self.sources, self.fusion(number))
 
     @property
     def title(self) -> str:
@@ -36,18 +76,20 @@ class FusionRuns(StarSearch):
         return fuse_sources(
             self.workspace,
             self.sources,
-            self._fusion(job.plan.seed or 0),
+            self.fusion(job.plan.seed or 0),
             state=job.state,
             checkpoint_every=self.search.checkpoint_every,
             progress=self.watch,
         )
 
-    def _fusion(self, seed: int) -> "Fusion":
+    def fusion(self, seed: int) -> "Fusion":
+        """What is made of `seed`."""
         from starcli.star.fusing import Fusion
 
         recipe = self.recipe if self.method in TRAINED_FUSIONS else None
         how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
-        return Fusion(method=self.method, seed=seed, recipe=recipe, init=self.initial, **how)
+        how |= {"init": self.initial, "merge": self.options.merge(self.method), "base": self.base}
+        return Fusion(method=self.method, seed=seed, recipe=recipe, **how)
 
 
 def said_in(*bundles: Any) -> list[str]:

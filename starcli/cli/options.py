@@ -103,6 +103,7 @@ SeedsOpt = Annotated[
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists, start anew where a state is found.")]
 ALIGNMENT, NETWORK, TRAINING, GENERAL = "Alignment", "Network and data", "Training", "General"
+MERGING = "Merging"
 """Headings of the help page."""
 
 MethodOpt = Annotated[
@@ -122,6 +123,16 @@ AlignOpt = Annotated[
         metavar="METHOD",
         help="weight; activation: also what units compute on training examples; straight-through, sinkhorn: learned on "
         "the loss half way; learn: the same over all kinds of symmetry; none: files as they are.",
+        rich_help_panel=ALIGNMENT,
+        **choice_in("method", METHODS, "none"),
+    ),
+]
+FuseAlignOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--align",
+        metavar="METHOD",
+        help="As of star (default activation); with --base the sources are aligned to it (default none).",
         rich_help_panel=ALIGNMENT,
         **choice_in("method", METHODS, "none"),
     ),

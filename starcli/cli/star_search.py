@@ -131,6 +131,7 @@ class FoundStar:
     model: "Checkpoint"
     sources: "Sequence[Checkpoint]"
     alignment: str
+    base: "Checkpoint | None" = None
 
     def row(self) -> dict[str, Any]:
         """What is shown of it, taken from its file."""
@@ -152,8 +153,9 @@ class FoundStar:
 
         seed = self.job.finished.seed
         aligner, means = Aligner(replace(search.alignment, seed=seed or 0), workspace), search.between()
-        for row in fusion_rows(aligner, self.model, self.sources, renormalise=means, split=split, progress=watch):
-            yield {**row, "output": str(self.job.path), "seed": seed}
+        how: dict[str, Any] = {"base": self.base, "renormalise": means, "split": split, "progress": watch}
+        for row in fusion_rows(aligner, self.model, self.sources, **how):
+            yield {**row, "output": str(self.job.path), "seed": seed, "statistics": "recalibrate"}
 
 
 @dataclass
@@ -168,6 +170,14 @@ class StarSearch:
     normalised: bool = False
     keeper: Keeper | None = None
     """What keeps the permuted sources, where that is asked for."""
+
+    def check(self, split: str | None) -> None:
+        """Refuse, now and not after hours, a split that there is not, and a comparison that does not fit in memory."""
+        from starcli.star.fusion_report import need_room_to_compare
+
+        if split:
+            self.workspace.dataset.split(split)
+        need_room_to_compare(self.workspace.dataset, split, len(self.search.sources))
 
     def all(self, kind: "Literal['star', 'fused']") -> Iterator[FoundStar]:
         """Make the files that are not there yet, in the order of the seeds."""
@@ -188,7 +198,7 @@ class StarSearch:
                     if keeper is not None and not keeper.complete(job):
                         place = keeper.places[job.path][0].parent
                         self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
-            yield FoundStar(job, model, self.sources, self.title)
+            yield FoundStar(job, model, self.sources, self.title, self.base)
 
     @cached_property
     def _files(self) -> "list[list[Checkpoint]]":
@@ -200,6 +210,11 @@ class StarSearch:
     def sources(self) -> "list[Checkpoint]":
         """The solutions to work from."""
         return self.groups[0]
+
+    @property
+    def base(self) -> "Checkpoint | None":
+        """The model that the sources descend from, where that is of matter."""
+        return None
 
     @cached_property
     def _opened(self) -> "tuple[Workspace, list[Checkpoint]]":

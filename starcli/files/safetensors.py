@@ -35,6 +35,15 @@ BYTES_PER_ELEMENT = {
 """Size of an element by the format's name of its dtype."""
 
 
+DTYPES = {
+    "torch.bool": "BOOL", "torch.uint8": "U8", "torch.int8": "I8", "torch.uint16": "U16", "torch.int16": "I16",
+    "torch.uint32": "U32", "torch.int32": "I32", "torch.uint64": "U64", "torch.int64": "I64",
+    "torch.float8_e4m3fn": "F8_E4M3", "torch.float8_e5m2": "F8_E5M2", "torch.float16": "F16",
+    "torch.bfloat16": "BF16", "torch.float32": "F32", "torch.float64": "F64", "torch.complex64": "C64",
+}  # fmt: skip
+"""The safetensors format's name of each of torch's dtypes."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Entry of a tensor in a header: dtype in the format's words, shape, begin and end of its data in bytes."""

@@ -5,12 +5,13 @@ The index, `NAME.safetensors.index.json` or `NAME.bin.index.json`: `{"metadata":
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starcli.errors import StarcliError, few
+from starcli.files.lazy_tensors import Each, LazyTensors, write_lazily
 from starcli.files.safetensors import MAXIMUM_HEADER, Header, TensorInfo, read_header, strict_json
 from starcli.files.write import raise_os_error, write_atomically, write_tensors
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 INDEX = ".index.json"
 """Suffix of an index."""
+
+SHARD_METADATA = {"format": "pt"}
+"""What a shard says of itself: that its tensors are PyTorch's, which others ask for."""
 
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Files without shards in a folder, as `save_pretrained` of Hugging Face names them."""
@@ -190,8 +194,36 @@ def write_shards(index: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     A tensor that is larger has a file of its own. Shards and index of an older checkpoint of this name are removed
     first, so that a reader never finds an index with shards of another one.
     """
-    groups = _grouped(tensors, size)
-    old = shards_beside(index)
+    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
+
+    def write(path: Path, names: Sequence[str]) -> None:
+        write_tensors(path, {each: tensors[each] for each in names}, SHARD_METADATA)
+
+    _write_groups(index, sizes, lambda: metadata, size, write)
+
+
+def write_shards_lazily(
+    index: Path, tensors: LazyTensors, metadata: Callable[[], Mapping[str, str]], size: int, each: Each
+) -> None:
+    """`write_shards` of tensors that are made one by one. metadata: called once all were; each: of `write_lazily`."""
+    sizes = {name: form.nbytes for name, form in tensors.forms.items()}
+
+    def write(path: Path, names: Sequence[str]) -> None:
+        some = LazyTensors({name: tensors.forms[name] for name in names}, tensors.__getitem__)
+        write_lazily(path, some, lambda: SHARD_METADATA, each)
+
+    _write_groups(index, sizes, metadata, size, write)
+
+
+def _write_groups(
+    index: Path,
+    sizes: Mapping[str, int],
+    metadata: Callable[[], Mapping[str, str]],
+    size: int,
+    write: Callable[[Path, Sequence[str]], None],
+) -> None:
+    """Write tensors of these `sizes` in groups of at most `size` bytes, each by `write`, and the index last."""
+    groups, old = _grouped(sizes, size), shards_beside(index)
     try:
         index.unlink(missing_ok=True)
         for path in old:
@@ -201,19 +233,17 @@ def write_shards(index: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     files = dict[str, str]()
     for number, names in enumerate(groups, start=1):
         name = shard_name(index, number, len(groups))
-        write_tensors(index.with_name(name), {each: tensors[each] for each in names}, {"format": "pt"})
+        write(index.with_name(name), names)
         files |= dict.fromkeys(names, name)
-    total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    content = {"metadata": {"total_size": total, **metadata}, "weight_map": files}
+    content = {"metadata": {"total_size": sum(sizes.values()), **metadata()}, "weight_map": files}
     write_atomically(index, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
-def _grouped(tensors: Mapping[str, "Tensor"], size: int) -> list[list[str]]:
+def _grouped(sizes: Mapping[str, int], size: int) -> list[list[str]]:
     """Names of the tensors of each shard, in order."""
     groups: list[list[str]] = [[]]
     free = size
-    for name, tensor in tensors.items():
-        needed = tensor.numel() * tensor.element_size()
+    for name, needed in sizes.items():
         if groups[-1] and needed > free:
             groups.append([])
             free = size

@@ -49,7 +49,7 @@ def check_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what is written there replaces `path` when the block ends well.
 
     The directory of `path` is made where it does not exist. The temporary path lies in one of its own, for safetensors
@@ -81,7 +81,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all, in place of an older file."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -92,7 +92,7 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
             stdout.result_stream().buffer.write(piece)
         stdout.result_stream().buffer.flush()
         return
-    with _replacing(path) as temporary, temporary.open("wb") as handle:
+    with replacing(path) as temporary, temporary.open("wb") as handle:
         handle.writelines(pieces)
 
 
@@ -109,7 +109,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
         stdout.result_stream().buffer.write(save(own, dict(metadata)))
         stdout.result_stream().buffer.flush()
         return
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         try:
             save_file(own, temporary, dict(metadata))
         except SafetensorError as error:  # the Rust side wraps what the system said

@@ -144,7 +144,7 @@ def star_plan(
 def fusion_plan(workspace: Workspace, sources: Sequence[Checkpoint], fusion: Fusion) -> Plan:
     """Plan a fused model that is no star; without training, it inherits the settings of its first source's."""
     training = training_settings(sources[0]) if fusion.recipe is None else fusion.recipe.settings()
-    parents = [*sources, *([fusion.init] if fusion.init is not None else [])]
+    parents = [*sources, *(each for each in (fusion.init, fusion.base) if each is not None)]
     spec = workspace.spec.record() if fusion.alignment.active else None
     kinds = fusion.alignment.kinds_in(workspace) if fusion.init is None else {}
     settings = {**training, "fused": fusion.record() | kinds}

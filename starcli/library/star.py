@@ -1,6 +1,6 @@
 """Stars and fused models from Python."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +9,21 @@ from typing import Any, Literal, Unpack
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import need_several
+from starcli.errors import StarcliError, need_several
 from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
+from starcli.library.merging import (
+    MergeKeywords,
+    merged_without_data,
+    need_as_given,
+    need_no_network,
+    opened,
+    split_merge,
+    understood_merge,
+)
 from starcli.library.plans import fusion_plan, star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
@@ -34,6 +43,10 @@ class SearchKeywords(Where, RecipeSettings, total=False):
     """Keywords of `find_star` and `fuse`."""
 
 
+class FuseKeywords(SearchKeywords, MergeKeywords, total=False):
+    """Keywords of `fuse`."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class StarModel(TrainedModel):
     """A star or a fused model, and the sources as its training permuted them last."""
@@ -42,6 +55,7 @@ class StarModel(TrainedModel):
     aligned_sources: Sequence[Checkpoint] = ()
     alignment: Alignment = Alignment(DEFAULT_METHOD)  # noqa: RUF009  a frozen value
     renormalise: Renormalise = RECALIBRATE
+    base: Checkpoint | None = None
 
     @cached_property
     def comparison(self) -> ResultTable:
@@ -49,10 +63,11 @@ class StarModel(TrainedModel):
 
         Rows for each split with `accuracy` and `loss`; all BatchNorm statistics are re-estimated.
         """
-        assert self.workspace is not None
+        if self.workspace is None:
+            raise StarcliError("there is nothing to measure: no data were given, and no model knows its own")
         how = replace(self.alignment, seed=self.metadata.seed or 0)
         aligner = Aligner(how, self.workspace)
-        return ResultTable(fusion_rows(aligner, self, self.sources, renormalise=self.renormalise))
+        return ResultTable(fusion_rows(aligner, self, self.sources, base=self.base, renormalise=self.renormalise))
 
 
 @library_call
@@ -110,7 +125,7 @@ def fuse(
     mu: float = 1.0,
     normalised: bool = False,
     seed: int = 0,
-    alignment: Alignment | str | None = DEFAULT_METHOD,
+    alignment: Alignment | str | None = "auto",
     recipe: Recipe | str | Path | None = None,
     sampling: str | Sampling = "uniform",
     realign_every: int | None = 1,
@@ -120,7 +135,7 @@ def fuse(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     init: ModelLike | None = None,
-    **options: Unpack[SearchKeywords],
+    **options: Unpack[FuseKeywords],
 ) -> StarModel:
     """Fuse several models into one that costs no more than one of them.
 
@@ -128,7 +143,11 @@ def fuse(
         `find_star`. Others align the sources to each other: "mean" (with alignment None the uniform soup),
         "greedy-soup", the mean of those that do not lower the accuracy on the validation split (the training split,
         where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
-        from `init`. Settings that a method has no use for are refused.
+        from `init`. "linear", "slerp", "task-arithmetic", "ties", "dare-linear", "dare-ties" and "model-stock" merge
+        weights alone, by the settings of `MergeKeywords`; where nothing says the data, models are merged as they are,
+        each tensor when it is asked for, so that `save` holds one at a time, and there is no `.comparison`.
+        Settings that a method has no use for are refused.
+    alignment: of `find_star`; "auto" is by activation, of the sources of a base not at all.
     `.comparison` has the fused model beside its sources, their ensemble and their means, to whose activations is done
     what `renormalise` and `renormalise_logits` say, see `barrier`.
 
@@ -151,43 +170,48 @@ def fuse(
         renormalise=Renormalise(renormalise, renormalise_logits),
     )
     lookup(FUSIONS, "method", method)
+    merging, others = split_merge(options)
+    if alignment == "auto":
+        alignment = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(alignment)
-    if method == "star":
-        return _search("fused", sources, (), seed, replace(settings, alignment=how), recipe, init, options)
-    given = {"recipe": recipe is not None, "init": init is not None, **dict.fromkeys(split_options(options)[1], True)}
+    given = {"recipe": recipe is not None, "init": init is not None}
+    given |= dict.fromkeys((*split_options(others)[1], *merging), True)
     usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
-    return _fused(method, sources, how, settings.renormalise, seed, recipe, init, options)
+    if method == "star":
+        return _search("fused", sources, (), seed, replace(settings, alignment=how), recipe, init, others)
+    fusion = {"method": method, "alignment": how, "seed": seed, "renormalise": settings.renormalise}
+    fusion["merge"] = understood_merge(method, merging)
+    return _fused(fusion, sources, merging.get("base"), recipe, init, others)
 
 
 def _fused(
-    method: str,
+    fusion: Mapping[str, Any],
     sources: Sequence[ModelLike],
-    alignment: Alignment,
-    renormalise: Renormalise,
-    seed: int,
+    base: ModelLike | None,
     recipe: Recipe | str | Path | None,
     init: ModelLike | None,
     options: Any,
 ) -> StarModel:
-    """Fuse by another method than star."""
+    """Fuse by another method than star: fields of a `Fusion`, which the models complete."""
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
-    workspace, models, watcher = open_models(
-        [*sources, *([] if init is None else [init])], where, distinct=len(sources)
-    )
-    own, beginning = models[: len(sources)], None if init is None else models[-1]
-    chosen = _recipe(recipe, own, changed) if method in TRAINED_FUSIONS else None
-    how: dict[str, Any] = {"alignment": alignment, "renormalise": renormalise}
-    fusion = Fusion(method=method, seed=seed, recipe=chosen, init=beginning, **how)
-    found = fuse_sources(workspace, own, fusion, progress=watcher)
-    facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
-    plan = fusion_plan(workspace, own, fusion)
-    return made(  # type: ignore[no-any-return]
-        StarModel, workspace, plan, found.tensors, f"fused-{seed}", **facts, sources=own, **how
-    )
+    models = opened([*sources, *(each for each in (init, base) if each is not None)])
+    if need_no_network(fusion["method"], models, where):
+        need_as_given(fusion["alignment"])
+        return StarModel(**merged_without_data(fusion["merge"], models, base is not None, fusion["seed"]))
+    workspace, models, watcher = open_models(models, where, distinct=len(sources))
+    own, others = models[: len(sources)], iter(models[len(sources) :])
+    ends: dict[str, Any] = {name: next(others) for name, each in (("init", init), ("base", base)) if each is not None}
+    chosen = _recipe(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
+    whole = Fusion(**fusion, recipe=chosen, **ends)
+    found = fuse_sources(workspace, own, whole, progress=watcher)
+    plan, name = fusion_plan(workspace, own, whole), f"fused-{whole.seed}"
+    facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
+    facts |= {"sources": own, "alignment": whole.alignment, "renormalise": whole.renormalise, "base": whole.base}
+    return made(StarModel, workspace, plan, found.tensors, name, **facts)  # type: ignore[no-any-return]
 
 
 def _search(

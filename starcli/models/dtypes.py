@@ -26,10 +26,19 @@ def common_types(models: Sequence[Mapping[str, Tensor]]) -> dict[str, torch.dtyp
     {'weight': torch.float64}
     """
     return {
-        name: reduce(_holding, (model[name].dtype for model in models if name in model))
+        name: holding_type([model[name].dtype for model in models if name in model])
         for name, tensor in models[0].items()
         if tensor.is_floating_point()
     }
+
+
+def holding_type(types: Sequence[torch.dtype]) -> torch.dtype:
+    """The type that holds all values of these floating-point types.
+
+    >>> holding_type([torch.float16, torch.bfloat16])
+    torch.float32
+    """
+    return reduce(_holding, types)
 
 
 def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:

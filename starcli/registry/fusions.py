@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 from starcli.registry.entry import Entry
+from starcli.registry.merges import MERGES
 
 FUSIONS: Mapping[str, Entry] = {
     "star": Entry("starcli.star.starlight:starlight", "a star of the sources with its own loss added: the paper's way"),
     "mean": Entry("starcli.star.fusing:joint_mean", "mean of the sources, aligned to each other: no training"),
     "greedy-soup": Entry("starcli.star.fusing:greedy_soup", "mean of those sources that help, best first: no training"),
     "distil": Entry("starcli.star.distillation:distil", "a student of the sources' averaged predictions"),
+    **{name: Entry("starcli.star.merge:merge_sources", entry.help) for name, entry in MERGES.items()},
 }
 """`fuse --method`: all but star are functions of a `starcli.star.fusing.Fusing`."""
 

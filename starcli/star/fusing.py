@@ -21,9 +21,11 @@ from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.scores import Scores
 from starcli.files.state import StateFile
+from starcli.merging.merge import Merge
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.registry.merges import MERGES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers
@@ -42,6 +44,9 @@ OF_STARS = (
 )  # fmt: skip
 """Settings that only a star has."""
 
+OF_MERGES = ("base", "weights", "t", "density", "scale", "normalise_weights", "overrides")
+"""Settings of merges alone, which say themselves which of them they read."""
+
 OF_TRAINING = ("recipe", "init", "checkpoint_every", *Recipe.model_fields)
 """Settings that a method has which trains."""
 
@@ -52,7 +57,8 @@ class Fusion:
 
     method: a name of `starcli.registry.fusions`. alignment: of the sources to each other. seed: of all that is drawn.
     recipe: of training, where the method trains. init: what training begins at, in the place of the sources' mean.
-    renormalise: what is done to the activations of the mean.
+    renormalise: what is done to the activations of the mean. merge: of a method of `starcli.registry.merges`, its
+    settings. base: the model that the sources descend from, to which they are then aligned, for methods that need it.
 
     >>> Fusion(method="mean", alignment=Alignment("weight"), seed=0).record()
     {'fusion': 'mean', 'method': 'weight', 'restarts': 1}
@@ -64,10 +70,12 @@ class Fusion:
     recipe: Recipe | None = None
     init: Checkpoint | None = None
     renormalise: Renormalise = RECALIBRATE
+    merge: Merge | None = None
+    base: Checkpoint | None = None
 
     def __post_init__(self) -> None:
         """Refuse an alignment that is not joint."""
-        if self.init is None:
+        if self.init is None and self.base is None:
             check_joint(self.alignment)
 
     @property
@@ -81,7 +89,10 @@ class Fusion:
         if self.init is not None:
             return {"fusion": self.method, "init": self.init.sha256, **cut}
         how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}
-        return {"fusion": self.method, **how, **self.renormalise.settings(), **cut}
+        if self.merge is None:
+            return {"fusion": self.method, **how, **self.renormalise.settings(), **cut}
+        base = {} if self.base is None else {"base": self.base.sha256}
+        return {"fusion": self.method, **how, **self.merge.record(), **base}
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,10 @@ class Fusing:
 
     @cached_property
     def together(self) -> list[Mapping[str, Tensor]]:
-        """State dicts of the sources, aligned to each other, the first as it is."""
-        aligner = Aligner(replace(self.fusion.alignment, seed=self.fusion.seed), self.workspace)
+        """State dicts of the sources, aligned to the base, or without one to each other, the first as it is."""
+        aligner, base = Aligner(replace(self.fusion.alignment, seed=self.fusion.seed), self.workspace), self.fusion.base
+        if base is not None:
+            return list(aligner.tensors_of_all(base, self.sources, progress=self.progress))
         return tensors_jointly(aligner, self.sources, progress=self.progress)
 
     def mean(self, numbers: Sequence[int] | None = None) -> dict[str, Tensor]:
@@ -139,7 +152,7 @@ def fuse_sources(
 
 def joint_mean(fusing: Fusing) -> Fused:
     """The mean of all sources, aligned to each other, with statistics re-estimated."""
-    return _scored(fusing, fusing.mean())
+    return scored(fusing, fusing.mean())
 
 
 def greedy_soup(fusing: Fusing) -> Fused:
@@ -152,7 +165,7 @@ def greedy_soup(fusing: Fusing) -> Fused:
     _ = fusing.together  # by all ranks at once
     kept = distributed.by_writer(lambda: _kept(fusing, split))
     names = [fusing.sources[number].base_name for number in kept]
-    return _scored(fusing, fusing.mean(kept), greedy_soup={"kept": names, "selected_on": split})
+    return scored(fusing, fusing.mean(kept), greedy_soup={"kept": names, "selected_on": split})
 
 
 def _kept(fusing: Fusing, split: str) -> list[int]:
@@ -184,12 +197,13 @@ def selection_split(dataset: "Dataset") -> str:
 def refuse_unused(method: str, said: Iterable[str]) -> None:
     """Refuse settings, by the names of those that were `said`, which `method` has no use for."""
     without = () if method == "star" else OF_STARS if method in TRAINED_FUSIONS else (*OF_STARS, *OF_TRAINING)
+    without = without if method in MERGES else (*without, *OF_MERGES)
     if strange := [name for name in said if name in without]:
         options = ", ".join("--" + name.replace("_", "-") for name in strange)
         raise StarcliError(f"--method {method} has no use for {options}")
 
 
-def _scored(fusing: Fusing, tensors: Mapping[str, Tensor], **more: Any) -> Fused:
+def scored(fusing: Fusing, tensors: Mapping[str, Tensor], **more: Any) -> Fused:
     """A fused model that no training made, with its scores."""
     flat = fusing.workspace.network()
     flat.load(tensors)

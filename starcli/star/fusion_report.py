@@ -31,11 +31,14 @@ def fusion_rows(
     fused: Checkpoint,
     sources: Sequence[Checkpoint],
     *,
+    base: Checkpoint | None = None,
     renormalise: Renormalise = RECALIBRATE,
     split: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
     """Loss and accuracy of the fused model, of each source, the best, their ensemble, and of means of the sources.
+
+    With a base, also of that.
 
     Means are of the sources as they are (`mean`), each aligned to the fused model (`aligned_mean`), and all aligned to
     each other (`joint_mean`); where nothing is to be aligned the first two are one, and the third is left out.
@@ -48,10 +51,13 @@ def fusion_rows(
     comparison = _Comparison(aligner.workspace, split, progress)
     comparison.evaluator.admit([source.tensors for source in sources])
     means = _means(aligner, fused, sources, progress)
-    progress.start("comparing", 1 + len(sources) + len(means))
+    bases = [] if base is None else [base]
+    progress.start("comparing", 1 + len(bases) + len(sources) + len(means))
 
     found, made = comparison.outputs(fused.tensors), _made(fused, sources, aligner.alignment)
     yield from comparison.rows("fused", fused.name, [fused], found, **made)
+    for each in bases:
+        yield from comparison.rows("base", each.name, [each], comparison.outputs(each.tensors))
     of_sources = [comparison.outputs(source.tensors) for source in sources]
     for source, found in zip(sources, of_sources, strict=True):
         yield from comparison.rows("source", source.name, [source], found)

@@ -9,7 +9,7 @@ import pytest
 
 from starcli.files import leftovers
 from starcli.files.lock import lock
-from starcli.files.write import _replacing, write_atomically
+from starcli.files.write import replacing, write_atomically
 
 
 def test_what_a_killed_writer_left_is_swept_whatever_its_name(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_what_a_killed_writer_left_is_swept_whatever_its_name(tmp_path: Path) ->
     target = tmp_path / "a.safetensors"
     child = os.fork()
     if child == 0:
-        with _replacing(target) as temporary:
+        with replacing(target) as temporary:
             temporary.with_name(".tmpAbCdEf").write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)

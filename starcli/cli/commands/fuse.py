@@ -8,12 +8,14 @@ import typer
 
 from starcli.cli.common_options import CommonCached
 from starcli.cli.figures import PlotOptions
+from starcli.cli.file_merges import FileMerges
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.fusion_runs import FusionRuns, said_in
+from starcli.cli.fusion_runs import FuseOptions, FusionRuns, said_in
+from starcli.cli.merge_options import files_alone
 from starcli.cli.option_groups import PRECISION, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
-from starcli.cli.star_search import SearchOptions, StarSearch
+from starcli.cli.star_search import StarSearch
 from starcli.cli.training_options import Training
 from starcli.registry.fusions import FUSIONS
 
@@ -32,12 +34,14 @@ _COLUMNS = (
     Column("test.accuracy", "test accuracy", SHARE, main=True),
     Column("selected_on", "chosen on", optional=6),
     Column("kept", "kept", optional=7),
+    Column("tensors", "tensors", "d"),
+    Column("parameters", "parameters", ",d"),
 )
 
 
 @command("starcli fuse --sources ckpts/*.safetensors -o fused.safetensors")
 def fuse_command(
-    search: SearchOptions,
+    search: FuseOptions,
     common: CommonCached,
     setup: LinesSetup,
     training: Training,
@@ -78,26 +82,29 @@ def fuse_command(
     on the validation split), their ensemble and their means: as they are, each aligned to the fused model, and all to
     each other (a search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a
     source's file uses its own.
+    A merge of weights alone needs neither network nor data: files of which nothing says the data are merged tensor by
+    tensor, as they are, and nothing is measured. docs/merging.md says which method to take.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
-    from starcli.star.fusion_report import need_room_to_compare
 
     words = {"mu": mu != 1, "objective": objective != "sum"}
     refuse_unused(method, [*said_in(search, training), *(name for name, said in words.items() if said)])
     paint = figure.writer(search.sources)
     drawn: list[Mapping[str, Any]] = []
     with common.session(search.output) as (watch, results):
-        run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
-        if method != "star":
-            run = FusionRuns(search, setup, training, watch, method=method)
-        if split:
-            run.workspace.dataset.split(split)  # refused now, not after hours
-        need_room_to_compare(run.workspace.dataset, split, len(search.sources))
+        run: StarSearch | FileMerges
+        if method == "star":
+            run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
+        elif files_alone(method, search.inputs, setup):
+            run = FileMerges(search, method, watch)
+        else:
+            run = FusionRuns(search, setup, training, watch, method=method, options=search)
+        run.check(split)
         for made in run.all("fused"):
             rows = list(made.compared(run.workspace, search, watch, split))
             drawn += [{"type": "fuse", **row} for row in rows]
             for row in rows if results.for_programs else _for_people(rows, made.alignment):
-                results.add("fuse", {**row, "method": method, "statistics": "recalibrate"}, _COLUMNS)
+                results.add("fuse", {**row, "method": method}, _COLUMNS)
         paint(drawn)
 
 
@@ -105,5 +112,5 @@ def _for_people(rows: Iterable[Mapping[str, Any]], alignment: str) -> Iterator[d
     """One row for each model, with its scores by split; the model's name says whether it is aligned."""
     for _, group in groupby(rows, key=lambda row: (row["model"], row["name"])):
         splits = list(group)
-        scores = {row["split"]: {"loss": row["loss"], "accuracy": row["accuracy"]} for row in splits}
+        scores = {row["split"]: {"loss": row["loss"], "accuracy": row["accuracy"]} for row in splits if "split" in row}
         yield {**splits[0], **scores, "alignment": alignment}

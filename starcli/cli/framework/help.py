@@ -22,6 +22,7 @@ VALUES = {"int": "N", "float": "X", "str": "WORD", "path": "FILE", "file": "FILE
 HEADINGS = (
     "Arguments",
     "Options",
+    "Merging",
     "Alignment",
     "Points between models",
     "Figure",

@@ -1,0 +1,77 @@
+"""What `fuse` makes of files of which nothing says the data: merges by weights alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.fusion_runs import FuseOptions
+from starcli.cli.job import Job
+from starcli.cli.read_models import refuse_repeats
+from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from starcli.files.lazy_tensors import LazyTensors
+    from starcli.star.fusing import Fusion
+
+
+@dataclass(frozen=True)
+class MergedFile:
+    """A finished merge."""
+
+    job: Job
+    tensors: "LazyTensors"
+    alignment: ClassVar[str] = "none"
+
+    def compared(self, *_: Any) -> Iterator[dict[str, Any]]:
+        """What is known of it without data: how large it is."""
+        size = {"tensors": len(self.tensors), "parameters": sum(form.numel for form in self.tensors.forms.values())}
+        made = {"output": str(self.job.path), "seed": self.job.finished.seed}
+        yield {"model": "fused", "name": self.job.path.name, "alignment": self.alignment, **size, **made}
+
+
+@dataclass(frozen=True)
+class FileMerges:
+    """One command's merges: one for each seed, from file to file."""
+
+    options: FuseOptions
+    method: str
+    watch: Bars
+    workspace: ClassVar[Any] = None
+
+    def check(self, split: str | None) -> None:
+        """Refuse what only network and data make sense of."""
+        if split or self.options.align not in (None, "none"):
+            said = "--split" if split else "--align"
+            hint = ["--arch and --data say them; starcli align takes --input in the place of data"]
+            raise StarcliError(f"{said} needs network and data, and no file says which data", hint)
+
+    def all(self, _: str) -> Iterator[MergedFile]:
+        """Make the files that are not there yet, in the order of the seeds."""
+        from starcli.checkpoints.several import read_all
+        from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes
+
+        paths, _places = self.options.outputs()
+        refuse_repeats(self.options.inputs)
+        models = read_all(self.options.inputs, distinct=False)
+        fusions = [self._fusion(models, seed) for seed in self.options.numbers]
+        made = [merge_files(fusion, models, progress=self.watch) for fusion in fusions]  # what cannot be is said now
+        models = with_hashes(models)
+        plans = [merge_plan(self._fusion(models, fusion.seed), models) for fusion in fusions]
+        jobs = [Job(path, plan, self.watch, force=self.options.force) for path, plan in zip(paths, plans, strict=True)]
+        for job, tensors in zip(jobs, made, strict=True):
+            with job.making() as needed:
+                if needed:
+                    self.watch.start("merging", len(tensors))
+                    job.write(tensors, **merge_facts(tensors))
+                    self.watch.finish()
+            yield MergedFile(job, tensors)
+
+    def _fusion(self, models: list[Any], seed: int) -> "Fusion":
+        """What is made of `seed`, of the sources and behind them the base, where there is one."""
+        from starcli.alignment.align import AS_GIVEN
+        from starcli.star.fusing import Fusion
+
+        base = models[-1] if self.options.base else None
+        merge = self.options.merge(self.method)
+        return Fusion(method=self.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=base)

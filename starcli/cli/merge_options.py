@@ -1,0 +1,96 @@
+"""The options of merges by weights alone, and when these need neither network nor data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from starcli.cli.framework.command import bundle
+from starcli.cli.option_groups import Setup
+from starcli.cli.options import IN, MERGING
+from starcli.files.names import is_standard_stream
+from starcli.registry.merges import MERGES
+
+if TYPE_CHECKING:
+    from starcli.merging.merge import Merge
+
+
+@bundle
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """Settings of a merge; each method says which it reads."""
+
+    base: Annotated[
+        Path | None,
+        typer.Option(
+            "--base", metavar="MODEL", rich_help_panel=MERGING,
+            help="What the sources descend from: of task-arithmetic, ties, dare-linear, dare-ties and model-stock.",
+        ),
+        IN,
+    ] = None  # fmt: skip
+    weights: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--weights", metavar="W...", rich_help_panel=MERGING, help="A weight for each source (default 1 each)."
+        ),
+    ] = None
+    normalise_weights: Annotated[
+        bool | None,
+        typer.Option(
+            "--normalise-weights/--no-normalise-weights", rich_help_panel=MERGING,
+            help="Divide by their sum (default of linear and ties).",
+        ),
+    ] = None  # fmt: skip
+    t: Annotated[
+        float | None,
+        typer.Option(
+            "--t", metavar="T", rich_help_panel=MERGING,
+            help="Of slerp: the place between the first source, 0, and the second, 1 (default 0.5).",
+        ),
+    ] = None  # fmt: skip
+    density: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--density", metavar="D...", rich_help_panel=MERGING,
+            help="Of ties and dare: the share of changes kept, one for all sources or each (default: ties 0.2, dare "
+            "0.5).",
+        ),
+    ] = None  # fmt: skip
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="S", rich_help_panel=MERGING, help="Of what is added to the base (default 1)."),
+    ] = None
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--overrides", metavar="PATTERN:NAME=X...", rich_help_panel=MERGING,
+            help="Other settings of the tensors of a pattern: '*.mlp.*:weights=0.2,0.8:density=0.5'; the first wins.",
+        ),
+    ] = None  # fmt: skip
+
+    def merge(self, method: str) -> "Merge | None":
+        """What is said of a merge by `method`; None where that is no merge by weights alone."""
+        from starcli.merging.merge import Merge, parse_override
+
+        if method not in MERGES:
+            return None
+        return Merge(
+            method=method,
+            weights=tuple(self.weights or ()),
+            t=self.t,
+            density=tuple(self.density or ()),
+            scale=self.scale,
+            normalise_weights=self.normalise_weights,
+            overrides=tuple(map(parse_override, self.overrides or ())),
+        )
+
+
+def files_alone(method: str, paths: Sequence[Path], setup: Setup) -> bool:
+    """Whether a merge asks for neither network nor data: neither the command line nor a file names data."""
+    from starcli.checkpoints.several import read_all
+
+    if method not in MERGES or setup.arch is not None or setup.data is not None or any(map(is_standard_stream, paths)):
+        return False
+    return all(each.metadata.data is None for each in read_all(paths, distinct=False, verify=False))

@@ -1,0 +1,105 @@
+"""State dicts that never exist as a whole: tensors are made one by one when they are asked for, and written so."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starcli.files.safetensors import BYTES_PER_ELEMENT
+from starcli.files.write import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+FLOAT_DTYPES = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64")
+"""The format's names of floating-point dtypes."""
+
+
+@dataclass(frozen=True)
+class TensorForm:
+    """What is known of a tensor before it is made: its dtype in the words of the safetensors format, and its shape.
+
+    >>> TensorForm("BF16", (3, 4)).nbytes
+    24
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def numel(self) -> int:
+        """Number of its elements."""
+        return math.prod(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether its numbers are floats."""
+        return self.dtype in FLOAT_DTYPES
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its data."""
+        return self.numel * BYTES_PER_ELEMENT[self.dtype]
+
+
+class LazyTensors(Mapping[str, "Tensor"]):
+    """State dict, sorted by names, of which each tensor is made anew by `make(name)` whenever it is asked for."""
+
+    def __init__(self, forms: Mapping[str, TensorForm], make: Callable[[str], "Tensor"]) -> None:
+        self.forms, self._make = dict(sorted(forms.items())), make
+
+    def __getitem__(self, name: str) -> "Tensor":
+        if name not in self.forms:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.forms)
+
+    def __len__(self) -> int:
+        return len(self.forms)
+
+
+Each = Callable[[str, "Tensor"], None]
+"""What sees each tensor that is written, in the order of their names."""
+
+
+def write_lazily(
+    path: Path, tensors: LazyTensors, metadata: Callable[[], Mapping[str, str]], each: Each = lambda *_: None
+) -> None:
+    """Write a safetensors file, whole or not at all, of which one tensor at a time is in memory.
+
+    metadata: called before and after all tensors were made; both texts have one length. They may say what `each` saw.
+    """
+    import torch
+
+    before, places = _header(tensors.forms, metadata())
+    with replacing(path) as temporary, temporary.open("rb+") as handle:
+        for name, begin in places.items():
+            tensor = tensors[name].contiguous()
+            each(name, tensor)
+            handle.seek(len(before) + begin)
+            handle.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        after, _ = _header(tensors.forms, metadata())
+        assert len(after) == len(before)
+        handle.seek(0)
+        handle.write(after)
+
+
+def _header(forms: Mapping[str, TensorForm], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
+    """The bytes before the data, and where behind them each tensor lies, in the order of `forms`.
+
+    As the safetensors library does, large types come first, so that all data are aligned.
+    """
+    content: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    places, position = dict.fromkeys(forms, 0), 0
+    for name in sorted(forms, key=lambda name: (-BYTES_PER_ELEMENT[forms[name].dtype], name)):
+        form, places[name] = forms[name], position
+        position += form.nbytes
+        content[name] = {"dtype": form.dtype, "shape": form.shape, "data_offsets": [places[name], position]}
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, places

@@ -1,0 +1,85 @@
+"""Merges of weights alone from Python: their keywords, and what is made without network and data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.several import labelled
+from starcli.errors import StarcliError
+from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
+from starcli.merging.merge import Merge, Override
+from starcli.registry.merges import MERGES
+from starcli.star.fusing import Fusion
+from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes
+
+_NAMES = ("weights", "t", "density", "scale", "normalise_weights", "overrides")
+
+
+class MergeKeywords(TypedDict, total=False):
+    """Keywords of `fuse` for merges of weights alone.
+
+    base: the model that the sources descend from. weights: one a source. normalise_weights: divide by their sum. t: of
+    slerp, from the first source, 0, to the second, 1. density: of ties and dare, the share of changes kept, one or one
+    a source. scale: of what is added to the base. overrides: other settings of some tensors, by patterns of their
+    names: `{"*.mlp.*": {"weights": (0.2, 0.8)}}`; of two that match the first wins.
+    """
+
+    base: ModelLike
+    weights: Sequence[float]
+    normalise_weights: bool
+    t: float
+    density: float | Sequence[float]
+    scale: float
+    overrides: Mapping[str, Mapping[str, float | Sequence[float]]]
+
+
+def split_merge(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keywords of merges, and all others."""
+    mine = {name: value for name, value in options.items() if name in MergeKeywords.__annotations__}
+    return mine, {name: value for name, value in options.items() if name not in mine}
+
+
+def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
+    """The merge that keywords speak of; None where `method` is no merge of weights alone."""
+    if method not in MERGES:
+        return None
+    settings = {name: said[name] for name in _NAMES[:-1] if said.get(name) is not None}
+    settings |= {name: _numbers(settings[name]) for name in ("weights", "density") if name in settings}
+    patterns = dict(said.get("overrides") or {}).items()
+    overrides = [Override(pattern, {k: _numbers(v) for k, v in each.items()}) for pattern, each in patterns]
+    return Merge(method=method, overrides=tuple(overrides), **settings)
+
+
+def need_no_network(method: str, models: Sequence[Checkpoint], where: Mapping[str, Any]) -> bool:
+    """Whether a merge asks for neither network nor data: neither keywords nor a model say them."""
+    if method not in MERGES or where.get("arch") is not None or where.get("data") is not None:
+        return False
+    made = [model for model in models if isinstance(model, MadeModel) and model.workspace is not None]
+    return not made and all(model.metadata.data is None for model in models)
+
+
+def need_as_given(alignment: Alignment) -> None:
+    """Refuse to align models of which nothing says network and data."""
+    if alignment.active:
+        raise StarcliError("alignment needs network and data, and no model says which data")
+
+
+def opened(models: Sequence[ModelLike]) -> list[Checkpoint]:
+    """The models as checkpoints, under names that tell them apart."""
+    return labelled([as_checkpoint(model, number) for number, model in enumerate(models)])
+
+
+def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, seed: int) -> dict[str, Any]:
+    """Fields of the model that `merge` makes of `models`, of which the last may be the base; see `merge_files`."""
+    models = with_hashes(models)
+    own = models[-1] if base else None
+    fusion = Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=own)
+    tensors = merge_files(fusion, models, progress=Warnings())
+    _, metadata = merge_plan(fusion, models).finish(tensors, **merge_facts(tensors))
+    sources = models[:-1] if base else models
+    return {"tensors": tensors, "metadata": metadata, "name": f"fused-{seed}", "sources": sources}
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)

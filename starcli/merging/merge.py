@@ -1,0 +1,158 @@
+"""How models are merged: a method and its settings, for all tensors and for those whose names match a pattern."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Any
+
+from starcli.errors import StarcliError, few
+from starcli.merging.method import MergeMethod, TensorSettings
+from starcli.registry.entry import resolve
+from starcli.registry.merges import MERGES
+
+TENSOR_SETTINGS = ("weights", "t", "density", "scale")
+"""Settings that may differ from tensor to tensor."""
+
+_LISTS = ("weights", "density")
+
+
+@dataclass(frozen=True)
+class Override:
+    """Settings of the tensors whose names match a shell pattern."""
+
+    pattern: str
+    settings: Mapping[str, tuple[float, ...]]
+
+    def matches(self, name: str) -> bool:
+        """Whether the tensor `name` is meant."""
+        return fnmatchcase(name, self.pattern)
+
+    def record(self) -> dict[str, Any]:
+        """It as the recipe of a file keeps it."""
+        return {"tensors": self.pattern, **{name: list(numbers) for name, numbers in self.settings.items()}}
+
+
+def parse_override(text: str) -> Override:
+    """`PATTERN:NAME=NUMBER[,NUMBER...]`, with several settings `PATTERN:NAME=...:NAME=...`. StarcliError else.
+
+    >>> parse_override("*.mlp.*:weights=0.2,0.8:density=0.5")
+    Override(pattern='*.mlp.*', settings={'weights': (0.2, 0.8), 'density': (0.5,)})
+    """
+    pattern, *parts = text.split(":")
+    try:
+        pairs = [part.split("=") for part in parts]
+        settings = {name: tuple(float(number) for number in numbers.split(",")) for name, numbers in pairs}
+    except ValueError:
+        settings = {}
+    if not pattern or not settings:
+        raise StarcliError(f"--overrides {text}: expected PATTERN:NAME=NUMBER, as '*.mlp.*:weights=0.2,0.8'")
+    return Override(pattern, settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """A merge: its method by name, and what was said of its settings, which are those of `TensorSettings`.
+
+    What is not said has the method's default; weights are then 1 each. `overrides` come first, of two that match a
+    name and say a setting the first.
+
+    >>> merge = Merge(method="linear", weights=(1, 3), overrides=(parse_override("head*:weights=0,1"),))
+    >>> merge.settings_of("head.bias", 2).weights, merge.settings_of("body", 2).weights
+    ((0.0, 1.0), (1, 3))
+    """
+
+    method: str
+    weights: tuple[float, ...] = ()
+    t: float | None = None
+    density: tuple[float, ...] = ()
+    scale: float | None = None
+    normalise_weights: bool | None = None
+    overrides: tuple[Override, ...] = ()
+
+    @cached_property
+    def how(self) -> MergeMethod:
+        """The method."""
+        found: MergeMethod = resolve(MERGES, "method", self.method)
+        return found
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The settings that were said, by name."""
+        names = ("weights", "t", "density", "scale", "normalise_weights")
+        return {name: getattr(self, name) for name in names if getattr(self, name) not in (None, ())}
+
+    def settings_of(self, name: str, sources: int) -> TensorSettings:
+        """Settings of the tensor `name` of so many sources."""
+        values: dict[str, Any] = {"weights": 1.0, **self.how.defaults, **self.said}
+        for override in reversed([each for each in self.overrides if each.matches(name)]):
+            values |= {key: numbers if key in _LISTS else numbers[0] for key, numbers in override.settings.items()}
+        lists = {key: _for_each(values[key], sources) for key in _LISTS if key in values}
+        return TensorSettings(**{**values, **lists})
+
+    def check(self, sources: int, *, base: bool) -> None:
+        """Refuse settings that the method has no use for, that are missing, or that have no meaning, all at once."""
+        problems = []
+        if self.how.base != base:
+            problems.append(
+                "it needs --base, the model that the sources descend from" if self.how.base else "no --base"
+            )
+        if self.how.sources not in (None, sources):
+            problems.append(f"it takes {self.how.sources} sources, found {sources}")
+        own = tuple(key for key in self.how.reads if key in TENSOR_SETTINGS)
+        said: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("", self.said, self.how.reads)]
+        said += [(f" of {each.pattern}", each.settings, own) for each in self.overrides]
+        for place, settings, known in said:
+            problems += [f"{key}{place}: it has no such setting" for key in settings if key not in known]
+            numbers = {key: value for key, value in settings.items() if key in known}
+            problems += [f"{key}{place}: {wrong}" for key, wrong in _wrong(numbers, sources)]
+        if problems:
+            raise StarcliError(f"--method {self.method} cannot merge so", problems)
+
+    def settings_for(self, names: Sequence[str], sources: int) -> dict[str, TensorSettings]:
+        """`settings_of` each tensor. StarcliError where a pattern matches none, and for weights that sum to 0."""
+        idle = [each.pattern for each in self.overrides if not any(map(each.matches, names))]
+        if idle:
+            raise StarcliError(f"--overrides {idle[0]} matches no tensor", [f"there is {few(list(names), 20)}"])
+        found = {name: self.settings_of(name, sources) for name in names}
+        if "weights" in self.how.reads:
+            empty = [name for name, each in found.items() if each.normalise_weights and math.fsum(each.weights) == 0]
+            if empty:
+                raise StarcliError(f"weights that sum to 0 cannot be divided by their sum: those of {few(empty, 5)}")
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """The settings in full, as the recipe of a file keeps them."""
+        values: dict[str, Any] = {**self.how.defaults, **self.said}
+        kept = {key: value for key, value in values.items() if key in self.how.reads}
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
+        if self.overrides:
+            said = [
+                {"tensors": each.pattern, **{k: list(v) for k, v in each.settings.items()}} for each in self.overrides
+            ]
+            plain["overrides"] = said
+        return plain
+
+
+def _for_each(value: Any, sources: int) -> tuple[float, ...]:
+    """One number a source."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    return numbers * sources if len(numbers) == 1 else numbers
+
+
+def _wrong(said: Mapping[str, Any], sources: int) -> list[tuple[str, str]]:
+    """What is wrong with settings, each with its name."""
+    found = []
+    for key, value in said.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        many = {"weights": (sources,), "density": (1, sources)}.get(key, (1,))
+        if len(numbers) not in many:
+            found.append((key, f"{len(numbers)} numbers for {sources} sources"))
+        elif not all(math.isfinite(number) for number in numbers):
+            found.append((key, "expected finite numbers"))
+        elif key == "density" and not all(0 < number <= 1 for number in numbers):
+            found.append((key, "expected shares above 0, at most 1"))
+        elif key == "t" and not 0 <= numbers[0] <= 1:
+            found.append((key, "expected a number from 0 to 1"))
+    return found

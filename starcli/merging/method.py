@@ -1,0 +1,53 @@
+"""What a way to merge is: a function of one tensor of all models, and the settings that it reads."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starcli.merging.stack import Stack
+
+
+@dataclass(frozen=True)
+class TensorSettings:
+    """Settings of one tensor's merge: those that its method does not read have no meaning.
+
+    weights: one a source. t: the place between two models, 0 to 1. density: the share of a source's changes that is
+    kept, one a source. scale: of what is added to the base. normalise_weights: whether these are divided by their sum.
+    seed: of what is drawn.
+    """
+
+    weights: tuple[float, ...]
+    t: float = 0.5
+    density: tuple[float, ...] = ()
+    scale: float = 1.0
+    normalise_weights: bool = False
+    seed: int = 0
+
+    def weight_vector(self, dtype: torch.dtype) -> Tensor:
+        """The weights, (sources,)."""
+        return torch.tensor(self.weights, dtype=dtype)
+
+    def with_seed(self, seed: int) -> "TensorSettings":
+        """The same with another seed."""
+        return replace(self, seed=seed)
+
+
+@dataclass(frozen=True)
+class MergeMethod:
+    """A way to merge models by their weights alone.
+
+    merge: makes the merged numbers of a tensor, chunk by chunk, in its order. reads: the settings that it has a use
+    for. base: whether it needs the model that the sources descend from. sources: how many it takes, None for any
+    number. draws: whether it draws random numbers. defaults: settings by name, where they are not those of
+    `TensorSettings`; a number for each source alike.
+    """
+
+    merge: Callable[[Stack, TensorSettings], Iterator[Tensor]]
+    reads: tuple[str, ...]
+    base: bool = False
+    sources: int | None = None
+    draws: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)

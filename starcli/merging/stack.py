@@ -1,0 +1,75 @@
+"""One tensor of several models, read chunk by chunk: a merge never holds more than a chunk of each in float32."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+CHUNK_NUMBERS = 2**21
+"""Numbers of a tensor that are read of each model at a time: 8 MiB in float32, which caches still hold in part."""
+
+ReadPart = Callable[[int, int], Tensor]
+"""A tensor of one model: reads the numbers from one place to another, as one axis, in the type of the file."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The tensor `name` of n sources, and of the base where there is one, as `numel` numbers in one axis each.
+
+    dtype: what is computed in: float32, or float64 where a model has it. Rows are sources, in their order.
+    """
+
+    name: str
+    numel: int
+    sources: Sequence[ReadPart]
+    base: ReadPart | None = None
+    dtype: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, name: str, sources: Sequence[Tensor], base: Tensor | None = None) -> "Stack":
+        """The stack of tensors in memory, all of one shape.
+
+        >>> stack = Stack.of("w", [torch.zeros(2, 3), torch.ones(2, 3)])
+        >>> [values.shape for values in stack.chunks()]
+        [torch.Size([2, 6])]
+        """
+        tensors = [*sources, *([] if base is None else [base])]
+        *parts, last = [_slices(tensor) for tensor in tensors]
+        models, own = ([*parts, last], None) if base is None else (parts, last)
+        return cls(name, sources[0].numel(), models, own, computing_type([tensor.dtype for tensor in tensors]))
+
+    def chunks(self) -> Iterator[Tensor]:
+        """The sources' numbers, chunk by chunk: (sources, numbers)."""
+        for begin, end in self._places():
+            yield torch.stack([self._read(part, begin, end) for part in self.sources])
+
+    def deltas(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """What each source adds to the base, (sources, numbers), and the base, (numbers,), chunk by chunk."""
+        assert self.base is not None
+        for begin, end in self._places():
+            base = self._read(self.base, begin, end)
+            yield torch.stack([self._read(part, begin, end) for part in self.sources]).sub_(base), base
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        return pairwise([*range(0, self.numel, CHUNK_NUMBERS), self.numel])
+
+    def _read(self, part: ReadPart, begin: int, end: int) -> Tensor:
+        return part(begin, end).to(self.dtype)
+
+
+def computing_type(types: Sequence[torch.dtype]) -> torch.dtype:
+    """The type that tensors of these types are merged in: float32, or float64 where there is one."""
+    return torch.float64 if torch.float64 in types else torch.float32
+
+
+def gram(chunks: Iterator[Tensor]) -> Tensor:
+    """Inner products of the rows of chunks (rows, numbers), in float64: (rows, rows)."""
+    products = [(chunk @ chunk.T).double() for chunk in chunks]
+    return torch.stack(products).sum(0)
+
+
+def _slices(tensor: Tensor) -> ReadPart:
+    flat = tensor.reshape(-1)
+    return lambda begin, end: flat[begin:end]

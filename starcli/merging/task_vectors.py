@@ -1,0 +1,110 @@
+"""What each model changed of a common base, added to the base: task arithmetic, TIES, DARE, model stock."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from starcli.merging.method import MergeMethod, TensorSettings
+from starcli.merging.sparse import LargestChanges, RandomChanges
+from starcli.merging.stack import Stack, gram
+
+
+def task_arithmetic(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Base x_0 and the weighted sum of changes: x_0 + s sum_i w_i (x_i - x_0), s the scale.
+
+    With normalisation the sum is divided by sum_i w_i. Ilharco et al. 2023 (Editing models with task arithmetic).
+
+    >>> stack = Stack.of("w", [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])], torch.zeros(2))
+    >>> list(task_arithmetic(stack, TensorSettings((1, 1), scale=0.5)))
+    [tensor([0.5000, 1.0000])]
+    """
+    for deltas, base in stack.deltas():
+        yield _added(base, _summed(deltas, settings), settings)
+
+
+def ties(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Base and the mean of the largest changes of one sign: trim, elect sign, disjoint mean.
+
+    d_i is x_i - x_0, of which the share `density` of largest magnitude is kept. At each place the sign of sum_i w_i d_i
+    is elected (+ where it is 0), and the sources A that agree with it are averaged:
+    x_0 + s sum_A w_i d_i / sum_A w_i. Without normalisation it is their sum. Yadav et al. 2023 (TIES-merging).
+    """
+    largest = LargestChanges(stack, settings.density)
+    for deltas, base in stack.deltas():
+        yield _added(base, _agreed(largest.keep_(deltas), settings), settings)
+
+
+def dare_linear(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Task arithmetic of changes of which a random share `density` is kept, divided by it: see `RandomChanges`."""
+    some = RandomChanges(settings.density, settings.seed)
+    for deltas, base in stack.deltas():
+        yield _added(base, _summed(some.keep_(deltas), settings), settings)
+
+
+def dare_ties(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Signs elected as in `ties`, of changes of which a random share `density` is kept: see `RandomChanges`."""
+    some = RandomChanges(settings.density, settings.seed)
+    for deltas, base in stack.deltas():
+        yield _added(base, _agreed(some.keep_(deltas), settings), settings)
+
+
+def model_stock(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Point between the base and the mean of n sources that their angles say is nearest to the centre of solutions.
+
+    (1 - t) x_0 + t mean_i x_i with t = n c / (1 + (n - 1) c), c the mean cosine of x_i - x_0 and x_j - x_0 over pairs.
+    Each tensor has a t of its own. Jang et al. 2024 (Model stock), equation 5.
+    """
+    t = stock_ratio(gram(deltas for deltas, _ in stack.deltas()))
+    for deltas, base in stack.deltas():
+        yield deltas.mean(0).mul_(t).add_(base)
+
+
+def stock_ratio(products: Tensor) -> float:
+    """The t of `model_stock`, of the inner products of n changes (n, n).
+
+    0 where it has no finite value, and a change of 0 has the cosine 0 with all others.
+
+    >>> stock_ratio(torch.tensor([[1, 0.5], [0.5, 1]], dtype=torch.float64))
+    0.6666666666666666
+    """
+    count, lengths = len(products), products.diagonal().sqrt()
+    scale = torch.outer(lengths, lengths)
+    cosines = torch.where(scale > 0, products / scale, 0).clamp(-1, 1)
+    cosine = float(cosines.triu(1).sum()) / (count * (count - 1) / 2)
+    below = 1 + (count - 1) * cosine
+    return count * cosine / below if abs(below) >= 1e-6 else 0.0
+
+
+def _summed(deltas: Tensor, settings: TensorSettings) -> Tensor:
+    """sum_i w_i d_i, with normalisation divided by sum_i w_i: (numbers,)."""
+    weights = settings.weight_vector(torch.float64)
+    if settings.normalise_weights:
+        weights = weights / weights.sum()
+    return weights.to(deltas.dtype) @ deltas
+
+
+def _agreed(deltas: Tensor, settings: TensorSettings) -> Tensor:
+    """The sum, or weighted mean, of the changes whose sign is that of their sum: (numbers,)."""
+    weights = settings.weight_vector(deltas.dtype)[:, None]
+    changes = deltas * weights  # (sources, numbers)
+    elected = (changes.sum(0) >= 0).to(deltas.dtype).mul_(2).sub_(1)
+    agree = changes.sign() == elected
+    total = changes.mul_(agree).sum(0)
+    if settings.normalise_weights:
+        below = (weights * agree).sum(0)
+        total.div_(torch.where(below == 0, 1, below))
+    return total
+
+
+def _added(base: Tensor, change: Tensor, settings: TensorSettings) -> Tensor:
+    return base.add(change, alpha=settings.scale)
+
+
+_SUMS = ("weights", "scale", "normalise_weights")
+
+TASK_ARITHMETIC = MergeMethod(task_arithmetic, _SUMS, base=True)
+TIES = MergeMethod(ties, (*_SUMS, "density"), base=True, defaults={"density": 0.2, "normalise_weights": True})
+DARE_LINEAR = MergeMethod(dare_linear, (*_SUMS, "density"), base=True, draws=True, defaults={"density": 0.5})
+DARE_TIES = MergeMethod(dare_ties, (*_SUMS, "density"), base=True, draws=True, defaults={"density": 0.5})
+MODEL_STOCK = MergeMethod(model_stock, (), base=True)

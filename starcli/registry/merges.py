@@ -1,0 +1,18 @@
+"""Ways to merge models by their weights alone, by name: each also a method of `fuse`."""
+
+from collections.abc import Mapping
+
+from starcli.registry.entry import Entry
+
+MERGES: Mapping[str, Entry] = {
+    "linear": Entry("starcli.merging.linear:LINEAR", "weighted mean"),
+    "slerp": Entry("starcli.merging.linear:SLERP", "point on the arc between two models"),
+    "task-arithmetic": Entry("starcli.merging.task_vectors:TASK_ARITHMETIC", "base and the sum of what each changed"),
+    "ties": Entry("starcli.merging.task_vectors:TIES", "base and the mean of the largest changes of one sign"),
+    "dare-linear": Entry("starcli.merging.task_vectors:DARE_LINEAR", "base and the sum of random changes, rescaled"),
+    "dare-ties": Entry("starcli.merging.task_vectors:DARE_TIES", "base and random changes of one sign, rescaled"),
+    "model-stock": Entry(
+        "starcli.merging.task_vectors:MODEL_STOCK", "between base and mean, as the angles of changes say"
+    ),
+}
+"""Values of `starcli.merging.method.MergeMethod`."""

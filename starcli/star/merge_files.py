@@ -1,0 +1,85 @@
+"""Merging files whose network nothing says, or whose data: tensor by tensor, from file to file."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.hashes import file_sha256
+from starcli.errors import need_several
+from starcli.files.lazy_tensors import LazyTensors
+from starcli.files.shards import files_of
+from starcli.files.slices import HeldTensor, sliced_tensors
+from starcli.runtime.progress import SILENT, Progress
+from starcli.star.fusing import Fusion
+from starcli.star.merged_tensors import STATISTICS, SlicedModel, merged_tensors
+from starcli.workspace.agreement import refuse_differences
+from starcli.workspace.plan import Plan, training_settings
+
+
+def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progress = SILENT) -> LazyTensors:
+    """The merge of `models` as files have them, by `fusion.merge`; see `merged_tensors`. The last may be the base.
+
+    Neither network nor data are asked for, and tensors are read in slices: what is held is a chunk of each model and
+    one merged tensor. BatchNorm's statistics, known by their names, are the sources' mean, which a note says.
+    """
+    sources = [model for model in models if model is not fusion.base]
+    need_several(sources)
+    assert fusion.merge is not None
+    base = None if fusion.base is None else _sliced(fusion.base)
+    found = merged_tensors(fusion.merge, [_sliced(each) for each in sources], base, seed=fusion.seed, progress=progress)
+    if has_statistics(found):
+        progress.note("BatchNorm statistics are averaged, not those of the merged weights: --data re-estimates them")
+    return found
+
+
+def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
+    """The plan of a merge of files: what they say of network and data alike."""
+    first = refuse_differences(models)
+    said = first.metadata
+    settings = {**training_settings(first), "fused": fusion.record()}
+    return Plan("fused", settings, fusion.seed, said.architecture, said.data, said.spec, models)
+
+
+def merge_facts(tensors: LazyTensors) -> dict[str, Any]:
+    """What the metadata of a merge of files say besides its plan: which statistics BatchNorm has."""
+    statistics: Literal["stale", "training"] = "stale" if has_statistics(tensors) else "training"
+    return {"statistics": statistics}
+
+
+def has_statistics(tensors: LazyTensors) -> bool:
+    """Whether some tensors are BatchNorm's statistics, by their names."""
+    return any(name.endswith(STATISTICS) for name in tensors)
+
+
+def with_hashes(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The same, those of files with the hash of their weights, read piece by piece and of several files at once."""
+
+    def hashed(checkpoint: Checkpoint) -> Checkpoint:
+        path = _safetensors_path(checkpoint)
+        if checkpoint.metadata.weights_sha256 or path is None:
+            return checkpoint
+        return replace(
+            checkpoint, metadata=checkpoint.metadata.model_copy(update={"weights_sha256": file_sha256(path)})
+        )
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(hashed, checkpoints))
+
+
+def _sliced(checkpoint: Checkpoint) -> SlicedModel:
+    """The tensors of a checkpoint, to be read in slices: from its file, where that holds just these."""
+    path = _safetensors_path(checkpoint)
+    if path is None:
+        return SlicedModel(checkpoint.name, {name: HeldTensor(tensor) for name, tensor in checkpoint.tensors.items()})
+    return SlicedModel(checkpoint.name, sliced_tensors(path))
+
+
+def _safetensors_path(checkpoint: Checkpoint) -> Path | None:
+    """The safetensors file or index whose tensors are those of a checkpoint; None where they are read otherwise."""
+    path = checkpoint.path
+    if path is None or checkpoint.stored is not None or not all(".safetensors" in each.name for each in files_of(path)):
+        return None
+    return path if sliced_tensors(path).keys() == checkpoint.tensors.keys() else None

@@ -1,0 +1,168 @@
+"""The merge of several state dicts, made tensor by tensor when a tensor is asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError, first_of
+from starcli.files.lazy_tensors import LazyTensors, TensorForm
+from starcli.files.safetensors import DTYPES
+from starcli.files.slices import Slices, torch_dtype
+from starcli.merging.merge import Merge
+from starcli.merging.method import TensorSettings
+from starcli.merging.stack import CHUNK_NUMBERS, Stack, computing_type
+from starcli.models.dtypes import holding_type
+from starcli.runtime.progress import SILENT, Progress
+from starcli.training.seeds import substream
+
+STATISTICS = (".running_mean", ".running_var")
+"""Ends of names of BatchNorm's statistics, which are averaged, whatever the method: a variance is not negative."""
+
+_HEAD = 256
+"""Numbers at the beginning of a tensor that are compared before the rest is."""
+
+
+@dataclass(frozen=True)
+class SlicedModel:
+    """A model whose tensors are read in slices, and its name for people."""
+
+    name: str
+    tensors: Mapping[str, Slices]
+
+
+def merged_tensors(
+    merge: Merge,
+    sources: Sequence[SlicedModel],
+    base: SlicedModel | None = None,
+    *,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> LazyTensors:
+    """The state dict that `merge` makes of `sources`, in the types of theirs, each tensor made when it is asked for.
+
+    Floats are merged in float32, or float64, and rounded once; a type holds those of all models. Other tensors are the
+    base's, or the first source's. A tensor that some models lack is left out where the others have it as a copy of
+    another one, as tied weights are: what is merged then is that one.
+    StarcliError for tensors that some model lacks otherwise, or has in another shape, and as of `Merge.check`.
+    """
+    merge.check(len(sources), base=base is not None)
+    models = [*sources, *([base] if base is not None else [])]
+    names = _common_names(models)
+    forms = {name: _form([model.tensors[name].form for model in models]) for name in names}
+    settings = merge.settings_for(names, len(sources))
+    first_names = _first_names(models, forms)
+    progress.start("merging", len(names))
+
+    def make(name: str) -> Tensor:
+        progress.stop_if_asked()
+        form, first = forms[name], first_names.get(name, name)
+        parts = [model.tensors[name] for model in models]
+        if not form.is_float:
+            own = parts[0 if base is None else len(sources)]
+            found = own.read(0, form.numel).to(torch_dtype(form.dtype))
+        else:
+            how = settings[first].with_seed(substream(seed, "merge", first))
+            found = _merged(merge, name, parts, len(sources), how, form)
+        progress.step()
+        return found.reshape(form.shape)
+
+    return LazyTensors(forms, make)
+
+
+def _merged(
+    merge: Merge, name: str, parts: Sequence[Slices], sources: int, settings: TensorSettings, form: TensorForm
+) -> Tensor:
+    """The merged numbers of a tensor, as one axis in its type."""
+    types = [torch_dtype(part.form.dtype) for part in parts]
+    base = parts[sources].read if len(parts) > sources else None
+    stack = Stack(name, form.numel, [part.read for part in parts[:sources]], base, computing_type(types))
+    found, position = torch.empty(form.numel, dtype=torch_dtype(form.dtype)), 0
+    averaged = name.endswith(STATISTICS)
+    chunks = (values.mean(0) for values in stack.chunks()) if averaged else merge.how.merge(stack, settings)
+    for chunk in chunks if form.numel else ():
+        place = found[position : position + len(chunk)]
+        place.copy_(chunk)
+        if not bool(place.isfinite().all()):
+            return _not_finite(name, parts, form, bool(chunk.isfinite().all()))
+        position += len(chunk)
+    return found
+
+
+def _not_finite(name: str, parts: Sequence[Slices], form: TensorForm, fits_not: bool) -> Tensor:
+    """What all models have alike, such as a mask, where it is not finite; else StarcliError."""
+    if fits_not:
+        raise StarcliError(f"{name}: merged values are too large for {torch_dtype(form.dtype)}")
+    if not all(_equal(parts[0], part) for part in parts[1:]):
+        raise StarcliError(f"{name}: has values that are not finite, and not the same ones in all models")
+    return parts[0].read(0, form.numel).to(torch_dtype(form.dtype))
+
+
+def _common_names(models: Sequence[SlicedModel]) -> list[str]:
+    """Names of the tensors that are merged, sorted; those of no model alone, but for copies of others."""
+    all_names = sorted({name for model in models for name in model.tensors})
+    common = [name for name in all_names if all(name in model.tensors for model in models)]
+    problems = []
+    for name in all_names:
+        having = [model for model in models if name in model.tensors]
+        if len(having) < len(models) and not all(_is_copy(name, model, common) for model in having):
+            lacking = next(model for model in models if name not in model.tensors)
+            problems.append(f"{name}: in {having[0].name}, not in {lacking.name}")
+    for name in common:
+        first = models[0].tensors[name].form
+        other = next((model for model in models if model.tensors[name].form.shape != first.shape), None)
+        if other is not None:
+            theirs = other.tensors[name].form.shape
+            problems.append(f"{name}: shape {theirs} in {other.name}, {first.shape} in {models[0].name}")
+        kinds = {model.tensors[name].form.is_float for model in models}
+        if first.dtype == "C64" or len(kinds) > 1:
+            what = "floats in some models alone" if len(kinds) > 1 else "complex numbers"
+            problems.append(f"{name}: {what}, which are not merged")
+    if problems or not common:
+        raise StarcliError("the models do not have the same tensors", first_of(problems, 12))
+    return common
+
+
+def _is_copy(name: str, model: SlicedModel, common: Sequence[str]) -> bool:
+    """Whether a tensor of a model is a copy of one that all models have."""
+    own = model.tensors[name]
+    return any(_equal(own, model.tensors[other]) for other in common)
+
+
+def _equal(one: Slices, other: Slices) -> bool:
+    """Whether two tensors have the same type, shape and bytes; they are read only as far as they are alike."""
+    if one.form != other.form:
+        return False
+    places = [0, min(_HEAD, one.form.numel), *range(CHUNK_NUMBERS, one.form.numel, CHUNK_NUMBERS), one.form.numel]
+    return all(_bytes(one, begin, end) == _bytes(other, begin, end) for begin, end in pairwise(places))
+
+
+def _bytes(part: Slices, begin: int, end: int) -> bytes:
+    return part.read(begin, end).contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def _first_names(models: Sequence[SlicedModel], forms: Mapping[str, TensorForm]) -> dict[str, str]:
+    """Of tied weights, stored under several names, the first name of each: settings and draws are by that.
+
+    Matrices count as tied whose bytes are the same in every model.
+    """
+    groups: dict[tuple[TensorForm, bytes], list[str]] = {}
+    for name, form in forms.items():
+        if len(form.shape) > 1:
+            head = b"".join(_bytes(model.tensors[name], 0, min(_HEAD, form.numel)) for model in models)
+            groups.setdefault((form, head), []).append(name)
+    return {
+        name: first
+        for first, *others in groups.values()
+        for name in others
+        if all(_equal(model.tensors[first], model.tensors[name]) for model in models)
+    }
+
+
+def _form(forms: Sequence[TensorForm]) -> TensorForm:
+    """The form of a merged tensor: a type that holds those of all, of the first where it is no float."""
+    if not all(form.is_float for form in forms):
+        return forms[0]
+    return TensorForm(DTYPES[str(holding_type([torch_dtype(form.dtype) for form in forms]))], forms[0].shape)

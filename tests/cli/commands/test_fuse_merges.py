@@ -1,0 +1,83 @@
+"""starcli fuse by merges of weights alone: with data the usual table, without them from file to file."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.program import run_here
+from support.refused import refused
+
+import starcli as sc
+from starcli.checkpoints.checkpoint import read_metadata
+
+
+def test_a_merge_beside_its_sources_and_base(solutions, place):
+    base, *sources = solutions.some(0, 1, 2)
+    words = ("fuse", "--method", "ties", "--sources", *sources, "--base", base, "--density", 0.5)
+    ran = run_here(*words, "-o", "m.safetensors")
+    assert ran.status == 0, ran.err
+    test = {row["model"]: row for row in ran.rows if row["split"] == "test"}
+    assert list(test) == ["fused", "base", "source", "best_source", "ensemble", "mean", "aligned_mean"]
+    assert {row["alignment"] for row in test.values()} == {"none"}
+    metadata = read_metadata(place / "m.safetensors")[1]
+    assert metadata.recipe["fused"]["density"] == [0.5]
+    assert metadata.parents == [sc.load(each).sha256 for each in (*sources, base)]
+    assert test["fused"]["loss"] == pytest.approx(metadata.metrics["test"]["loss"], rel=1e-6)
+    fused = sc.fuse(sources, method="ties", base=base, density=0.5)
+    sc.save(fused, "mine.safetensors")
+    assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
+
+
+def test_a_linear_merge_is_the_weighted_mean_of_aligned_models(solutions, place):
+    sources = solutions.some(0, 1)
+    ran = run_here("fuse", "--method", "linear", "--sources", *sources, "--weights", 1, 3, "-o", "m.safetensors")
+    assert ran.status == 0, ran.err
+    run_here("align", *sources, "--joint", "--method", "activation", "-o", "a{name}.safetensors")
+    made = run_here("interpolate", sources[0], "a1.safetensors", "--weights", 0.25, 0.75, "-o", "i.safetensors")
+    assert made.status == 0, made.err
+    ours, theirs = (sc.load(name).tensors for name in ("m.safetensors", "i.safetensors"))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture
+def foreign(place):
+    """Three files that say nothing of themselves; the second in shards."""
+    draws = torch.Generator().manual_seed(0)
+    models = [{n: torch.randn(8, 6, generator=draws).bfloat16() for n in ("a.weight", "b.weight")} for _ in range(3)]
+    for number, model in enumerate(models):
+        save_file(model, f"{number}.safetensors", {"format": "pt"})
+    ran = run_here("convert", "1.safetensors", "--plain", "--shard-size", "96", "-o", "s/model.safetensors")
+    assert ran.status == 0, ran.err
+    return models
+
+
+def test_files_without_data_are_merged_as_they_are(foreign, place):
+    words = ("fuse", "--method", "task-arithmetic", "--sources", "0.safetensors", "s", "--base", "2.safetensors")
+    ran = run_here(*words, "--scale", 0.5, "-o", "m.safetensors")
+    assert ran.status == 0, ran.err
+    [row] = ran.rows
+    assert (row["tensors"], row["parameters"], row["alignment"]) == (2, 96, "none")
+    a, b, base = foreign
+    for name, tensor in load_file("m.safetensors").items():
+        changes = (a[name].float() - base[name].float()) + (b[name].float() - base[name].float())
+        assert torch.equal(tensor, (base[name].float() + 0.5 * changes).bfloat16())
+    assert read_metadata(place / "m.safetensors")[1].kind == "fused"
+    again = run_here(*words, "--scale", 0.5, "-o", "m.safetensors")
+    assert "finished already" in again.err
+    refused(run_here(*words, "-o", "m.safetensors"), "fused scale: 0.5 there, nothing asked for")
+    fused = sc.fuse(["0.safetensors", "s"], method="task-arithmetic", base="2.safetensors", scale=0.5)
+    sc.save(fused, "mine.safetensors")
+    assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
+
+
+def test_what_a_merge_cannot_do_is_said_before_it(foreign, place):
+    sources = ("--sources", "0.safetensors", "1.safetensors", "-o", "m.safetensors")
+    for words, named in {
+        ("--method", "ties"): "it needs --base",
+        ("--method", "mean", "--weights", 1, 2): "--method mean has no use for --weights",
+        ("--method", "linear", "--lr", 0.1): "--method linear has no use for --lr",
+        ("--method", "linear", "--align", "weight"): "--align needs network and data",
+        ("--method", "linear", "--overrides", "c*:weights=1,2"): "--overrides c* matches no tensor",
+    }.items():
+        refused(run_here("fuse", *sources, *words), named)
+    assert not (place / "m.safetensors").exists()

@@ -1,0 +1,132 @@
+"""Each method against its formula, written once more in numpy, whole and in chunks."""
+
+import numpy as np
+import pytest
+import torch
+
+from starcli.merging import stack as chunked
+from starcli.merging.linear import LINEAR, SLERP
+from starcli.merging.method import TensorSettings
+from starcli.merging.stack import Stack
+from starcli.merging.task_vectors import DARE_LINEAR, DARE_TIES, MODEL_STOCK, TASK_ARITHMETIC, TIES
+
+SHAPE, SEED = (13, 31), 5
+
+
+@pytest.fixture(params=[torch.float32, torch.float64, torch.bfloat16], ids=str)
+def models(request):
+    """A base and three models near it, as tensors and as arrays."""
+    draws = torch.Generator().manual_seed(0)
+    base = torch.randn(SHAPE, generator=draws)
+    sources = [base + 0.1 * torch.randn(SHAPE, generator=draws) for _ in range(3)]
+    return [tensor.to(request.param) for tensor in (base, *sources)]
+
+
+@pytest.fixture(params=[2**20, 50], ids=["whole", "chunks"], autouse=True)
+def chunks(request, monkeypatch):
+    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", request.param)
+
+
+def arrays(tensors):
+    return [tensor.double().numpy().ravel() for tensor in tensors]
+
+
+def merged(method, models, **settings):
+    base, *sources = models
+    settings = {"weights": (1.0,) * len(sources), "seed": SEED, **settings}
+    stack = Stack.of("w", sources, base if method.base else None)
+    return torch.cat(list(method.merge(stack, TensorSettings(**settings)))).double().numpy()
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+def test_linear(models):
+    _, *x = arrays(models)
+    close(merged(LINEAR, models, weights=(0.2, 0.5, 0.7)), 0.2 * x[0] + 0.5 * x[1] + 0.7 * x[2])
+    close(merged(LINEAR, models, weights=(1, 1, -4), normalise_weights=True), (x[0] + x[1] - 4 * x[2]) / -2)
+
+
+def test_slerp(models):
+    tensors = [*models[:2], models[2].flip(0)]
+    _, a, b = arrays(tensors)
+    angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    expected = (np.sin(0.7 * angle) * a + np.sin(0.3 * angle) * b) / np.sin(angle)
+    close(merged(SLERP, tensors, t=0.3), expected)
+
+
+def test_slerp_of_parallel_or_empty_tensors_is_their_line(models):
+    _, a, _, _ = arrays(models)
+    close(merged(SLERP, [models[0], models[1], 2 * models[1]], t=0.25), 1.25 * a)
+    close(merged(SLERP, [models[0], models[1], -models[1]], t=0.25), 0.5 * a)
+    close(merged(SLERP, [models[0], models[1], 0 * models[1]], t=0.25), 0.75 * a)
+
+
+def test_task_arithmetic(models):
+    base, *x = arrays(models)
+    w, s = (0.5, 2.0, -1.0), 0.3
+    change = sum(weight * (each - base) for weight, each in zip(w, x, strict=True))
+    close(merged(TASK_ARITHMETIC, models, weights=w, scale=s), base + s * change)
+    close(merged(TASK_ARITHMETIC, models, weights=w, scale=s, normalise_weights=True), base + s * change / 1.5)
+
+
+def trimmed(delta, density):
+    """The changes of largest magnitude, of equal ones the first."""
+    kept = np.argsort(-np.abs(delta).astype(np.float32), kind="stable")[: max(1, int(density * delta.size))]
+    return np.where(np.isin(np.arange(delta.size), kept), delta, 0)
+
+
+def agreed(deltas, w, *, divided):
+    """The sum, or mean, at each place of those whose sign is that of the weighted sum."""
+    changes = np.array(w)[:, None] * deltas
+    agree = np.sign(changes) == np.where(changes.sum(0) >= 0, 1, -1)
+    below = (np.array(w)[:, None] * agree).sum(0)
+    return (changes * agree).sum(0) / (np.where(below == 0, 1, below) if divided else 1)
+
+
+@pytest.mark.parametrize("density", [(0.2, 0.2, 0.2), (1.0, 0.5, 0.001)], ids=str)
+@pytest.mark.parametrize("divided", [True, False])
+def test_ties(models, density, divided):
+    base, *x = arrays(models)
+    deltas = np.array([trimmed(each - base, share) for each, share in zip(x, density, strict=True)])
+    found = merged(TIES, models, weights=(1, 2, 0.5), density=density, scale=0.7, normalise_weights=divided)
+    close(found, base + 0.7 * agreed(deltas, (1, 2, 0.5), divided=divided))
+
+
+def drawn(deltas, density):
+    """DARE's changes, of the draws that each source's generator makes."""
+    draws = [torch.rand(deltas.shape[1], generator=torch.Generator().manual_seed(SEED + n)) for n in range(len(deltas))]
+    return np.array([d * (r.numpy() < density) / density for d, r in zip(deltas, draws, strict=True)])
+
+
+def test_dare(models):
+    base, *x = arrays(models)
+    deltas = drawn(np.array([each - base for each in x]), 0.3)
+    how = {"density": (0.3,) * 3, "weights": (1, 2, 0.5)}
+    close(merged(DARE_LINEAR, models, **how), base + np.array([1, 2, 0.5]) @ deltas)
+    close(merged(DARE_TIES, models, **how), base + agreed(deltas, (1, 2, 0.5), divided=False))
+    everything = {"density": (1.0,) * 3}
+    close(merged(DARE_LINEAR, models, **everything), merged(TASK_ARITHMETIC, models))
+
+
+def test_dare_is_the_change_on_average():
+    base, source = torch.zeros(40_000), torch.ones(40_000)
+    found = merged(DARE_LINEAR, [base, source], density=(0.2,))
+    assert abs(found.mean() - 1) < 0.04
+    assert set(found) == {0.0, 5.0}
+
+
+def test_model_stock(models):
+    base, *x = arrays(models)
+    deltas = [each - base for each in x]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    cosine = np.mean([deltas[i] @ deltas[j] / np.linalg.norm(deltas[i]) / np.linalg.norm(deltas[j]) for i, j in pairs])
+    t = 3 * cosine / (1 + 2 * cosine)
+    close(merged(MODEL_STOCK, models), (1 - t) * base + t * np.mean(x, 0))
+
+
+def test_model_stock_without_finite_ratio_is_the_base():
+    base, change = torch.randn(9, generator=torch.Generator().manual_seed(0)), torch.ones(9)
+    close(merged(MODEL_STOCK, [base, base + change, base - change]), base.double().numpy())
+    close(merged(MODEL_STOCK, [base, base, base]), base.double().numpy())

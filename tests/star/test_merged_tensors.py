@@ -1,0 +1,79 @@
+"""Merged state dicts: which tensors, in which types, and what is refused."""
+
+import pytest
+import torch
+
+from starcli.errors import StarcliError
+from starcli.files.slices import HeldTensor
+from starcli.merging.merge import Merge, parse_override
+from starcli.star.merged_tensors import SlicedModel, merged_tensors
+
+LINEAR = Merge(method="linear")
+
+
+def sliced(name, **tensors):
+    return SlicedModel(name, {key: HeldTensor(tensor) for key, tensor in tensors.items()})
+
+
+def refused(words, *models, merge=LINEAR, base=None):
+    with pytest.raises(StarcliError) as caught:
+        dict(merged_tensors(merge, models, base))
+    assert words in "\n".join([caught.value.summary, *caught.value.problems])
+
+
+def test_types_are_kept_and_integers_are_the_first_ones_or_the_base():
+    half, count = torch.tensor([1.0, 2.0]).bfloat16(), torch.tensor(3)
+    a = sliced("a", w=half, v=half, count=count)
+    b = sliced("b", w=half + 2, v=half.float(), count=count + 1)
+    found = merged_tensors(LINEAR, [a, b])
+    assert torch.equal(found["w"], torch.tensor([2.0, 3.0]).bfloat16())
+    assert (found["v"].dtype, found.forms["v"].dtype, found["count"].item()) == (torch.float32, "F32", 3)
+    changed = merged_tensors(Merge(method="task-arithmetic"), [a], b)
+    assert changed["count"].item() == 4
+
+
+def test_tensors_that_differ_are_named():
+    w = torch.zeros(2, 2)
+    a, b = sliced("a", w=w, x=w, y=w), sliced("b", w=w, x=torch.zeros(3), z=w + 1)
+    refused("y: in a, not in b\nz: in b, not in a\nx: shape (3,) in b, (2, 2) in a", sliced("a", w=w, x=w, y=w + 1), b)
+    refused("z: in b, not in a", a, b)
+    refused("w: complex numbers", sliced("a", w=w.to(torch.complex64)), sliced("b", w=w.to(torch.complex64)))
+    refused("w: floats in some models alone", sliced("a", w=w), sliced("b", w=w.long()))
+
+
+def test_a_tied_copy_that_some_models_lack_is_left_out():
+    tied, untied = torch.randn(3, 4), torch.randn(3, 4)
+    a, b = sliced("a", embed=tied, head=tied.clone()), sliced("b", embed=untied)
+    assert list(merged_tensors(LINEAR, [a, b])) == ["embed"]
+    refused("head: in a, not in b", sliced("a", embed=tied, head=untied), b)
+
+
+def test_tied_weights_stay_tied_where_numbers_are_drawn_and_by_pattern():
+    torch.manual_seed(0)
+    base, ones = torch.randn(30, 4), torch.ones(30, 4)
+    models = [
+        sliced("a", embed=ones, head=ones.clone(), other=-ones),
+        sliced("base", embed=base, head=base, other=base),
+    ]
+    merge = Merge(method="dare-linear", overrides=(parse_override("embed:scale=2"),))
+    found = merged_tensors(merge, models[:1], models[1], seed=1)
+    assert torch.equal(found["embed"], found["head"])
+    assert not torch.equal(found["other"] == base, found["embed"] == base)
+    assert torch.equal(found["embed"], merged_tensors(merge, models[:1], models[1], seed=1)["embed"])
+    assert not torch.equal(found["embed"], merged_tensors(merge, models[:1], models[1], seed=2)["embed"])
+
+
+def test_what_is_not_finite_is_refused_unless_all_have_it_so():
+    mask = torch.tensor([0.0, -torch.inf])
+    arithmetic = Merge(method="task-arithmetic")
+    assert torch.equal(merged_tensors(arithmetic, [sliced("a", w=mask)], sliced("b", w=mask))["w"], mask)
+    refused("w: has values that are not finite", sliced("a", w=mask), sliced("b", w=mask.abs()))
+    large = torch.tensor([6e4]).half()
+    total = Merge(method="linear", normalise_weights=False)
+    refused("w: merged values are too large for torch.float16", sliced("a", w=large), sliced("b", w=large), merge=total)
+
+
+def test_statistics_of_batchnorm_are_averaged_whatever_the_method():
+    a, b, base = (sliced(str(n), **{"bn.running_var": torch.tensor([float(n)])}) for n in (2, 4, 9))
+    found = merged_tensors(Merge(method="task-arithmetic"), [a, b], base)
+    assert found["bn.running_var"].item() == 3
