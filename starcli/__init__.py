@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from starcli.library.normal_form import normal_form
     from starcli.library.plot import plot
     from starcli.library.predict import predict
+    from starcli.library.report import report
     from starcli.library.selftest import selftest
     from starcli.library.star import find_star, fuse
     from starcli.library.train import train
@@ -71,6 +72,7 @@ __all__ = [
     "permute",
     "plot",
     "predict",
+    "report",
     "save",
     "selftest",
     "star_report",
@@ -95,6 +97,7 @@ _MODULES = {
     "library.normal_form": ("normal_form",),
     "library.plot": ("plot",),
     "library.predict": ("predict",),
+    "library.report": ("report",),
     "library.selftest": ("selftest",),
     "library.star": ("find_star", "fuse"),
     "library.train": ("train",),

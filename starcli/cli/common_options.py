@@ -13,6 +13,7 @@ from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.project_file import PROJECT_WORDS
 from starcli.cli.framework.results import RESULT_FORMATS, Results
+from starcli.cli.framework.typed_line import typed_line
 from starcli.cli.options import GENERAL, choice_of
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
@@ -63,7 +64,7 @@ class Common:
         with distributed.group():
             speaks = distributed.is_writer()
             to_stderr = any(each is not None and is_standard_stream(each) for each in to)
-            results = Results(self.format, to_stderr=to_stderr, silent=not speaks)
+            results = Results(self.format, to_stderr=to_stderr, silent=not speaks, line=typed_line())
             with Bars(quiet=self.quiet or not speaks) as watch, results:
                 if PROJECT_WORDS.get():
                     watch.note(f"from {PROJECT_WORDS.get()}")

@@ -17,6 +17,7 @@ from starcli.cli.commands.interpolate import interpolate_command
 from starcli.cli.commands.permute import permute_command
 from starcli.cli.commands.plot import plot_command
 from starcli.cli.commands.predict import predict_command
+from starcli.cli.commands.report import report_command
 from starcli.cli.commands.spec import spec_app
 from starcli.cli.commands.star import star_command
 from starcli.cli.commands.train import train_command
@@ -24,6 +25,7 @@ from starcli.cli.framework import completion
 from starcli.cli.framework.command import register, show_help_if_asked
 from starcli.cli.framework.errors import guard
 from starcli.cli.framework.help import page
+from starcli.cli.framework.typed_line import remember_line
 from starcli.cli.options import TracebackOpt
 from starcli.runtime import distributed
 
@@ -34,6 +36,7 @@ class Program(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The program's own words; a bare `starcli` shows the help."""
         show_help_if_asked(self, ctx, args[:1], bare=True)
+        remember_line(args)
         return guard(lambda: super(Program, self).parse_args(ctx, args), last=False)
 
     def invoke(self, ctx: Any) -> Any:
@@ -125,6 +128,7 @@ register(
         "eval": eval_command,
         "predict": predict_command,
         "plot": plot_command,
+        "report": report_command,
         "inspect": inspect_command,
         "convert": convert_command,
     },

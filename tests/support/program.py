@@ -35,8 +35,8 @@ class Ran:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """Stdout as JSON lines."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """Stdout as JSON lines, without the line that was typed, which the first of them has."""
+        return [{k: v for k, v in json.loads(line).items() if k != "command"} for line in self.out.splitlines()]
 
 
 class _Stream(io.TextIOWrapper):

@@ -54,9 +54,15 @@ class Results:
     Used as a context manager, so that rows measured before an error or an interruption are still shown.
     """
 
-    def __init__(self, form: str | None = None, *, to_stderr: bool = False, silent: bool = False) -> None:
-        """`form` is one of RESULT_FORMATS, by default a table on a terminal and else JSON; `silent` prints nothing."""
+    def __init__(
+        self, form: str | None = None, *, to_stderr: bool = False, silent: bool = False, line: str = ""
+    ) -> None:
+        """`form` is one of RESULT_FORMATS, by default a table on a terminal and else JSON; `silent` prints nothing.
+
+        line: what was typed, which the first JSON object has as its `command`.
+        """
         self._silent = silent
+        self._origin = {"command": line} if line else {}
         self._stream: TextIO = sys.stderr if to_stderr else stdout.result_stream()
         self.form = form or ("table" if self._stream.isatty() else "json")
         self._tables: dict[str, tuple[Sequence[Column], list[Mapping[str, Any]]]] = {}
@@ -80,7 +86,8 @@ class Results:
         if self._silent:
             return
         if self.form == "json":
-            self._print(json_line(kind, row))
+            self._print(json_line(kind, {**row, **self._origin}))
+            self._origin = {}
         elif self.form == "csv":
             self._rows.append({"type": kind, **jsonable(row)})
         elif columns:

@@ -22,7 +22,7 @@ def test_measurements_from_the_cache_are_those_measured_anew_and_counted(solutio
     for words, found in ((pairs, ("1", "2")), (averages, None), (report, None)):
         first, again, anew = run_here(*words), run_here(*words), run_here(*words, "--no-cache")
         assert first.status == again.status == anew.status == 0, first.err
-        assert first.out == again.out == anew.out
+        assert first.rows == again.rows == anew.rows
         note = NOTE.search(first.err)
         assert (note and note.groups()[:2]) == found
         note = NOTE.search(again.err)

@@ -1,0 +1,65 @@
+"""`starcli report`: one page of what is in a directory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starcli.cli.checks import input_files, output_place
+from starcli.cli.common_options import Common
+from starcli.cli.framework.command import Checked, command
+from starcli.cli.framework.results import Column
+from starcli.cli.outputs import check_place
+from starcli.cli.read_models import refuse_repeats
+from starcli.errors import StarcliError
+
+_COLUMNS = (
+    Column("files", "models", "d"),
+    Column("results", "results", "d"),
+    Column("logs", "logs", "d"),
+    Column("output", "page", main=True),
+)
+
+
+def _check_paths(paths: list[Path]) -> None:
+    input_files([path for path in paths if not path.is_dir()])
+
+
+def _check_page(path: Path) -> None:
+    output_place(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise StarcliError(f"{path}: a report is a page, whose name ends in .html")
+
+
+@command("starcli report runs -o report.html")
+def report_command(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR|FILE...", help="Directories; checkpoints, JSON lines, logs."),
+        Checked(_check_paths),
+    ],
+    common: Common,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Page to write."), Checked(_check_page)
+    ],
+    title: Annotated[str | None, typer.Option("--title", help="Its title (default: the directory's name).")] = None,
+) -> None:
+    """Write one HTML page of models and results: lineage, tables, figures, and the lines that made them.
+
+    It shows what checkpoints record, what barrier, bma, eval, fuse and other commands saved with --json, and the
+    .metrics.jsonl of runs. The page needs no network and no other file; nothing is measured, no weights are read.
+    """
+    from starcli.files.write import write_atomically
+    from starcli.report.findings import find
+    from starcli.report.page import render_page
+
+    refuse_repeats(paths)
+    check_place(output, [path for path in paths if path.is_file()])
+    with common.session() as (watch, table):
+        found = find(paths, title)
+        write_atomically(output, render_page(found).encode())
+        for line in found.left_out:
+            watch.note(f"left out: {line}")
+        counts = {"files": len(found.checkpoints), "results": len(found.runs), "logs": len(found.logs)}
+        table.add("report", {**counts, "output": str(output)}, _COLUMNS)

@@ -1,0 +1,39 @@
+"""A page of models and results from Python."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from starcli.errors import StarcliError
+from starcli.files.write import write_atomically
+from starcli.report.findings import find
+from starcli.report.page import render_page
+
+
+def report(
+    paths: str | PathLike[str] | Sequence[str | PathLike[str]],
+    path: str | PathLike[str] | None = None,
+    *,
+    title: str | None = None,
+) -> str:
+    """The HTML of one page of models and results, written to `path` where that is given: see `starcli report`.
+
+    paths: a directory, or several, or files: checkpoints, JSON lines that commands saved, logs of runs. title: that of
+    the page (default: the directory's name). Raises StarcliError where nothing is found, and for a file that cannot be
+    read.
+
+    >>> import starcli as sc, tempfile
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     sc.save(sc.train("mlp", "digits", epochs=1, limit=60), f"{place}/0.safetensors")
+    ...     page = sc.report(place, f"{place}/report.html", title="first try")
+    >>> page[:15], "<title>first try</title>" in page
+    ('<!DOCTYPE html>', True)
+    """
+    places = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    named = [Path(place) for place in places]
+    if missing := [str(place) for place in named if not place.exists()]:
+        raise StarcliError(f"{missing[0]}: no such file or directory")
+    page = render_page(find(named, title))
+    if path is not None:
+        write_atomically(Path(path), page.encode())
+    return page

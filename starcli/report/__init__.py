@@ -1,0 +1,1 @@
+"""One self-contained HTML page of checkpoints and saved results."""

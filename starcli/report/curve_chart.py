@@ -1,0 +1,120 @@
+"""Curves with their values at the nearest place."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starcli.plots.training_figure import LOG_RATIO
+from starcli.report.drawing import LETTER, LogScale, Scale, axes, polyline, shortened, svg, text
+from starcli.report.html import Markup, element
+
+WIDTH, LEFT, RIGHT, TOP, HEIGHT = 420, 46, 12, 26, 190
+"""Sizes of a chart in pixels: all of it, its margins, and the height of the part with the curves."""
+
+COLOURS = 8
+"""Number of colours; then they begin again with another dash."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve: its label, places and values, perhaps the lowest and highest ones of what it is the mean of.
+
+    slot: number of its colour and dash.
+    """
+
+    label: str
+    slot: int
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+    @property
+    def style(self) -> str:
+        """Its class in the style sheet."""
+        return f"curve s{self.slot % COLOURS} d{self.slot // COLOURS % 3}"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Words of a chart: what it shows, and of its two axes."""
+
+    title: str
+    across: str
+    up: str
+
+
+def curve_chart(
+    curves: Sequence[Curve], labels: Labels, *, whole: bool = False, least: float | None = None, log: bool = False
+) -> Markup:
+    """Curves over a common axis; `whole`: it counts something.
+
+    The other axis has the value `least` in any case, or with `log` is logarithmic where values differ much.
+    """
+    values = [value for curve in curves for value in (*curve.y, *(curve.low or ()), *(curve.high or ()))]
+    ends = TOP + HEIGHT, TOP
+    logarithmic = log and min(values) > 0 and max(values) > LOG_RATIO * min(values)
+    up = LogScale.over(values, *ends) if logarithmic else Scale.over(values, *ends, least=least)
+    places = [value for curve in curves for value in curve.x]
+    across = Scale(min(places), max(places) if max(places) > min(places) else min(places) + 1, LEFT, WIDTH - RIGHT)
+    bands = [_band(curve, across, up) for curve in curves if curve.low is not None]
+    lines = [_line(curve, across, up) for curve in curves]
+    legend, height = _legend(curves, TOP + HEIGHT + 52)
+    cursor = element("line", x1=0, x2=0, y1=TOP, y2=TOP + HEIGHT, class_="cursor", visibility="hidden")
+    said = f"{labels.title}: {labels.up} over {labels.across}, {', '.join(curve.label for curve in curves)}"
+    ruled = axes(across, up, labels.across, labels.up, whole=whole)
+    data = _data(curves, across, labels)
+    return svg(WIDTH, height, said, ruled, *bands, *lines, legend, cursor, data_curves=data, tabindex=0, class_="chart")
+
+
+def _line(curve: Curve, across: Scale, up: Scale) -> Markup:
+    points = [(across(x), up(y)) for x, y in zip(curve.x, curve.y, strict=True)]
+    dots = () if len(points) > 40 else [p for p in points if all(map(math.isfinite, p))]
+    marks = (element("circle", cx=x, cy=y, r=2.1, class_=f"f{curve.slot % COLOURS}") for x, y in dots)
+    return element("g", element("path", d=polyline(points), class_=curve.style), *marks)
+
+
+def _band(curve: Curve, across: Scale, up: Scale) -> Markup:
+    """From the lowest to the highest of what a curve is the mean of."""
+    below = [(across(x), up(y)) for x, y in zip(curve.x, curve.low or (), strict=True)]
+    above = [(across(x), up(y)) for x, y in zip(curve.x, curve.high or (), strict=True)]
+    return element("path", d=polyline([*below, *reversed(above)]), class_=f"band f{curve.slot % COLOURS}")
+
+
+def _legend(curves: Sequence[Curve], top: float) -> tuple[Markup, float]:
+    """Labels of the curves in lines, and the height of the chart with them."""
+    x, y, parts = float(LEFT), top, []
+    for curve in curves:
+        label = shortened(curve.label, WIDTH - LEFT - 40)
+        wide = 30 + LETTER * len(label)
+        if x > LEFT and x + wide > WIDTH:
+            x, y = float(LEFT), y + 17
+        parts.append(element("line", x1=x, x2=x + 22, y1=y - 4, y2=y - 4, class_=curve.style))
+        parts.append(text(label, x + 27, y, "label"))
+        x += wide + 14
+    return element("g", *parts), y + 10
+
+
+def _data(curves: Sequence[Curve], across: Scale, labels: Labels) -> str:
+    """What the page needs to say the values at the place that is pointed at."""
+    found = {
+        "across": labels.across,
+        "scale": [across.low, across.high, across.start, across.end],
+        "curves": [
+            {
+                "label": curve.label,
+                "slot": curve.slot % COLOURS,
+                "x": list(curve.x),
+                "y": _rounded(curve.y),
+                **({"low": _rounded(curve.low), "high": _rounded(curve.high)} if curve.low and curve.high else {}),
+            }
+            for curve in curves
+        ],
+    }
+    return json.dumps(found, separators=(",", ":"), allow_nan=False)
+
+
+def _rounded(values: Sequence[float]) -> list[float | None]:
+    """Values with five digits, which are more than a page shows; None where they are not finite."""
+    return [float(f"{value:.5g}") if math.isfinite(value) else None for value in values]

@@ -1,0 +1,205 @@
+"""Sections of models: what files there are, how well they predict, how they were trained."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from starcli.checkpoints.lineage import Description
+from starcli.plots.parts import model_name
+from starcli.plots.rows import DrawnCalibration, DrawnEpoch, DrawnModel, DrawnPosterior, parse_rows
+from starcli.report.curve_chart import Curve, Labels, curve_chart
+from starcli.report.drawing import figure
+from starcli.report.findings import Findings, SavedRun
+from starcli.report.html import Markup, element
+from starcli.report.lineage import merged, nodes_of
+from starcli.report.lineage_graph import lineage_graph
+from starcli.report.reliability_chart import RELIABILITY_WORDS, reliability_chart
+from starcli.report.section import Section, gallery, run_block, section_of, small_gallery
+from starcli.report.tables import TableColumn, table
+
+MOST_NODES = 200
+"""Largest number of nodes of a lineage that is drawn; nobody could read more."""
+
+AVERAGED = {"nll": "loss (nats)", "accuracy": "accuracy (%)", "ece": "calibration error (ECE)"}
+"""What is drawn of averages over their number of models."""
+
+POSTERIOR_SLOTS = {"star": 1, "ensemble": 0, "single": 6}
+"""Colours of averages."""
+
+
+def checkpoint_section(found: Findings) -> Section | None:
+    """Files of models, permutations and elements, and what they were made from."""
+    if not found.checkpoints:
+        return None
+    nodes = merged(nodes_of(found.checkpoints))
+    graph = lineage_graph(nodes) if len(nodes) <= MOST_NODES else None
+    words = "What was made from what; a dashed box is a file that is not here"
+    drawn = figure(graph, words, "lineage") if graph else None
+    rows = [_file_row(name, each) for name, each in found.checkpoints]
+    return section_of("files", "Models", drawn, table(rows, _FILE_COLUMNS, "checkpoints"))
+
+
+_FILE_COLUMNS = (
+    TableColumn("file", "file"),
+    TableColumn("kind", "kind"),
+    TableColumn("architecture.name", "network", common=True),
+    TableColumn("data.name", "data", common=True),
+    TableColumn("seed", "seed"),
+    TableColumn("metrics.train.loss", "train loss", "loss"),
+    TableColumn("metrics.test.loss", "test loss", "loss"),
+    TableColumn("metrics.test.accuracy", "test accuracy", "percent"),
+    TableColumn("parameters", "parameters", "count", common=True),
+    TableColumn("made_from", "made from"),
+    TableColumn("to", "aligned to"),
+    TableColumn("weights_sha256", "weights", "hash"),
+)
+
+
+def _file_row(name: str, found: Description) -> dict[str, Any]:
+    """What a file says of itself, names in place of hashes of its parents."""
+    row, names = found.to_json(), found.names()
+
+    def called(sha256: str) -> str:
+        return model_name(names[sha256].name) if sha256 in names else sha256[:12]
+
+    said = {"file": name, "made_from": [called(parent) for parent in row["parents"]]}
+    return {**row, **said, "to": row["aligned_to"] and called(row["aligned_to"])}
+
+
+def average_section(runs: Sequence[SavedRun]) -> Section | None:
+    """Averaged predictions."""
+    blocks = [_averages(run) for run in runs if run.of_type("bma")]
+    return section_of("averages", "Averaged predictions", *blocks) if blocks else None
+
+
+def _averages(run: SavedRun) -> Markup:
+    parsed: list[DrawnPosterior] = parse_rows(DrawnPosterior, {run.name: run.of_type("bma")})[run.name]
+    curves = gallery(list(_over_samples(run.name, parsed)))
+    largest = {row.posterior: max(each.samples for each in parsed if each.posterior == row.posterior) for row in parsed}
+    figures = []
+    for row in sorted(parsed, key=lambda row: row.samples != largest[row.posterior]):
+        title = f"{row.posterior}, {row.samples} model{'s' if row.samples != 1 else ''}"
+        drawing = reliability_chart(row.reliability, title, row.ece)
+        figures.append(figure(drawing, title, f"{run.name} {title} reliability"))
+    diagrams = small_gallery(figures, "reliability diagrams", len(largest))
+    columns = [
+        TableColumn("posterior", "averaged over"), TableColumn("samples", "models", "count"),
+        *_metric_columns(spread=True), TableColumn("selected_on", "selected on"),
+        TableColumn("split", "split", common=True),
+    ]  # fmt: skip
+    words = f"alignment: {parsed[0].alignment}" if parsed[0].alignment else ""
+    means = table(run.of_type("bma"), columns, "means over repeats")
+    return run_block(run, curves, means, element("p", RELIABILITY_WORDS, class_="note"), diagrams, words=words)
+
+
+def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]:
+    """Charts over the number of models, where there are several numbers."""
+    for metric, label in AVERAGED.items() if len({row.samples for row in rows}) > 2 else ():
+        curves, factor = [], 100 if metric == "accuracy" else 1
+        for posterior in dict.fromkeys(row.posterior for row in rows):
+            some = sorted((row for row in rows if row.posterior == posterior), key=lambda row: row.samples)
+            mean = [factor * getattr(row, metric) for row in some]
+            spread = [factor * getattr(row, f"{metric}_std") for row in some]
+            low = [m - s for m, s in zip(mean, spread, strict=True)]
+            high = [m + s for m, s in zip(mean, spread, strict=True)]
+            x = [float(row.samples) for row in some]
+            curves.append(Curve(posterior, POSTERIOR_SLOTS.get(posterior, 4), x, mean, low, high))
+        title = f"{label[0].upper()}{label[1:]} of averages, ± one deviation over repeats"
+        chart = curve_chart(curves, Labels(title, "number of models", label), whole=True)
+        yield figure(chart, title, f"{name} {metric}")
+
+
+def evaluation_section(runs: Sequence[SavedRun]) -> Section | None:
+    """How well models predict, and whether they know when they do not."""
+    blocks = [_evaluated(run) for run in runs if run.of_type("eval")]
+    return section_of("evaluation", "Evaluation", *blocks) if blocks else None
+
+
+def _evaluated(run: SavedRun) -> Markup:
+    parsed: list[DrawnModel] = parse_rows(DrawnModel, {run.name: run.of_type("eval")})[run.name]
+    figures = []
+    for row in parsed:
+        versions: dict[str, DrawnCalibration | None] = {"": row, f" at temperature {row.temperature:.3g}": row.scaled}
+        for how, found in versions.items():
+            if found is not None:
+                title = f"{model_name(row.model)}, {row.split} split{how}"
+                drawing = reliability_chart(found.reliability, title, found.ece)
+                figures.append(figure(drawing, title, f"{run.name} {title} reliability"))
+    columns = [
+        TableColumn("model", "model"), TableColumn("split", "split", common=True), *_metric_columns(spread=False),
+        TableColumn("perplexity", "perplexity", "number"), TableColumn("temperature", "temperature", "number"),
+        TableColumn("scaled.nll", "loss at temperature", "loss"),
+        TableColumn("scaled.ece", "ECE at temperature", "loss"),
+    ]  # fmt: skip
+    diagrams = small_gallery(figures, "reliability diagrams")
+    words = element("p", RELIABILITY_WORDS, class_="note")
+    return run_block(run, table(run.of_type("eval"), columns, "evaluation"), words, diagrams)
+
+
+def _metric_columns(*, spread: bool) -> list[TableColumn]:
+    """Columns of metrics, with deviations where there are repeats."""
+    metrics = {
+        "accuracy": ("accuracy", "percent"),
+        "nll": ("loss", "loss"),
+        "brier": ("Brier score", "loss"),
+        "ece": ("ECE", "loss"),
+        "auroc_max_prob": ("AUROC", "loss"),
+        "aurc": ("AURC", "loss"),
+        "errors": ("errors", "number" if spread else "count"),
+    }
+    columns = []
+    for key, (heading, form) in metrics.items():
+        columns.append(TableColumn(key, heading, form))
+        if spread and key in ("accuracy", "nll", "ece"):
+            columns.append(TableColumn(f"{key}_std", "±", form))
+    return columns
+
+
+def fusion_section(runs: Sequence[SavedRun]) -> Section | None:
+    """A fused model beside its sources and other averages."""
+    blocks = [run_block(run, table(_by_model(run), _FUSION_COLUMNS, "fusion")) for run in runs if run.of_type("fuse")]
+    return section_of("fusion", "Fusion", *blocks) if blocks else None
+
+
+_FUSION_COLUMNS = (
+    TableColumn("what", "what"),
+    TableColumn("name", "model"),
+    *(
+        TableColumn(f"{split}.{key}", f"{split} {key}", form)
+        for split in ("train", "validation", "test")
+        for key, form in (("accuracy", "percent"), ("loss", "loss"))
+    ),
+    TableColumn("method", "method", common=True),
+    TableColumn("alignment", "alignment"),
+    TableColumn("selected_on", "selected on"),
+)
+
+
+def _by_model(run: SavedRun) -> list[dict[str, Any]]:
+    """The rows of `fuse` with the splits of a model in one row."""
+    found: dict[tuple[Any, Any], dict[str, Any]] = {}
+    for row in run.of_type("fuse"):
+        one = found.setdefault(
+            (row.get("model"), row.get("name")), {**row, "what": str(row.get("model")).replace("_", " ")}
+        )
+        one[str(row.get("split"))] = {"loss": row.get("loss"), "accuracy": row.get("accuracy")}
+    return list(found.values())
+
+
+def training_section(logs: Sequence[SavedRun]) -> Section | None:
+    """Loss, accuracy and rate of runs over their epochs."""
+    if not logs:
+        return None
+    parsed: Mapping[str, list[DrawnEpoch]] = parse_rows(DrawnEpoch, {log.name: log.of_type("epoch") for log in logs})
+    runs = {name: rows for name, rows in parsed.items() if rows}
+    figures = []
+    for key, label, factor in (("loss", "loss (nats)", 1), ("accuracy", "accuracy (%)", 100)):
+        curves = [
+            Curve(name, slot, [row.epoch for row in rows], [factor * getattr(row, key) for row in rows])
+            for slot, (name, rows) in enumerate(runs.items())
+        ]
+        title = f"Training {key} by epoch"
+        drawing = curve_chart(curves, Labels(title, "epoch", label), whole=True, log=key == "loss")
+        figures.append(figure(drawing, title, f"training {key}"))
+    words = "On the augmented batches of training, as the runs logged them: for a star on the lines to its sources."
+    block = element("section", element("p", words, class_="note"), gallery(figures), class_="run")
+    return section_of("training", "Training", block)

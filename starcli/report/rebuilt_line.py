@@ -1,0 +1,139 @@
+"""The line that makes a file, rebuilt from what the file records of itself."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from starcli.checkpoints.metadata import Metadata
+from starcli.data.names import needs_path
+from starcli.recipes.recipe import UNREAD, Recipe
+
+OF_THE_DATA = {"num_classes", "input_size", "in_channels", "image_size", "vocab_size", "length", "next_token"}
+"""Arguments of networks that are filled in from the data."""
+
+COMMANDS = ("align", "normal_form", "permute", "interpolate", "star", "fused", "convert", "merge")
+"""Names under which commands add to the recipe of a file."""
+
+ALIGNMENT = {
+    "restarts": "--restarts", "examples": "--align-examples", "share": "--align-share", "gains": "--align-gains",
+    "steps": "--align-steps", "lr": "--align-lr", "kinds": "--align-kinds", "select": "--select", "ends": "--ends",
+}  # fmt: skip
+"""Settings of an alignment, and their options."""
+
+Words = Iterator[str]
+
+
+def rebuilt_line(name: str, found: Metadata) -> str | None:
+    """The line whose run id is that of the file; None where the file does not record enough, or we do not know how.
+
+    Where data lie at a path, which no file records, DATA stands in its place; inputs have their base names.
+    """
+    settings = found.recipe or {}
+    added = [key for key, value in settings.items() if isinstance(value, Mapping)]
+    makers = {
+        (): _train,
+        ("align",): _align,
+        ("star",): _star,
+        ("interpolate",): _interpolate,
+        ("normal_form",): _normal_form,
+    }
+    maker = makers.get(tuple(added))
+    if maker is None or found.run_id is None or found.kind in ("permutation", "element"):
+        return None
+    words = maker(name, found, settings)
+    return None if words is None else shlex.join(["starcli", *words])
+
+
+def _names(found: Metadata) -> list[str]:
+    """Names of the files that it was made from."""
+    names = {ancestor.sha256: ancestor.name for ancestor in found.ancestors}
+    return [names.get(parent, parent[:12]) for parent in found.parents]
+
+
+def _train(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    if found.architecture is None or found.data is None or found.parents or "epochs" not in settings:
+        return None
+    given = {key: value for key, value in found.architecture.arguments.items() if key not in OF_THE_DATA}
+    arguments = [f"{key}={_value(value)}" for key, value in sorted(given.items())]
+    network = ["--arch", found.architecture.name, *(["--arch-arg", *arguments] if arguments else [])]
+    seed = ["--seed", str(found.seed or 0)]
+    return ["train", *network, *_data(found), *_recipe(settings), *seed, "-o", name]
+
+
+def _data(found: Metadata) -> Words:
+    assert found.data is not None
+    yield from ("--data", "DATA" if needs_path(found.data.name) else found.data.name)
+    if found.data.limit is not None:
+        yield from ("--limit", str(found.data.limit))
+    if found.data.val_fraction:
+        yield from ("--val-fraction", _value(found.data.val_fraction))
+    if found.data.split_seed:
+        yield from ("--split-seed", str(found.data.split_seed))
+
+
+def _recipe(settings: Mapping[str, Any]) -> Words:
+    """Flags of the settings of training that are not the default ones."""
+    optimizer = str(settings.get("optimizer", "sgd"))
+    usual = Recipe(optimizer=optimizer).settings() if optimizer in UNREAD else {}
+    usual |= {"optimizer": Recipe().optimizer}
+    unread = (*UNREAD.get(optimizer, ()), *(() if settings.get("schedule") == "step" else ("milestones", "gamma")))
+    for key, value in settings.items():
+        if key in usual and value != usual[key] and key not in unread:
+            flag = f"--{key.replace('_', '-')}"
+            if isinstance(value, bool):
+                yield flag if value else f"--no-{flag[2:]}"
+            elif isinstance(value, list):
+                yield from (flag, *(map(_value, value) if value else ["none"]))
+            else:
+                yield from (flag, _value(value))
+
+
+def _alignment(how: Mapping[str, Any]) -> Words:
+    """Options of an alignment besides its method."""
+    for key, option in ALIGNMENT.items():
+        if how.get(key) is not None and not (key == "restarts" and how[key] == 1):
+            yield from (option, _value(how[key]))
+    if how.get("seed"):
+        yield from ("--seed", str(how["seed"]))
+
+
+def _align(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    how = settings["align"]
+    if "joint" in how:
+        return None  # one line makes several files, under a template that none of them knows
+    reference, model = _names(found)[:2]
+    return ["align", reference, model, "--method", str(how["method"]), *_alignment(how), "-o", name]
+
+
+def _normal_form(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    return ["align", *_names(found), "--normal-form", "-o", name]
+
+
+def _interpolate(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    how = settings["interpolate"]
+    if how.keys() - {"weights", "align", "restarts", "seed"} or len(how.get("weights") or ()) != 2:
+        return None
+    method = ["--align", str(how["align"])] if "align" in how else ["--align", "none"]
+    weight = _value(how["weights"][1])
+    return ["interpolate", *_names(found), "--t", weight, *method, "-o", name]
+
+
+def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    how = settings["star"]
+    if how.get("init") or how.get("held_out") or how.get("sync_batchnorm") or how.get("draws_per_step", 1) != 1:
+        return None
+    words = ["star", "--sources", *_names(found), *_recipe(settings), "--align", str(how.get("method") or "none")]
+    words += _alignment({key: value for key, value in how.items() if key != "seed"})
+    for key, usual in (
+        ("sampling", "uniform"),
+        ("realign_every", 1),
+        ("realign_restarts", 1),
+        ("realign_method", None),
+    ):
+        if how.get(key, usual) != usual:
+            words += [f"--{key.replace('_', '-')}", _value(how[key])]
+    return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]
+
+
+def _value(value: Any) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

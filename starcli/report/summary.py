@@ -1,0 +1,204 @@
+"""The beginning of a page: the main numbers, and what they say, in plain words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starcli.barriers.groups import UNALIGNED
+from starcli.checkpoints.lineage import Description
+from starcli.checkpoints.metadata import MODELS
+from starcli.plots.parts import model_name
+from starcli.report.barrier_sections import matrix_row
+from starcli.report.findings import Findings, ResultRow, SavedRun
+from starcli.report.html import Markup, element, together
+from starcli.report.tables import at_key, is_figure, words
+
+SPLIT_ORDER = ("test", "validation", "train")
+"""Of the splits that were measured the first one is in the summary."""
+
+AVERAGE_NAMES = {
+    "star": "over {} points of the star domain",
+    "ensemble": "over an ensemble of {} models",
+    "single": "of single models",
+}
+"""What predictions are averaged over."""
+
+MOST_TILES = 6
+"""Largest number of numbers that stand out."""
+
+
+@dataclass(frozen=True)
+class KeyNumber:
+    """One of the main numbers: what it is of, the number, what it stands beside."""
+
+    what: str
+    value: str
+    beside: str
+
+
+def summary(found: Findings) -> Markup:
+    """The main numbers and a sentence about each part of the page."""
+    numbers = [each for run in found.runs for each in _of_star(run)] + list(_of_best(found))
+    tiles = element("div", *map(_tile, numbers[:MOST_TILES]), class_="tiles") if numbers else None
+    sentences = [*_of_files(found), *(each for run in found.runs for each in _of_run(run)), *_best_words(found)]
+    return together(tiles, element("ul", *(element("li", each) for each in sentences), class_="summary"))
+
+
+def _tile(number: KeyNumber) -> Markup:
+    return element(
+        "div", element("div", number.what, class_="what"), element("div", number.value, class_="value"),
+        element("div", number.beside, class_="beside"), class_="tile",
+    )  # fmt: skip
+
+
+def _of_files(found: Findings) -> Iterator[str]:
+    """How many files of which kinds, networks and data there are."""
+    if not found.checkpoints:
+        return
+    kinds: dict[str, int] = {}
+    for _, each in found.checkpoints:
+        kinds[each.metadata.kind] = kinds.get(each.metadata.kind, 0) + 1
+    counted = ", ".join(f"{count} {_plural(kind, count)}" for kind, count in kinds.items())
+    records = [each.metadata for _, each in found.checkpoints]
+    networks = sorted({each.architecture.name for each in records if each.architecture})
+    data = sorted({each.data.name for each in records if each.data})
+    of = (f" of {', '.join(networks)}" if networks else "") + (f" on {', '.join(data)}" if data else "")
+    yield f"{len(records)} file{'s' if len(records) > 1 else ''}{of}: {counted}."
+
+
+def _plural(kind: str, count: int) -> str:
+    """A kind of files in words."""
+    return f"{'fused model' if kind == 'fused' else kind}{'s' if count > 1 else ''}"
+
+
+def _of_run(run: SavedRun) -> Iterator[Markup]:
+    """Sentences about a run, each with the place on the page where the rest is."""
+    for anchor, sentences in (("barriers", _star_words), ("pairs", _pair_words), ("averages", _average_words)):
+        for sentence in sentences(run):
+            yield together(sentence, " ", element("a", run.name, href=f"#{anchor}", class_="source"))
+
+
+def groups_of(run: SavedRun) -> tuple[str, Mapping[str, float]]:
+    """Mean barrier of each group of a run, on the split that matters most."""
+    rows = [row for row in run.of_type("summary") if "matrix" not in row]
+    for split in SPLIT_ORDER:
+        means = {str(row.get("group")): at_key(row, f"{split}.mean") for row in rows}
+        known = {group: mean for group, mean in means.items() if is_figure(mean)}
+        if known:
+            return split, known
+    return "", {}
+
+
+def _of_star(run: SavedRun) -> Iterator[KeyNumber]:
+    """Barriers between regular models, and from the star to models that it never saw."""
+    split, means = groups_of(run)
+    if {"regular-regular", "star-held-out"} <= means.keys():
+        between = f"mean {split} barrier, nats"
+        yield KeyNumber("regular to regular", words(means["regular-regular"], "loss"), between)
+        yield KeyNumber("star to held-out", words(means["star-held-out"], "loss"), between)
+
+
+def _star_words(run: SavedRun) -> Iterator[str]:
+    split, means = groups_of(run)
+    regular, held_out = means.get("regular-regular"), means.get("star-held-out")
+    if regular is None or held_out is None:
+        return
+    before = f" (unaligned: {words(means[UNALIGNED], 'loss')})" if UNALIGNED in means else ""
+    said = (
+        f"On the straight line between two regular models the {split} loss rises by "
+        f"{words(regular, 'loss')} nats on average{before}; from the star to models that it never saw by "
+        f"{words(held_out, 'loss')}"
+    )
+    if 0 < held_out < regular:
+        yield f"{said}, {held_out / regular:.0%} of that."
+    else:
+        yield f"{said}: {'no barrier at all' if held_out <= 0 else 'the star is no nearer to them'}."
+
+
+def _pair_words(run: SavedRun) -> Iterator[str]:
+    row = matrix_row(run)
+    if row is None:
+        return
+    split = next((split for split in SPLIT_ORDER if split in row["matrix"]), "")
+    names, matrix = row["models"], row["matrix"].get(split) or []
+    pairs = [
+        (value, model_name(names[i]), model_name(names[j]))
+        for i, line in enumerate(matrix)
+        for j, value in enumerate(line)
+        if j < i and is_figure(value)
+    ]
+    if pairs:
+        (low, a, b), (high, c, d) = min(pairs), max(pairs)
+        mean = sum(value for value, _, _ in pairs) / len(pairs)
+        yield (
+            f"The {split} barriers between all {len(names)} models are {words(mean, 'loss')} nats on average, "
+            f"from {words(low, 'loss')} ({a} and {b}) to {words(high, 'loss')} ({c} and {d})."
+        )
+
+
+def _average_words(run: SavedRun) -> Iterator[str]:
+    """Each posterior with its largest number of models."""
+    rows = [row for row in run.of_type("bma") if is_figure(row.get("nll"))]
+    best: dict[str, ResultRow] = {}
+    for row in sorted(rows, key=lambda row: -int(row["samples"])):
+        best.setdefault(row["posterior"], row)
+    if best:
+        split = next(iter(best.values())).get("split", "")
+        parts = [
+            f"{AVERAGE_NAMES.get(name, name).format(row['samples'])} {words(row['nll'], 'loss')} nats "
+            f"(accuracy {words(row['accuracy'], 'percent')})"
+            for name, row in best.items()
+        ]
+        yield f"The {split} loss of averaged predictions: {'; '.join(parts)}."
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy and loss of a model on the test split, where it is known from."""
+
+    name: str
+    accuracy: float
+    loss: float
+
+
+def scores(found: Findings) -> Sequence[Score]:
+    """Test scores of models: as `eval` found them, else as their files record them."""
+    rows = {
+        str(row.get("model")): Score(str(row.get("model")), row["accuracy"], row["nll"])
+        for run in found.runs
+        for row in run.of_type("eval")
+        if row.get("split") == "test" and is_figure(row.get("accuracy")) and is_figure(row.get("nll"))
+    }
+    if rows:
+        return list(rows.values())
+    tests = [(name, at_key(_recorded(file), "metrics.test")) for name, file in found.checkpoints]
+    return [
+        Score(name, test["accuracy"], test["loss"])
+        for name, test in tests
+        if isinstance(test, Mapping) and is_figure(test.get("accuracy")) and is_figure(test.get("loss"))
+    ]
+
+
+def _recorded(file: Description) -> Mapping[str, Any]:
+    """Scores that a model's file records; those of a permutation's are of no model."""
+    return {"metrics": file.metadata.metrics} if file.metadata.kind in MODELS else {}
+
+
+def _of_best(found: Findings) -> Iterator[KeyNumber]:
+    if known := scores(found):
+        best = max(known, key=lambda each: (each.accuracy, -each.loss))
+        yield KeyNumber("best test accuracy", words(best.accuracy, "percent"), model_name(best.name))
+        least = min(known, key=lambda each: each.loss)
+        yield KeyNumber("lowest test loss", words(least.loss, "loss"), model_name(least.name))
+
+
+def _best_words(found: Findings) -> Iterator[str]:
+    known = scores(found)
+    if len(known) > 1:
+        best = max(known, key=lambda each: (each.accuracy, -each.loss))
+        mean = sum(each.accuracy for each in known) / len(known)
+        yield (
+            f"Of {len(known)} models {model_name(best.name)} has the highest test accuracy, "
+            f"{words(best.accuracy, 'percent')} at a loss of {words(best.loss, 'loss')} (mean of all: "
+            f"{words(mean, 'percent')}). Chosen by the test split, so a little too good."
+        )
