@@ -6,8 +6,8 @@ from pathlib import Path
 
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
-from starcli.report.findings import find
-from starcli.report.page import render_page
+from starcli.reports.findings import find
+from starcli.reports.page import render_page
 
 
 def report(
@@ -24,7 +24,7 @@ def report(
 
     >>> import starcli as sc, tempfile
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     sc.save(sc.train("mlp", "digits", epochs=1, limit=60), f"{place}/0.safetensors")
+    ...     saved = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), f"{place}/0.safetensors")
     ...     page = sc.report(place, f"{place}/report.html", title="first try")
     >>> page[:15], "<title>first try</title>" in page
     ('<!DOCTYPE html>', True)

@@ -51,8 +51,8 @@ def report_command(
     .metrics.jsonl of runs. The page needs no network and no other file; nothing is measured, no weights are read.
     """
     from starcli.files.write import write_atomically
-    from starcli.report.findings import find
-    from starcli.report.page import render_page
+    from starcli.reports.findings import find
+    from starcli.reports.page import render_page
 
     refuse_repeats(paths)
     check_place(output, [path for path in paths if path.is_file()])

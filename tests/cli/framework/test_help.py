@@ -22,6 +22,7 @@ COMMANDS = [
     "eval",
     "predict",
     "plot",
+    "report",
     "inspect",
     "convert",
 ]

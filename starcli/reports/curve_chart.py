@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starcli.plots.training_figure import LOG_RATIO
-from starcli.report.drawing import LETTER, LogScale, Scale, axes, polyline, shortened, svg, text
-from starcli.report.html import Markup, element
+from starcli.reports.drawing import WIDEST_LETTER, LogScale, Scale, axes, cut_middle, polyline, svg, text_at
+from starcli.reports.html import Markup, element
 
-WIDTH, LEFT, RIGHT, TOP, HEIGHT = 420, 46, 12, 26, 190
+WIDTH, LEFT, RIGHT, TOP, HEIGHT = 390, 46, 16, 26, 180
 """Sizes of a chart in pixels: all of it, its margins, and the height of the part with the curves."""
 
 COLOURS = 8
@@ -17,7 +17,7 @@ COLOURS = 8
 
 
 @dataclass(frozen=True)
-class Curve:
+class ChartCurve:
     """A curve: its label, places and values, perhaps the lowest and highest ones of what it is the mean of.
 
     slot: number of its colour and dash.
@@ -46,7 +46,7 @@ class Labels:
 
 
 def curve_chart(
-    curves: Sequence[Curve], labels: Labels, *, whole: bool = False, least: float | None = None, log: bool = False
+    curves: Sequence[ChartCurve], labels: Labels, *, whole: bool = False, least: float | None = None, log: bool = False
 ) -> Markup:
     """Curves over a common axis; `whole`: it counts something.
 
@@ -68,35 +68,35 @@ def curve_chart(
     return svg(WIDTH, height, said, ruled, *bands, *lines, legend, cursor, data_curves=data, tabindex=0, class_="chart")
 
 
-def _line(curve: Curve, across: Scale, up: Scale) -> Markup:
+def _line(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
     points = [(across(x), up(y)) for x, y in zip(curve.x, curve.y, strict=True)]
     dots = () if len(points) > 40 else [p for p in points if all(map(math.isfinite, p))]
     marks = (element("circle", cx=x, cy=y, r=2.1, class_=f"f{curve.slot % COLOURS}") for x, y in dots)
     return element("g", element("path", d=polyline(points), class_=curve.style), *marks)
 
 
-def _band(curve: Curve, across: Scale, up: Scale) -> Markup:
+def _band(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
     """From the lowest to the highest of what a curve is the mean of."""
     below = [(across(x), up(y)) for x, y in zip(curve.x, curve.low or (), strict=True)]
     above = [(across(x), up(y)) for x, y in zip(curve.x, curve.high or (), strict=True)]
     return element("path", d=polyline([*below, *reversed(above)]), class_=f"band f{curve.slot % COLOURS}")
 
 
-def _legend(curves: Sequence[Curve], top: float) -> tuple[Markup, float]:
+def _legend(curves: Sequence[ChartCurve], top: float) -> tuple[Markup, float]:
     """Labels of the curves in lines, and the height of the chart with them."""
     x, y, parts = float(LEFT), top, []
     for curve in curves:
-        label = shortened(curve.label, WIDTH - LEFT - 40)
-        wide = 30 + LETTER * len(label)
+        label = cut_middle(curve.label, WIDTH - LEFT - 60)
+        wide = 30 + WIDEST_LETTER * len(label)
         if x > LEFT and x + wide > WIDTH:
             x, y = float(LEFT), y + 17
         parts.append(element("line", x1=x, x2=x + 22, y1=y - 4, y2=y - 4, class_=curve.style))
-        parts.append(text(label, x + 27, y, "label"))
+        parts.append(text_at(label, x + 27, y, "label"))
         x += wide + 14
     return element("g", *parts), y + 10
 
 
-def _data(curves: Sequence[Curve], across: Scale, labels: Labels) -> str:
+def _data(curves: Sequence[ChartCurve], across: Scale, labels: Labels) -> str:
     """What the page needs to say the values at the place that is pointed at."""
     found = {
         "across": labels.across,

@@ -1,21 +1,21 @@
 """Sections of lines between models: barriers, stars, all pairs."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from starcli.barriers.groups import UNALIGNED
 from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
 from starcli.plots.parts import model_name
 from starcli.plots.rows import DrawnLine, parse_rows
-from starcli.report.curve_chart import Curve, Labels, curve_chart
-from starcli.report.drawing import figure
-from starcli.report.findings import SavedRun
-from starcli.report.heat_map import heat_map
-from starcli.report.html import Markup
-from starcli.report.section import Section, folded, gallery, run_block, section_of
-from starcli.report.strip_chart import Strip, strip_chart
-from starcli.report.tables import TableColumn, at_key, is_figure, table, words
+from starcli.reports.checked_rows import GroupRow, PairsRow, SummedBarriers, pairs_row
+from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
+from starcli.reports.drawing import figure
+from starcli.reports.findings import SavedRun
+from starcli.reports.heat_map import heat_map
+from starcli.reports.html import Markup
+from starcli.reports.section import Section, folded_part, gallery, run_block, section_of
+from starcli.reports.strip_chart import Strip, strip_chart
+from starcli.reports.tables import TableColumn, at_key, table, words
 
 GROUP_SLOTS = {
     "regular-regular": 0,
@@ -29,7 +29,7 @@ GROUP_SLOTS = {
 CURVES = {"loss": "loss (nats)", "accuracy": "accuracy (%)"}
 """What is drawn along lines."""
 
-SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 
 LOSSES = {
     "loss of the star": "star_loss.{}",
@@ -41,30 +41,26 @@ LOSSES = {
 
 def barrier_section(runs: Sequence[SavedRun]) -> Section | None:
     """Lines between models that were named, or of a star and its groups."""
-    blocks = [_lines(run) for run in runs if run.of_type("barrier") and matrix_row(run) is None]
+    blocks = [_lines(run) for run in runs if run.of_type("barrier") and pairs_row(run.rows) is None]
     return section_of("barriers", "Loss barriers", *blocks) if blocks else None
 
 
 def pairs_section(runs: Sequence[SavedRun]) -> Section | None:
     """Barriers between all pairs of models."""
-    blocks = [_pairs(run, row) for run in runs if (row := matrix_row(run)) is not None]
+    blocks = [_pairs(run, row) for run in runs if (row := pairs_row(run.rows)) is not None]
     return section_of("pairs", "All pairs", *blocks) if blocks else None
-
-
-def matrix_row(run: SavedRun) -> Mapping[str, Any] | None:
-    """The row of a run that has the barriers between all pairs."""
-    return next((row for row in run.of_type("summary") if "matrix" in row), None)
 
 
 def _lines(run: SavedRun) -> Markup:
     lines = parse_rows(DrawnLine, {run.name: run.of_type("barrier")})[run.name]
     bundles, summaries = bundles_of({"": lines}), run.of_type("summary")
     said = ". ".join(common_words(bundles))
-    grouped = [row for row in summaries if any(line.group == row.get("group") for line in lines)]
+    groups = [GroupRow.model_validate(row) for row in summaries]
+    grouped = [row for row in groups if row.group in {line.group for line in lines}]
     figures = [*_strips(run.name, lines, grouped), *_curves(run.name, bundles)]
     each = table(run.of_type("barrier"), _line_columns(), "barriers of the lines, in nats")
     if len(lines) > 8:
-        each = folded(f"Each of the {len(lines)} lines", each)
+        each = folded_part(f"Each of the {len(lines)} lines", each)
     sums = table(summaries, _summary_columns(), "barriers in nats, means over pairs") if summaries else None
     return run_block(run, gallery(figures), sums, _losses(run), each, words=said)
 
@@ -72,11 +68,11 @@ def _lines(run: SavedRun) -> Markup:
 def _losses(run: SavedRun) -> Markup | None:
     """Losses of a star and of the models that are not, and what the star gains on the way to others."""
     rows = [
-        {"what": what, **{split: at_key(row, key.format(split)) for split in SPLITS}}
+        {"what": what, **{split: at_key(row, key.format(split)) for split in SPLIT_NAMES}}
         for row in run.of_type("star")
         for what, key in LOSSES.items()
     ]
-    columns = TableColumn("what", "nats"), *(TableColumn(split, split, "loss") for split in SPLITS)
+    columns = TableColumn("what", "nats"), *(TableColumn(split, split, "loss") for split in SPLIT_NAMES)
     return table(rows, columns, "losses of the star and of regular models") if rows else None
 
 
@@ -84,7 +80,7 @@ def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:
     """A chart for each split and each of CURVES."""
     left, right = ends_of(bundles)
     ends = f", from {left} (t = 0) to {right} (t = 1)" if left else ""
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         for metric, label in CURVES.items():
             curves = [
                 _curve(each, split, metric, number) for number, each in enumerate(bundles) if _measured(each, split)
@@ -101,21 +97,23 @@ def _measured(bundle: Bundle, split: str) -> bool:
     return any(split in line.curves for line in bundle.lines)
 
 
-def _curve(bundle: Bundle, split: str, metric: str, number: int) -> Curve:
+def _curve(bundle: Bundle, split: str, metric: str, number: int) -> ChartCurve:
     """The mean of a bundle's lines, and their lowest and highest values where there are several."""
     values = bundle.curves(split, metric)
     slot = GROUP_SLOTS.get(bundle.lines[0].group or "", number)
     mean = values.mean(axis=0).tolist()
     if len(values) == 1:
-        return Curve(bundle.label, slot, bundle.t.tolist(), mean)
-    return Curve(bundle.label, slot, bundle.t.tolist(), mean, values.min(axis=0).tolist(), values.max(axis=0).tolist())
+        return ChartCurve(bundle.label, slot, bundle.t.tolist(), mean)
+    return ChartCurve(
+        bundle.label, slot, bundle.t.tolist(), mean, values.min(axis=0).tolist(), values.max(axis=0).tolist()
+    )
 
 
-def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow]) -> Iterator[Markup]:
     """A chart of groups for each split, where there are groups; unaligned pairs would hide all differences."""
-    aligned = [row for row in summaries if row["group"] != UNALIGNED] or summaries
-    for split in SPLITS if aligned else ():
-        strips = [_strip(row, [line for line in lines if line.group == row["group"]], split) for row in aligned]
+    aligned = [row for row in summaries if row.group != UNALIGNED] or summaries
+    for split in SPLIT_NAMES:
+        strips = [_strip(row, getattr(row, split), lines, split) for row in aligned if getattr(row, split)]
         if any(strip.values for strip in strips):
             title = f"Barriers of each group, {split} split"
             note = "" if len(aligned) == len(summaries) else "; unaligned pairs are in the table alone"
@@ -124,43 +122,35 @@ def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[Mapping[s
             yield figure(drawing, said, f"{name} {split} groups")
 
 
-def _strip(row: Mapping[str, Any], lines: Sequence[DrawnLine], split: str) -> Strip:
-    found = [line for line in lines if split in line.curves]
-    summary = row.get(split) or {}
-    low, high, mean = map(_or_nan, (*(summary.get("interval") or (None, None)), summary.get("mean")))
-    return Strip(
-        row["group"], GROUP_SLOTS.get(row["group"], 4), [line.curves[split].loss_barrier for line in found],
-        [f"{model_name(line.a)} to {model_name(line.b)}" for line in found],
-        mean, (low, high),
-    )  # fmt: skip
+def _strip(row: GroupRow, summed: SummedBarriers, lines: Sequence[DrawnLine], split: str) -> Strip:
+    found = [line for line in lines if line.group == row.group and split in line.curves]
+    values = [line.curves[split].loss_barrier for line in found]
+    names = [f"{model_name(line.a)} to {model_name(line.b)}" for line in found]
+    interval = summed.interval or (math.nan, math.nan)
+    return Strip(row.group, GROUP_SLOTS.get(row.group, 4), values, names, summed.mean, interval)
 
 
-def _or_nan(value: Any) -> float:
-    return float(value) if is_figure(value) else math.nan
-
-
-def _pairs(run: SavedRun, row: Mapping[str, Any]) -> Markup:
+def _pairs(run: SavedRun, row: PairsRow) -> Markup:
     """A heat map for each split, and the table of pairs."""
     import numpy as np
 
-    names = [model_name(str(name)) for name in row["models"]]
+    names = list(map(model_name, row.models))
     figures = []
-    for split, rows in row["matrix"].items():
-        values = np.array([[np.nan if v is None else float(v) for v in line] for line in rows])
+    for split, rows in row.matrix.items() if len(names) > 1 else ():
         title = f"Loss barriers between all pairs, {split} split"
         caption = f"{title}; rows in the order of the tree, which joins models of low mean barriers first"
-        figures.append(figure(heat_map(names, values, title, "nats"), caption, f"{run.name} {split} pairs"))
-    each = table(run.of_type("barrier"), _line_columns(), "barriers of all pairs, in nats")
-    said = [f"alignment: {row['alignment']}"] if row.get("alignment") else []
-    for tolerance, share in (row.get("star_share") or {}).items():
+        figures.append(figure(heat_map(names, np.array(rows), title, "nats"), caption, f"{run.name} {split} pairs"))
+    said = [f"alignment: {row.alignment}"] if row.alignment else []
+    for tolerance, share in row.star_share.items():
         said.append(f"{words(share, 'percent')} of the models are stars at a tolerance of {tolerance} nats")
-    every = folded(f"All {len(run.of_type('barrier'))} pairs", each)
+    each = table(run.of_type("barrier"), _line_columns(), "barriers of all pairs, in nats")
+    every = folded_part(f"All {len(run.of_type('barrier'))} pairs", each)
     return run_block(run, gallery(figures), every, words=", ".join(said))
 
 
 def _line_columns() -> list[TableColumn]:
     columns = [TableColumn("a", "from"), TableColumn("b", "to"), TableColumn("group", "group")]
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         columns.append(TableColumn(f"{split}.loss_barrier", f"{split} barrier", "loss"))
         columns.append(TableColumn(f"{split}.accuracy_barrier", f"{split} accuracy drop", "percent"))
         columns.append(TableColumn(f"{split}.t_max", f"{split} top at t", "number"))
@@ -169,7 +159,7 @@ def _line_columns() -> list[TableColumn]:
 
 def _summary_columns() -> list[TableColumn]:
     columns = [TableColumn("group", "group"), TableColumn("count", "pairs", "count")]
-    for split in SPLITS:
+    for split in SPLIT_NAMES:
         columns.append(TableColumn(f"{split}.mean", f"{split} mean", "loss"))
         columns.append(TableColumn(f"{split}.std", "±", "loss"))
         columns.append(TableColumn(f"{split}.max", f"{split} highest", "loss"))

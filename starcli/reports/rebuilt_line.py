@@ -1,7 +1,7 @@
 """The line that makes a file, rebuilt from what the file records of itself."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from starcli.checkpoints.metadata import Metadata
@@ -11,10 +11,7 @@ from starcli.recipes.recipe import UNREAD, Recipe
 OF_THE_DATA = {"num_classes", "input_size", "in_channels", "image_size", "vocab_size", "length", "next_token"}
 """Arguments of networks that are filled in from the data."""
 
-COMMANDS = ("align", "normal_form", "permute", "interpolate", "star", "fused", "convert", "merge")
-"""Names under which commands add to the recipe of a file."""
-
-ALIGNMENT = {
+ALIGNMENT_OPTIONS = {
     "restarts": "--restarts", "examples": "--align-examples", "share": "--align-share", "gains": "--align-gains",
     "steps": "--align-steps", "lr": "--align-lr", "kinds": "--align-kinds", "select": "--select", "ends": "--ends",
 }  # fmt: skip
@@ -23,10 +20,11 @@ ALIGNMENT = {
 Words = Iterator[str]
 
 
-def rebuilt_line(name: str, found: Metadata) -> str | None:
+def rebuilt_line(name: str, found: Metadata, *, seeds: Sequence[int] = ()) -> str | None:
     """The line whose run id is that of the file; None where the file does not record enough, or we do not know how.
 
-    Where data lie at a path, which no file records, DATA stands in its place; inputs have their base names.
+    Where data lie at a path, which no file records, DATA stands in its place; inputs have their base names. `seeds`: of
+    models that differ in nothing else, in order; `name` is then a template.
     """
     settings = found.recipe or {}
     added = [key for key, value in settings.items() if isinstance(value, Mapping)]
@@ -41,7 +39,27 @@ def rebuilt_line(name: str, found: Metadata) -> str | None:
     if maker is None or found.run_id is None or found.kind in ("permutation", "element"):
         return None
     words = maker(name, found, settings)
-    return None if words is None else shlex.join(["starcli", *words])
+    if words is None:
+        return None
+    if maker is _train:
+        place = words.index("-o")
+        words[place:place] = ["--seeds", _ranges(seeds)] if seeds else ["--seed", str(found.seed or 0)]
+    return shlex.join(["starcli", *words])
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Seeds in order as `--seeds` takes them.
+
+    >>> _ranges([0, 1, 2, 5])
+    '0-2,5'
+    """
+    found: list[list[int]] = []
+    for seed in seeds:
+        if found and seed == found[-1][-1] + 1:
+            found[-1].append(seed)
+        else:
+            found.append([seed])
+    return ",".join(f"{some[0]}-{some[-1]}" if len(some) > 1 else str(some[0]) for some in found)
 
 
 def _names(found: Metadata) -> list[str]:
@@ -56,8 +74,7 @@ def _train(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str]
     given = {key: value for key, value in found.architecture.arguments.items() if key not in OF_THE_DATA}
     arguments = [f"{key}={_value(value)}" for key, value in sorted(given.items())]
     network = ["--arch", found.architecture.name, *(["--arch-arg", *arguments] if arguments else [])]
-    seed = ["--seed", str(found.seed or 0)]
-    return ["train", *network, *_data(found), *_recipe(settings), *seed, "-o", name]
+    return ["train", *network, *_data(found), *_recipe(settings), "-o", name]
 
 
 def _data(found: Metadata) -> Words:
@@ -90,7 +107,7 @@ def _recipe(settings: Mapping[str, Any]) -> Words:
 
 def _alignment(how: Mapping[str, Any]) -> Words:
     """Options of an alignment besides its method."""
-    for key, option in ALIGNMENT.items():
+    for key, option in ALIGNMENT_OPTIONS.items():
         if how.get(key) is not None and not (key == "restarts" and how[key] == 1):
             yield from (option, _value(how[key]))
     if how.get("seed"):
@@ -110,12 +127,12 @@ def _normal_form(name: str, found: Metadata, settings: Mapping[str, Any]) -> lis
 
 
 def _interpolate(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
-    how = settings["interpolate"]
-    if how.keys() - {"weights", "align", "restarts", "seed"} or len(how.get("weights") or ()) != 2:
-        return None
-    method = ["--align", str(how["align"])] if "align" in how else ["--align", "none"]
-    weight = _value(how["weights"][1])
-    return ["interpolate", *_names(found), "--t", weight, *method, "-o", name]
+    how = {key.removeprefix("align_"): value for key, value in settings["interpolate"].items()}
+    weights, method = how.pop("weights", ()), how.pop("align", "none")
+    if len(weights) != 2 or how.keys() - {*ALIGNMENT_OPTIONS, "seed", "kinds_sha256"}:
+        return None  # a point of another kind, or one that was renormalised
+    where = ["--t", _value(weights[1]), "--align", str(method)]
+    return ["interpolate", *_names(found), *where, *_alignment(how), "-o", name]
 
 
 def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:

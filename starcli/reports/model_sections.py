@@ -6,20 +6,20 @@ from typing import Any
 from starcli.checkpoints.lineage import Description
 from starcli.plots.parts import model_name
 from starcli.plots.rows import DrawnCalibration, DrawnEpoch, DrawnModel, DrawnPosterior, parse_rows
-from starcli.report.curve_chart import Curve, Labels, curve_chart
-from starcli.report.drawing import figure
-from starcli.report.findings import Findings, SavedRun
-from starcli.report.html import Markup, element
-from starcli.report.lineage import merged, nodes_of
-from starcli.report.lineage_graph import lineage_graph
-from starcli.report.reliability_chart import RELIABILITY_WORDS, reliability_chart
-from starcli.report.section import Section, gallery, run_block, section_of, small_gallery
-from starcli.report.tables import TableColumn, table
+from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
+from starcli.reports.drawing import figure
+from starcli.reports.findings import Findings, SavedRun
+from starcli.reports.html import Markup, element
+from starcli.reports.lineage import merged, nodes_of
+from starcli.reports.lineage_graph import lineage_graph
+from starcli.reports.reliability_chart import RELIABILITY_WORDS, reliability_chart
+from starcli.reports.section import Section, gallery, run_block, section_of, small_gallery
+from starcli.reports.tables import TableColumn, table
 
 MOST_NODES = 200
 """Largest number of nodes of a lineage that is drawn; nobody could read more."""
 
-AVERAGED = {"nll": "loss (nats)", "accuracy": "accuracy (%)", "ece": "calibration error (ECE)"}
+AVERAGE_METRICS = {"nll": "loss (nats)", "accuracy": "accuracy (%)", "ece": "calibration error (ECE)"}
 """What is drawn of averages over their number of models."""
 
 POSTERIOR_SLOTS = {"star": 1, "ensemble": 0, "single": 6}
@@ -93,7 +93,7 @@ def _averages(run: SavedRun) -> Markup:
 
 def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]:
     """Charts over the number of models, where there are several numbers."""
-    for metric, label in AVERAGED.items() if len({row.samples for row in rows}) > 2 else ():
+    for metric, label in AVERAGE_METRICS.items() if len({row.samples for row in rows}) > 2 else ():
         curves, factor = [], 100 if metric == "accuracy" else 1
         for posterior in dict.fromkeys(row.posterior for row in rows):
             some = sorted((row for row in rows if row.posterior == posterior), key=lambda row: row.samples)
@@ -102,7 +102,7 @@ def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]
             low = [m - s for m, s in zip(mean, spread, strict=True)]
             high = [m + s for m, s in zip(mean, spread, strict=True)]
             x = [float(row.samples) for row in some]
-            curves.append(Curve(posterior, POSTERIOR_SLOTS.get(posterior, 4), x, mean, low, high))
+            curves.append(ChartCurve(posterior, POSTERIOR_SLOTS.get(posterior, 4), x, mean, low, high))
         title = f"{label[0].upper()}{label[1:]} of averages, ± one deviation over repeats"
         chart = curve_chart(curves, Labels(title, "number of models", label), whole=True)
         yield figure(chart, title, f"{name} {metric}")
@@ -176,12 +176,11 @@ _FUSION_COLUMNS = (
 
 def _by_model(run: SavedRun) -> list[dict[str, Any]]:
     """The rows of `fuse` with the splits of a model in one row."""
-    found: dict[tuple[Any, Any], dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in run.of_type("fuse"):
-        one = found.setdefault(
-            (row.get("model"), row.get("name")), {**row, "what": str(row.get("model")).replace("_", " ")}
-        )
-        one[str(row.get("split"))] = {"loss": row.get("loss"), "accuracy": row.get("accuracy")}
+        what, split = str(row["model"]), str(row["split"])
+        one = found.setdefault((what, str(row.get("name"))), {**row, "what": what.replace("_", " ")})
+        one[split] = {"loss": row["loss"], "accuracy": row["accuracy"]}
     return list(found.values())
 
 
@@ -194,7 +193,7 @@ def training_section(logs: Sequence[SavedRun]) -> Section | None:
     figures = []
     for key, label, factor in (("loss", "loss (nats)", 1), ("accuracy", "accuracy (%)", 100)):
         curves = [
-            Curve(name, slot, [row.epoch for row in rows], [factor * getattr(row, key) for row in rows])
+            ChartCurve(name, slot, [row.epoch for row in rows], [factor * getattr(row, key) for row in rows])
             for slot, (name, rows) in enumerate(runs.items())
         ]
         title = f"Training {key} by epoch"

@@ -11,12 +11,12 @@ from starcli.checkpoints.metadata import Kind, Sha256
 FEWEST_ALIKE = 4
 """So many models that descend from the same and lead to the same are drawn as one."""
 
-SWEEPS = 6
+SORTINGS = 6
 """How often layers are sorted by where their neighbours are."""
 
 
 @dataclass(frozen=True)
-class Node:
+class LineageNode:
     """Weights: under which names they are known, what they are, from which others they were made; `here`: in a file.
 
     `also`: hashes of the weights that it stands for beside its own.
@@ -37,7 +37,7 @@ class Layout:
     A place is a layer and a number in it: layers also have places of lines that cross them.
     """
 
-    nodes: Mapping[tuple[int, int], Node]
+    nodes: Mapping[tuple[int, int], LineageNode]
     lines: Sequence[Sequence[tuple[int, int]]]
     sizes: Sequence[int]
 
@@ -51,9 +51,9 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
-def nodes_of(files: Iterable[tuple[str, Description]]) -> list[Node]:
+def nodes_of(files: Iterable[tuple[str, Description]]) -> list[LineageNode]:
     """The weights in files, by the files' names, and all their ancestors, which may be elsewhere."""
-    found: dict[Sha256, Node] = {}
+    found: dict[Sha256, LineageNode] = {}
     files = list(files)
     for name, file in files:
         sha256 = file.sha256 or f"unknown: {name}"
@@ -61,26 +61,26 @@ def nodes_of(files: Iterable[tuple[str, Description]]) -> list[Node]:
             found[sha256] = replace(found[sha256], names=(*found[sha256].names, name))
         else:
             metadata = file.metadata
-            found[sha256] = Node(sha256, (name,), metadata.kind, tuple(dict.fromkeys(metadata.parents)), True)
+            found[sha256] = LineageNode(sha256, (name,), metadata.kind, tuple(dict.fromkeys(metadata.parents)), True)
     for _, file in files:
         for each in file.metadata.ancestors:
-            node = Node(each.sha256, (each.name,), each.kind, tuple(dict.fromkeys(each.parents)), False)
+            node = LineageNode(each.sha256, (each.name,), each.kind, tuple(dict.fromkeys(each.parents)), False)
             found.setdefault(each.sha256, node)
     return sorted(found.values(), key=lambda node: (natural(node.names[0]), node.sha256))
 
 
-def merged(nodes: Sequence[Node]) -> list[Node]:
+def merged(nodes: Sequence[LineageNode]) -> list[LineageNode]:
     """The same nodes, those with the same parents and children as one, where they are many."""
     children: dict[Sha256, list[Sha256]] = {}
     for node in nodes:
         for parent in node.parents:
             children.setdefault(parent, []).append(node.sha256)
-    alike: dict[object, list[Node]] = {}
+    alike: dict[object, list[LineageNode]] = {}
     for node in nodes:
         around = frozenset(node.parents), frozenset(children.get(node.sha256, ()))
         alike.setdefault((node.kind, node.here, around), []).append(node)
     stands_for: dict[Sha256, Sha256] = {}
-    found: list[Node] = []
+    found: list[LineageNode] = []
     for group in alike.values():
         if len(group) < FEWEST_ALIKE:
             found += group
@@ -94,7 +94,7 @@ def merged(nodes: Sequence[Node]) -> list[Node]:
     ]
 
 
-def layout(nodes: Sequence[Node]) -> Layout:
+def layout(nodes: Sequence[LineageNode]) -> Layout:
     """Layers by the longest way from the beginning, sorted so that lines cross seldom (Sugiyama et al. 1981).
 
     A parent that is no node is left out, and so are nodes that descend from themselves.
@@ -121,7 +121,7 @@ def layout(nodes: Sequence[Node]) -> Layout:
     )
 
 
-def _depths(known: Mapping[Sha256, Node]) -> dict[Sha256, int]:
+def _depths(known: Mapping[Sha256, LineageNode]) -> dict[Sha256, int]:
     """Length of the longest way to each node from one without parents; -1 of nodes that descend from themselves.
 
     A file's own ancestors never do, those of several files together might.
@@ -151,7 +151,7 @@ def _sort(layers: Sequence[list[object]], ways: Iterable[Sequence[object]]) -> N
         for first, second in itertools.pairwise(way):
             before.setdefault(second, []).append(first)
             behind.setdefault(first, []).append(second)
-    for sweep in range(SWEEPS):
+    for sweep in range(SORTINGS):
         neighbours, order = (before, layers[1:]) if sweep % 2 == 0 else (behind, layers[-2::-1])
         for layer in order:
             share = {each: (row + 0.5) / len(some) for some in layers for row, each in enumerate(some)}

@@ -2,17 +2,18 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from starcli.checkpoints.lineage import Description, describe
 from starcli.errors import StarcliError
 from starcli.files.names import shortest_names
 from starcli.files.result_lines import read_result_lines
 from starcli.plots.draw import type_of
-from starcli.report.lineage import natural
+from starcli.plots.rows import ResultRow
+from starcli.reports.checked_rows import check_rows
+from starcli.reports.lineage import natural
 
 CHECKPOINTS = (".safetensors", ".safetensors.index.json")
 """Ends of names of checkpoints."""
@@ -25,8 +26,6 @@ LOG = ".metrics.jsonl"
 
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 """A part of a checkpoint, which stands for nothing alone."""
-
-ResultRow = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,13 @@ def find(paths: Sequence[Path], title: str | None = None) -> Findings:
         try:
             if file.name.endswith(CHECKPOINTS):
                 checkpoints.append((name, describe(file)))
-            elif file.name.endswith(LOG):
-                logs.append(SavedRun(name.removesuffix(LOG), read_result_lines(file)))
+                continue
+            rows = read_result_lines(file)
+            check_rows(name, rows)
+            if file.name.endswith(LOG):
+                logs.append(SavedRun(name.removesuffix(LOG), rows))
             else:
-                runs += _split(name, read_result_lines(file))
+                runs += _split(name, rows)
         except StarcliError as error:
             if file in named:
                 raise

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starcli.report.html import Child, Markup, element, together
+from starcli.reports.html import Child, Markup, element, together
 
-MISSING = "–"
+NO_VALUE = "–"
 """What stands in a cell without a value."""
 
 FORMS = {"loss": ".4f", "percent": ".2%", "count": ",d", "number": ".4g"}
 """Formats of numbers by what they are; all else is text."""
 
-SMALL, NOTHING = 1e-3, 1e-12
+LONG = 26
+"""Text of more letters than this may go on in a second line of its cell."""
+
+SMALL_LOSS, NO_LOSS = 1e-3, 1e-12
 """Losses below the first are written with their leading digits; below the second there is only rounding."""
 
 
@@ -49,7 +52,9 @@ def at_key(row: Mapping[str, Any], key: str) -> Any:
 
 def is_figure(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() < 1000
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def words(value: Any, form: str = "text") -> str:
@@ -59,11 +64,11 @@ def words(value: Any, form: str = "text") -> str:
     ('98.33%', '1.2e-04', '1,234,567', '–', 'a, yes')
     """
     if is_figure(value) and form in FORMS:
-        if form == "loss" and NOTHING < abs(value) < SMALL:
+        if form == "loss" and NO_LOSS < abs(value) < SMALL_LOSS:
             return f"{value:.1e}"
         return format(int(value), ",d") if form == "count" and value == int(value) else format(value, _spread(form))
     if value is None or value in ("", [], {}) or (isinstance(value, float) and math.isnan(value)):
-        return MISSING
+        return NO_VALUE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -83,7 +88,7 @@ def _spread(form: str) -> str:
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], caption: str = "") -> Markup:
     """Rows under those columns that have any value, and below them what all rows share."""
     cells = {column: {words(at_key(row, column.key), column.form) for row in rows} for column in columns}
-    known = [column for column in columns if cells[column] != {MISSING}]
+    known = [column for column in columns if cells[column] != {NO_VALUE}]
     shared = [column for column in known if column.common and len(rows) > 1 and len(cells[column]) == 1]
     shown = [column for column in known if column not in shared]
     head = element("tr", *(_heading(column) for column in shown))
@@ -104,9 +109,11 @@ def _heading(column: TableColumn) -> Markup:
 def _cell(column: TableColumn, value: Any, place: int) -> Markup:
     """A cell; the first of a row heads it. A number sorts by its value, not by its digits."""
     said: Child = words(value, column.form)
-    if column.form == "hash" and said != MISSING:
+    if column.form == "hash" and said != NO_VALUE:
         said = element("code", said, title=str(value))
     attributes: dict[str, Child] = {"class_": "number"} if column.is_number else {}
     if is_figure(value):
         attributes["data_value"] = repr(value)
+    elif len(words(value)) > LONG:
+        attributes["class_"] = "long"
     return element("td", said, **attributes) if place else element("th", said, scope="row", **attributes)

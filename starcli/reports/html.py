@@ -5,7 +5,7 @@ import html
 VOID = {"br", "col", "hr", "img", "input", "link", "meta"}
 """Elements without content, which are not closed."""
 
-DRAWN = {"circle", "line", "path", "rect"}
+CLOSED = {"circle", "line", "path", "rect"}
 """Elements of SVG, which may be closed at once where nothing is in them."""
 
 
@@ -48,7 +48,7 @@ def element(tag: str, *children: Child, **attributes: Child) -> Markup:
     if tag in VOID:
         return Markup(f"<{tag}{words}>")
     inside = "".join(map(escape, children))
-    if tag in DRAWN and not inside:
+    if tag in CLOSED and not inside:
         return Markup(f"<{tag}{words}/>")
     return Markup(f"<{tag}{words}>{inside}</{tag}>")
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from starcli.plots.draw import type_of
-from starcli.report.findings import SavedRun
-from starcli.report.html import Markup
-from starcli.report.section import Section, run_block, section_of
-from starcli.report.tables import TableColumn, at_key, is_figure, table
+from starcli.reports.findings import SavedRun
+from starcli.reports.html import Markup
+from starcli.reports.section import Section, run_block, section_of
+from starcli.reports.tables import TableColumn, at_key, is_figure, table
 
-DRAWN = {"barrier", "summary", "bma", "eval", "fuse", "epoch"}
+SHOWN_ELSEWHERE = {"barrier", "summary", "bma", "eval", "fuse", "epoch"}
 """Types of rows that have sections of their own."""
 
 UNSHOWN = {"schema", "type", "command", "weights", "fingerprint", "program"}
@@ -21,7 +21,7 @@ def other_section(runs: Sequence[SavedRun]) -> Section | None:
     blocks = [
         _rows(run, kind)
         for run in runs
-        for kind in dict.fromkeys(str(type_of(row)) for row in run.rows if type_of(row) not in DRAWN)
+        for kind in dict.fromkeys(str(type_of(row)) for row in run.rows if type_of(row) not in SHOWN_ELSEWHERE)
         if not (kind == "star" and run.of_type("barrier"))  # it stands with its barriers
     ]
     return section_of("other", "Other results", *blocks) if blocks else None

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from starcli.report.findings import SavedRun
-from starcli.report.html import Child, Markup, element, together
+from starcli.reports.findings import SavedRun
+from starcli.reports.html import Child, Markup, element, together
 
 MOST_SHOWN = 12
 """Largest number of small figures that are open at once."""
@@ -39,7 +39,8 @@ def line_of(run: SavedRun) -> Markup:
 
 def shell_line(line: str) -> Markup:
     """A line for a shell, which a page can copy."""
-    return element("pre", element("code", line), class_="line")
+    spaced = (together(" " if number else "", element("span", word)) for number, word in enumerate(line.split(" ")))
+    return element("pre", element("code", *spaced), class_="line")
 
 
 def gallery(figures: Sequence[Markup]) -> Markup | None:
@@ -48,13 +49,13 @@ def gallery(figures: Sequence[Markup]) -> Markup | None:
 
 
 def small_gallery(figures: Sequence[Markup], name: str, most: int = MOST_SHOWN) -> Markup | None:
-    """Small figures side by side; what is more than a page shows at once is folded."""
+    """Small figures side by side; what is more than a page shows at once is folded_part."""
     if not figures:
         return None
     first, rest = (element("div", *some, class_="gallery small") for some in (figures[:most], figures[most:]))
-    return together(first, folded(f"{len(figures) - most} more {name}", rest) if len(figures) > most else None)
+    return together(first, folded_part(f"{len(figures) - most} more {name}", rest) if len(figures) > most else None)
 
 
-def folded(words: str, *content: Child) -> Markup:
+def folded_part(words: str, *content: Child) -> Markup:
     """Something that is shown when it is asked for."""
     return element("details", element("summary", words), *content)

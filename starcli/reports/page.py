@@ -5,20 +5,20 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from starcli.report.barrier_sections import barrier_section, pairs_section
-from starcli.report.findings import Findings
-from starcli.report.html import Markup, element, together
-from starcli.report.made_by import made_section
-from starcli.report.model_sections import (
+from starcli.reports.barrier_sections import barrier_section, pairs_section
+from starcli.reports.findings import Findings
+from starcli.reports.html import Markup, element, together
+from starcli.reports.made_by import made_section
+from starcli.reports.model_sections import (
     average_section,
     checkpoint_section,
     evaluation_section,
     fusion_section,
     training_section,
 )
-from starcli.report.other_section import other_section
-from starcli.report.section import Section, folded
-from starcli.report.summary import summary
+from starcli.reports.other_section import other_section
+from starcli.reports.section import Section, folded_part
+from starcli.reports.summary import summary
 from starcli.version import __version__
 
 
@@ -79,6 +79,6 @@ def _contents(sections: Sequence[Section]) -> Markup:
 def _main(found: Findings, sections: Sequence[Section]) -> Markup:
     parts = [element("section", element("h2", each.heading), each.content, id=each.anchor) for each in sections]
     lines = [element("li", line) for line in found.left_out]
-    left_out = folded(f"{len(lines)} files could not be read", element("ul", *lines)) if lines else None
+    left_out = folded_part(f"{len(lines)} files could not be read", element("ul", *lines)) if lines else None
     made = element("footer", left_out, element("p", f"starcli {__version__}"))
     return element("main", together(*parts), made)

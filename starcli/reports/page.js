@@ -78,16 +78,22 @@
   const dialog = make("dialog", "", document.body);
   dialog.setAttribute("aria-label", "enlarged figure");
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-  dialog.addEventListener("close", () => { hide(); dialog.textContent = ""; });
+  dialog.addEventListener("close", () => {
+    hide();
+    document.body.append(values);
+    dialog.textContent = "";
+  });
   const enlarge = (figure) => {
     dialog.textContent = "";
     make("p", figure.querySelector("figcaption").textContent, dialog).className = "note";
     dialog.append(figure.querySelector("svg").cloneNode(true));
     const tools = make("div", "", dialog);
     tools.className = "tools";
-    make("button", "Close", tools, () => dialog.close());
+    const close = make("button", "Close", tools, () => dialog.close());
+    hide();
     dialog.append(values);  // what is outside of an open dialog lies below it
     dialog.showModal();
+    close.focus();
   };
   for (const figure of document.querySelectorAll("figure")) {
     const tools = make("div", "", figure);
@@ -105,7 +111,6 @@
   let shown = null;
   const hide = () => {
     values.hidden = true;
-    document.body.append(values);
     if (shown) shown.querySelector(".cursor").setAttribute("visibility", "hidden");
     shown = null;
   };

@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 
-from starcli.report.drawing import shortened, svg, text
-from starcli.report.html import Markup, element
-from starcli.report.lineage import Layout, Node, layout
+from starcli.reports.drawing import cut_middle, svg, text_at
+from starcli.reports.html import Markup, element
+from starcli.reports.lineage import Layout, LineageNode, layout
 
 BOX, TALL = 148, 38
 """Width and height of a node, in pixels."""
 
-GAP, ROW = 64, 50
+GAP, _ROW = 64, 50
 """Space between layers, and from one node to the next below."""
 
 MARGIN = 6
 """Space around the drawing."""
 
 
-def lineage_graph(nodes: Sequence[Node]) -> Markup | None:
+def lineage_graph(nodes: Sequence[LineageNode]) -> Markup | None:
     """Draw what was made from what, from left to right; None where nothing was made from anything."""
     found = layout(nodes)
     if not found.lines:
@@ -26,13 +26,13 @@ def lineage_graph(nodes: Sequence[Node]) -> Markup | None:
     parts += [_node(node, *_corner(place, found, highest)) for place, node in sorted(found.nodes.items())]
     width = len(found.sizes) * (BOX + GAP) - GAP + 2 * MARGIN
     said = f"lineage of {len(nodes)} nodes in {len(found.sizes)} generations"
-    return svg(width, highest * ROW - (ROW - TALL) + 2 * MARGIN, said, *parts, class_="lineage")
+    return svg(width, highest * _ROW - (_ROW - TALL) + 2 * MARGIN, said, *parts, class_="lineage")
 
 
 def _corner(place: tuple[int, int], found: Layout, highest: int) -> tuple[float, float]:
     """Upper left corner of a place; layers are centred."""
     layer, row = place
-    return MARGIN + layer * (BOX + GAP), MARGIN + (row + (highest - found.sizes[layer]) / 2) * ROW
+    return MARGIN + layer * (BOX + GAP), MARGIN + (row + (highest - found.sizes[layer]) / 2) * _ROW
 
 
 def _line(way: Sequence[tuple[int, int]], found: Layout, highest: int) -> Markup:
@@ -51,7 +51,7 @@ def _line(way: Sequence[tuple[int, int]], found: Layout, highest: int) -> Markup
     return element("path", d=d, class_="descent")
 
 
-def _node(node: Node, x: float, y: float) -> Markup:
+def _node(node: LineageNode, x: float, y: float) -> Markup:
     """A box with name, kind and hash; a dashed one where the file is not here."""
     name, what = node.names[0], f"{node.kind} · {node.sha256[:8]}"
     if node.also:
@@ -63,8 +63,8 @@ def _node(node: Node, x: float, y: float) -> Markup:
         "rect", x=x, y=y, width=BOX, height=TALL, rx=5.0, class_=f"node {node.kind}{'' if node.here else ' gone'}"
     )
     edge = element("rect", x=x, y=y + 6, width=3, height=TALL - 12, class_=f"edge {node.kind}")
-    first = text(shortened(_stem(name), BOX - 20), x + 11, y + 16, "label strong")
-    return element("g", tip, box, edge, first, text(shortened(what, BOX - 16), x + 11, y + 30, "tick"))
+    first = text_at(cut_middle(_stem(name), BOX - 20), x + 11, y + 16, "label strong")
+    return element("g", tip, box, edge, first, text_at(cut_middle(what, BOX - 16), x + 11, y + 30, "tick"))
 
 
 def _stem(name: str) -> str:

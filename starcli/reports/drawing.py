@@ -4,12 +4,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from starcli.report.html import Child, Markup, element
+from starcli.reports.html import Child, Markup, element
 
 LETTER = 6.1
 """About the width of a letter, in pixels of a drawing, at its usual size."""
 
-STEPS = (1, 2, 2.5, 5, 10)
+WIDEST_LETTER = 7.2
+"""The same where a page is narrow and letters are larger, as in the legends of charts."""
+
+EQUAL_SHARE, NEARLY_ZERO = 1e-6, 1e-200
+"""Values are equal, for a scale, where they differ by this share of themselves; below the second they are 0."""
+
+TICK_STEPS = (1, 2, 2.5, 5, 10)
 """Distances between ticks, times powers of ten."""
 
 
@@ -32,8 +38,10 @@ class Scale:
         """
         finite = [value for value in values if math.isfinite(value)] + ([] if least is None else [least])
         low, high = min(finite, default=0.0), max(finite, default=1.0)
-        if high - low < 1e-12 * max(abs(high), 1e-300):
-            low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+        size = max(abs(low), abs(high))
+        if high - low <= EQUAL_SHARE * size or size < NEARLY_ZERO:
+            room = size / 2 if size >= NEARLY_ZERO else 0.5
+            low, high = low - room, high + room
             low = max(low, least) if least is not None else low
         step = tick_step(high - low)
         return cls(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, start, end)
@@ -85,7 +93,7 @@ def tick_step(span: float) -> float:
     (0.2, 0.02)
     """
     power = 10.0 ** math.floor(math.log10(span / 5))
-    return next(step * power for step in STEPS if step * power >= span / 5 * (1 - 1e-9))
+    return next(step * power for step in TICK_STEPS if step * power >= span / 5 * (1 - 1e-9))
 
 
 def tick_words(value: float, step: float) -> str:
@@ -94,8 +102,9 @@ def tick_words(value: float, step: float) -> str:
     >>> tick_words(0.30000000000000004, 0.1), tick_words(200.0, 100.0), tick_words(0, 0.25), tick_words(2e-7, 1e-7)
     ('0.3', '200', '0.00', '2e-07')
     """
-    if 0 < step < 1e-4 or step >= 1e6:
-        return f"{value:.3g}"
+    if step < 1e-4 or step >= 1e6:
+        digits = math.ceil(math.log10(max(abs(value) / step, 1)) + 1e-9) + 1
+        return f"{value:.{max(digits, 3)}g}"
     decimals = next(n for n in range(8) if abs(round(step, n) - step) < step * 1e-6)
     return f"{value:.{decimals}f}"
 
@@ -107,25 +116,25 @@ def axes(across: Scale, up: Scale, across_label: str, up_label: str, *, whole: b
     for value, said in up.ticks():
         y = up(value)
         parts.append(element("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
-        parts.append(text(said, left - 6, y + 3.5, "tick end"))
+        parts.append(text_at(said, left - 6, y + 3.5, "tick end"))
     for value, said in across.ticks():
         if not whole or value == round(value):
-            parts.append(text(f"{value:.0f}" if whole else said, across(value), bottom + 15, "tick middle"))
+            parts.append(text_at(f"{value:.0f}" if whole else said, across(value), bottom + 15, "tick middle"))
     parts.append(element("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"))
-    parts.append(text(across_label, (left + right) / 2, bottom + 31, "label middle"))
-    parts.append(text(up_label, left - 34, top - 9, "label"))
+    parts.append(text_at(across_label, (left + right) / 2, bottom + 31, "label middle"))
+    parts.append(text_at(up_label, left - 34, top - 9, "label"))
     return element("g", *parts)
 
 
-def text(said: str, x: float, y: float, class_: str = "", **attributes: Child) -> Markup:
+def text_at(said: str, x: float, y: float, class_: str = "", **attributes: Child) -> Markup:
     """Words in a drawing; of `class_` `middle` and `end` say where x is."""
     return element("text", said, x=x, y=y, class_=class_ or None, **attributes)
 
 
-def shortened(name: str, room: float) -> str:
+def cut_middle(name: str, room: float) -> str:
     """A name that fits into so many pixels: what it lacks is taken from its middle.
 
-    >>> shortened("a-very-long-name.safetensors", 80), shortened("short", 80)
+    >>> cut_middle("a-very-long-name.safetensors", 80), cut_middle("short", 80)
     ('a-very…ensors', 'short')
     """
     letters = max(int(room / LETTER), 4)
@@ -140,7 +149,7 @@ def polyline(points: Sequence[tuple[float, float]]) -> str:
     >>> polyline([(0, 1), (2, math.nan), (3, 4), (5, 6.5)])
     'M0 1M3 4L5 6.5'
     """
-    from starcli.report.html import number
+    from starcli.reports.html import number
 
     found, drawing = "", False
     for x, y in points:

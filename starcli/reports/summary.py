@@ -8,10 +8,11 @@ from starcli.barriers.groups import UNALIGNED
 from starcli.checkpoints.lineage import Description
 from starcli.checkpoints.metadata import MODELS
 from starcli.plots.parts import model_name
-from starcli.report.barrier_sections import matrix_row
-from starcli.report.findings import Findings, ResultRow, SavedRun
-from starcli.report.html import Markup, element, together
-from starcli.report.tables import at_key, is_figure, words
+from starcli.plots.rows import ResultRow
+from starcli.reports.checked_rows import pairs_row
+from starcli.reports.findings import Findings, SavedRun
+from starcli.reports.html import Markup, element, together
+from starcli.reports.tables import at_key, is_figure, words
 
 SPLIT_ORDER = ("test", "validation", "train")
 """Of the splits that were measured the first one is in the summary."""
@@ -116,14 +117,13 @@ def _star_words(run: SavedRun) -> Iterator[str]:
 
 
 def _pair_words(run: SavedRun) -> Iterator[str]:
-    row = matrix_row(run)
-    if row is None:
+    row = pairs_row(run.rows)
+    split = next((split for split in SPLIT_ORDER if row and split in row.matrix), None)
+    if row is None or split is None:
         return
-    split = next((split for split in SPLIT_ORDER if split in row["matrix"]), "")
-    names, matrix = row["models"], row["matrix"].get(split) or []
     pairs = [
-        (value, model_name(names[i]), model_name(names[j]))
-        for i, line in enumerate(matrix)
+        (value, model_name(row.models[i]), model_name(row.models[j]))
+        for i, line in enumerate(row.matrix[split])
         for j, value in enumerate(line)
         if j < i and is_figure(value)
     ]
@@ -131,7 +131,7 @@ def _pair_words(run: SavedRun) -> Iterator[str]:
         (low, a, b), (high, c, d) = min(pairs), max(pairs)
         mean = sum(value for value, _, _ in pairs) / len(pairs)
         yield (
-            f"The {split} barriers between all {len(names)} models are {words(mean, 'loss')} nats on average, "
+            f"The {split} barriers between all {len(row.models)} models are {words(mean, 'loss')} nats on average, "
             f"from {words(low, 'loss')} ({a} and {b}) to {words(high, 'loss')} ({c} and {d})."
         )
 

@@ -1,0 +1,219 @@
+"""The page: whole HTML, nothing that runs or is fetched, the same bytes, whatever the files hold."""
+
+import json
+import random
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from support.figures import all_pairs, epochs, fusion_rows, line, model_rows, posterior_rows, saved, star_rows
+
+from starcli.checkpoints.checkpoint import write
+from starcli.checkpoints.metadata import Ancestor, Architecture, Metadata
+from starcli.errors import StarcliError
+from starcli.reports.findings import find
+from starcli.reports.html import VOID
+from starcli.reports.page import render_page
+
+EVIL = "<script>alert(1)</script>"
+WORSE = "\"'></title></style></script><img src=x onerror=alert(1)>"
+
+
+class Checked(HTMLParser):
+    """Reads a page strictly: what is opened is closed, ids are unique, nothing comes from elsewhere."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.ids, self.links, self.tags, self.texts = [], set(), set(), {}, []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+        assert {link.removeprefix("#") for link in self.links} <= self.ids
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(set(names)) == len(names)
+        assert not [name for name in names if name.startswith("on") or name in ("src", "srcset", "action", "style")]
+        found = dict(attrs)
+        if "href" in found:
+            assert found["href"].startswith("#")
+            self.links.add(found["href"])
+        if "id" in found:
+            assert found["id"] not in self.ids
+            self.ids.add(found["id"])
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag in ("circle", "line", "path", "rect")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.texts.append(data)
+
+
+def matrix_rows(names):
+    """All pairs with their matrix."""
+    *rows, summary = all_pairs(names)
+    matrix = [[0.0 if i == j else 0.1 * (1 + i + j) for j in range(len(names))] for i in range(len(names))]
+    return [*rows, {**summary, "matrix": {"train": matrix, "test": matrix}, "star_share": {"0.1": 0.5}}]
+
+
+def model(place, name, *, arch="mlp", parents=(), ancestors=(), **more):
+    network = Architecture(name=arch, arguments={"width": arch}, input_shape=[4])
+    records = {"architecture": network, "parents": list(parents), "ancestors": list(ancestors), **more}
+    return write(place / name, {"w": torch.full((2,), float(len(name)))}, Metadata(**records)).weights_sha256
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """A directory of everything, in which every name is hostile."""
+    first = model(tmp_path, "0.safetensors", arch=EVIL)
+    scores = {"test": {"loss": 0.1, "accuracy": 0.9}, EVIL: {EVIL: EVIL}}
+    ancestors = [Ancestor(sha256=first, name=WORSE, kind="model"), Ancestor(sha256="e" * 64, name=EVIL, kind="model")]
+    model(
+        tmp_path, "<script>alert(1)<.safetensors", arch=WORSE, parents=[first, "e" * 64], ancestors=ancestors,
+        kind="star", metrics=scores, recipe={WORSE: EVIL, "star": {EVIL: WORSE}}, seed=1,
+    )  # fmt: skip
+    summaries = [
+        {"type": "summary", "group": group, "count": 3, "test": {"mean": mean, "std": 0.1, "interval": [None, None]}}
+        for group, mean in (("regular-regular (unaligned)", 2.0), ("regular-regular", 0.6), ("star-held-out", 0.2))
+    ]
+    rows = {
+        "lines": [{**line(EVIL, WORSE, alignment=EVIL), "command": f"starcli barrier '{WORSE}'"}, line("a", EVIL)],
+        "star": [*star_rows(), *summaries],
+        "pairs": matrix_rows([EVIL, WORSE, "c"]),
+        "bma": posterior_rows(),
+        "eval": [{**row, "accuracy": 0.9, "nll": 0.4} for row in model_rows([EVIL, WORSE])],
+        "fuse": [{**row, "name": EVIL} for row in fusion_rows()],
+        "other": [{"type": EVIL, EVIL: WORSE, "deep": {WORSE: {EVIL: 1.5}}, "list": [EVIL, 2]}],
+    }
+    for name, some in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(saved(some))
+    (tmp_path / f"{EVIL.replace('/', '')}.metrics.jsonl").write_text(saved(epochs(4)))
+    (tmp_path / "theirs.json").write_text('{"model_type": "bert"}')
+    (tmp_path / f"{WORSE.replace('/', '')}.jsonl").write_text("no results")
+    return tmp_path
+
+
+def test_hostile_names_are_text_and_nothing_is_fetched(directory):
+    page = render_page(find([directory], title=WORSE))
+    read = Checked(page)
+    assert read.tags["script"] == read.tags["style"] == read.tags["html"] == 1
+    assert "img" not in read.tags
+    assert read.texts.count(EVIL) > 5
+    assert WORSE in read.texts
+    assert not re.search(r"""(?:https?:)?//(?!www\.w3\.org/2000/svg")\w+\.\w+|url\(|@import|fetch\(|import\(""", page)
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert policy
+    assert policy[1].startswith("default-src &#x27;none&#x27;;")
+    assert "script-src &#x27;sha256-" in policy[1]
+
+
+def test_all_that_is_there_has_its_section_and_nothing_else(directory, tmp_path):
+    found = find([directory])
+    headings = re.findall(r"<h2>(.*?)</h2>", render_page(found))
+    assert headings == [
+        "Models", "Loss barriers", "All pairs", "Averaged predictions", "Evaluation", "Fusion", "Training",
+        "Other results", "How it was made",
+    ]  # fmt: skip
+    [left_out] = found.left_out  # what is not ours and does not look so is passed over
+    assert "line 1 is not JSON" in left_out
+    alone = render_page(find([directory / "eval.jsonl"]))
+    assert re.findall(r"<h2>(.*?)</h2>", alone) == ["Evaluation"]
+    Checked(alone)
+
+
+def test_the_main_numbers_stand_above(directory):
+    page = render_page(find([directory]))
+    above = page[: page.index("<nav")]
+    assert "the test loss rises by 0.6000 nats on average (unaligned: 2.0000); from the star" in above
+    assert "0.2000, 33% of that." in above
+    assert "barriers between all 3 models are 0.3000 nats on average, from 0.2000" in above
+    assert "over an ensemble of 3 models 0.9000 nats" in above
+    assert "has the highest test accuracy, 90.00% at a loss of 0.4000" in above
+
+
+def test_the_same_files_give_the_same_bytes(directory):
+    paths = sorted(directory.iterdir(), key=str)
+    assert render_page(find([directory])) == render_page(find([directory]))
+    named = [path for path in paths if path.name not in ("theirs.json",) and "onerror" not in path.name]
+    assert render_page(find(named)) == render_page(find(named))
+
+
+def test_several_runs_in_one_file_are_told_apart_by_their_lines(tmp_path):
+    runs = [{**line("a", "b", 0.5), "command": "starcli one"}, line("a", "c"), {**line("a", "d"), "command": "two"}]
+    (tmp_path / "all.jsonl").write_text(saved(runs))
+    found = find([tmp_path])
+    assert [(run.name, run.line, len(run.rows)) for run in found.runs] == [
+        ("all (1)", "starcli one", 2),
+        ("all (2)", "two", 1),
+    ]
+
+
+def test_numbers_sort_by_their_values_and_words_stand_as_they_are(tmp_path):
+    rows = [{**row, "accuracy": 0.123456789, "nll": None} for row in model_rows(["m"])]
+    (tmp_path / "e.jsonl").write_text(saved(rows))
+    page = render_page(find([tmp_path]))
+    assert '<td class="number" data-value="0.123456789">12.35%</td>' in page
+    assert ">loss</th>" not in page  # a column without any value is left out
+
+
+JUNK = [None, True, -1, 10**400, 1e308, "", EVIL, [], [[[1]]], {"a": {"b": {"c": 1}}}, ["x"] * 20, "NaN", [None, None]]
+
+
+def mangled(value, draw, share):
+    """A value of which some parts are something else."""
+    if draw.random() < share:
+        return draw.choice(JUNK)
+    if isinstance(value, dict):
+        return mangled_row(value, draw, share)
+    if isinstance(value, list):
+        return [mangled(each, draw, share / 5) for each in value]
+    return value
+
+
+def mangled_row(row, draw, share):
+    return {k: v if k in ("type", "epoch") else mangled(v, draw, share) for k, v in row.items()}
+
+
+def test_mangled_results_are_shown_or_refused_in_words(tmp_path):
+    draw = random.Random(5)
+    groups = [{"type": "summary", "group": "regular-regular", "train": {"mean": 1.0, "std": 0.1, "interval": [0, 1]}}]
+    star = [{"type": "star", "star": "s", "star_loss": {"train": 1.0}, "regular_loss": {"train": {"mean": 1.0}}}]
+    align = {"type": "align", "model": "a", "output": "b.safetensors", "seconds": 1.0, "command": "x"}
+    kinds = [
+        [*star_rows(), *groups, *star], matrix_rows(["a", "b", "c"]), posterior_rows(), model_rows(["a"]),
+        fusion_rows(), epochs(3), [align],
+    ]  # fmt: skip
+    shown = 0
+    for number in range(140):
+        rows = [mangled_row(row, draw, 0.02) for row in kinds[number % len(kinds)]]
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text("".join(json.dumps({"schema": 1, **row}) + "\n" for row in rows))
+        try:
+            page = render_page(find([path]))
+        except StarcliError:
+            continue
+        shown += 1
+        Checked(page)
+    assert 20 < shown < 120
+
+
+def test_errors(tmp_path):
+    with pytest.raises(StarcliError, match="no checkpoint and no saved results to report"):
+        find([tmp_path])
+    (tmp_path / "a.jsonl").write_text(saved([{**line("a", "b"), "t": [0.0]}]))
+    with pytest.raises(StarcliError, match=r"a result cannot be drawn: .* a curve has not the 1 points of t"):
+        find([tmp_path / "a.jsonl"])
+    with pytest.raises(StarcliError, match="no checkpoint and no saved results to report") as caught:
+        find([tmp_path])
+    assert "a curve has not the 1 points" in caught.value.problems[0]
+    (tmp_path / "b.safetensors").write_bytes(b"nothing")
+    with pytest.raises(StarcliError, match="not a whole safetensors file"):
+        find([tmp_path / "b.safetensors"])

@@ -1,0 +1,81 @@
+"""Lines rebuilt from files: typed again they make the same file, which the program says is there already."""
+
+import shlex
+import shutil
+
+import pytest
+from support.program import run_here
+
+from starcli.checkpoints.checkpoint import read_metadata
+from starcli.reports.findings import find
+from starcli.reports.page import render_page
+from starcli.reports.rebuilt_line import rebuilt_line
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, solutions):
+    monkeypatch.chdir(tmp_path)
+    for number in (0, 1, 2):
+        shutil.copy(solutions[number], tmp_path)
+    return tmp_path
+
+
+SMALL = (
+    "--arch",
+    "mlp",
+    "--arch-arg",
+    "depth=1",
+    "hidden_dim=8",
+    "--epochs",
+    "1",
+    "--limit",
+    "100",
+    "--data",
+    "digits",
+)
+PAIR = ("0.safetensors", "1.safetensors")
+
+MADE = {
+    "a trained model": None,
+    "other settings": (
+        "train", *SMALL, "--optimizer", "adam", "--betas", "0.8", "0.99", "--seed", "7", "--warmup", "0.5",
+        "--schedule", "step", "--milestones", "0.5", "--augmentation", "none", "--lr", "0.00012345",
+    ),
+    "nesterov": ("train", *SMALL, "--nesterov", "--label-smoothing", "0.1", "--split-seed", "3"),
+    "an aligned model": ("align", *PAIR, "--restarts", "3", "--seed", "2"),
+    "aligned by activation": ("align", *PAIR, "--method", "activation", "--align-share", "0.7"),
+    "a point": ("interpolate", *PAIR, "--t", "0.3", "--align", "weight", "--restarts", "2"),
+    "a point as given": ("interpolate", *PAIR, "--t", "0.5"),
+    "a star": ("star", "--sources", *PAIR, "--epochs", "2", "--sampling", "beta", "--seed", "4"),
+    "a star by weight": (
+        "star", "--sources", *PAIR, "--align", "weight", "--epochs", "1", "--realign-every", "2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", MADE.values(), ids=MADE)
+def test_the_line_makes_the_same_file(words, place):
+    name = "0.safetensors" if words is None else "made.safetensors"
+    if words is not None:
+        ran = run_here(*words, "-o", name)
+        assert ran.status == 0, ran.err
+    line = rebuilt_line(name, read_metadata(place / name)[1])
+    assert line
+    again = run_here(*shlex.split(line)[1:])
+    assert again.status == 0, again.err
+    assert f"{name}: finished already with these settings" in again.err
+
+
+def test_a_page_has_typed_lines_first_and_one_line_for_all_seeds(place):
+    ran = run_here("align", "0.safetensors", "1.safetensors", "-o", "b.safetensors")
+    (place / "align.jsonl").write_bytes(ran.stdout)
+    page = render_page(find([place])).replace("<span>", "").replace("</span>", "")
+    assert "<code>starcli align 0.safetensors 1.safetensors -o b.safetensors</code>" in page
+    assert "<h3>0.safetensors, 1.safetensors, 2.safetensors</h3>" in page
+    assert "--seeds 0-2 -o &#x27;{seed}.safetensors&#x27;</code></pre>" in page
+
+
+def test_where_a_file_records_too_little_there_is_no_line(place):
+    assert run_here("permute", "0.safetensors", "--random", "-o", "p.safetensors").status == 0
+    assert rebuilt_line("p.safetensors", read_metadata(place / "p.safetensors")[1]) is None
+    assert "the line is not recorded, the settings are below" in render_page(find([place / "p.safetensors"]))
