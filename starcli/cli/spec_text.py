@@ -50,16 +50,19 @@ def _all_symmetries(row: Mapping[str, Any]) -> str:
 WORDS = {
     "scaled": "positive scales",
     "orthogonal": "rotations",
+    "complex": "a rotation and a scale of each pair",
     "invertible": "invertible matrices",
 }
 """What acts on the units of a group, by its kind."""
+PAIRS = {"halves": "units i and i + n / 2", "neighbours": "units 2 i and 2 i + 1"}
+"""Which units are a pair, by the layout."""
 
 
 def kind_words(row: Mapping[str, Any]) -> str:
     """What acts on the units of a group, and which operators break what is larger.
 
     >>> row = {"kind": "scaled", "dimension": 6, "fixes_ones": False, "kept_scales": [], "scalings": 1, "signs": 0}
-    >>> kind_words({**row, "broken_by": {"orthogonal": "relu in 1"}})
+    >>> kind_words({**row, "pairs": None, "broken_by": {"orthogonal": "relu in 1"}})
     'kind: scaled (positive scales), dimension 6; not orthogonal: relu in 1'
     """
     if row["kind"] is None:
@@ -76,6 +79,8 @@ def kind_words(row: Mapping[str, Any]) -> str:
     ]
     if besides:
         words += f"; each unit has {' and '.join(besides)}"
+    if row["pairs"]:
+        words += f"; pairs are {PAIRS[row['pairs']]}, none change places"
     if row["kept_scales"]:
         kept = [name for name, _ in folded((name, "") for name in row["kept_scales"])]
         words += f"; rotations leave {', '.join(kept)} unchanged"

@@ -26,6 +26,7 @@ from starcli.symmetry.kinds.elements import (
 )
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.kinds.shifts import moved_shifts
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.places import GroupPlace
@@ -41,8 +42,8 @@ class Element:
     """One element of the group that `kinds` describes.
 
     permutation: of units, by group.
-    matrices: of groups of kind orthogonal or invertible, by name, float64 (parents..., n, n): g of every new unit's
-        combination of units around it. A group without one is left alone.
+    matrices: of groups of kind orthogonal, complex or invertible, by name, float64 (parents..., n, n): g of every new
+        unit's combination of units around it. A group without one is left alone.
     scales: positive, by group, (ways, parents..., n), one for each of `GroupKind.scalings`: of groups without a matrix.
     signs: 1 or -1, by group, (ways, parents..., n), one for each of `GroupKind.signs`.
     frame: values of kept scales and shifts (`Kinds.kept`), by tensor, that the result has but for signs; others stay as
@@ -73,7 +74,8 @@ class Element:
     @classmethod
     def of(cls, kinds: Kinds, permutation: Permutation) -> "Element":
         """A permutation of the same groups, as an element."""
-        return cls(kinds, Permutation(kinds.spec, permutation.index))
+        still = Permutation.identity(kinds.spec).index  # of what does not change places
+        return cls(kinds, Permutation(kinds.spec, {**still, **permutation.index}))
 
     @classmethod
     def identity(cls, kinds: Kinds) -> "Element":
@@ -94,11 +96,14 @@ class Element:
                 matrices[name] = random_rotation(shape, generator, fix_ones=kind.fixes_ones)
             elif kind.kind == "invertible":
                 matrices[name] = random_invertible(shape, generator, wide=1.0)
+            elif kind.pairs:
+                matrices[name] = random_pairs(shape, kind.pairs, generator, wide=1.0)
             elif kind.scalings:
                 scales[name] = mild(len(kind.scalings), *shape)
             if kind.signs:
                 signs[name] = torch.stack([random_signs(shape, generator) for _ in kind.signs])
-        return cls(kinds, Permutation.random(kinds.spec, generator), matrices, scales, signs)
+        permutation = cls.of(kinds, Permutation.random(kinds.permuted, generator)).permutation
+        return cls(kinds, permutation, matrices, scales, signs)
 
     @classmethod
     def from_tensors(cls, kinds: Kinds, tensors: Mapping[str, Tensor]) -> "Element":
@@ -114,7 +119,7 @@ class Element:
                 parts[part][rest] = tensor
             else:
                 index[name] = tensor
-        permutation = Permutation.from_tensors(kinds.spec, index)
+        permutation = cls.of(kinds, Permutation.from_tensors(kinds.permuted, index)).permutation
         if problems := list(element_problems(kinds, parts)):
             raise StarcliError("these tensors are no element of the network's symmetries", problems)
         matrices, scales, signs, frame, before = (parts[name] for name in PARTS)
@@ -123,7 +128,7 @@ class Element:
     def to_tensors(self) -> dict[str, Tensor]:
         """The tensors of a file: the permutations under the names of their groups, all else with its part before."""
         parts = (self.matrices, self.scales, self.signs, self.frame, self.before)
-        return dict(self.permutation.index) | {
+        return {name: self.permutation.index[name] for name in self.kinds.permuted.groups} | {
             f"{part}:{name}": tensor for part, each in zip(PARTS, parts, strict=True) for name, tensor in each.items()
         }
 

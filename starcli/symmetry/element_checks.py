@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.pairs import pair_matrices, pair_numbers
 
 WORST_CONDITION = 1e12
 """Condition number beyond which a matrix counts as having no inverse."""
@@ -34,7 +35,7 @@ def _shape(kinds: Kinds, group: str, part: str) -> tuple[int, ...] | None:
     kind = kinds.groups.get(group)
     if kind is None:
         return None
-    shape, rotates = kinds.spec.index_shape(group), kind.kind in ("orthogonal", "invertible")
+    shape, rotates = kinds.spec.index_shape(group), kind.by_matrix
     if part == "matrix":
         return (*shape, shape[-1]) if rotates else None
     ways = kind.signs if part == "signs" else () if rotates else kind.scalings
@@ -54,6 +55,11 @@ def _problem(kinds: Kinds, name: str, part: str, tensor: Tensor) -> str:
     kind, eye = kinds.groups[name], torch.eye(tensor.shape[-1], dtype=tensor.dtype)
     if kind.kind == "invertible":
         return "" if float(torch.linalg.cond(tensor).max()) < WORST_CONDITION else "it has no inverse"
+    if kind.pairs:
+        numbers = pair_numbers(tensor, kind.pairs)
+        if not torch.allclose(pair_matrices(numbers, kind.pairs), tensor, atol=HELD * float(tensor.abs().max())):
+            return f"it is none of complex numbers that act on pairs, {kind.pairs}"
+        return "" if bool((numbers.abs() > 0).all()) else "it has no inverse"
     if not torch.allclose(tensor @ tensor.transpose(-1, -2), eye.expand(tensor.shape), atol=HELD):
         return "it is not orthogonal"
     if kind.fixes_ones and not torch.allclose(tensor.sum(-1), torch.ones((), dtype=tensor.dtype), atol=HELD):

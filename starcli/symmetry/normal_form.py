@@ -17,8 +17,9 @@ from starcli.symmetry.balanced_scales import balanced_scales
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.elements import Acts, acted, conjugated, diagonal_acts, matrix_acts
-from starcli.symmetry.kinds.group_kind import Exponents, Fold
+from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.pairs import balancing_pairs
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -38,7 +39,8 @@ def normal_element(kinds: Kinds, tensors: Mapping[str, Tensor]) -> Element:
 
     Kept scales of norms become 1, and shifts that biases take 0 (`Kinds.kept`). Scales and matrices then minimise the
     sum of squares of what they act on. What enters a unit has the norm of what leaves it (`balanced_scales`), and of
-    two factors W_2 W_1 with singular values S of their product both have sqrt(S) (`balancing_matrix`); where matrices
+    two factors W_2 W_1 with singular values S of their product both have sqrt(S) (`balancing_matrix`); pairs of units
+    under rotary positions have the same norm in queries and in keys (`balancing_pairs`); where matrices
     meet scales or other matrices on a tensor, in turn until nothing moves. What nothing reads or writes stays.
 
     The way back leads to the scales and shifts that the norms had, but for scales near zero (`near_zero_scales`), by
@@ -113,7 +115,7 @@ class _Balance:
         self.scales: dict[str, Tensor] = {}
         for name, kind in kinds.groups.items():
             shape = self.spec.index_shape(name)
-            if kind.kind == "invertible":
+            if kind.kind in ("complex", "invertible"):
                 self.matrices[name] = torch.eye(shape[-1], dtype=torch.float64).repeat(*shape[:-1], 1, 1)
             elif kind.scalings and kind.kind != "orthogonal":
                 self.scales[name] = torch.ones(len(kind.scalings), *shape, dtype=torch.float64)
@@ -137,7 +139,7 @@ class _Balance:
     def _turn(self, name: str) -> float:
         """Balance the factors around one group, as all others are; the largest logarithm of a scale of its matrix."""
         kind = self.groups[name]
-        g, change = self._matrix(kind.exponents)
+        g, change = self._matrix(kind)
         self.matrices[name] = g @ self.matrices[name]
         still = conjugated(self.spec, self.tensors, kind.exponents, ())
         self._act(matrix_acts(g, kind.exponents, still, still))
@@ -146,11 +148,16 @@ class _Balance:
     def _act(self, acts: Acts) -> None:
         self.tensors |= acted(self.spec, self.tensors, acts)
 
-    def _matrix(self, exponents: Exponents) -> tuple[Tensor, float]:
+    def _matrix(self, kind: GroupKind) -> tuple[Tensor, float]:
         """The matrix (parents..., n, n) that balances what it acts on, and the largest logarithm of a scale of it."""
-        written, read = (torch.cat([self._rows(p) for p, e in exponents.items() if e == side], -1) for side in (1, -1))
-        axes = {(place.tensor, place.axis) for place in exponents}
-        return balancing_matrix(written, read, 1 / max(Counter(tensor for tensor, _ in axes).values()))
+        written, read = (
+            torch.cat([self._rows(p) for p, e in kind.exponents.items() if e == side], -1) for side in (1, -1)
+        )
+        axes = {(place.tensor, place.axis) for place in kind.exponents}
+        power = 1 / max(Counter(tensor for tensor, _ in axes).values())
+        if kind.pairs:
+            return balancing_pairs(written, read, kind.pairs, power)
+        return balancing_matrix(written, read, power)
 
     def _rows(self, place: GroupPlace) -> Tensor:
         """What a place bears, (parents..., n, rest)."""

@@ -81,7 +81,7 @@ class SpecReport:
         return "".join(f"# {' '.join(line.split())}\n" for line in lines) + self._yaml()
 
     def _yaml(self) -> str:
-        return to_yaml(self.resolved) if self.kinds is None else kinds_to_yaml(self.resolved, self.kinds)
+        return to_yaml(self.resolved) if self.kinds is None else kinds_to_yaml(self.kinds)
 
 
 def check_report(network: SpecNetwork, given: str | None) -> SpecReport:
@@ -164,21 +164,21 @@ def explain(network: SpecNetwork, given: str | None) -> Explanation:
     resolved = network.resolve(given)
     proof = _proof(network, resolved)
     kinds = _kinds(network, resolved, proof, reasons=True)
-    traced = _traced(network)
+    whole, traced = kinds.whole, _traced(network)
     reasons = {} if traced is None else {(each.tensor, each.axis): each.reason for each in traced.frozen}
     groups = [
         {
             "group": name,
             "size": group.size,
             "within": group.within,
-            "verdict": proof.verdicts.get(name),
-            "tensors": list(resolved.bearing[name]),
-            **(kinds.groups[name].to_json(resolved) if proof.verdicts.get(name) == "proved" else {"kind": None}),
+            "verdict": proof.verdicts.get(name) if name in resolved.groups else "proved",
+            "tensors": list(whole.bearing[name]),
+            **({"kind": None} if proof.verdicts.get(name, "proved") != "proved" else kinds.groups[name].to_json(whole)),
         }
-        for name, group in resolved.groups.items()
+        for name, group in whole.groups.items()
     ]
     axes: dict[tuple[str, str], list[int]] = {}
-    for tensor, nodes in resolved.axes.items():
+    for tensor, nodes in whole.axes.items():
         for axis, node in enumerate(nodes):
             for group in dict.fromkeys(symbols(node)):
                 axes.setdefault((group, tensor), []).append(axis)
@@ -190,7 +190,7 @@ def explain(network: SpecNetwork, given: str | None) -> Explanation:
         "worst_difference": max(proof.worst_difference, kinds.worst_difference),
         "proved": proof.proved,
     }
-    return Explanation(symmetries, groups, _fixed(resolved, reasons), axes)
+    return Explanation(symmetries, groups, _fixed(whole, reasons), axes)
 
 
 def _traced(network: SpecNetwork) -> Derived | None:

@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+from support.rotary import Decoder, by_neighbours
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
 
@@ -36,6 +37,7 @@ NETWORKS = {
     "gpt": lambda: (GPTLike(), TOKENS),
     "bert": lambda: (BERTLike(), TOKENS),
     "llama": lambda: (LlamaLike(), TOKENS),
+    "rotary": lambda: (Decoder(by_neighbours), TOKENS),
 }
 
 

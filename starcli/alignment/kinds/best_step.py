@@ -5,6 +5,7 @@ What a matrix of gains M[i, j] = <unit i of the reference, unit j of the model> 
     permutations   max over p  sum_i M[i, p[i]]                     an assignment
     signs          the same of max over s of s M[i, j]
     rotations      max over Q  <Q, M> = sum of singular values      Q = U V^T of M = U S V^T (Schoenemann 1966)
+    of pairs       max over z  Re(conj(z) c) = |c|, |z| = 1         z = c / |c|, c of each pair (see `pairs`)
 
 and units that have groups within them gain, as a pair, what these can do at most.
 """
@@ -17,7 +18,9 @@ from torch import Tensor
 
 from starcli.alignment.kinds.paths import Gains, is_rotated
 from starcli.alignment.matching.linear_assignment import assign
+from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.pairs import nearest_phases, phase_values
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Parts:
 def best_values(kinds: Kinds, group: str, gains: Gains) -> Tensor:
     """What `group`, with all within it, gains at most: (batch,)."""
     if is_rotated(kinds.groups[group]):
-        return _rotation_values(_single(gains), kinds.groups[group].fixes_ones)
+        return _rotation_values(_single(gains), kinds.groups[group])
     pairs, _ = _pairs(kinds, group, gains)
     return torch.stack([each.gather(1, _assigned(each).unsqueeze(1)).sum() for each in pairs])
 
@@ -40,7 +43,7 @@ def best_values(kinds: Kinds, group: str, gains: Gains) -> Tensor:
 def best_parts(kinds: Kinds, group: str, gains: Gains) -> Parts:
     """The parts of the element of `group` and all within it that gains most."""
     if is_rotated(kinds.groups[group]):
-        return Parts(matrices={group: nearest_rotation(_single(gains), fix_ones=kinds.groups[group].fixes_ones)})
+        return Parts(matrices={group: _best_rotation(_single(gains), kinds.groups[group])})
     pairs, signs = _pairs(kinds, group, gains)
     order = torch.stack([_assigned(each) for each in pairs])  # (batch, n)
     made = Parts(index={group: order})
@@ -75,11 +78,23 @@ def nearest_rotation(gains: Tensor, *, fix_ones: bool = False) -> Tensor:
     return rotation
 
 
-def _rotation_values(gains: Tensor, fix_ones: bool) -> Tensor:
-    """Sums of singular values, (batch,)."""
-    if fix_ones:
+def _best_rotation(gains: Tensor, kind: GroupKind) -> Tensor:
+    """The rotation of a kind that gains most, (batch, n, n)."""
+    return nearest_phases(gains, kind.pairs) if kind.pairs else nearest_rotation(gains, fix_ones=kind.fixes_ones)
+
+
+def _rotation_values(gains: Tensor, kind: GroupKind) -> Tensor:
+    """What rotations of a kind gain at most, (batch,)."""
+    if kind.pairs:
+        return phase_values(gains, kind.pairs)
+    if kind.fixes_ones:
         basis = _beside_ones(gains.shape[-1])
-        return _rotation_values(basis.T @ gains @ basis, fix_ones=False) + gains.sum((-1, -2)) / gains.shape[-1]
+        return _singular_values(basis.T @ gains @ basis) + gains.sum((-1, -2)) / gains.shape[-1]
+    return _singular_values(gains)
+
+
+def _singular_values(gains: Tensor) -> Tensor:
+    """Sums of singular values, (batch,)."""
     values: Tensor = torch.linalg.svdvals(gains)
     return values.sum(-1)
 

@@ -45,8 +45,9 @@ def match_elements(
     forms = _under(out, reference), _under(into, model)
     ascent = Ascent(kinds, *forms, progress)
     if start is None or only_permutes(kinds):
-        still = None if start is None else Permutation.identity(kinds.spec)
-        found = match_weights(*forms, kinds.spec, seed=seed, restarts=restarts, start=still, progress=progress)
+        spec = kinds.permuted
+        still = None if start is None else Permutation.identity(spec)
+        found = match_weights(*forms, spec, seed=seed, restarts=restarts, start=still, progress=progress)
         ascent.sweeps += found.sweeps
         ascent.place(Element.of(kinds, found.permutation))
     if not only_permutes(kinds):

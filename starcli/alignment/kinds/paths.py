@@ -106,4 +106,4 @@ def _place(block: Block, axis: int) -> GroupPlace:
 
 def is_rotated(kind: GroupKind) -> bool:
     """Whether matrices act on a group: what is left of them between normal forms is orthogonal."""
-    return kind.kind in ("orthogonal", "invertible")
+    return kind.by_matrix

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from starcli.alignment.learned.moving_factors import Factor, Invertible, Rotations, Scales
+from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Invertible, Rotations, Scales
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
@@ -80,7 +80,7 @@ class ContinuousMotion:
 
 def _ways(kind: GroupKind) -> tuple[Exponents, ...]:
     """The independent ways in which factors of a group act."""
-    return (kind.exponents,) if kind.kind in ("orthogonal", "invertible") else kind.scalings
+    return (kind.exponents,) if kind.by_matrix else kind.scalings
 
 
 def _factor(
@@ -101,4 +101,6 @@ def _factor(
             return Rotations(kind.group, places, torch.diag_embed(ones), fixes_ones=kind.fixes_ones)
         case "invertible":
             return Invertible(kind.group, places, torch.diag_embed(ones))
+        case "complex" if kind.pairs:
+            return ComplexNumbers(kind.group, places, torch.diag_embed(ones), kind.pairs)
     return Scales(kind.group, places, ones)

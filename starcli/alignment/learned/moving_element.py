@@ -15,7 +15,7 @@ from starcli.alignment.learned.continuous_motion import ContinuousMotion
 from starcli.alignment.learned.relaxation import Relaxation
 from starcli.models.state_dicts import computable
 from starcli.symmetry.element import Element
-from starcli.symmetry.kinds.held import held
+from starcli.symmetry.archspec.held import held
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 
@@ -39,7 +39,7 @@ class MovingElement:
     ) -> None:
         """An element that takes `steps` steps; `relax` moves its permutation, `rate` is that of its factors."""
         self._kinds, self._relax, self._seed, self._device = kinds, relax, seed, device
-        rotating = {name for name, kind in kinds.groups.items() if kind.kind in ("orthogonal", "invertible")}
+        rotating = {name for name, kind in kinds.groups.items() if kind.by_matrix}
         self._spec = held(kinds.spec, rotating)
         self._model = {name: computable(model[name].detach().cpu()).float() for name in self._spec.learnable()}
         self._motion = ContinuousMotion(kinds, steps=steps, rate=rate, device=device)

@@ -1,10 +1,10 @@
-"""Factors of a symmetry that follow gradients: rotations, invertible matrices and scales of the units of one group.
+"""Factors of a symmetry that follow gradients: rotations, matrices, complex numbers and scales of units of one group.
 
 A factor g acts on the weights W of a place, units first, as g W or as g^-T W. A step multiplies it by exp(X), with X in
-the Lie algebra of its kind: skew matrices, all matrices, diagonals. At X = 0 the derivative of a loss by X is G W^T
-where g acts and -W G^T where g^-T acts, projected onto the algebra; G is the gradient by W as it is after g has acted.
-An optimiser follows it from X = 0 anew in each step: "dynamic trivialization", Lezcano-Casado 2019; of invertible
-matrices it is the relative gradient of Cardoso and Laheld 1996.
+the Lie algebra of its kind: skew matrices, all matrices, complex numbers, diagonals. At X = 0 the derivative of a loss
+by X is G W^T where g acts and -W G^T where g^-T acts, projected onto the algebra; G is the gradient by W as it is after
+g has acted. An optimiser follows it from X = 0 anew in each step: "dynamic trivialization", Lezcano-Casado 2019; of
+invertible matrices it is the relative gradient of Cardoso and Laheld 1996.
 """
 
 import math
@@ -13,7 +13,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from starcli.symmetry.archspec.kind_names import PairLayout
 from starcli.symmetry.kinds.elements import complement_of_ones
+from starcli.symmetry.kinds.pairs import pair_matrices, pair_numbers
 
 LARGEST_FACTOR = 1e3**0.5
 """Largest scale and singular value, and one over the smallest: condition numbers are 1,000 at most."""
@@ -116,6 +118,27 @@ class Invertible(Factor):
             u, values, v = torch.linalg.svd(self._value)
             self._value = u * values.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR).unsqueeze(-2) @ v
             self._inverse = torch.linalg.inv(self._value)
+
+
+class ComplexNumbers(Invertible):
+    """Complex numbers that act on pairs of units, as matrices (parents, n, n)."""
+
+    def __init__(self, group: str, places: Mapping[int, Tensor], one: Tensor, layout: PairLayout) -> None:
+        """The coordinates (parents, n / 2, 2) are of the logarithm: of the size, and the angle."""
+        self._layout = layout
+        super().__init__(group, places, one)
+        self.coordinates = one.new_zeros(*one.shape[:-2], one.shape[-1] // 2, 2)
+
+    def _projected(self, derivative: Tensor) -> Tensor:
+        return 2 * torch.view_as_real(pair_numbers(derivative, self._layout))
+
+    def _multiply(self, x: Tensor) -> None:
+        z, bound = pair_numbers(self._value, self._layout), math.log(LARGEST_FACTOR)
+        z = torch.polar((z.abs().log() + x[..., 0]).clamp(-bound, bound).exp(), z.angle() + x[..., 1])
+        self._value, self._inverse = (pair_matrices(each, self._layout) for each in (z, 1 / z))
+
+    def _bound(self) -> None:
+        self._multiply(torch.zeros_like(self._value[..., ::2, :2]))
 
 
 class Rotations(Factor):

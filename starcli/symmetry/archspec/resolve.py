@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
+from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.lines import MAX_PATTERNS, MAX_TRIES, MatchedLines
 from starcli.symmetry.archspec.names import Bindings
 from starcli.symmetry.archspec.parse_expression import GrammarError
@@ -28,12 +29,15 @@ def resolve_spec(
     shapes: Mapping[str, tuple[int, ...]],
     variables: Mapping[str, int] | None = None,
     buffers: Collection[str] = (),
+    *,
+    whole: bool = False,
 ) -> Resolved:
     """Check a spec against the tensors of a network (name -> shape) and solve all sizes.
 
     `variables` are architecture arguments that patterns may compute with (`h.{depth-1}`); `buffers` names tensors
-    that the network knows to be buffers, besides those that the spec's own patterns match. StarcliError lists
-    every tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
+    that the network knows to be buffers, besides those that the spec's own patterns match. Groups of `kind: complex`,
+    whose units do not change places, are no groups of it, unless the `whole` is asked for. StarcliError lists every
+    tensor without a line, line without a tensor, wrong number of axes, and size that does not fit, at once.
 
     >>> from starcli.symmetry.archspec.spec import parse
     >>> spec = parse("{format: 1, tensors: {w1: [h], b1: [h], w2: [_, h]}}")
@@ -42,7 +46,7 @@ def resolve_spec(
     ({'h': 6}, ('3', 'h'))
     """
     shapes = {name: tuple(shape) for name, shape in shapes.items()}
-    return _Resolver(spec, shapes, variables or {}).resolved(buffers)
+    return _Resolver(spec, shapes, variables or {}).resolved(buffers, whole=whole)
 
 
 def expanded_axes(
@@ -73,9 +77,10 @@ class _Resolver:
         self.problems: list[str] = []
         self.sizes: dict[str, int] = {}
         self.within: dict[str, str] = {}
+        self.in_order: set[str] = set()
         self.parts = 0
 
-    def resolved(self, buffers: Collection[str]) -> Resolved:
+    def resolved(self, buffers: Collection[str], *, whole: bool) -> Resolved:
         """The resolved spec. StarcliError with all problems."""
         axes = self.expanded()
         self.read_groups(axes)
@@ -97,7 +102,8 @@ class _Resolver:
         }
         trees = {name: tuple(canonical(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
         try:
-            return make_resolved(groups, trees, self.shapes, known, tied)
+            made = make_resolved(groups, trees, self.shapes, known, tied)
+            return made if whole or not self.in_order else held(made, self.in_order)
         except StarcliError as error:
             self.problems += error.problems
             raise self.failure() from None
@@ -175,6 +181,8 @@ class _Resolver:
         for line, bindings in found[:1]:
             if not isinstance(line, GroupLine):
                 continue
+            if line.kind == "complex":
+                self.in_order.add(name)
             if line.size is not None:
                 size = self.expand(line.size, "", bindings, f"group {name}")
                 if isinstance(size, Fixed):

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
 from starcli.symmetry.archspec.expression import Node, Ref, references, with_references
-from starcli.symmetry.archspec.kind_names import KINDS, KindName
+from starcli.symmetry.archspec.kind_names import KINDS, PAIRS, KindName, PairLayout
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.templates import check_template
 from starcli.symmetry.archspec.ways import WayLine, parse_way_item
 
 DEFAULT_BUFFERS = ("*.running_mean", "*.running_var", "*.num_batches_tracked")
-GROUP_KEYS = ("size", "within", "kind", "fixes", "scales", "signs")
+GROUP_KEYS = ("size", "within", "kind", "fixes", "pairs", "scales", "signs")
 """What may be said of a group, the first two since format 1."""
 SECTIONS = ("format", "groups", "tensors", "buffers", "tied", "fold")
 """The last since format 2."""
@@ -43,6 +43,8 @@ class GroupLine:
     """All ways in which scales act, where the exponents at the axes do not say the only one."""
     signs: tuple[WayLine, ...] = ()
     """All ways in which signs act, likewise."""
+    pairs: PairLayout | None = None
+    """Of `kind: complex`: which two units are the real and the imaginary part. These units do not change places."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Spec:
 
     @property
     def says_where(self) -> bool:
-        """Whether it says where and how kinds act, by exponents, ways or folds: else at most what they are."""
+        """Whether it says where and how kinds act, by exponents, ways, folds or pairs: else at most what they are."""
         marked = any(ref.powers for line in self.tensors for axis in line.axes for ref in references(axis.node))
-        return marked or bool(self.folds) or any(line.scales or line.signs for line in self.groups)
+        return marked or bool(self.folds) or any(line.scales or line.signs or line.pairs for line in self.groups)
 
 
 def permutations_of(spec: Spec) -> Spec:
@@ -80,7 +82,10 @@ def permutations_of(spec: Spec) -> Spec:
         axes = (replace(axis, node=with_references(axis.node, _unmarked(axis.node))) for axis in line.axes)
         return replace(line, axes=tuple(axes))
 
-    groups = tuple(GroupLine(line.pattern, line.size, line.within, line.line) for line in spec.groups)
+    def still(line: GroupLine) -> KindName:
+        return "complex" if line.kind == "complex" else "permutation"  # units of pairs do not change places
+
+    groups = tuple(GroupLine(line.pattern, line.size, line.within, line.line, still(line)) for line in spec.groups)
     return replace(spec, groups=groups, tensors=tuple(map(plain, spec.tensors)), folds=())
 
 
@@ -182,12 +187,13 @@ class _Builder:
         kind = self.kind(key.text, fields["kind"][1]) if "kind" in fields else "permutation"
         if "fixes" in fields:
             self.fixes(key.text, fields["fixes"][1], kind)
+        pairs = self.pairs(key, fields["pairs"][1] if "pairs" in fields else None, kind)
         scales, signs = (
             self.ways(fields[name][1], f"group {key.text}: {name}") if name in fields else ()
             for name in ("scales", "signs")
         )
         size, within = found.get("size"), found.get("within")
-        return GroupLine(key.text, size, within, key.line, kind, "fixes" in fields, scales, signs)
+        return GroupLine(key.text, size, within, key.line, kind, "fixes" in fields, scales, signs, pairs)
 
     def ways(self, value: YamlValue | None, what: str) -> tuple[WayLine, ...]:
         return tuple(self.way(each, what) for each in self.items(value, f"{what}, a list of ways"))
@@ -217,6 +223,17 @@ class _Builder:
             self.say(value.line, f"group {group}: `fixes: ones` is the only vector that may stand here")
         if kind != "orthogonal":
             self.say(value.line, f"group {group}: only what is `kind: orthogonal` can fix ones, this is {kind}")
+
+    def pairs(self, key: YamlScalar, value: YamlValue | None, kind: KindName) -> PairLayout | None:
+        """Which units are pairs: of what is `kind: complex`, and of nothing else."""
+        written = value.text if isinstance(value, YamlScalar) else ""
+        found = next((each for each in PAIRS if each == written), None)
+        line, ways = (key if value is None else value).line, " or ".join(f"`pairs: {each}`" for each in PAIRS)
+        if kind == "complex" and found is None:
+            self.say(line, f"group {key.text}: what is `kind: complex` says which units are a pair, {ways}")
+        if kind != "complex" and value is not None:
+            self.say(line, f"group {key.text}: only what is `kind: complex` has pairs, this is {kind}")
+        return found if kind == "complex" else None
 
     def tensor(self, key: YamlScalar, value: YamlValue) -> TensorLine:
         axes = [self.axis(each) for each in self.items(value, key.text)]

@@ -124,7 +124,8 @@ def _flat(argument: Any) -> list[Any]:
 
 def constant_value(atoms: Atoms, tensor: torch.Tensor) -> Value:
     """The value of a constant tensor: fixed positions along every axis on which it varies."""
-    data = tensor.detach().cpu().to(torch.float64 if tensor.is_floating_point() else torch.int64).numpy()
+    exact = torch.complex128 if tensor.is_complex() else torch.float64 if tensor.is_floating_point() else torch.int64
+    data = tensor.detach().cpu().to(exact).numpy()
     axes = [
         axis
         for axis, n in enumerate(data.shape)

@@ -61,7 +61,7 @@ def to_yaml(
         again = parse(written)
         said = {name: line.kind for name, line in claimed_kinds(again, resolved.groups).items()}
         same = said == {name: each["kind"] for name, each in kinds.groups.items()} and same_kinds(again)
-        if same and resolve_spec(again, resolved.shapes, buffers=resolved.buffers) == resolved:
+        if same and resolve_spec(again, resolved.shapes, buffers=resolved.buffers, whole=True) == resolved:
             return written
     except StarcliError:
         pass  # two families that a pattern cannot keep apart: every tensor gets its own line

@@ -6,6 +6,7 @@ from dataclasses import replace
 from starcli.symmetry.archspec.resolved import natural_key
 from starcli.symmetry.kinds import claims
 from starcli.symmetry.kinds.elements import (
+    WIDE,
     Acts,
     conjugated,
     diagonal_acts,
@@ -16,6 +17,7 @@ from starcli.symmetry.kinds.elements import (
 )
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
+from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.unit_screen import Claim
@@ -98,7 +100,9 @@ def _scale_in(setting: GenericSetting, way: Exponents) -> GroupPlace | None:
 def random_element(setting: GenericSetting, kind: GroupKind) -> Acts:
     """A random element of a group's kind, as it acts at each place."""
     shape = setting.shape(kind.group)
-    if kind.kind == "invertible":
+    if kind.pairs:
+        g = random_pairs(shape, kind.pairs, setting.generator, wide=WIDE)
+    elif kind.kind == "invertible":
         g = random_invertible(shape, setting.generator)
     else:
         g = random_rotation(shape, setting.generator, fix_ones=kind.fixes_ones)

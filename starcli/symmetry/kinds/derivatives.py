@@ -54,17 +54,18 @@ def place_derivatives(
     generator: torch.Generator,
     along: Mapping[str, Tensor],
     inputs: Sequence[tuple[Tensor, ...]],
+    most: int = MOST_UNITS,
 ) -> dict[GroupPlace, PlaceDerivatives]:
     """M of every place, for `passes` random projections of the outputs of the subject as it is now on each of `inputs`.
 
-    `along` are the tensors T, those that the subject is at or others. RuntimeError where the network cannot be
+    `along` are the tensors T, those that the subject is at or others; `most` units are in minors. RuntimeError where the network cannot be
     differentiated.
     """
     subject = reference.subject
     names = list(dict.fromkeys(place.tensor for place in places))
     aliases = {name: [subject.state[each] for each in spec.names_of(name)] for name in names}
     leaves = list({id(tensor): tensor for tensors in aliases.values() for tensor in tensors}.values())
-    units = {name: _some_units(group.size, generator) for name, group in spec.groups.items()}
+    units = {name: torch.randperm(group.size, generator=generator)[:most] for name, group in spec.groups.items()}
     found: dict[GroupPlace, list[tuple[Tensor, Tensor]]] = {place: [] for place in places}
     for leaf in leaves:
         leaf.requires_grad_(True)
@@ -106,10 +107,6 @@ def _gradients(
             total = total + (output * weights).sum() / (scale * math.sqrt(output.numel()))
         made = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
         yield {id(leaf): gradient for leaf, gradient in zip(leaves, made, strict=True) if gradient is not None}
-
-
-def _some_units(size: int, generator: torch.Generator) -> Tensor:
-    return torch.randperm(size, generator=generator)[:MOST_UNITS]
 
 
 def _contracted(

@@ -10,6 +10,7 @@ from starcli.errors import StarcliError, unknown
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.derive import Derived, derive_and_prove
+from starcli.symmetry.kinds.complex_kinds import complex_kinds
 from starcli.symmetry.kinds.continuous import invertible_kinds, orthogonal_kinds, scaled_kinds
 from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.group_kind import GroupKind
@@ -33,6 +34,8 @@ def derive_kinds(
     reasons: bool = False,
 ) -> Kinds:
     """Find for each group of permutations of `network` which larger kind of group acts on its units, and prove it.
+
+    Units under rotary positions, which no permutation moves, are groups too, of kind complex.
 
     `example_inputs` and `kwargs` are those of `derive_and_prove`, and `spec` is what it returns, or a resolved spec;
     None derives it. `groups` are those whose permutations are proved (all that are not undecided, unless said): the
@@ -65,8 +68,11 @@ def derive_kinds(
     kinds |= scaled_kinds(setting, proof, rest)
     kinds |= orthogonal_kinds(setting, proof, {name: kinds[name] for name in rest})
     kinds |= signed_kinds(setting, proof, {name: kinds[name] for name in rest if not kinds[name].includes("signed")})
+    pairs = complex_kinds(setting, resolved, kinds)
+    kinds = {name: {**kinds, **pairs.kinds}[name] for name in pairs.whole.groups}
     notes = (NOT_DIFFERENTIABLE,) if setting.places and not setting.found else ()
-    return Kinds(setting.spec, with_reasons(setting, kinds) if reasons else kinds, proof.worst, notes)
+    kinds = with_reasons(pairs.setting, kinds) if reasons else kinds
+    return Kinds(pairs.whole, kinds, max(proof.worst, pairs.worst), notes)
 
 
 def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) -> tuple[Resolved, list[str]]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from starcli.symmetry.archspec.kind_names import KindName
+from starcli.symmetry.archspec.kind_names import KindName, PairLayout
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -47,13 +47,13 @@ class GroupKind:
     """The largest kind of group that was proved to act on the units of one group, and how it acts at each place.
 
     An element is a matrix g for each combination of units around the group: a permutation matrix times a diagonal one
-    of signs or of positive scales, an orthogonal, or an invertible one.
+    of signs or of positive scales, an orthogonal, or an invertible one; or one of complex numbers (see `pairs`).
     """
 
     group: str
     kind: KindName = "permutation"
     exponents: Exponents = field(default_factory=dict)
-    """For scaled, orthogonal and invertible; for signed those places at which signs act."""
+    """For scaled, orthogonal, complex and invertible; for signed those places at which signs act."""
     fixes_ones: bool = False
     """Of orthogonal: whether only those g are meant for which g (1, ..., 1) = (1, ..., 1)."""
     folds: tuple[Fold, ...] = ()
@@ -64,6 +64,19 @@ class GroupKind:
     """Independent ways in which signs may act that no larger kind has."""
     larger: Mapping[KindName, str] = field(default_factory=dict)
     """For larger kinds why they do not act."""
+    pairs: PairLayout | None = None
+    """Of complex: which two units each number acts on. These units do not change places."""
+
+    @property
+    def by_matrix(self) -> bool:
+        """Whether a matrix acts on the units, which holds their permutation if they have one."""
+        return self.kind in ("orthogonal", "complex", "invertible")
+
+    @property
+    def at(self) -> list[GroupPlace]:
+        """All places that it names."""
+        ways = [self.exponents, *self.scalings, *self.signs, *(fold.exponents for fold in self.folds)]
+        return [*(fold.scale for fold in self.folds), *(place for way in ways for place in way)]
 
     @property
     def kept(self) -> list[str]:
@@ -82,6 +95,8 @@ class GroupKind:
                 )
             case "scaled":
                 return bool(self.scalings)
+            case "complex":
+                return self.kind in ("complex", "invertible")
             case "orthogonal":
                 return self.kind == "invertible" or (self.kind == kind and (fixes_ones or not self.fixes_ones))
         return self.kind == "invertible"
@@ -106,6 +121,7 @@ class GroupKind:
             "kept_scales": [fold.scale.tensor for fold in self.folds],
             "scalings": len(self.scalings),
             "signs": len(self.signs),
+            "pairs": self.pairs,
             "broken_by": dict(self.larger),
         }
 
@@ -113,8 +129,9 @@ class GroupKind:
         """Dimension of the continuous part: of what acts exactly, in float64.
 
         For each combination of units around the group: n for each way to scale, n (n - 1) / 2 for rotations of n units,
-        (n - 1) (n - 2) / 2 for those that fix ones, and n^2 for invertible matrices, which have one way to scale.
+        (n - 1) (n - 2) / 2 for those that fix ones, n for n / 2 complex numbers, and n^2 for invertible matrices, which
+        have one way to scale.
         """
         *around, n = spec.index_shape(self.group)
-        off = {"orthogonal": math.comb(n - self.fixes_ones, 2), "invertible": n * (n - 1)}.get(self.kind, 0)
-        return math.prod(around) * (n * len(self.scalings) + off)
+        off = {"orthogonal": math.comb(n - self.fixes_ones, 2), "complex": n, "invertible": n * (n - 1)}
+        return math.prod(around) * (n * len(self.scalings) + off.get(self.kind, 0))

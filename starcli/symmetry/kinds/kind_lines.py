@@ -16,17 +16,17 @@ READ = -1
 """The exponent at what reads a scale, which `fold` need not say."""
 
 
-def kinds_to_yaml(resolved: Resolved, kinds: Kinds) -> str:
-    """Write a resolved spec with its kinds, and where and how they act; `written_kinds` reads back the same."""
+def kinds_to_yaml(kinds: Kinds) -> str:
+    """Write the spec of kinds, and what they are, where and how they act; `written_kinds` reads back the same."""
 
     def same_kinds(spec: Spec) -> bool:
-        back = written_kinds(spec, resolved)
+        back = written_kinds(spec, kinds.whole)
         return back is None or back.acts_as(kinds)
 
-    return to_yaml(resolved, kind_lines(resolved, kinds), same_kinds)
+    return to_yaml(kinds.whole, kind_lines(kinds), same_kinds)
 
 
-def kind_lines(resolved: Resolved, kinds: Kinds) -> KindLines:
+def kind_lines(kinds: Kinds) -> KindLines:
     """What a spec says of kinds that are more than permutations."""
     at = places(kinds.spec)
     more = {name: kind for name, kind in kinds.groups.items() if kind.kind != "permutation"}
@@ -38,7 +38,7 @@ def kind_lines(resolved: Resolved, kinds: Kinds) -> KindLines:
         said = shown  # one that is not 1 would tell that all are said
     else:
         said = {place: e for place, e in shown.items() if e != 1}
-    return KindLines(groups, _powers(resolved, said, at), sorted(folds))
+    return KindLines(groups, _powers(kinds.whole, said, at), sorted(folds))
 
 
 def _shown(kind: GroupKind, at: Sequence[GroupPlace]) -> dict[GroupPlace, int]:
@@ -61,6 +61,7 @@ def _fields(kind: GroupKind, at: Sequence[GroupPlace]) -> dict[str, str]:
     return (
         {"kind": kind.kind}
         | ({"fixes": "ones"} if kind.fixes_ones else {})
+        | ({"pairs": kind.pairs} if kind.pairs else {})
         | ({"scales": _ways(kind.group, scales, at)} if scales else {})
         | ({"signs": _ways(kind.group, kind.signs, at)} if kind.signs else {})
     )

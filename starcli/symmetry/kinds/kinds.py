@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, Va
 
 from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
-from starcli.symmetry.archspec.kind_names import KindName
+from starcli.symmetry.archspec.kind_names import KindName, PairLayout
+from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.kinds.copies import written_out
@@ -30,8 +31,8 @@ class Kinds:
     ('permutation', 0, True)
     """
 
-    spec: Resolved
-    """The spec with copies of units written out (see `copies`), to which places refer; its groups are the same."""
+    whole: Resolved
+    """The spec, with groups of kind complex besides those of units that change places."""
     groups: Mapping[str, GroupKind]
     worst_difference: float
     notes: tuple[str, ...] = ()
@@ -40,7 +41,18 @@ class Kinds:
     @classmethod
     def permutations(cls, spec: Resolved, *notes: str) -> "Kinds":
         """Permutations alone, of every group of a spec."""
-        return cls(written_out(spec), {name: GroupKind(name) for name in spec.groups}, 0.0, notes)
+        return cls(spec, {name: GroupKind(name) for name in spec.groups}, 0.0, notes)
+
+    @cached_property
+    def spec(self) -> Resolved:
+        """The whole spec with copies of units written out (see `copies`), to which places refer."""
+        return written_out(self.whole)
+
+    @cached_property
+    def permuted(self) -> Resolved:
+        """The same with those groups alone whose units change places."""
+        still = [name for name, kind in self.groups.items() if kind.kind == "complex"]
+        return held(self.spec, still) if still else self.spec
 
     @property
     def only_permutations(self) -> bool:
@@ -73,7 +85,7 @@ class Kinds:
          "worst_difference": 1e-15}; a place is its tensor, axis and start, and its exponent stands behind it.
         """
         return {
-            "spec": self.spec.to_json(),
+            "spec": self.whole.to_json(),
             "groups": {name: _plain(kind) for name, kind in self.groups.items()},
             "worst_difference": self.worst_difference,
             "notes": list(self.notes),
@@ -119,6 +131,7 @@ class _KindJson(BaseModel):
     scalings: list[list[_PowerJson]] = []
     signs: list[list[_PowerJson]] = []
     larger: dict[KindName, StrictStr] = {}
+    pairs: PairLayout | None = None
 
 
 class _KindsJson(BaseModel):
@@ -136,15 +149,22 @@ def kinds_from_json(value: object) -> Kinds:
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
         raise StarcliError("this is no record of kinds", problems) from None
-    spec = resolved_from_json(read.spec)
+    whole = resolved_from_json(read.spec)
+    spec = written_out(whole)
     kinds = {name: _group_kind(name, each) for name, each in read.groups.items()}
     known = places(spec)
     problems = [f"group {name}: there is no such group in the spec" for name in kinds if name not in known]
     problems += [f"group {name}: missing" for name in known if name not in kinds]
     problems += [
+        f"group {name}: complex numbers act on pairs of units, and no other kind does"
+        for name in kinds.keys() & known.keys()
+        if (kinds[name].kind == "complex") != (kinds[name].pairs is not None)
+        or (kinds[name].pairs and spec.groups[name].size % 2)
+    ]
+    problems += [
         f"group {name}: does not stand on axis {place.axis} of {place.tensor} from {place.start} on"
         for name in kinds.keys() & known.keys()
-        for place in _named(kinds[name])
+        for place in kinds[name].at
         if place not in known[name]
     ]
     problems = problems or [
@@ -155,7 +175,7 @@ def kinds_from_json(value: object) -> Kinds:
     ]
     if problems:
         raise StarcliError("this is no record of kinds", problems[:20])
-    return Kinds(spec, {name: kinds[name] for name in spec.groups}, read.worst_difference, tuple(read.notes))
+    return Kinds(whole, {name: kinds[name] for name in spec.groups}, read.worst_difference, tuple(read.notes))
 
 
 def _plain(kind: GroupKind) -> dict[str, Any]:
@@ -168,6 +188,7 @@ def _plain(kind: GroupKind) -> dict[str, Any]:
         "scalings": [_powers(way) for way in kind.scalings],
         "signs": [_powers(way) for way in kind.signs],
         "larger": dict(kind.larger),
+        "pairs": kind.pairs,
     }
     return {key: value for key, value in made.items() if value}
 
@@ -177,7 +198,7 @@ def _acts(kind: GroupKind) -> list[Any]:
     matrix = {} if kind.kind in ("scaled", "signed") else kind.exponents  # of these a way
     folds = sorted([_place(f.scale), sorted(_powers(f.exponents)), sorted(f.biases.items())] for f in kind.folds)
     ways = [[sorted(_powers(way)) for way in each] for each in ([matrix], kind.scalings, kind.signs)]
-    return [kind.kind, kind.fixes_ones, folds, *ways]
+    return [kind.kind, kind.fixes_ones, folds, *ways, *([kind.pairs] if kind.pairs else [])]
 
 
 def _plain_fold(fold: Fold) -> dict[str, Any]:
@@ -206,6 +227,7 @@ def _group_kind(name: str, read: _KindJson) -> GroupKind:
         tuple(map(exponents, read.scalings)),
         tuple(map(exponents, read.signs)),
         read.larger,
+        read.pairs,
     )
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from starcli.symmetry.archspec.held import held
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.kinds.breaks import Passes
 from starcli.symmetry.kinds.continuous import random_element
@@ -27,7 +28,8 @@ def prove_kinds(
 ) -> tuple[Kinds, dict[str, str]]:
     """Those of written `kinds` that hold for `network`, and why the others do not, by group.
 
-    `groups` are those whose permutations are proved; others, and those whose kinds do not hold, stay permutations.
+    `groups` are those whose permutations are proved; others, and those whose kinds do not hold, stay permutations, but
+    for units of pairs, which then are fixed.
 
     A finite random element of each way in which a kind says that it acts must leave the outputs alone, and must not
     where a place is left out (see `KindProof`). Shifts of norms stand in biases where that holds too.
@@ -41,7 +43,8 @@ def prove_kinds(
     >>> prove_kinds(network, (torch.zeros(2, 9),), written_kinds(spec, resolved), ["h"])[1]
     {'h': 'not scaled as it is written: gelu in 1'}
     """
-    claimed = {name: kinds.groups[name] for name in groups if kinds.groups[name].kind != "permutation"}
+    pairs = [name for name, kind in kinds.groups.items() if kind.pairs]
+    claimed = {name: kinds.groups[name] for name in (*groups, *pairs) if kinds.groups[name].kind != "permutation"}
     generator = torch.Generator().manual_seed(seed)
     setting = GenericSetting(traced_network(network, example), kinds.spec, tuple(example), list(claimed), generator)
     proof, refused = KindProof(setting), dict[str, str]()
@@ -54,7 +57,7 @@ def prove_kinds(
             {
                 (name, 0): random_element(setting, k)
                 for name, k in tried.items()
-                if k.kind in ("orthogonal", "invertible")
+                if k.by_matrix
             },
             None,
         ),
@@ -66,9 +69,11 @@ def prove_kinds(
     groups_now = {
         name: kind if name in claimed and name not in refused else GroupKind(name)
         for name, kind in kinds.groups.items()
+        if name not in refused or not kind.pairs
     }
     groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
-    return replace(kinds, groups=groups_now, worst_difference=proof.worst), dict(sorted(refused.items()))
+    whole = held(kinds.whole, kinds.groups.keys() - groups_now.keys())
+    return replace(kinds, whole=whole, groups=groups_now, worst_difference=proof.worst), dict(sorted(refused.items()))
 
 
 def _scales(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:

@@ -24,6 +24,7 @@ LARGER: Mapping[KindName, tuple[KindName, ...]] = {
     "signed": ("scaled", "orthogonal"),
     "scaled": ("orthogonal",),
     "orthogonal": ("invertible",),
+    "complex": ("invertible",),
     "invertible": (),
 }
 """The kinds next to each."""

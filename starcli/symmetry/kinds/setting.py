@@ -1,6 +1,7 @@
 """A network at generic weights, the places of its groups, and how its outputs change there."""
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,17 @@ class GenericSetting:
         self._scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         self.near_zero_scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         """Ways to scale that hold near zero, as far as they were looked for (see `signs`)."""
+
+    def with_groups(self, spec: Resolved, groups: Sequence[str]) -> "GenericSetting":
+        """The same with `groups` besides, of a spec that has them all."""
+        made = copy(self)
+        at = places(spec)
+        made.spec, made.groups = spec, [*self.groups, *groups]
+        made.places = {**self.places, **{name: at[name] for name in groups}}
+        more = made.derivatives(groups, 1)
+        made.found = {**self.found, **more}
+        made.inert = {**self.inert, **{name: inert_places(found) for name, found in more.items()}}
+        return made
 
     def _plain(self, place: GroupPlace) -> bool:
         """Whether the group stands once at the place, on a tensor of real numbers."""

@@ -46,7 +46,7 @@ def _named_biases(spec: Resolved, fold: Fold) -> dict[str, str]:
     found = {}
     for reader in fold.readers if fold.shift else ():
         outputs = spec.shapes[reader.tensor][_output_axis(reader)]
-        names = (_beside(name) for name in spec.names_of(reader.tensor))
+        names = (bias_name(name) for name in spec.names_of(reader.tensor))
         bias = next((name for name in names if spec.shapes.get(name) == (outputs,)), None)
         if bias is None:
             return {}
@@ -54,10 +54,10 @@ def _named_biases(spec: Resolved, fold: Fold) -> dict[str, str]:
     return found
 
 
-def _beside(weight: str) -> str:
+def bias_name(weight: str) -> str:
     """The name of the bias of a weight.
 
-    >>> _beside("attn.in_proj_weight")
+    >>> bias_name("attn.in_proj_weight")
     'attn.in_proj_bias'
     """
     module, dot, last = weight.rpartition(".")

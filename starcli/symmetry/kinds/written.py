@@ -10,7 +10,7 @@ from starcli.symmetry.archspec.lines import MatchedLines
 from starcli.symmetry.archspec.names import Bindings
 from starcli.symmetry.archspec.parse_expression import GrammarError
 from starcli.symmetry.archspec.patterns import Pattern
-from starcli.symmetry.archspec.resolve import expanded_axes
+from starcli.symmetry.archspec.resolve import expanded_axes, resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved, natural_key
 from starcli.symmetry.archspec.spec import GroupLine, Spec
 from starcli.symmetry.archspec.ways import WayItem, WayLine
@@ -35,7 +35,11 @@ def written_kinds(spec: Spec, resolved: Resolved, variables: Mapping[str, int] |
     >>> [(place.tensor, e) for place, e in kinds.groups["h"].exponents.items()]
     [('a', 1), ('b', -1)]
     """
-    return _Reading(spec, resolved, variables or {}).kinds() if spec.says_where else None
+    if not spec.says_where:
+        return None
+    if any(line.pairs for line in spec.groups):
+        resolved = resolve_spec(spec, resolved.shapes, variables, resolved.buffers, whole=True)
+    return _Reading(spec, resolved, variables or {}).kinds()
 
 
 def ends_of_references(node: Node, sizes: Mapping[str, int]) -> list[list[int]]:
@@ -77,11 +81,13 @@ class _Reading:
             own = {place: powers.get(place, 1) for place in self.places[name]}
             marked = any(place in powers for place in own)
             groups[name] = self.group_kind(name, line, bindings, own, marked, folds.get(name, []))
+            if line.pairs and self.resolved.groups[name].size % 2:
+                self.say(line.line, f"group {name}: {self.resolved.groups[name].size} units are no pairs")
         for way in (way for group in self.spec.groups for way in (*group.scales, *group.signs)):
             self.never_matched(way)
         if self.problems:
             raise StarcliError(f"{self.spec.source}: its kinds cannot be meant", self.problems[:20])
-        return Kinds(self.out, groups, math.inf)
+        return Kinds(self.resolved, groups, math.inf)
 
     def say(self, line: int, message: str) -> None:
         self.problems.append(f"{self.spec.source}:{line}: {message}")
@@ -220,6 +226,8 @@ class _Reading:
                 ways = (*(fold.way for fold in folds), *scales)
                 kind = GroupKind(name, "orthogonal", turning, line.fixes_ones, tuple(folds), ways, signs)
                 return with_named_biases(self.out, kind)
+            case "complex":
+                return GroupKind(name, "complex", acting, pairs=line.pairs)
             case "invertible":
                 return GroupKind(name, "invertible", acting, scalings=(acting,))
         return GroupKind(name)
@@ -236,8 +244,8 @@ def _contradictions(line: GroupLine, powers: Way, *, marked: bool, folded: bool)
         found.append("its ways stand either as exponents at the axes or in a list")
     if line.scales and kind not in ("permutation", "scaled", "orthogonal"):
         found.append(f"scales of what is {kind} are not listed")
-    if line.signs and kind == "invertible":
-        found.append("signs of what is invertible are not listed")
-    if kind in ("orthogonal", "invertible") and any(abs(e) > 1 for e in powers.values()):
+    if line.signs and kind in ("complex", "invertible"):
+        found.append(f"signs of what is {kind} are not listed")
+    if kind in ("orthogonal", "complex", "invertible") and any(abs(e) > 1 for e in powers.values()):
         found.append(f"what is {kind} has the exponents 1, 0 and -1 alone")
     return found

@@ -246,11 +246,11 @@ def test_language_models():
     found = kinds_of(LlamaLike(), TOKENS)
     [stream] = bearing(found, "embed.weight")
     assert (stream.kind, stream.fixes_ones, len(stream.folds)) == ("orthogonal", False, 3)
-    # rotations, three scales; values of one head; what goes up and down: the gate does not
-    assert found.continuous_dimension == comb(dim, 2) + 3 * dim + units**2 + hidden
+    # rotations, three scales; values of one head; its rotary pairs; what goes up and down: the gate does not
+    assert found.continuous_dimension == comb(dim, 2) + 3 * dim + units**2 + units + hidden
     assert powers(found.groups["mlp.gate"]) == {("mlp.up.weight", 0): 1, ("mlp.down.weight", 1): -1}
     without = kinds_of(LlamaLike(rotary=False), TOKENS)
-    assert without.continuous_dimension == found.continuous_dimension + units**2
+    assert without.continuous_dimension == found.continuous_dimension - units + units**2
 
     attention = 2 * heads * units**2
     untied = kinds_of(GPTLike(tied=False), TOKENS)

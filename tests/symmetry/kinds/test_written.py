@@ -83,7 +83,7 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) f
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_written_is_read_back_and_proved(name: str) -> None:
     network, example, spec = subject(name)
-    text = kinds_to_yaml(spec, derived(name))
+    text = kinds_to_yaml(derived(name))
     again = parse(text)
     assert resolve_spec(again, spec.shapes, buffers=spec.buffers).sha256 == spec.sha256
     read = written_kinds(again, spec)
@@ -137,7 +137,7 @@ def test_claims_hold_as_they_are_written_or_are_refused(activation, said, words)
 
 def test_a_stream_does_not_rotate_where_its_scales_are_not_folded() -> None:
     network, example, spec = subject("vit")
-    text = kinds_to_yaml(spec, derived("vit"))
+    text = kinds_to_yaml(derived("vit"))
     without = text.partition("fold:")[0]
     kinds = written_kinds(parse(without), spec)
     assert kinds is not None
@@ -150,7 +150,7 @@ def test_a_stream_does_not_rotate_where_its_scales_are_not_folded() -> None:
 
 def test_units_that_are_not_asked_for_stay_permutations() -> None:
     network, example, spec = subject("relu, linear, tanh")
-    kinds = written_kinds(parse(kinds_to_yaml(spec, derived("relu, linear, tanh"))), spec)
+    kinds = written_kinds(parse(kinds_to_yaml(derived("relu, linear, tanh"))), spec)
     assert kinds is not None
     some = list(spec.groups)[:1]
     proved, refused = prove_kinds(network, example, kinds, some)

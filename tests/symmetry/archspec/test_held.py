@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.network_kinds import NETWORKS, case
 
-from starcli.symmetry.kinds.held import held
+from starcli.symmetry.archspec.held import held
 from starcli.symmetry.permutation import Permutation
 
 
