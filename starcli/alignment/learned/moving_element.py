@@ -14,8 +14,8 @@ from torch import Tensor
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
 from starcli.alignment.learned.relaxation import Relaxation
 from starcli.models.state_dicts import computable
-from starcli.symmetry.element import Element
 from starcli.symmetry.archspec.held import held
+from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 

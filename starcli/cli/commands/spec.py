@@ -160,8 +160,9 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
     """Explain a spec: each group with its size, tensors and kind, and why each fixed axis is fixed.
 
     A kind is the largest group that was proved to act on the units: permutations alone, with signs, with positive
-    scales (under ReLU), rotations (a residual stream), invertible matrices (two linear maps in a row; queries and
-    keys). The operator that breaks larger ones is named. Dimension is that of the continuous part.
+    scales (under ReLU), rotations (a residual stream), complex numbers (pairs of units under rotary positions),
+    invertible matrices (two linear maps in a row; queries and keys). The operator that breaks larger ones is named.
+    Dimension is that of the continuous part.
     """
     from starcli.cli.spec_text import explanation_text
     from starcli.workspace.spec_network import SpecNetwork

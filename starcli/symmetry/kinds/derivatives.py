@@ -58,8 +58,8 @@ def place_derivatives(
 ) -> dict[GroupPlace, PlaceDerivatives]:
     """M of every place, for `passes` random projections of the outputs of the subject as it is now on each of `inputs`.
 
-    `along` are the tensors T, those that the subject is at or others; `most` units are in minors. RuntimeError where the network cannot be
-    differentiated.
+    `along` are the tensors T, those that the subject is at or others; `most` units of a group are in minors.
+    RuntimeError where the network cannot be differentiated.
     """
     subject = reference.subject
     names = list(dict.fromkeys(place.tensor for place in places))

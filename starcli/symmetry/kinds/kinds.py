@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, Va
 
 from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
-from starcli.symmetry.archspec.kind_names import KindName, PairLayout
 from starcli.symmetry.archspec.held import held
+from starcli.symmetry.archspec.kind_names import KindName, PairLayout
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.kinds.copies import written_out

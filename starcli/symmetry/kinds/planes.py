@@ -1,9 +1,9 @@
 """Pairs of units that turn together at two places: derivatives along rotations of one plane that cancel.
 
-Let M be the matrix of a place (see `derivatives`). Where a rotation of the plane of units i and j at one place, and of k
-and l at another, leaves the outputs alone, (M_ij - M_ji) + (M'_kl - M'_lk) is zero, whatever is projected. So all planes
-of all places are compared at once, by sorting. Scales of the two planes, one inverse to the other, leave them alone
-where M_ii + M_jj = M'_kk + M'_ll.
+Let M be the matrix of a place (see `derivatives`). Where a rotation of the plane of units i and j at one place, and of
+k and l at another, leaves the outputs alone, (M_ij - M_ji) + (M'_kl - M'_lk) is zero, whatever is projected. So all
+planes of all places are compared at once, by sorting. Scales of the two planes, one inverse to the other, leave them
+alone where M_ii + M_jj = M'_kk + M'_ll.
 """
 
 from collections import Counter, defaultdict

@@ -54,11 +54,7 @@ def prove_kinds(
     tried = {name: kind for name, kind in claimed.items() if name not in refused}
     for elements, doubtful in (
         (
-            {
-                (name, 0): random_element(setting, k)
-                for name, k in tried.items()
-                if k.by_matrix
-            },
+            {(name, 0): random_element(setting, k) for name, k in tried.items() if k.by_matrix},
             None,
         ),
         (_scales(setting, tried), None),

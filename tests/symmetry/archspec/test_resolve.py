@@ -13,7 +13,7 @@ from starcli.symmetry.archspec.lines import claimed_kinds
 from starcli.symmetry.archspec.render import render
 from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.archspec.spec import parse, permutations_of
 from starcli.symmetry.archspec.validate import resolved_from_json
 
 
@@ -215,6 +215,14 @@ def test_shipped_specs_are_found_and_read() -> None:
         assert load_spec(name).tensors
     with pytest.raises(StarcliError, match="unknown spec 'resnt'; did you mean resnet"):
         load_spec("resnt")
+
+
+def test_units_of_complex_groups_are_fixed_but_in_the_whole() -> None:
+    groups = "{head: {size: 2}, r: {within: head, size: 4, kind: complex, pairs: halves}}"
+    spec = parse(f"{{format: 2, groups: {groups}, tensors: {{q: ['(head (r + 3))', _]}}}}")
+    assert resolve_spec(spec, {"q": (14, 5)}).expressions == {"q": ("(head 7)", "5")}
+    assert resolve_spec(permutations_of(spec), {"q": (14, 5)}).sizes == {"head": 2}
+    assert resolve_spec(spec, {"q": (14, 5)}, whole=True).expressions == {"q": ("(head (r + 3))", "5")}
 
 
 def test_kinds_are_said_beside_what_is_permuted_and_change_nothing_of_it() -> None:

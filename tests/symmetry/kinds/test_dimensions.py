@@ -118,8 +118,8 @@ TORCHVISION = (
 
 ATTENTION = 2 * 4 * 6**2
 """Queries with keys, and values with outputs, of four heads of 6 units."""
-GROUPED = 2 * 6**2
-"""Values with outputs of two heads; the units of queries and keys are under rotary positions."""
+GROUPED = 2 * 6**2 + 2 * 6
+"""Values with outputs of two heads; six units of queries and keys under rotary positions are three complex numbers."""
 TRANSFORMERS: Mapping[str, int] = {
     "BERT": 2 * ATTENTION + 24,  # the last norm, read by the pooler alone
     "CLIP": 4 * ATTENTION + rotations(24) + 2 * 5 * 24 + comb(12, 2),  # a norm writes to the stream of pictures
