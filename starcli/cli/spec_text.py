@@ -54,7 +54,7 @@ WORDS = {
     "invertible": "invertible matrices",
 }
 """What acts on the units of a group, by its kind."""
-PAIRS = {"halves": "units i and i + n / 2", "neighbours": "units 2 i and 2 i + 1"}
+PAIR_WORDS = {"halves": "units i and i + n / 2", "neighbours": "units 2 i and 2 i + 1"}
 """Which units are a pair, by the layout."""
 
 
@@ -80,7 +80,7 @@ def kind_words(row: Mapping[str, Any]) -> str:
     if besides:
         words += f"; each unit has {' and '.join(besides)}"
     if row["pairs"]:
-        words += f"; pairs are {PAIRS[row['pairs']]}, none change places"
+        words += f"; pairs are {PAIR_WORDS[row['pairs']]}, none change places"
     if row["kept_scales"]:
         kept = [name for name, _ in folded((name, "") for name in row["kept_scales"])]
         words += f"; rotations leave {', '.join(kept)} unchanged"

@@ -6,5 +6,5 @@ KindName = Literal["permutation", "signed", "scaled", "orthogonal", "complex", "
 KINDS: tuple[KindName, ...] = ("permutation", "signed", "scaled", "orthogonal", "complex", "invertible")
 """From small to large, as far as they can be compared: permutations are in all others but the complex ones."""
 PairLayout = Literal["halves", "neighbours"]
-PAIRS: tuple[PairLayout, ...] = ("halves", "neighbours")
+PAIR_LAYOUTS: tuple[PairLayout, ...] = ("halves", "neighbours")
 """Which units of a complex group are a pair: i and i + n / 2, or 2 i and 2 i + 1."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
 from starcli.symmetry.archspec.expression import Node, Ref, references, with_references
-from starcli.symmetry.archspec.kind_names import KINDS, PAIRS, KindName, PairLayout
+from starcli.symmetry.archspec.kind_names import KINDS, PAIR_LAYOUTS, KindName, PairLayout
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.templates import check_template
 from starcli.symmetry.archspec.ways import WayLine, parse_way_item
@@ -227,8 +227,8 @@ class _Builder:
     def pairs(self, key: YamlScalar, value: YamlValue | None, kind: KindName) -> PairLayout | None:
         """Which units are pairs: of what is `kind: complex`, and of nothing else."""
         written = value.text if isinstance(value, YamlScalar) else ""
-        found = next((each for each in PAIRS if each == written), None)
-        line, ways = (key if value is None else value).line, " or ".join(f"`pairs: {each}`" for each in PAIRS)
+        found = next((each for each in PAIR_LAYOUTS if each == written), None)
+        line, ways = (key if value is None else value).line, " or ".join(f"`pairs: {each}`" for each in PAIR_LAYOUTS)
         if kind == "complex" and found is None:
             self.say(line, f"group {key.text}: what is `kind: complex` says which units are a pair, {ways}")
         if kind != "complex" and value is not None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from starcli.symmetry.archspec.kind_names import PAIRS, PairLayout
+from starcli.symmetry.archspec.kind_names import PAIR_LAYOUTS, PairLayout
 from starcli.symmetry.kinds.pairs import pair_slices
 
 CANCELLED = 1e-10
@@ -58,10 +58,10 @@ def runs(first: Pairs, second: Pairs) -> list[tuple[PairLayout, int, int, int]]:
         found = (
             (layout, n)
             for n in lengths
-            for layout in PAIRS
+            for layout in PAIR_LAYOUTS
             if all(_in_order(each[here : here + n], layout) for each in (first, second))
         )
-        layout, n = next(found, (PAIRS[0], 0))
+        layout, n = next(found, (PAIR_LAYOUTS[0], 0))
         if not n:
             return []
         made.append((layout, 2 * n, first[here][0], second[here][0]))
