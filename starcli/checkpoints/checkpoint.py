@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.hashes import WeightsDigest, weights_sha256
-from starcli.checkpoints.metadata import KEY, MODELS, Ancestor, Kind, Metadata, Sha256, parse_metadata
+from starcli.checkpoints.metadata import KEY, MODELS, Ancestor, Architecture, Kind, Metadata, Sha256, parse_metadata
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
@@ -18,6 +19,7 @@ from starcli.files.lazy_tensors import LazyTensors, write_lazily
 from starcli.files.names import is_standard_stream
 from starcli.files.shards import SHARD_METADATA, header_of, write_shards, write_shards_lazily
 from starcli.files.write import write_tensors
+from starcli.huggingface.directory import directory_of
 from starcli.runtime.memory import garbage_collection_paused
 from starcli.version import __version__
 
@@ -109,7 +111,16 @@ def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
     with garbage_collection_paused():
         header = header_of(path)
-        return header, parse_metadata(header.metadata.get(KEY), str(path))
+        return header, _with_network(parse_metadata(header.metadata.get(KEY), str(path)), path)
+
+
+def _with_network(metadata: Metadata, path: Path) -> Metadata:
+    """Metadata of a file, with the network of the directory that it lies in where it says nothing of itself."""
+    directory = directory_of(path) if metadata == Metadata() else None
+    if directory is None:
+        return metadata
+    fields = directory.architecture_fields()
+    return metadata.model_copy(update={"architecture": Architecture.model_validate(fields)})
 
 
 def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pick: "Pick | None" = None) -> Checkpoint:
@@ -144,7 +155,9 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
             f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",
             ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
         )
-    if from_stdin:
+    if not from_stdin:
+        metadata = _with_network(metadata, path)
+    else:
         return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes, pick=which)
 
     def reopen() -> "Mapping[str, Tensor]":
@@ -156,18 +169,23 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
 
 
 def write(
-    path: Path, tensors: "Mapping[str, Tensor]", metadata: Metadata, *, shard_size: int | None = None
+    path: Path,
+    tensors: "Mapping[str, Tensor]",
+    metadata: Metadata,
+    *,
+    shard_size: int | None = None,
+    words: Mapping[str, str] = MappingProxyType({}),
 ) -> Metadata:
     """Write tensors and metadata, with the hash of the weights filled in, and return the metadata that was stored.
 
-    shard_size: the largest number of bytes in a file; `path` is then the index of the shards.
-    `LazyTensors` are made one by one, each once.
+    shard_size: the largest number of bytes in a file; `path` is then the index of the shards. words: what other
+    programs want to read beside our metadata. `LazyTensors` are made one by one, each once.
     """
     if isinstance(tensors, LazyTensors) and not is_standard_stream(path):
         return _write_lazily(path, tensors, metadata, shard_size)
     stored = _completed(metadata, weights_sha256(tensors))
     if shard_size is None:
-        write_tensors(path, tensors, {KEY: stored.to_text()})
+        write_tensors(path, tensors, {KEY: stored.to_text(), **words})
     else:
         write_shards(path, tensors, {KEY: stored.to_text()}, shard_size)
     return stored

@@ -12,6 +12,7 @@ from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
 from starcli.files.safetensors import Header
+from starcli.files.shards import checkpoints_in
 
 MAXIMUM_GENERATIONS = 100
 """Largest number of generations: a file whose ancestors go in a circle was not written by us."""
@@ -87,7 +88,8 @@ def _hashes_beside(path: Path, names: Set[str]) -> dict[str, set[Sha256]]:
     """
     found: dict[str, set[Sha256]] = {}
     for candidate in (*path.parent.glob("*"), *path.parent.glob("*/*")) if names else ():
-        if candidate.name in names and candidate.is_file() and (sha256 := _hash_or_none(candidate)):
+        is_model = candidate.name in names and (candidate.is_file() or checkpoints_in(candidate))
+        if is_model and (sha256 := _hash_or_none(candidate)):
             found.setdefault(candidate.name, set()).add(sha256)
     return found
 

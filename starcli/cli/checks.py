@@ -54,7 +54,7 @@ def output_place(template: Path) -> None:
 
 def spec(given: str | Path) -> None:
     """A spec is a file that can be read and parsed, a checkpoint, or the name of a shipped one."""
-    if str(given).endswith((".safetensors", INDEX)):
+    if str(given).endswith((".safetensors", INDEX)) or Path(given).is_dir():
         input_files(Path(given))
         return
     from starcli.symmetry.archspec.library import load_spec

@@ -92,12 +92,13 @@ class Job:
     def _write(
         self, tensors: "Mapping[str, Tensor]", history: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]
     ) -> "Metadata":
-        from starcli.checkpoints import checkpoint, metadata
+        from starcli.checkpoints import metadata
+        from starcli.workspace.directories import write_model
 
         if history and not is_standard_stream(self.path):
             MetricsLog(self.path).replace(history)
         content = self.plan.finish(tensors, **facts)
-        stored = checkpoint.write(self.path, *content, shard_size=self.shard_size)
+        stored = write_model(self.path, *content, self.plan.directory, shard_size=self.shard_size)
         if self.state is not None:
             self.state.remove()
         # as it will be read: results made from it are then the same when the line is typed again

@@ -11,6 +11,7 @@ from starcli.files.names import is_standard_stream
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import files_of
 from starcli.files.write import check_directory
+from starcli.huggingface.companions import weights_in
 
 
 def output_paths(
@@ -31,7 +32,7 @@ def output_paths(
         if len(values) > 1:
             raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]
-    paths = [filled(template, value, option) for value in values]
+    paths = [_place(filled(template, value, option), inputs, option) for value in values]
     for path, count in Counter(paths).most_common(1):
         if count > 1:
             unused = [name for name in (f"{{{name}}}" for name in values[0]) if name not in text]
@@ -45,6 +46,13 @@ def output_paths(
                 [f"{option} {path.with_suffix('.safetensors')}, then starcli convert for PyTorch's own format"],
             )
     return paths
+
+
+def _place(path: Path, inputs: Sequence[Path], option: str) -> Path:
+    """The file to write: in a directory where that is what a model among `inputs` is, and no file is named."""
+    if option != "-o" or path.suffix.lower() in (".safetensors", *PICKLED):
+        return path
+    return weights_in(path, inputs) or path
 
 
 def permutation_paths(

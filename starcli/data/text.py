@@ -81,7 +81,8 @@ def load_text(request: Request) -> Loaded:
     tokenizer = open_tokenizer(options.tokenizer)
     tokens, notes = pad_texts(tokenizer.encode(columns[text]), options, str(path))
     if classify:
-        names, labels = number_words(columns[label], options.classes, f"{path}: column {label!r}")
+        names, labels = number_words(columns[label], _classes(columns[label], options), f"{path}: column {label!r}")
+        names = options.named or names
     else:
         names, labels = (), next_tokens(tokens, str(path))
     if len(names) > MOST_CLASSES:
@@ -96,6 +97,14 @@ def load_text(request: Request) -> Loaded:
     notes.append(f"{path}: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test")
     loaded = assemble_tokens("text", train, test, vocab_size=tokenizer.vocab_size, class_names=names, notes=notes)
     return replace(loaded, tokenizer=tokenizer.sha256)
+
+
+def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | None:
+    """The labels in order, as far as they are settled: names, or where all `words` are numbers of named ones, these."""
+    if options.named is None:
+        return options.classes
+    numbers = tuple(map(str, range(len(options.named))))
+    return numbers if set(words) <= set(numbers) else options.named
 
 
 def _columns(names: Sequence[str]) -> list[str]:

@@ -25,6 +25,7 @@ class TextOptions:
     text_column, label_column: names of columns of a table, else `text` and `label`. tokenizer: a file of the package
     `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: CLASSES, or NEXT_TOKEN, which is
     what data without labels are for. classes: the labels in order, of the model that is to read the texts; no option.
+    named: the same of a model whose labels may also be their numbers, from 0.
     """
 
     text_column: str | None = None
@@ -33,6 +34,7 @@ class TextOptions:
     length: int | None = None
     task: str | None = None
     classes: tuple[str, ...] | None = None
+    named: tuple[str, ...] | None = None
 
     def refuse_useless(self, kind: str) -> None:
         """Raise StarcliError for what data of this `kind` do not have, and for a task that is none."""

@@ -114,6 +114,20 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
             save_file(own, temporary, dict(metadata))
         except SafetensorError as error:  # the Rust side wraps what the system said
             raise OSError(str(error)) from error
+        _sort_words_(temporary, metadata)
+
+
+def _sort_words_(path: Path, metadata: Mapping[str, str]) -> None:
+    """Sort the words in the header of a safetensors file, which stand there in another order each time."""
+    if len(metadata) < 2:
+        return
+    begin = json.dumps({"__metadata__": dict(metadata)}, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    words = begin.removesuffix("}").encode()
+    with path.open("rb+") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+        if json.loads(words + header[len(words) :]) == json.loads(header):
+            file.seek(8)
+            file.write(words)
 
 
 def _unshared(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:

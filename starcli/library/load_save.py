@@ -13,11 +13,16 @@ from starcli.checkpoints.convert import is_pickled, write_plain
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
 from starcli.errors import StarcliError
+from starcli.files.safetensors import PICKLED
 from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
+from starcli.huggingface.companions import weights_in
+from starcli.huggingface.directory import directory_of
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
 from starcli.models.state_dicts import versions_of
+from starcli.workspace.choices import Choices
+from starcli.workspace.directories import in_terms_of_network, write_model
 
 
 @overload
@@ -66,13 +71,18 @@ def save(
     A checkpoint of the library is written as the command line would write it. The file appears whole or not at all.
     Its directory is made with it. Returns the path. StarcliError where the file exists (unless `force`).
 
+    A model that was made from a directory of Hugging Face is written as one, unless the path has the suffix of a file.
     shard_size: the largest size of a file, as `"2GB"` or in bytes; the path is then that of the index of such files.
 
     >>> import starcli as sc
     >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name
     'b.safetensors'
     """
-    target, source = _path(path), as_checkpoint(model)
+    target, source = _path(path), in_terms_of_network(as_checkpoint(model), Choices())
+    directory = source.workspace.directory if isinstance(source, MadeModel) and source.workspace else None
+    directory = directory or (directory_of(source.path) if source.path else None)
+    if directory is not None and target.suffix.lower() not in (".safetensors", *PICKLED):
+        target = weights_in(target, [directory.path]) or target
     size = None if shard_size is None else byte_count(str(shard_size))
     if size is not None:
         target = index_for(target)
@@ -83,7 +93,7 @@ def save(
         versions = versions_of(made.outline()) if made else source.versions
         write_plain(target, source.tensors, versions=versions, shard_size=size)
     else:
-        checkpoint.write(target, source.tensors, source.metadata, shard_size=size)
+        write_model(target, source.tensors, source.metadata, directory, shard_size=size)
     return target
 
 

@@ -24,7 +24,8 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from starcli.errors import StarcliError, suggestion, unknown
 from starcli.models.arguments import Builder, image_size_of
 from starcli.models.copies import uncompiled
-from starcli.models.names import is_external
+from starcli.models.huggingface import huggingface_network
+from starcli.models.names import is_external, is_huggingface
 from starcli.runtime.blame import INSTALLED, raised_at
 
 SYNONYMS = {
@@ -41,12 +42,14 @@ SYNONYMS = {
 
 def external_builder(name: str, *, trusted: bool) -> Builder:
     """Import the function behind an external name. Raises StarcliError where it is not trusted or not there."""
+    package, _, attribute = name.partition(":")
+    if is_huggingface(name):
+        return lambda **arguments: huggingface_network(attribute, arguments)
     if not trusted:
         raise StarcliError(
             f"architecture {name!r} lies outside the registry and would import code",
             ["such a name is followed only when it is given on the command line, as --arch"],
         )
-    package, _, attribute = name.partition(":")
     if package == "torchvision":
         return _torchvision(attribute)
     if package == "timm":
@@ -152,6 +155,8 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     _check_call(name, inspect.signature(function), arguments)
     try:
         network = function(**arguments)
+    except StarcliError:
+        raise
     except Exception as error:  # the function is the user's code and may raise anything
         raise StarcliError(f"architecture {name} cannot be built", [_what(error), *raised_at(error)]) from error
     if not isinstance(network, nn.Module):
@@ -177,8 +182,13 @@ def _check_call(name: str, signature: inspect.Signature, arguments: Mapping[str,
         raise StarcliError(f"architecture {name}: wrong arguments", problems) from error
 
 
-LIBRARIES = ("torch", "torchvision", "timm")
+LIBRARIES = ("torch", "torchvision", "timm", "transformers")
 """Libraries whose version stands for their code."""
+
+
+def is_of_library(name: str) -> bool:
+    """Whether an architecture is one of `LIBRARIES`, so that its name and arguments tell it."""
+    return is_huggingface(name) or name.partition(":")[0] in LIBRARIES
 
 
 def code_hash(name: str, network: nn.Module) -> str:
@@ -193,7 +203,7 @@ def code_hash(name: str, network: nn.Module) -> str:
     digest = hashlib.sha256()
     for library in LIBRARIES:
         digest.update(f"{library} {getattr(sys.modules.get(library), '__version__', '')}\n".encode())
-    if name.partition(":")[0] in LIBRARIES:
+    if is_of_library(name):
         return digest.hexdigest()
     roots = {module.partition(".")[0] for module in (name, *(type(each).__module__ for each in network.modules()))}
     for module, source in sorted(_sources(roots - set(LIBRARIES)).items()):
@@ -227,9 +237,11 @@ def arguments_from_data(
 ) -> dict[str, Any]:
     """Arguments that data decide, under the names that `function` gives them; the last two are of tokens.
 
-    torchvision takes the number of classes and always 3 channels; timm channels as well; a function of the user's own
-    gets what its signature names.
+    A config says all of a class of `transformers`. torchvision takes the number of classes and always 3 channels; timm
+    channels as well; a function of the user's own gets what its signature names.
     """
+    if is_huggingface(name):
+        return {}
     values: dict[str, Any] = {"num_classes": num_classes, "input_size": math.prod(input_shape)}
     if len(input_shape) == 3:
         values |= {"in_channels": input_shape[0], "image_size": image_size_of(*input_shape[1:])}

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.huggingface.tasks import input_of_class, task_of
 from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of, complete_arguments
-from starcli.models.names import is_external
+from starcli.models.names import is_external, is_huggingface
 
 IMAGE_SHAPE = (3, 224, 224)
 """Input of an architecture from a library of image classifiers, where nothing else is said."""
@@ -61,6 +62,8 @@ def extreme_tokens(input_shape: Sequence[int], vocab_size: int, *, padded: bool 
 
 def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of an input of an architecture by its arguments. Raises InputNeeded for a function of the user's own."""
+    if is_huggingface(name):
+        return input_of_class(name, arguments)
     if is_external(name):
         if name.partition(":")[0] in ("torchvision", "timm"):
             return IMAGE_SHAPE
@@ -88,6 +91,8 @@ def complete_for_input(
 
 def default_input_dtype(name: str, arguments: Mapping[str, Any]) -> str:
     """Type of the inputs of an architecture by its arguments: int64 for tokens, which one of the registry says."""
+    if is_huggingface(name):
+        return "float32" if task_of(name).images else "int64"
     return "int64" if not is_external(name) and "vocab_size" in _checked(name, arguments) else "float32"
 
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from starcli.errors import StarcliError, first_of, unknown
+from starcli.huggingface.directory import CONFIG, PREFIX, directory_of, why_unknown
 from starcli.registry.architectures import ARCHITECTURES
 
 _SHOWN = 8
@@ -20,6 +21,19 @@ def is_external(name: str) -> bool:
     (True, False)
     """
     return ":" in name
+
+
+def is_huggingface(name: str) -> bool:
+    """Whether `name` is that of a class of `transformers`, `hf:CLASS`, or of a directory of one, `hf:DIR`."""
+    return name.startswith(PREFIX)
+
+
+def imports_code(name: str) -> bool:
+    """Whether to follow `name` is to run code that only the command line may name.
+
+    A class of the installed `transformers`, with a config that is no code, is not that.
+    """
+    return is_external(name) and not is_huggingface(name)
 
 
 def recorded_name(typed: str) -> str:
@@ -39,6 +53,9 @@ def check_architecture_name(typed: str) -> None:
     """
     place, _, attribute = typed.partition(":")
     path = Path(place)
+    if is_huggingface(typed):
+        _check_directory(typed, attribute)
+        return
     if not attribute and path.suffix == ".py" and path.is_file():
         spelled = [f"--arch {path}:{name}" for name in _definitions(path)]
         summary = f"--arch {typed}: which function or class of the file builds the network?"
@@ -56,6 +73,15 @@ def check_architecture_name(typed: str) -> None:
             f"--arch {typed}: there is no module {place.partition('.')[0]}",
             ["looked for among what is installed and in the directory that the command runs in"],
         )
+
+
+def _check_directory(typed: str, place: str) -> None:
+    """Refuse `hf:` of what is neither the name of a class nor a directory with the config of a network."""
+    path = Path(place)
+    if not path.is_dir() and not place.isidentifier():
+        raise StarcliError(f"--arch {typed}: there is no directory {place}, with {CONFIG} in it")
+    if path.is_dir() and directory_of(path) is None:
+        raise StarcliError(f"--arch {typed}: no network is known by {path / CONFIG}", why_unknown(path))
 
 
 def _unknown(typed: str) -> StarcliError:

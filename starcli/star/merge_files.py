@@ -16,6 +16,8 @@ from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import Fusion
 from starcli.star.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.workspace.agreement import refuse_differences
+from starcli.workspace.choices import Choices
+from starcli.workspace.directories import directory_among
 from starcli.workspace.plan import Plan, training_settings
 
 
@@ -40,7 +42,8 @@ def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     first = refuse_differences(models)
     said = first.metadata
     settings = {**training_settings(first), "fused": fusion.record()}
-    return Plan("fused", settings, fusion.seed, said.architecture, said.data, said.spec, models)
+    directory = directory_among(Choices(), models)
+    return Plan("fused", settings, fusion.seed, said.architecture, said.data, said.spec, models, directory)
 
 
 def merge_facts(tensors: LazyTensors) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.models.external import LIBRARIES, code_hash
+from starcli.models.external import code_hash, is_of_library
 from starcli.models.names import is_external
 from starcli.symmetry.proof.evaluation import ProofNetwork
 from starcli.symmetry.proof.redraw import fresh_inputs, redrawn
@@ -37,7 +37,7 @@ def network_fingerprint(name: str, network: nn.Module, example: Sequence[Tensor]
     if not is_external(name):
         return ""
     code = code_hash(name, network)
-    if name.partition(":")[0] in LIBRARIES:  # name, arguments and the version of the library decide these
+    if is_of_library(name):  # name, arguments and the version of the library decide these
         return code
     digest = hashlib.sha256(code.encode())
     for line in _structure(network):

@@ -12,7 +12,7 @@ from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
 from starcli.models.dtypes import float_types
-from starcli.models.names import is_external
+from starcli.models.names import imports_code
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
@@ -55,7 +55,7 @@ def unsaid_words(architecture: Architecture, said: Mapping[str, Any]) -> list[st
 
     A file comes from a stranger, and code may take a word for a path or an address. One line each.
     """
-    if not is_external(architecture.name):
+    if not imports_code(architecture.name):
         return []
     words = {name: value for name, value in architecture.arguments.items() if name not in said and not _number(value)}
     return [
@@ -104,7 +104,7 @@ def _fitted(
     try:
         return _loaded(checkpoint, outline, fresh)
     except StarcliError:
-        if checkpoint.metadata.architecture is not None:
+        if checkpoint.metadata.weights_sha256:  # a file of ours has the names of its network
             raise
     bare = without_prefix(checkpoint, names)
     try:

@@ -8,9 +8,10 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, DataRecord, Metadata
 from starcli.data.names import needs_path
 from starcli.errors import StarcliError
+from starcli.huggingface.directory import why_unknown
 from starcli.models.build import complete_arguments
 from starcli.models.inputs import complete_for_input, default_input_dtype, default_input_shape, parse_input_shape
-from starcli.models.names import is_external, recorded_name
+from starcli.models.names import imports_code, is_huggingface, recorded_name
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
 
@@ -21,7 +22,8 @@ def agreed_architecture(first: Checkpoint, choices: Choices, record: DataRecord 
     if choices.arch is None:
         if recorded is None:
             raise StarcliError(
-                f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}"
+                f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}",
+                [] if first.path is None else why_unknown(first.path),
             )
         if choices.input or choices.input_dtype:
             raise StarcliError(f"{first.name} says what an input is: --input goes with --arch, to say otherwise")
@@ -51,12 +53,13 @@ def chosen_architecture(
 
     Arguments that it does not give are as `recorded`, then as the data and the defaults have them.
     """
-    shape = tuple(data.input_shape)
     given = {**recorded, **choices.arch_args}
+    # a config says what an input is, whatever the data
+    shape = default_input_shape(name, given) if is_huggingface(name) else tuple(data.input_shape)
     arguments = complete_arguments(
         name,
         given,
-        input_shape=shape,
+        input_shape=tuple(data.input_shape),
         num_classes=data.num_classes,
         vocab_size=data.vocab_size,
         next_token=data.next_token,
@@ -74,7 +77,7 @@ def require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
     if data and choices.data is None and record is not None and needs_path(record.name):
         problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
     if architecture is not None and choices.arch_name in (None, architecture.name):
-        if choices.arch is None and is_external(architecture.name):
+        if choices.arch is None and imports_code(architecture.name):
             problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
         problems += unsaid_words(architecture, choices.arch_args)
     if problems:

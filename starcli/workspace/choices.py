@@ -34,6 +34,7 @@ class Choices:
     tokenizer: Path | None = None
     length: int | None = None
     task: str | None = None
+    class_names: tuple[str, ...] | None = None
     """Of texts: see `texts`."""
     device: str = "auto"
     precision: str = "fp32"
@@ -56,7 +57,9 @@ class Choices:
     @property
     def texts(self) -> TextOptions:
         """What is said of texts."""
-        return TextOptions(self.text_column, self.label_column, self.tokenizer, self.length, self.task)
+        return TextOptions(
+            self.text_column, self.label_column, self.tokenizer, self.length, self.task, named=self.class_names
+        )
 
     @property
     def names_data(self) -> bool:

@@ -19,6 +19,7 @@ from starcli.checkpoints.metadata import (
     SpecRecord,
 )
 from starcli.errors import StarcliError, short
+from starcli.huggingface.directory import Directory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,6 +44,8 @@ class Plan:
     data: DataRecord | None = None
     spec: SpecRecord | None = None
     parents: Sequence[Checkpoint] = field(default=())
+    directory: Directory | None = None
+    """One of Hugging Face that a model was read from, for what is to stand beside the file in such another one."""
 
     @cached_property
     def run_id(self) -> Sha256:
@@ -152,6 +155,7 @@ def plan_of(
         workspace.data,
         spec or workspace.record,
         parents,
+        workspace.directory,
     )
 
 

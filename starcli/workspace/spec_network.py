@@ -12,6 +12,7 @@ from starcli.checkpoints.metadata import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.files.shards import INDEX
+from starcli.huggingface.directory import directory_of
 from starcli.models.build import build_network, check_forward
 from starcli.models.inputs import (
     complete_for_input,
@@ -34,6 +35,7 @@ from starcli.symmetry.kinds.written import written_kinds
 from starcli.symmetry.shipped import shipped_spec
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
+from starcli.workspace.directories import directory_among, settled_by
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class SpecNetwork:
 
         `given` is the spec's name, file or checkpoint. StarcliError where it remains open which network is meant.
         """
+        choices = settled_by(directory_among(choices), choices, recorded=False)
         recorded = None
         if given is not None and is_checkpoint(given):
             recorded = checkpoint.read_metadata(Path(given))[1].architecture
@@ -114,7 +117,7 @@ class SpecNetwork:
 
 def is_checkpoint(given: str) -> bool:
     """Whether the name of a spec is that of a checkpoint."""
-    return given.endswith((".safetensors", INDEX))
+    return given.endswith((".safetensors", INDEX)) or directory_of(Path(given)) is not None
 
 
 def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:

@@ -13,6 +13,7 @@ from starcli.checkpoints.several import notes_of
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
 from starcli.errors import StarcliError
+from starcli.huggingface.directory import Directory
 from starcli.models.build import build_network, build_outline, check_forward, runnable
 from starcli.models.external import SYNONYMS
 from starcli.models.flat_network import FlatNetwork
@@ -39,6 +40,7 @@ from starcli.workspace.data import (
     refuse_unknown_tokens,
     scaling_notes,
 )
+from starcli.workspace.directories import directory_among, in_terms_of_network, note_of_classes, settled_by
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 """Makes a network, its weights drawn from a generator (None: they will be loaded)."""
@@ -65,6 +67,8 @@ class Workspace:
     """Makes the network where it has no name; None: `architecture` names it."""
     model_notes: tuple[str, ...] = ()
     """What a command should say of the models' weights: how it found them in files of others, and of their types."""
+    directory: Directory | None = None
+    """The first directory of Hugging Face that a model is read from."""
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -167,6 +171,8 @@ class Given:
 
 def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
     """The workspace of a network that does not exist yet: the choices, or what is `given`, say all of it."""
+    directory = directory_among(choices)
+    choices = settled_by(directory, choices, recorded=False)
     if choices.arch is None and given.builder is None:
         raise StarcliError("--arch is needed: which network to train", ["for example --arch resnet --data digits"])
     dataset = given.dataset or open_named(choices, None)
@@ -183,6 +189,7 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
         opened=dataset,
         notes=scaling_notes(dataset),
         builder=given.builder,
+        directory=directory,
     )
     network = runnable(workspace.outline())
     # a network of the registry has run already, and was made for these data
@@ -206,6 +213,10 @@ def workspace_of(
     there need not be any. What only `measures` may do so on other data than the models were trained on. What is `given`
     in memory has no name and takes the place of what names say.
     """
+    directory = directory_among(choices, checkpoints)
+    recorded = any(each.metadata.data is not None for each in checkpoints)
+    choices = settled_by(directory, choices, recorded=recorded)
+    checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]
     first = refuse_differences(checkpoints)
     if given.builder is None:
         require_flags(first.metadata, choices, data=data and given.dataset is None)
@@ -225,9 +236,19 @@ def workspace_of(
     if record is not None and architecture.input_dtype != record.input_dtype:
         takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
         raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
-    device = choose_device(choices.device)
+    if first.metadata.data is None:
+        notes = (*notes, *note_of_classes(directory, opened))
     workspace = Workspace(
-        architecture, record, device, choices.precision, choices, first.metadata.spec, opened, notes, given.builder
+        architecture,
+        record,
+        choose_device(choices.device),
+        choices.precision,
+        choices,
+        record=first.metadata.spec,
+        opened=opened,
+        notes=notes,
+        builder=given.builder,
+        directory=directory,
     )
     outline = workspace.outline()
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)

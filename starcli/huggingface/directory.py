@@ -1,0 +1,180 @@
+"""A directory of `transformers` or `timm`: which network it is of, and what it says of inputs. Needs no torch."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from starcli.errors import StarcliError
+from starcli.files.safetensors import MAXIMUM_HEADER, strict_json
+from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
+from starcli.huggingface.tasks import input_of_class, task_of
+
+CONFIG, PREPROCESSOR, TOKENIZER, ADAPTER = (
+    "config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "adapter_config.json",
+)
+"""Names of files beside the weights."""
+
+PREFIX = "hf:"
+"""Before the name of a class of `transformers`, in the name of an architecture."""
+
+_OF_ITS_OWN = (
+    "architectures", "model_type", "auto_map", "transformers_version", "dtype", "torch_dtype", "use_cache",
+    "return_dict", "output_attentions", "output_hidden_states", "torchscript", "attn_implementation",
+    "finetuning_task", "problem_type", "task_specific_params", "tokenizer_class", "label2id",
+)  # fmt: skip
+"""Keys of config.json that say nothing of the network; those that begin with `_` do not either."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory with a config.json that names a network.
+
+    >>> config = {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "n_embd": 16}
+    >>> found = Directory(Path("gpt"), config)
+    >>> found.name, found.arguments, found.task
+    ('hf:GPT2LMHeadModel', {'n_embd': 16}, 'next-token')
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+
+    @cached_property
+    def name(self) -> str:
+        """The network as `--arch` names it: `hf:CLASS` or `timm:NAME`."""
+        if self.is_timm:
+            return f"timm:{self.config['architecture']}"
+        return f"{PREFIX}{self.config['architectures'][0]}"
+
+    @property
+    def is_timm(self) -> bool:
+        """Whether the network is one of timm's."""
+        return "architectures" not in self.config
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the network: of `transformers` all of the config that is of it."""
+        if self.is_timm:
+            own = {key: self.config[key] for key in ("num_classes", "global_pool") if key in self.config}
+            return {**own, **(self.config.get("model_args") or {})}
+        return network_arguments(self.config)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one input, where timm says it."""
+        sizes = (self.config.get("pretrained_cfg") or {}).get("input_size") if self.is_timm else None
+        return None if sizes is None else tuple(sizes)
+
+    def architecture_fields(self) -> dict[str, Any]:
+        """Fields of the record of an architecture."""
+        if self.is_timm:
+            shape = self.input_shape or (3, 224, 224)
+            return {"name": self.name, "arguments": self.arguments, "input_shape": list(shape)}
+        shape = input_of_class(self.name, self.arguments)
+        dtype = "float32" if task_of(self.name).images else "int64"
+        return {"name": self.name, "arguments": self.arguments, "input_shape": list(shape), "input_dtype": dtype}
+
+    @property
+    def task(self) -> str | None:
+        """What is predicted of texts, as `--task` says it; None of other inputs."""
+        return None if self.is_timm else task_of(self.name).texts
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The tokenizer file, where there is one."""
+        file = self.path / TOKENIZER
+        return file if file.is_file() else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in order, where the config gives them any."""
+        named = self.config.get("id2label") or {}
+        names = tuple(str(named[key]) for key in sorted(named, key=int))
+        usual = all(name == f"LABEL_{number}" for number, name in enumerate(names))
+        return () if usual else names
+
+    @property
+    def normalise(self) -> str | None:
+        """How images are normalised, as `--normalise` says it, where the directory tells."""
+        said = self.config.get("pretrained_cfg") or {} if self.is_timm else _read_json(self.path / PREPROCESSOR)
+        mean, std = said.get("mean", said.get("image_mean")), said.get("std", said.get("image_std"))
+        if not mean or not std or said.get("do_normalize") is False:
+            return None
+        return ":".join(",".join(map(str, each if isinstance(each, list) else [each])) for each in (mean, std))
+
+    def shard_size(self) -> int | None:
+        """Size in bytes of the largest shard; None where the weights are in one file."""
+        file = file_of(self.path)
+        return max(shard.stat().st_size for shard in read_index(file).shards()) if is_index(file) else None
+
+
+def directory_of(path: Path) -> Directory | None:
+    """The directory that `path` is, or whose weights it is; None where no config.json names a network that is known.
+
+    Raises StarcliError for a config.json that cannot be read.
+    """
+    if not path.is_dir():
+        if path.name not in WHOLE and path.name.removesuffix(INDEX) not in WHOLE:
+            return None
+        path = path.parent
+    config = _read_json(path / CONFIG)
+    return Directory(path, config) if _names_network(config) else None
+
+
+def _names_network(config: Mapping[str, Any]) -> bool:
+    if "architectures" in config:
+        names = config["architectures"]
+        return isinstance(names, list) and len(names) > 0 and isinstance(names[0], str) and task_of(names[0]).known
+    return isinstance(config.get("architecture"), str)
+
+
+def why_unknown(path: Path) -> list[str]:
+    """Why a directory, or one whose weights `path` is, names no network that is read; nothing where it has no config.
+
+    One line, or none.
+    """
+    place = path if path.is_dir() else path.parent
+    if (place / ADAPTER).is_file() and not (place / CONFIG).is_file():
+        return [f"it holds a LoRA adapter: starcli convert {place} --base BASE -o OUT applies it"]
+    if directory_of(path) is not None or not (place / CONFIG).is_file():
+        return []
+    names = _read_json(place / CONFIG).get("architectures")
+    if not names:
+        return [f"{place / CONFIG} names no class of a network (architectures)"]
+    return [f"{place / CONFIG} names {names[0]}; read are classifiers of images and texts, causal and masked models"]
+
+
+def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config is of the network: without what is of its files, its classes by their number alone.
+
+    >>> network_arguments({"hidden_size": 8, "id2label": {"0": "bad", "1": "good"}, "transformers_version": "5.0"})
+    {'hidden_size': 8, 'num_labels': 2}
+    """
+    kept = {key: value for key, value in config.items() if key not in _OF_ITS_OWN and not key.startswith("_")}
+    names = kept.pop("id2label", None)
+    return kept | ({"num_labels": len(names)} if names else {})
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    """Content of a JSON file; empty where there is none. StarcliError for a file that is no JSON object."""
+    try:
+        if path.stat().st_size > MAXIMUM_HEADER:
+            raise ValueError("it is longer than 8 MiB")
+        content = strict_json(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it is no object")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise StarcliError(f"{path}: cannot be read: {str(error)[:120]}") from error
+    return content
+
+
+def config_text(config: Mapping[str, Any]) -> bytes:
+    """A config as it is written."""
+    return (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()

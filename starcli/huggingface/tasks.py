@@ -1,0 +1,55 @@
+"""What classes of `transformers` are for, by their names: others are not read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Task:
+    """What goes into a network, and what is predicted of texts; `known` is false of a class that is not read."""
+
+    images: bool = False
+    texts: str | None = None
+    known: bool = True
+
+
+IMAGE_CLASSES = Task(images=True)
+TEXT_CLASSES = Task(texts="classes")
+NEXT_TOKENS = Task(texts="next-token")
+MASKED_TOKENS = Task(texts="masked-token")
+UNKNOWN = Task(known=False)
+
+_IMAGE_SIZE, _TEXT_LENGTH = 224, 64
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""Keys of a config that say how long a text may be."""
+
+_BY_ENDING = {
+    "ForImageClassification": IMAGE_CLASSES,
+    "ForSequenceClassification": TEXT_CLASSES,
+    "ForCausalLM": NEXT_TOKENS,
+    "LMHeadModel": NEXT_TOKENS,
+    "ForMaskedLM": MASKED_TOKENS,
+}
+
+
+def task_of(name: str) -> Task:
+    """The task of a class by its name.
+
+    >>> task_of("ViTForImageClassification").images, task_of("BertForMaskedLM").texts, task_of("BertModel").known
+    (True, 'masked-token', False)
+    """
+    return next((task for ending, task in _BY_ENDING.items() if name.endswith(ending)), UNKNOWN)
+
+
+def input_of_class(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of one input of a class by its config: images as it says, else as most have them; texts that surely fit.
+
+    >>> input_of_class("ViTForImageClassification", {"image_size": 32}), input_of_class("BertForMaskedLM", {})
+    ((3, 32, 32), (64,))
+    """
+    if task_of(name).images:
+        size = arguments.get("image_size", _IMAGE_SIZE)
+        return (int(arguments.get("num_channels", 3)), *((size, size) if isinstance(size, int) else tuple(size)))
+    said = [arguments[key] for key in _LENGTHS if isinstance(arguments.get(key), int)]
+    return (max(2, min([_TEXT_LENGTH, *(most // 2 for most in said)])),)  # some number positions from 2 on

@@ -1,0 +1,164 @@
+"""Networks of `transformers` by class and config, as networks of one input and logits: `hf:CLASS`.
+
+Classes are those of the installed package alone; code that a config names is never looked for.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from starcli.errors import StarcliError, first_line, first_of
+from starcli.files.safetensors import read_tensors
+from starcli.huggingface.directory import network_arguments
+from starcli.huggingface.tasks import task_of
+
+_PLAINLY = "eager"
+"""How attention and mixtures of experts are computed: every class can, and it traces and runs in float64."""
+
+
+class _LogitsOfOneInput:
+    """Mixed into a class of `transformers`: takes images (B, C, H, W), or tokens (B, length) with -1 behind a text.
+
+    The names of its tensors are those of the class.
+    """
+
+    config: Any
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.is_floating_point():
+            found = super().forward(pixel_values=inputs)  # type: ignore[misc]
+            return found.logits  # type: ignore[no-any-return]
+        here = inputs >= 0
+        # some classes find the end of a text, or number its positions, by the token of padding
+        ids = torch.where(here, inputs, getattr(self.config, "pad_token_id", None) or 0)
+        found = super().forward(input_ids=ids, attention_mask=here.long())  # type: ignore[misc]
+        return found.logits  # type: ignore[no-any-return]
+
+
+@cache
+def _with_logits(kind: type) -> type:
+    return type(kind.__name__, (_LogitsOfOneInput, kind), {"__module__": kind.__module__})
+
+
+def class_of(name: str) -> Any:
+    """A class of the installed `transformers` by its name.
+
+    Raises StarcliError where the package is missing, has no such class, or the class is for another task.
+    """
+    if find_spec("transformers") is None:
+        raise StarcliError(f"architecture hf:{name} needs the package transformers", ["pip install 'starcli[hf]'"])
+    transformers = import_module("transformers")
+    kind = getattr(transformers, name, None) if task_of(name).known else None
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+        version = transformers.__version__
+        hint = "read are its classifiers of images and texts, causal and masked models; code of others is never run"
+        raise StarcliError(f"architecture hf:{name}: transformers {version} has no such class", [hint])
+    return kind
+
+
+def config_of(name: str, arguments: Mapping[str, Any]) -> Any:
+    """The config of a class from what is said of the network. StarcliError for what it does not admit."""
+    kind = class_of(name)
+    if arguments.get("quantization_config"):
+        raise StarcliError(f"architecture hf:{name}: its weights are quantised, which is not supported")
+    try:
+        config = kind.config_class(**arguments)
+    except Exception as error:  # checks of the package's own, of all types
+        raise StarcliError(f"architecture hf:{name}: its config is refused", [first_line(error)]) from error
+    config.use_cache = False
+    config._attn_implementation = config._experts_implementation = _PLAINLY
+    return config
+
+
+def config_file(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of the config.json of a network."""
+    return {"architectures": [name], "model_type": class_of(name).config_class.model_type, **arguments}
+
+
+def least_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that differ from the defaults of the class, so that two versions of the package say the same."""
+    own, usual = (
+        network_arguments(json.loads(json.dumps(config.to_dict(), default=str)))
+        for config in (config_of(name, arguments), config_of(name, {}))
+    )
+    return {key: own[key] for key in sorted(own) if key not in usual or own[key] != usual[key]}
+
+
+@cache
+def names_in_class(name: str, arguments: str) -> frozenset[str]:
+    """Names in the state dict of a class with arguments in JSON."""
+    with torch.device("meta"):
+        return frozenset(huggingface_network(name, json.loads(arguments)).state_dict())
+
+
+def huggingface_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network of a class, its weights drawn anew. Errors as of `class_of`."""
+    kind, config = class_of(name), config_of(name, arguments)
+    with quiet():
+        network = kind(config)
+    network.__class__ = _with_logits(kind)
+    assert isinstance(network, nn.Module)
+    return network
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Context in which `transformers` shows no bars and no warnings; what is wrong is told by us."""
+    logging = import_module("transformers").utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def from_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict that `from_pretrained` makes of the tensors of a file, which may have other names.
+
+    Raises StarcliError with what is missing, of another shape, or unknown to the class.
+    """
+    kind, config = class_of(name), config_of(name, arguments)
+    wide = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors.values()) else torch.float32
+    given = {key: tensor.clone() for key, tensor in tensors.items()}
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            network, found = kind.from_pretrained(
+                None, config=config, state_dict=given, torch_dtype=wide, output_loading_info=True
+            )
+    except Exception as error:  # of shapes, and whatever the package raises
+        raise StarcliError(f"these weights do not fit {name}", [first_line(error)]) from error
+    lines = [f"{key}: missing" for key in sorted(found["missing_keys"])]
+    lines += [f"{key}: not in the network" for key in sorted(found["unexpected_keys"])]
+    lines += [f"{each}: of another shape" for each in sorted(map(str, found["mismatched_keys"]))]
+    if lines:
+        raise StarcliError(f"these weights do not fit {name}", first_of(lines, 12))
+    types = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    narrow = next(iter(types)) if len(types) == 1 else wide
+    return {
+        key: tensor.detach().to(narrow) if tensor.is_floating_point() else tensor.detach()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def to_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict as `save_pretrained` writes them: by their names on disk, tied ones once."""
+    kind, config = class_of(name), config_of(name, arguments)
+    with quiet(), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as place:
+        network = kind(config)
+        network.load_state_dict({key: tensor.clone() for key, tensor in tensors.items()}, assign=True)
+        network.tie_weights()
+        network.save_pretrained(place, max_shard_size="1000000GB")
+        return read_tensors(Path(place, "model.safetensors"))[1]

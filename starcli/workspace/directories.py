@@ -1,0 +1,146 @@
+"""Directories of Hugging Face among a command's models: what they settle, their names of tensors, and new ones."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from starcli.checkpoints import checkpoint
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import MODELS, Metadata
+from starcli.data.dataset import Dataset
+from starcli.data.names import parse_name
+from starcli.errors import StarcliError, few
+from starcli.files.lazy_tensors import LazyTensors
+from starcli.files.shards import INDEX, SHARD_METADATA, WHOLE, is_index
+from starcli.huggingface.companions import write_companions
+from starcli.huggingface.directory import PREFIX, Directory, directory_of
+from starcli.models.dtypes import float_types
+from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk
+from starcli.models.names import is_huggingface
+from starcli.workspace.choices import Choices
+
+
+def directory_among(choices: Choices, checkpoints: Sequence[Checkpoint] = ()) -> Directory | None:
+    """The directory that `--arch hf:DIR` names, else the first that a model is read from."""
+    if named := _named_by(choices):
+        return named
+    found = (directory_of(each.path) for each in checkpoints if each.path is not None)
+    return next((each for each in found if each is not None), None)
+
+
+def _named_by(choices: Choices) -> Directory | None:
+    """The directory that `--arch hf:DIR` names."""
+    if choices.arch is None or not is_huggingface(choices.arch):
+        return None
+    path = Path(choices.arch.removeprefix(PREFIX))
+    return directory_of(path) if path.is_dir() else None
+
+
+def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool) -> Choices:
+    """The choices, and what they leave open of network and data as a directory has it.
+
+    recorded: whether a model says what it was trained on, which then holds.
+    """
+    if directory is None:
+        return choices
+    if _named_by(choices) is not None:
+        own = _least(directory.name, directory.arguments) if is_huggingface(directory.name) else directory.arguments
+        choices = replace(choices, arch=directory.name, arch_args={**own, **choices.arch_args})
+    elif choices.arch is None and directory.is_timm:  # the command line names it, in naming the directory
+        choices = replace(choices, arch=directory.name, arch_args={**directory.arguments, **choices.arch_args})
+    if choices.data is None:
+        return choices
+    kind = parse_name(choices.data)[0]
+    if kind == "text":
+        choices = replace(choices, tokenizer=choices.tokenizer or directory.tokenizer)
+    if recorded:
+        return choices
+    if kind in ("text", "arrays") and directory.task is not None:
+        choices = replace(choices, task=choices.task or directory.task, class_names=directory.class_names or None)
+    if directory.task is None:
+        choices = replace(choices, normalise=choices.normalise or directory.normalise)
+    if kind == "folder":
+        choices = replace(choices, image_size=choices.image_size or _side(directory))
+    return choices
+
+
+def _side(directory: Directory) -> int | None:
+    """Side of the images that a network is for, as its directory says it."""
+    side = directory.arguments.get("image_size")
+    shape = directory.input_shape
+    return side if isinstance(side, int) else shape[-1] if shape else None
+
+
+def note_of_classes(directory: Directory | None, dataset: Dataset | None) -> tuple[str, ...]:
+    """A note where data name their classes otherwise than a directory. StarcliError for another order of the same."""
+    if directory is None or dataset is None or not directory.class_names or not dataset.class_names:
+        return ()
+    ours, theirs = tuple(dataset.class_names), directory.class_names
+    if ours == theirs:
+        return ()
+    words = f"{few(ours, 5)} in the data, {few(theirs, 5)} in {directory.path}"
+    if sorted(ours) == sorted(theirs):
+        raise StarcliError(f"{dataset.name}: the classes are in another order than the model's", [words])
+    return (f"the classes have other names: {words}",)
+
+
+def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:
+    """A model of a class of `transformers` with the arguments that tell it and the names that the class has.
+
+    The class is the one that `choices` name, or the model's own.
+    Raises StarcliError where the package or the class is missing, or the weights do not fit it.
+    """
+    architecture = model.metadata.architecture
+    full_name = choices.arch or (architecture.name if architecture else "")
+    if not is_huggingface(full_name):
+        return model
+    name, arguments = full_name.removeprefix(PREFIX), dict(choices.arch_args)
+    if architecture is not None and architecture.name == full_name:
+        arguments = _least(full_name, {**architecture.arguments, **arguments})
+        told = architecture.model_copy(update={"arguments": arguments})
+        model = replace(model, metadata=model.metadata.model_copy(update={"architecture": told}))
+    if model.tensors.keys() == names_in_class(name, json.dumps(arguments, sort_keys=True)):
+        return model
+    return replace(
+        model,
+        tensors=from_disk(name, arguments, model.tensors),
+        reopen=None,
+        stored=model.tensors if model.stored is None else model.stored,
+    )
+
+
+def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return least_arguments(name.removeprefix(PREFIX), arguments)
+
+
+def write_model(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Metadata,
+    directory: Directory | None,
+    *,
+    shard_size: int | None = None,
+) -> Metadata:
+    """Write a checkpoint, and where it is the one of a directory of Hugging Face, what stands beside it there.
+
+    directory: the one of a model that it was made from. `LazyTensors` are those of files, by their names there. Other
+    arguments and the result as of `checkpoint.write`.
+    """
+    architecture = metadata.architecture
+    whole = path.name in WHOLE or path.name.removesuffix(INDEX) in WHOLE
+    known = architecture is not None and (directory is not None or is_huggingface(architecture.name))
+    if architecture is None or not (whole and known) or metadata.kind not in MODELS:
+        return checkpoint.write(path, tensors, metadata, shard_size=shard_size)
+    config: Mapping[str, Any] = directory.config if directory is not None else {}
+    types = [] if isinstance(tensors, LazyTensors) else float_types(tensors)
+    if is_huggingface(architecture.name) and not isinstance(tensors, LazyTensors):
+        own = architecture.name.removeprefix(PREFIX), architecture.arguments
+        tensors, config = to_disk(*own, tensors), config or config_file(*own)
+    if is_index(path) and shard_size is None and directory is not None:
+        shard_size = directory.shard_size()
+    write_companions(path.parent, directory, config, types)
+    return checkpoint.write(path, tensors, metadata, shard_size=shard_size, words=SHARD_METADATA)

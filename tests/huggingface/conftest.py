@@ -1,0 +1,71 @@
+"""Tiny models of `transformers` from configs, saved by its own `save_pretrained`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+transformers = pytest.importorskip("transformers")
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+_TEXT = {"vocab_size": 260, "max_position_embeddings": 32}
+_SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+_BERT = ("BertForSequenceClassification", "BertConfig", {**_TEXT, **_SMALL, "num_labels": 3})
+_LLAMA = {**_TEXT, **_SMALL, "num_attention_heads": 4, "num_key_value_heads": 2}
+_DISTIL = {**_TEXT, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24, "num_labels": 3}
+_GPT = {"vocab_size": 260, "n_positions": 32, "n_embd": 16, "n_layer": 1, "n_head": 2}
+_VIT = {**_SMALL, "image_size": 8, "patch_size": 4, "num_channels": 1, "num_labels": 10}
+
+KINDS = {
+    "bert": _BERT,
+    "sharded": _BERT,
+    "distilbert": ("DistilBertForSequenceClassification", "DistilBertConfig", _DISTIL),
+    "gpt2": ("GPT2LMHeadModel", "GPT2Config", _GPT),
+    "llama": ("LlamaForCausalLM", "LlamaConfig", _LLAMA),
+    "tied": ("LlamaForCausalLM", "LlamaConfig", {**_LLAMA, "tie_word_embeddings": True}),
+    "masked": ("BertForMaskedLM", "BertConfig", {**_TEXT, **_SMALL}),
+    "vit": ("ViTForImageClassification", "ViTConfig", _VIT),
+}
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
+    """Directory of a model by its kind and seed, made once."""
+    root = tmp_path_factory.mktemp("directories")
+
+    def save(kind: str, seed: int = 0) -> Path:
+        path = root / f"{kind}-{seed}"
+        if not path.exists():
+            name, config, arguments = KINDS[kind]
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                model: Any = getattr(transformers, name)(getattr(transformers, config)(**arguments))
+                for parameter in model.parameters():  # its own are so small that every output is the same
+                    torch.nn.init.normal_(parameter, std=0.3)
+            model.save_pretrained(path, **({"max_shard_size": "12KB"} if kind == "sharded" else {}))
+            path.joinpath("tokenizer_config.json").write_text("{}")
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts of two lengths with one of three labels, in a table."""
+    path = tmp_path_factory.mktemp("texts") / "texts.csv"
+    rows = [f"{'abc' * (1 + number % 2)} {number % 7},{'xyz'[number % 3]}" for number in range(30)]
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
+    return path
+
+
+def pretrained(path: Path) -> Any:
+    """The model as its own library loads it, of the class that its config names; nothing may be missing."""
+    config = transformers.AutoConfig.from_pretrained(path)
+    model, told = getattr(transformers, config.architectures[0]).from_pretrained(path, output_loading_info=True)
+    assert not any(told.values()), told
+    return model.eval()

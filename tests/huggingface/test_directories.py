@@ -1,0 +1,179 @@
+"""Directories of `transformers` as models: as its own library computes them, before and after every command."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface.conftest import KINDS, pretrained
+from support.program import run_here
+from torch.nn.functional import cross_entropy
+
+import starcli as sc
+from starcli.data.tokenizers import byte_tokens
+from starcli.errors import StarcliError
+from starcli.files.safetensors import read_tensors
+from starcli.files.write import write_tensors
+from starcli.models.build import build_network
+from starcli.models.huggingface import from_disk, least_arguments
+
+TOKENS = torch.randint(0, 256, (3, 12), generator=torch.Generator().manual_seed(0))
+
+
+def inputs_of(kind: str) -> dict[str, torch.Tensor]:
+    if kind == "vit":
+        return {"pixel_values": torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))}
+    return {"input_ids": TOKENS, "attention_mask": torch.ones_like(TOKENS)}
+
+
+def logits(path: Path, kind: str) -> torch.Tensor:
+    with torch.no_grad():
+        return pretrained(path)(**inputs_of(kind)).logits
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_computes_what_its_library_does(saved, kind):
+    model = sc.load(saved(kind))
+    architecture = model.metadata.architecture
+    name = architecture.name.removeprefix("hf:")
+    arguments = least_arguments(name, architecture.arguments)
+    network = build_network(architecture.name, **arguments).eval()
+    network.load_state_dict(from_disk(name, arguments, model.tensors))
+    own = inputs_of(kind)
+    with torch.no_grad():
+        found = network(own.get("pixel_values", own.get("input_ids")))
+    torch.testing.assert_close(found, logits(saved(kind), kind))
+
+
+def test_padding_changes_nothing(saved):
+    for kind in ("bert", "gpt2", "llama"):
+        model = sc.load(saved(kind))
+        network = build_network(model.metadata.architecture.name, **model.metadata.architecture.arguments).eval()
+        padded = torch.cat([TOKENS, torch.full((3, 5), -1)], dim=1)
+        with torch.no_grad():
+            short, long = network(TOKENS), network(padded)
+        torch.testing.assert_close(long if kind == "bert" else long[:, :12], short)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_aligned_directory_is_the_same_function_for_both_programs(saved, kind, tmp_path):
+    a, b, out = saved(kind, 0), saved(kind, 1), tmp_path / "out"
+    [row] = run_here("align", a, b, "-o", out).rows
+    assert row["moved"] > 0
+    torch.testing.assert_close(logits(out, kind), logits(b, kind), rtol=1e-4, atol=1e-4)
+    weights = f"model.safetensors{'.index.json' * (kind == 'sharded')}"
+    assert {"config.json", "tokenizer_config.json", weights} <= {path.name for path in out.iterdir()}
+    assert sc.load(out).tensors.keys() == sc.load(b).tensors.keys()  # the same names, tied ones once
+    assert run_here("convert", out, "-o", tmp_path / "file.safetensors").rows[0]["tensors"] >= len(sc.load(b).tensors)
+
+
+def test_losses_of_classes_are_those_of_the_library(saved, texts):
+    rows = [
+        run_here("eval", saved("bert"), "--data", f"text:{texts}", "--split", split).rows[0]
+        for split in ("train", "test")
+    ]
+    counts = [sum(row["reliability"]["count"]) for row in rows]
+    model, losses = pretrained(saved("bert")), []
+    for line in texts.read_text().splitlines()[1:]:
+        text, label = line.split(",")
+        with torch.no_grad():
+            found = model(input_ids=torch.tensor(byte_tokens([text]))).logits
+        losses.append(float(cross_entropy(found, torch.tensor(["xyz".index(label)]))))
+    total = sum(count * row["nll"] for count, row in zip(counts, rows, strict=True))
+    assert (sum(counts), total) == (30, pytest.approx(sum(losses), rel=1e-5))
+
+
+def test_losses_of_next_tokens_are_those_of_the_library(saved, texts):
+    ends = saved("gpt2", 0), saved("gpt2", 1)
+    row = run_here("barrier", *ends, "--data", f"text:{texts}", "--points", 3, "--align", "none").rows[0]
+    texts_alone = [line.split(",")[0] for line in texts.read_text().splitlines()[1:]]
+    for path, place in zip(ends, (0, -1), strict=True):
+        model, sums, count = pretrained(path), 0.0, 0
+        for [tokens] in (byte_tokens([text]) for text in texts_alone):
+            with torch.no_grad():
+                loss = model(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss
+            sums, count = sums + float(loss) * (len(tokens) - 1), count + len(tokens) - 1
+        tokens_in = {"train": 0, "test": 0}
+        found = [row[split]["loss"][place] for split in tokens_in]
+        assert min(found) - 1e-4 <= sums / count <= max(found) + 1e-4
+
+
+def test_a_plain_file_knows_its_network_and_a_directory_can_be_named_for_one(saved, tmp_path):
+    file, bare = tmp_path / "x.safetensors", tmp_path / "bare.safetensors"
+    run_here("convert", saved("vit"), "-o", file)
+    run_here("convert", saved("vit"), "--plain", "-o", bare)
+    losses = [
+        run_here("eval", *words, "--data", "digits", "--limit", 40).rows[0]["nll"]
+        for words in ((saved("vit"),), (file,), (bare, "--arch", f"hf:{saved('vit')}"))
+    ]
+    assert losses[0] == losses[1] == losses[2]
+    run_here("convert", file, "-o", tmp_path / "back" / "model.safetensors")
+    torch.testing.assert_close(logits(tmp_path / "back", "vit"), logits(saved("vit"), "vit"))
+
+
+def test_old_names_are_mapped_and_the_type_is_kept(saved, tmp_path):
+    """As `from_pretrained` does: gamma and beta of norms, and the prefix of the base model."""
+    place = tmp_path / "old"
+    place.mkdir()
+    place.joinpath("config.json").write_bytes(saved("bert").joinpath("config.json").read_bytes())
+    tensors = read_tensors(saved("bert") / "model.safetensors")[1]
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor.bfloat16()
+        for name, tensor in tensors.items()
+    }
+    write_tensors(place / "model.safetensors", old, {"format": "pt"})
+    run_here("align", saved("bert", 1), place, "-o", tmp_path / "new")
+    written = sc.load(tmp_path / "new").tensors
+    assert written.keys() == tensors.keys()
+    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
+    assert pretrained(tmp_path / "new").dtype == torch.bfloat16
+
+
+def test_the_library_saves_directories_too(saved, tmp_path):
+    aligned = sc.align(saved("gpt2", 0), saved("gpt2", 1))
+    sc.save(aligned, tmp_path / "out")
+    torch.testing.assert_close(logits(tmp_path / "out", "gpt2"), logits(saved("gpt2", 1), "gpt2"), rtol=1e-4, atol=1e-4)
+
+
+def changed(saved, tmp_path: Path, **keys: object) -> Path:
+    """A directory with other words in its config."""
+    place = tmp_path / "changed"
+    place.mkdir()
+    for file in saved("bert").iterdir():
+        place.joinpath(file.name).write_bytes(file.read_bytes())
+    config = json.loads(place.joinpath("config.json").read_text())
+    place.joinpath("config.json").write_text(json.dumps({**config, **keys}))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"architectures": ["MyBertForSequenceClassification"], "auto_map": {"AutoModel": "m.X"}}, "has no such class"),
+        ({"architectures": ["BertForQuestionAnswering"]}, "names BertForQuestionAnswering"),
+        ({"num_labels": 4, "id2label": dict.fromkeys("0123", "x")}, "the network has"),
+        ({"num_hidden_layers": 2}, "missing"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_a_line(saved, tmp_path, keys, said):
+    place = changed(saved, tmp_path, **keys)
+    with pytest.raises(StarcliError, match=said):
+        sc.evaluate(place, data=(TOKENS, torch.tensor([0, 1, 2])))
+
+
+def test_classes_in_another_order_are_never_taken_for_each_other(saved, texts, tmp_path):
+    place = changed(saved, tmp_path, id2label={"0": "z", "1": "y", "2": "x"})
+    row = run_here("eval", place, "--data", f"text:{texts}").rows[0]
+    usual = run_here("eval", saved("bert"), "--data", f"text:{texts}").rows[0]
+    assert row["nll"] != pytest.approx(usual["nll"], rel=1e-3)
+    numbers = tmp_path / "numbers.csv"
+    numbers.write_text(
+        "\n".join(
+            line if number == 0 else f"{line[:-1]}{'zyx'.index(line[-1])}"
+            for number, line in enumerate(texts.read_text().splitlines())
+        )
+    )
+    assert run_here("eval", place, "--data", f"text:{numbers}").rows[0]["nll"] == pytest.approx(row["nll"])
