@@ -15,7 +15,7 @@ from starcli.reports.heat_map import heat_map
 from starcli.reports.html import Markup
 from starcli.reports.section import Section, folded_part, gallery, run_block, section_of
 from starcli.reports.strip_chart import Strip, strip_chart
-from starcli.reports.tables import TableColumn, at_key, table, words
+from starcli.reports.tables import TableColumn, at_key, table
 
 GROUP_SLOTS = {
     "regular-regular": 0,
@@ -142,10 +142,10 @@ def _pairs(run: SavedRun, row: PairsRow) -> Markup:
         figures.append(figure(heat_map(names, np.array(rows), title, "nats"), caption, f"{run.name} {split} pairs"))
     said = [f"alignment: {row.alignment}"] if row.alignment else []
     for tolerance, share in row.star_share.items():
-        said.append(f"{words(share, 'percent')} of the models are stars at a tolerance of {tolerance} nats")
+        said.append(f"{share:.0%} of the models are stars at a tolerance of {tolerance} nats")
     each = table(run.of_type("barrier"), _line_columns(), "barriers of all pairs, in nats")
     every = folded_part(f"All {len(run.of_type('barrier'))} pairs", each)
-    return run_block(run, gallery(figures), every, words=", ".join(said))
+    return run_block(run, gallery(figures), every, words="; ".join(said))
 
 
 def _line_columns() -> list[TableColumn]:

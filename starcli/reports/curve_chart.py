@@ -12,6 +12,9 @@ from starcli.reports.html import Markup, element
 WIDTH, LEFT, RIGHT, TOP, HEIGHT = 390, 46, 16, 26, 180
 """Sizes of a chart in pixels: all of it, its margins, and the height of the part with the curves."""
 
+MOST_LABELS = 24
+"""Largest number of curves that a legend names; pointing at the chart names those that are there."""
+
 COLOURS = 8
 """Number of colours; then they begin again with another dash."""
 
@@ -85,7 +88,7 @@ def _band(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
 def _legend(curves: Sequence[ChartCurve], top: float) -> tuple[Markup, float]:
     """Labels of the curves in lines, and the height of the chart with them."""
     x, y, parts = float(LEFT), top, []
-    for curve in curves:
+    for curve in curves[:MOST_LABELS]:
         label = cut_middle(curve.label, WIDTH - LEFT - 60)
         wide = 30 + WIDEST_LETTER * len(label)
         if x > LEFT and x + wide > WIDTH:
@@ -93,6 +96,9 @@ def _legend(curves: Sequence[ChartCurve], top: float) -> tuple[Markup, float]:
         parts.append(element("line", x1=x, x2=x + 22, y1=y - 4, y2=y - 4, class_=curve.style))
         parts.append(text_at(label, x + 27, y, "label"))
         x += wide + 14
+    if len(curves) > MOST_LABELS:
+        y += 17
+        parts.append(text_at(f"and {len(curves) - MOST_LABELS} more", LEFT, y, "label"))
     return element("g", *parts), y + 10
 
 

@@ -15,6 +15,9 @@ from starcli.reports.tables import words
 REBUILT = "rebuilt from what the file records"
 """What is said of a line that nobody is known to have typed."""
 
+MOST_NAMES = 6
+"""Largest number of files whose names are all said above a line."""
+
 OF_LINES = (
     "Lines are as they were typed where saved results have them. Others are rebuilt from what files record, which is "
     "neither words nor directories: they make the same files."
@@ -75,7 +78,9 @@ def _block(line: str, how: str, made: Sequence[tuple[str, Metadata]]) -> Markup:
         else:
             line = rebuilt_line(PurePath(name).name, metadata) or line
     said = element("p", how, class_="note") if how else None
-    heading = element("h3", ", ".join(name for name, _ in made))
+    names = [name for name, _ in made]
+    several = f"{', '.join(names[:2])}, … {names[-1]} ({len(names)} files)"
+    heading = element("h3", several if len(names) > MOST_NAMES else ", ".join(names))
     return element("section", heading, line and shell_line(line), said, class_="run")
 
 

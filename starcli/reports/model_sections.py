@@ -1,11 +1,11 @@
-"""Sections of models: what files there are, how well they predict, how they were trained."""
+"""Sections of models: what files there are, how well they predict."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from starcli.checkpoints.lineage import Description
 from starcli.plots.parts import model_name
-from starcli.plots.rows import DrawnCalibration, DrawnEpoch, DrawnModel, DrawnPosterior, parse_rows
+from starcli.plots.rows import DrawnCalibration, DrawnModel, DrawnPosterior, parse_rows
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
 from starcli.reports.drawing import figure
 from starcli.reports.findings import Findings, SavedRun
@@ -182,23 +182,3 @@ def _by_model(run: SavedRun) -> list[dict[str, Any]]:
         one = found.setdefault((what, str(row.get("name"))), {**row, "what": what.replace("_", " ")})
         one[split] = {"loss": row["loss"], "accuracy": row["accuracy"]}
     return list(found.values())
-
-
-def training_section(logs: Sequence[SavedRun]) -> Section | None:
-    """Loss, accuracy and rate of runs over their epochs."""
-    if not logs:
-        return None
-    parsed: Mapping[str, list[DrawnEpoch]] = parse_rows(DrawnEpoch, {log.name: log.of_type("epoch") for log in logs})
-    runs = {name: rows for name, rows in parsed.items() if rows}
-    figures = []
-    for key, label, factor in (("loss", "loss (nats)", 1), ("accuracy", "accuracy (%)", 100)):
-        curves = [
-            ChartCurve(name, slot, [row.epoch for row in rows], [factor * getattr(row, key) for row in rows])
-            for slot, (name, rows) in enumerate(runs.items())
-        ]
-        title = f"Training {key} by epoch"
-        drawing = curve_chart(curves, Labels(title, "epoch", label), whole=True, log=key == "loss")
-        figures.append(figure(drawing, title, f"training {key}"))
-    words = "On the augmented batches of training, as the runs logged them: for a star on the lines to its sources."
-    block = element("section", element("p", words, class_="note"), gallery(figures), class_="run")
-    return section_of("training", "Training", block)

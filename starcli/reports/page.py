@@ -14,11 +14,11 @@ from starcli.reports.model_sections import (
     checkpoint_section,
     evaluation_section,
     fusion_section,
-    training_section,
 )
 from starcli.reports.other_section import other_section
 from starcli.reports.section import Section, folded_part
 from starcli.reports.summary import summary
+from starcli.reports.training_section import training_section
 from starcli.version import __version__
 
 

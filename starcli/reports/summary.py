@@ -1,14 +1,12 @@
 """The beginning of a page: the main numbers, and what they say, in plain words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starcli.barriers.groups import UNALIGNED
-from starcli.checkpoints.lineage import Description
-from starcli.checkpoints.metadata import MODELS
 from starcli.plots.parts import model_name
 from starcli.plots.rows import ResultRow
+from starcli.reports.best_models import BestModel, best_models
 from starcli.reports.checked_rows import pairs_row
 from starcli.reports.findings import Findings, SavedRun
 from starcli.reports.html import Markup, element, together
@@ -39,9 +37,11 @@ class KeyNumber:
 
 def summary(found: Findings) -> Markup:
     """The main numbers and a sentence about each part of the page."""
-    numbers = [each for run in found.runs for each in _of_star(run)] + list(_of_best(found))
+    best = best_models(found)
+    numbers = [each for run in found.runs for each in _of_star(run)] + [each for one in best for each in _of_best(one)]
     tiles = element("div", *map(_tile, numbers[:MOST_TILES]), class_="tiles") if numbers else None
-    sentences = [*_of_files(found), *(each for run in found.runs for each in _of_run(run)), *_best_words(found)]
+    sentences = [*_of_files(found), *(each for run in found.runs for each in _of_run(run))]
+    sentences += [each.sentence() for each in best if each.count > 1]
     return together(tiles, element("ul", *(element("li", each) for each in sentences), class_="summary"))
 
 
@@ -152,53 +152,8 @@ def _average_words(run: SavedRun) -> Iterator[str]:
         yield f"The {split} loss of averaged predictions: {'; '.join(parts)}."
 
 
-@dataclass(frozen=True)
-class Score:
-    """Accuracy and loss of a model on the test split, where it is known from."""
-
-    name: str
-    accuracy: float
-    loss: float
-
-
-def scores(found: Findings) -> Sequence[Score]:
-    """Test scores of models: as `eval` found them, else as their files record them."""
-    rows = {
-        str(row.get("model")): Score(str(row.get("model")), row["accuracy"], row["nll"])
-        for run in found.runs
-        for row in run.of_type("eval")
-        if row.get("split") == "test" and is_figure(row.get("accuracy")) and is_figure(row.get("nll"))
-    }
-    if rows:
-        return list(rows.values())
-    tests = [(name, at_key(_recorded(file), "metrics.test")) for name, file in found.checkpoints]
-    return [
-        Score(name, test["accuracy"], test["loss"])
-        for name, test in tests
-        if isinstance(test, Mapping) and is_figure(test.get("accuracy")) and is_figure(test.get("loss"))
-    ]
-
-
-def _recorded(file: Description) -> Mapping[str, Any]:
-    """Scores that a model's file records; those of a permutation's are of no model."""
-    return {"metrics": file.metadata.metrics} if file.metadata.kind in MODELS else {}
-
-
-def _of_best(found: Findings) -> Iterator[KeyNumber]:
-    if known := scores(found):
-        best = max(known, key=lambda each: (each.accuracy, -each.loss))
-        yield KeyNumber("best test accuracy", words(best.accuracy, "percent"), model_name(best.name))
-        least = min(known, key=lambda each: each.loss)
-        yield KeyNumber("lowest test loss", words(least.loss, "loss"), model_name(least.name))
-
-
-def _best_words(found: Findings) -> Iterator[str]:
-    known = scores(found)
-    if len(known) > 1:
-        best = max(known, key=lambda each: (each.accuracy, -each.loss))
-        mean = sum(each.accuracy for each in known) / len(known)
-        yield (
-            f"Of {len(known)} models {model_name(best.name)} has the highest test accuracy, "
-            f"{words(best.accuracy, 'percent')} at a loss of {words(best.loss, 'loss')} (mean of all: "
-            f"{words(mean, 'percent')}). Chosen by the test split, so a little too good."
-        )
+def _of_best(best: BestModel) -> Iterator[KeyNumber]:
+    beside = f", {best.data}" if best.data else ""
+    accuracy, loss = words(best.best.accuracy, "percent"), words(best.least_loss.loss, "loss")
+    yield KeyNumber("best test accuracy", accuracy, model_name(best.best.name) + beside)
+    yield KeyNumber("lowest test loss", loss, model_name(best.least_loss.name) + beside)

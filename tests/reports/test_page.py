@@ -139,6 +139,16 @@ def test_the_main_numbers_stand_above(directory):
     assert "has the highest test accuracy, 90.00% at a loss of 0.4000" in above
 
 
+def test_the_best_model_is_one_of_the_same_data(tmp_path):
+    for name, data, accuracy in (("a", "x", 0.9), ("b", "x", 0.8), ("c", "y", 0.5), ("d", "y", 0.6)):
+        [row] = model_rows([name])
+        row |= {"accuracy": accuracy, "nll": 1 - accuracy, "data": {"name": data, "fingerprint": data}}
+        (tmp_path / f"{name}.jsonl").write_text(saved([row]))
+    page = render_page(find([tmp_path]))
+    assert "Of 2 models on x a has the highest test accuracy, 90.00% at a loss of 0.1000 (mean of all: 85.00%)" in page
+    assert "Of 2 models on y d has the highest test accuracy, 60.00% at a loss of 0.4000 (mean of all: 55.00%)" in page
+
+
 def test_the_same_files_give_the_same_bytes(directory):
     paths = sorted(directory.iterdir(), key=str)
     assert render_page(find([directory])) == render_page(find([directory]))
