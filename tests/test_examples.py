@@ -22,6 +22,7 @@ from support.program import ROOT, run_here
 from starcli.data.digits import FILE as DIGITS
 
 EXAMPLES = ROOT / "examples"
+GROUPS = ("source", "held-out")
 NOTING = f"""#!{sys.executable}
 import json, os, sys
 with open(os.environ["NOTES"], "a") as notes:
@@ -158,6 +159,31 @@ def test_table_of_alignments_is_printed_and_kept(tmp_path: Path) -> None:
     assert again == first, "what is there is not measured again"
     assert first.decode().count("| activation |") == 4, "barriers and their differences, for two splits"
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_stars_are_measured_and_kept(tmp_path: Path) -> None:
+    """Two stars, each judged in two ways on lines to one source and to one held-out model."""
+    words = ["mlp", "--pairs", "0", "--stars", "2", "--trained", "none", "learn", "--judged", "none", "activation"]
+    words += ["--held-out", "1", "--judged-sources", "1", "--out", str(tmp_path)]
+    line = [sys.executable, EXAMPLES / "learned.py", *words]
+    first, again = (subprocess.run(line, capture_output=True, timeout=120, check=True).stdout for _ in range(2))
+    assert again == first, "what is there is not measured again"
+    lines = [json.loads(each) for each in (tmp_path / "lines.jsonl").read_text().splitlines()]
+    asked = {(star, how, group) for star in ("none", "learn") for how in ("none", "activation") for group in GROUPS}
+    found = [(each["trained"], each["judged"], each["group"]) for each in lines]
+    assert sorted(each for each in found if each in asked) == sorted(asked)
+    assert found.count(("learn", "as trained", "source")) == found.count(("none", "as trained", "source")) == 2
+    assert first.decode().count("| 2 `mlp` |") == 2
+
+
+def test_tables_of_the_documentation_are_what_was_kept(tmp_path: Path) -> None:
+    page, kept = (ROOT / "docs" / "alignment.md").read_text(), ROOT / "tests" / "benchmarks" / "learned"
+    written = tmp_path / "page.md"
+    written.write_text(page)
+    line = [sys.executable, EXAMPLES / "learned.py", "--out", kept, "--page", written]
+    subprocess.run(line, check=True, timeout=60)
+    assert written.read_text() == page
 
 
 def test_descriptions_of_packages_become_a_table(tmp_path: Path) -> None:
