@@ -40,10 +40,16 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_command_has_its_example_on_its_help_page(words: tuple[str, ...]) -> None:
-    example = COMMANDS[words].example
-    assert example.split()[: len(words) + 1] == ["starcli", *words]
-    assert f"Example\n  {example}\n" in run_here(*words, "--help").out
+def test_a_help_page_ends_with_two_examples_and_where_there_is_more(words: tuple[str, ...]) -> None:
+    first, second = COMMANDS[words].examples
+    help_page = run_here(*words, "--help").out
+    for example in (first, second):
+        assert example.split()[: len(words) + 1] == ["starcli", *words]
+        options = {word for word in example.split() if word.startswith("--")}
+        assert options <= set(re.findall(r"--[a-z-]+", help_page)), "an option that is not there"
+    see = COMMANDS[words].see
+    assert help_page.endswith(f"Examples\n  {first}\n  {second}\n\nMore  {see}\n")
+    assert leads_somewhere(ROOT / "README.md", see)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -68,17 +74,19 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+def leads_somewhere(page: Path, target: str) -> bool:
+    """Whether there is what a link on a page names; the site makes pages of commands and library."""
+    name, _, anchor = target.partition("#")
+    found = page.parent / name if name else page
+    if name.endswith(("reference/commands.md", "reference/library.md")):
+        return True
+    return found.exists() and (not anchor or anchor in anchors(found))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
-        if re.match(r"[a-z]+:", target):
-            continue
-        name, _, anchor = target.partition("#")
-        found = page.parent / name if name else page
-        if not found.exists() or (anchor and anchor not in anchors(found)):
-            broken.append(target)
-    assert broken == []
+    targets = re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text()))
+    assert [each for each in targets if not re.match(r"[a-z]+:", each) and not leads_somewhere(page, each)] == []
 
 
 def test_the_version_is_the_same_everywhere() -> None:

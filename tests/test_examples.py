@@ -56,6 +56,7 @@ SHORT = {
     "perturb.sh": Short(settings=SMALL | {"RADII": "0.5", "POINTS": "1"}),
     "fuse.sh": Short(settings=SMALL | {"MODELS": "2", "FUSED": "2", "FUSED_EPOCHS": ""}),
     "vit.sh": Short(settings=SMALL | {"DATA": "--data digits --limit 100", "EPOCHS": "1", "HELD_OUT": "1"}),
+    "gallery.sh": Short(settings={"EPOCHS": "1"}),
     "cifar.sh": Short(("data", "OUT", "2", "1"), {"RECIPES": "TINY", "EPOCHS": "1"}),
     "fashion-mnist.sh": Short(("IMAGES", "OUT", "8", "1", "100")),
 }
@@ -104,7 +105,7 @@ def test_every_example_has_short_settings() -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(script, marks=[pytest.mark.slow] if script in ("vit.sh", "width.sh") else [])
+        pytest.param(script, marks=[pytest.mark.slow] if script in ("vit.sh", "width.sh", "gallery.sh") else [])
         for script in sorted(SHORT.keys() - {"quickstart.sh"})
     ],
 )

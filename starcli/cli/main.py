@@ -33,6 +33,9 @@ from starcli.runtime import distributed
 class Program(TyperGroup):
     """The program as a whole: whatever goes wrong in a command becomes words and an exit status here."""
 
+    examples = ("bash examples/quickstart.sh",)
+    see = "docs/tutorial.md"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The program's own words; a bare `starcli` shows the help."""
         show_help_if_asked(self, ctx, args[:1], bare=True)
@@ -44,8 +47,8 @@ class Program(TyperGroup):
         return guard(lambda: super(Program, self).invoke(ctx))
 
     def get_help(self, ctx: Any) -> str:
-        """The help page, where to begin in place of an example."""
-        return page(self, ctx, "bash examples/quickstart.sh")
+        """The help page, with where to begin in place of an example."""
+        return page(self, ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order of a pipeline, not of the alphabet."""

@@ -40,7 +40,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10")
+@command(
+    "starcli align a.safetensors b.safetensors -o b.aligned.safetensors --restarts 10",
+    "starcli align a.safetensors b.safetensors --method learn -o b.aligned.safetensors",
+    see="docs/alignment.md",
+)
 def align_command(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin."), IN],
     common: CommonCached,

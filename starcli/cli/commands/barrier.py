@@ -24,7 +24,11 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 """Of the share of stars, in nats, where none are given."""
 
 
-@command("starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png")
+@command(
+    "starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png",
+    "starcli barrier ckpts/*.safetensors --all-pairs --align weight --plot pairs.png",
+    see="docs/how-to/reading-a-barrier.md",
+)
 def barrier_command(
     common: CommonCached,
     setup: LinesSetup,

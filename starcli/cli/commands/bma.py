@@ -47,7 +47,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --samples 10")
+@command(
+    "starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --samples 10",
+    "starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --choose --temperature fit",
+    see="docs/tutorial.md",
+)
 def bma_command(
     star: StarOpt,
     sources: SourcesOpt,

@@ -10,7 +10,8 @@ from starcli.cli.framework.results import Column
 class CacheCommands(CommandGroup):
     """The commands about the cache."""
 
-    example = "starcli cache show"
+    examples = ("starcli cache show", "starcli cache clear")
+    see = "README.md#commands"
 
 
 cache_app = typer.Typer(
@@ -32,7 +33,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli cache show")
+@command(
+    "starcli cache show",
+    "starcli cache show --format markdown",
+    see="README.md#commands",
+)
 def cache_show_command(common: Common) -> None:
     """Show what is kept, of which kinds, where, how large and how old it is."""
     from starcli.files.cache import cache_directory
@@ -45,7 +50,11 @@ def cache_show_command(common: Common) -> None:
             watch.note(f"nothing is kept in {cache_directory()}")
 
 
-@command("starcli cache clear")
+@command(
+    "starcli cache clear",
+    "starcli cache clear --json",
+    see="README.md#commands",
+)
 def cache_clear_command(common: Common) -> None:
     """Remove what is kept, and show what it was. Other files stay, and commands that run meanwhile go on."""
     from starcli.files.cache import cache_directory

@@ -36,7 +36,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli convert resnet.pth --arch resnet18-cifar --data cifar10 -o resnet.safetensors")
+@command(
+    "starcli convert resnet.pth --arch resnet18-cifar --data cifar10 -o resnet.safetensors",
+    "starcli convert star.safetensors --plain -o star.plain.safetensors",
+    see="docs/files.md#checkpoints",
+)
 def convert_command(
     models: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="A .pt, .pth, .ckpt or .safetensors file; - is stdin."), IN

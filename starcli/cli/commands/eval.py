@@ -31,7 +31,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli eval ckpts/*.safetensors --split test")
+@command(
+    "starcli eval ckpts/*.safetensors --split test",
+    "starcli eval a.safetensors b.safetensors --temperature fit --plot reliability.png",
+    see="docs/architecture.md#json-objects",
+)
 def eval_command(
     models: ModelsArg,
     common: Common,

@@ -39,7 +39,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli fuse --sources ckpts/*.safetensors -o fused.safetensors")
+@command(
+    "starcli fuse --sources ckpts/*.safetensors -o fused.safetensors",
+    "starcli fuse --sources ckpts/*.safetensors --method mean -o mean.safetensors",
+    see="README.md#commands",
+)
 def fuse_command(
     search: FuseOptions,
     common: CommonCached,

@@ -32,7 +32,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli inspect star.safetensors --lineage")
+@command(
+    "starcli inspect star.safetensors --lineage",
+    "starcli inspect ckpts/*.safetensors --verify",
+    see="docs/architecture.md#checkpoints",
+)
 def inspect_command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations; - is stdin."), IN],
     common: Common,

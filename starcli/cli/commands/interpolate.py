@@ -34,7 +34,11 @@ LARGEST_FLOAT32 = 1e38
 """Weights are multiplied in float32, whose largest number this nearly is."""
 
 
-@command("starcli interpolate a.safetensors b.safetensors --t 0.25 0.5 0.75 -o 'mid-{t}.safetensors'")
+@command(
+    "starcli interpolate a.safetensors b.safetensors --t 0.25 0.5 0.75 -o 'mid-{t}.safetensors'",
+    "starcli interpolate a.safetensors b.safetensors c.safetensors --align weight -o mean.safetensors",
+    see="docs/architecture.md#numerics",
+)
 def interpolate_command(
     models: ModelsArg,
     output: OutputOpt,

@@ -25,7 +25,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli permute b.safetensors --by b.perm.safetensors -o b.aligned.safetensors")
+@command(
+    "starcli permute b.safetensors --by b.perm.safetensors -o b.aligned.safetensors",
+    "starcli permute a.safetensors --random --seed 3 -o shuffled.safetensors",
+    see="docs/alignment.md#symmetries-beyond-permutations",
+)
 def permute_command(
     model: ModelArg,
     output: OutputOpt,

@@ -16,7 +16,11 @@ from starcli.cli.read_models import refuse_repeats
 _COLUMNS = (Column("figure", "figure of"), Column("rows", "results", "d"), Column("output", "file", main=True))
 
 
-@command("starcli plot width4.jsonl width8.jsonl -o barriers.pdf --figure-width 3.25in")
+@command(
+    "starcli plot width4.jsonl width8.jsonl -o barriers.pdf --figure-width 3.25in",
+    "starcli plot results.jsonl -o figure.png --figure-font 8pt",
+    see="docs/gallery.md",
+)
 def plot_command(
     results: Annotated[
         list[Path], typer.Argument(metavar="RESULTS...", help="JSON lines of a command, or logs; - is stdin."), IN

@@ -34,7 +34,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli predict model.safetensors --data folder:new_images -o predictions.csv")
+@command(
+    "starcli predict model.safetensors --data folder:new_images -o predictions.csv",
+    "starcli predict --ensemble ckpts/*.safetensors --split test -o predictions.npz",
+    see="docs/files.md#data",
+)
 def predict_command(
     asked: PredictModels,
     output: Annotated[

@@ -31,7 +31,11 @@ def _check_page(path: Path) -> None:
         raise StarcliError(f"{path}: a report is a page, whose name ends in .html")
 
 
-@command("starcli report runs -o report.html")
+@command(
+    "starcli report runs -o report.html",
+    "starcli report results.jsonl ckpts/*.safetensors -o report.html",
+    see="docs/files.md#reports",
+)
 def report_command(
     paths: Annotated[
         list[Path],

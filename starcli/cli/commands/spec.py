@@ -20,7 +20,8 @@ from starcli.runtime import stdout
 class SpecCommands(CommandGroup):
     """The commands about specs."""
 
-    example = "starcli spec check my.yaml --arch resnet"
+    examples = ("starcli spec check my.yaml --arch resnet", "starcli spec explain --arch vit")
+    see = "docs/architecture.md#permutation-specs"
 
 
 spec_app = typer.Typer(
@@ -70,7 +71,11 @@ FROZEN = (Column("tensor", "fixed tensor"), Column("axis", "axis", "d", main=Tru
 DIFFERENCES = (Column("difference", "difference"),)
 
 
-@command("starcli spec list")
+@command(
+    "starcli spec list",
+    "starcli spec list --json",
+    see="docs/architecture.md#permutation-specs",
+)
 def spec_list_command(common: Common) -> None:
     """List the specs that come with the program."""
     from starcli.workspace.spec_report import list_rows
@@ -80,7 +85,11 @@ def spec_list_command(common: Common) -> None:
             results.add("spec_list", row, LISTED)
 
 
-@command("starcli spec show resnet > my.yaml")
+@command(
+    "starcli spec show resnet > my.yaml",
+    "starcli spec show star.safetensors",
+    see="docs/architecture.md#permutation-specs",
+)
 def spec_show_command(
     common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint."), SPEC]
 ) -> None:
@@ -92,7 +101,11 @@ def spec_show_command(
     typer.echo(text_of(spec), stdout.result_stream(), nl=False)
 
 
-@command("starcli spec check my.yaml --arch resnet --arch-arg width=16")
+@command(
+    "starcli spec check my.yaml --arch resnet --arch-arg width=16",
+    "starcli spec check --arch torchvision:resnet18 --input 1,3,224,224",
+    see="docs/architecture.md#proof",
+)
 def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
 
@@ -111,7 +124,11 @@ def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = 
     _refuse_unproved(report.row(), report.reasons)
 
 
-@command("starcli spec derive --arch torchvision:resnet18 --input 1,3,224,224 -o resnet18.yaml")
+@command(
+    "starcli spec derive --arch torchvision:resnet18 --input 1,3,224,224 -o resnet18.yaml",
+    "starcli spec derive --arch vit --kinds -o vit.yaml",
+    see="docs/architecture.md#permutation-specs",
+)
 def spec_derive_command(
     common: Common,
     setup: NetworkSetup,
@@ -155,7 +172,11 @@ def spec_derive_command(
     _refuse_unproved(report.row(), report.reasons)
 
 
-@command("starcli spec explain --arch vit --data mnist")
+@command(
+    "starcli spec explain --arch vit --data mnist",
+    "starcli spec explain --arch my_package.models:build --input 1,3,64,64",
+    see="docs/architecture.md#kinds-of-symmetry",
+)
 def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size, tensors and kind, and why each fixed axis is fixed.
 
@@ -182,7 +203,11 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
             results.add("frozen", row, FROZEN)
 
 
-@command("starcli spec diff resnet derived.yaml --arch resnet")
+@command(
+    "starcli spec diff resnet derived.yaml --arch resnet",
+    "starcli spec diff mine.yaml theirs.yaml --arch resnet",
+    see="docs/architecture.md#permutation-specs",
+)
 def spec_diff_command(
     common: Common,
     setup: NetworkSetup,

@@ -18,7 +18,11 @@ _COLUMNS = (
 )
 
 
-@command("starcli star --sources ckpts/[0-4].safetensors --held-out ckpts/[5-7].safetensors -o star.safetensors")
+@command(
+    "starcli star --sources ckpts/[0-4].safetensors --held-out ckpts/[5-7].safetensors -o star.safetensors",
+    "starcli star --recipe quickstart --sources a.safetensors b.safetensors --align weight -o star.safetensors",
+    see="docs/tutorial.md",
+)
 def star_command(search: SearchOptions, common: CommonCached, setup: LinesSetup, training: Training) -> None:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation.
 

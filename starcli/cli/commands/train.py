@@ -42,7 +42,11 @@ STACK = "stack"
 """What a state of a stack keeps the run ids of its networks under."""
 
 
-@command("starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'")
+@command(
+    "starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'",
+    "starcli train --recipe paper/resnet18-cifar10 --data-dir data --seed 0 -o r18.safetensors",
+    see="docs/tutorial.md",
+)
 def train_command(
     output: OutputOpt,
     common: CommonCached,

@@ -45,7 +45,7 @@ class Command(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         """Return the help page."""
-        return page(self, ctx, getattr(self.callback, "example", ""))
+        return page(self, ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite `--sources a b` to `--sources a --sources b`, then parse as usual."""
@@ -76,9 +76,10 @@ class Command(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """Commands about one thing, as `starcli spec`; a group of them has its own `example`."""
+    """Commands about one thing, as `starcli spec`; a group of them has its own `examples`, and a page to `see`."""
 
-    example = ""
+    examples: tuple[str, ...] = ()
+    see = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The name of a command; none shows the help."""
@@ -87,7 +88,7 @@ class CommandGroup(TyperGroup):
 
     def get_help(self, ctx: Any) -> str:
         """The help page."""
-        return page(self, ctx, self.example)
+        return page(self, ctx)
 
 
 def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str], *, bare: bool = False) -> None:
@@ -150,8 +151,8 @@ def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], k
             position += 1
 
 
-def command(example: str) -> Callable[[F], Callable[..., None]]:
-    """Decorator that makes a function a command, with a worked example below its help.
+def command(*examples: str, see: str) -> Callable[[F], Callable[..., None]]:
+    """Decorator that makes a function a command, with worked examples below its help, and the page to `see` after it.
 
     Parameters whose type is a `bundle` become the bundle's options; lists of paths have their patterns expanded; what
     the `Checked` marks of options find wrong is told at once.
@@ -181,7 +182,8 @@ def command(example: str) -> Callable[[F], Callable[..., None]]:
             __signature__=signature.replace(parameters=options),
             __annotations__={option.name: option.annotation for option in options},
             number_lists=frozenset(numbers),
-            example=example,
+            examples=examples,
+            see=see,
         )
         del run.__dict__["__wrapped__"]  # or inspect would look through to the bundles
         return run

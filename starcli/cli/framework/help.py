@@ -1,4 +1,4 @@
-"""Help pages in plain text: what a command is for, a worked example, its options in groups.
+"""Help pages in plain text: what a command is for, its options in groups, worked examples.
 
 Written here rather than by rich, whose import alone takes as long as everything else that `--help` does.
 """
@@ -33,16 +33,35 @@ HEADINGS = (
 """Headings of a help page, in their order."""
 
 
-def page(command: Any, ctx: Any, example: str = "") -> str:
+def described(command: Any, ctx: Any) -> dict[str, Any]:
+    """What there is to say of a command or a group of commands: `usage`, `paragraphs`, `sections`, `examples`, `see`.
+
+    Sections are rows of words and explanations, by heading.
+    """
+    own = command if hasattr(command, "commands") else command.callback
+    commands = {"Commands": [(name, _first_line(sub)) for name, sub in getattr(command, "commands", {}).items()]}
+    return {
+        "usage": _usage(command, ctx),
+        "paragraphs": list(_paragraphs(command.help or "")),
+        "examples": getattr(own, "examples", ()),
+        "see": getattr(own, "see", ""),
+        "sections": {**(commands if commands["Commands"] else {}), **_grouped(command.get_params(ctx), ctx)},
+    }
+
+
+def page(command: Any, ctx: Any) -> str:
     """Whole help of a command or a group of commands."""
-    width = min(shutil.get_terminal_size((80, 24)).columns, WIDEST)
-    parts = [_bold("Usage") + f"  {_usage(command, ctx)}", *_paragraphs(command.help or "", width)]
-    if example:
-        parts.append(f"{_bold('Example')}\n{INDENT}{example}")
-    if hasattr(command, "commands"):
-        rows = [(name, _first_line(sub)) for name, sub in command.commands.items()]
-        parts.append(_section("Commands", rows, width))
-    parts += [_section(title, rows, width) for title, rows in _grouped(command.get_params(ctx), ctx).items()]
+    width, found = min(shutil.get_terminal_size((80, 24)).columns, WIDEST), described(command, ctx)
+    parts = [_bold("Usage") + f"  {found['usage']}"]
+    parts += [
+        textwrap.fill(text, width, initial_indent=INDENT, subsequent_indent=INDENT) for text in found["paragraphs"]
+    ]
+    parts += [_section(title, rows, width) for title, rows in found["sections"].items()]
+    if found["examples"]:
+        lines = "\n".join(f"{INDENT}{each}" for each in found["examples"])
+        parts.append(f"{_bold('Example' if len(found['examples']) == 1 else 'Examples')}\n{lines}")
+    if found["see"]:
+        parts.append(f"{_bold('More')}  {found['see']}")
     return "\n\n".join(parts)
 
 
@@ -66,10 +85,10 @@ def _first_line(command: Any) -> str:
     return " ".join(text.split())
 
 
-def _paragraphs(text: str, width: int) -> Iterator[str]:
-    """Paragraphs of a text, wrapped to `width`."""
+def _paragraphs(text: str) -> Iterator[str]:
+    """Paragraphs of a text, a line each."""
     for paragraph in textwrap.dedent(text).strip().split("\n\n"):
-        yield textwrap.fill(" ".join(paragraph.split()), width, initial_indent=INDENT, subsequent_indent=INDENT)
+        yield " ".join(paragraph.split())
 
 
 def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]]:
