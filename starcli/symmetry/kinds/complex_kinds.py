@@ -117,9 +117,8 @@ def _found(setting: GenericSetting) -> list[_Pairs]:
             spec,
             setting.reference,
             at,
-            PASSES,
+            dict.fromkeys(names, PASSES),
             setting.generator,
-            setting.base,
             [setting.reference.inputs],
             most=MOST_FIXED,
         )

@@ -49,8 +49,6 @@ def scaled_kinds(setting: GenericSetting, proof: KindProof, groups: Sequence[str
         claim: diagonal_acts(random_scales(setting.shape(claim[0]), setting.generator), way)
         for claim, way in ways.items()
     }
-    if len(elements) > 1 and not proof.hold_together(elements):
-        elements = proof.possible(elements)
     kinds: dict[str, GroupKind] = {}
     for claim in proof.holding(elements):
         name, way = claim[0], ways[claim]

@@ -6,7 +6,7 @@ is the gradient of r by T. So one backward pass gives M for every place, and M g
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,37 +50,27 @@ def place_derivatives(
     spec: Resolved,
     reference: Reference,
     places: Sequence[GroupPlace],
-    passes: int,
+    passes: Mapping[str, int],
     generator: torch.Generator,
-    along: Mapping[str, Tensor],
     inputs: Sequence[tuple[Tensor, ...]],
     most: int = MOST_UNITS,
 ) -> dict[GroupPlace, PlaceDerivatives]:
-    """M of every place, for `passes` random projections of the outputs of the subject as it is now on each of `inputs`.
+    """M of every place for the tensors T of the subject as it is now, on each of `inputs`.
 
-    `along` are the tensors T, those that the subject is at or others; `most` units of a group are in minors.
-    RuntimeError where the network cannot be differentiated.
+    `passes`: random projections of the outputs for each group; `most`: units of a group in minors. RuntimeError where
+    the network cannot be differentiated.
     """
-    subject = reference.subject
-    names = list(dict.fromkeys(place.tensor for place in places))
-    aliases = {name: [subject.state[each] for each in spec.names_of(name)] for name in names}
-    leaves = list({id(tensor): tensor for tensors in aliases.values() for tensor in tensors}.values())
+    state = reference.subject.state
     units = {name: torch.randperm(group.size, generator=generator)[:most] for name, group in spec.groups.items()}
     found: dict[GroupPlace, list[tuple[Tensor, Tensor]]] = {place: [] for place in places}
-    for leaf in leaves:
-        leaf.requires_grad_(True)
-    try:
-        for gradients in (each for x in inputs for each in _gradients(reference, x, leaves, passes, generator)):
-            for name in names:
-                ids = dict.fromkeys(id(leaf) for leaf in aliases[name])
-                own = [gradients[each] for each in ids if each in gradients]
-                tensor = along[name].double()
-                gradient = sum(own[1:], own[0]) if own else torch.zeros_like(tensor)
-                for place in (place for place in places if place.tensor == name):
-                    found[place].append(_contracted(spec, place, gradient, tensor, units[place.group]))
-    finally:
-        for leaf in leaves:
-            leaf.requires_grad_(False)
+    for x in inputs:
+        for number, gradients in enumerate(gradients_at(spec, reference, places, passes, generator, x)):
+            at = [place for place in places if passes[place.group] > number]
+            for name, own in by_tensor(at).items():
+                tensor, gradient = state[name].detach(), gradients[name]
+                product = gradient * tensor
+                for place in own:
+                    found[place].append(_contracted(spec, place, gradient, tensor, product, units[place.group]))
     return {
         place: PlaceDerivatives(
             torch.stack([d for d, _ in each]), torch.stack([m for _, m in each]), units[place.group]
@@ -90,45 +80,107 @@ def place_derivatives(
     }
 
 
-def _gradients(
-    reference: Reference, inputs: tuple[Tensor, ...], leaves: Sequence[Tensor], passes: int, generator: torch.Generator
-) -> Iterator[dict[int, Tensor]]:
-    """Gradients, by the id of their leaf, of random projections of the outputs in units of their spread."""
+def by_tensor(places: Collection[GroupPlace]) -> dict[str, list[GroupPlace]]:
+    """Places by the tensor that they are of."""
+    found: dict[str, list[GroupPlace]] = {}
+    for place in places:
+        found.setdefault(place.tensor, []).append(place)
+    return found
+
+
+def gradients_at(
+    spec: Resolved,
+    reference: Reference,
+    places: Collection[GroupPlace],
+    passes: Mapping[str, int],
+    generator: torch.Generator,
+    inputs: tuple[Tensor, ...],
+) -> Iterator[dict[str, Tensor]]:
+    """Gradients by the tensors of `places` of random projections of the outputs of the subject, in units of spread.
+
+    Those of one tensor in as many backward passes as its groups need. RuntimeError where the network cannot be
+    differentiated.
+    """
+    subject, needed = reference.subject, dict[str, int]()
+    for place in places:
+        needed[place.tensor] = max(needed.get(place.tensor, 0), passes[place.group])
+    aliases = {name: [subject.state[each] for each in spec.names_of(name)] for name in needed}
+    leaves = {id(leaf): leaf for own in aliases.values() for leaf in own}
+    for leaf in leaves.values():
+        leaf.requires_grad_(True)
+    try:
+        for number, total in enumerate(_projections(reference, inputs, max(needed.values(), default=0), generator)):
+            wanted = {id(leaf): leaf for name, own in aliases.items() if needed[name] > number for leaf in own}
+            made = torch.autograd.grad(total, list(wanted.values()), retain_graph=True, allow_unused=True)
+            gradients = dict(zip(wanted, made, strict=True))
+            yield {name: _added(own, gradients) for name, own in aliases.items() if needed[name] > number}
+    finally:
+        for leaf in leaves.values():
+            leaf.requires_grad_(False)
+
+
+def _added(aliases: Sequence[Tensor], gradients: Mapping[int, Tensor | None]) -> Tensor:
+    """The gradient by a tensor that may be there more than once; zero where nothing depends on it."""
+    found = [gradient for key in dict.fromkeys(map(id, aliases)) if (gradient := gradients[key]) is not None]
+    return sum(found[1:], found[0]) if found else torch.zeros_like(aliases[0])
+
+
+def _projections(
+    reference: Reference, inputs: tuple[Tensor, ...], count: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Random projections of the outputs, in units of their spread, where they can be differentiated."""
     subject = reference.subject
     outputs = [
         (output, scale)
         for output, scale in zip(subject.differentiable(inputs), reference.scale, strict=True)
         if output.requires_grad
     ]
-    for _ in range(passes if outputs else 0):
+    for _ in range(count if outputs else 0):
         total = torch.zeros((), dtype=subject.dtype)
         for output, scale in outputs:
             weights = torch.randn(output.shape, generator=generator, dtype=output.dtype)
             total = total + (output * weights).sum() / (scale * math.sqrt(output.numel()))
-        made = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
-        yield {id(leaf): gradient for leaf, gradient in zip(leaves, made, strict=True) if gradient is not None}
+        yield total
 
 
 def _contracted(
-    spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Tensor, units: Tensor
+    spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Tensor, product: Tensor, units: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The diagonal (parents, n) of M = G T^T at one place, and M (parents, s, s) among `units`."""
-    n = spec.groups[place.group].size
-    shape = (math.prod(spec.index_shape(place.group)[:-1]), n)
-    diagonal = tensor.new_zeros(shape)
-    minor = tensor.new_zeros(shape[0], len(units), len(units))
+    *parents, n = spec.index_shape(place.group)
+    diagonal = tensor.new_zeros(*parents, n)
+    minor = tensor.new_zeros(math.prod(parents), len(units), len(units))
     for block, k in place_blocks(spec, place):
-        g, t = (unit_view(block, k, each).reshape(*shape, -1) for each in (gradient, tensor))
-        diagonal += (g * t).sum(-1)
-        minor += g[:, units] @ t[:, units].transpose(-1, -2)
-    return diagonal, minor
+        view = unit_view(block, k, product)
+        rest = tuple(range(len(parents) + 1, view.dim()))
+        diagonal += view.sum(rest) if rest else view
+        g, t = (
+            unit_view(block, k, each).index_select(len(parents), units).reshape(*minor.shape[:2], -1)
+            for each in (gradient, tensor)
+        )
+        minor += g @ t.transpose(-1, -2)
+    return diagonal.reshape(-1, n), minor
 
 
-def passes_needed(spec: Resolved, places: Mapping[str, Sequence[GroupPlace]], most: int = 24) -> int:
-    """Backward passes that give about twice as many equations as any group has places."""
-    needed = 1
+def unit_slopes(spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Tensor, units: Tensor) -> Tensor:
+    """The diagonal of M = G T^T at some units of a place, (parents, units)."""
+    parents = len(spec.index_shape(place.group)) - 1
+    found = []
+    for block, k in place_blocks(spec, place):
+        g, t = (unit_view(block, k, each).index_select(parents, units) for each in (gradient, tensor))
+        found.append((g * t.double()).flatten(parents + 1).sum(-1) if g.dim() > parents + 1 else g * t.double())
+    return torch.stack(found).sum(0).reshape(-1, len(units))
+
+
+def passes_needed(spec: Resolved, places: Mapping[str, Sequence[GroupPlace]], most: int = 24) -> dict[str, int]:
+    """Backward passes for each group: those that give it about four times as many equations as it has places.
+
+    But no more than what gives every group twice as many.
+    """
+    needed = {}
     for group, found in places.items():
         rows = math.prod(spec.index_shape(group))
         small = math.prod(spec.index_shape(group)[:-1]) * min(spec.groups[group].size, MOST_UNITS) ** 2
-        needed = max(needed, math.ceil(2 * len(found) / rows), math.ceil(3 * len(found) / small))
-    return min(needed, most)
+        needed[group] = max(1, math.ceil(2 * len(found) / rows), math.ceil(3 * len(found) / small))
+    most = min(most, max(needed.values(), default=1))
+    return {group: min(2 * passes, most) for group, passes in needed.items()}

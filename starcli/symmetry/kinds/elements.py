@@ -116,18 +116,24 @@ def conjugated(
 
 
 def acted(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> dict[str, Tensor]:
-    """The tensors that change when these act, in float64; what acts may require gradients.
-
-    Places of one tensor are acted on one after the other.
-    """
-    changed: dict[str, Tensor] = {}
-    for place, act in acts.items():
-        tensor = changed.setdefault(place.tensor, tensors[place.tensor].to(torch.float64, copy=True))
-        before = act.dim() - (len(spec.index_shape(place.group)) - 1)  # 1: a diagonal, 2: a matrix
-        for block, k in place_blocks(spec, place):
-            view = unit_view(block, k, tensor)
-            rest = view.reshape(*spec.index_shape(place.group), -1)
-            rest = rest.clone() if act.requires_grad else rest  # what gradients need must not be written over
-            made = act.unsqueeze(-1) * rest if before == 1 else act @ rest
-            view.copy_(made.reshape(view.shape))
+    """The tensors that change when these act, in float64; what acts may require gradients."""
+    names = dict.fromkeys(place.tensor for place in acts)
+    changed = {name: tensors[name].to(torch.float64, copy=True) for name in names}
+    act_(spec, changed, acts)
     return changed
+
+
+def act_(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> None:
+    """Act on `tensors`, of float64, in place; at places of one tensor one after the other."""
+    for place, act in acts.items():
+        shape = spec.index_shape(place.group)
+        diagonal = act.dim() == len(shape)
+        for block, k in place_blocks(spec, place):
+            view = unit_view(block, k, tensors[place.tensor])
+            if diagonal and not act.requires_grad:
+                view.mul_(act.reshape(*shape, *[1] * (view.dim() - len(shape))))
+                continue
+            rest = view.reshape(*shape, -1)
+            rest = rest.clone() if act.requires_grad else rest  # what gradients need must not be written over
+            made = act.unsqueeze(-1) * rest if diagonal else act @ rest
+            view.copy_(made.reshape(view.shape))

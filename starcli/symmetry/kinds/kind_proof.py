@@ -9,7 +9,8 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.symmetry.kinds.claims import effect
-from starcli.symmetry.kinds.elements import Acts, acted
+from starcli.symmetry.kinds.derivatives import by_tensor
+from starcli.symmetry.kinds.elements import Acts, act_
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, UnitScreen
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
@@ -33,11 +34,13 @@ class KindProof:
         """The claims whose elements leave the outputs alone, and not if any place is left out.
 
         That is tried for the places that are `doubtful` among those of such elements: unless said, where the derivative
-        does not show it. Nothing is left of what acts at a single place.
+        does not show it; if any of them matters at all. Nothing is left of what acts at a single place.
         """
         refuted = self.refuted(elements)
         kept = {claim: acts for claim, acts in elements.items() if claim not in refuted}
         at = (doubtful or self._unclear)(kept) if kept else set()
+        if not at or not self.redrawn(at) > NOTHING:
+            return list(kept)
         return [claim for claim, acts in kept.items() if len(acts) == 1 or not self.unneeded(acts, acts.keys() & at)]
 
     def _unclear(self, elements: Mapping[Claim, Acts]) -> set[GroupPlace]:
@@ -46,43 +49,58 @@ class KindProof:
 
     def _matters(self, place: GroupPlace, act: Tensor) -> bool:
         """Whether derivatives show that what acts at a place matters there."""
-        matrix = act.dim() > len(self.setting.shape(place.group))
         if place.group not in self.setting.found:
             return False  # the network cannot be differentiated
-        return effect(self.setting.found[place.group][place], skew=matrix) > THRESHOLD
+        return effect(self.setting.found[place.group][place], skew=self._is_matrix((place, act))) > THRESHOLD
+
+    def _is_matrix(self, each: tuple[GroupPlace, Tensor]) -> bool:
+        """Whether what acts at a place is a matrix, and not a diagonal."""
+        place, act = each
+        return act.dim() > len(self.setting.shape(place.group))
 
     def refuted(self, elements: Mapping[Claim, Acts]) -> set[Claim]:
         """Claims whose elements change the outputs by TOLERANCE of their spread or more.
 
         So do their inverses, or all other signs: scaled up and down, what is homogeneous in a part of its range alone
-        shows. All are tried together, then halves where one half is at fault, else each alone.
+        shows. All are tried together; where that fails, those that may hold as far as few passes tell (see
+        `UnitScreen`), then halves where one half is at fault, else each alone.
         """
-        if not elements:
-            return set()
-        change = self._change_either_way(elements)
-        if change < TOLERANCE:
-            self.worst = max(self.worst, change)
+        if self._hold(elements):
             return set()
         if len(elements) == 1:
             return set(elements)
+        possible = self.possible(elements)
+        bad = elements.keys() - possible
+        return bad | (set() if bad and self._hold(possible) else self._at_fault(possible))
+
+    def _at_fault(self, elements: Mapping[Claim, Acts]) -> set[Claim]:
+        """Claims that are at fault among those that do not hold together."""
         keys = list(elements)
+        if len(keys) < 2:
+            return set(keys)
         halves = [{key: elements[key] for key in half} for half in (keys[: len(keys) // 2], keys[len(keys) // 2 :])]
-        faulty = [half for half in halves if not self._change_either_way(half) < TOLERANCE]
-        parts = faulty if len(faulty) == 1 else [{key: elements[key]} for key in keys]
-        return {bad for part in parts for bad in self.refuted(part)} or set(keys)
+        faulty = [half for half in halves if not self._hold(half)]
+        if len(faulty) == 1:
+            return self._at_fault(faulty[0])
+        return {key for key in keys if not self._hold({key: elements[key]})} or set(keys)
 
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
-        """Those of some diagonal elements that may hold, as far as few passes tell (see `UnitScreen`)."""
-        return self.screen.possible(elements)
+        """Those of some elements that may hold: all but diagonal ones that few passes refute (see `UnitScreen`)."""
+        diagonal = {claim: acts for claim, acts in elements.items() if not any(map(self._is_matrix, acts.items()))}
+        possible = self.screen.possible(diagonal) if diagonal else {}
+        return {claim: acts for claim, acts in elements.items() if claim in possible or claim not in diagonal}
 
     @cached_property
     def screen(self) -> UnitScreen:
         """The screen of all groups that are looked at."""
         return UnitScreen(self.setting, list(self.setting.found))
 
-    def hold_together(self, elements: Mapping[Claim, Acts]) -> bool:
-        """Whether the outputs are left alone when all these elements act."""
-        return self.change(_together(elements.values())) < TOLERANCE
+    def _hold(self, elements: Mapping[Claim, Acts]) -> bool:
+        """Whether the outputs are left alone when all these elements act, and when others of their kinds do."""
+        change = self._change_either_way(elements) if elements else 0.0
+        if change < TOLERANCE:
+            self.worst = max(self.worst, change)
+        return change < TOLERANCE
 
     def _change_either_way(self, elements: Mapping[Claim, Acts]) -> float:
         """The change of the outputs when all these elements act, or others of their kinds: see `_other`."""
@@ -94,7 +112,7 @@ class KindProof:
 
     def _other(self, place: GroupPlace, act: Tensor) -> Tensor:
         """The inverse; of signs their negative, so that every unit is flipped once: some may be off here."""
-        if act.dim() > len(self.setting.shape(place.group)):
+        if self._is_matrix((place, act)):
             inverse: Tensor = torch.linalg.inv(act)
             return inverse
         return -act if bool((act.abs() == 1).all()) else 1 / act
@@ -113,7 +131,7 @@ class KindProof:
 
     def change(self, acts: Acts) -> float:
         """The change of the outputs, in units of their spread, when these act."""
-        return self.measured(acted(self.spec, self.base, acts))
+        return self._measured_where(by_tensor(acts), lambda state: act_(self.spec, state, acts))
 
     def redrawn(self, places: Collection[GroupPlace]) -> float:
         """The change of the outputs when the values at some places are scaled one by one, by 1/2 to 3/2."""
@@ -131,13 +149,20 @@ class KindProof:
 
     def measured(self, tensors: Mapping[str, Tensor]) -> float:
         """The change of the outputs, in units of their spread, at other values of some tensors."""
-        self.reference.subject.load(self.spec.under_all_names(tensors))
+
+        def write(state: Mapping[str, Tensor]) -> None:
+            for name, tensor in tensors.items():
+                state[name].copy_(tensor)
+
+        return self._measured_where(tensors, write)
+
+    def _measured_where(self, names: Collection[str], write: Callable[[Mapping[str, Tensor]], object]) -> float:
+        """The change of the outputs where `write` has changed these tensors of the subject in place."""
         try:
-            return self.reference.change()
+            with self.setting.moved(names, write):
+                return self.reference.change()
         except StarcliError:  # outputs that are not finite: a negative variance, say
             return math.inf
-        finally:
-            self.reference.subject.load(self.spec.under_all_names({name: self.base[name] for name in tensors}))
 
 
 def _together(elements: Iterable[Acts]) -> Acts:

@@ -82,26 +82,42 @@ def _parts(basis: Tensor) -> list[list[int]]:
 def _sparsest_vectors(basis: Tensor, part: list[int]) -> list[Tensor]:
     """For each coordinate of a part the vectors of least L1 norm with entry 1 there, as far as they are found.
 
-    In a space of dimension d such a vector is zero at d - 1 coordinates: these are tried where they are few.
+    Coordinates of constant ratio in the whole space count as one. In a space of dimension d such a vector is zero at
+    d - 1 coordinates: these are tried where they are few.
     """
-    whole = basis.new_zeros(basis.shape[1])
     inner = basis[:, part]
     _, values, right = torch.linalg.svd(inner, full_matrices=False)
     inner = right[values > 1e-6]
-    d, m = inner.shape
+    first, ratios = _in_constant_ratio(inner)
+    some, which = torch.unique(first, return_inverse=True)
+    sizes = torch.zeros(len(some), dtype=basis.dtype).index_add_(0, which, ratios.abs())
+    d, m = len(inner), len(some)
+    inner = inner[:, some]
     if math.comb(m, d - 1) > MOST_ZEROS:
-        found = [v for k in range(m) if (v := _sparsest(inner, k)) is not None]
+        found = [v for k in range(m) if (v := _sparsest(inner, sizes, k)) is not None]
     else:
-        found = list(_vectors_with_zeros(inner))
+        found = list(_vectors_with_zeros(inner, sizes))
     vectors = []
     for v in found:
-        vectors.append(whole.clone())
-        vectors[-1][part] = v
+        vectors.append(basis.new_zeros(basis.shape[1]))
+        vectors[-1][part] = v[which] * ratios
     return vectors
 
 
-def _vectors_with_zeros(basis: Tensor) -> Iterator[Tensor]:
-    """For each coordinate the vectors of least L1 norm that are 1 there, among those with d - 1 zeros."""
+def _in_constant_ratio(basis: Tensor) -> tuple[Tensor, Tensor]:
+    """For each coordinate (m,) the first one that it is a multiple of in all vectors of the space, and the factor."""
+    products = basis.T @ basis
+    squares = products.diagonal()
+    parallel = products.square() > (1 - 1e-10) * squares * squares.unsqueeze(1)
+    first = parallel.int().argmax(dim=1)
+    return first, products[torch.arange(len(first)), first] / squares[first]
+
+
+def _vectors_with_zeros(basis: Tensor, sizes: Tensor) -> Iterator[Tensor]:
+    """For each coordinate the vectors of least L1 norm that are 1 there, among those with d - 1 zeros.
+
+    A coordinate counts in the norm as much as `sizes` says.
+    """
     d, m = basis.shape
     vectors = basis
     if d > 1:
@@ -112,11 +128,11 @@ def _vectors_with_zeros(basis: Tensor) -> Iterator[Tensor]:
     for k in range(m):
         with_k = vectors[vectors[:, k].abs() > 1e-6]
         scaled = with_k / with_k[:, k : k + 1]
-        norms = scaled.abs().sum(1)
+        norms = scaled.abs() @ sizes
         yield from scaled[norms <= norms.min() * (1 + 1e-9)] if len(norms) else ()
 
 
-def _sparsest(basis: Tensor, coordinate: int) -> Tensor | None:
+def _sparsest(basis: Tensor, sizes: Tensor, coordinate: int) -> Tensor | None:
     """The vector of least L1 norm with entry 1 at `coordinate`; None where all have 0 there."""
     if float(basis[:, coordinate].abs().max()) < 1e-6:
         return None
@@ -124,10 +140,9 @@ def _sparsest(basis: Tensor, coordinate: int) -> Tensor | None:
         return basis[0] / basis[0, coordinate]
     d, m = basis.shape
     rows, ones = basis.T.numpy(), torch.eye(m).numpy()
-    # minimise sum t over (c, t) with -t <= c B <= t
-    bounds = torch.cat([basis.new_zeros(d), basis.new_ones(m)]).numpy()
+    # minimise sum sizes t over (c, t) with -t <= c B <= t
     done = linprog(
-        bounds,
+        torch.cat([basis.new_zeros(d), sizes]).numpy(),
         A_ub=np.block([[rows, -ones], [-rows, -ones]]),
         b_ub=np.zeros(2 * m),
         A_eq=np.concatenate([rows[coordinate], np.zeros(m)])[None],

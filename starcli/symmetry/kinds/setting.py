@@ -1,6 +1,8 @@
 """A network at generic weights, the places of its groups, and how its outputs change there."""
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 
 import torch
@@ -22,7 +24,9 @@ VARIANCE = "running_var"
 SMALL_NETWORK = 100_000
 """Numbers in a network that is looked at on more examples throughout: its few units may all be off on two."""
 MORE = 8
-"""How many times as many."""
+"""How many times as many; and how many inputs more for a group that too little is seen of."""
+FEW_UNITS = 4
+"""Units of a group, in all that is around it, fewer than which always are too few on one input."""
 
 
 class GenericSetting:
@@ -52,11 +56,14 @@ class GenericSetting:
             if name in groups and name not in around and all(map(self._plain, found))
         }
         self.passes = passes_needed(spec, self.places)
-        self.found = self.derivatives(self.places, self.passes)
-        thin = [name for name, found in self.found.items() if _equations(found) < 2 * len(found)]
-        if thin:  # units that are off on these examples
+        few = {name for name in self.places if math.prod(spec.index_shape(name)) < FEW_UNITS}
+        self.found = self.derivatives([name for name in self.places if name not in few])
+        seen = {name for name, found in self.found.items() if _equations(found) >= 2 * len(found)}
+        thin = [name for name in self.places if name in few or (name in self.found and name not in seen)]
+        if thin:  # units that are off on these examples, or on at few positions
             inputs = [fresh_inputs(network, example, generator) for _ in range(MORE)]
-            self.found |= self.derivatives(thin, self.passes, inputs=[self.reference.inputs, *inputs])
+            self.found |= self.derivatives(thin, inputs=[self.reference.inputs, *inputs])
+        self.found = {name: self.found[name] for name in self.places if name in self.found}
         self.inert = {name: inert_places(found) for name, found in self.found.items()}
         self._scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         self.near_zero_scalings: dict[str, list[dict[GroupPlace, int]]] = {}
@@ -68,7 +75,8 @@ class GenericSetting:
         at = places(spec)
         made.spec, made.groups = spec, [*self.groups, *groups]
         made.places = {**self.places, **{name: at[name] for name in groups}}
-        more = made.derivatives(groups, 1)
+        made.passes = {**self.passes, **dict.fromkeys(groups, 1)}
+        more = made.derivatives(groups)
         made.found = {**self.found, **more}
         made.inert = {**self.inert, **{name: inert_places(found) for name, found in more.items()}}
         return made
@@ -78,30 +86,44 @@ class GenericSetting:
         once = all(len(place.sub_axes(block)) < 2 for block in self.spec.blocks[place.tensor])
         return once and self.base[place.tensor].is_floating_point()
 
+    @contextmanager
+    def moved(self, names: Collection[str], write: Callable[[Mapping[str, Tensor]], object]) -> Iterator[None]:
+        """The subject where `write` has changed these of its tensors, given by name, in place."""
+        state = self.subject.state
+        try:
+            with torch.no_grad():
+                write(state)
+            self.subject.load((other, state[name]) for name in names for other in self.spec.names_of(name)[1:])
+            yield
+        finally:
+            self.subject.load(self.spec.under_all_names({name: self.base[name] for name in names}))
+
     def derivatives(
         self,
         wanted: Collection[str],
-        passes: int,
         moved: Mapping[str, Tensor] | None = None,
-        along: Mapping[str, Tensor] | None = None,
         inputs: Sequence[tuple[Tensor, ...]] = (),
     ) -> dict[str, dict[GroupPlace, PlaceDerivatives]]:
         """By group, where the tensors `moved` have other values; nothing where the network cannot be differentiated.
 
-        `along`: the tensors T (see `derivatives`), those where the network is unless said. `inputs`: those of the
-        reference unless said.
+        `inputs`: those of the reference unless said.
         """
-        moved = moved or {}
         at = [place for name in wanted for place in self.places[name]]
-        self.subject.load(self.spec.under_all_names(moved))
+        if not at:
+            return {}
+        moved, inputs = moved or {}, inputs or [self.reference.inputs]
+        passes = {name: math.ceil(self.passes[name] / len(inputs)) for name in wanted}
+
+        def write(state: Mapping[str, Tensor]) -> None:
+            for name, tensor in moved.items():
+                state[name].copy_(tensor)
+
         try:
-            here = along or {**self.base, **moved}
-            each = inputs or [self.reference.inputs]
-            found = place_derivatives(self.spec, self.reference, at, passes, self.generator, here, each) if at else {}
+            with self.moved(moved, write):
+                each = inputs or [self.reference.inputs]
+                found = place_derivatives(self.spec, self.reference, at, passes, self.generator, each) if at else {}
         except (RuntimeError, StarcliError):
             found = {}
-        finally:
-            self.subject.load(self.spec.under_all_names({name: self.base[name] for name in moved}))
         return {name: {p: found[p] for p in self.places[name]} for name in wanted if found}
 
     def scalings(self, group: str) -> list[dict[GroupPlace, int]]:

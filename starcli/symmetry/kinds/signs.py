@@ -5,16 +5,14 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
-import torch
-from torch import Tensor
-
+from starcli.errors import StarcliError
 from starcli.symmetry.kinds import claims
-from starcli.symmetry.kinds.derivatives import PlaceDerivatives, place_blocks
+from starcli.symmetry.kinds.derivatives import PlaceDerivatives
 from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.setting import GenericSetting
-from starcli.symmetry.kinds.unit_screen import Claim
+from starcli.symmetry.kinds.unit_screen import Claim, slopes_at_zero, spread_units
 from starcli.symmetry.proof.controls import THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -23,6 +21,10 @@ NEAR_ZERO = 1e-7
 SUGGESTED = ((1e-10, 1e-10, 0.05), (1e-6, 1e-6, 0.05))
 """What counts there as zero, as not zero, and as an integer: first where what is left out is of the order
 NEAR_ZERO^2, as for tanh, then of NEAR_ZERO (softsign). Signs are only suggested, and then proved."""
+
+LOOKS = 3
+"""How often derivatives are asked whether signs matter, which is less work than to try more than FEW."""
+FEW = 3
 
 
 def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
@@ -52,8 +54,6 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
             for way in claims.independent(sets, signs.get(name, [])):
                 g = random_signs(setting.shape(name), setting.generator)
                 elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
-        if len(elements) > 1 and not proof.hold_together(elements):
-            elements = proof.possible(elements)
         for claim in proof.holding(elements, partial(even_places, setting)):
             signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
@@ -115,33 +115,32 @@ def _near_zero(
         if tensor.is_floating_point() and name not in setting.spec.buffers
     }
     small = {name: NEAR_ZERO * learnable[name].double() for name in tensors if name in learnable}
-    found = setting.derivatives(groups, setting.passes, small)
+    found = setting.derivatives(groups, small)
     off = [name for name, own in found.items() if not any(each.diagonal.any() for each in own.values())]
     if off:
         others = {name: -tensor for name, tensor in learnable.items() if name not in small}
-        found |= setting.derivatives(off, setting.passes, small | others)
+        found |= setting.derivatives(off, small | others)
     return found
 
 
 def even_places(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[GroupPlace]:
     """Places at which the outputs may be an even function of a unit, so that its sign would not matter.
 
-    Then the derivative at the place is zero for units that are zero there: some for each place of a group are.
+    Then the derivative at the place is zero for units that are zero there: some for each place of a group are. Units
+    may be off then; what is left is looked at again on more of them.
     """
-    at = claims.in_order({place for acts in elements.values() for place in acts})
-    zero: dict[str, Tensor] = {}
-    units: dict[GroupPlace, list[int]] = {}
-    for group in dict.fromkeys(place.group for place in at):
-        own = [place for place in at if place.group == group]
-        n = setting.spec.groups[group].size
-        units |= {place: list(range(n))[k :: 2 * len(own)] or [k % n] for k, place in enumerate(own)}
-    for place in at:
-        tensor = zero.setdefault(place.tensor, setting.base[place.tensor].to(torch.float64, copy=True))
-        for block, k in place_blocks(setting.spec, place):
-            block.view(tensor).index_fill_(k, torch.tensor(units[place]), 0)
-    found = setting.derivatives({place.group for place in at}, 1, zero, setting.base)
-    slopes = {p: each.diagonal[..., units[p]] for own in found.values() for p, each in own.items() if p in units}
-    return {place for place in at if not float(slopes[place].norm() if place in slopes else 0) * len(at) > THRESHOLD}
+    at = {place for acts in elements.values() for place in acts}
+    for look in range(LOOKS):
+        if look and len(at) <= FEW:
+            break
+        places = claims.in_order(at)
+        units = dict(zip(places, spread_units(setting, [place.group for place in places]), strict=True))
+        try:
+            slopes = slopes_at_zero(setting, units, setting.reference.inputs) if at else {}
+        except (RuntimeError, StarcliError):
+            return at
+        at = {p for p in at if not float(slopes[p].norm() if p in slopes else 0) * len(units) > THRESHOLD}
+    return at
 
 
 def _with_signs(kind: GroupKind, found: Sequence[Collection[GroupPlace]]) -> GroupKind:

@@ -1,35 +1,42 @@
 """Signs and scales that cannot act, told for all groups together by a few backward passes.
 
-Let the weights that read one unit of each group be zero. No output then depends on what writes these units, and the
+Let the weights that read some units of each group be zero. No output then depends on what writes these units, and the
 derivatives along the weights that read one are what it would add. Where what writes a unit is multiplied by a factor,
 as an element does, these derivatives must be divided by the factors that the element has where it is read.
+
+Where an element acts on no weights that read units, let all that it acts on of a unit be zero. The element then does
+nothing there, and derivatives along what it would multiply must be zero.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.symmetry.kinds.derivatives import place_blocks, place_derivatives, unit_view
+from starcli.symmetry.kinds.derivatives import by_tensor, gradients_at, place_blocks, unit_slopes, unit_view
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.evaluation import difference
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import TOLERANCE
 
 Claim = tuple[str, int]
 """A group, and the number of one of the ways in which something acts on it."""
+Units = Mapping[GroupPlace, Tensor]
+"""Some units at each place, by their numbers (count,)."""
 EQUAL_SLOPES = 1e-6
 """Largest relative difference of derivatives that are the same."""
-Computed = TypeVar("Computed")
+MOST_SCREENED = 16
+"""Most units of a group that are read by zeros, as many as claims that are looked at together; and at most half."""
 
 
 class UnitScreen:
-    """Groups of which the first unit is read by zeros alone, at generic weights, and derivatives along what reads it.
+    """Groups of which the first units are read by zeros alone, at generic weights, and derivatives along these weights.
 
-    Those where that does not keep the unit from the outputs (a stream under LayerNorm) are not screened.
+    Those where that does not keep the units from the outputs (a stream under LayerNorm) are not screened in that way.
     """
 
     def __init__(self, setting: GenericSetting, groups: Collection[str]) -> None:
@@ -38,86 +45,177 @@ class UnitScreen:
         self.inputs = tuple(each[:1] if each.dim() else each for each in setting.reference.inputs)
         self.seed = int(torch.randint(2**31, (), generator=setting.generator))
         self.readers = {name: [place for place in setting.places[name] if place.axis] for name in groups}
-        writers = {name: setting.flippable([p for p in setting.places[name] if p.axis == 0]) for name in groups}
-        names = [name for name, at in self.readers.items() if at]
-        faulty = _at_fault(names, lambda some: self._changed([p for name in some for p in writers[name]], some))
-        self.groups = [name for name in names if name not in faulty]
-        self.before = self._derivatives({})
+        self.writers = {name: setting.flippable([p for p in setting.places[name] if p.axis == 0]) for name in groups}
+        self.units = {name: torch.arange(_screened(setting.spec.groups[name].size)) for name in groups}
+        self.groups: list[str] = []
+        self.before: dict[GroupPlace, Tensor] = {}
+        self._look([name for name, at in self.readers.items() if at])
+
+    def _look(self, groups: list[str]) -> None:
+        """Set those of `groups` that can be screened, and derivatives along what reads their units."""
+        if not groups:
+            return
+        at = [place for name in groups for place in (*self.writers[name], *self.readers[name])]
+        self.groups = groups
+        self.before = self._derivatives(at, {})
+        leaking = {
+            name
+            for name in groups
+            if any(float(self.before[p].abs().max()) > NOTHING for p in self.writers[name] if p in self.before)
+        }
+        leaking = leaking or _at_fault(groups, self._changed)
+        if leaking:
+            self.groups, self.before = [], {}
+            self._look([name for name in groups if name not in leaking])
 
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
-        """Those of some diagonal elements that may act, as far as their first units tell."""
-        rounds: list[dict[str, Claim]] = []
-        for claim in elements:
-            if claim[0] in self.groups:
-                free = next((each for each in rounds if claim[0] not in each), None)
-                rounds += [{}] if free is None else []
-                (rounds[-1] if free is None else free)[claim[0]] = claim
-        impossible = {claim for each in rounds for claim in self._refuted(elements, list(each.values()))}
-        return {claim: acts for claim, acts in elements.items() if claim not in impossible}
+        """Those of some diagonal elements that may act, as far as few units tell."""
+        uneven = self._uneven({claim: acts for claim, acts in elements.items() if claim[0] not in self.groups})
+        screened = [claim for claim in elements if claim[0] in self.groups]
+        rounds: list[dict[str, list[Claim]]] = []
+        for claim in screened:
+            most = len(self.units[claim[0]])
+            free = next((each for each in rounds if len(each.get(claim[0], ())) < most), None)
+            if free is None:
+                rounds.append(free := {})
+            free.setdefault(claim[0], []).append(claim)
+        impossible = {claim for each in rounds for claim in self._refuted(elements, self._shared_out(each))}
+        return {claim: acts for claim, acts in elements.items() if claim not in uneven | impossible}
 
-    def _refuted(self, elements: Mapping[Claim, Acts], claims: Sequence[Claim]) -> set[Claim]:
-        """Which of these claims, one for each group, cannot hold."""
-        factors = {place: act[..., 0] for claim in claims for place, act in elements[claim].items() if place.axis == 0}
-        after = self._derivatives(factors)
+    def _shared_out(self, claims: Mapping[str, Sequence[Claim]]) -> dict[Claim, Tensor]:
+        """For each of some claims, by group, some units of its group."""
+        return {claim: self.units[name][k :: len(own)] for name, own in claims.items() for k, claim in enumerate(own)}
+
+    def _uneven(self, elements: Mapping[Claim, Acts]) -> set[Claim]:
+        """Claims about nothing that reads units whose elements change the outputs, to first order near zero."""
+        claims = [claim for claim, acts in elements.items() if not any(place.axis for place in acts)]
+        if not claims:
+            return set()
+        units = dict(zip(claims, spread_units(self.setting, [claim[0] for claim in claims]), strict=True))
+        at: dict[GroupPlace, list[Tensor]] = {}
+        for claim in claims:
+            for place in elements[claim]:
+                at.setdefault(place, []).append(units[claim])
+        joined = {place: torch.unique(torch.cat(each)) for place, each in at.items()}
+        slopes = self._slopes_at_zero(joined)
         found = set()
         for claim in claims:
-            for place in (place for place in self.readers[claim[0]] if place in self.before and place in after):
-                acts = elements[claim]
-                expected = self.before[place] / acts[place][..., 0].flatten() if place in acts else self.before[place]
-                size = max(float(expected.norm()), float(after[place].norm()))
-                if size > TOLERANCE and float((after[place] - expected).norm()) > EQUAL_SLOPES * size:
+            for place in (place for place in elements[claim] if place in slopes):
+                own = slopes[place][:, torch.isin(joined[place], units[claim])]
+                if float(own.norm()) * len(joined) > THRESHOLD:
                     found.add(claim)
         return found
 
-    def _derivatives(self, factors: Mapping[GroupPlace, Tensor]) -> dict[GroupPlace, Tensor]:
-        """By the first unit at every place that reads it; by the same projection of the outputs each time."""
-        setting, generator = self.setting, torch.Generator().manual_seed(self.seed)
-        at = [place for name in self.groups for place in self.readers[name]]
-
-        def derived() -> dict[GroupPlace, Tensor]:
-            found = place_derivatives(setting.spec, setting.reference, at, 1, generator, setting.base, [self.inputs])
-            return {place: each.diagonal[..., 0] for place, each in found.items()}
-
+    def _slopes_at_zero(self, units: Units) -> dict[GroupPlace, Tensor]:
         try:
-            return self._at(self._tensors(factors, self.groups), derived) if at else {}
+            return slopes_at_zero(self.setting, units, self.inputs)
         except (RuntimeError, StarcliError):
             return {}
 
-    def _changed(self, writers: Collection[GroupPlace], groups: Collection[str]) -> bool:
-        """Whether flips of the first units of groups, where they are written, change the outputs."""
+    def _refuted(self, elements: Mapping[Claim, Acts], units: Mapping[Claim, Tensor]) -> set[Claim]:
+        """Which of these claims cannot hold, each tried on some units, on which it acts as on the first."""
+        factors: dict[GroupPlace, Tensor] = {}
+        for claim, some in units.items():
+            for place, act in elements[claim].items():
+                if place.axis == 0:
+                    ones = torch.ones(*act.shape[:-1], len(self.units[place.group]), dtype=act.dtype)
+                    factors.setdefault(place, ones)[..., some] = act[..., :1]
+        after = self._derivatives([place for name in self.groups for place in self.readers[name]], factors)
+        found = set()
+        for claim, some in units.items():
+            acts = elements[claim]
+            for place in (place for place in self.readers[claim[0]] if place in self.before and place in after):
+                before, now = self.before[place][:, some], after[place][:, some]
+                expected = before / acts[place][..., :1].reshape(-1, 1) if place in acts else before
+                size = max(float(expected.norm()), float(now.norm()))
+                if size > TOLERANCE and float((now - expected).norm()) > EQUAL_SLOPES * size:
+                    found.add(claim)
+        return found
 
-        def outputs(at: Collection[GroupPlace]) -> list[Tensor]:
-            flips = {place: -torch.ones(self.setting.shape(place.group)[:-1], dtype=torch.float64) for place in at}
-            return self._at(self._tensors(flips, groups), lambda: self.setting.subject.run(self.inputs))
+    def _derivatives(self, at: Sequence[GroupPlace], factors: Mapping[GroupPlace, Tensor]) -> dict[GroupPlace, Tensor]:
+        """By the screened units at some places, (parents, units), always of the same projection of the outputs."""
+        units = {place: self.units[place.group] for place in at}
+        try:
+            with self._read_by_zeros(factors, self.groups):
+                return _slopes(self.setting, units, self.inputs, torch.Generator().manual_seed(self.seed))
+        except (RuntimeError, StarcliError):
+            return {}
+
+    def _changed(self, groups: Collection[str]) -> bool:
+        """Whether flips of the screened units of groups, where they are written, change the outputs."""
+
+        def outputs(at: Iterable[GroupPlace]) -> list[Tensor]:
+            flips = {
+                place: -torch.ones(*self.setting.shape(place.group)[:-1], len(self.units[place.group])).double()
+                for place in at
+            }
+            with self._read_by_zeros(flips, groups):
+                return self.setting.subject.run(self.inputs)
 
         try:
-            first, second = outputs(()), outputs(writers)
+            first, second = outputs(()), outputs(place for name in groups for place in self.writers[name])
         except StarcliError:  # outputs that are not finite, or a network that takes no single example
             return True
         return not difference(first, second, self.setting.reference.scale) < TOLERANCE
 
-    def _at(self, tensors: Mapping[str, Tensor], compute: Callable[[], Computed]) -> Computed:
-        """What is computed where some tensors have other values."""
-        setting = self.setting
-        setting.subject.load(setting.spec.under_all_names(tensors))
-        try:
-            return compute()
-        finally:
-            setting.subject.load(setting.spec.under_all_names({name: setting.base[name] for name in tensors}))
+    def _read_by_zeros(
+        self, factors: Mapping[GroupPlace, Tensor], groups: Collection[str]
+    ) -> AbstractContextManager[None]:
+        """The subject where screened units of groups are read by zeros, and multiplied at some places.
 
-    def _tensors(self, factors: Mapping[GroupPlace, Tensor], groups: Collection[str]) -> dict[str, Tensor]:
-        """The tensors that change where the first units of groups are read by zeros, and multiplied at some places.
-
-        Factors are of shape (parents...).
+        Factors are of shape (parents..., units).
         """
-        made: dict[str, Tensor] = {}
         zeros = {place: torch.zeros(()) for name in groups for place in self.readers[name]}
-        for place, factor in (*factors.items(), *zeros.items()):
-            tensor = made.setdefault(place.tensor, self.setting.base[place.tensor].to(torch.float64, copy=True))
-            for block, k in place_blocks(self.setting.spec, place):
-                first = unit_view(block, k, tensor).select(len(self.setting.shape(place.group)) - 1, 0)
-                first.mul_(factor.reshape((*factor.shape, *[1] * (first.dim() - factor.dim()))))
-        return made
+        at = {**factors, **zeros}
+
+        def write(state: Mapping[str, Tensor]) -> None:
+            for place, factor in at.items():
+                parents = len(self.setting.shape(place.group)) - 1
+                for block, k in place_blocks(self.setting.spec, place):
+                    view = unit_view(block, k, state[place.tensor]).narrow(parents, 0, len(self.units[place.group]))
+                    view.mul_(factor.reshape((*factor.shape, *[1] * (view.dim() - factor.dim()))))
+
+        return self.setting.moved(by_tensor(at), write)
+
+
+def _screened(size: int) -> int:
+    return max(1, min(size // 2, MOST_SCREENED))
+
+
+def spread_units(setting: GenericSetting, groups: Sequence[str]) -> list[Tensor]:
+    """For each of these groups, which may be there several times, some of its units: others each time, if there are."""
+    found, number = [], dict.fromkeys(groups, 0)
+    for group in groups:
+        n, times = setting.spec.groups[group].size, groups.count(group)
+        k = number[group]
+        number[group] += 1
+        found.append(torch.arange(n)[k :: 2 * times] if k < n else torch.tensor([k % n]))
+    return found
+
+
+def slopes_at_zero(setting: GenericSetting, units: Units, inputs: tuple[Tensor, ...]) -> dict[GroupPlace, Tensor]:
+    """Derivatives along some units at each place, (parents, units), where all of these are zero."""
+
+    def write(state: Mapping[str, Tensor]) -> None:
+        for place, some in units.items():
+            for block, k in place_blocks(setting.spec, place):
+                block.view(state[place.tensor]).index_fill_(k, some, 0)
+
+    with setting.moved(by_tensor(units), write):
+        return _slopes(setting, units, inputs, setting.generator)
+
+
+def _slopes(
+    setting: GenericSetting, units: Units, inputs: tuple[Tensor, ...], generator: torch.Generator
+) -> dict[GroupPlace, Tensor]:
+    """Derivatives along the generic weights of some units at each place, by one random projection of the outputs."""
+    once = dict.fromkeys((place.group for place in units), 1)
+    found: dict[GroupPlace, Tensor] = {}
+    for gradients in gradients_at(setting.spec, setting.reference, list(units), once, generator, inputs):
+        for place, some in units.items():
+            own = setting.base[place.tensor], some
+            found[place] = unit_slopes(setting.spec, place, gradients[place.tensor], *own)
+    return found
 
 
 def _at_fault(names: list[str], faulty: Callable[[list[str]], bool]) -> set[str]:

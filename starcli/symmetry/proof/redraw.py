@@ -107,7 +107,7 @@ def _calibrate_(
     kinds = [type(module) for module in network.modules()]
     if not any("Norm" in kind.__name__ and kind.__module__ != _SpectralNorm.__module__ for kind in kinds):
         layers = [module for module in network.modules() if isinstance(module, WEIGHTED_LAYERS)]
-        handles += [layer.register_forward_hook(_Damper(), with_kwargs=True) for layer in layers]
+        handles += [layer.register_forward_hook(_Damper(generator), with_kwargs=True) for layer in layers]
     try:
         if handles:
             run(inputs)
@@ -146,25 +146,38 @@ class _Damper:
     """Scales the weight of a layer down at its first call, where its output is LOUD, to an output of size 1.
 
     Nothing else holds back a residual stream without normalisation (ResMLP): it grows by a factor at each block, and a
-    bias at its end has no effect that one could see.
+    bias at its end has no effect that one could see. A bias is set such that units are on for some inputs and off for
+    others: behind many narrow layers of ReLU nothing of the input would be left.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
         self.done = False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
-        weight = module.weight
+        weight, bias = module.weight, module.bias
         if self.done or not isinstance(weight, nn.Parameter) or not isinstance(output, Tensor):
             return output
         if not output.is_floating_point():
             return output
         self.done = True
         size = float(output.square().mean().sqrt())
-        if not LOUD < size < math.inf:
+        if not 0 < size < math.inf:
             return output
         with torch.no_grad():
-            weight.mul_(1 / size)
+            if size > LOUD:
+                weight.mul_(1 / size)
+            if isinstance(bias, nn.Parameter):
+                now: Tensor = module.forward(*args, **kwargs)
+                deviation, mean = torch.std_mean(now, dim=_all_but_channels(module, now), correction=0)
+                bias.add_(0.3 * deviation * torch.randn(bias.shape, generator=self.generator) - mean)
         return module.forward(*args, **kwargs)
+
+
+def _all_but_channels(layer: nn.Module, output: Tensor) -> list[int]:
+    """The axes of a layer's output but that of its units."""
+    channels = output.dim() - 1 if isinstance(layer, nn.Linear) else 1
+    return [axis for axis in range(output.dim()) if axis != channels]
 
 
 WEIGHTED_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -206,9 +219,7 @@ class _Volume:
         if self.done or not isinstance(output, Tensor):
             return output
         self.done = True
-        channels = output.dim() - 1 if isinstance(layer, nn.Linear) else 1
-        axes = [axis for axis in range(output.dim()) if axis != channels]
-        size = float(output.var(dim=axes, correction=0).mean().sqrt())  # without the bias
+        size = float(output.var(dim=_all_but_channels(layer, output), correction=0).mean().sqrt())  # without the bias
         if not 0 < size < math.inf:
             return output
         with torch.no_grad():

@@ -127,3 +127,24 @@ def test_the_screen_keeps_what_holds_and_leaves_out_what_its_first_unit_refutes(
     assert [name for name, _ in proof.possible(scales)] == ["units.2"]
     assert {name for name, _ in proof.refuted(signs)} == {"units.2", "units.4"}
     assert {name for name, _ in proof.refuted(scales)} == {"units.0", "units.4"}
+
+
+def test_the_screen_refutes_even_functions_of_a_stream_that_norms_keep_from_no_output():
+    class Normed(nn.Module):
+        """What writes the units is read by a norm without parameters."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.write, self.norm = nn.Linear(9, 6), nn.LayerNorm(6, elementwise_affine=False)
+            self.read = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.norm(self.write(x)))
+
+    proof = proof_of(Normed())
+    at = proof.setting.places["write"]
+    g = random_signs((6,), torch.Generator().manual_seed(0))
+    everywhere, written = diagonal_acts(g, dict.fromkeys(at, 1)), {p: g for p in at if p.axis == 0}
+    assert proof.screen.groups == []
+    assert list(proof.possible({("write", 0): everywhere, ("write", 1): written})) == [("write", 0)]
+    assert proof.refuted({("write", 1): written}) == {("write", 1)}
