@@ -23,8 +23,8 @@ SUGGESTED = ((1e-10, 1e-10, 0.05), (1e-6, 1e-6, 0.05))
 NEAR_ZERO^2, as for tanh, then of NEAR_ZERO (softsign). Signs are only suggested, and then proved."""
 
 LOOKS = 3
-"""How often derivatives are asked whether signs matter, which is less work than to try more than FEW."""
-FEW = 3
+"""How often derivatives are asked whether signs matter, which is less work than to try more than FEW_TRIALS."""
+FEW_TRIALS = 3
 
 
 def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
@@ -131,7 +131,7 @@ def even_places(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[
     """
     at = {place for acts in elements.values() for place in acts}
     for look in range(LOOKS):
-        if look and len(at) <= FEW:
+        if look and len(at) <= FEW_TRIALS:
             break
         places = claims.in_order(at)
         units = dict(zip(places, spread_units(setting, [place.group for place in places]), strict=True))

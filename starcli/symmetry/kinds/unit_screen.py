@@ -25,7 +25,7 @@ from starcli.symmetry.proof.prove import TOLERANCE
 
 Claim = tuple[str, int]
 """A group, and the number of one of the ways in which something acts on it."""
-Units = Mapping[GroupPlace, Tensor]
+UnitNumbers = Mapping[GroupPlace, Tensor]
 """Some units at each place, by their numbers (count,)."""
 EQUAL_SLOPES = 1e-6
 """Largest relative difference of derivatives that are the same."""
@@ -106,7 +106,7 @@ class UnitScreen:
                     found.add(claim)
         return found
 
-    def _slopes_at_zero(self, units: Units) -> dict[GroupPlace, Tensor]:
+    def _slopes_at_zero(self, units: UnitNumbers) -> dict[GroupPlace, Tensor]:
         try:
             return slopes_at_zero(self.setting, units, self.inputs)
         except (RuntimeError, StarcliError):
@@ -193,7 +193,7 @@ def spread_units(setting: GenericSetting, groups: Sequence[str]) -> list[Tensor]
     return found
 
 
-def slopes_at_zero(setting: GenericSetting, units: Units, inputs: tuple[Tensor, ...]) -> dict[GroupPlace, Tensor]:
+def slopes_at_zero(setting: GenericSetting, units: UnitNumbers, inputs: tuple[Tensor, ...]) -> dict[GroupPlace, Tensor]:
     """Derivatives along some units at each place, (parents, units), where all of these are zero."""
 
     def write(state: Mapping[str, Tensor]) -> None:
@@ -206,7 +206,7 @@ def slopes_at_zero(setting: GenericSetting, units: Units, inputs: tuple[Tensor, 
 
 
 def _slopes(
-    setting: GenericSetting, units: Units, inputs: tuple[Tensor, ...], generator: torch.Generator
+    setting: GenericSetting, units: UnitNumbers, inputs: tuple[Tensor, ...], generator: torch.Generator
 ) -> dict[GroupPlace, Tensor]:
     """Derivatives along the generic weights of some units at each place, by one random projection of the outputs."""
     once = dict.fromkeys((place.group for place in units), 1)
