@@ -43,7 +43,7 @@ class MidpointJudge:
     def loss(
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], *, progress: Progress = SILENT
     ) -> float:
-        """Mean cross-entropy in nats half way between two state dicts; infinite where it is no number.
+        """Mean loss of the task half way between two state dicts; infinite where it is no number.
 
         StarcliError where the two differ in buffers of which there is none between them, Interrupted where `progress`
         asks to stop.

@@ -7,7 +7,6 @@ members: pool, then calibrate, is the better order (Rahaman and Thiery 2021).
 
 import math
 import statistics
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -16,15 +15,14 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence, Reliability, pooled
+from starcli.evaluation.confidence import FEWEST_ERRORS, METRICS, Confidence, Reliability, pooled
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.scoring import Scored, Scoring
+from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import VALIDATION
 from starcli.runtime.distributed import own_share, share_out
 
 Posterior = Literal["star", "ensemble", "single"]
-
-METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
 
 COPIES_AVERAGED = 4
 """How many times predictions are held at least while they are averaged: sum, next sum, a member, and a mean."""
@@ -39,10 +37,10 @@ class PosteriorRow:
 
     For "single" the mean and deviation are over the sources. `decided` is false where there are fewer than 30 test
     errors on average: which posterior ranks its errors better is then not decided. `reliability` is of the predictions
-    of all repeats.
+    of all repeats; None where the task has no confidence.
 
     temperature, scaled: the mean temperature, and mean and `_std` of each metric with it, where one was asked for and
-    found in every repeat. validation_nll: the mean loss on the validation split, where the number of samples is to be
+    found in every repeat. validation_loss: the mean loss on the validation split, where the number of samples is to be
     chosen by it. selected_on: the split by which this row was chosen, see `choose_samples`.
     """
 
@@ -51,15 +49,17 @@ class PosteriorRow:
     repeats: int
     mean: Mapping[str, float]
     std: Mapping[str, float]
-    reliability: Reliability
+    reliability: Reliability | None
     temperature: float | None = None
     scaled: Mapping[str, float] | None = None
-    validation_nll: float | None = None
+    validation_loss: float | None = None
     selected_on: str | None = None
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "PosteriorRow":
         """Inverse of `asdict`, also after JSON changed the order of keys, on which results must not depend."""
+        if value["reliability"] is None:
+            return cls(**value)
         names = (*METRICS, *(f"{name}_std" for name in METRICS))
         scaled = value["scaled"] and {name: value["scaled"][name] for name in names}
         sides = {side: {name: value[side][name] for name in METRICS} for side in ("mean", "std")}
@@ -68,14 +68,20 @@ class PosteriorRow:
     @property
     def decided(self) -> bool:
         """Whether there are enough errors for the ranking metrics to mean anything."""
-        return self.mean["errors"] >= FEWEST_ERRORS
+        return self.reliability is None or self.mean["errors"] >= FEWEST_ERRORS
 
     def to_dict(self) -> dict[str, Any]:
         """`posterior`, `samples`, `repeats`, `decided`, metrics and their `_std`, `reliability`, and more if asked."""
         row: dict[str, Any] = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
-        row |= {"decided": self.decided, **_with_spread(self.mean, self.std), "reliability": self.reliability.to_dict()}
-        more = ("temperature", "scaled", "validation_nll", "selected_on")
-        return row | {name: value for name in more if (value := getattr(self, name)) is not None}
+        spread = _with_spread(self.mean, self.std)
+        if self.reliability is None:
+            row |= spread
+        else:
+            row |= {"decided": self.decided, **spread, "reliability": self.reliability.to_dict()}
+        loss = "validation_loss" if self.reliability is None else "validation_nll"
+        more: dict[str, Any] = {"temperature": self.temperature, "scaled": self.scaled, loss: self.validation_loss}
+        more["selected_on"] = self.selected_on
+        return row | {name: value for name, value in more.items() if value is not None}
 
 
 def _with_spread(mean: Mapping[str, float], std: Mapping[str, float]) -> dict[str, float]:
@@ -84,22 +90,22 @@ def _with_spread(mean: Mapping[str, float], std: Mapping[str, float]) -> dict[st
 
 def _row(posterior: Posterior, samples: int, found: Sequence[Scored]) -> PosteriorRow:
     mean, std = _moments([one.plain for one in found])
-    bins = pooled([one.plain.reliability for one in found])
+    bins = [one.plain.reliability for one in found if isinstance(one.plain, Confidence)]
     temperatures = [one.temperature for one in found if one.temperature is not None]
     scaled = [one.scaled for one in found if one.scaled is not None]
-    losses = [one.validation_nll for one in found if one.validation_nll is not None]
+    losses = [one.validation_loss for one in found if one.validation_loss is not None]
     everywhere = len(scaled) == len(found)
     return PosteriorRow(
-        posterior, samples, len(found), mean, std, bins,
+        posterior, samples, len(found), mean, std, pooled(bins) if bins else None,
         temperature=statistics.fmean(temperatures) if everywhere else None,
         scaled=_with_spread(*_moments(scaled)) if everywhere else None,
-        validation_nll=statistics.fmean(losses) if losses else None,
+        validation_loss=statistics.fmean(losses) if losses else None,
     )  # fmt: skip
 
 
-def _moments(found: Sequence[Confidence]) -> tuple[dict[str, float], dict[str, float]]:
+def _moments(found: Sequence[Confidence | Measures]) -> tuple[dict[str, float], dict[str, float]]:
     """Mean and standard deviation of each metric."""
-    columns = {name: [float(getattr(one, name)) for one in found] for name in METRICS}
+    columns = {name: [one.values[name] for one in found] for name in found[0].values}
     mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}
     return mean, {name: _deviation(values) for name, values in columns.items()}
 
@@ -114,30 +120,14 @@ def _deviation(values: Sequence[float]) -> float:
 def choose_samples(rows: Sequence[PosteriorRow]) -> list[PosteriorRow]:
     """The rows of star domain and ensemble whose number of samples has the least validation loss, the fewest of equals.
 
-    They are among `rows`, which have a `validation_nll`, and say so in `selected_on`.
+    They are among `rows`, which have a `validation_loss`, and say so in `selected_on`.
     """
 
     def loss(row: PosteriorRow) -> float:
-        return math.inf if row.validation_nll is None else row.validation_nll
+        return math.inf if row.validation_loss is None else row.validation_loss
 
     found = [[row for row in rows if row.posterior == posterior] for posterior in ("star", "ensemble")]
     return [replace(min(some, key=loss), selected_on=VALIDATION) for some in found]
-
-
-def averages(outputs: Iterator[Tensor]) -> Iterator[Tensor]:
-    """The log of the mean probability over the first 1, 2, 3, ... members: (N, classes) log-probabilities each.
-
-    Added in log space, so that a probability that underflows still has its logarithm.
-    """
-    total: Tensor | None = None
-    for count, output in enumerate(outputs, start=1):
-        total = output if total is None else torch.logaddexp(total, output)
-        yield total - math.log(count)
-
-
-def mean_prediction(outputs: Iterator[Tensor]) -> Tensor:
-    """The last of `averages`, over all members."""
-    return deque(averages(outputs), maxlen=1).pop()
 
 
 Keep = Callable[[str, Callable[[], Any]], Any]
@@ -145,7 +135,7 @@ Keep = Callable[[str, Callable[[], Any]], Any]
 
 
 class Members:
-    """Log-probabilities of the sources and of points between them and the star, all with statistics re-estimated.
+    """Predictions of the sources and of points between them and the star, all with statistics re-estimated.
 
     outputs: the predictions (N, classes) of what an evaluator has loaded.
     """
@@ -254,6 +244,6 @@ def _repeat(members: Members, draw: Draw, scoring: Scoring) -> list[tuple[Poster
     return [
         (posterior, count, asdict(scoring.score(average)))
         for posterior, each in outputs.items()
-        for count, average in enumerate(averages(each), start=1)
+        for count, average in enumerate(scoring.task.means(each), start=1)
         if count > 1
     ]

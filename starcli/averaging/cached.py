@@ -12,11 +12,12 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.scoring import Scored, Scoring
+from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import NOT_FITTED, VALIDATION, Temperature
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.runtime import distributed
 
-_FORM = [each.name for each in (*fields(PosteriorRow), *fields(Scored), *fields(Confidence))]
+_FORM = [each.name for each in (*fields(PosteriorRow), *fields(Scored), *fields(Confidence), *fields(Measures))]
 """What is kept: a key of other versions, which kept other things, is another key."""
 
 

@@ -8,16 +8,18 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
-from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members, mean_prediction
+from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.names import needs_path
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
+from starcli.evaluation.column_predictions import AnyPredictions
 from starcli.evaluation.evaluator import Evaluator
-from starcli.evaluation.predictions import Predictions, need_room
+from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.rows import note_stale
+from starcli.evaluation.tasks.task import Task, task_named
 from starcli.evaluation.temperature import (
     NOT_FITTED,
     VALIDATION,
@@ -26,6 +28,7 @@ from starcli.evaluation.temperature import (
     fit_temperature,
     scaled,
 )
+from starcli.registry.tasks import CLASSES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.workspace import Workspace
 
@@ -63,6 +66,7 @@ class Predictor:
     def __post_init__(self) -> None:
         """Refuse what cannot be, before any work."""
         check_temperature(self.temperature)
+        self.task.refuse_useless(temperature=self.temperature)
         for note in self.inputs.notes:
             self.progress.note(note)
         if self.recalibrate:
@@ -71,24 +75,29 @@ class Predictor:
             self._need_training_data("a temperature is fitted on a part of")
             self.workspace.dataset.split(VALIDATION)
 
+    @property
+    def task(self) -> Task:
+        """What the models were trained for."""
+        return task_named(CLASSES if self.workspace.data is None else self.workspace.data.task_name)
+
     def _need_training_data(self, why: str) -> None:
         record = self.workspace.data
         if self.workspace.opened is None and record is not None and needs_path(record.name):
             hint = f"they are {record.name} data, and no file keeps a path"
             raise StarcliError(f"--train-data is needed: {why} the data of training", [hint])
 
-    def each(self, models: Sequence[Checkpoint]) -> Predictions:
+    def each(self, models: Sequence[Checkpoint]) -> AnyPredictions:
         """Those of each model."""
         # log-probabilities, at a temperature, together, and as probabilities
         self._need_room((3 + (self.temperature is not None)) * len(models))
         return self._finished({model.name: out for model, out in zip(models, self._of(models), strict=True)})
 
-    def ensemble(self, models: Sequence[Checkpoint]) -> Predictions:
-        """The mean of the models' probabilities, in log space."""
+    def ensemble(self, models: Sequence[Checkpoint]) -> AnyPredictions:
+        """The mean of the models' predictions, see `Task.means`."""
         self._need_room(COPIES_AVERAGED)
-        return self._finished({"ensemble": mean_prediction(self._of(models))})
+        return self._finished({"ensemble": self.task.mean(self._of(models))})
 
-    def star(self, domain: StarDomain) -> Predictions:
+    def star(self, domain: StarDomain) -> AnyPredictions:
         """The mean over points of a star domain."""
         if domain.samples < 1 or not domain.sources:
             raise StarcliError(f"{domain.samples} samples of {len(domain.sources)} sources: nothing to average")
@@ -107,7 +116,7 @@ class Predictor:
         members = Members(evaluator, domain.star.tensors, models, self._outputs)
         evaluator.admit([domain.star.tensors, *models])
         self.progress.start("predicting", domain.samples)
-        return self._finished({"star": mean_prediction(members.between(*point) for point in draw.points)})
+        return self._finished({"star": self.task.mean(members.between(*point) for point in draw.points)})
 
     def _of(self, models: Sequence[Checkpoint]) -> Iterator[Tensor]:
         """The outputs of each model."""
@@ -120,9 +129,9 @@ class Predictor:
             self.progress.step()
 
     def _outputs(self, evaluator: Evaluator) -> Tensor:
-        """Log-probabilities of the inputs and, below, of the validation split where a temperature is fitted there."""
+        """Predictions of the inputs and, below, of the validation split where a temperature is fitted there."""
         splits: list[str | Split] = [self.inputs.split, *([VALIDATION] if self.temperature == "fit" else [])]
-        return torch.cat([evaluator.log_probabilities(split) for split in splits])
+        return torch.cat([evaluator.all_predictions(split) for split in splits])
 
     def _need_room(self, copies: int) -> None:
         """Refuse predictions that do not fit in memory, where they are held `copies` times."""
@@ -130,7 +139,7 @@ class Predictor:
         classes = 1 if self.workspace.data is None else self.workspace.data.num_classes
         need_room([self.inputs.split, *validation], classes, copies)
 
-    def _finished(self, outputs: dict[str, Tensor]) -> Predictions:
+    def _finished(self, outputs: dict[str, Tensor]) -> AnyPredictions:
         """At their temperatures, with what is known of the inputs."""
         self.progress.finish()
         inputs, found, temperatures = self.inputs, {}, []
@@ -144,7 +153,7 @@ class Predictor:
                     raise StarcliError(f"{name}: {NOT_FITTED}")
             found[name] = logs if temperature is None else scaled(logs, temperature)
             temperatures += [] if temperature is None else [float(temperature)]
-        return Predictions.of(
+        return self.task.predicted(
             found,
             index=inputs.index,
             position=inputs.position,

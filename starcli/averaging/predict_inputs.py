@@ -13,7 +13,7 @@ from starcli.data.names import IN_MEMORY, parse_name
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
 from starcli.data.splits import MemorySplit, Split
-from starcli.data.text_options import NEXT_TOKEN, TextOptions
+from starcli.data.text_options import TextOptions
 from starcli.data.tokens import next_tokens, token_rows
 from starcli.data.unlabelled import (
     checked_tokens,
@@ -25,6 +25,7 @@ from starcli.data.unlabelled import (
 from starcli.errors import StarcliError
 from starcli.models.build import check_forward, runnable
 from starcli.models.inputs import InputNeeded, extreme_tokens
+from starcli.registry.tasks import NEXT_TOKEN
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded
 from starcli.workspace.workspace import Workspace, workspace_of
@@ -44,13 +45,13 @@ class Inputs:
     def index(self) -> Tensor:
         """Place (N,) of the example of each prediction."""
         labels = self.split.labels
-        return self.split.index if labels.dim() == 1 else self.split.index[(labels >= 0).nonzero()[:, 0]]
+        return self.split.index[(labels >= 0).nonzero()[:, 0]] if self.split.next_token else self.split.index
 
     @property
     def position(self) -> Tensor | None:
         """Where next tokens are predicted, the place (N,) of each of these in its text, from 0."""
         labels = self.split.labels
-        return None if labels.dim() == 1 else (labels >= 0).nonzero()[:, 1] + 1
+        return (labels >= 0).nonzero()[:, 1] + 1 if self.split.next_token else None
 
 
 def open_inputs(

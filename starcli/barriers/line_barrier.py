@@ -6,14 +6,15 @@ Entezari et al. 2021, eq. 2; Frankle et al. 2020.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.measure import POINTS
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.frames import frame_of
-from starcli.evaluation.scores import Scores
+from starcli.evaluation.tasks.task import Scores, metric_of
+from starcli.registry.tasks import METRICS
 
 SPLITS = ("train", "validation", "test")
 """What a line may be measured on, in the order of results."""
@@ -53,22 +54,27 @@ def loss_barrier(ts: Sequence[float], losses: Sequence[float]) -> float:
     return _largest(rises(ts, losses))
 
 
-def accuracy_barrier(ts: Sequence[float], accuracies: Sequence[float]) -> float:
-    """Largest fall of the path's accuracy below the straight line between its ends, a share in [0, 1]."""
-    return _largest([0.0 - rise for rise in rises(ts, accuracies)])
+def metric_barrier(ts: Sequence[float], values: Sequence[float], *, falls: bool = False) -> float:
+    """Largest worsening of a metric below the straight line between its ends: of accuracy a share in [0, 1].
+
+    falls: less of the metric is better; then it is the largest rise above the line.
+    """
+    return _largest(rises(ts, values) if falls else [0.0 - rise for rise in rises(ts, values)])
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss (nats) and accuracy (share) along a path, and what is read off them.
+    """Loss (nats; of numbers their mean squared error) along a path, and what is read off it.
 
-    `loss_max` is the largest loss on the path, `t_max` the t where the loss is largest.
+    metrics: values of the task's metrics along the path, also as attributes: `curve.accuracy` (shares), of numbers
+    `curve.r2`. barriers: their largest worsening, as `curve.accuracy_barrier`. `loss_max` is the largest loss on the
+    path, `t_max` the t where the loss is largest.
     """
 
     loss: tuple[float, ...]
-    accuracy: tuple[float, ...]
+    metrics: Mapping[str, tuple[float, ...]]
     loss_barrier: float
-    accuracy_barrier: float
+    barriers: Mapping[str, float]
     loss_max: float
     t_max: float
 
@@ -76,17 +82,43 @@ class Curve:
     def of(cls, ts: Sequence[float], scores: Sequence[Scores]) -> "Curve":
         """The curve through `scores` at `ts`."""
         losses = tuple(s.loss for s in scores)
-        accuracies = tuple(s.accuracy for s in scores)
+        metrics = {name: tuple(s.metrics[name] for s in scores) for name in scores[0].metrics}
+        barriers = {name: metric_barrier(ts, values, falls=METRICS[name].falls) for name, values in metrics.items()}
         highest = _largest(losses)
         t_max = math.nan if math.isnan(highest) else ts[losses.index(highest)]
-        return cls(losses, accuracies, loss_barrier(ts, losses), accuracy_barrier(ts, accuracies), highest, t_max)
+        return cls(losses, metrics, loss_barrier(ts, losses), barriers, highest, t_max)
+
+    def __getattr__(self, name: str) -> Any:
+        """Values of a metric by its name, or its barrier by `NAME_barrier`."""
+        if name.endswith("_barrier"):
+            return metric_of(self, "barriers", name.removesuffix("_barrier"))
+        return metric_of(self, "metrics", name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """`loss`, each metric, `loss_barrier`, `NAME_barrier` of each metric, `loss_max` and `t_max`."""
+        drops = {f"{name}_barrier": value for name, value in self.barriers.items()}
+        found = {"loss": self.loss, **self.metrics, "loss_barrier": self.loss_barrier, **drops}
+        return {**found, "loss_max": self.loss_max, "t_max": self.t_max}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> "Curve":
+        """Inverse of `to_dict`, also after JSON turned tuples into lists and changed the order of keys."""
+        names = [name for name in METRICS if name in value]
+        return cls(
+            tuple(value["loss"]),
+            {name: tuple(value[name]) for name in names},
+            value["loss_barrier"],
+            {name: value[f"{name}_barrier"] for name in names},
+            value["loss_max"],
+            value["t_max"],
+        )
 
 
 @dataclass(frozen=True)
 class Barrier:
     """A straight line from one model to another, measured at `t` on the training split and on another one.
 
-    `curves["train"]` and `curves["test"]` (or `curves["validation"]`) have the losses, the accuracies and the barrier.
+    `curves["train"]` and `curves["test"]` (or `curves["validation"]`) have the losses, the metrics and the barriers.
     """
 
     t: tuple[float, ...]
@@ -94,22 +126,20 @@ class Barrier:
 
     def to_dict(self) -> dict[str, Any]:
         """`points`, `t` and the curves by split as plain lists and numbers: the keys of `starcli barrier --json`."""
-        return {"points": len(self.t), "t": self.t, **{split: asdict(curve) for split, curve in self.curves.items()}}
+        return {"points": len(self.t), "t": self.t, **{split: curve.to_dict() for split, curve in self.curves.items()}}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Barrier":
         """Inverse of `to_dict`, also after JSON turned tuples into lists."""
-        curves = {split: {**value[split]} for split in SPLITS if split in value}
-        for curve in curves.values():
-            curve |= {name: tuple(curve[name]) for name in ("loss", "accuracy")}
-        return cls(tuple(value["t"]), {split: Curve(**curve) for split, curve in curves.items()})
+        curves = {split: Curve.from_dict(value[split]) for split in SPLITS if split in value}
+        return cls(tuple(value["t"]), curves)
 
     def to_frame(self) -> Any:
-        """A pandas table with a row for each split and t: `split`, `t`, `loss`, `accuracy`."""
+        """A pandas table with a row for each split and t: `split`, `t`, `loss` and the metrics, as `accuracy`."""
         return frame_of(
-            {"split": split, "t": t, "loss": loss, "accuracy": accuracy}
+            {"split": split, "t": t, "loss": loss, **dict(zip(curve.metrics, metrics, strict=True))}
             for split, curve in self.curves.items()
-            for t, loss, accuracy in zip(self.t, curve.loss, curve.accuracy, strict=True)
+            for t, loss, *metrics in zip(self.t, curve.loss, *curve.metrics.values(), strict=True)
         )
 
 

@@ -13,7 +13,7 @@ from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.frames import frame_of
-from starcli.evaluation.scores import Scores
+from starcli.evaluation.tasks.task import Scores
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class StarReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the curves, which are `barrier` objects of their own."""
+        metrics = next(iter(self.star.values())).metrics
         return {
             "star_loss": {split: scores.loss for split, scores in self.star.items()},
-            "star_accuracy": {split: scores.accuracy for split, scores in self.star.items()},
+            **{f"star_{name}": {split: s.metrics[name] for split, s in self.star.items()} for name in metrics},
             "regular_loss": {split: summary.to_dict() for split, summary in self.regular.items()},
             "groups": {name: group.to_dict() for name, group in self.groups.items()},
             "differences": {split: summary.to_dict() for split, summary in self.differences.items()},
@@ -111,7 +112,10 @@ def measure_star(
     sizes = {split: len(evaluator.workspace.dataset.split(split)) for split in evaluator.splits}
     first = to_sources.barriers[0].curves
     return StarReport(
-        star={split: Scores(c.loss[0], c.accuracy[0], sizes[split]) for split, c in first.items()},
+        star={
+            split: Scores(c.loss[0], {name: values[0] for name, values in c.metrics.items()}, sizes[split])
+            for split, c in first.items()
+        },
         regular={
             split: summarise(
                 [b.curves[split].loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], least=0.0

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from starcli.errors import StarcliError
 from starcli.files import safetensors
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 from starcli.version import __version__
 
 FORMAT = 1
@@ -112,7 +113,8 @@ class DataRecord(_Record):
     """
 
     class_names: list[str] = []
-    """Names of the classes by label, where the data have any; left out of files and hashes where they have none."""
+    """Names of the classes by label, or of the columns that are predicted, where the data have any; left out of files
+    and hashes where they have none."""
 
     vocab_size: int | None = None
     """How many tokens there are, where inputs are tokens; else left out of files and hashes."""
@@ -120,14 +122,17 @@ class DataRecord(_Record):
     next_token: bool = False
     """Whether each token's next one is predicted; left out of files and hashes where it is not."""
 
+    task: Literal["regression", "multi-label"] | None = None
+    """What is predicted where it is neither a class nor the next token; else left out of files and hashes."""
+
     tokenizer: Sha256 | None = None
     """Hash of the file by which texts became tokens; left out of files and hashes where none did."""
 
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only some data have: `span`, `class_names`, and what is of tokens."""
+        """Leave out what only some data have: `span`, `class_names`, what is of tokens, and of tasks."""
         found: dict[str, Any] = fields(self)
-        for name in ("span", "class_names", "vocab_size", "next_token", "tokenizer"):
+        for name in ("span", "class_names", "vocab_size", "next_token", "task", "tokenizer"):
             if getattr(self, name) in (None, False, []):
                 found.pop(name, None)
         return found
@@ -136,6 +141,11 @@ class DataRecord(_Record):
     def input_dtype(self) -> Literal["float32", "int64"]:
         """Type of inputs: int64 for tokens."""
         return "float32" if self.vocab_size is None else "int64"
+
+    @property
+    def task_name(self) -> str:
+        """What is predicted, as `--task` has it."""
+        return self.task or (NEXT_TOKEN if self.next_token else CLASSES)
 
     @property
     def output_shape(self) -> tuple[int, ...]:

@@ -6,10 +6,11 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from starcli.cli.framework.results import LOSS, SHARE, Column, Results
-from starcli.cli.option_groups import PRECISION
+from starcli.cli.framework.results import LOSS, Column, Results
+from starcli.cli.option_groups import LOSS_KIND, PRECISION
 from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
 from starcli.cli.renormalise_options import RENORMALISED
+from starcli.registry.tasks import REGRESSION
 
 if TYPE_CHECKING:
     from starcli.alignment.measure import Measure
@@ -26,10 +27,11 @@ LINE_COLUMNS = (
     Column("alignment", "alignment", common=True),
     RENORMALISED,
     PRECISION,
+    LOSS_KIND,
     Column("train.loss_barrier", "train barrier", LOSS, main=True),
-    Column("train.accuracy_barrier", "train accuracy drop", SHARE, optional=2),
+    *Column.of_metrics("train.{}_barrier", "train {} {}", optional=2),
     Column("test.loss_barrier", "test barrier", LOSS, main=True),
-    Column("test.accuracy_barrier", "test accuracy drop", SHARE, optional=2),
+    *Column.of_metrics("test.{}_barrier", "test {} {}", optional=2),
     Column("train.loss", "train loss", "spark", optional=1),
 )
 SUMMARY_COLUMNS = (
@@ -38,6 +40,7 @@ SUMMARY_COLUMNS = (
     Column("alignment", "alignment", common=True),
     RENORMALISED,
     PRECISION,
+    LOSS_KIND,
     Column("train.mean", "train", LOSS, main=True),
     Column("train.std", "±", LOSS),
     Column("test.mean", "test", LOSS, main=True),
@@ -147,7 +150,7 @@ class BarrierResults:
         if not self.said:
             measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
         report = cached_star_report(measure, star[0], sources, held_out, aligned_sources)
-        warn_of_weak_report(report, star[0].name, measure.progress)
+        warn_of_weak_report(self.measure.workspace, report, star[0].name, measure.progress)
         own = {TRAINED: "training's own", UNALIGNED: "none"}
         pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
         labels = {name: measure.alignment.labels(some) for name, some in pairs.items()}
@@ -201,6 +204,8 @@ class BarrierResults:
             for name in ("regular_loss", "differences")
         }
         columns = self._columns(LOSS_COLUMNS)
+        if self.measure.workspace.dataset.task == REGRESSION:
+            columns = (replace(columns[0], heading="squared error"), *columns[1:])
         self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, columns)
         self.results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, columns)
         self.results.add(

@@ -15,6 +15,7 @@ from starcli.cli.values import pairs
 from starcli.data.public_files import TORCHVISION_NAMES, need_public
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
+from starcli.registry.tasks import TASKS
 from starcli.runtime.arithmetic import PRECISIONS
 from starcli.workspace.choices import FLOATS, Choices
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 PRECISION = Column("precision", "precision", common=True, usual="fp32")
 """In what arithmetic figures were measured, in tables where it is not the default."""
+
+LOSS_KIND = Column("loss_kind", "loss", common=True)
+"""What losses are, in tables where they are not cross-entropies in nats."""
 
 
 @bundle
@@ -160,9 +164,9 @@ class Setup(Choices):
         str | None,
         typer.Option(
             "--task",
-            help="classes or next-token: what is predicted of texts (default: classes, if there are any).",
+            help="What is predicted: classes, next-token, regression or multi-label (default: as the labels look).",
             rich_help_panel=NETWORK,
-            autocompletion=words_of("classes", "next-token"),
+            autocompletion=names_of(TASKS),
         ),
     ] = None
     device: Annotated[

@@ -16,7 +16,7 @@ from starcli.errors import StarcliError, need_several
 if TYPE_CHECKING:
     from starcli.averaging.predict import Predictor
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.evaluation.predictions import Predictions
+    from starcli.evaluation.column_predictions import AnyPredictions
 
 
 @bundle
@@ -71,7 +71,7 @@ class PredictModels(AlignedOptions, RenormaliseOptions):
         aligned = self.chosen(self.seed).labels((star, source) for source in sources)
         return {"alignment": aligned, **self.between().settings()}
 
-    def ask(self, predictor: "Predictor", models: "list[Checkpoint]") -> "Predictions":
+    def ask(self, predictor: "Predictor", models: "list[Checkpoint]") -> "AnyPredictions":
         """The predictions of the models that were read."""
         if self.star is None:
             return predictor.ensemble(models) if self.ensemble else predictor.each(models)

@@ -135,12 +135,15 @@ class FoundStar:
 
     def row(self) -> dict[str, Any]:
         """What is shown of it, taken from its file."""
-        metrics = self.job.finished.metrics or {}
+        from starcli.workspace.stamp import task_facts
+
+        metrics, data = self.job.finished.metrics or {}, self.job.finished.data
         return {
             "output": str(self.job.path),
             "seed": self.job.finished.seed,
             "sources": len(self.sources),
             "alignment": self.alignment,
+            **(task_facts(data.task_name) if data else {}),
             **{split: metrics.get(split) for split in ("train", "validation", "test")},
         }
 

@@ -7,7 +7,8 @@ there is none either, a fixed fifth is held out (`held_out_fifth`); a note says 
 
 Images: uint8 (divided by 255) or float (as they are); (N, H, W), (N, C, H, W), (N, H, W, C) or (N, D). Of four axes the
 sizes tell which holds the channels (`channels_are_last`), or an entry `layout`, the word NCHW or NHWC (in the metadata
-of a .safetensors file). Labels: integers (N,), see `class_numbers`.
+of a .safetensors file). Labels: integers (N,), see `class_numbers`, or targets
+of other tasks, see `data.targets`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from starcli.data.layout import channels_are_last, class_numbers
+from starcli.data.layout import channels_are_last
 from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_unpacked
 from starcli.data.partition import held_out_fifth
+from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.tokens import strata
 from starcli.errors import StarcliError, few
 from starcli.files.safetensors import read_tensors
@@ -58,8 +60,9 @@ def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
     contents = read_arrays(path)
-    parts, said = divided(_parts(contents, path), path)
-    loaded = assemble("arrays", *parts)
+    task = request.texts.task or _task(contents)
+    parts, said = divided(_parts(contents, path, task), path)
+    loaded = assemble("arrays", *parts, task=task)
     notes = [*said, *loaded.notes, *_note_of_channels(contents, path)]
     if contents.unread:
         notes.append(f"{path}: left unread: {few(sorted(contents.unread), 5)}")
@@ -163,7 +166,12 @@ def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:
     return np.ndarray(shape, dtype, buffer, order="F" if fortran else "C")
 
 
-def _parts(contents: Contents, path: Path) -> dict[str, Part]:
+def _task(contents: Contents) -> str:
+    """The task that the labels of training are for."""
+    return task_of_targets(list(contents.arrays.values())[1])
+
+
+def _parts(contents: Contents, path: Path, task: str) -> dict[str, Part]:
     """Training part, or all, as "train", and "test" and "val" where the file has them."""
     keys, arrays = list(contents.arrays), contents.arrays
     parts = {}
@@ -171,7 +179,7 @@ def _parts(contents: Contents, path: Path) -> dict[str, Part]:
         where = f"{path}: {images}"
         inputs = _images(arrays[images], where, contents.layout)
         role = next((role for role in ("test", "val") if role in images.lower()), "train")
-        parts[role] = Part(inputs, class_numbers(arrays[labels], f"{path}: {labels}"), where)
+        parts[role] = Part(inputs, read_targets(arrays[labels], task, f"{path}: {labels}"), where)
     return parts
 
 

@@ -20,6 +20,7 @@ from starcli.data.tokens import strata
 from starcli.errors import StarcliError
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.entry import resolve
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 FAR = 30.0
 """Floats beyond this, or below its negative, are hardly what somebody has normalised."""
@@ -34,13 +35,15 @@ class Dataset:
     mean, std: by which inputs are normalised, after bytes are scaled to [0, 1]; floats are taken as they are before.
     fingerprint: SHA-256 over the whole data, whatever limit and split.
     augmentation: this data set's usual one for training.
-    class_names: names of the classes by label, where they have any: the folders of images.
+    class_names: names of the classes by label, or of the columns that are predicted, where they have any.
     written: hash of when the files were last written, where the fingerprint is not of their contents; results are kept
         under it, records do not have it.
     notes: what users should know about it.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
     vocab_size: how many tokens there are, where inputs are tokens.
     tokenizer: SHA-256 of the tokenizer file that made them, if one did.
+    task: what is predicted, a name of `starcli.registry.tasks.TASKS`; of regression `num_classes` is the number of
+        columns that are, and of multi-label that of labels.
     """
 
     name: str
@@ -62,11 +65,12 @@ class Dataset:
     scaling: str = ""
     vocab_size: int | None = None
     tokenizer: str | None = None
+    task: str = CLASSES
 
     @property
     def next_token(self) -> bool:
         """Whether each token's next one is predicted, and not the class of an example."""
-        return self.train.labels.dim() == 2
+        return self.task == NEXT_TOKEN
 
     @property
     def padded(self) -> bool:
@@ -195,6 +199,7 @@ def open_data(
         scaling=_scaling_note(loaded) if needs_path(kind) and loaded.vocab_size is None else "",
         vocab_size=loaded.vocab_size,
         tokenizer=loaded.tokenizer,
+        task=loaded.task,
     )
     return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)
 

@@ -12,13 +12,15 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
-from starcli.data.layout import channels_are_last, class_numbers, empty_classes
+from starcli.data.layout import channels_are_last, empty_classes
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.splits import MemorySplit
+from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import next_tokens, token_rows
 from starcli.errors import StarcliError, first_line
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 Examples = tuple[Tensor, Tensor | None] | TorchDataset[Any] | DataLoader[Any]
 """Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None."""
@@ -26,7 +28,7 @@ Examples = tuple[Tensor, Tensor | None] | TorchDataset[Any] | DataLoader[Any]
 ROLES = ("train", "validation", "test")
 
 
-def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
+def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | None = None) -> Dataset:
     """A data set of examples in memory: one for all purposes, or by role, `{"train": ..., "test": ...}`.
 
     With a single one, or without "test", models are measured on what they are trained on. "validation", or "val", may
@@ -34,7 +36,9 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
     Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
     `class_numbers` takes. Integers (N, length) are tokens, -1 behind the end of a text; without labels, (tokens, None),
-    the next ones are predicted. There are as many classes as the largest label says; a network may have more outputs.
+    the next ones are predicted. Floats with fractions, (N,) or (N, columns), are numbers to be predicted, and 0 and 1
+    in (N, labels) that are not one-hot are labels, any number of which an example has; `task` says otherwise. There are
+    as many classes as the largest label says; a network may have more outputs.
     Data sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch
     size, shuffling and `drop_last` do not count.
 
@@ -54,7 +58,11 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     if "train" not in by_role:
         hint = 'to measure on these alone, give them without the word: data=examples, not data={"test": examples}'
         raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated', [hint])
-    tensors = {role: _checked(*_tensors(found, role), role) for role, found in by_role.items()}
+    found = {role: _tensors(each, role) for role, each in by_role.items()}
+    if task is None and len({labels is None for _, labels in found.values()}) > 1:
+        raise StarcliError("data in memory: some parts have labels, others have none")
+    task = task or _task(*found["train"])
+    tensors = {role: _checked(*each, role, task) for role, each in found.items()}
     first = tensors["train"][0]
     problems = [
         f"{role}: {inputs.dtype} of shape {tuple(inputs.shape[1:])}, train {first.dtype} of {tuple(first.shape[1:])}"
@@ -63,13 +71,10 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
     ]
     if problems:
         raise StarcliError("data in memory: inputs differ", problems)
-    if len({labels.dim() for _, labels in tensors.values()}) > 1:
-        raise StarcliError("data in memory: some parts have labels, others have none")
     vocab_size = None
     if first.dtype == torch.int64:
         vocab_size = 1 + max(int(inputs.max()) for inputs, _ in tensors.values())
-    next_token = tensors["train"][1].dim() == 2
-    classes = vocab_size if next_token and vocab_size else 1 + max(int(labels.max()) for _, labels in tensors.values())
+    classes = _outputs(tensors, task, vocab_size)
     plain = Normalisation(BYTES if first.dtype == torch.uint8 else 1.0, *AS_THEY_ARE)
     splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
     return Dataset(
@@ -86,8 +91,25 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples]) -> Dataset:
         val_fraction=0.0,
         split_seed=0,
         limit=None,
-        notes=() if next_token else _notes(*tensors["train"], classes),
+        notes=_notes(*tensors["train"], classes) if task == CLASSES else (),
         vocab_size=vocab_size,
+        task=task,
+    )
+
+
+def _task(inputs: Tensor, labels: Tensor | None) -> str:
+    """What examples are for, by their labels; without any, what follows each token."""
+    return NEXT_TOKEN if labels is None else task_of_targets(labels.detach().cpu().numpy())
+
+
+def _outputs(tensors: Mapping[str, tuple[Tensor, Tensor]], task: str, vocab_size: int | None) -> int:
+    """How many classes, columns or tokens there are to be predicted."""
+    if task == NEXT_TOKEN:
+        return vocab_size or 0
+    if task == CLASSES:
+        return 1 + max(int(labels.max()) for _, labels in tensors.values())
+    return check_targets(
+        [(f"data in memory, {role}", labels.numpy(), len(inputs)) for role, (inputs, labels) in tensors.items()]
     )
 
 
@@ -158,16 +180,18 @@ def _batch(batch: Any) -> tuple[Tensor, Tensor]:
     return (inputs, labels) if labels.dim() else (inputs[None], labels[None])
 
 
-def _checked(inputs: Tensor, labels: Tensor | None, role: str) -> tuple[Tensor, Tensor]:
-    """Contiguous inputs on the CPU, uint8, float32 or int64, and int64 labels; StarcliError for all else."""
+def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tuple[Tensor, Tensor]:
+    """Contiguous inputs on the CPU, uint8, float32 or int64, and labels of the task; StarcliError for all else."""
     inputs, what = inputs.detach().cpu(), f"data in memory, {role}"
     problems = []
     is_tokens = inputs.dim() == 2 and inputs.dtype in (torch.int16, torch.int32, torch.int64)
     if is_tokens:
         inputs = torch.from_numpy(token_rows(inputs.numpy(), None, what))
-    if labels is None:
+    if task == NEXT_TOKEN or labels is None:
         if not is_tokens:
             raise StarcliError(f"{what}: no labels, and {inputs.dtype} {tuple(inputs.shape)} are no tokens (N, length)")
+        if task != NEXT_TOKEN:
+            raise StarcliError(f"{what}: no labels, which task={task!r} needs")
         return inputs, torch.from_numpy(next_tokens(inputs.numpy(), what))
     labels = labels.detach().cpu()
     if inputs.dim() not in (2, 4) or not inputs.numel():
@@ -177,15 +201,14 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str) -> tuple[Tensor, 
     elif not bool(inputs.isfinite().all()):
         problems.append("inputs that are NaN or infinite")
     try:
-        numbers = torch.from_numpy(
-            class_numbers((labels.double() if labels.is_floating_point() else labels).numpy(), "labels")
-        )
+        array = (labels.double() if labels.is_floating_point() else labels).numpy()
+        numbers = torch.from_numpy(read_targets(array, task, "labels"))
     except StarcliError as error:
         problems.append(error.summary)
     else:
         if len(numbers) != len(inputs):
             problems.append(f"{len(numbers)} labels for {len(inputs)} inputs")
-        elif len(numbers) and int(numbers.min()) < 0:
+        elif task == CLASSES and len(numbers) and int(numbers.min()) < 0:
             problems.append(f"label {int(numbers.min())}, expected 0 or more")
     if problems:
         raise StarcliError(f"{what}: cannot be used", problems)

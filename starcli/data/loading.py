@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.data.splits import MemorySplit, Split
+from starcli.data.targets import check_targets
 from starcli.data.text_options import AS_THE_FILE_HAS_IT, TextOptions
 from starcli.errors import StarcliError
+from starcli.registry.tasks import CLASSES
 
 Array = NDArray[np.generic]
 """Array of any dtype."""
@@ -62,18 +65,21 @@ class Loaded:
     """How many tokens there are, where inputs are tokens."""
     tokenizer: str | None = None
     """SHA-256 of the tokenizer file that made them, if one did."""
+    task: str = CLASSES
+    """What is predicted: a name of `starcli.registry.tasks.TASKS`."""
 
 
 @dataclass(frozen=True)
 class Part:
     """Raw inputs (N, C, H, W) or (N, D), uint8 or float32, and labels (N,) int64; `where` names them in errors.
 
-    Or tokens (N, length), int64, see `data.tokens`, whose labels may be next tokens (N, length).
+    Or tokens (N, length), int64, see `data.tokens`, whose labels may be next tokens (N, length); or targets of the
+    other tasks in place of labels, float32 (N, columns), see `data.targets`.
     index: place of each in a larger array.
     """
 
     inputs: Array
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     where: str
     index: NDArray[np.int64] | None = None
 
@@ -93,6 +99,7 @@ def assemble(
     span: float = BYTES,
     num_classes: int | None = None,
     augmentation: tuple[str, ...] = (),
+    task: str = CLASSES,
 ) -> Loaded:
     """Check arrays in memory and make a data set of them.
 
@@ -101,14 +108,15 @@ def assemble(
     Raises StarcliError where the labels do not fit the images, or the parts differ in shape or dtype.
     """
     parts = [train, test, *([validation] if validation is not None else [])]
-    classes = check_labels([(p.where, p.labels, len(p.inputs)) for p in parts], num_classes)
+    named = [(p.where, p.labels, len(p.inputs)) for p in parts]
+    classes = check_labels(named, num_classes) if task == CLASSES else check_targets(named)
     shape = train.inputs.shape[1:]
     if any(p.inputs.shape[1:] != shape or p.inputs.dtype != train.inputs.dtype for p in parts):
         raise StarcliError(
             "the parts of the data differ",
             [f"{p.where}: {p.inputs.dtype} of shape {p.inputs.shape[1:]}" for p in parts],
         )
-    absent = empty_classes(train.labels, classes) if num_classes is None else ""
+    absent = empty_classes(train.labels, classes) if num_classes is None and task == CLASSES else ""
     if normalisation is None and train.inputs.dtype == np.uint8:
         normalisation = Normalisation(span, *mean_and_std(train.inputs, span))
     elif normalisation is None:
@@ -126,6 +134,7 @@ def assemble(
         validation=splits.get(id(validation)),
         augmentation=augmentation,
         notes=(f"{train.where}: {absent}",) if absent else (),
+        task=task,
     )
 
 

@@ -31,12 +31,20 @@ class Split(ABC):
     @property
     @abstractmethod
     def labels(self) -> Tensor:
-        """Labels (N,), int64 on the CPU, in file order; (N, length) of next tokens, -1 where none follows."""
+        """Labels (N,), int64 on the CPU, in file order; (N, length) of next tokens, -1 where none follows.
+
+        Or float32 (N, columns): numbers, or labels that are there (1) or not (0).
+        """
+
+    @property
+    def next_token(self) -> bool:
+        """Whether labels are next tokens."""
+        return self.labels.dim() == 2 and not self.labels.is_floating_point()
 
     @property
     def targets(self) -> Tensor:
-        """What is predicted, in order: the labels (N,), or all next tokens (R,) where labels are (N, length)."""
-        return self.labels if self.labels.dim() == 1 else self.labels[self.labels >= 0]
+        """What is predicted, in order: the labels, or all next tokens (R,) where these are (N, length) of such."""
+        return self.labels[self.labels >= 0] if self.next_token else self.labels
 
     @property
     @abstractmethod
@@ -76,7 +84,7 @@ class Split(ABC):
         device: Device = "cpu",
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over inputs (B, ...) and int64 labels (B, ...) on `device`; the last may be smaller.
+        """Iterate over inputs (B, ...) and labels (B, ...) on `device`; the last may be smaller.
 
         Inputs are float32 and normalised; tokens are int64, as they are.
 
@@ -107,8 +115,8 @@ class MemorySplit(Split):
 
         `names` are of the files that they come from, if they do; `index` is their place in an array, if that has more.
         """
-        if len(raw) != len(labels) or labels.dtype != torch.int64:
-            raise ValueError(f"{len(raw)} inputs need as many int64 labels, got {len(labels)} of {labels.dtype}")
+        if len(raw) != len(labels) or labels.dtype not in (torch.int64, torch.float32):
+            raise ValueError(f"{len(raw)} inputs need as many labels, int64 or float32, got {labels.shape}")
         self._raw = raw
         self._labels = labels
         self._normalisation = normalisation

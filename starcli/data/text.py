@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from starcli.data.loading import Loaded, Part, Request
 from starcli.data.partition import held_out_fifth
 from starcli.data.tables import read_columns
-from starcli.data.text_options import NEXT_TOKEN, TextOptions
+from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
 from starcli.errors import StarcliError, few, short
+from starcli.registry.tasks import NEXT_TOKEN
 
 LONGEST = 128
 """Tokens of a text that are read unless `--length` says otherwise."""

@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from starcli.errors import StarcliError
-
-CLASSES, NEXT_TOKEN = "classes", "next-token"
-"""What may be predicted: `--task`."""
+from starcli.errors import StarcliError, unknown
+from starcli.registry.tasks import NEXT_TOKEN, TASKS
 
 OPTIONS = {
     "text_column": "--text-column",
@@ -23,8 +21,9 @@ class TextOptions:
     """What is said of texts; None leaves it to the file.
 
     text_column, label_column: names of columns of a table, else `text` and `label`. tokenizer: a file of the package
-    `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: CLASSES, or NEXT_TOKEN, which is
-    what data without labels are for. classes: the labels in order, of the model that is to read the texts; no option.
+    `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: what is predicted (`TASKS`), by
+    default what the labels look like, and the next token where texts have none. classes: the labels in order, of the
+    model that is to read the texts; no option.
     named: the same of a model whose labels may also be their numbers, from 0.
     """
 
@@ -42,8 +41,8 @@ class TextOptions:
         said = [option for name, option in OPTIONS.items() if getattr(self, name) is not None]
         if useless := [option for option in said if option not in {OPTIONS[name] for name in known}]:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")
-        if self.task not in (None, CLASSES, NEXT_TOKEN):
-            raise StarcliError(f"--task {self.task}: expected {CLASSES} or {NEXT_TOKEN}")
+        if self.task is not None and self.task not in TASKS:
+            raise unknown("task", self.task, TASKS)
         if self.task == NEXT_TOKEN and self.label_column is not None:
             raise StarcliError(f"--label-column has no effect with --task {NEXT_TOKEN}")
         if self.length is not None and not 2 <= self.length <= 65_536:

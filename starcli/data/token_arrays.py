@@ -16,9 +16,9 @@ import numpy as np
 from starcli.data.arrays import divided, load_arrays, read_arrays, spelled
 from starcli.data.layout import class_numbers, empty_classes
 from starcli.data.loading import Array, Loaded, Part, Request
-from starcli.data.text_options import CLASSES, NEXT_TOKEN
 from starcli.data.tokens import assemble_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, few
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 IDS, MASK, LABELS = "input_ids", "attention_mask", "labels"
 """Names of arrays."""
@@ -31,7 +31,7 @@ def load_images_or_tokens(request: Request) -> Loaded:
     path = Path(request.rest)
     if names_of_tokens(path):
         return _load_tokens(path, request.texts.task)
-    if request.texts.task is not None:
+    if request.texts.task == NEXT_TOKEN:
         raise StarcliError(f"{path}: there are no {IDS} in it, but tokens are asked for")
     return load_arrays(request)
 

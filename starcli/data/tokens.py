@@ -17,6 +17,7 @@ from starcli.data.normalisation import Normalisation
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.errors import StarcliError
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 NO_TOKEN = -1
 """The token behind the end of a text, and the label where there is nothing to predict."""
@@ -73,7 +74,7 @@ def next_tokens(tokens: Tokens, where: str) -> NDArray[np.int64]:
 
 
 def strata(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Classes (N,) over which a division of examples is to be even: one for all where next tokens are predicted."""
+    """Classes (N,) over which a division of examples is to be even: one for all where no class is predicted."""
     return labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
 
 
@@ -117,4 +118,5 @@ def assemble_tokens(
         class_names=tuple(class_names) if train.labels.ndim == 1 else (),
         notes=tuple(notes),
         vocab_size=tokens,
+        task=NEXT_TOKEN if train.labels.ndim == 2 else CLASSES,
     )

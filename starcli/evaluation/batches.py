@@ -25,7 +25,7 @@ OUTPUTS_AT_ONCE = 2**26
 
 def outputs_per_example(split: "Split", classes: int) -> int:
     """Numbers that a network returns for an example of a split: one a class, of next tokens at every place."""
-    return classes * split.labels.shape[1:].numel()
+    return classes * (split.labels.shape[1] if split.next_token else 1)
 
 
 def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.device, outputs: int = 1) -> int:

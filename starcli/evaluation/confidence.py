@@ -21,6 +21,9 @@ ECE_BINS = 15
 FEWEST_ERRORS = 30
 """Below this number of errors the ranking metrics are mostly noise."""
 
+METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
+"""Metrics of predictions of classes."""
+
 RANKING = ("auroc_max_prob", "auroc_entropy", "aurc")
 """Metrics of how well confidence tells errors from right answers."""
 
@@ -75,6 +78,16 @@ class Confidence:
         """Whether there are enough errors for the ranking metrics to mean anything."""
         return self.errors >= FEWEST_ERRORS
 
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self.nll
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All metrics but the bins, as numbers."""
+        return {name: float(getattr(self, name)) for name in METRICS}
+
     def to_json(self) -> dict[str, Any]:
         """Metrics by name, without the count; `reliability` is a dictionary of lists."""
         values = {**asdict(self), "reliability": self.reliability.to_dict()}
@@ -84,7 +97,7 @@ class Confidence:
 
 def mark_undecided(row: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the ranking metrics in a row by "not decided" where there are too few errors (`decided` is false)."""
-    return {**row, **({} if row["decided"] else dict.fromkeys(RANKING, "not decided"))}
+    return {**row, **({} if row.get("decided", True) else dict.fromkeys(RANKING, "not decided"))}
 
 
 def entropy(log_probabilities: Tensor) -> Tensor:
@@ -209,7 +222,7 @@ def confidence(log_probabilities: Tensor, labels: Tensor, temperature: float | N
     """
     judged = Judged(temperature)
     judged.add(log_probabilities, labels)
-    return judged.confidence()
+    return judged.measures()
 
 
 class Judged:
@@ -220,7 +233,7 @@ class Judged:
     >>> judged = Judged()
     >>> judged.add(torch.tensor([[0.8, 0.2]]).double().log(), torch.tensor([0]))
     >>> judged.add(torch.tensor([[0.4, 0.6]]).double().log(), torch.tensor([0]))
-    >>> judged.confidence().accuracy
+    >>> judged.measures().accuracy
     0.5
     """
 
@@ -241,7 +254,7 @@ class Judged:
             brier = probabilities.square().sum(dim=1) - 2 * true.exp() + 1
             self._parts.append((correct, probabilities.amax(dim=1), true, brier, entropy(outputs)))
 
-    def confidence(self) -> Confidence:
+    def measures(self) -> Confidence:
         """The metrics of all that were added."""
         correct, highest, true, brier, uncertain = (torch.cat(each) for each in zip(*self._parts, strict=True))
         count, errors = len(correct), int((~correct).sum())

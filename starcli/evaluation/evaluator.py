@@ -14,9 +14,11 @@ from starcli.evaluation.mixed_buffers import admit_buffers, recomputed_buffers
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repair import Corrections, NetworkMoments, Repair, moments_between
 from starcli.evaluation.repairable_layers import layers_to_repair
-from starcli.evaluation.scores import Scores, folding_of, log_probabilities, score
+from starcli.evaluation.scores import folding_of, predictions_of
+from starcli.evaluation.tasks.task import Scores, task_named
 from starcli.models.modes import autocast
 from starcli.models.spectral_norm import solve_spectral_norms_
+from starcli.registry.tasks import CLASSES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -96,6 +98,7 @@ class Evaluator:
         self._autocast = autocast(workspace.device, workspace.precision)
         self._recomputed = recomputed_buffers(self.network.network)
         self._noted = False
+        self.task = task_named(CLASSES if workspace.data is None else workspace.data.task_name)
         self._batches: dict[tuple[str | Split, int], Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
         self._folding = folding_of(self.network.network, workspace.precision)
@@ -198,13 +201,13 @@ class Evaluator:
             recalibrate_from_(self.network.network, batches, autocast=self._autocast, progress=self.progress)
 
     def scores(self) -> dict[str, Scores]:
-        """Loss and accuracy of what is loaded on each of `splits`."""
-        return {name: score(self.predictions(name)) for name in self.splits}
+        """Loss and metrics of what is loaded on each of `splits`."""
+        return {name: self.task.score(self.predictions(name)) for name in self.splits}
 
     def predictions(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
-        """Log-probabilities (n, classes) of what is loaded over a split, piece by piece, and the labels (n,)."""
+        """Predictions (n, ...) of what is loaded over a split, as of its task, piece by piece, and their targets."""
         batches = self._split(split, scored=True)
-        return log_probabilities(self.network.network, batches, self._autocast, self._folding, self.progress)
+        return predictions_of(self.network.network, self.task, batches, self._autocast, self._folding, self.progress)
 
     def end_scores(self, end: PathEnd) -> Mapping[str, Scores]:
         """The scores of an end, measured once and then remembered in it."""
@@ -214,9 +217,10 @@ class Evaluator:
             self.progress.step()
         return end.scores
 
-    def log_probabilities(self, split: "str | Split" = "test") -> Tensor:
-        """Log-softmax outputs of what is loaded over a split, by name or its own: (N, classes), float64, on the CPU.
+    def all_predictions(self, split: "str | Split" = "test") -> Tensor:
+        """Predictions of what is loaded over a split, by name or its own: (N, ...), float64, on the CPU.
 
-        N is the number of predictions, those of `Split.targets`.
+        Of classes log-probabilities (N, classes), of others see their `Task.predictions`. N is the number of
+        predictions, those of `Split.targets`.
         """
         return torch.cat([found.cpu() for found, _ in self.predictions(split)])

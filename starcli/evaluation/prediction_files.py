@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from starcli.errors import StarcliError, unknown
-from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.predictions import Predicted
 from starcli.files.names import is_standard_stream
 
 LINES = 1000
 """Lines of a .csv file that are made at a time."""
 
 
-def csv_pieces(predictions: Predictions) -> Iterator[bytes]:
+def csv_pieces(predictions: Predicted) -> Iterator[bytes]:
     """A heading, then a line for each example of each predictor; numbers with all their digits, as Python writes them.
 
     >>> import torch
+    >>> from starcli.evaluation.predictions import Predictions
     >>> found = Predictions.of({"a": torch.tensor([[0.5, 0.5]]).double().log()})
     >>> print(b"".join(csv_pieces(found)).decode(), end="")
     model,index,prediction,entropy,probability_0,probability_1
@@ -41,8 +42,8 @@ def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")  # names of files may be any bytes
 
 
-def npz_pieces(predictions: Predictions) -> Iterator[bytes]:
-    """The arrays of `Predictions.arrays`, as `numpy.savez` writes them, which could not take one called `file`."""
+def npz_pieces(predictions: Predicted) -> Iterator[bytes]:
+    """The arrays of `Predicted.arrays`, as `numpy.savez` writes them, which could not take one called `file`."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, values in predictions.arrays().items():
@@ -51,21 +52,21 @@ def npz_pieces(predictions: Predictions) -> Iterator[bytes]:
     yield buffer.getvalue()
 
 
-def parquet_pieces(predictions: Predictions) -> Iterator[bytes]:
-    """The table of `Predictions.to_frame`."""
+def parquet_pieces(predictions: Predicted) -> Iterator[bytes]:
+    """The table of `Predicted.to_frame`."""
     buffer = io.BytesIO()
     predictions.to_frame().to_parquet(buffer, engine="pyarrow", index=False)
     yield buffer.getvalue()
 
 
-_FORMATS: Mapping[str, Callable[[Predictions], Iterator[bytes]]] = {
+_FORMATS: Mapping[str, Callable[[Predicted], Iterator[bytes]]] = {
     ".csv": csv_pieces,
     ".npz": npz_pieces,
     ".parquet": parquet_pieces,
 }
 
 
-def prediction_format(path: Path) -> Callable[[Predictions], Iterator[bytes]]:
+def prediction_format(path: Path) -> Callable[[Predicted], Iterator[bytes]]:
     """What makes the pieces of a file of this name; stdout takes csv.
 
     Raises StarcliError for another suffix, and for .parquet where pandas or pyarrow are not installed.

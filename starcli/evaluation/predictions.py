@@ -1,5 +1,6 @@
 """Predictions for each example: probabilities, the most probable class, entropy, and what is known of the example."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,39 @@ def need_room(splits: Sequence["Split"], classes: int, copies: int) -> None:
     need_bytes(copies * count * classes * 8, what, ["fewer need less: --limit, or another --split that is smaller"])
 
 
+class Predicted(ABC):
+    """What one or several predictors, called `model`, say of each example."""
+
+    model: tuple[str, ...]
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, Values]:
+        """Everything that is known, by name: what an .npz file holds."""
+
+    @abstractmethod
+    def tables(self) -> Iterator[dict[str, Values]]:
+        """A table for each predictor, as columns (N,): what a .csv file holds, one below the other."""
+
+    @abstractmethod
+    def summaries(self) -> list[dict[str, Any]]:
+        """For each predictor `model`, `count`, and how good it is, where labels are known."""
+
+    def to_frame(self) -> Any:
+        """A pandas table with a line for each example of each predictor, the columns of `tables`."""
+        tables = list(self.tables())
+        return pandas_frame({name: np.concatenate([table[name] for table in tables]) for name in tables[0]})
+
+    def to_dict(self) -> dict[str, Any]:
+        """`arrays` as plain lists."""
+        return {name: values.tolist() for name, values in self.arrays().items()}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Predictions:
+class Predictions(Predicted):
     """What models predict for N examples, in the order of the data.
 
     model: names of the M predictors: models, or `ensemble` or `star`.
@@ -130,15 +162,6 @@ class Predictions:
         """Probabilities, prediction and entropy of each predictor."""
         found = (self.probabilities, self.prediction, self.entropy)
         yield from zip(*found, strict=True) if len(self.model) > 1 else [found]
-
-    def to_frame(self) -> Any:
-        """A pandas table with a line for each example of each predictor, the columns of `tables`."""
-        tables = list(self.tables())
-        return pandas_frame({name: np.concatenate([table[name] for table in tables]) for name in tables[0]})
-
-    def to_dict(self) -> dict[str, Any]:
-        """`arrays` as plain lists."""
-        return {name: values.tolist() for name, values in self.arrays().items()}
 
     def summaries(self) -> list[dict[str, Any]]:
         """For each predictor `model`, `count`, `accuracy` (None without labels), mean `entropy`, and `temperature`."""

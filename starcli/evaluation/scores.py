@@ -1,8 +1,7 @@
-"""Loss and accuracy of a network over a split, as it is."""
+"""Loss and metrics of a network over a split, as it is."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +10,8 @@ from torch import Tensor, nn
 from starcli.evaluation.batches import Batches
 from starcli.evaluation.batchnorm_folding import Folding
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics
-from starcli.evaluation.moments import float64
+from starcli.evaluation.tasks.classification import CLASSIFICATION
+from starcli.evaluation.tasks.task import Scores, Task
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, modes_restored
 from starcli.runtime.progress import SILENT, Progress
@@ -24,28 +24,20 @@ PROBABILITIES_AT_ONCE = 2**24
 """Probabilities of a batch that are held in float64 at a time: 128 MiB."""
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Mean cross-entropy in nats and share of correct ones over `count` predictions: examples, or next tokens."""
-
-    loss: float
-    accuracy: float
-    count: int
-
-
 def folding_of(network: nn.Module, precision: str) -> Folding | None:
     """How forward passes fold BatchNorm, where there is any; bf16 weights are too coarse to take it along."""
     return Folding(network) if precision != "bf16" and has_batch_statistics(network) else None
 
 
-def log_probabilities(
+def predictions_of(
     network: nn.Module,
+    task: Task,
     batches: Iterable[tuple[Tensor, Tensor]],
     autocast: Any,
     folding: Folding | None,
     progress: Progress,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Log-probabilities (n, classes) in float64 and labels (n,) of each batch, the network in eval mode.
+    """Predictions (n, ...) in float64 as of `task`, and targets, of each batch, the network in eval mode.
 
     A batch with very many next tokens comes in several pieces.
     """
@@ -62,7 +54,7 @@ def log_probabilities(
                 *(torch.split(each, _rows_at_once(logits)) for each in (logits, targets)), strict=True
             ):
                 with torch.inference_mode():
-                    outputs = torch.log_softmax(float64(some), dim=1)
+                    outputs = task.predictions(some)
                 yield outputs, wanted.to(outputs.device)
 
 
@@ -71,27 +63,17 @@ def _rows_at_once(logits: Tensor) -> int:
     return max(1, PROBABILITIES_AT_ONCE // logits.shape[1])
 
 
-def score(outputs: Iterable[tuple[Tensor, Tensor]]) -> Scores:
-    """The scores that log-probabilities and labels make, batch by batch, as of `log_probabilities`."""
-    losses, correct, count = [], [], 0
-    for found, labels in outputs:
-        # kept on the device: asking for a number here would wait for each batch
-        losses.append(torch.nn.functional.nll_loss(found, labels, reduction="sum"))
-        correct.append((found.argmax(1) == labels).sum())
-        count += len(labels)
-    return Scores(float(torch.stack(losses).sum()) / count, int(torch.stack(correct).sum()) / count, count)
-
-
 def score_network(
     network: nn.Module,
     split: "Split",
     *,
+    task: Task = CLASSIFICATION,
     batch_size: int,
     device: torch.device,
     precision: str = "fp32",
     progress: Progress = SILENT,
 ) -> Scores:
-    """Mean cross-entropy (nats, summed in float64) and accuracy of `network`, in eval mode, over `split`."""
+    """Loss (summed in float64) and metrics of `network`, in eval mode, over `split`."""
     batches = Batches(split, batch_size, device)
     how = autocast(device, precision)
-    return score(log_probabilities(network, batches, how, folding_of(network, precision), progress))
+    return task.score(predictions_of(network, task, batches, how, folding_of(network, precision), progress))

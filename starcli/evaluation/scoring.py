@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import Confidence, Judged, confidence
+from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.predictions import need_room
+from starcli.evaluation.tasks.task import Measures, Task, task_named
 from starcli.evaluation.temperature import VALIDATION, Temperature, check_temperature, fit_temperature
 
 if TYPE_CHECKING:
@@ -22,20 +23,24 @@ if TYPE_CHECKING:
 class Scored:
     """Metrics of predictions as they are (`plain`), and at a temperature where one was asked for and found.
 
-    validation_nll: the loss on the validation split, at that temperature, where there is something to choose.
+    validation_loss: the loss on the validation split, at that temperature, where there is something to choose.
     """
 
-    plain: Confidence
+    plain: Confidence | Measures
     temperature: float | None = None
-    scaled: Confidence | None = None
-    validation_nll: float | None = None
+    scaled: Confidence | Measures | None = None
+    validation_loss: float | None = None
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Scored":
         """Inverse of `asdict`, also after JSON turned tuples into lists."""
         after = value["scaled"]
-        found = {"plain": Confidence.from_dict(value["plain"]), "scaled": after and Confidence.from_dict(after)}
-        return cls(**{**value, **found})
+        return cls(**{**value, "plain": _measures(value["plain"]), "scaled": after and _measures(after)})
+
+
+def _measures(value: Mapping[str, Any]) -> Confidence | Measures:
+    """Inverse of `asdict`."""
+    return Confidence.from_dict(value) if "reliability" in value else Measures(**value)
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,17 @@ class Scoring:
     def __post_init__(self) -> None:
         """Refuse what cannot be, before any work."""
         check_temperature(self.temperature)
+        self.task.refuse_useless(temperature=self.temperature)
         for split in self.splits:
             self.dataset.split(split)
         if len(self.splits) > 1 and self.dataset.split(self.split) is self.dataset.validation:
             hint = f"a {self.split} split of its own is needed; --split validation shows the figures on that one"
             raise StarcliError(f"the validation split is the {self.split} split too: nothing is chosen on it", [hint])
+
+    @property
+    def task(self) -> Task:
+        """What the data are for."""
+        return task_named(self.dataset.task)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -71,15 +82,15 @@ class Scoring:
         return {split: self.dataset.split(split).targets.cpu() for split in self.splits}
 
     def outputs(self, evaluator: "Evaluator") -> Tensor:
-        """Log-probabilities of what is loaded over `splits`, one below the other: (N + ..., classes), float64."""
-        return torch.cat([evaluator.log_probabilities(split) for split in self.splits])
+        """Predictions of what is loaded over `splits`, one below the other: (N + ..., classes), float64."""
+        return torch.cat([evaluator.all_predictions(split) for split in self.splits])
 
     def need_room(self, copies: int) -> None:
         """Refuse predictions that do not fit in memory, where `outputs` are held `copies` times."""
         need_room([self.dataset.split(split) for split in self.splits], self.dataset.num_classes, copies)
 
     def score(self, outputs: Tensor) -> Scored:
-        """The metrics of log-probabilities as of `outputs`."""
+        """The metrics of predictions as of `outputs`."""
         parts = torch.split(outputs, [len(labels) for labels in self._labels.values()])
         found = dict(zip(self.splits, parts, strict=True))
         labels = self._labels
@@ -88,10 +99,10 @@ class Scoring:
             temperature = fit_temperature(found[VALIDATION], labels[VALIDATION])
         own = found[self.split], labels[self.split]
         return Scored(
-            confidence(*own),
+            self.task.measures(*own),
             temperature,
-            None if temperature is None else confidence(*own, temperature),
-            confidence(found[VALIDATION], labels[VALIDATION], temperature).nll if self.choose else None,
+            None if temperature is None else self.task.measures(*own, temperature),
+            self.task.measures(found[VALIDATION], labels[VALIDATION], temperature).loss if self.choose else None,
         )
 
     def measure(self, evaluator: "Evaluator") -> Scored:
@@ -99,21 +110,23 @@ class Scoring:
         temperature = self.temperature
         if self.choose or temperature == "fit":
             return self.score(self.outputs(evaluator))
-        plain, after = Judged(), None if temperature is None else Judged(temperature)
+        plain, after = self.task.judge(), None if temperature is None else self.task.judge(temperature)
         for outputs, labels in evaluator.predictions(self.split):
             plain.add(outputs.cpu(), labels.cpu())
             if after is not None:
                 after.add(outputs.cpu(), labels.cpu())
-        return Scored(plain.confidence(), temperature, None if after is None else after.confidence())
+        return Scored(plain.measures(), temperature, None if after is None else after.measures())
 
     def row(self, found: Scored) -> dict[str, Any]:
         """The metrics, `decided`, and where a temperature was asked for, it and the metrics after (null: not found).
 
         Of next tokens also the perplexity, exp(loss).
         """
-        row = {**found.plain.to_json(), "decided": found.plain.decided}
+        row = found.plain.to_json()
+        if isinstance(found.plain, Confidence):
+            row["decided"] = found.plain.decided
         if self.dataset.next_token:
-            row["perplexity"] = float(torch.tensor(found.plain.nll, dtype=torch.float64).exp())
+            row["perplexity"] = float(torch.tensor(found.plain.loss, dtype=torch.float64).exp())
         if self.temperature is None:
             return row
         after = found.scaled and found.scaled.to_json()

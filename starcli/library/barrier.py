@@ -170,7 +170,7 @@ def star_report(
     how = Renormalise(renormalise, renormalise_logits)
     measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
-    warn_of_weak_report(report, found[0].name, watcher)
+    warn_of_weak_report(workspace, report, found[0].name, watcher)
     return report
 
 

@@ -96,7 +96,7 @@ ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 """The classes of `ModelLike`."""
 
 _OF_TEXTS = ("text_column", "label_column", "tokenizer", "length", "task")
-_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed", "image_size", *_OF_TEXTS)
+_OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed", "image_size", *_OF_TEXTS[:-1])
 
 
 class StarcliWarning(UserWarning):
@@ -261,7 +261,7 @@ def _understood(where: Where, module: nn.Module | None, *, frozen: bool = False)
     )
     dataset = None
     if in_memory[0]:
-        dataset = data if isinstance(data, Dataset) else dataset_in_memory(cast(Examples, data))
+        dataset = data if isinstance(data, Dataset) else dataset_in_memory(cast(Examples, data), values.get("task"))
         dataset = dataset if choices.normalise is None else dataset.normalised_by(choices.normalise)
     builder = network_copies(arch, frozen=frozen) if in_memory[1] else None
     return choices, Given(dataset, builder, own_process=False)

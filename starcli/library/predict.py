@@ -14,7 +14,7 @@ from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
 from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
-from starcli.evaluation.predictions import Predictions
+from starcli.evaluation.column_predictions import AnyPredictions
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
@@ -61,8 +61,10 @@ def predict(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     **where: Unpack[WhereToPredict],
-) -> Predictions:
+) -> AnyPredictions:
     """Predict classes and their probabilities for each example: of each model, their ensemble, or a star domain.
+
+    Of other tasks: numbers, or labels and their probabilities.
 
     ensemble: the mean of the models' probabilities. star, sources, samples, seed, alignment: in place of models, the
         mean over points of the star domain, as `bma` draws them; BatchNorm statistics are re-estimated, and

@@ -30,22 +30,30 @@ def as_logits(outputs: object, shape: tuple[int, ...], mode: str) -> Tensor:
 
 
 def prediction_rows(outputs: object, labels: Tensor, num_classes: int, mode: str) -> tuple[Tensor, Tensor]:
-    """Logits (R, C), a row for each prediction, and the classes (R,) that these are to be.
+    """Outputs (R, C), a row for each prediction, and the targets (R,), classes, or (R, C), that these are to be.
 
     Of labels (B,) each example is one prediction. Labels (B, length) are next tokens: each position with one (not below
-    0, as behind the end of a text) is a prediction, and outputs are (B, length, C). Raises StarcliError as `as_logits`.
+    0, as behind the end of a text) is a prediction, and outputs are (B, length, C). Labels (B, C) that are floats are
+    targets of the outputs, one for each. Raises StarcliError as `as_logits`, and for outputs of another shape than such
+    targets.
 
     >>> logits, targets = prediction_rows(torch.zeros(1, 3, 7), torch.tensor([[5, 6, -1]]), 7, "training")
     >>> logits.shape, targets
     (torch.Size([2, 7]), tensor([5, 6]))
     """
+    if labels.is_floating_point():
+        found = as_logits(outputs, tuple(labels.shape), mode)
+        if found.shape != labels.shape:
+            hint = "it is to have an output for each column that is predicted"
+            raise StarcliError(f"the network returns {tuple(found.shape)}, targets are {tuple(labels.shape)}", [hint])
+        return found, labels
     logits = as_logits(outputs, (*labels.shape, num_classes), mode)
     return (logits if labels.dim() == 1 else logits[labels >= 0]), targets_of(labels)
 
 
 def targets_of(labels: Tensor) -> Tensor:
-    """The classes (R,) that are to be predicted of a batch: labels (B,), or those of (B, length) that are there."""
-    return labels if labels.dim() == 1 else labels[labels >= 0]
+    """What is to be predicted of a batch: labels (B,), those of (B, length) that are there, or floats (B, columns)."""
+    return labels if labels.dim() == 1 or labels.is_floating_point() else labels[labels >= 0]
 
 
 def token_places(inputs: Tensor) -> Tensor | None:

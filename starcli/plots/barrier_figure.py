@@ -1,4 +1,4 @@
-"""Figure of loss and accuracy along straight lines between models."""
+"""Figure of loss and accuracy, or another metric, along straight lines between models."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,9 +8,10 @@ import numpy as np
 from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
 from starcli.plots.look import Look
 from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, two_digits
-from starcli.plots.rows import DrawnLine
+from starcli.plots.rows import DrawnLine, loss_title
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import GREY, draw_figure, grow
+from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,15 +30,18 @@ MOST_THIN = 30
 def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Look) -> bytes:
     """Draw loss and accuracy along lines: a curve for each line, or for each group of lines its mean and deviation.
 
-    A row for each split, loss (nats) on the left and accuracy (%) on the right, as in the paper's figure 2: at t = 0
-    lies the first model of each pair (the star), at t = 1 the second. Dotted: the straight line between the ends, above
-    which a barrier rises; of up to 3 lines the barrier is drawn where it is. Groups of 3 pairs and more have a band of
-    one standard deviation, and up to 30 pairs a thin line each. results: the lines of each file, by its label.
+    A row for each split, the loss on the left and accuracy (%), or R2 or F1, on the right, as in the paper's figure 2:
+    at t = 0 lies the first model of each pair (the star), at t = 1 the second. Dotted: the straight line between the
+    ends, above which a barrier rises; of up to 3 lines the barrier is drawn where it is. Groups of 3 pairs and more
+    have a band of one standard deviation, and up to 30 pairs a thin line each. results: the lines of each file, by its
+    label.
     """
     bundles = bundles_of(results)
     lines = [line for bundle in bundles for line in bundle.lines]
     splits = list(dict.fromkeys(split for line in lines for split in line.curves))
     marked = len(lines) <= MOST_MARKED
+    titles = {"loss": loss_title(lines[0].task)}
+    titles |= {name: METRICS[name].title for name in {c.metric for line in lines[:1] for c in line.curves.values()}}
 
     def paint(figure: "Figure") -> None:
         ends = ends_of(bundles)
@@ -48,10 +52,11 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
         height, line = 0.3 * look.width, Ruler(look).line
         grow(figure, len(splits) * (height + 0.1) + 3 * line)
         for row, split in zip(axes, splits, strict=True):
-            for axis, metric in zip(row, ("loss", "accuracy"), strict=True):
+            for axis, metric in zip(row, titles, strict=True):
                 for bundle in bundles:
                     _paint_bundle(axis, bundle, split, metric)
-                _finish(axis, split, metric, room=1.3 * line / height if marked else 0)
+                axis.set_ylabel(f"{split} {titles[metric]}")
+                _finish(axis, metric, room=1.3 * line / height if marked else 0)
                 if marked:
                     _mark(axis, bundles, split, metric)
         for axis in axes[-1]:
@@ -127,25 +132,25 @@ def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> N
             )  # fmt: skip
 
 
-def _finish(axis: "Axes", split: str, metric: str, *, room: float) -> None:
-    """Label an axis and choose its range: that of the values, within what is possible.
+def _finish(axis: "Axes", metric: str, *, room: float) -> None:
+    """Choose the range of an axis: that of the values, within what is possible.
 
-    room: for numbers above losses and below accuracies, as a share of the range.
+    room: for numbers above losses and below metrics, as a share of the range.
     """
     axis.set_xlim(-0.02, 1.02)
     axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "0.2", "0.4", "0.6", "0.8", "1"])
     few_ticks(axis.yaxis)
-    unit = "nats" if metric == "loss" else "%"
-    axis.set_ylabel(f"{split} {metric} ({unit})")
     low, high = axis.get_ylim()
     widened = max(LEAST_RANGE * max(abs(low), abs(high)) - (high - low), 0) / 2  # rounding would look like hills
     low, high = low - widened, high + widened
-    if metric == "accuracy":
-        high = min(high, 100 + 0.03 * (100 - min(low, 99)))
+    if metric != "loss":
+        best = METRICS[metric].factor
+        high = min(high, best + 0.03 * (best - min(low, 0.99 * best)))
         low -= room * (high - low)
     else:
         high += room * (high - low)
-    axis.set_ylim(max(low, -0.03 * high), high)  # no loss and no accuracy is below 0
+    # no loss and no share is below 0
+    axis.set_ylim(low if metric == "r2" else max(low, -0.03 * high), high)
 
 
 def _write_ends(axis: "Axes", ends: Sequence[str], look: Look) -> None:
@@ -162,7 +167,8 @@ def _write_ends(axis: "Axes", ends: Sequence[str], look: Look) -> None:
 def _legend_title(bundles: Sequence[Bundle], splits: Sequence[str]) -> str:
     """What curves and numbers of the legend are."""
     sizes = [len(bundle.lines) for bundle in bundles]
-    number = f"{'mean ' if max(sizes) > 1 else ''}barrier on {' / '.join(splits)} (nats)"
+    unit = loss_title(bundles[0].lines[0].task).partition("(")[2].rstrip(")")
+    number = f"{'mean ' if max(sizes) > 1 else ''}barrier on {' / '.join(splits)} ({unit})"
     if max(sizes) < FEWEST_FOR_BAND:
         return number
     thin = "; thin: each pair" if any(FEWEST_FOR_BAND <= size <= MOST_THIN for size in sizes) else ""

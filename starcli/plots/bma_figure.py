@@ -10,8 +10,9 @@ import numpy as np
 from starcli.plots.look import Look
 from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, panel_columns, treatment_words
 from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
-from starcli.plots.rows import DrawnPosterior
+from starcli.plots.rows import DrawnPosterior, loss_title
 from starcli.plots.style import BLACK, BLUE, LINE_STYLES, RED, draw_figure, grow
+from starcli.registry.tasks import METRICS, MULTI_LABEL, REGRESSION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,10 @@ BMA_PANELS = (
 )
 """Metric and title of each panel, and whether it ranks errors, which few errors do not decide."""
 
+_OTHERS = tuple((name, METRICS[name].title, False) for name in METRICS if name != "accuracy")
+PANELS_OF = {task: (("loss", loss_title(task), False), *_OTHERS) for task in (REGRESSION, MULTI_LABEL)}
+"""The panels of the other tasks, of which each has some."""
+
 
 @dataclass(frozen=True)
 class PosteriorCurve:
@@ -53,29 +58,36 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
     curves = _curves(results)
     rows = [row for curve in curves for row in curve.rows]
 
+    drawn = [(curve, row, row.reliability) for curve in curves if (row := curve.rows[-1]).reliability is not None]
+
     def paint(figure: "Figure") -> None:
         splits = {f"{row.split} split" for row in rows if row.split}
         treatments = {treatment_words(row.alignment, row.renormalise) for row in rows} - {""}
         heading(figure, look, [", ".join(sorted(treatments | splits))])
+        panels = [panel for panel in PANELS_OF.get(rows[0].task, BMA_PANELS) if panel[0] in rows[0].measures]
         columns = panel_columns(look, 3)
-        metric_rows = math.ceil(len(BMA_PANELS) / columns)
-        ratios = [0.62 * look.width / columns] * metric_rows + diagram_heights(look, columns, len(curves))
+        metric_rows = math.ceil(len(panels) / columns)
+        ratios = [0.62 * look.width / columns] * metric_rows + (
+            diagram_heights(look, columns, len(drawn)) if drawn else []
+        )
         axes = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
         grow(figure, sum(ratios) + 0.5 * len(axes))
         handles: Sequence[Any] = ()
-        for number, (axis, (metric, title, ranks)) in enumerate(zip(axes.flat, BMA_PANELS, strict=False)):
+        for number, (axis, (metric, title, ranks)) in enumerate(zip(axes.flat, panels, strict=False)):
             handles = _paint_metric(axis, curves, metric)
             undecided = ranks and not all(row.decided for row in rows)
             axis.set_title(f"{title}\nnot decided (<30 errors)" if undecided else title)
-            if number >= len(BMA_PANELS) - columns:
+            if number >= len(panels) - columns:
                 axis.set_xlabel("models averaged")
-        last = [curve.rows[-1] for curve in curves]
+        for axis in axes[:metric_rows].flat[len(panels) :]:
+            axis.set_visible(False)
         diagrams = [
-            Diagram(f"{curve.label} ({row.samples})" if row.samples > 1 else curve.label, row.ece, row.reliability)
-            for curve, row in zip(curves, last, strict=True)
+            Diagram(f"{curve.label} ({row.samples})" if row.samples > 1 else curve.label, row.measures["ece"], bins)
+            for curve, row, bins in drawn
         ]
-        parts = paint_diagrams(axes[metric_rows:], diagrams, look)
-        legend_below(figure, look, [*handles, *parts], [*(curve.label for curve in curves), *DIAGRAM_LABELS])
+        parts = paint_diagrams(axes[metric_rows:], diagrams, look) if drawn else []
+        labels = DIAGRAM_LABELS if drawn else ()
+        legend_below(figure, look, [*handles, *parts], [*(curve.label for curve in curves), *labels])
 
     return draw_figure(paint, kind, look)
 
@@ -97,11 +109,11 @@ def _curves(results: Mapping[str, Sequence[DrawnPosterior]]) -> list[PosteriorCu
 
 def _paint_metric(axis: "Axes", curves: Sequence[PosteriorCurve], metric: str) -> Sequence[Any]:
     """Draw one metric of all posteriors; return their curves."""
-    factor, found = 100 if metric == "accuracy" else 1, []
+    factor, found = METRICS[metric].factor if metric in METRICS else 1, []
     for curve in curves:
         colour, marker, dash = curve.style
-        mean = factor * np.array([getattr(row, metric) for row in curve.rows])
-        spread = factor * np.array([getattr(row, f"{metric}_std") for row in curve.rows])
+        mean = factor * np.array([row.measures[metric] for row in curve.rows])
+        spread = factor * np.array([row.measures[f"{metric}_std"] for row in curve.rows])
         spread[[row.repeats < FEWEST_FOR_BAND for row in curve.rows]] = np.nan
         if curve.posterior == "single":
             found.append(axis.axhline(mean[0], color=colour, linestyle=dash))

@@ -10,6 +10,7 @@ from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.plots.parts import model_name, treatment_words, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
+from starcli.registry.tasks import METRICS
 
 MOST_LABELLED = len(LINE_STYLES)
 """Largest number of lines that have a style and a label each; more are drawn as one group."""
@@ -32,9 +33,12 @@ class Bundle:
         return np.array(self.lines[0].t)
 
     def curves(self, split: str, metric: str) -> Any:
-        """Values along the lines of a split, (lines, points): loss in nats or accuracy in per cent."""
-        values = [getattr(line.curves[split], metric) for line in self.lines if split in line.curves]
-        return np.array(values, dtype=float) * (100 if metric == "accuracy" else 1)
+        """Values along the lines of a split, (lines, points): the loss, or a metric, shares in per cent."""
+        curves = [line.curves[split] for line in self.lines if split in line.curves]
+        if metric == "loss":
+            return np.array([curve.loss for curve in curves], dtype=float)
+        values = [curve.values for curve in curves if curve.metric == metric]
+        return np.array(values, dtype=float) * METRICS[metric].factor
 
     def numbers(self, splits: Sequence[str]) -> str:
         """Mean loss barrier on each split, in words."""

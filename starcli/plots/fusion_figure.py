@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.plots.look import Look
 from starcli.plots.parts import few_ticks, heading, legend_below
-from starcli.plots.rows import DrawnScores
+from starcli.plots.rows import DrawnScores, loss_title
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import BLUE, GREEN, RED, draw_figure, grow
+from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ FUSION_NAMES = {
 
 
 def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look: Look) -> bytes:
-    """Draw loss (nats) and accuracy (%) of each kind of model as points, one for each model and split.
+    """Draw loss and accuracy (or R2, F1) of each kind of model as points, one for each model and split.
 
     results: the rows of each file, by its label.
     """
@@ -50,10 +51,11 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
         heading(figure, look, [f"best source: chosen on {' and '.join(chosen)}"] if chosen else [])
         axes = figure.subplots(1, 2, sharey=True)
         grow(figure, 0.3 * len(places) + 0.5)
-        for axis, metric, unit in zip(axes, ("loss", "accuracy"), ("nats", "%"), strict=True):
+        titles = {"loss": loss_title(rows[0].task), rows[0].metric: METRICS[rows[0].metric].title}
+        for axis, (metric, title) in zip(axes, titles.items(), strict=True):
             for place, (_, members) in enumerate(places.values()):
                 _paint_scores(axis, place, members, metric, splits)
-            axis.set_xlabel(f"{metric} ({unit})")
+            axis.set_xlabel(title)
             axis.grid(visible=False, axis="y")
             few_ticks(axis.xaxis)
         labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], 0.3 * look.width)
@@ -68,9 +70,8 @@ def _paint_scores(axis: "Axes", place: int, rows: Sequence[DrawnScores], metric:
     """Draw the points of a kind of model around its place on the y axis, a line of them for each split."""
     if place % 2:
         axis.axhspan(place - 0.5, place + 0.5, color=STRIPE, linewidth=0, zorder=0)
-    factor = 100 if metric == "accuracy" else 1
     for number, split in enumerate(splits):
-        x = [factor * getattr(row, metric) for row in rows if row.split == split]
+        x = [row.loss if metric == "loss" else METRICS[metric].factor * row.value for row in rows if row.split == split]
         y = [place + 0.3 * (number - (len(splits) - 1) / 2)] * len(x)
         axis.plot(x, y, **_look(split))
 

@@ -8,19 +8,14 @@ import numpy as np
 
 from starcli.plots.look import Look
 from starcli.plots.parts import few_ticks, heading, model_name, treatment_words, two_digits
-from starcli.plots.rows import DrawnLine
+from starcli.plots.rows import DrawnLine, loss_title
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import draw_figure, grow
+from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PAIR_METRICS = {
-    "loss_barrier": ("loss barrier (nats)", 1),
-    "accuracy_barrier": ("accuracy barrier (%)", 100),
-}
-"""Title and factor of what is drawn of each pair."""
 
 
 SMALLEST_NUMBER = 4.5
@@ -36,15 +31,18 @@ LARGEST_CELL = 0.65
 def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Look) -> bytes:
     """Draw the barriers between all pairs of models as triangles of colours, each pair once.
 
-    A row for loss (nats) and one for accuracy (per cent), a column for each split; numbers are written into
+    A row for the loss and one for accuracy (or R2, F1), a column for each split; numbers are written into
     the cells where they fit, a dash where a barrier is not finite. results: the lines of each file, by its label.
     """
     lines = [line for found in results.values() for line in found]
     splits = list(dict.fromkeys(split for line in lines for split in line.curves))
+    titles = {"loss": loss_title(lines[0].task).replace("loss", "loss barrier")}
+    metric = METRICS[name := next(iter(lines[0].curves.values())).metric]
+    titles[name] = metric.title.replace(metric.heading, f"{metric.heading} barrier")
 
     def paint(figure: "Figure") -> None:
         heading(figure, look, sorted({treatment_words(line.alignment, line.renormalise) for line in lines}))
-        axes = figure.subplots(len(PAIR_METRICS) * len(results), len(splits), squeeze=False)
+        axes = figure.subplots(len(titles) * len(results), len(splits), squeeze=False)
         small = Ruler(look, look.small)
         for number, (file, found) in enumerate(results.items()):
             models = list(dict.fromkeys(model for line in found for model in (line.a, line.b)))
@@ -52,16 +50,16 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
             margin = max(map(small.width, names))
             room = (look.width - margin - 0.9) / len(splits)
             side = min(room, max(LARGEST_CELL * (len(names) - 1), LEAST_SIDE))
-            grow(figure, len(PAIR_METRICS) * (side + 0.2) + margin + 0.15)
-            for place, metric in enumerate(PAIR_METRICS):
-                row = axes[number * len(PAIR_METRICS) + place]
+            grow(figure, len(titles) * (side + 0.2) + margin + 0.15)
+            for place, metric in enumerate(titles):
+                row = axes[number * len(titles) + place]
                 triangles = {split: _triangle(found, models, split, metric) for split in splits}
-                _paint_row(figure, row, triangles, metric, small, side)
+                _paint_row(figure, row, triangles, titles[metric], small, side)
                 for axis, split in zip(row, splits, strict=True):
                     above = [file] if len(results) > 1 and place == 0 else []
                     title = [*above, split]
                     axis.set_title("\n".join(Ruler(look).shorten(part, 0.9 * room) for part in title))
-                    last = place == len(PAIR_METRICS) - 1
+                    last = place == len(titles) - 1
                     _name_sides(axis, names, small, side, left=axis is row[0], below=last)
 
     return draw_figure(paint, kind, look)
@@ -70,18 +68,17 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
 def _triangle(lines: Sequence[DrawnLine], models: Sequence[str], split: str, metric: str) -> Any:
     """Values of pairs (models - 1, models - 1), NaN above: rows from the second model on, columns from the first."""
     place = {model: number for number, model in enumerate(models)}
-    factor = PAIR_METRICS[metric][1]
+    factor = 1 if metric == "loss" else METRICS[metric].factor
     found = np.full((len(models) - 1, len(models) - 1), np.nan)
     for line in lines:
         first, last = sorted((place[line.a], place[line.b]))
         if split in line.curves and first < last:
-            found[last - 1, first] = factor * getattr(line.curves[split], metric)
+            curve = line.curves[split]
+            found[last - 1, first] = factor * (curve.loss_barrier if metric == "loss" else curve.metric_barrier)
     return found
 
 
-def _paint_row(
-    figure: "Figure", row: Any, triangles: Mapping[str, Any], metric: str, ruler: Ruler, side: float
-) -> None:
+def _paint_row(figure: "Figure", row: Any, triangles: Mapping[str, Any], title: str, ruler: Ruler, side: float) -> None:
     """Draw the triangle of each split on one scale of colours, which stands beside them."""
     finite = [value for values in triangles.values() for value in values[np.isfinite(values)]]
     highest = max(finite, default=0.0) or 1.0
@@ -89,7 +86,7 @@ def _paint_row(
         _paint_triangle(axis, values, highest, ruler, side)
         for axis, values in zip(row, triangles.values(), strict=True)
     ]
-    bar = figure.colorbar(images[0], ax=list(row), label=PAIR_METRICS[metric][0], shrink=0.85, aspect=18, pad=0.02)
+    bar = figure.colorbar(images[0], ax=list(row), label=title, shrink=0.85, aspect=18, pad=0.02)
     few_ticks(bar.ax.yaxis)
     bar.outline.set_visible(False)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
 from starcli.errors import StarcliError
+from starcli.registry.tasks import CLASSES, METRICS, REGRESSION
 
 ResultRow = Mapping[str, Any]
 """A result with its `type`, and the keys of docs/architecture.md, JSON objects."""
@@ -19,13 +20,39 @@ Number = Annotated[
 """A number; NaN where it is not finite, which is null in JSON."""
 
 
-class DrawnCurve(BaseModel):
-    """Loss and accuracy along a line, and its barriers."""
+def metric_in(row: Any) -> str:
+    """The first of the metrics that a row has: accuracy, of numbers R2, of labels micro F1; without any, accuracy."""
+    return next((name for name in METRICS if isinstance(row, Mapping) and name in row), "accuracy")
 
+
+def as_object(row: Any) -> Mapping[str, Any]:
+    """`row`, if it is a JSON object; ValueError for all else."""
+    if not isinstance(row, Mapping):
+        raise ValueError("expected an object")
+    return row
+
+
+def loss_title(task: str) -> str:
+    """Name and unit of the loss of a task."""
+    return "loss (MSE)" if task == REGRESSION else "loss (nats)"
+
+
+class DrawnCurve(BaseModel):
+    """Loss and the first metric along a line, and its barriers."""
+
+    metric: str
     loss: list[Number]
-    accuracy: list[Number]
+    values: list[Number]
     loss_barrier: Number
-    accuracy_barrier: Number
+    metric_barrier: Number
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, row: Any) -> Any:
+        """Take the metric that a row has."""
+        name, row = metric_in(row), as_object(row)
+        keys = {"values": name, "metric_barrier": f"{name}_barrier"}
+        return {"metric": name, **row, **{field: row[key] for field, key in keys.items() if key in row}}
 
 
 class DrawnLine(BaseModel):
@@ -38,6 +65,7 @@ class DrawnLine(BaseModel):
     alignment: str | None = None
     statistics: str = "recalibrate"
     renormalise: str = "recalibrate"
+    task: str = CLASSES
     t: list[float]
     train: DrawnCurve | None = None
     validation: DrawnCurve | None = None
@@ -51,7 +79,7 @@ class DrawnLine(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> "DrawnLine":
-        lengths = {len(values) for curve in self.curves.values() for values in (curve.loss, curve.accuracy)}
+        lengths = {len(values) for curve in self.curves.values() for values in (curve.loss, curve.values)}
         if len(self.t) < 2 or lengths != {len(self.t)}:
             raise ValueError(f"a curve has not the {len(self.t)} points of t")
         return self
@@ -71,30 +99,35 @@ class DrawnBins(BaseModel):
         return self
 
 
+CLASS_MEASURES = ("accuracy", "nll", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
+"""Metrics of averaged predictions of classes that are drawn."""
+
+
 class DrawnPosterior(BaseModel):
     """A row of `bma`: metrics of averaged predictions."""
 
     posterior: str
     samples: int
     repeats: int
-    decided: bool
+    decided: bool = True
     alignment: str | None = None
     renormalise: str = "recalibrate"
     selected_on: str | None = None
     split: str | None = None
-    auroc_max_prob: Number
-    auroc_max_prob_std: Number
-    auroc_entropy: Number
-    auroc_entropy_std: Number
-    ece: Number
-    ece_std: Number
-    nll: Number
-    nll_std: Number
-    accuracy: Number
-    accuracy_std: Number
-    aurc: Number
-    aurc_std: Number
-    reliability: DrawnBins
+    task: str = CLASSES
+    measures: dict[str, Number]
+    reliability: DrawnBins | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, row: Any) -> Any:
+        """Take all metrics that a row has, with their deviations; those of classes are needed."""
+        row = as_object(row)
+        found = {key: row[key] for name in row if (key := name.removesuffix("_std")) != name and key in row}
+        task = row.get("task", CLASSES)
+        if missing := [name for name in ("reliability", *CLASS_MEASURES) if task == CLASSES and name not in row]:
+            raise ValueError(f"{missing[0]}: missing")
+        return {**row, "measures": found | {f"{name}_std": row[f"{name}_std"] for name in found}}
 
 
 class DrawnCalibration(BaseModel):
@@ -114,13 +147,22 @@ class DrawnModel(DrawnCalibration):
 
 
 class DrawnScores(BaseModel):
-    """A row of `fuse`: loss and accuracy of a model on a split."""
+    """A row of `fuse`: loss and the first metric of a model on a split."""
 
     model: str
     split: str
+    task: str = CLASSES
+    metric: str
     loss: Number
-    accuracy: Number
+    value: Number
     selected_on: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, row: Any) -> Any:
+        """Take the metric that a row has."""
+        name, row = metric_in(row), as_object(row)
+        return {"metric": name, **row, **({"value": row[name]} if name in row else {})}
 
 
 class DrawnEpoch(BaseModel):
@@ -128,7 +170,7 @@ class DrawnEpoch(BaseModel):
 
     epoch: float
     loss: Number
-    accuracy: Number
+    accuracy: Number = math.nan
 
 
 Drawn = TypeVar("Drawn", bound=BaseModel)

@@ -1,5 +1,6 @@
 """Figure of training: loss and accuracy by epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,23 +22,27 @@ MOST_MARKERS = 15
 
 
 def training_figure(results: Mapping[str, Sequence[DrawnEpoch]], kind: str, look: Look) -> bytes:
-    """Draw the training loss (nats) and accuracy (%) of runs against epochs: a curve for each file, by its label."""
+    """Draw the training loss and, where it is counted, accuracy of runs against epochs: a curve for each file."""
     losses = np.array([epoch.loss for epochs in results.values() for epoch in epochs])
     losses = losses[np.isfinite(losses)]
     logarithmic = len(losses) > 0 and losses.min() > 0 and losses.max() > LOG_RATIO * losses.min()
 
+    counted = any(math.isfinite(epoch.accuracy) for epochs in results.values() for epoch in epochs)
+
     def paint(figure: "Figure") -> None:
-        axes = figure.subplots(1, 2)
+        axes = figure.subplots(1, 2 if counted else 1, squeeze=False)[0]
         grow(figure, 0.36 * look.width + 0.2)
         for number, epochs in enumerate(results.values()):
             colour, marker, dash = LINE_STYLES[number % len(LINE_STYLES)]
             x = [epoch.epoch for epoch in epochs]
             marker = marker if len(x) <= MOST_MARKERS else ""
-            for axis, metric, factor in zip(axes, ("loss", "accuracy"), (1, 100), strict=True):
+            for axis, metric, factor in zip(axes, ("loss", "accuracy"), (1, 100), strict=False):
                 y = [factor * getattr(epoch, metric) for epoch in epochs]
                 axis.plot(x, y, color=colour, marker=marker, linestyle=dash, markeredgewidth=0)
-        axes[0].set_ylabel("training loss (nats)")
-        axes[1].set_ylabel("training accuracy (%)")
+        for axis, title in zip(
+            axes, ("training loss (nats)" if counted else "training loss", "training accuracy (%)"), strict=False
+        ):
+            axis.set_ylabel(title)
         for axis in axes:
             axis.set_xlabel("epoch")
             few_ticks(axis.xaxis, integer=True)

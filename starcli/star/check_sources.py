@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from starcli.barriers.star_report import StarReport
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
+from starcli.evaluation.tasks.task import task_named
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast
 from starcli.runtime import distributed
@@ -27,7 +27,7 @@ for many sources."""
 
 
 def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
-    """Mean cross-entropy of each source, as it is in its file, on the same few training examples."""
+    """Mean loss of each source, as it is in its file, on the same few training examples."""
     return distributed.share_out_together(sources, lambda own: _losses(workspace, (source.open() for source in own)))
 
 
@@ -37,20 +37,26 @@ def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> l
     # from everywhere: files may lie in the order of their classes
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))
-    flat, losses = workspace.network(), []
+    flat, losses, task = workspace.network(), [], task_named(workspace.dataset.task)
     flat.network.eval()
     for model in models:
         flat.load(model)
         with torch.inference_mode(), autocast(workspace.device, workspace.precision):
             logits, targets = prediction_rows(flat.network(inputs), labels, 1, "evaluation")
-        losses.append(float(cross_entropy(logits.float(), targets)))
+        losses.append(float(task.loss(logits.float(), targets)))
     return losses
 
 
-def outliers(losses: Sequence[float]) -> list[int]:
-    """Positions of the losses above 0.5 nats plus twice the (lower) median."""
+def outliers(losses: Sequence[float], unit: float = 1.0) -> list[int]:
+    """Positions of the losses above 0.5 nats (or of another `unit`) plus twice the (lower) median."""
     usual = sorted(losses)[(len(losses) - 1) // 2]
-    return [number for number, loss in enumerate(losses) if loss > 0.5 + 2 * usual]
+    return [number for number, loss in enumerate(losses) if loss > 0.5 * unit + 2 * usual]
+
+
+def _loss_unit(workspace: "Workspace") -> float:
+    """What a loss is measured by: see `Task.loss_unit`."""
+    dataset = workspace.dataset
+    return task_named(dataset.task).loss_unit(dataset.train.targets)
 
 
 def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress: Progress) -> list[float]:
@@ -59,7 +65,7 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
     broken = [source.name for source, loss in zip(sources, losses, strict=True) if not math.isfinite(loss)]
     if broken:
         raise StarcliError("the loss of a source is not finite", broken)
-    for number in outliers(losses):
+    for number in outliers(losses, _loss_unit(workspace)):
         usual = sorted(losses)[(len(losses) - 1) // 2]
         progress.note(
             f"{sources[number].name} is hardly a solution: its training loss is {losses[number]:.2f}, "
@@ -76,10 +82,10 @@ def warn_of_weak_domain(
     warn_of_weak_star(workspace, star.tensors, losses, star.name, progress)
 
 
-def warn_of_weak_report(report: StarReport, what: str, progress: Progress) -> None:
+def warn_of_weak_report(workspace: "Workspace", report: StarReport, what: str, progress: Progress) -> None:
     """Note a star (`what`) by the rule of `warn_of_weak_star`, by the training losses that its report rests on."""
     others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
-    _warn_of_weak(report.star["train"].loss, max(others), what, progress)
+    _warn_of_weak(report.star["train"].loss, max(others), what, _loss_unit(workspace), progress)
 
 
 def warn_of_weak_star(
@@ -87,15 +93,17 @@ def warn_of_weak_star(
 ) -> None:
     """Note a star (`what`) whose loss is far above its worst source's: twice as high, and more than 0.1 nats.
 
+    Of numbers it is 0.1 of their variance.
+
     losses: of the sources, as `warn_of_outliers` returns them. A barrier is a rise above both ends: where the star is
     high, barriers say nothing.
     """
     [own] = _losses(workspace, [star])
-    _warn_of_weak(own, max(losses), what, progress)
+    _warn_of_weak(own, max(losses), what, _loss_unit(workspace), progress)
 
 
-def _warn_of_weak(own: float, worst: float, what: str, progress: Progress) -> None:
-    if not own <= max(2 * worst, worst + 0.1):  # a loss that is no number is none of a solution
+def _warn_of_weak(own: float, worst: float, what: str, unit: float, progress: Progress) -> None:
+    if not own <= max(2 * worst, worst + 0.1 * unit):  # a loss that is no number is none of a solution
         progress.note(
             f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources {worst:.2f} or less; "
             "a barrier is low where an end is high; more --epochs, more --restarts of the alignment or wider networks "

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
@@ -60,7 +59,10 @@ def distil(fusing: Fusing) -> Fused:
 
 
 class OfTeachers(PlainObjective):
-    """Mean cross-entropy of a batch with the averaged softmax outputs of `teachers`, networks in eval mode."""
+    """Loss of a batch with the averaged predictions of `teachers` as targets, networks in eval mode.
+
+    Of classes this is the mean cross-entropy with their averaged softmax outputs: see `Task.loss_to`.
+    """
 
     def __init__(
         self,
@@ -74,14 +76,13 @@ class OfTeachers(PlainObjective):
         self.teachers = teachers
 
     def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with the teachers' mean; labels say only where there is something to predict."""
+        """Loss to the teachers' mean; labels say only where there is something to predict."""
         with torch.no_grad(), autocast(self.workspace.device, self.workspace.precision):
             outputs = [
                 prediction_rows(each.network(inputs), labels, logits.shape[1], "distillation")[0]
                 for each in self.teachers
             ]
-        mean = torch.stack([each.float().softmax(1) for each in outputs]).mean(0)
-        return cross_entropy(logits, mean, label_smoothing=self.label_smoothing)
+        return self.task.loss_to(logits, [each.float() for each in outputs], label_smoothing=self.label_smoothing)
 
 
 def _start(fusing: Fusing) -> Mapping[str, Tensor]:

@@ -19,7 +19,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
-from starcli.evaluation.scores import Scores
+from starcli.evaluation.tasks.task import Scores
 from starcli.files.state import StateFile
 from starcli.merging.merge import Merge
 from starcli.recipes.recipe import Recipe
@@ -158,8 +158,9 @@ def joint_mean(fusing: Fusing) -> Fused:
 def greedy_soup(fusing: Fusing) -> Fused:
     """The mean of the sources that do not lower its accuracy, tried from the most accurate on; Wortsman et al. 2022.
 
-    Accuracy on the validation split, or on the training split where there is none; sources that are alike in it come in
-    the order of their losses. The names of those that are kept are among the metrics.
+    Accuracy (of numbers R2, of labels micro F1) on the validation split, or on the training split where there is none;
+    sources that are alike in it come in the order of their losses. The names of those that are kept are among the
+    metrics.
     """
     split = selection_split(fusing.workspace.dataset)
     _ = fusing.together  # by all ranks at once
@@ -179,12 +180,12 @@ def _kept(fusing: Fusing, split: str) -> list[int]:
         return evaluator.scores()[split]
 
     alone = [score([number]) for number in range(len(fusing.sources))]
-    first, *others = sorted(range(len(alone)), key=lambda number: (-alone[number].accuracy, alone[number].loss))
-    kept, best = [first], alone[first].accuracy
+    first, *others = sorted(range(len(alone)), key=lambda number: (-alone[number].quality, alone[number].loss))
+    kept, best = [first], alone[first].quality
     for number in others:
-        accuracy = score([*kept, number]).accuracy
-        if accuracy >= best:
-            kept, best = [*kept, number], accuracy
+        quality = score([*kept, number]).quality
+        if quality >= best:
+            kept, best = [*kept, number], quality
     fusing.progress.finish()
     return kept
 

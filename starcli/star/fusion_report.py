@@ -8,14 +8,14 @@ from torch import Tensor
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint import tensors_jointly
-from starcli.averaging.bma import COPIES_AVERAGED, mean_prediction
+from starcli.averaging.bma import COPIES_AVERAGED
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
-from starcli.evaluation.confidence import confidence
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.tasks.task import task_named
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import selection_split
 from starcli.star.settings import StarSettings
@@ -36,14 +36,15 @@ def fusion_rows(
     split: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
-    """Loss and accuracy of the fused model, of each source, the best, their ensemble, and of means of the sources.
+    """Loss and metrics of the fused model, of each source, the best, their ensemble, and of means of the sources.
 
     With a base, also of that.
 
     Means are of the sources as they are (`mean`), each aligned to the fused model (`aligned_mean`), and all aligned to
     each other (`joint_mean`); where nothing is to be aligned the first two are one, and the third is left out.
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
-    The ensemble averages softmax outputs.  Every model has its BatchNorm statistics re-estimated.
+    The ensemble averages predictions, of classes softmax outputs. Every model has its BatchNorm statistics
+    re-estimated.
     renormalise: what else is done to the activations of the means. split: the one that is shown; None shows all.
     """
     need_room_to_compare(aligner.workspace.dataset, split, len(sources))
@@ -66,7 +67,7 @@ def fusion_rows(
         "best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection
     )
     together = f"{len(sources)} sources"
-    ensemble = {name: mean_prediction(found[name] for found in of_sources) for name in comparison.shown}
+    ensemble = {name: comparison.task.mean(found[name] for found in of_sources) for name in comparison.shown}
     yield from comparison.rows("ensemble", together, sources, ensemble)
     weights = [1 / len(sources)] * len(sources)
     for kinds, models, alignment in means:
@@ -135,17 +136,19 @@ class _Comparison:
         self.shown = there if split is None else [split]
         self.selection = selection_split(dataset)
         self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}
+        self.task = task_named(dataset.task)
         self.evaluator, self.stamp = Evaluator(workspace, progress=progress), stamps(workspace)
 
     def outputs(self, model: Model) -> dict[str, Tensor]:
-        """Log-probabilities of a model by split, with statistics re-estimated."""
+        """Predictions of a model by split, with statistics re-estimated."""
         self.evaluator.load(model)
         self.evaluator.progress.step()
-        return {name: self.evaluator.log_probabilities(name) for name in self.labels}
+        return {name: self.evaluator.all_predictions(name) for name in self.labels}
 
     def best(self, outputs: Sequence[Mapping[str, Tensor]]) -> int:
         """Number of the outputs of lowest loss on the split that is chosen on."""
-        losses = [confidence(found[self.selection], self.labels[self.selection]).nll for found in outputs]
+        chosen = self.selection
+        losses = [self.task.measures(found[chosen], self.labels[chosen]).loss for found in outputs]
         return losses.index(min(losses))
 
     def rows(
@@ -154,7 +157,7 @@ class _Comparison:
         """A row for each split that is shown, of what was `found` of `models`."""
         origin = self.stamp(models)
         for split in self.shown:
-            scores = confidence(found[split], self.labels[split])
-            figures = {"accuracy": scores.accuracy, "loss": scores.nll}
+            scores = self.task.measures(found[split], self.labels[split])
+            figures = {**{name: scores.values[name] for name in self.task.metrics}, "loss": scores.loss}
             how = {"alignment": "none", "renormalise": RECALIBRATE.title}
             yield {"model": kind, "name": name, "split": split, **figures, **how, **more, **origin}

@@ -5,6 +5,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from starcli.evaluation.tasks.task import Task
+
 Row = dict[str, Any]
 """Line of the log: an epoch's figures."""
 
@@ -16,6 +18,7 @@ class Objective(Protocol):
     backward made them: gathering them into one vector costs an MLP's step 13% more (measured).
     """
 
+    task: Task
     vector: Tensor
     parts: Sequence[Tensor]
 
@@ -39,7 +42,8 @@ class Objective(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Add `weight` times the gradient of piece `number` of a batch; return its mean loss and number of correct.
 
-        The mean is over predictions: examples, or the tokens that have a next one.
+        That number is 0 where the task does not count. The mean is over predictions: examples, or the tokens that have
+        a next one.
         """
 
     def clip(self, largest: float) -> None:

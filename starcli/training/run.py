@@ -95,7 +95,7 @@ class TrainingRun:
         self.optimizer = build_optimizer(recipe, objective.parts)
         self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
         self.sizes = [min(recipe.batch_size, len(split) - i * recipe.batch_size) for i in range(self.position.steps)]
-        self.next_tokens = None if split.labels.dim() == 1 else (split.labels >= 0).sum(1)  # of each example
+        self.next_tokens = (split.labels >= 0).sum(1) if split.next_token else None  # of each example
         self.predictions = self.sizes
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -237,7 +237,7 @@ class TrainingRun:
         row: Row = {
             "epoch": position.epoch + 1,
             "loss": float(self.losses.cpu().double() @ sizes / sizes.sum()),
-            "accuracy": int(self.correct) / sum(self.predictions),
+            **({"accuracy": int(self.correct) / sum(self.predictions)} if self.objective.task.counts else {}),
             "lr": self.optimizer.param_groups[0]["lr"],
         }
         row |= position.figures | self.objective.end_epoch(position.epoch)

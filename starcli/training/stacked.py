@@ -14,11 +14,13 @@ from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
 from starcli.evaluation.moments import float64
+from starcli.evaluation.tasks.task import task_named
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
+from starcli.registry.tasks import CLASSES
 from starcli.runtime.blame import raised_at
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch
@@ -64,6 +66,7 @@ class StackedObjective:
         self.latest = self.losses
         self.examples = 0
         flat.network.train()
+        self.task = task_named(workspace.dataset.task)
         self._forward: Callable[[Tensor], Tensor] | None = None
 
     def begin_epoch(self, epoch: int) -> Row:
@@ -248,8 +251,9 @@ def train_stacked(
     """
     if recipe.compile:
         raise StarcliError("--compile and --stacked do not go together: stacked steps are not compiled")
-    if workspace.dataset.next_token:
-        raise StarcliError("networks that predict next tokens are not trained stacked: leave out --stacked")
+    if workspace.dataset.task != CLASSES:
+        task = workspace.dataset.task
+        raise StarcliError(f"only networks that predict classes are trained stacked, not {task}: leave out --stacked")
     flat = workspace.network()
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
         raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
@@ -15,7 +14,8 @@ from starcli.errors import StarcliError
 from starcli.evaluation.batches import outputs_per_example, scoring_batch_size
 from starcli.evaluation.batchnorm_statistics import statistics_batch_size
 from starcli.evaluation.evaluator import recalibrate_
-from starcli.evaluation.scores import Scores, score_network
+from starcli.evaluation.scores import score_network
+from starcli.evaluation.tasks.task import Scores, task_named
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows, targets_of, with_gradient
@@ -44,7 +44,7 @@ class Trained:
 
 
 class PlainObjective:
-    """Ordinary objective: the mean cross-entropy of a batch."""
+    """Ordinary objective: the mean loss of a batch, of classes the cross-entropy."""
 
     def __init__(
         self,
@@ -66,6 +66,8 @@ class PlainObjective:
         self.parts: Sequence[Tensor] = list(flat.views(self.vector).values())
         parameters = dict(flat.network.named_parameters())
         self.parameters = [parameters[slot.name] for slot in flat.layout]
+        self.task = task_named(workspace.dataset.task)
+        self.task.refuse_useless(label_smoothing=recipe.label_smoothing)
         self.label_smoothing = recipe.label_smoothing
         self.batchnorm = BatchNormOverRanks(flat.network, progress, sync=sync_batchnorm)
         self.forward: Callable[[Tensor], Tensor] = flat.network
@@ -106,30 +108,31 @@ class PlainObjective:
             parameter.grad = gradient
 
     def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Add `factor` times the gradient at the network's weights; return mean loss and correct predictions."""
+        """Add `factor` times the gradient at the network's weights; return mean loss and correct predictions (or 0)."""
         with autocast(self.workspace.device, self.workspace.precision):
             outputs = self.forward(inputs)
         rows, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "training")
         logits = with_gradient(rows).float()
         loss = self.loss(logits, inputs, labels)
         torch.autograd.backward(factor * loss)  # a gradient given beside it would load sympy
-        return loss.detach(), (logits.detach().argmax(1) == targets).sum()
+        hits = (logits.detach().argmax(1) == targets).sum() if self.task.counts else torch.zeros_like(loss).long()
+        return loss.detach(), hits
 
     def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised of a batch: the mean cross-entropy of its predictions `logits` (see `prediction_rows`)."""
-        return cross_entropy(logits, targets_of(labels), label_smoothing=self.label_smoothing)
+        """What is minimised of a batch: the mean loss of its predictions `logits` (see `prediction_rows`)."""
+        return self.task.loss(logits, targets_of(labels), label_smoothing=self.label_smoothing)
 
     def clip(self, largest: float) -> None:
         """Scale by the norm of the whole gradient."""
         torch.nn.utils.clip_grad_norm_(self.parameters, largest)
 
     def end_epoch(self, epoch: int) -> Row:
-        """Loss and accuracy on the validation split, where there is one."""
+        """Loss and metrics on the validation split, where there is one."""
         split = self.workspace.dataset.validation
         if split is None:
             return {}
         found = scores_of(self.flat, self.workspace, split)
-        return {"validation_loss": found["loss"], "validation_accuracy": found["accuracy"]}
+        return {f"validation_{name}": value for name, value in found.items()}
 
     def describe(self, epoch: int, step: int) -> str:
         """Nothing: a plain step has no circumstances."""
@@ -195,21 +198,20 @@ def augmentation_of(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
 
 
 def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress: Progress = SILENT) -> dict[str, float]:
-    """Loss and accuracy over a split, in eval mode, as JSON-able numbers; the network's mode is as before.
+    """Loss and metrics over a split, in eval mode, as JSON-able numbers; the network's mode is as before.
 
-    The ranks share the examples.
+    The ranks share the examples where metrics are means over these.
     """
-    dataset = workspace.dataset
+    dataset, task = workspace.dataset, task_named(workspace.dataset.task)
     outputs = outputs_per_example(split, dataset.num_classes)
     batch_size = scoring_batch_size(dataset.extent, len(split), workspace.device, outputs)
 
     def score(part: Split) -> Scores:
         how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
-        return score_network(flat.network, part, batch_size=batch_size, **how)
+        return score_network(flat.network, part, task=task, batch_size=batch_size, **how)
 
-    if distributed.size() == 1:
-        scores = score(split)
-        return {"loss": scores.loss, "accuracy": scores.accuracy}
+    if distributed.size() == 1 or not task.counts:
+        return distributed.by_writer(lambda: score(split)).to_dict()
     pieces = cut_batch(len(split), distributed.size())
     found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct, count = sum(round(each.accuracy * each.count) for each in found), sum(each.count for each in found)
@@ -227,6 +229,6 @@ def final_statistics_(flat: FlatNetwork, workspace: "Workspace", progress: Progr
 def final_metrics(
     flat: FlatNetwork, workspace: "Workspace", progress: Progress = SILENT
 ) -> dict[str, dict[str, float]]:
-    """Loss and accuracy on train (without augmentation), validation where there is one, and test."""
+    """Loss and metrics on train (without augmentation), validation where there is one, and test."""
     splits = {name: getattr(workspace.dataset, name) for name in ("train", "validation", "test")}
     return {name: scores_of(flat, workspace, split, progress) for name, split in splits.items() if split is not None}

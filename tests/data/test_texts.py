@@ -146,7 +146,7 @@ def test_long_texts_are_cut_and_that_is_said() -> None:
         ("text,text\na,x\nb,x\n", {}, "two columns of one name"),
         ("text,label\na,x\nb\n", {}, "row 2: label: nothing"),
         ("text,label\na,x\nb,x\nc,x\n", {}, "only one class"),
-        ("text,label\na,x\nb,y\n", {"task": "translate"}, "expected classes or next-token"),
+        ("text,label\na,x\nb,y\n", {"task": "translate"}, "unknown task 'translate'"),
         ("text,label\na,x\nb,y\n", {"task": "next-token", "label_column": "label"}, "--label-column has no effect"),
         ("text,label\na,x\nb,y\n", {"length": 1}, "--length 1"),
     ],

@@ -170,7 +170,7 @@ def test_predictions_added_one_after_the_other_are_those_of_all_together() -> No
         judged = Judged(temperature)
         for rows, wanted in zip(torch.split(logs, 7), torch.split(labels, 7), strict=True):
             judged.add(rows, wanted)
-        assert judged.confidence() == confidence(logs, labels, temperature)
+        assert judged.measures() == confidence(logs, labels, temperature)
     probabilities = logs.exp()
     found, true = confidence(logs, labels), torch.nn.functional.one_hot(labels, 1000)
     assert found.brier == pytest.approx(float((probabilities - true).square().sum(1).mean()), rel=1e-12)

@@ -267,7 +267,7 @@ def test_log_probabilities_are_in_order_and_normalised() -> None:
     workspace = new_workspace(Choices(arch="mlp", data="digits", limit=41, device="cpu"))
     evaluator = Evaluator(workspace)
     evaluator.load(workspace.network(seed=3).state())
-    found = evaluator.log_probabilities("train")
+    found = evaluator.all_predictions("train")
     assert found.shape == (41, 10)
     assert found.dtype == torch.float64
     torch.testing.assert_close(found.exp().sum(1), torch.ones(41, dtype=torch.float64))
@@ -306,7 +306,7 @@ def test_an_evaluator_measures_what_is_loaded(workspace: Workspace) -> None:
     other = workspace.network(seed=0)
     recalibrate_(other.network, workspace.dataset.train, batch_size=size, device=CPU)
     assert score_network(other.network, workspace.dataset.train, batch_size=size, device=CPU) == first["train"]
-    assert evaluator.log_probabilities("test").shape == (len(workspace.dataset.test), 10)
+    assert evaluator.all_predictions("test").shape == (len(workspace.dataset.test), 10)
 
 
 def test_own_statistics_are_used_where_asked_for(workspace: Workspace) -> None:

@@ -11,7 +11,6 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import prune
 from torchvision.ops import FrozenBatchNorm2d
 
-from starcli.averaging.bma import averages
 from starcli.barriers.interpolation import interpolate_models, perturb_model
 from starcli.barriers.line_barrier import measure_line
 from starcli.errors import StarcliError
@@ -161,7 +160,7 @@ def test_a_model_alone_keeps_what_it_has() -> None:
     evaluator = Evaluator(workspace)
     for each in both(workspace):
         evaluator.load(each)
-        assert next(averages(iter([evaluator.log_probabilities()]))).isfinite().all()
+        assert next(evaluator.task.means(iter([evaluator.all_predictions()]))).isfinite().all()
 
 
 class Normed(nn.BatchNorm1d):

@@ -42,7 +42,7 @@ def test_temperature_is_of_validation_and_metrics_of_test(data: Dataset) -> None
     assert found.plain == confidence(both[:40], data.test.labels)
     assert found.scaled == confidence(scaled(both[:40], temperature), data.test.labels)
     validation = confidence(scaled(both[40:], temperature), data.split("validation").labels)
-    assert found.validation_nll == validation.nll
+    assert found.validation_loss == validation.nll
 
 
 def test_validation_that_is_the_test_split_chooses_nothing(data: Dataset) -> None:

@@ -13,7 +13,7 @@ from starcli.plots.draw import draw
 def test_results_of_the_library(tmp_path):
     barrier = hill(0.5)
     group = group_of([(0, 1)] * 3, [barrier] * 3, [])
-    scores = {"train": Scores(0.1, 0.9, 10), "test": Scores(0.1, 0.9, 10)}
+    scores = {"train": Scores(0.1, {"accuracy": 0.9}, 10), "test": Scores(0.1, {"accuracy": 0.9}, 10)}
     report = sc.StarReport(scores, {}, {"star-source": group, "star-held-out": group}, {})
     pairs = PairsReport(["a", "b", "c"], [(0, 1), (0, 2), (1, 2)], [barrier] * 3)
     for number, result in enumerate([barrier, report, pairs, sc.ResultTable(posterior_rows())]):

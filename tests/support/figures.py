@@ -23,7 +23,9 @@ METRICS = ("accuracy", "nll", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
 def hill(height: float, *, base: float = 0.1, accuracy: float = 0.99) -> Barrier:
     """A line whose loss rises by `height` above `base` in its middle."""
     ts = grid(5)
-    scores = [Scores(base + 4 * height * t * (1 - t), accuracy - min(height, 0.9) * t * (1 - t), 10) for t in ts]
+    scores = [
+        Scores(base + 4 * height * t * (1 - t), {"accuracy": accuracy - min(height, 0.9) * t * (1 - t)}, 10) for t in ts
+    ]
     return Barrier(ts, {"train": Curve.of(ts, scores), "test": Curve.of(ts, scores)})
 
 

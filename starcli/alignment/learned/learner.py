@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from starcli.alignment.learned.moving_element import MovingElement
 from starcli.alignment.learned.relaxation import Moving, Relaxation
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import batch_statistics
+from starcli.evaluation.tasks.task import task_named
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, modes_restored
@@ -203,7 +203,7 @@ class _Midpoint:
         names: Iterable[str],
     ) -> None:
         """Take the buffers half way between `reference` and `model`; `names` are the parameters that change."""
-        self.workspace, self.network = workspace, flat.network
+        self.workspace, self.network, self.task = workspace, flat.network, task_named(workspace.dataset.task)
         torch.lerp(flat.flatten(reference), flat.flatten(model), 0.5, out=flat.parameters)
         flat.load_buffers([reference, model], [0.5, 0.5])
         found = dict(flat.network.named_parameters(remove_duplicate=False))
@@ -226,7 +226,7 @@ class _Midpoint:
             with autocast(device, self.workspace.precision):
                 outputs = self.network(inputs)
             logits, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "evaluation")
-            loss = t * cross_entropy(logits.float(), targets)
+            loss = t * self.task.loss(logits.float(), targets)
             moving = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
             found = dict(
                 zip(moving, torch.autograd.grad(loss, list(moving.values()), materialize_grads=True), strict=True)

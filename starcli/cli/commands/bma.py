@@ -10,7 +10,7 @@ from starcli.cli.common_options import CommonCached
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import PRECISION, LinesSetup
+from starcli.cli.option_groups import LOSS_KIND, PRECISION, LinesSetup
 from starcli.cli.options import (
     RepeatsOpt,
     SeedOpt,
@@ -31,6 +31,9 @@ _COLUMNS = (
     Column("samples", "samples", "d", main=True),
     Column("accuracy", "accuracy", SHARE, main=True),
     Column("accuracy_std", "±", SHARE, optional=5),
+    Column("loss", "loss", LOSS, main=True),
+    Column("loss_std", "±", LOSS, optional=6),
+    *(each for each in Column.of_metrics("{}", "{}", main=True) if each.key != "accuracy"),
     Column("nll", "loss", LOSS, main=True),
     Column("nll_std", "±", LOSS, optional=6),
     Column("brier", "Brier", LOSS, optional=4),
@@ -41,9 +44,11 @@ _COLUMNS = (
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=1),
     Column("validation_nll", "validation loss", LOSS),
+    Column("validation_loss", "validation loss", LOSS),
     Column("alignment", "alignment", common=True),
     RENORMALISED,
     PRECISION,
+    LOSS_KIND,
 )
 
 

@@ -10,7 +10,7 @@ import typer
 from starcli.cli.common_options import Common
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import WriterSetup
 from starcli.cli.options import IN, ForceOpt, OutputOpt
@@ -20,6 +20,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream, stem
 from starcli.files.shards import byte_count, check_shards, index_for, shards_beside
 from starcli.files.write import check_output
+from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ _COLUMNS = (
     Column("architecture", "network", optional=2),
     Column("tensors", "tensors", "d", optional=3),
     Column("split", "split", common=True, optional=1),
-    Column("accuracy", "accuracy", SHARE, main=True),
+    *Column.of_metrics("{}", "{}", main=True),
     Column("loss", "loss", LOSS),
     Column("output", "output", "name", main=True),
 )
@@ -153,7 +154,7 @@ def _write_checkpoints(
 
 
 def _scores(workspace: "Workspace", model: "Checkpoint", watch: Bars) -> dict[str, Any]:
-    """Accuracy and loss on the test split of the data, where there are any, of the weights as they are written."""
+    """Metrics and loss on the test split of the data, where there are any, of the weights as they are written."""
     from starcli.evaluation.rows import evaluation_rows
     from starcli.models.dtypes import in_type
 
@@ -162,4 +163,5 @@ def _scores(workspace: "Workspace", model: "Checkpoint", watch: Bars) -> dict[st
     dtype = workspace.choices.dtype
     written = model if dtype is None else replace(model, tensors=in_type(model.tensors, dtype))
     [row] = evaluation_rows(workspace, [written], progress=watch)
-    return {"split": row["split"], "accuracy": row["accuracy"], "loss": row["nll"]}
+    metrics = {name: row[name] for name in METRICS if name in row}
+    return {"split": row["split"], **metrics, "loss": row["nll"] if "nll" in row else row["loss"]}

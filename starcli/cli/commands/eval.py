@@ -8,7 +8,7 @@ from starcli.cli.common_options import Common
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import PRECISION, Setup
+from starcli.cli.option_groups import LOSS_KIND, PRECISION, Setup
 from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of
@@ -16,9 +16,14 @@ from starcli.cli.values import temperature_of
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("split", "split", common=True),
-    Column("accuracy", "accuracy", SHARE, main=True),
+    *Column.of_metrics("{}", "{}", main=True),
     Column("errors", "errors", "d", optional=1),
     Column("nll", "loss", LOSS, main=True),
+    Column("loss", "loss", LOSS, main=True),
+    Column("mae", "MAE", LOSS, optional=2),
+    Column("auroc", "AUROC", ".3f", optional=2),
+    Column("average_precision", "mean AP", ".3f", optional=2),
+    Column("subset_accuracy", "all right", SHARE, optional=3),
     Column("perplexity", "perplexity", ".3f", optional=2),
     Column("brier", "Brier", LOSS, optional=5),
     Column("ece", "ECE", LOSS, optional=3),
@@ -28,6 +33,7 @@ _COLUMNS = (
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=2),
     PRECISION,
+    LOSS_KIND,
 )
 
 
@@ -56,7 +62,8 @@ def eval_command(
     """Measure models: accuracy, loss, calibration, and how well their confidence tells right from wrong.
 
     The loss (`nll` in JSON) is the mean cross-entropy in nats; accuracies are shares; of next tokens both are means
-    over tokens, and perplexity is exp(loss). AUROC and AURC judge the confidence, and are not decided below 30 errors.
+    over tokens, and perplexity is exp(loss). Of numbers the loss is the mean squared error, of labels the mean binary
+    cross-entropy, each with its own metrics. AUROC and AURC judge the confidence, and are not decided below 30 errors.
     A temperature T divides the logits, which changes the confidence and no prediction; it is never
     fitted on the split that it is reported on, unless that is the validation split.
     """

@@ -10,14 +10,15 @@ from starcli.cli.common_options import CommonCached
 from starcli.cli.figures import PlotOptions
 from starcli.cli.file_merges import FileMerges
 from starcli.cli.framework.command import command
-from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.fusion_runs import FuseOptions, FusionRuns, said_in
 from starcli.cli.merge_options import files_alone
-from starcli.cli.option_groups import PRECISION, LinesSetup
+from starcli.cli.option_groups import LOSS_KIND, PRECISION, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
 from starcli.cli.star_search import StarSearch
 from starcli.cli.training_options import Training
 from starcli.registry.fusions import FUSIONS
+from starcli.registry.tasks import METRICS
 
 _COLUMNS = (
     Column("model", "model", "words"),
@@ -27,11 +28,12 @@ _COLUMNS = (
     PRECISION,
     Column("name", "file", "name", optional=1),
     Column("train.loss", "train loss", LOSS, optional=4),
-    Column("train.accuracy", "train accuracy", SHARE, optional=5),
+    *Column.of_metrics("train.{}", "train {}", optional=5),
     Column("validation.loss", "validation loss", LOSS, optional=3),
-    Column("validation.accuracy", "validation accuracy", SHARE),
+    *Column.of_metrics("validation.{}", "validation {}"),
     Column("test.loss", "test loss", LOSS, main=True),
-    Column("test.accuracy", "test accuracy", SHARE, main=True),
+    *Column.of_metrics("test.{}", "test {}", main=True),
+    LOSS_KIND,
     Column("selected_on", "chosen on", optional=6),
     Column("kept", "kept", optional=7),
     Column("tensors", "tensors", "d"),
@@ -116,5 +118,6 @@ def _for_people(rows: Iterable[Mapping[str, Any]], alignment: str) -> Iterator[d
     """One row for each model, with its scores by split; the model's name says whether it is aligned."""
     for _, group in groupby(rows, key=lambda row: (row["model"], row["name"])):
         splits = list(group)
-        scores = {row["split"]: {"loss": row["loss"], "accuracy": row["accuracy"]} for row in splits if "split" in row}
+        shown = [row for row in splits if "split" in row]
+        scores = {row["split"]: {name: row[name] for name in ("loss", *METRICS) if name in row} for row in shown}
         yield {**splits[0], **scores, "alignment": alignment}

@@ -9,7 +9,7 @@ import typer
 from starcli.cli import checks
 from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import Checked, command
-from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.option_groups import PRECISION, LinesSetup
 from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
 from starcli.cli.outputs import check_place
@@ -24,7 +24,7 @@ from starcli.runtime import distributed
 _COLUMNS = (
     Column("model", "model", "name"),
     Column("count", "examples", "d"),
-    Column("accuracy", "accuracy", SHARE, main=True),
+    *Column.of_metrics("{}", "{}", main=True),
     Column("entropy", "mean entropy", LOSS, main=True),
     Column("temperature", "T", ".3f"),
     Column("alignment", "alignment", common=True),

@@ -2,8 +2,8 @@
 
 from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
-from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import LinesSetup
+from starcli.cli.framework.results import LOSS, Column
+from starcli.cli.option_groups import LOSS_KIND, LinesSetup
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.cli.training_options import Training
 
@@ -14,7 +14,8 @@ _COLUMNS = (
     Column("alignment", "alignment", common=True),
     Column("train.loss", "train loss", LOSS, main=True),
     Column("test.loss", "test loss", LOSS, main=True),
-    Column("test.accuracy", "test accuracy", SHARE, main=True),
+    *Column.of_metrics("test.{}", "test {}", main=True),
+    LOSS_KIND,
 )
 
 

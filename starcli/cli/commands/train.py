@@ -10,9 +10,9 @@ import typer
 from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.framework.results import LOSS, SHARE, Column
+from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Setup
+from starcli.cli.option_groups import LOSS_KIND, Setup
 from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import note_data
@@ -31,11 +31,12 @@ _COLUMNS = (
     Column("output", "checkpoint", "name"),
     Column("seed", "seed", "d"),
     Column("train.loss", "train loss", LOSS),
-    Column("train.accuracy", "train accuracy", SHARE, optional=2),
+    *Column.of_metrics("train.{}", "train {}", optional=2),
     Column("validation.loss", "validation loss", LOSS, optional=1),
-    Column("validation.accuracy", "validation accuracy", SHARE),
+    *Column.of_metrics("validation.{}", "validation {}"),
     Column("test.loss", "test loss", LOSS, main=True),
-    Column("test.accuracy", "test accuracy", SHARE, main=True),
+    *Column.of_metrics("test.{}", "test {}", main=True),
+    LOSS_KIND,
 )
 
 STACK = "stack"
@@ -185,10 +186,13 @@ def told(jobs: Sequence[Job], finished: "Iterable[Metadata]") -> Iterator[Job]:
 
 def row(output: str, metadata: "Metadata") -> dict[str, Any]:
     """What is shown of a trained network: taken from its file, so that a finished one is shown again just so."""
+    from starcli.workspace.stamp import task_facts
+
     return {
         "output": output,
         "seed": metadata.seed,
         "arch": metadata.architecture.name if metadata.architecture else None,
         "data": metadata.data.name if metadata.data else None,
+        **(task_facts(metadata.data.task_name) if metadata.data else {}),
         **{split: (metadata.metrics or {}).get(split) for split in ("train", "validation", "test")},
     }

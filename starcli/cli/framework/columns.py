@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starcli.cli.framework.sparkline import sparkline
+from starcli.registry.tasks import METRICS
 
 LOSS, SHARE = ".4f", ".2%"
 """Formats of losses and of shares."""
@@ -45,6 +46,23 @@ class Column:
     optional: int = 0
     main: bool = False
     usual: str | None = None
+
+    @classmethod
+    def of_metrics(cls, key: str, heading: str, *, optional: int = 0, main: bool = False) -> "tuple[Column, ...]":
+        """A column for each metric of any task, named by `{}` in key and heading; those of other tasks stay empty.
+
+        A second `{}` in the heading is how it worsens: drop, or rise.
+        """
+        return tuple(
+            cls(
+                key.format(name),
+                heading.format(each.heading, each.worsening),
+                SHARE if each.share else LOSS,
+                optional=optional,
+                main=main,
+            )
+            for name, each in METRICS.items()
+        )
 
     def value(self, row: Mapping[str, Any]) -> Any:
         """Value of a row under this column's key, or None."""

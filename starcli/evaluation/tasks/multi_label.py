@@ -1,0 +1,119 @@
+"""Multi-label classification: any number of K labels of an example, binary cross-entropy, F1.
+
+A label is predicted where its probability is 0.5 or more.  F1 = 2 TP / (2 TP + FP + FN), over all labels of all
+examples together (micro) or as the mean over labels (macro); 0 where a label neither occurs nor is predicted, as
+scikit-learn has it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+from starcli.evaluation.column_predictions import ColumnPredictions
+from starcli.evaluation.confidence import auroc
+from starcli.evaluation.moments import float64
+from starcli.evaluation.tasks.column_judge import ColumnJudge
+from starcli.evaluation.tasks.task import Pieces, Scores, Task
+from starcli.registry.tasks import MULTI_LABEL
+
+
+def f1_scores(chosen: Tensor, targets: Tensor) -> dict[str, float]:
+    """Micro and macro F1 of predicted labels (N, K), bool, for true ones (N, K), 0 or 1.
+
+    >>> f1_scores(torch.tensor([[True, False], [True, True]]), torch.tensor([[1, 0], [0, 1]]))
+    {'micro_f1': 0.8, 'macro_f1': 0.8333333333333333}
+    """
+    true = targets > 0.5
+    both, either = (chosen & true).sum(0).double(), (chosen.long() + true.long()).sum(0).double()  # (K,)
+    each = torch.where(either > 0, 2 * both / either.clamp(min=1), torch.zeros_like(both))
+    micro = float(2 * both.sum() / either.sum()) if float(either.sum()) else 0.0
+    return {"micro_f1": micro, "macro_f1": float(each.mean())}
+
+
+def average_precision(scores: Tensor, positive: Tensor) -> float:
+    """Mean over positives of the precision among all that score as high or higher; NaN without positives.
+
+    scores (N,) float, positive (N,) bool; of equal scores all count at once, as in scikit-learn.
+
+    >>> average_precision(torch.tensor([0.9, 0.8, 0.3]), torch.tensor([True, False, True]))
+    0.8333333333333333
+    """
+    if not bool(positive.any()):
+        return math.nan
+    ordered, order = scores.sort(descending=True)
+    _, group, lengths = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
+    last = lengths.cumsum(0) - 1  # where each run of equals ends
+    precision = positive[order].cumsum(0)[last].double() / (last + 1)  # (runs,)
+    return float(precision[group][positive[order]].mean())
+
+
+def _mean_over_labels(values: list[float]) -> float:
+    """Mean of those that are numbers; NaN where none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
+
+
+class MultiLabel(Task):
+    """K labels of each example, each there or not; predictions are logits."""
+
+    name = MULTI_LABEL
+    metrics = ("micro_f1", "macro_f1")
+
+    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean over examples and labels of - y log p - (1 - y) log(1 - p),  p = sigmoid of the output."""
+        return binary_cross_entropy_with_logits(outputs, targets)
+
+    def loss_to(self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0) -> Tensor:
+        """Binary cross-entropy with the teachers' mean probabilities."""
+        return binary_cross_entropy_with_logits(outputs, torch.stack(teachers).sigmoid().mean(0))
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Logits."""
+        return float64(outputs)
+
+    def score(self, pieces: Pieces) -> Scores:
+        """Binary cross-entropy and F1."""
+        found, targets = (torch.cat(each) for each in zip(*pieces, strict=True))
+        loss = float(binary_cross_entropy_with_logits(found, targets.to(found.dtype)))
+        return Scores(loss, f1_scores(found >= 0, targets), len(found))
+
+    def means(self, predictions: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The logit of the mean probability: log sum_m p_m - log sum_m (1 - p_m)."""
+        there: Tensor | None = None
+        absent: Tensor | None = None
+        for found in predictions:
+            there = logsigmoid(found) if there is None else torch.logaddexp(there, logsigmoid(found))
+            absent = logsigmoid(-found) if absent is None else torch.logaddexp(absent, logsigmoid(-found))
+            yield there - absent
+
+    def judge(self, temperature: float | None = None) -> ColumnJudge:
+        """Loss, F1, AUROC and average precision (means over labels), and share of examples with all labels right."""
+        self.refuse_useless(temperature=temperature)
+        return ColumnJudge(self.all_measures)
+
+    def all_measures(self, found: Tensor, targets: Tensor) -> dict[str, float]:
+        """Every metric of logits (N, K), `loss` first."""
+        scores, true = self.score([(found, targets)]), targets > 0.5
+        labels = range(targets.shape[1])
+        ranks = [auroc(found[:, label], true[:, label]) for label in labels]
+        precisions = [average_precision(found[:, label], true[:, label]) for label in labels]
+        return {
+            **scores.to_dict(),
+            "auroc": _mean_over_labels(ranks),
+            "average_precision": _mean_over_labels(precisions),
+            "subset_accuracy": float(((found >= 0) == true).all(1).double().mean()),
+        }
+
+    def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> ColumnPredictions:
+        """Probabilities, and the labels of at least 0.5."""
+        return ColumnPredictions.of(
+            outputs, probabilities=True, measure=lambda *pair: self.score([pair]).metrics, **known
+        )
+
+
+MULTI_LABEL_TASK = MultiLabel()
+"""Labels of each example."""

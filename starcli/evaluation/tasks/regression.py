@@ -1,0 +1,86 @@
+"""Regression: any number of columns of numbers, mean squared error, R2 and RMSE."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from starcli.evaluation.column_predictions import ColumnPredictions
+from starcli.evaluation.moments import float64
+from starcli.evaluation.tasks.column_judge import ColumnJudge
+from starcli.evaluation.tasks.task import Pieces, Scores, Task
+from starcli.registry.tasks import REGRESSION
+
+
+def r_squared(predictions: Tensor, targets: Tensor) -> float:
+    """Mean over columns of 1 - sum (y - p)^2 / sum (y - mean y)^2; (N, columns), float64.
+
+    Columns whose targets are all equal do not count; NaN where there is no other.
+
+    >>> r_squared(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[1.0], [2.0], [4.0]]))
+    0.7857142857142857
+    """
+    predictions, targets = predictions.double(), targets.double()
+    spread = (targets - targets.mean(0)).square().sum(0)  # (columns,)
+    varies = spread > 0
+    if not bool(varies.any()):
+        return math.nan
+    errors = (targets - predictions).square().sum(0)
+    return float((1 - errors[varies] / spread[varies]).mean())
+
+
+class Regression(Task):
+    """Numbers of each example; predictions are the outputs themselves."""
+
+    name = REGRESSION
+    metrics = ("r2", "rmse")
+
+    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean over examples and columns of (y - p)^2."""
+        return mse_loss(outputs, targets)
+
+    def loss_to(self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean squared distance to the mean of the teachers' outputs."""
+        return mse_loss(outputs, torch.stack(teachers).mean(0))
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The numbers."""
+        return float64(outputs)
+
+    def score(self, pieces: Pieces) -> Scores:
+        """Mean squared error, R2 and RMSE."""
+        found, targets = (torch.cat(each) for each in zip(*pieces, strict=True))
+        loss = float(mse_loss(found, targets.to(found.dtype)))
+        return Scores(loss, {"r2": r_squared(found.cpu(), targets.cpu()), "rmse": math.sqrt(loss)}, len(found))
+
+    def means(self, predictions: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The mean number."""
+        total: Tensor | None = None
+        for count, found in enumerate(predictions, start=1):
+            total = found if total is None else total + found
+            yield total / count
+
+    def judge(self, temperature: float | None = None) -> ColumnJudge:
+        """MSE, RMSE, mean absolute error and R2."""
+        self.refuse_useless(temperature=temperature)
+        return ColumnJudge(self.all_measures)
+
+    def all_measures(self, found: Tensor, targets: Tensor) -> dict[str, float]:
+        """Every metric of numbers (N, columns), `loss` first."""
+        scores = self.score([(found, targets)])
+        return {**scores.to_dict(), "mae": float((found - targets.double()).abs().mean())}
+
+    def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> ColumnPredictions:
+        """The numbers."""
+        return ColumnPredictions.of(outputs, measure=lambda *pair: self.score([pair]).metrics, **known)
+
+    def loss_unit(self, targets: Tensor) -> float:
+        """Mean over columns of the variance."""
+        return float(targets.double().var(0, correction=0).mean()) or 1.0
+
+
+REGRESSION_TASK = Regression()
+"""Numbers of each example."""

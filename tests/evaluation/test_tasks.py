@@ -1,0 +1,90 @@
+"""Losses, metrics and averages of the tasks against plain formulas and torchmetrics."""
+
+import math
+
+import pytest
+import torch
+from torchmetrics.functional import mean_squared_error, r2_score
+from torchmetrics.functional.classification import (
+    multilabel_auroc,
+    multilabel_average_precision,
+    multilabel_exact_match,
+    multilabel_f1_score,
+)
+
+from starcli.errors import StarcliError
+from starcli.evaluation.tasks.classification import CLASSIFICATION
+from starcli.evaluation.tasks.multi_label import MULTI_LABEL_TASK
+from starcli.evaluation.tasks.regression import REGRESSION_TASK, r_squared
+from starcli.registry.tasks import METRICS, TASKS
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def test_regression_is_measured_as_by_torchmetrics() -> None:
+    targets = 3 + 2 * drawn(50, 3)
+    found = targets + drawn(50, 3, seed=1)
+    for pieces in ([(found, targets)], list(zip(found.split(7), targets.split(7), strict=True))):
+        scores = REGRESSION_TASK.score(pieces)
+        assert scores.loss == pytest.approx(float(mean_squared_error(found, targets)))
+        assert scores.r2 == pytest.approx(float(r2_score(found, targets)))
+        assert (scores.rmse, scores.count) == (pytest.approx(math.sqrt(scores.loss)), 50)
+    measures = REGRESSION_TASK.measures(found, targets)
+    assert measures.values["mae"] == pytest.approx(float((found - targets).abs().mean()))
+    assert float(REGRESSION_TASK.loss(found, targets)) == pytest.approx(scores.loss)
+
+
+def test_r2_is_one_for_the_targets_zero_for_their_mean_and_none_where_nothing_varies() -> None:
+    targets = drawn(9, 2)
+    assert r_squared(targets, targets) == 1
+    assert r_squared(targets.mean(0).expand_as(targets), targets) == pytest.approx(0, abs=1e-12)
+    assert math.isnan(r_squared(targets, torch.ones(9, 2)))
+
+
+def test_labels_are_measured_as_by_torchmetrics() -> None:
+    targets, logits = (drawn(60, 4) > 0.3).long(), drawn(60, 4, seed=1).round(decimals=1)  # ties
+    values = MULTI_LABEL_TASK.measures(logits, targets.float()).values
+    chances = logits.sigmoid()
+    for kind in ("micro", "macro"):
+        expected = multilabel_f1_score(chances + 1e-9, targets, 4, average=kind)
+        assert values[f"{kind}_f1"] == pytest.approx(float(expected), abs=1e-6)
+    assert values["auroc"] == pytest.approx(float(multilabel_auroc(chances, targets, 4)), abs=1e-6)
+    precision = multilabel_average_precision(chances, targets, 4)
+    assert values["average_precision"] == pytest.approx(float(precision), abs=1e-6)
+    right = multilabel_exact_match(chances + 1e-9, targets, 4)
+    assert values["subset_accuracy"] == pytest.approx(float(right), abs=1e-6)
+    plain = -(targets * chances.log() + (1 - targets) * (1 - chances).log()).mean()
+    assert values["loss"] == pytest.approx(float(plain))
+    assert float(MULTI_LABEL_TASK.loss(logits, targets.double())) == pytest.approx(float(plain))
+
+
+def test_means_are_of_numbers_and_of_probabilities() -> None:
+    outputs = 4 * drawn(3, 5, 2)
+    for count, mean in enumerate(REGRESSION_TASK.means(iter(outputs)), start=1):
+        torch.testing.assert_close(mean, outputs[:count].mean(0))
+    for count, mean in enumerate(MULTI_LABEL_TASK.means(iter(outputs)), start=1):
+        torch.testing.assert_close(mean.sigmoid(), outputs[:count].sigmoid().mean(0))
+    far = torch.tensor([[[-2000.0]], [[-1000.0]]], dtype=torch.float64)
+    assert float(MULTI_LABEL_TASK.mean(iter(far))) == pytest.approx(-1000 - math.log(2))
+
+
+def test_a_student_of_one_teacher_has_the_least_loss_as_the_teacher() -> None:
+    """The gradient of the loss to teachers' mean prediction is 0 there."""
+    teacher = drawn(6, 3)
+    for task in (CLASSIFICATION, REGRESSION_TASK, MULTI_LABEL_TASK):
+        student = teacher.clone().requires_grad_()
+        [gradient] = torch.autograd.grad(task.loss_to(student, [teacher]), student)
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient))
+
+
+def test_what_other_tasks_do_not_have_is_refused() -> None:
+    assert CLASSIFICATION.refuse_useless(temperature=2.0) is None
+    for task in (REGRESSION_TASK, MULTI_LABEL_TASK):
+        with pytest.raises(StarcliError, match="a temperature is for classes, and the task is"):
+            task.refuse_useless(temperature="fit")
+        with pytest.raises(StarcliError, match="label_smoothing is for classes"):
+            task.refuse_useless(label_smoothing=0.1)
+        assert set(task.metrics) <= set(METRICS)
+        assert task.name in TASKS
