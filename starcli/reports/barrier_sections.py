@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from starcli.barriers.groups import UNALIGNED
 from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
 from starcli.plots.parts import model_name
-from starcli.plots.rows import DrawnLine, parse_rows
+from starcli.plots.rows import DrawnLine, loss_title, parse_rows
+from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import GroupRow, PairsRow, SummedBarriers, pairs_row
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
 from starcli.reports.drawing import figure
@@ -25,9 +26,6 @@ GROUP_SLOTS = {
     UNALIGNED: 6,
 }
 """Colours of the paper's groups of pairs."""
-
-CURVES = {"loss": "loss (nats)", "accuracy": "accuracy (%)"}
-"""What is drawn along lines."""
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -77,16 +75,20 @@ def _losses(run: SavedRun) -> Markup | None:
 
 
 def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:
-    """A chart for each split and each of CURVES."""
+    """A chart of the loss and one of the first metric for each split."""
     left, right = ends_of(bundles)
     ends = f", from {left} (t = 0) to {right} (t = 1)" if left else ""
+    first = bundles[0].lines[0]
+    names = {curve.metric for curve in first.curves.values()}
+    titles = {"loss": loss_title(first.task), **{name: METRICS[name].title for name in names}}
     for split in SPLIT_NAMES:
-        for metric, label in CURVES.items():
+        for metric, label in titles.items():
             curves = [
                 _curve(each, split, metric, number) for number, each in enumerate(bundles) if _measured(each, split)
             ]
             if curves:
-                title = f"{metric.capitalize()} along the lines, {split} split{ends}"
+                what = metric.capitalize() if metric in ("loss", "accuracy") else METRICS[metric].heading
+                title = f"{what} along the lines, {split} split{ends}"
                 least = 0.0 if metric == "loss" else None
                 yield figure(
                     curve_chart(curves, Labels(title, "t", label), least=least), title, f"{name} {split} {metric}"
@@ -152,7 +154,9 @@ def _line_columns() -> list[TableColumn]:
     columns = [TableColumn("a", "from"), TableColumn("b", "to"), TableColumn("group", "group")]
     for split in SPLIT_NAMES:
         columns.append(TableColumn(f"{split}.loss_barrier", f"{split} barrier", "loss"))
-        columns.append(TableColumn(f"{split}.accuracy_barrier", f"{split} accuracy drop", "percent"))
+        for name, each in METRICS.items():
+            form = "percent" if each.share else "loss"
+            columns.append(TableColumn(f"{split}.{name}_barrier", f"{split} {each.heading} {each.worsening}", form))
         columns.append(TableColumn(f"{split}.t_max", f"{split} top at t", "number"))
     return [*columns, TableColumn("alignment", "alignment", common=True)]
 

@@ -6,6 +6,7 @@ from typing import Any
 from starcli.checkpoints.lineage import Description
 from starcli.plots.parts import model_name
 from starcli.plots.rows import DrawnCalibration, DrawnModel, DrawnPosterior, parse_rows
+from starcli.registry.tasks import METRICS
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
 from starcli.reports.drawing import figure
 from starcli.reports.findings import Findings, SavedRun
@@ -19,8 +20,13 @@ from starcli.reports.tables import TableColumn, table
 MOST_NODES = 200
 """Largest number of nodes of a lineage that is drawn; nobody could read more."""
 
-AVERAGE_METRICS = {"nll": "loss (nats)", "accuracy": "accuracy (%)", "ece": "calibration error (ECE)"}
-"""What is drawn of averages over their number of models."""
+AVERAGE_METRICS = {
+    "nll": "loss (nats)",
+    "loss": "loss",
+    **{name: each.title for name, each in METRICS.items()},
+    "ece": "calibration error (ECE)",
+}
+"""What is drawn of averages over their number of models, as far as their task has it."""
 
 POSTERIOR_SLOTS = {"star": 1, "ensemble": 0, "single": 6}
 """Colours of averages."""
@@ -38,6 +44,11 @@ def checkpoint_section(found: Findings) -> Section | None:
     return section_of("files", "Models", drawn, table(rows, _FILE_COLUMNS, "checkpoints"))
 
 
+RELIABILITY_NOTE = element("p", RELIABILITY_WORDS, class_="note")
+
+FORMS = {True: "percent", False: "loss"}
+"""Form of a metric, by whether it is a share."""
+
 _FILE_COLUMNS = (
     TableColumn("file", "file"),
     TableColumn("kind", "kind"),
@@ -46,7 +57,7 @@ _FILE_COLUMNS = (
     TableColumn("seed", "seed"),
     TableColumn("metrics.train.loss", "train loss", "loss"),
     TableColumn("metrics.test.loss", "test loss", "loss"),
-    TableColumn("metrics.test.accuracy", "test accuracy", "percent"),
+    *(TableColumn(f"metrics.test.{name}", f"test {each.heading}", FORMS[each.share]) for name, each in METRICS.items()),
     TableColumn("parameters", "parameters", "count", common=True),
     TableColumn("made_from", "made from"),
     TableColumn("to", "aligned to"),
@@ -78,7 +89,9 @@ def _averages(run: SavedRun) -> Markup:
     figures = []
     for row in sorted(parsed, key=lambda row: row.samples != largest[row.posterior]):
         title = f"{row.posterior}, {row.samples} model{'s' if row.samples != 1 else ''}"
-        drawing = reliability_chart(row.reliability, title, row.ece)
+        if row.reliability is None:
+            continue
+        drawing = reliability_chart(row.reliability, title, row.measures["ece"])
         figures.append(figure(drawing, title, f"{run.name} {title} reliability"))
     diagrams = small_gallery(figures, "reliability diagrams", len(largest))
     columns = [
@@ -88,17 +101,20 @@ def _averages(run: SavedRun) -> Markup:
     ]  # fmt: skip
     words = f"alignment: {parsed[0].alignment}" if parsed[0].alignment else ""
     means = table(run.of_type("bma"), columns, "means over repeats")
-    return run_block(run, curves, means, element("p", RELIABILITY_WORDS, class_="note"), diagrams, words=words)
+    return run_block(run, curves, means, RELIABILITY_NOTE if figures else None, diagrams, words=words)
 
 
 def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]:
     """Charts over the number of models, where there are several numbers."""
-    for metric, label in AVERAGE_METRICS.items() if len({row.samples for row in rows}) > 2 else ():
-        curves, factor = [], 100 if metric == "accuracy" else 1
+    several = len({row.samples for row in rows}) > 2
+    for metric, label in AVERAGE_METRICS.items():
+        if not several or metric not in rows[0].measures:
+            continue
+        curves, factor = [], METRICS[metric].factor if metric in METRICS else 1
         for posterior in dict.fromkeys(row.posterior for row in rows):
             some = sorted((row for row in rows if row.posterior == posterior), key=lambda row: row.samples)
-            mean = [factor * getattr(row, metric) for row in some]
-            spread = [factor * getattr(row, f"{metric}_std") for row in some]
+            mean = [factor * row.measures[metric] for row in some]
+            spread = [factor * row.measures[f"{metric}_std"] for row in some]
             low = [m - s for m, s in zip(mean, spread, strict=True)]
             high = [m + s for m, s in zip(mean, spread, strict=True)]
             x = [float(row.samples) for row in some]
@@ -115,7 +131,8 @@ def evaluation_section(runs: Sequence[SavedRun]) -> Section | None:
 
 
 def _evaluated(run: SavedRun) -> Markup:
-    parsed: list[DrawnModel] = parse_rows(DrawnModel, {run.name: run.of_type("eval")})[run.name]
+    judged = [row for row in run.of_type("eval") if "reliability" in row]
+    parsed: list[DrawnModel] = parse_rows(DrawnModel, {run.name: judged})[run.name]
     figures = []
     for row in parsed:
         versions: dict[str, DrawnCalibration | None] = {"": row, f" at temperature {row.temperature:.3g}": row.scaled}
@@ -131,15 +148,16 @@ def _evaluated(run: SavedRun) -> Markup:
         TableColumn("scaled.ece", "ECE at temperature", "loss"),
     ]  # fmt: skip
     diagrams = small_gallery(figures, "reliability diagrams")
-    words = element("p", RELIABILITY_WORDS, class_="note")
+    words = RELIABILITY_NOTE if figures else None
     return run_block(run, table(run.of_type("eval"), columns, "evaluation"), words, diagrams)
 
 
 def _metric_columns(*, spread: bool) -> list[TableColumn]:
     """Columns of metrics, with deviations where there are repeats."""
     metrics = {
-        "accuracy": ("accuracy", "percent"),
+        **{name: (each.heading, FORMS[each.share]) for name, each in METRICS.items()},
         "nll": ("loss", "loss"),
+        "loss": ("loss", "loss"),
         "brier": ("Brier score", "loss"),
         "ece": ("ECE", "loss"),
         "auroc_max_prob": ("AUROC", "loss"),
@@ -149,7 +167,7 @@ def _metric_columns(*, spread: bool) -> list[TableColumn]:
     columns = []
     for key, (heading, form) in metrics.items():
         columns.append(TableColumn(key, heading, form))
-        if spread and key in ("accuracy", "nll", "ece"):
+        if spread and key in (*METRICS, "nll", "loss", "ece"):
             columns.append(TableColumn(f"{key}_std", "±", form))
     return columns
 
@@ -166,7 +184,7 @@ _FUSION_COLUMNS = (
     *(
         TableColumn(f"{split}.{key}", f"{split} {key}", form)
         for split in ("train", "validation", "test")
-        for key, form in (("accuracy", "percent"), ("loss", "loss"))
+        for key, form in (*((name, FORMS[each.share]) for name, each in METRICS.items()), ("loss", "loss"))
     ),
     TableColumn("method", "method", common=True),
     TableColumn("alignment", "alignment"),
@@ -180,5 +198,5 @@ def _by_model(run: SavedRun) -> list[dict[str, Any]]:
     for row in run.of_type("fuse"):
         what, split = str(row["model"]), str(row["split"])
         one = found.setdefault((what, str(row.get("name"))), {**row, "what": what.replace("_", " ")})
-        one[split] = {"loss": row["loss"], "accuracy": row["accuracy"]}
+        one[split] = {name: row[name] for name in ("loss", *METRICS) if name in row}
     return list(found.values())
