@@ -145,6 +145,14 @@ class DrawnModel(DrawnCalibration):
     temperature: Number = math.nan
     scaled: DrawnCalibration | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_classes(cls, row: Any) -> Any:
+        """Refuse models of another task."""
+        if (task := as_object(row).get("task", CLASSES)) != CLASSES:
+            raise ValueError(f"reliability diagrams are of classes, and the task is {task}")
+        return row
+
 
 class DrawnScores(BaseModel):
     """A row of `fuse`: loss and the first metric of a model on a split."""

@@ -7,6 +7,7 @@ from pydantic import BaseModel, model_validator
 
 from starcli.plots.draw import DRAWN_KINDS, type_of
 from starcli.plots.rows import Number, ResultRow, parse_rows
+from starcli.registry.tasks import CLASSES
 
 
 class SummedBarriers(BaseModel):
@@ -49,10 +50,15 @@ CHECKED: dict[str, type[BaseModel]] = {each.rows: each.row for each in DRAWN_KIN
 def check_rows(name: str, rows: Sequence[ResultRow]) -> None:
     """Raise StarcliError for a row that lacks what its figure or its table needs."""
     for kind, model in CHECKED.items():
-        parse_rows(model, {name: [row for row in rows if type_of(row) == kind]})
+        parse_rows(model, {name: [row for row in rows if type_of(row) == kind and not without_figure(row)]})
     summaries = [row for row in rows if type_of(row) == "summary"]
     parse_rows(GroupRow, {name: summaries})
     parse_rows(PairsRow, {name: [row for row in summaries if "matrix" in row]})
+
+
+def without_figure(row: ResultRow) -> bool:
+    """Whether a row is of `eval` for a task that has no confidence, and so no reliability diagram."""
+    return type_of(row) == "eval" and row.get("task", CLASSES) != CLASSES
 
 
 def pairs_row(rows: Sequence[Any]) -> PairsRow | None:

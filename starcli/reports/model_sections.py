@@ -7,6 +7,7 @@ from starcli.checkpoints.lineage import Description
 from starcli.plots.parts import model_name
 from starcli.plots.rows import DrawnCalibration, DrawnModel, DrawnPosterior, parse_rows
 from starcli.registry.tasks import METRICS
+from starcli.reports.checked_rows import without_figure
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
 from starcli.reports.drawing import figure
 from starcli.reports.findings import Findings, SavedRun
@@ -131,7 +132,7 @@ def evaluation_section(runs: Sequence[SavedRun]) -> Section | None:
 
 
 def _evaluated(run: SavedRun) -> Markup:
-    judged = [row for row in run.of_type("eval") if "reliability" in row]
+    judged = [row for row in run.of_type("eval") if not without_figure(row)]
     parsed: list[DrawnModel] = parse_rows(DrawnModel, {run.name: judged})[run.name]
     figures = []
     for row in parsed:
