@@ -31,7 +31,8 @@ def training_section(logs: Sequence[SavedRun]) -> Section | None:
 
 def _block(place: str, runs: Mapping[str, Sequence[DrawnEpoch]]) -> Markup:
     figures = []
-    for key, label, factor in LOGGED:
+    counted = any(row.accuracy == row.accuracy for rows in runs.values() for row in rows)  # not of every task
+    for key, label, factor in LOGGED if counted else (("loss", "loss", 1),):
         curves = [
             ChartCurve(name, slot, [row.epoch for row in rows], [factor * getattr(row, key) for row in rows])
             for slot, (name, rows) in enumerate(runs.items())
