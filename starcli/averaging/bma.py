@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import FEWEST_ERRORS, METRICS, Confidence, Reliability, pooled
+from starcli.evaluation.confidence import CONFIDENCE_METRICS, FEWEST_ERRORS, Confidence, Reliability, pooled
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.tasks.task import Measures
@@ -60,9 +60,9 @@ class PosteriorRow:
         """Inverse of `asdict`, also after JSON changed the order of keys, on which results must not depend."""
         if value["reliability"] is None:
             return cls(**value)
-        names = (*METRICS, *(f"{name}_std" for name in METRICS))
+        names = (*CONFIDENCE_METRICS, *(f"{name}_std" for name in CONFIDENCE_METRICS))
         scaled = value["scaled"] and {name: value["scaled"][name] for name in names}
-        sides = {side: {name: value[side][name] for name in METRICS} for side in ("mean", "std")}
+        sides = {side: {name: value[side][name] for name in CONFIDENCE_METRICS} for side in ("mean", "std")}
         return cls(**{**value, **sides, "scaled": scaled, "reliability": Reliability.from_dict(value["reliability"])})
 
     @property

@@ -21,7 +21,7 @@ ECE_BINS = 15
 FEWEST_ERRORS = 30
 """Below this number of errors the ranking metrics are mostly noise."""
 
-METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
+CONFIDENCE_METRICS = ("errors", "accuracy", "nll", "brier", "ece", "auroc_max_prob", "auroc_entropy", "aurc")
 """Metrics of predictions of classes."""
 
 RANKING = ("auroc_max_prob", "auroc_entropy", "aurc")
@@ -86,7 +86,7 @@ class Confidence:
     @property
     def values(self) -> dict[str, float]:
         """All metrics but the bins, as numbers."""
-        return {name: float(getattr(self, name)) for name in METRICS}
+        return {name: float(getattr(self, name)) for name in CONFIDENCE_METRICS}
 
     def to_json(self) -> dict[str, Any]:
         """Metrics by name, without the count; `reliability` is a dictionary of lists."""

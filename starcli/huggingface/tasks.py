@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Task:
+class TransformersTask:
     """What goes into a network, and what is predicted of texts; `known` is false of a class that is not read."""
 
     images: bool = False
@@ -14,11 +14,11 @@ class Task:
     known: bool = True
 
 
-IMAGE_CLASSES = Task(images=True)
-TEXT_CLASSES = Task(texts="classes")
-NEXT_TOKENS = Task(texts="next-token")
-MASKED_TOKENS = Task(texts="masked-token")
-UNKNOWN = Task(known=False)
+IMAGE_CLASSES = TransformersTask(images=True)
+TEXT_CLASSES = TransformersTask(texts="classes")
+NEXT_TOKENS = TransformersTask(texts="next-token")
+MASKED_TOKENS = TransformersTask(texts="masked-token")
+UNKNOWN = TransformersTask(known=False)
 
 _IMAGE_SIZE, _TEXT_LENGTH = 224, 64
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
@@ -33,7 +33,7 @@ _BY_ENDING = {
 }
 
 
-def task_of(name: str) -> Task:
+def task_of(name: str) -> TransformersTask:
     """The task of a class by its name.
 
     >>> task_of("ViTForImageClassification").images, task_of("BertForMaskedLM").texts, task_of("BertModel").known

@@ -47,7 +47,7 @@ def checkpoint_section(found: Findings) -> Section | None:
 
 RELIABILITY_NOTE = element("p", RELIABILITY_WORDS, class_="note")
 
-FORMS = {True: "percent", False: "loss"}
+METRIC_FORMS = {True: "percent", False: "loss"}
 """Form of a metric, by whether it is a share."""
 
 _FILE_COLUMNS = (
@@ -58,7 +58,10 @@ _FILE_COLUMNS = (
     TableColumn("seed", "seed"),
     TableColumn("metrics.train.loss", "train loss", "loss"),
     TableColumn("metrics.test.loss", "test loss", "loss"),
-    *(TableColumn(f"metrics.test.{name}", f"test {each.heading}", FORMS[each.share]) for name, each in METRICS.items()),
+    *(
+        TableColumn(f"metrics.test.{name}", f"test {each.heading}", METRIC_FORMS[each.share])
+        for name, each in METRICS.items()
+    ),
     TableColumn("parameters", "parameters", "count", common=True),
     TableColumn("made_from", "made from"),
     TableColumn("to", "aligned to"),
@@ -156,7 +159,7 @@ def _evaluated(run: SavedRun) -> Markup:
 def _metric_columns(*, spread: bool) -> list[TableColumn]:
     """Columns of metrics, with deviations where there are repeats."""
     metrics = {
-        **{name: (each.heading, FORMS[each.share]) for name, each in METRICS.items()},
+        **{name: (each.heading, METRIC_FORMS[each.share]) for name, each in METRICS.items()},
         "nll": ("loss", "loss"),
         "loss": ("loss", "loss"),
         "brier": ("Brier score", "loss"),
@@ -185,7 +188,7 @@ _FUSION_COLUMNS = (
     *(
         TableColumn(f"{split}.{key}", f"{split} {key}", form)
         for split in ("train", "validation", "test")
-        for key, form in (*((name, FORMS[each.share]) for name, each in METRICS.items()), ("loss", "loss"))
+        for key, form in (*((name, METRIC_FORMS[each.share]) for name, each in METRICS.items()), ("loss", "loss"))
     ),
     TableColumn("method", "method", common=True),
     TableColumn("alignment", "alignment"),

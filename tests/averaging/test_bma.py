@@ -9,7 +9,7 @@ from torch import Tensor
 
 from starcli.averaging.bma import PosteriorRow, average_models
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import METRICS, Reliability, confidence
+from starcli.evaluation.confidence import CONFIDENCE_METRICS, Reliability, confidence
 from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.evaluation.tasks.classification import CLASSIFICATION
 from starcli.runtime.progress import Interrupted, Progress
@@ -81,7 +81,7 @@ def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Poste
     ]
     row = rows[1].to_dict()
     assert {"posterior", "samples", "decided"} <= row.keys()
-    assert all(name in row and f"{name}_std" in row for name in METRICS)
+    assert all(name in row and f"{name}_std" in row for name in CONFIDENCE_METRICS)
     assert rows[0].repeats == 3  # the single models
     assert rows[1].repeats == 4
     assert [sum(row.reliability.count) for row in rows[:2]] == [3 * 360, 4 * 360]  # every prediction of each repeat
@@ -124,7 +124,7 @@ def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
 
 def test_few_errors_decide_nothing() -> None:
     def row(errors: float) -> PosteriorRow:
-        return PosteriorRow("star", 2, 1, dict.fromkeys(METRICS, errors), {}, Reliability((), (), ()))
+        return PosteriorRow("star", 2, 1, dict.fromkeys(CONFIDENCE_METRICS, errors), {}, Reliability((), (), ()))
 
     assert not row(29.5).decided
     assert row(30).decided
