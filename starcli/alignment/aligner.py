@@ -10,8 +10,10 @@ from torch import Tensor
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligned import Aligned
+from starcli.alignment.cached import CachedMatch
 from starcli.alignment.learned.learn_element import learn_element
 from starcli.alignment.learned.learner import Learner
+from starcli.alignment.learned.lesson import Lesson
 from starcli.alignment.matching.method import Match
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.midpoint import MidpointJudge
@@ -23,16 +25,13 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry, units_of
+from starcli.symmetry.element import Element, Symmetry, read_like, units_of
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
-
-FIGURES = ("objective", "sweeps", "restarts", "moved", "midpoint_loss", "difference")
-"""What ranks tell each other of a match besides what it applies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +59,7 @@ class Aligner:
 
     def symmetry(self, tensors: Mapping[str, Tensor]) -> Symmetry:
         """What was found by this aligner, from its `to_tensors`. StarcliError where these are of another network."""
-        if self.kinds is None:
-            return Permutation.from_tensors(self.spec, tensors)
-        return Element.from_tensors(self.kinds, tensors)
+        return read_like(self.identity, tensors)
 
     @property
     def identity(self) -> Symmetry:
@@ -90,6 +87,11 @@ class Aligner:
         """Pieces of one match that ranks can share; none of what is learned, step after step."""
         return [] if self.alignment.learns else wave_sizes(self.alignment.restarts)
 
+    @property
+    def pieces(self) -> int:
+        """Steps of progress that a match counts: those of learning, else one."""
+        return int(self.alignment.steps or 1)
+
     def match(
         self,
         reference: Mapping[str, Tensor],
@@ -107,19 +109,30 @@ class Aligner:
         method, the tensors do not fit the spec or are not finite, or an element would not leave the function as it is.
         """
         seed = self.alignment.seed if seed is None else seed
-        if self.judge is None:
-            found = self._end(reference, model, 0, seed, progress)
-        else:
-            ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
-            now = self.objective(reference, model)
-            as_it_is = Match.of(self.identity, objective=now, sweeps=0, restarts=0, moved=0)
-            found = best_end(self.judge, as_it_is, reference, model, ends, progress=progress)
         if self.learner is None:
-            return self.checked(found, model)
-        starts = [found]
+            match = self.checked(self._searched(reference, model, seed, progress), model)
+            progress.step()
+            return match
+        kept = CachedMatch(self.workspace, self.alignment, seed, reference, model)
+        if (found := kept.recall(self.symmetry)) is not None:
+            progress.step(self.pieces)
+            return found
+        starts = [self._searched(reference, model, seed, progress)]
         if self.kinds is not None:
             starts.append(self._permutation(reference, model, 0, seed, progress))
-        return self._learned(starts, reference, model, seed, progress=progress)
+        lesson = self._lesson(reference, model, seed=seed, progress=progress, keeper=kept)
+        return kept.put(self._learned(lesson, starts))
+
+    def _searched(
+        self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], seed: int, progress: Progress
+    ) -> Match:
+        """The end of the search, or the best of several."""
+        if self.judge is None:
+            return self._end(reference, model, 0, seed, progress)
+        ends = (self._end(reference, model, number, seed, progress) for number in range(self.alignment.ends or 0))
+        now = self.objective(reference, model)
+        as_it_is = Match.of(self.identity, objective=now, sweeps=0, restarts=0, moved=0)
+        return best_end(self.judge, as_it_is, reference, model, ends, progress=progress)
 
     def objective(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> float:
         """Inner product of two models as they are; of their normal forms where all kinds of symmetries are used."""
@@ -171,39 +184,23 @@ class Aligner:
         assert over is not None
         return over(reference, model, self.kinds, seed=seed, restarts=restarts, start=start, progress=progress)
 
-    def _learned(
-        self,
-        starts: Sequence[Match],
-        reference: Mapping[str, Tensor],
-        model: Mapping[str, Tensor],
-        seed: int,
-        *,
-        start: Symmetry | None = None,
-        progress: Progress = SILENT,
-    ) -> Match:
-        """What is learned from the best of `starts`, or in fewer steps from a `start` that was learned before."""
+    def _lesson(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], **how: Any) -> Lesson:
+        """What is to be learned of a pair; `how` are further fields of a `Lesson`."""
+        steps, rate = int(self.alignment.steps or 0), float(self.alignment.lr or 0)
+        return Lesson(reference=reference, model=model, **{"steps": steps, "rate": rate, **how})
+
+    def _learned(self, lesson: Lesson, starts: Sequence[Match]) -> Match:
+        """What is learned from the best of `starts`."""
         assert self.learner is not None
-        steps = self.alignment.later_steps if start else int(self.alignment.steps or 0)
         if self.kinds is None:
             [found] = starts
-            learned = self.learner.learn(reference, model, found.permutation, steps=steps, seed=seed, progress=progress)
+            learned = self.learner.learn(lesson, found.permutation)
             match = replace(found, permutation=learned.symmetry, midpoint_loss=learned.midpoint_loss)
-            match = self._own(match, reference, model)
+            match = self._own(match, lesson.reference, lesson.model)
         else:
-            rate = float(self.alignment.lr or 0)
-            match = learn_element(
-                self.learner,
-                reference,
-                model,
-                self.kinds,
-                starts,
-                steps=steps,
-                rate=rate,
-                seed=seed,
-                progress=progress,
-            )
-        match = self.checked(match, model)
-        return replace(match, moved=match.permutation.moved(None if start is None else units_of(start)))
+            match = learn_element(self.learner, lesson, self.kinds, starts)
+        match = self.checked(match, lesson.model)
+        return replace(match, moved=match.permutation.moved())
 
     def learn(
         self,
@@ -212,10 +209,17 @@ class Aligner:
         start: Symmetry,
         *,
         seed: int,
+        steps: int | None = None,
         progress: Progress = SILENT,
     ) -> Match:
-        """What a method that learns finds from `start`, without a search before."""
-        return self._learned([_unsearched(start)], reference, model, seed, progress=progress)
+        """What a method that learns finds from `start`, without a search before; in `steps` steps, if not in all.
+
+        Units count as moved where they are elsewhere than at the start.
+        """
+        steps = int(self.alignment.steps or 0) if steps is None else steps
+        lesson = self._lesson(reference, model, seed=seed, steps=steps, progress=progress)
+        match = self._learned(lesson, [Match.of(start, objective=0.0, sweeps=0, restarts=0, moved=0)])
+        return replace(match, moved=match.permutation.moved(units_of(start)))
 
     def match_all(
         self,
@@ -243,7 +247,7 @@ class Aligner:
         return [
             self.match(reference, models[number], seed=seed)
             if start is None
-            else self._learned([_unsearched(start)], reference, models[number], seed, start=start)
+            else self.learn(reference, models[number], start, seed=seed, steps=self.alignment.later_steps)
             for number, (seed, start) in enumerate(zip(seeds, starts, strict=True))
         ]
 
@@ -265,10 +269,17 @@ class Aligner:
         return replace(match, permutation=permutation, objective=objective)
 
     def permuted(
-        self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], *, seed: int | None = None
+        self,
+        reference: Mapping[str, Tensor],
+        model: Mapping[str, Tensor],
+        *,
+        seed: int | None = None,
+        progress: Progress = SILENT,
     ) -> Mapping[str, Tensor]:
         """`model` under the units' names of `reference`, both state dicts; as it is where nothing is to be aligned."""
-        return self.match(reference, model, seed=seed).symmetry.apply(model) if self.active else model
+        if not self.active:
+            return model
+        return self.match(reference, model, seed=seed, progress=progress).symmetry.apply(model)
 
     def apply(self, reference: Checkpoint, model: Checkpoint, *, progress: Progress = SILENT) -> Aligned:
         """`model` aligned to `reference`: the match and all that follows from it."""
@@ -281,15 +292,13 @@ class Aligner:
         self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
     ) -> list[Aligned]:
         """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
-        progress.start("aligning", distributed.own_share(len(models), self.waves))
+        progress.start("aligning", distributed.own_share(len(models), self.waves) * self.pieces)
         if self.kinds is not None:
             note_near_zero(self.kinds, reference, progress)
 
         def found(model: Checkpoint) -> tuple[dict[str, Tensor], dict[str, Any]]:
             match = self.match(reference.tensors, model.tensors, progress=progress)
-            progress.step()
-            # what ranks tell each other: neither spec nor weights
-            return match.symmetry.to_tensors(), {name: getattr(match, name) for name in FIGURES}
+            return match.symmetry.to_tensors(), match.figures()  # what ranks tell each other: neither spec nor weights
 
         matches = distributed.share_out(models, found, self.waves)
         progress.finish()
@@ -305,11 +314,6 @@ class Aligner:
         if not self.active:
             return [model.tensors for model in models]
         return [each.tensors for each in self.apply_to_all(reference, models, progress=progress)]
-
-
-def _unsearched(start: Symmetry) -> Match:
-    """A start as what a search found."""
-    return Match.of(start, objective=0.0, sweeps=0, restarts=0, moved=0)
 
 
 class _Beside(Sequence[Mapping[str, Tensor]]):

@@ -140,7 +140,7 @@ def _learned(
         permutations = [units_of(each) for each in match.symmetries]
         placed = [each.apply(model) for each, model in zip(permutations, models, strict=True)]
         lowest = learner.judge.loss_of_mean(placed, progress=progress)
-        progress.start("learning together", len(models))
+        progress.start("learning together", len(models) * aligner.pieces)
         for number, (model, seed) in enumerate(zip(models, seeds, strict=True)):
             others = _mean([each for k, each in enumerate(placed) if k != number])
             end = aligner.learn(others, model, permutations[number], seed=seed, progress=progress).permutation
@@ -148,7 +148,6 @@ def _learned(
             loss = learner.judge.loss_of_mean(trial, progress=progress)
             if loss < lowest:
                 permutations[number], placed, lowest = end, trial, loss
-            progress.step()
         progress.finish()
         return [dict(each.index) for each in permutations], lowest
 

@@ -5,12 +5,11 @@ from typing import Any
 
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.cached import match_settings
 from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.runtime.progress import SILENT, Progress
-from starcli.version import __version__
-from starcli.workspace.data import record_of
 from starcli.workspace.workspace import Workspace
 
 MEASURED = ("validation", "test")
@@ -65,22 +64,10 @@ class Measure:
 
     def settings(self) -> dict[str, Any]:
         """All that decides a measurement besides the weights: the key that results are kept under."""
-        align = None
-        if self.alignment.active:
-            how = self.alignment
-            align = {**how.settings(), "spec": self.workspace.spec.resolved.sha256, **how.kinds_in(self.workspace)}
         return {
-            "architecture": self.workspace.architecture.model_dump(mode="json"),
-            "data": record_of(self.workspace.dataset).model_dump(mode="json"),
-            "align": align,
+            **match_settings(self.workspace, self.alignment),
             "points": self.points,
             "statistics": self.statistics,
             "split": self.split,
-            "precision": self.workspace.precision,
-            "device": self.workspace.device.type,
-            "program": __version__,
-            **({"written": written} if (written := self.workspace.dataset.written) else {}),
-            **({"network": self.workspace.fingerprint} if self.workspace.fingerprint else {}),
             **self.renormalise.settings(),
-            **({"average_buffers": True} if self.workspace.average_buffers else {}),
         }

@@ -123,9 +123,9 @@ def recoveries(
     """What each of `alignments` finds of what is planted in copies of `model`, with every one of `NOISES`."""
     if not workspace.spec.movable:
         progress.note("the network has no units that can be renamed: nothing is planted")
-    progress.start("planting", len(alignments) * len(NOISES) * plants)
-    for how in alignments:
-        aligner = Aligner(how, workspace)
+    aligners = [Aligner(how, workspace) for how in alignments]
+    progress.start("planting", sum(how.pieces for how in aligners) * len(NOISES) * plants)
+    for aligner in aligners:
         for noise in NOISES:
             yield plant_and_recover(aligner, model, noise=noise, plants=plants, progress=progress)
     progress.finish()
@@ -164,7 +164,6 @@ def plant_and_recover(
         if apart[-1]:
             whole = one_after_the_other(planted, found)
             lost.update({name: int((~units_back(whole, name, kinds[name])).sum()) for name in groups})
-        progress.step()
     units = plants * sum(kinds[name].numel() for name in groups)
     return Recovery(
         alignment=aligner.alignment,

@@ -51,12 +51,13 @@ def barriers(
     if missing:
         evaluator.admit([end.model for end in ends])
     unmeasured = sorted({position for pair in missing for position in pair if ends[position].scores is None})
-    evaluator.progress.start(title, own_share(len(unmeasured)) + own_share(len(missing)) * (points - 2))
+    each = points - 2 + (aligner.pieces if aligner.active else 0)
+    evaluator.progress.start(title, own_share(len(unmeasured)) + own_share(len(missing)) * each)
 
     def measure(pair: Pair) -> Barrier:
         a, b = (ends[position] for position in pair)
         if aligner.active:
-            b = PathEnd(aligner.permuted(a.model, b.model), b.scores)
+            b = PathEnd(aligner.permuted(a.model, b.model, progress=evaluator.progress), b.scores)
         measured = walk(evaluator, a, b, ts)
         if store is not None:
             store.put(pair, measured)

@@ -48,7 +48,7 @@ class Alignments:
         if self.together and any(job.wanted for job in jobs):
             _ = self._jointly  # by all ranks at once, before they share the files
         waves = self.aligner.waves
-        self.watch.start("aligning", distributed.own_share(len(jobs), waves))
+        self.watch.start("aligning", distributed.own_share(len(jobs), waves) * self._pieces)
         for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
             job.job.metadata, job.seconds = metadata, seconds
             yield job.row() | self._optimality(job)
@@ -70,8 +70,13 @@ class Alignments:
             how = (self.aligner.workspace, self.aligner.alignment, self.reference, model, together)
             job = Job(path, alignment_plan(*how), self.watch, force=self.force)
             index = Job(file, permutation_plan(*how), self.watch, force=self.force) if file else None
-            jobs.append(_AlignmentJob(partial(self._find, number), self.reference, model, job, index))
+            jobs.append(_AlignmentJob(partial(self._find, number), self.reference, model, job, index, self._pieces))
         return jobs
+
+    @property
+    def _pieces(self) -> int:
+        """Steps of progress that finding one alignment counts."""
+        return 1 if self.together else self.aligner.pieces
 
     @cached_property
     def _jointly(self) -> "tuple[list[Aligned], float]":
@@ -86,6 +91,7 @@ class Alignments:
         """The alignment of a model, and its seconds."""
         if self.together:
             found, seconds = self._jointly
+            self.watch.step()
             return replace(found[number]), seconds  # a new one: what it will hold goes with it
         began = time.monotonic()
         aligned = self.aligner.apply(self.reference, self.models[number], progress=self.watch)
@@ -103,6 +109,8 @@ class _AlignmentJob:
     job: Job
     index: Job | None
     """What the permutation is to be written to."""
+    pieces: int
+    """Steps of progress that finding it counts."""
     seconds: float | None = None
 
     @property
@@ -118,7 +126,8 @@ class _AlignmentJob:
 
     def make(self) -> "tuple[Metadata, float | None]":
         """Write the aligned model and, where it is wanted, the permutation; the file's metadata and the seconds."""
-        self.job.watch.step()
+        if not self.wanted:
+            self.job.watch.step(self.pieces)
         metadata = self.model.metadata
         with self.job.making() as needed:
             if needed:

@@ -34,6 +34,8 @@ LOSS_KIND = Column("loss_kind", "loss", common=True)
 class Setup(Choices):
     """The choices of a command, declared as its options; what is left out, the checkpoints say."""
 
+    average_buffers: bool | None = None  # a command that lacks the option does not speak of it
+
     arch: Annotated[
         str | None,
         typer.Option(

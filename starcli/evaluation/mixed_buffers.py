@@ -51,16 +51,18 @@ def _differ(first: Tensor, other: Tensor) -> bool:
     return not torch.allclose(first, other, rtol=TABLE_ROUNDING, atol=TABLE_ROUNDING * scale, equal_nan=True)
 
 
-def admit_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], *, average: bool) -> list[str]:
+def admit_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], *, average: bool | None) -> list[str]:
     """Check that points between `models` have buffers; names of those in which they differ and which are averaged.
 
-    Raises StarcliError where there are such buffers, unless they are to be averaged.
+    Raises StarcliError where there are such buffers, unless they are to be averaged (`average`; None: that cannot be
+    chosen).
     """
     names = differing_buffers(flat, models)
     if names and not average:
         owners = [(name, type(flat.network.get_submodule(name.rpartition(".")[0])).__name__) for name in names]
         raise StarcliError(
             "the models differ in buffers of which a point between them has none of its own",
-            [f"{name}, of {owner}" for name, owner in owners] + ["--average-buffers averages them like weights"],
+            [f"{name}, of {owner}" for name, owner in owners]
+            + ([] if average is None else ["--average-buffers averages them like weights"]),
         )
     return names

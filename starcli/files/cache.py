@@ -14,8 +14,11 @@ from typing import Any, Literal
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
 
-CacheKind = Literal["averages", "barriers", "bma", "kinds", "proofs", "specs"]
-"""What is kept, and the name of its directory: `bma` has the parts of `averages`, sources and repeats."""
+CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches", "proofs", "specs"]
+"""What is kept, and the name of its directory.
+
+`bma` has the parts of `averages`, sources and repeats; `lessons` what `matches` that are not yet learned have reached.
+"""
 
 
 @dataclass
@@ -27,9 +30,9 @@ class CacheUse:
     missing: Counter[str] = field(default_factory=Counter)
 
     def counts(self) -> tuple[int, int]:
-        """Number of measurements that were found, and of all; kinds, proofs and specs are no measurements."""
-        found = sum(self.found[kind] for kind in ("averages", "barriers", "bma"))
-        return found, found + sum(self.missing[kind] for kind in ("barriers", "bma"))
+        """Number of measurements and learned matches that were found, and of all; proofs and the like are neither."""
+        found = sum(self.found[kind] for kind in ("averages", "barriers", "bma", "matches"))
+        return found, found + sum(self.missing[kind] for kind in ("barriers", "bma", "matches"))
 
 
 _use: ContextVar[CacheUse] = ContextVar("use of the cache", default=CacheUse())  # noqa: B039  never read by others
@@ -85,6 +88,13 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
         return
     with contextlib.suppress(OSError, StarcliError, RuntimeError):
         write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
+
+
+def forget(kind: CacheKind, key: str) -> None:
+    """Remove what `remember` stored under the hash `key`, if there is something."""
+    if _use.get().on:
+        with contextlib.suppress(OSError, RuntimeError):
+            _cache_path(kind, key).unlink(missing_ok=True)
 
 
 def cached(kind: CacheKind, key: str, compute: Callable[[], Any]) -> Any:

@@ -9,6 +9,7 @@ of them after, where they can. The function that a network computes is the same.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -255,7 +256,17 @@ def _times(factor: Tensor, act: Tensor | None) -> Tensor:
 
 
 Symmetry = Permutation | Element
+Like = TypeVar("Like", bound=Symmetry)
 """What changes the weights of a model and not its function."""
+
+
+def read_like(symmetry: Like, tensors: Mapping[str, Tensor]) -> Like:
+    """The symmetry that `tensors` hold (`to_tensors`), of the class and network of `symmetry`.
+
+    StarcliError where they are of another network.
+    """
+    read = Element.from_tensors(symmetry.kinds, tensors) if isinstance(symmetry, Element) else None
+    return cast(Like, read or Permutation.from_tensors(units_of(symmetry).spec, tensors))
 
 
 def units_of(symmetry: Symmetry) -> Permutation:

@@ -44,8 +44,11 @@ class Choices:
     input: str | None = None
     """Shape of an example input, batch included, of a network that has no data."""
     input_dtype: str | None = None
-    average_buffers: bool = False
-    """Whether buffers that differ between models, and that nothing computes anew, are averaged like weights."""
+    average_buffers: bool | None = False
+    """Whether buffers that differ between models, and that nothing computes anew, are averaged like weights.
+
+    None: no, and nobody can choose it.
+    """
     dtype: str | None = None
     """Type in which weights are written, one of `FLOATS`; None: each tensor in that of the models."""
 

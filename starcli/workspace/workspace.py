@@ -111,8 +111,8 @@ class Workspace:
         return network_fingerprint(self.architecture.name, self._build(), (self.example(),))
 
     @property
-    def average_buffers(self) -> bool:
-        """Whether buffers in which models differ may be averaged."""
+    def average_buffers(self) -> bool | None:
+        """Whether buffers in which models differ may be averaged; None: no, and nobody can choose it."""
         return self.choices.average_buffers
 
     @property

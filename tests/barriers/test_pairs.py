@@ -26,6 +26,14 @@ def test_ends_are_measured_once_and_progress_counts_it(workspace: Workspace, mod
     assert found[pairs.index((1, 3))] == alone  # bit for bit, whatever ran before
 
 
+def test_steps_of_learning_count_too(workspace: Workspace, models: list[Model]) -> None:
+    watcher = Watcher()
+    how = Alignment("straight-through", steps=7, examples=32)
+    barriers(Evaluator(workspace, progress=watcher), models[:3], [(0, 1), (2, 1)], points=4, alignment=how)
+    assert watcher.totals == [3 + 2 * (2 + 7)]
+    assert watcher.steps == watcher.totals[0]
+
+
 def test_alignment_is_the_callers(workspace: Workspace, evaluator: Evaluator, models: list[Model]) -> None:
     """A permuted copy has a barrier; aligned it has none."""
     spec = workspace.spec.resolved

@@ -21,7 +21,7 @@ def test_a_star_report_measures_every_group(
     counting = Counting(workspace)
     aligned: Counter[int] = Counter()
 
-    def counted(aligner: Aligner, reference: Model, model: Model) -> Model:
+    def counted(aligner: Aligner, reference: Model, model: Model, **_: object) -> Model:
         if aligner.active:
             aligned[id(reference)] += 1
         return model

@@ -100,6 +100,12 @@ def test_buffers_that_are_no_statistics_are_averaged_and_named(mine):
         assert refused.status == 1
         assert "size, of Talks" in refused.err
         assert "--average-buffers" in refused.err
+    refused = run_here(
+        "align", "0.safetensors", "1.safetensors", *words[2:], "--method", "learn", "-o", "no.safetensors"
+    )
+    assert refused.status == 1
+    assert "size, of Talks" in refused.err
+    assert "--average-buffers" not in refused.err  # it has no such option
     assert not (mine / "no.safetensors").exists()
     words = (*words, "--average-buffers")
     ran = run_here("interpolate", "0.safetensors", "1.safetensors", "--t", 0.25, 1, "-o", "t{t}.safetensors", *words)

@@ -114,7 +114,7 @@ class Quantised(nn.Module):
         return self.norm(self.layer(x.flatten(1))) + self.codebook + self.table + self.frozen
 
 
-def workspace_of_quantised(*, average_buffers: bool = False) -> Workspace:
+def workspace_of_quantised(*, average_buffers: bool | None = False) -> Workspace:
     choices = Choices(data="digits", limit=60, device="cpu", average_buffers=average_buffers)
     return new_workspace(choices, Given(builder=network_copies(Quantised, frozen=True)))
 
@@ -136,6 +136,9 @@ def test_other_buffers_that_differ_are_refused_by_name(way: str) -> None:
     with pytest.raises(StarcliError) as caught:
         MIXED[way](workspace, models)
     assert caught.value.problems == ("codebook, of Quantised", "--average-buffers averages them like weights")
+    with pytest.raises(StarcliError) as caught:
+        MIXED[way](workspace_of_quantised(average_buffers=None), models)
+    assert caught.value.problems == ("codebook, of Quantised",)
     MIXED[way](workspace, [models[0], {**models[1], "codebook": models[0]["codebook"]}])
     MIXED[way](workspace, [models[0], {**models[1], "codebook": models[0]["codebook"] * (1 + 1e-6)}])
     allowed = workspace_of_quantised(average_buffers=True)

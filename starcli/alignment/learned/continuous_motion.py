@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Invertible, Rotations, Scales
+from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
@@ -23,25 +24,17 @@ class ContinuousMotion:
 
     def __init__(self, kinds: Kinds, *, steps: int, rate: float, device: torch.device) -> None:
         """Factors that do nothing yet; `steps` steps are to be taken."""
-        self._kinds, self._names = kinds, kinds.spec.learnable()
-        self._shapes = [kinds.spec.shapes[name] for name in self._names]
-        self._sizes = [math.prod(shape) for shape in self._shapes]
-        entries = self.views(torch.arange(sum(self._sizes)))
+        self._kinds, self.layout = kinds, ParameterLayout(kinds.spec)
+        entries = self.layout.views(torch.arange(self.layout.size))
         self._factors = [
             _factor(kinds, kind, way, entries, device) for kind in kinds.groups.values() for way in _ways(kind)
         ]
-        coordinates = [each.coordinates for each in self._factors] or [torch.zeros(0)]  # an optimiser refuses none
-        self._optimizer = torch.optim.Adam(coordinates, rate)
-        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
-
-    def vector(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The learnable parameters among `tensors` as one vector (P,)."""
-        return torch.cat([tensors[name].reshape(-1) for name in self._names])
-
-    def views(self, vector: Tensor) -> dict[str, Tensor]:
-        """The parts of a vector (P,) by name, in the parameters' shapes."""
-        parts = torch.split(vector, self._sizes)
-        return {name: part.view(shape) for name, part, shape in zip(self._names, parts, self._shapes, strict=True)}
+        sizes = [factor.coordinates.numel() for factor in self._factors]
+        self._coordinates = torch.zeros(sum(sizes), device=device)
+        for factor, part in zip(self._factors, torch.split(self._coordinates, sizes), strict=True):
+            factor.coordinates = part.view(factor.coordinates.shape)
+        self._optimizer = torch.optim.Adam([self._coordinates], rate)
+        self._rate, self._steps, self._done = rate, steps, 0
 
     def act(self, weights: Tensor, *, adjoint: bool = False) -> Tensor:
         """The weights (P,) after all factors have acted; `adjoint`: gradients by them, of gradients by the result."""
@@ -52,12 +45,22 @@ class ContinuousMotion:
 
     def follow(self, weights: Tensor, gradients: Tensor) -> None:
         """Take a step down the gradients (P,) of a loss by the `weights` (P,) after all factors have acted."""
-        for factor in self._factors:
-            factor.coordinates.grad = factor.derivative(weights, gradients)
+        slopes = [factor.derivative(weights, gradients).reshape(-1) for factor in self._factors]
+        self._coordinates.grad = torch.cat([self._coordinates[:0], *slopes])
+        self._optimizer.param_groups[0]["lr"] = self._rate * (1 + math.cos(math.pi * self._done / self._steps)) / 2
         self._optimizer.step()
-        self._schedule.step()
+        self._done += 1
         for factor in self._factors:
             factor.move()
+
+    def state(self) -> dict[str, Tensor]:
+        """What the optimiser knows of the steps before, as copies."""
+        return {name: tensor.clone() for name, tensor in self._optimizer.state[self._coordinates].items()}
+
+    def resume(self, done: int, state: Mapping[str, Tensor]) -> None:
+        """Go on after `done` steps from a `state`."""
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": {0: dict(state)} if state else {}})
+        self._done = done
 
     def place(self, element: Element) -> None:
         """Go on from the factors of an element."""

@@ -8,27 +8,25 @@ sees, and the best one is kept, the start included: learning never ends worse th
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import torch
 from torch import Tensor
 
+from starcli.alignment.learned.lesson import Lesson
+from starcli.alignment.learned.line_network import LineNetwork
 from starcli.alignment.learned.moving_element import MovingElement
-from starcli.alignment.learned.relaxation import Moving, Relaxation
+from starcli.alignment.learned.parameter_layout import ParameterLayout
+from starcli.alignment.learned.relaxation import Mover, Relaxation, Sought
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import batch_statistics
-from starcli.evaluation.tasks.task import task_named
-from starcli.models.flat_network import FlatNetwork
-from starcli.models.logits import prediction_rows
-from starcli.models.modes import autocast, modes_restored
-from starcli.models.spectral_norm import approach_spectral_norms_
-from starcli.models.state_dicts import computable
-from starcli.runtime.progress import SILENT, Progress
-from starcli.symmetry.element import Element, Symmetry, units_of
+from starcli.runtime.progress import Interrupted
+from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.element import Element, Symmetry, read_like, units_of
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 
@@ -40,10 +38,7 @@ BATCH = 256
 STEP_TOKENS = 4096
 """Tokens in a step, where examples are texts; of these there are fewer to judge on, too."""
 JUDGED_EVERY = 10
-"""Steps between two judgements, twice as many for elements; one of them costs as much as one or two steps."""
-
-
-Sought = TypeVar("Sought", bound=Symmetry)
+"""Steps between two judgements of permutations; of elements a round: one costs as much as one to three steps."""
 
 
 @dataclass(frozen=True)
@@ -73,98 +68,81 @@ class Learner:
         self._rows = unseen.nonzero().squeeze(1)
         self._flat = workspace.network()
 
-    def learn(
-        self,
-        reference: Mapping[str, Tensor],
-        model: Mapping[str, Tensor],
-        start: Permutation,
-        *,
-        steps: int,
-        seed: int,
-        progress: Progress = SILENT,
-    ) -> Learned[Permutation]:
-        """The best permutation that `steps` steps from `start` come by, each round of them from the best so far.
+    def learn(self, lesson: Lesson, start: Permutation) -> Learned[Permutation]:
+        """The best permutation that steps from `start` come by, each round of them from the best so far.
 
-        That is `start` where there are no units to rename. The same seed gives the same one. StarcliError where the
-        models differ in buffers of which there is none between them, Interrupted where `progress` asks to stop.
+        That is `start` where there are no units to rename. StarcliError where the models differ in buffers of which
+        there is none between them, Interrupted where a stop is asked for: what was reached at the beginning of the last
+        round is kept.
         """
+        return self._best(lesson, start, _Renaming(self.relax, start.spec, lesson), line=False)
 
-        def begin(best: Permutation, count: int) -> Moving[Permutation]:
-            return self.relax(start.spec, model, best, count, seed)
-
-        rounds = _rounds(steps, self.relax.round_steps) if start.spec.groups else []
-        return self._best(reference, model, start, begin, rounds, seed=seed, line=False, progress=progress)
-
-    def learn_element(
-        self,
-        reference: Mapping[str, Tensor],
-        model: Mapping[str, Tensor],
-        kinds: Kinds,
-        *,
-        steps: int,
-        rate: float,
-        seed: int,
-        progress: Progress = SILENT,
-    ) -> Learned[Element]:
+    def learn_element(self, lesson: Lesson, kinds: Kinds) -> Learned[Element]:
         """The best element of `kinds`, from the one that does nothing on; both models are in their normal forms.
 
         Steps are taken half way and anywhere between the models in turns. Otherwise as `learn`.
         """
-        device = self.workspace.device
-        moving = MovingElement(kinds, model, self.relax, steps=steps, rate=rate, seed=seed, device=device)
-        rounds = _rounds(steps, self.relax.round_steps)
-        start = Element.identity(kinds)
-        return self._best(reference, model, start, moving.begin, rounds, seed=seed, line=True, progress=progress)
+        moving = MovingElement(kinds, lesson, self.relax, self.workspace.device)
+        return self._best(lesson, Element.identity(kinds), moving, line=True)
 
-    def _best(
-        self,
-        reference: Mapping[str, Tensor],
-        model: Mapping[str, Tensor],
-        start: Sought,
-        begin: Callable[[Sought, int], Moving[Sought]],
-        rounds: Sequence[int],
-        *,
-        seed: int,
-        line: bool,
-        progress: Progress,
-    ) -> Learned[Sought]:
+    def _best(self, lesson: Lesson, start: Sought, mover: Mover[Sought], *, line: bool) -> Learned[Sought]:
         """The best that is met in rounds of steps, half way (`line`: and elsewhere) between the models."""
-
-        def judged(symmetry: Sought) -> float:
-            return self.judge.loss(reference, symmetry.apply(model), progress=progress)
-
-        best, steps = Learned(start, judged(start)), sum(rounds)
-        if not steps:
+        steps, progress = lesson.steps, lesson.progress
+        best, done = self._resumed(lesson, start, mover)
+        progress.step(done, midpoint=best.midpoint_loss)
+        if not units_of(start).spec.groups:
+            progress.step(steps - done)
             return best
-        names = units_of(start).spec.learnable()
-        midpoint = _Midpoint(self.workspace, self._flat, reference, start.apply(model), names)
-        batches, places = self._batches(steps, seed), _places(steps, seed) if line else [0.5] * steps
-        every, examples = 2 * JUDGED_EVERY if line else JUDGED_EVERY, iter(zip(batches, places, strict=True))
-        done = 0
-        for count in rounds:
-            moving, last = begin(best.symmetry, count), best.symmetry
-            for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
-                progress.stop_if_asked()
-                moving.follow(midpoint.gradients(moving.tensors(), inputs, labels, t))
-                if step % every and step < count:
-                    continue
-                found = moving.symmetry()
-                if _moved(found, last):
-                    last = found
-                    best = min(best, Learned(found, judged(found)), key=lambda each: each.midpoint_loss)
-                progress.step(0, step=done + step, of=steps, midpoint=best.midpoint_loss)
-            done += count
+        layout = ParameterLayout(units_of(start).spec)
+        between = LineNetwork(self.workspace, self._flat, lesson.reference, start.apply(lesson.model), layout)
+        places = _places(steps, lesson.seed) if line else [0.5] * steps
+        examples = iter(zip(self._batches(steps, lesson.seed, done), places[done:], strict=True))
+        every = self.relax.round_steps if line else JUDGED_EVERY
+        with between.learning(), _kept_when_stopped(lesson):
+            while done < steps:
+                lesson.keeper.reached(_state(best, mover, done))
+                count = min(self.relax.round_steps, steps - done)
+                moving, last = mover.begin(best.symmetry, count), best.symmetry
+                for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
+                    progress.stop_if_asked()
+                    moving.follow(between.gradients(moving.weights(), inputs, labels, t))
+                    if step % every == 0 or step == count:
+                        last, best = self._judged(lesson, moving.symmetry(), last, best)
+                    progress.step(1, midpoint=best.midpoint_loss)
+                done += count
         return best
 
-    def _batches(self, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of as many steps, every pass in an order of its own; a last one that is smaller is left out."""
+    def _resumed(self, lesson: Lesson, start: Sought, mover: Mover[Sought]) -> tuple[Learned[Sought], int]:
+        """The best so far and the number of steps that led to it: what was kept of a stopped lesson, or the start."""
+        state = lesson.keeper.load()
+        if state is None:
+            return Learned(start, self._loss(lesson, start)), 0
+        done = int(state["done"])
+        mover.resume(done, _part(state, "moving"))
+        symmetry = read_like(start, _part(state, "best"))
+        return Learned(symmetry, float(state["loss"])), done
+
+    def _judged(
+        self, lesson: Lesson, found: Sought, last: Sought, best: Learned[Sought]
+    ) -> tuple[Sought, Learned[Sought]]:
+        """What was judged last, and the best so far, after `found` was judged where it is something new."""
+        if not _moved(found, last):
+            return last, best
+        return found, min(best, Learned(found, self._loss(lesson, found)), key=lambda each: each.midpoint_loss)
+
+    def _loss(self, lesson: Lesson, symmetry: Symmetry) -> float:
+        """The loss half way under a symmetry."""
+        return self.judge.loss(lesson.reference, symmetry.apply(lesson.model), progress=lesson.progress)
+
+    def _batches(self, steps: int, seed: int, done: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of as many steps but for those `done`, every pass in an order of its own, all of one size."""
         generator = torch.Generator().manual_seed(seed)
         size = min(self._batch, len(self._rows))
         each = len(self._rows) // size * size
         passes = -(-steps * size // each)
         rows = torch.cat([torch.randperm(len(self._rows), generator=generator)[:each] for _ in range(passes)])
         return self.workspace.dataset.train.batches(
-            size, order=self._rows[rows[: steps * size]], device=self.workspace.device, channels_last=True
+            size, order=self._rows[rows[done * size : steps * size]], device=self.workspace.device, channels_last=True
         )
 
 
@@ -173,11 +151,6 @@ def _batch(workspace: "Workspace") -> int:
     if workspace.dataset.vocab_size is None:
         return BATCH
     return max(1, min(BATCH, STEP_TOKENS // math.prod(workspace.architecture.input_shape)))
-
-
-def _rounds(steps: int, each: int) -> list[int]:
-    """Steps of each round."""
-    return [min(each, left) for left in range(steps, 0, -each)]
 
 
 def _places(steps: int, seed: int) -> list[float]:
@@ -191,47 +164,41 @@ def _moved(found: Symmetry, last: Symmetry) -> bool:
     return isinstance(found, Element) or bool(found.moved(units_of(last)))
 
 
-class _Midpoint:
-    """The network between a reference and a model whose learnable parameters change; half way where nothing is said."""
+@dataclass(frozen=True)
+class _Renaming:
+    """Permutations, of which each round is a relaxation of its own."""
 
-    def __init__(
-        self,
-        workspace: "Workspace",
-        flat: FlatNetwork,
-        reference: Mapping[str, Tensor],
-        model: Mapping[str, Tensor],
-        names: Iterable[str],
-    ) -> None:
-        """Take the buffers half way between `reference` and `model`; `names` are the parameters that change."""
-        self.workspace, self.network, self.task = workspace, flat.network, task_named(workspace.dataset.task)
-        torch.lerp(flat.flatten(reference), flat.flatten(model), 0.5, out=flat.parameters)
-        flat.load_buffers([reference, model], [0.5, 0.5])
-        found = dict(flat.network.named_parameters(remove_duplicate=False))
-        self.parameters = {name: found[name] for name in names}
-        self.reference = {name: computable(reference[name]).float().to(workspace.device) for name in names}
+    relax: type[Relaxation]
+    spec: Resolved
+    lesson: Lesson
 
-    def gradients(
-        self, tensors: Mapping[str, Tensor], inputs: Tensor, labels: Tensor, t: float = 0.5
-    ) -> dict[str, Tensor]:
-        """Gradients by `tensors` of the loss on a batch at the place t: (1 - t) reference + t tensors.
+    def begin(self, start: Permutation, steps: int) -> Relaxation:
+        return self.relax(self.spec, self.lesson.model, start, steps, self.lesson.seed)
 
-        Zeros where the loss is infinite, and of frozen parameters, which are renamed with the rest but have none.
-        """
-        device = self.workspace.device
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(torch.lerp(self.reference[name], tensors[name].to(device), t))
-        approach_spectral_norms_(self.network)
-        with modes_restored(self.network), batch_statistics(self.network.eval()):
-            with autocast(device, self.workspace.precision):
-                outputs = self.network(inputs)
-            logits, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "evaluation")
-            loss = t * self.task.loss(logits.float(), targets)
-            moving = {name: parameter for name, parameter in self.parameters.items() if parameter.requires_grad}
-            found = dict(
-                zip(moving, torch.autograd.grad(loss, list(moving.values()), materialize_grads=True), strict=True)
-            )
-        return {
-            name: found[name].nan_to_num(0.0, 0.0, 0.0) if name in found else torch.zeros_like(parameter)
-            for name, parameter in self.parameters.items()
-        }
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def resume(self, done: int, state: Mapping[str, Tensor]) -> None:
+        pass
+
+
+def _state(best: Learned[Any], mover: Mover[Any], done: int) -> dict[str, Tensor]:
+    """What the rest of a lesson depends on, at the beginning of a round."""
+    parts = {"best": best.symmetry.to_tensors(), "moving": mover.state()}
+    named = {f"{part}.{name}": tensor for part, each in parts.items() for name, tensor in each.items()}
+    return named | {"done": torch.tensor(done), "loss": torch.tensor(best.midpoint_loss, dtype=torch.float64)}
+
+
+def _part(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """One part of a state, by the names that it has there."""
+    return {name.removeprefix(f"{part}."): each for name, each in state.items() if name.startswith(f"{part}.")}
+
+
+@contextmanager
+def _kept_when_stopped(lesson: Lesson) -> Iterator[None]:
+    """Context in which what was reached is kept where a stop is asked for."""
+    try:
+        yield
+    except Interrupted:
+        lesson.keeper.save()
+        raise

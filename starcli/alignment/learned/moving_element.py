@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
+from starcli.alignment.learned.lesson import Lesson
 from starcli.alignment.learned.relaxation import Relaxation
 from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.held import held
@@ -26,49 +27,51 @@ MOVING_UNITS = 0.5
 class MovingElement:
     """Element that moves a model, in its normal form, towards another: from where `begin` last put it."""
 
-    def __init__(
-        self,
-        kinds: Kinds,
-        model: Mapping[str, Tensor],
-        relax: type[Relaxation],
-        *,
-        steps: int,
-        rate: float,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        """An element that takes `steps` steps; `relax` moves its permutation, `rate` is that of its factors."""
-        self._kinds, self._relax, self._seed, self._device = kinds, relax, seed, device
+    def __init__(self, kinds: Kinds, lesson: Lesson, relax: type[Relaxation], device: torch.device) -> None:
+        """An element of `kinds` that takes the steps of `lesson`; `relax` moves its permutation."""
+        self._kinds, self._lesson, self._relax, self._device = kinds, lesson, relax, device
         rotating = {name for name, kind in kinds.groups.items() if kind.by_matrix}
         self._spec = held(kinds.spec, rotating)
-        self._model = {name: computable(model[name].detach().cpu()).float() for name in self._spec.learnable()}
-        self._motion = ContinuousMotion(kinds, steps=steps, rate=rate, device=device)
-        self._left, self._last = steps, round((1 - MOVING_UNITS) * steps)
+        self._model = {name: computable(lesson.model[name].detach().cpu()).float() for name in self._spec.learnable()}
+        self._motion = ContinuousMotion(kinds, steps=lesson.steps, rate=lesson.rate, device=device)
+        self._left, self._last = lesson.steps, round((1 - MOVING_UNITS) * lesson.steps)
         self._units: Relaxation | None = None
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next round needs to know of those before, as copies."""
+        return self._motion.state()
+
+    def resume(self, done: int, state: Mapping[str, Tensor]) -> None:
+        """Go on after `done` steps from a `state`."""
+        self._left -= done
+        self._motion.resume(done, state)
 
     def begin(self, start: Element, steps: int) -> "MovingElement":
         """Begin the next `steps` steps at `start`."""
         self._motion.place(start)
         self._permutation = Permutation(self._spec, {name: start.permutation.index[name] for name in self._spec.groups})
         moves = self._left > self._last and bool(self._spec.groups)
-        self._units = self._relax(self._spec, self._model, self._permutation, steps, self._seed) if moves else None
+        self._units = self._relaxed(steps) if moves else None
         self._left -= steps
-        self._permuted = self._motion.vector(self._permutation.apply(self._model)).to(self._device)
+        self._permuted = self._motion.layout.vector(self._permutation.apply(self._model)).to(self._device)
         self._weights = self._motion.act(self._permuted)
         return self
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """The model's parameters after the element has acted, float32 on the device."""
-        return self._motion.views(self._weights)
+    def _relaxed(self, steps: int) -> Relaxation:
+        """What moves the permutation in the next `steps` steps."""
+        return self._relax(self._spec, self._model, self._permutation, steps, self._lesson.seed)
 
-    def follow(self, gradients: Mapping[str, Tensor]) -> None:
+    def weights(self) -> Tensor:
+        """The model's parameters (P,) after the element has acted, on the device."""
+        return self._weights
+
+    def follow(self, gradients: Tensor) -> None:
         """Move the factors, and in the first half of all steps the units."""
-        by_result = self._motion.vector(gradients)
         if self._units is not None:
-            self._units.follow(self._motion.views(self._motion.act(by_result, adjoint=True)))
-            self._permuted = self._motion.vector(self._units.tensors()).to(self._device)
+            self._units.follow(self._motion.act(gradients, adjoint=True))
+            self._permuted = self._units.weights().to(self._device)
             self._permutation = self._units.symmetry()
-        self._motion.follow(self._weights, by_result)
+        self._motion.follow(self._weights, gradients)
         self._weights = self._motion.act(self._permuted)
 
     def symmetry(self) -> Element:

@@ -30,7 +30,8 @@ class Factor:
         places: by exponent the positions (parents, n, rest) in a vector of all weights at which g acts.
         coordinates: zeros, the coordinates of X for an optimiser.
         """
-        self.group, self._places, self._one = group, places, one
+        self.group, self._one = group, one
+        self._places = {exponent: (index.reshape(-1), index.shape) for exponent, index in places.items()}
         self.coordinates = coordinates
         self.place(None)
 
@@ -40,12 +41,16 @@ class Factor:
 
     def act_(self, weights: Tensor, *, adjoint: bool) -> None:
         """Act on a vector of all weights; `adjoint`: turn their gradients into those by what g acts on."""
-        for exponent, index in self._places.items():
-            weights[index] = self._acted(exponent, weights[index], adjoint)
+        for exponent, (index, shape) in self._places.items():
+            acted = self._acted(exponent, weights.index_select(0, index).view(shape), adjoint)
+            weights.scatter_(0, index, acted.reshape(-1))
 
     def derivative(self, weights: Tensor, gradients: Tensor) -> Tensor:
         """The derivative of a loss by the coordinates, from its `gradients` by the `weights` after g has acted."""
-        terms = [self._term(exponent, weights[index], gradients[index]) for exponent, index in self._places.items()]
+        terms = []
+        for exponent, (index, shape) in self._places.items():
+            at_place = (each.index_select(0, index).view(shape) for each in (weights, gradients))
+            terms.append(self._term(exponent, *at_place))
         return self._projected(torch.stack(terms).sum(0))
 
     def move(self) -> None:

@@ -15,11 +15,11 @@ Reached = TypeVar("Reached", bound=Symmetry, covariant=True)
 class Moving(Protocol[Reached]):
     """Symmetry of one model that follows gradients, and so has something in it that is continuous."""
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Learnable parameters of the model (`spec.learnable()`) under what is reached, float32."""
+    def weights(self) -> Tensor:
+        """The model's learnable parameters under what is reached, a vector (P,) of float32 (`ParameterLayout`)."""
 
-    def follow(self, gradients: Mapping[str, Tensor]) -> None:
-        """Take one step down the gradients of a loss by each of `tensors()`."""
+    def follow(self, gradients: Tensor) -> None:
+        """Take one step down the gradients (P,) of a loss by `weights()`."""
 
     def symmetry(self) -> Reached:
         """The symmetry that is nearest to what is reached."""
@@ -33,3 +33,19 @@ class Relaxation(Moving[Permutation], Protocol):
 
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """Begin at `start`; `steps` steps are to be taken, no more than `round_steps`."""
+
+
+Sought = TypeVar("Sought", bound=Symmetry)
+
+
+class Mover(Protocol[Sought]):
+    """What moves a symmetry of one model in rounds of steps."""
+
+    def begin(self, start: Sought, steps: int) -> Moving[Sought]:
+        """Begin the next `steps` steps at `start`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the next round needs to know of those before, as copies."""
+
+    def resume(self, done: int, state: Mapping[str, Tensor]) -> None:
+        """Go on after `done` steps from a `state`."""

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.alignment.learned.soft_permutation import SoftApplication
 from starcli.alignment.matching.linear_assignment import assign
 from starcli.alignment.matching.method import MatchMethod
@@ -50,7 +51,7 @@ class SinkhornPermutation:
 
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """Scores such that `start` has all but `MIXED`; nothing here is drawn from `seed`."""
-        self._spec, self._application = spec, SoftApplication(spec)
+        self._spec, self._layout, self._application = spec, ParameterLayout(spec), SoftApplication(spec)
         self._model = {name: computable(model[name].detach().cpu()).float() for name in spec.learnable()}
         self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
         self._optimizer = torch.optim.Adam(list(self._scores.values()), 2 * SCORE_REACH / steps)
@@ -62,15 +63,16 @@ class SinkhornPermutation:
         matrices = {name: sinkhorn(scores) for name, scores in self._scores.items()}
         self._mixed = self._application.apply(self._model, matrices)
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """The model's parameters, mixed by the soft permutation."""
-        return {name: tensor.detach() for name, tensor in self._mixed.items()}
+    def weights(self) -> Tensor:
+        """The model's parameters (P,), mixed by the soft permutation."""
+        return self._layout.vector(self._mixed)
 
-    def follow(self, gradients: Mapping[str, Tensor]) -> None:
+    def follow(self, gradients: Tensor) -> None:
         """Move the scores."""
+        by_name = self._layout.views(gradients.cpu())
         moving = [name for name, tensor in self._mixed.items() if tensor.requires_grad]
         self._optimizer.zero_grad()
-        torch.autograd.backward([self._mixed[name] for name in moving], [gradients[name].cpu() for name in moving])
+        torch.autograd.backward([self._mixed[name] for name in moving], [by_name[name] for name in moving])
         self._optimizer.step()
         self._schedule.step()
         self._soften()

@@ -9,16 +9,17 @@ Latent matrices, one for each group, hardened by assignment, were tried (ResNet 
 in one round): they leave 0.67 of the barrier by activation, latent weights 0.56.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.descent import Descent
+from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
 from starcli.models.state_dicts import computable
@@ -38,40 +39,39 @@ class StraightThrough:
 
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """The latent weights are those of the model under `start`, to which nothing is nearer."""
-        self._spec = spec
+        self._spec, self._layout = spec, ParameterLayout(spec)
         self._model = {name: computable(model[name].detach().cpu()).float() for name in spec.learnable()}
         self._side = StackedModel(spec, self._model)
-        self._index = {name: index.numpy() for name, index in start.index.items()}
-        self._latent = {name: tensor.clone() for name, tensor in start.apply(self._model).items()}
-        rate = 2 * LATENT_REACH / steps * _root_mean_square(self._latent.values())  # of a cosine half counts
-        self._optimizer = torch.optim.Adam(list(self._latent.values()), rate)
+        self._place({name: index.numpy() for name, index in start.index.items()})
+        self._latent = self._weights.clone()
+        rate = 2 * LATENT_REACH / steps * float(self._latent.double().square().mean().sqrt())  # of a cosine half counts
+        self._optimizer = torch.optim.Adam([self._latent], rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
         self._generator = np.random.default_rng(seed)
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """The model's parameters, permuted."""
-        return self.symmetry().apply(self._model)
+    def _place(self, index: Mapping[str, Indices]) -> None:
+        """Permute the model's parameters."""
+        self._index = index
+        self._weights = self._layout.vector(self.symmetry().apply(self._model))
 
-    def follow(self, gradients: Mapping[str, Tensor]) -> None:
+    def weights(self) -> Tensor:
+        """The model's parameters (P,), permuted."""
+        return self._weights
+
+    def follow(self, gradients: Tensor) -> None:
         """Move the latent weights, and match the model to them from where it is."""
-        for name, latent in self._latent.items():
-            latent.grad = gradients[name].cpu()
+        self._latent.grad = gradients.cpu()
         self._optimizer.step()
         self._schedule.step()
-        problem = MatchingProblem(StackedModel(self._spec, self._latent), self._side)
+        problem = MatchingProblem(StackedModel(self._spec, self._layout.views(self._latent)), self._side)
         descent = Descent(problem, problem.exact, self._index)
         descent.run(self._generator, MAX_SWEEPS)
-        self._index = descent.state.index
+        if any(not np.array_equal(each, self._index[name]) for name, each in descent.state.index.items()):
+            self._place(descent.state.index)
 
     def symmetry(self) -> Permutation:
         """The permutation under which the model is nearest to the latent weights."""
         return Permutation(self._spec, {name: torch.from_numpy(index) for name, index in self._index.items()})
-
-
-def _root_mean_square(tensors: Iterable[Tensor]) -> float:
-    """Root of the mean square of all entries of all tensors."""
-    squares, count = zip(*((float(each.double().square().sum()), each.numel()) for each in tensors), strict=True)
-    return math.sqrt(sum(squares) / sum(count))
 
 
 STRAIGHT_THROUGH = MatchMethod(

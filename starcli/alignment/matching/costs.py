@@ -190,7 +190,12 @@ class MatchingProblem:
         self.layout = reference.layout
         self.sides = reference, model
         self.pairs = tuple(zip(self.layout.stacks, reference.stacks, model.stacks, strict=True))
-        self.constant = _constant(self.layout.spec, reference.tensors, model.tensors)
+
+    @cached_property
+    def constant(self) -> float:
+        """Part of the objective that nothing moves."""
+        reference, model = self.sides
+        return _constant(self.layout.spec, reference.tensors, model.tensors)
 
     @cached_property
     def exact(self) -> tuple[Costs, ...]:

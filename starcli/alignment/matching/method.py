@@ -39,6 +39,11 @@ class Match:
         """The match that found `symmetry`; `figures` are the other fields."""
         return cls(units_of(symmetry), element=symmetry if isinstance(symmetry, Element) else None, **figures)
 
+    def figures(self) -> dict[str, Any]:
+        """All besides what is applied, as `of` takes it."""
+        names = ("objective", "sweeps", "restarts", "moved", "midpoint_loss", "difference")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def symmetry(self) -> Symmetry:
         """What is applied to the model."""

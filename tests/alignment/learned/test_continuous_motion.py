@@ -39,7 +39,7 @@ def test_factors_act_as_the_element_that_they_are(name: str) -> None:
     kinds, tensors = normal(name)
     element = factors(kinds, 0)
     motion = motion_at(kinds, element)
-    found = motion.views(motion.act(motion.vector(tensors).float()))
+    found = motion.layout.views(motion.act(motion.layout.vector(tensors)))
     expected = element.apply(tensors)
     assert found.keys() == set(kinds.spec.learnable())
     assert not all(torch.allclose(expected[key], tensors[key], rtol=1e-2) for key in found)
@@ -54,7 +54,7 @@ def test_factors_act_as_the_element_that_they_are(name: str) -> None:
 def test_the_adjoint_has_the_same_inner_products(name: str) -> None:
     kinds, tensors = normal(name)
     motion = motion_at(kinds, factors(kinds, 0))
-    weights = motion.vector(tensors).float()
+    weights = motion.layout.vector(tensors)
     slope = torch.randn(weights.shape, generator=torch.Generator().manual_seed(1))
     before = float(motion.act(weights) @ slope)
     assert float(weights @ motion.act(slope, adjoint=True)) == pytest.approx(before, rel=1e-3, abs=1e-2)
@@ -66,7 +66,7 @@ def test_derivatives_against_finite_differences(name: str) -> None:
     kinds, tensors = normal(name)
     element, generator = factors(kinds, 0), torch.Generator().manual_seed(2)
     motion = motion_at(kinds, element)
-    moved = motion.act(motion.vector(tensors).float())
+    moved = motion.act(motion.layout.vector(tensors))
     slope = torch.randn(moved.shape, generator=generator)
     for factor in motion._factors:
         x = torch.randn(factor.coordinates.shape, generator=generator)
@@ -76,7 +76,7 @@ def test_derivatives_against_finite_differences(name: str) -> None:
             motion.place(element)
             factor.coordinates.copy_(step * x)
             factor.move()
-            values.append(float(motion.act(motion.vector(tensors).float()).double() @ slope.double()))
+            values.append(float(motion.act(motion.layout.vector(tensors)).double() @ slope.double()))
         slopes = (values[0] - values[1]) / 2e-2
         found = float((factor.derivative(moved, slope) * x).sum())
         assert found == pytest.approx(slopes, rel=2e-2, abs=2e-2 * float(x.norm()))
@@ -86,7 +86,7 @@ def test_derivatives_against_finite_differences(name: str) -> None:
 def test_a_planted_element_is_undone_by_gradients(name: str) -> None:
     kinds, tensors = normal(name)
     motion = ContinuousMotion(kinds, steps=300, rate=0.05, device=CPU)
-    weights = motion.vector(tensors).float()
+    weights = motion.layout.vector(tensors)
     plant = ContinuousMotion(kinds, steps=5, rate=0.1, device=CPU)
     for seed in range(5):
         plant.follow(weights, torch.randn(weights.shape, generator=torch.Generator().manual_seed(seed)))
@@ -103,7 +103,7 @@ def test_a_planted_element_is_undone_by_gradients(name: str) -> None:
 def test_whatever_the_gradients_it_is_a_mild_element(name: str) -> None:
     _, kinds, tensors, _ = case(name)
     motion = ContinuousMotion(kinds, steps=40, rate=1.0, device=CPU)
-    weights, generator = motion.vector(tensors).float(), torch.Generator().manual_seed(3)
+    weights, generator = motion.layout.vector(tensors), torch.Generator().manual_seed(3)
     slope = torch.randn(weights.shape, generator=generator)
     for _ in range(40):
         motion.follow(motion.act(weights), slope)

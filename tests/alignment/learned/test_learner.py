@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 import starcli as sc
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.learned.learner import Learner, _Midpoint
+from starcli.alignment.learned.learner import Learner
+from starcli.alignment.learned.lesson import Lesson
+from starcli.alignment.learned.line_network import LineNetwork
+from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.alignment.learned.sinkhorn import SinkhornPermutation
 from starcli.alignment.learned.straight_through import StraightThrough
 from starcli.errors import StarcliError
@@ -45,28 +49,38 @@ def test_the_best_of_all_permutations_is_found_from_a_bad_one(method: str, pair)
     losses = [learner.judge.loss(a, each.apply(b)) for each in every]
     worst = every[losses.index(max(losses))]
     assert min(losses) < 0.8 * max(losses)
-    found = [learner.learn(a, b, worst, steps=200, seed=seed).midpoint_loss for seed in range(3)]
+    found = [learner.learn(lesson(a, b, steps=200, seed=seed), worst).midpoint_loss for seed in range(3)]
     assert all(loss < max(losses) for loss in found)
     assert sum(loss == min(losses) for loss in found) >= 2
 
 
-class _Steps(Progress):
-    """Keeps which steps it was told of."""
+def lesson(a: Mapping[str, Tensor], b: Mapping[str, Tensor], **how: Any) -> Lesson:
+    return Lesson(reference=a, model=b, **how)
 
-    def __init__(self) -> None:
-        self.told: list[tuple[float, float]] = []
+
+class _Steps(Progress):
+    """Counts what it was told of, and keeps the losses; asks to stop after so many."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.total, self.count, self.losses, self.stop_after = 0, 0, [], stop_after
+
+    def start(self, task: str, total: int) -> None:
+        self.total, self.count = total, 0
 
     def step(self, count: int = 1, **figures: float) -> None:
-        if "step" in figures:
-            self.told.append((figures["step"], figures["of"]))
+        self.count += count
+        self.losses += [figures["midpoint"]] if figures else []
+        if self.stop_after is not None and self.count >= self.stop_after:
+            self.stop_signal = 2
 
 
-def test_progress_says_which_step_it_is(pair) -> None:
+def test_progress_counts_the_steps(pair) -> None:
     workspace, a, b = pair
     start, steps = Permutation.identity(workspace.spec.resolved), 2 * StraightThrough.round_steps + 20
     watcher = _Steps()
-    Learner(workspace, StraightThrough).learn(a, b, start, steps=steps, seed=0, progress=watcher)
-    assert watcher.told == [(step, steps) for step in range(10, steps + 1, 10)]
+    Learner(workspace, StraightThrough).learn(lesson(a, b, steps=steps, progress=watcher), start)
+    assert watcher.count == steps
+    assert watcher.losses == sorted(watcher.losses, reverse=True)
 
 
 @pytest.mark.parametrize("method", RELAXATIONS)
@@ -74,7 +88,9 @@ def test_it_never_ends_worse_than_it_began_and_the_same_seed_gives_the_same(meth
     workspace, a, b = pair
     for seed in range(3):
         start = Permutation.random(workspace.spec.resolved, torch.Generator().manual_seed(seed))
-        ends = [Learner(workspace, RELAXATIONS[method]).learn(a, b, start, steps=12, seed=seed) for _ in range(2)]
+        ends = [
+            Learner(workspace, RELAXATIONS[method]).learn(lesson(a, b, steps=12, seed=seed), start) for _ in range(2)
+        ]
         learner = Learner(workspace, RELAXATIONS[method])
         assert ends[0].midpoint_loss <= learner.judge.loss(a, start.apply(b))
         assert ends[0].midpoint_loss == learner.judge.loss(a, ends[0].symmetry.apply(b)) == ends[1].midpoint_loss
@@ -110,8 +126,10 @@ def test_a_gradient_is_that_of_the_loss_half_way(pair) -> None:
     learner = Learner(workspace, StraightThrough)
     names = workspace.spec.resolved.learnable()
     inputs, labels = next(iter(workspace.dataset.train.batches(100)))
-    midpoint = _Midpoint(workspace, learner._flat, a, b, names)
-    found = midpoint.gradients({name: b[name] for name in names}, inputs, labels)
+    layout = ParameterLayout(workspace.spec.resolved)
+    midpoint = LineNetwork(workspace, learner._flat, a, b, layout)
+    with midpoint.learning():
+        found = layout.views(midpoint.gradients(layout.vector(b), inputs, labels))
     network = workspace.network(dtype=torch.float64)
 
     def loss(other: Mapping[str, Tensor]) -> float:
@@ -131,13 +149,14 @@ def test_a_frozen_parameter_has_no_gradient_and_the_others_have_theirs(pair) -> 
     workspace, a, b = pair
     names = workspace.spec.resolved.learnable()
     inputs, labels = next(iter(workspace.dataset.train.batches(100)))
-    found = []
+    found, layout = [], ParameterLayout(workspace.spec.resolved)
     for frozen in ((), names[:1]):
         flat = workspace.network()
-        midpoint = _Midpoint(workspace, flat, a, b, names)
+        midpoint = LineNetwork(workspace, flat, a, b, layout)
         for name in frozen:
             flat.network.get_parameter(name).requires_grad_(False)
-        found.append(midpoint.gradients({name: b[name] for name in names}, inputs, labels))
+        with midpoint.learning():
+            found.append(layout.views(midpoint.gradients(layout.vector(b), inputs, labels)))
     free, part = found
     assert float(free[names[0]].abs().max()) > 0
     assert torch.equal(part[names[0]], torch.zeros_like(b[names[0]]))
@@ -205,7 +224,9 @@ def test_on_the_command_line(method: str, starcli, solutions, tmp_path: Path) ->
     recorded = starcli("inspect", tmp_path / "b.safetensors").rows[0]
     assert recorded["recipe"]["align"]["steps"] == 3
     apart = starcli("barrier", solutions[0], tmp_path / "b.safetensors", "--points", "3").rows[0]
-    at_once = starcli("barrier", *solutions.some(0, 1), "--align", method, *steps, "--points", "3").rows[0]
+    at_once = starcli("barrier", *solutions.some(0, 1), "--align", method, *steps, "--points", "3", "--no-cache").rows[
+        0
+    ]
     assert at_once["train"] == apart["train"]
     assert at_once["alignment"] == f"{method}, 1 restart, 256 examples, 3 steps"
 

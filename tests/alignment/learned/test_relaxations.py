@@ -12,6 +12,7 @@ from support.shipped import CASES as NETWORKS
 from support.shipped import resolve, shrunk
 from torch import Tensor
 
+from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.alignment.learned.sinkhorn import SinkhornPermutation, sinkhorn
 from starcli.alignment.learned.soft_permutation import SoftApplication
 from starcli.alignment.learned.straight_through import StraightThrough
@@ -121,7 +122,7 @@ def test_it_begins_where_it_is_told_to(name: str, method: str) -> None:
     relaxed = RELAXATIONS[method](spec, model, start, 10, 0)
     assert relaxed.symmetry().moved(start) == 0
     expected = start.apply(model)
-    for key, tensor in relaxed.tensors().items():
+    for key, tensor in ParameterLayout(spec).views(relaxed.weights()).items():
         assert float((tensor - expected[key]).norm() / expected[key].norm()) < 0.06
 
 
@@ -138,7 +139,7 @@ def test_gradients_undo_what_changed_places(name: str, method: str) -> None:
         swapped[leaf][..., :2] = swapped[leaf][..., :2].flip(-1)
     relaxed = RELAXATIONS[method](spec, model, Permutation(spec, swapped), 150, 0)
     for _ in range(150):
-        relaxed.follow({key: -reference[key] for key in spec.learnable()})
+        relaxed.follow(-ParameterLayout(spec).vector(reference))
     found = relaxed.symmetry().apply(model)
     assert inner_product(spec, reference, found) == pytest.approx(inner_product(spec, reference, reference))
 
@@ -155,6 +156,5 @@ def test_what_comes_out_is_a_permutation_of_every_network(name: str, method: str
     relaxed = RELAXATIONS[method](spec, model, random(spec, 1), 3, 0)
     generator = torch.Generator().manual_seed(2)
     for _ in range(3):
-        tensors = relaxed.tensors()
-        relaxed.follow({key: torch.randn(tensor.shape, generator=generator) for key, tensor in tensors.items()})
+        relaxed.follow(torch.randn(relaxed.weights().shape, generator=generator))
     Permutation.from_tensors(spec, dict(relaxed.symmetry().index))
