@@ -261,6 +261,15 @@ class Alignment:
         """`kinds_sha256`, the hash of what acts in a workspace's network; empty where units only permute."""
         return {"kinds_sha256": workspace.kinds.sha256} if self.uses_kinds else {}
 
+    def notes_in(self, workspace: "Workspace") -> list[str]:
+        """What is to be said of aligning so in a workspace: what acts in its network, and what has no effect there."""
+        if not self.uses_kinds:
+            return []
+        notes = list(workspace.kinds.notes)
+        if workspace.kinds.only_permutations and self.lr not in (None, SETTINGS["lr"].default):
+            notes.append(f"{_called('lr')} has no effect: the units of this network only permute")
+        return notes
+
     def record(self, reference_sha256: str, objective: float) -> AlignedTo:
         """What the checkpoint of an aligned model keeps: the reference, how it was aligned, the objective reached."""
         assert self.method is not None

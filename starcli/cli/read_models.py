@@ -90,9 +90,8 @@ def check_roles(
 
 def note_what_moves(workspace: "Workspace", alignment: "Alignment", watch: "Bars") -> None:
     """Notes where models are to be aligned that have no units to be permuted, or no proved kinds beyond that."""
-    if alignment.uses_kinds:
-        for note in workspace.kinds.notes:
-            watch.note(note)
+    for note in alignment.notes_in(workspace):
+        watch.note(note)
     if alignment.active and not workspace.spec.movable:
         watch.note("alignment moves nothing: the spec has no group of units (starcli spec explain says why)")
 

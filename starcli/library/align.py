@@ -176,9 +176,8 @@ def _reading(alignment: Alignment) -> dict[str, bool]:
 
 
 def _note_what_moves(workspace: Workspace, alignment: Alignment, watcher: Progress) -> None:
-    if alignment.uses_kinds:
-        for note in workspace.kinds.notes:
-            watcher.note(note)
+    for note in alignment.notes_in(workspace):
+        watcher.note(note)
     if not workspace.spec.movable:
         watcher.note("the network has no units that can be renamed: alignment changes nothing")
 

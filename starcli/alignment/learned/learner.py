@@ -21,7 +21,7 @@ from starcli.alignment.learned.lesson import Lesson
 from starcli.alignment.learned.line_network import LineNetwork
 from starcli.alignment.learned.moving_element import MovingElement
 from starcli.alignment.learned.parameter_layout import ParameterLayout
-from starcli.alignment.learned.relaxation import Mover, Relaxation, Sought
+from starcli.alignment.learned.relaxation import JUDGED_EVERY, Mover, Relaxation, Sought
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Interrupted
@@ -37,8 +37,6 @@ BATCH = 256
 """Training examples in a step."""
 STEP_TOKENS = 4096
 """Tokens in a step, where examples are texts; of these there are fewer to judge on, too."""
-JUDGED_EVERY = 10
-"""Steps between two judgements of permutations; of elements a round: one costs as much as one to three steps."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,6 @@ class Learner:
         between = LineNetwork(self.workspace, self._flat, lesson.reference, start.apply(lesson.model), layout)
         places = _places(steps, lesson.seed) if line else [0.5] * steps
         examples = iter(zip(self._batches(steps, lesson.seed, done), places[done:], strict=True))
-        every = self.relax.round_steps if line else JUDGED_EVERY
         with between.learning(), _kept_when_stopped(lesson):
             while done < steps:
                 lesson.keeper.reached(_state(best, mover, done))
@@ -106,7 +103,7 @@ class Learner:
                 for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
                     progress.stop_if_asked()
                     moving.follow(between.gradients(moving.weights(), inputs, labels, t))
-                    if step % every == 0 or step == count:
+                    if step % mover.judged_every == 0 or step == count:
                         last, best = self._judged(lesson, moving.symmetry(), last, best)
                     progress.step(1, midpoint=best.midpoint_loss)
                 done += count
@@ -171,6 +168,7 @@ class _Renaming:
     relax: type[Relaxation]
     spec: Resolved
     lesson: Lesson
+    judged_every: int = JUDGED_EVERY
 
     def begin(self, start: Permutation, steps: int) -> Relaxation:
         return self.relax(self.spec, self.lesson.model, start, steps, self.lesson.seed)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
 from starcli.alignment.learned.lesson import Lesson
-from starcli.alignment.learned.relaxation import Relaxation
+from starcli.alignment.learned.relaxation import JUDGED_EVERY, Relaxation
 from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.element import Element
@@ -36,6 +36,11 @@ class MovingElement:
         self._motion = ContinuousMotion(kinds, steps=lesson.steps, rate=lesson.rate, device=device)
         self._left, self._last = lesson.steps, round((1 - MOVING_UNITS) * lesson.steps)
         self._units: Relaxation | None = None
+
+    @property
+    def judged_every(self) -> int:
+        """Steps between two judgements: fewer where units change places."""
+        return self._relax.round_steps if self._units is None else 2 * JUDGED_EVERY
 
     def state(self) -> dict[str, Tensor]:
         """What the next round needs to know of those before, as copies."""

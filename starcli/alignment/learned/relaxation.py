@@ -35,6 +35,9 @@ class Relaxation(Moving[Permutation], Protocol):
         """Begin at `start`; `steps` steps are to be taken, no more than `round_steps`."""
 
 
+JUDGED_EVERY = 10
+"""Steps between two judgements of permutations; one costs as much as one to three steps."""
+
 Sought = TypeVar("Sought", bound=Symmetry)
 
 
@@ -43,6 +46,10 @@ class Mover(Protocol[Sought]):
 
     def begin(self, start: Sought, steps: int) -> Moving[Sought]:
         """Begin the next `steps` steps at `start`."""
+
+    @property
+    def judged_every(self) -> int:
+        """Steps between two judgements in the round that was begun."""
 
     def state(self) -> dict[str, Tensor]:
         """What the next round needs to know of those before, as copies."""

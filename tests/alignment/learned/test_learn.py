@@ -96,6 +96,9 @@ def test_where_units_only_permute_it_is_straight_through() -> None:
     models = [sc.train("mlp", "digits", limit=200, epochs=4, seed=seed, arch_args=arguments) for seed in (0, 1)]
     workspace = new_workspace(Choices(arch="mlp", arch_args=arguments, data="digits", limit=200))
     a, b = (model.tensors for model in models)
+    [note] = Alignment("learn", lr=0.1).notes_in(workspace)
+    assert note == "lr (--align-lr) has no effect: the units of this network only permute"
+    assert Alignment("learn").notes_in(workspace) == []
     aligners = [Aligner(Alignment(name, steps=20, examples=32), workspace) for name in ("learn", "straight-through")]
     found, expected = (aligner.match(a, b) for aligner in aligners)
     assert aligners[0].kinds is None
