@@ -10,6 +10,7 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream
+from starcli.files.run_logs.targets import LogTarget
 from starcli.files.shards import INDEX, checkpoints_in
 from starcli.files.write import check_directory
 from starcli.registry.entry import Entry, lookup
@@ -81,6 +82,12 @@ def normalisation(text: str) -> None:
     from starcli.data.normalise import parse_normalise
 
     parse_normalise(text)
+
+
+def logs(words: list[str]) -> None:
+    """Words of `--log` name logs whose packages are there."""
+    for word in words:
+        LogTarget.of(word)
 
 
 def recipe(name: str) -> None:

@@ -15,22 +15,33 @@ if TYPE_CHECKING:
 
     from starcli.checkpoints.metadata import Metadata
     from starcli.cli.framework.progress_bars import Bars
+    from starcli.files.run_logs.targets import LogTarget
     from starcli.workspace.plan import Plan
 from starcli.files.metrics_log import MetricsLog
 from starcli.files.names import is_standard_stream
+from starcli.files.run_logs.run_logs import RunLogs, flat_settings
+from starcli.files.run_logs.targets import RunFacts
 
 
 class Job:
     """One file in the making: locked while it is made, skipped where it is finished, its state kept beside it.
 
     `metadata` is that of the finished file once there is one, found or just written. `shard_size`: as of
-    `checkpoint.write`.
+    `checkpoint.write`. `logs`: where the curves of its run go besides the log beside it.
     """
 
     def __init__(
-        self, path: Path, plan: "Plan", watch: "Bars", *, force: bool = False, shard_size: int | None = None
+        self,
+        path: Path,
+        plan: "Plan",
+        watch: "Bars",
+        *,
+        force: bool = False,
+        shard_size: int | None = None,
+        logs: "Sequence[LogTarget]" = (),
     ) -> None:
         self.path, self.plan, self.watch, self.force, self.shard_size = path, plan, watch, force, shard_size
+        self._logs = RunLogs(logs, RunFacts(path, plan.run_id, _settings(plan)) if logs else RunFacts(path))
         self.metadata: Metadata | None = None
         self.check()
 
@@ -77,11 +88,14 @@ class Job:
                 self.watch.note(f"{self.path}: finished already with these settings; --force makes it anew")
                 yield False
                 return
-            self.watch.log = MetricsLog(self.path) if distributed.is_writer() else None
             try:
+                if distributed.is_writer():
+                    self._logs.open()
+                    self.watch.log = self._logs
                 yield True
             finally:
                 self.watch.log = None
+                self._logs.close()
 
     def write(
         self, tensors: "Mapping[str, Tensor]", *, history: Sequence[Mapping[str, Any]] = (), **facts: Any
@@ -96,10 +110,17 @@ class Job:
         from starcli.workspace.directories import write_model
 
         if history and not is_standard_stream(self.path):
-            MetricsLog(self.path).replace(history)
+            self._logs.complete(history)
         content = self.plan.finish(tensors, **facts)
         stored = write_model(self.path, *content, self.plan.directory, shard_size=self.shard_size)
         if self.state is not None:
             self.state.remove()
         # as it will be read: results made from it are then the same when the line is typed again
         return metadata.parse_metadata(stored.to_text(), str(self.path))
+
+
+def _settings(plan: "Plan") -> dict[str, Any]:
+    """What is said of a run besides its curves."""
+    named: dict[str, Any] = {"kind": plan.kind, "seed": plan.seed}
+    named |= {"arch": plan.architecture and plan.architecture.name, "data": plan.data and plan.data.name}
+    return flat_settings({**named, **plan.settings})

@@ -14,6 +14,7 @@ from starcli.cli.framework import errors
 from starcli.cli.framework.command import Checked
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import Entry
+from starcli.registry.run_logs import RUN_LOGS
 from starcli.registry.samplings import SAMPLINGS
 
 # -- completion --------------------------------------------------------------------------------------------------------
@@ -193,6 +194,16 @@ EveryOpt = Annotated[
     typer.Option(
         "--checkpoint-every", metavar="SECONDS", min=0, help="Save the state this often too, not only each epoch."
     ),
+]
+LogsOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="LOG...",
+        help="Log the curves there too: csv, tensorboard:DIR, wandb or wandb:PROJECT, mlflow:DIR.",
+        autocompletion=names_of(RUN_LOGS),
+    ),
+    Checked(checks.logs),
 ]
 SamplingOpt = Annotated[
     str,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream
+from starcli.files.run_logs.targets import LogTarget
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import files_of
 from starcli.files.write import check_directory
@@ -53,6 +54,13 @@ def _place(path: Path, inputs: Sequence[Path], option: str) -> Path:
     if option != "-o" or path.suffix.lower() in (".safetensors", *PICKLED):
         return path
     return weights_in(path, inputs) or path
+
+
+def log_targets(words: Sequence[str] | None, output: Path) -> list[LogTarget]:
+    """Where the curves of runs go, by the words of `--log`; a model that goes to stdout has no log."""
+    if words and is_standard_stream(output):
+        raise StarcliError("--log: a model that goes to stdout has no log")
+    return [LogTarget.of(word) for word in dict.fromkeys(words or ())]
 
 
 def permutation_paths(

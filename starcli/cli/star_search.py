@@ -20,6 +20,7 @@ from starcli.cli.options import (
     ForceOpt,
     HeldOutOpt,
     InitOpt,
+    LogsOpt,
     OutputOpt,
     RealignMethodOpt,
     RealignOpt,
@@ -31,7 +32,7 @@ from starcli.cli.options import (
     SourcesOpt,
     SyncOpt,
 )
-from starcli.cli.outputs import output_paths
+from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
 from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.cli.training_options import Training
@@ -71,6 +72,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     eval_every: EvalEveryOpt = None
     aligned_sources: AlignedSourcesOpt = None
     checkpoint_every: EveryOpt = None
+    log: LogsOpt = None
     force: ForceOpt = False
 
     @property
@@ -277,7 +279,8 @@ class StarSearch:
         note_files(self.workspace, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
         self.search.note_repaired(self.workspace, self.watch)
-        return [Job(p, wanted, self.watch, force=self.search.force) for p, wanted in zip(paths, plans, strict=True)]
+        how: dict[str, Any] = {"force": self.search.force, "logs": log_targets(self.search.log, self.search.output)}
+        return [Job(path, wanted, self.watch, **how) for path, wanted in zip(paths, plans, strict=True)]
 
     def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:
         """What keeps the permuted sources, where that is asked for; what lies in its way is an error now."""

@@ -54,11 +54,14 @@ class PlainObjective:
         progress: Progress = SILENT,
         *,
         sync_batchnorm: bool = False,
+        log_test: bool = False,
     ) -> None:
         """Minimise over the parameters of `flat`; compiled where the recipe says so.
 
         sync_batchnorm: take BatchNorm's statistics over all ranks, within the context `batchnorm`.
+        log_test: measure the test split after each epoch, too.
         """
+        self.log_test = log_test
         flat.check_trainable()
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.flat, self.workspace, self.progress = flat, workspace, progress
@@ -127,12 +130,14 @@ class PlainObjective:
         torch.nn.utils.clip_grad_norm_(self.parameters, largest)
 
     def end_epoch(self, epoch: int) -> Row:
-        """Loss and metrics on the validation split, where there is one."""
-        split = self.workspace.dataset.validation
-        if split is None:
-            return {}
-        found = scores_of(self.flat, self.workspace, split)
-        return {f"validation_{name}": value for name, value in found.items()}
+        """Loss and metrics on the validation split, where there is one, and on the test split where that is asked."""
+        row: Row = {}
+        for name in ("validation", "test") if self.log_test else ("validation",):
+            split = getattr(self.workspace.dataset, name)
+            if split is not None:
+                found = scores_of(self.flat, self.workspace, split)
+                row |= {f"{name}_{metric}": value for metric, value in found.items()}
+        return row
 
     def describe(self, epoch: int, step: int) -> str:
         """Nothing: a plain step has no circumstances."""
@@ -159,6 +164,7 @@ def train_network(
     checkpoint_every: float | None = None,
     pieces: int | None = None,
     sync_batchnorm: bool = False,
+    log_test: bool = False,
     progress: Progress = SILENT,
 ) -> Trained:
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
@@ -168,11 +174,12 @@ def train_network(
     pieces: number of pieces that a batch is cut into, by default one for each rank; BatchNorm takes its statistics from
         each by itself, and keeps the running statistics of training.
     sync_batchnorm: take them over the pieces of all ranks instead, as one process does.
+    log_test: log loss and accuracy on the test split, too, after each epoch; nothing is chosen by them.
 
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
     flat = workspace.network(seed)
-    objective = PlainObjective(workspace, flat, recipe, progress, sync_batchnorm=sync_batchnorm)
+    objective = PlainObjective(workspace, flat, recipe, progress, sync_batchnorm=sync_batchnorm, log_test=log_test)
     run = TrainingRun(
         objective,
         workspace.dataset.train,

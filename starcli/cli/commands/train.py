@@ -13,8 +13,8 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import LOSS_KIND, Setup
-from starcli.cli.options import EveryOpt, ForceOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
-from starcli.cli.outputs import output_paths
+from starcli.cli.options import EveryOpt, ForceOpt, LogsOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
+from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_data
 from starcli.cli.training_options import Training
 from starcli.cli.values import seed_list
@@ -63,12 +63,16 @@ def train_command(
     ] = False,
     sync_batchnorm: SyncOpt = False,
     checkpoint_every: EveryOpt = None,
+    log: LogsOpt = None,
+    log_test: Annotated[
+        bool, typer.Option("--log-test", help="Log loss and accuracy on the test split, too, after each epoch.")
+    ] = False,
     force: ForceOpt = False,
 ) -> None:
     """Train networks from random weights, one for each seed.
 
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
-    the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors.
+    the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors (--log: elsewhere, too).
     """
     from starcli.library.plans import spec_record
     from starcli.recipes.recipe import DEFAULT, load_recipe
@@ -78,6 +82,9 @@ def train_command(
 
     if stacked and sync_batchnorm:
         raise StarcliError("--sync-batchnorm: of --stacked networks each is trained by one rank alone")
+    if stacked and log_test:
+        raise StarcliError("--log-test: --stacked networks are measured when they are finished")
+    targets = log_targets(log, output)
     chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
     paths = output_paths(output, [{"seed": number} for number in numbers])
@@ -93,8 +100,8 @@ def train_command(
         how = {"train": {"stacked": True} if stacked else ranks} if stacked or ranks else {}
         settings = {**chosen.settings(), **how}
         plans = [plan_of(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
-        jobs = [Job(path, wanted, watch, force=force) for path, wanted in zip(paths, plans, strict=True)]
-        work = TrainingJobs(workspace, chosen, checkpoint_every, sync_batchnorm, watch)
+        jobs = [Job(path, wanted, watch, force=force, logs=targets) for path, wanted in zip(paths, plans, strict=True)]
+        work = TrainingJobs(workspace, chosen, checkpoint_every, sync_batchnorm, watch, log_test)
         for job in work.stacked(jobs) if stacked else work.each(jobs):
             results.add("train", row(str(job.path), job.finished), _COLUMNS)
 
@@ -108,6 +115,7 @@ class TrainingJobs:
     checkpoint_every: float | None
     sync_batchnorm: bool
     watch: Bars
+    log_test: bool = False
 
     def each(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """One after the other; ranks deal several out and share a single one."""
@@ -129,7 +137,7 @@ class TrainingJobs:
                 seed, every = job.plan.seed or 0, self.checkpoint_every
                 found = train_network(
                     self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every,
-                    sync_batchnorm=self.sync_batchnorm, progress=self.watch,
+                    sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, progress=self.watch,
                 )  # fmt: skip
                 job.write(found.tensors, history=found.history, metrics=found.metrics)
         return job.finished

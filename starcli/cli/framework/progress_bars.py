@@ -12,7 +12,7 @@ from starcli.runtime.progress import Progress
 if TYPE_CHECKING:
     import rich.progress
 
-    from starcli.files.metrics_log import MetricsLog
+    from starcli.files.run_logs.run_logs import RunLogs
 
 SECONDS_WITHOUT_A_BAR = 1.0
 """Seconds before a bar appears: what is over by then needs none."""
@@ -21,8 +21,8 @@ SECONDS_WITHOUT_A_BAR = 1.0
 class Bars(Progress):
     """Progress that draws a bar for the running task, prints notes above it, and logs rows beside the checkpoint."""
 
-    def __init__(self, *, quiet: bool = False, log: "MetricsLog | None" = None) -> None:
-        """`quiet` shows neither bars nor notes; `log` is that of the file being made."""
+    def __init__(self, *, quiet: bool = False, log: "RunLogs | None" = None) -> None:
+        """`quiet` shows neither bars nor notes; `log` are those of the file being made."""
         self.quiet, self.log = quiet, log
         self.stop_signal = 0
         self._task, self._total, self._done, self._since = "", 0, 0, 0.0

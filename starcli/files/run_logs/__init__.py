@@ -1,0 +1,1 @@
+"""Logs of runs for other programs: `--log`."""

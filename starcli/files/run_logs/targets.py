@@ -1,0 +1,84 @@
+"""Where a run is logged besides its own log: what `--log` says, and what it needs."""
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from starcli.errors import StarcliError
+from starcli.registry.entry import lookup, resolve
+from starcli.registry.run_logs import RUN_LOGS
+
+NEEDS_PLACE = ("tensorboard", "mlflow")
+"""Logs that are written to a directory, which has to be said."""
+
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+"""Packages that logs need; each is an extra of the same name."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a log says of a run besides its curves: its checkpoint, the hash of all that decides it, its settings."""
+
+    checkpoint: Path
+    run_id: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's path without its suffix, and without what leads out of the present directory.
+
+        >>> RunFacts(Path("../ckpts/0.safetensors")).name
+        'ckpts/0'
+        """
+        parts = self.checkpoint.with_suffix("").parts
+        return "/".join(part for part in parts if part not in ("..", self.checkpoint.anchor))
+
+
+class RunLog(Protocol):
+    """A log of one run."""
+
+    def record(self, epoch: int, curves: Mapping[str, float]) -> None:
+        """Add the values of an epoch; the first epoch of a run that goes on comes after those that are there."""
+
+    def close(self, *, finished: bool) -> None:
+        """Write what is not written yet; `finished`: the run was not stopped."""
+
+
+@dataclass(frozen=True)
+class LogTarget:
+    """A word of `--log`: the kind of log, and its directory or project."""
+
+    kind: str
+    place: str
+
+    @classmethod
+    def of(cls, text: str) -> "LogTarget":
+        """Read `tensorboard:DIR`, `wandb`, `wandb:PROJECT`, `mlflow:DIR` or `csv`.
+
+        Raises StarcliError for another kind, a directory that is missing or not wanted, a package that is not there.
+
+        >>> LogTarget.of("mlflow:runs")
+        LogTarget(kind='mlflow', place='runs')
+        """
+        kind, _, place = text.partition(":")
+        lookup(RUN_LOGS, "log", kind)
+        if kind in NEEDS_PLACE and not place:
+            raise StarcliError(f"--log {text}: say where, --log {kind}:DIR")
+        if kind == "csv" and place:
+            raise StarcliError(f"--log {text}: the table lies beside the checkpoint, --log csv")
+        package = PACKAGES.get(kind)
+        if package and importlib.util.find_spec(package) is None:
+            raise StarcliError(f"--log {kind} needs the package {package}: pip install 'starcli[{kind}]'")
+        return cls(kind, place)
+
+    def open(self, facts: RunFacts) -> RunLog:
+        """The log of a run. Raises StarcliError, with what its package says, where it cannot be opened."""
+        try:
+            log: RunLog = resolve(RUN_LOGS, "log", self.kind)(self.place, facts)
+        except StarcliError:
+            raise
+        except Exception as error:  # whatever a package of others raises
+            raise StarcliError(f"--log {self.kind}: cannot be opened", [f"{type(error).__name__}: {error}"]) from error
+        return log
