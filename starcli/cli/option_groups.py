@@ -67,7 +67,7 @@ class Setup(Choices):
         typer.Option(
             "--data",
             metavar="NAME",
-            help="Data set: a name, a folder of images or of MNIST's files, FILE.npz, text:FILE.csv.",
+            help="Data set: a name, a folder of images or of MNIST's files, FILE.npz, text:FILE.csv, FILE.py:NAME.",
             rich_help_panel=NETWORK,
             autocompletion=names_of(DATASETS),
         ),
@@ -139,7 +139,7 @@ class Setup(Choices):
         typer.Option(
             "--label-column",
             metavar="NAME",
-            help="Column of their classes (default label); a file without one is for next tokens.",
+            help="Column of what is predicted (default label), A,B of table:FILE; texts without are for next tokens.",
             rich_help_panel=NETWORK,
         ),
     ] = None

@@ -183,7 +183,7 @@ def _parts(contents: Contents, path: Path, task: str) -> dict[str, Part]:
     return parts
 
 
-def divided(parts: Mapping[str, Part], path: Path) -> tuple[list[Part], list[str]]:
+def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], list[str]]:
     """Training, test and, where there is one, validation part, and a note on what stands for a test part."""
     if "test" in parts:
         return [parts[role] for role in ("train", "test", "val") if role in parts], []

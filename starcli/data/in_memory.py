@@ -49,28 +49,8 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     >>> found.num_classes, found.input_shape, len(found.test)
     (3, (4,), 3)
     """
-    by_role = dict(examples) if isinstance(examples, Mapping) else {"train": examples}
-    by_role = {role: found for role, found in by_role.items() if found is not None or role == "train"}
-    if "val" in by_role and "validation" not in by_role:
-        by_role["validation"] = by_role.pop("val")
-    if unknown := sorted(set(by_role) - set(ROLES), key=str):
-        raise StarcliError(f"data in memory: unknown {', '.join(map(str, unknown))}", [f"expected {', '.join(ROLES)}"])
-    if "train" not in by_role:
-        hint = 'to measure on these alone, give them without the word: data=examples, not data={"test": examples}'
-        raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated', [hint])
-    found = {role: _tensors(each, role) for role, each in by_role.items()}
-    if task is None and len({labels is None for _, labels in found.values()}) > 1:
-        raise StarcliError("data in memory: some parts have labels, others have none")
-    task = task or _task(*found["train"])
-    tensors = {role: _checked(*each, role, task) for role, each in found.items()}
+    tensors, task = examples_by_role(dict(examples) if isinstance(examples, Mapping) else {"train": examples}, task)
     first = tensors["train"][0]
-    problems = [
-        f"{role}: {inputs.dtype} of shape {tuple(inputs.shape[1:])}, train {first.dtype} of {tuple(first.shape[1:])}"
-        for role, (inputs, _) in tensors.items()
-        if inputs.shape[1:] != first.shape[1:] or inputs.dtype != first.dtype
-    ]
-    if problems:
-        raise StarcliError("data in memory: inputs differ", problems)
     vocab_size = None
     if first.dtype == torch.int64:
         vocab_size = 1 + max(int(inputs.max()) for inputs, _ in tensors.values())
@@ -95,6 +75,32 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
         vocab_size=vocab_size,
         task=task,
     )
+
+
+def examples_by_role(given: Mapping[str, Any], task: str | None) -> tuple[dict[str, tuple[Tensor, Tensor]], str]:
+    """Inputs and labels of each part, checked, and their task. Raises StarcliError as `dataset_in_memory`."""
+    by_role = {role: found for role, found in given.items() if found is not None or role == "train"}
+    if "val" in by_role and "validation" not in by_role:
+        by_role["validation"] = by_role.pop("val")
+    if unknown := sorted(set(by_role) - set(ROLES), key=str):
+        raise StarcliError(f"data in memory: unknown {', '.join(map(str, unknown))}", [f"expected {', '.join(ROLES)}"])
+    if "train" not in by_role:
+        hint = 'to measure on these alone, give them without the word: data=examples, not data={"test": examples}'
+        raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated', [hint])
+    found = {role: _tensors(each, role) for role, each in by_role.items()}
+    if task is None and len({labels is None for _, labels in found.values()}) > 1:
+        raise StarcliError("data in memory: some parts have labels, others have none")
+    task = task or _task(*found["train"])
+    tensors = {role: _checked(*each, role, task) for role, each in found.items()}
+    first = tensors["train"][0]
+    problems = [
+        f"{role}: {inputs.dtype} of shape {tuple(inputs.shape[1:])}, train {first.dtype} of {tuple(first.shape[1:])}"
+        for role, (inputs, _) in tensors.items()
+        if inputs.shape[1:] != first.shape[1:] or inputs.dtype != first.dtype
+    ]
+    if problems:
+        raise StarcliError("data in memory: inputs differ", problems)
+    return tensors, task
 
 
 def _task(inputs: Tensor, labels: Tensor | None) -> str:

@@ -24,8 +24,8 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    kinds = ("idx", "folder", "arrays", "text", IN_MEMORY)
-    return name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
+    kinds = ("idx", "folder", "arrays", "text", "table", "build", IN_MEMORY)
+    return _is_code(name) or name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 
 def parse_name(name: str) -> tuple[str, str]:
@@ -38,14 +38,29 @@ def parse_name(name: str) -> tuple[str, str]:
     (('idx', 'mnist'), ('arrays', 'x.npz'), ('digits', ''))
     """
     kind, colon, rest = name.partition(":")
+    if kind not in DATASETS and _is_code(name):
+        return "build", os.path.expanduser(name)
     if kind not in DATASETS:
         return _kind_of_path(name), os.path.expanduser(name)
     if needs_path(kind) and not rest:
-        what = {"arrays": "FILE.npz or FILE.safetensors", "text": "text:FILE.csv"}.get(kind, f"{kind}:DIR")
+        files = {"arrays": "FILE.npz or FILE.safetensors", "build": "FILE.py:NAME"}
+        files |= {each: f"{each}:FILE.csv" for each in ("text", "table")}
+        what = files.get(kind, f"{kind}:DIR")
         raise StarcliError(f"data set {kind!r} lives at a path: say --data {what}")
     if colon and not needs_path(kind) and kind != "gaussians":
         raise StarcliError(f"data set {kind!r} takes nothing after its name, found {rest!r}")
     return kind, os.path.expanduser(rest) if needs_path(kind) else rest
+
+
+def _is_code(name: str) -> bool:
+    """Whether `name` is of a function that makes data: FILE.py:NAME or package.module:NAME.
+
+    >>> _is_code("my_data.py:build"), _is_code("my_package.data:build"), _is_code("folder:images.d")
+    (True, True, False)
+    """
+    place, _, attribute = name.partition(":")
+    dotted = "/" not in place and "." in place and all(map(str.isidentifier, place.split(".")))
+    return attribute.isidentifier() and (place.endswith(".py") or dotted)
 
 
 def _kind_of_path(name: str) -> str:
@@ -81,7 +96,12 @@ def _unknown_suffix(name: str) -> StarcliError:
 def check_data_name(name: str) -> tuple[str, str]:
     """`parse_name`; StarcliError also for data that are not where the name says."""
     kind, rest = parse_name(name)
-    suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES}.get(kind)
+    if kind == "build":
+        file = Path(rest.partition(":")[0])
+        if file.suffix == ".py" and not file.is_file():
+            raise StarcliError(f"--data {name}: there is no file {file}")
+        return kind, rest
+    suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES, "table": TABLE_SUFFIXES}.get(kind)
     path, is_file = Path(rest), suffixes is not None
     if suffixes is not None and path.suffix not in suffixes:
         raise _unknown_suffix(name)

@@ -109,7 +109,8 @@ def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | No
 
 
 def _columns(names: Sequence[str]) -> list[str]:
-    return [f"its columns are {few(names, 10)}; --text-column and --label-column choose among them"]
+    choice = f"its columns are {few(names, 10)}; --text-column and --label-column choose among them"
+    return [choice, "a table of numbers is table:FILE"]
 
 
 def pad_texts(texts: Sequence[Sequence[int]], options: TextOptions, where: str) -> tuple[Tokens, list[str]]:

@@ -37,7 +37,9 @@ class TextOptions:
 
     def refuse_useless(self, kind: str) -> None:
         """Raise StarcliError for what data of this `kind` do not have, and for a task that is none."""
-        known = {"text": set(OPTIONS), "arrays": {"task"}}.get(kind, set())
+        known = {"text": set(OPTIONS), "arrays": {"task"}, "build": {"task"}, "table": {"label_column", "task"}}.get(
+            kind, set()
+        )
         said = [option for name, option in OPTIONS.items() if getattr(self, name) is not None]
         if useless := [option for option in said if option not in {OPTIONS[name] for name in known}]:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")

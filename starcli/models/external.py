@@ -12,10 +12,9 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -27,6 +26,7 @@ from starcli.models.copies import uncompiled
 from starcli.models.huggingface import huggingface_network
 from starcli.models.names import is_external, is_huggingface
 from starcli.runtime.blame import INSTALLED, raised_at
+from starcli.runtime.user_code import LIBRARIES, exception_words, user_callable
 
 SYNONYMS = {
     "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
@@ -54,7 +54,7 @@ def external_builder(name: str, *, trusted: bool) -> Builder:
         return _torchvision(attribute)
     if package == "timm":
         return _timm(attribute)
-    return _imported(package, attribute)
+    return user_callable(package, attribute, "architecture")
 
 
 def _torchvision(name: str) -> Builder:
@@ -91,62 +91,6 @@ def _timm(name: str) -> Builder:
     return make
 
 
-def _imported(place: str, attribute: str) -> Builder:
-    """Callable of a module of the user's own, or of a file."""
-    try:
-        module = _module_of_file(Path(place).resolve()) if place.endswith(".py") else _module(place)
-    except StarcliError:
-        raise
-    except Exception as error:  # the module is the user's code and may raise anything
-        problems = [_what(error), *raised_at(error)]
-        if isinstance(error, ModuleNotFoundError) and error.name == place.partition(".")[0]:
-            problems.append("looked for among what is installed and in the directory that the command runs in")
-        raise StarcliError(f"architecture {place}:{attribute} cannot be imported", problems) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise StarcliError(f"module {place} has no callable {attribute!r}{suggestion(attribute, known)}")
-    return function  # type: ignore[no-any-return]
-
-
-def _module(name: str) -> ModuleType:
-    """Module by name, looked for in the working directory too."""
-    _make_importable(Path.cwd())
-    return import_module(name)
-
-
-_of_files: set[str] = set()
-"""Names of the modules that `_module_of_file` loaded."""
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    """Module of a file, loaded under the name of the file, which its directory may import as usual."""
-    name = path.stem
-    known = sys.modules.get(name)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == path:
-        return known
-    if name in (*LIBRARIES, *sys.stdlib_module_names) or (known is not None and name not in _of_files):
-        raise StarcliError(f"{path.name}: another module has the name {name}; give the file another one")
-    _make_importable(path.parent)
-    spec = spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    _of_files.add(name)
-    return module
-
-
-def _make_importable(directory: Path) -> None:
-    """Let modules in `directory` be imported: last, so that they hide nothing that is installed."""
-    if str(directory) not in sys.path:
-        sys.path.append(str(directory))
-
-
 def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -> nn.Module:
     """The network, in float32, that `function` makes of `arguments`.
 
@@ -158,7 +102,9 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     except StarcliError:
         raise
     except Exception as error:  # the function is the user's code and may raise anything
-        raise StarcliError(f"architecture {name} cannot be built", [_what(error), *raised_at(error)]) from error
+        raise StarcliError(
+            f"architecture {name} cannot be built", [exception_words(error), *raised_at(error)]
+        ) from error
     if not isinstance(network, nn.Module):
         raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
     if any(
@@ -180,10 +126,6 @@ def _check_call(name: str, signature: inspect.Signature, arguments: Mapping[str,
         strange = [] if open_ended else [each for each in arguments if each not in known]
         problems = [f"{each}: no such argument{suggestion(each, known)}" for each in strange] or [str(error)]
         raise StarcliError(f"architecture {name}: wrong arguments", problems) from error
-
-
-LIBRARIES = ("torch", "torchvision", "timm", "transformers")
-"""Libraries whose version stands for their code."""
 
 
 def is_of_library(name: str) -> bool:
@@ -257,8 +199,3 @@ def arguments_from_data(
     for meaning, value in values.items():
         found |= {synonym: value for synonym in SYNONYMS[meaning] if synonym in parameters}
     return found
-
-
-def _what(error: Exception) -> str:
-    """Type and message of an exception."""
-    return f"{type(error).__name__}: {error}"

@@ -21,6 +21,10 @@ DATASETS: Mapping[str, Entry] = {
         "starcli.data.token_arrays:load_images_or_tokens",
         "FILE.npz or FILE.safetensors with images and labels, or tokens",
     ),
+    "table": Entry(
+        "starcli.data.feature_table:load_table", "table:FILE.csv, .tsv, .jsonl or .parquet with columns of numbers"
+    ),
+    "build": Entry("starcli.data.built:load_built", "FILE.py:NAME or package.module:NAME, a function that makes data"),
     "text": Entry("starcli.data.text:load_text", "text:FILE.csv, .tsv, .jsonl or .parquet with texts and labels"),
 }
 """`--data`: functions from `data.loading.Request` to `data.loading.Loaded`."""

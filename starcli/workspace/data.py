@@ -79,9 +79,11 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     task = None if record is None else record.task_name
     if record is not None and texts.task not in (None, task):
         raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
-    if record is None or kind not in ("text", "arrays"):
+    if record is None or kind not in ("text", "arrays", "build", "table"):
         return texts
-    if kind == "arrays" or record.vocab_size is None:
+    if kind == "table" and record.task is None:
+        return replace(texts, task=task, classes=tuple(record.class_names) or None)
+    if kind != "text" or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
     if texts.length not in (None, length):

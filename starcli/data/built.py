@@ -1,0 +1,52 @@
+"""Data set `FILE.py:NAME` or `package.module:NAME`: what a function of the user's own returns.
+
+The function takes no argument, and returns examples as `starcli.data.in_memory` takes them: (inputs, labels), a torch
+data set or loader of pairs, or {"train": ..., "test": ..., "validation": ...} of these. Without a test part a fixed
+fifth is held out. Bytes are normalised by the training part's own statistics, floats are taken as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from starcli.data.arrays import divided
+from starcli.data.in_memory import examples_by_role
+from starcli.data.layout import empty_classes
+from starcli.data.loading import Loaded, Part, Request, assemble
+from starcli.data.tokens import assemble_tokens
+from starcli.errors import StarcliError
+from starcli.registry.tasks import CLASSES
+from starcli.runtime.blame import raised_at
+from starcli.runtime.user_code import exception_words, user_callable
+
+
+def load_built(request: Request) -> Loaded:
+    """Call the function, and check what it returns. Raises StarcliError where it fails."""
+    place, _, attribute = request.rest.partition(":")
+    build = user_callable(place, attribute, "data")
+    try:
+        made: Any = build()
+    except StarcliError:
+        raise
+    except Exception as error:  # the function is the user's code and may raise anything
+        raise StarcliError(
+            f"data {request.rest} cannot be built", [exception_words(error), *raised_at(error)]
+        ) from error
+    found, task = examples_by_role(made if isinstance(made, Mapping) else {"train": made}, request.texts.task)
+    names = {"train": "train", "validation": "val", "test": "test"}
+    parts = {
+        names[role]: Part(np.ascontiguousarray(inputs.numpy()), labels.numpy(), f"{request.rest}, {role}")
+        for role, (inputs, labels) in found.items()
+    }
+    split, said = divided(parts, request.rest)
+    if split[0].inputs.dtype == np.int64:
+        loaded = assemble_tokens("build", *split)
+        absent = empty_classes(split[0].labels, loaded.num_classes) if task == CLASSES else ""
+        said += [f"{request.rest}: {absent}"] if absent else []
+    else:
+        loaded = assemble("build", *split, task=task)
+    return replace(loaded, notes=(*said, *loaded.notes))

@@ -1,0 +1,85 @@
+"""Data set `table:FILE`: a table of numbers, .csv, .tsv, .jsonl or .parquet, some columns of which are predicted.
+
+`--label-column` says which, one or several with commas between them (default `label`); all others are features, numbers
+(N, D) that are taken as they are. Labels that are words or whole numbers are classes, in order; numbers with fractions
+are predicted as such, and several columns of 0 and 1 are labels, any number of which a row has; `--task` says
+otherwise. A fifth of the rows is held out for testing (`held_out_fifth`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from starcli.data.arrays import divided
+from starcli.data.loading import Loaded, Part, Request, assemble
+from starcli.data.tables import read_columns
+from starcli.data.targets import Targets, read_targets, task_of_targets
+from starcli.data.text import LABEL, MOST_CLASSES, number_words
+from starcli.data.text_options import TextOptions
+from starcli.errors import StarcliError, few
+from starcli.registry.tasks import CLASSES
+
+
+def load_table(request: Request) -> Loaded:
+    """Read the table, take its columns for features and targets, hold a fifth out."""
+    path, options = Path(request.rest), request.texts
+    wanted = (options.label_column or LABEL).split(",")
+
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        if missing := [name for name in wanted if name not in names]:
+            hint = f"its columns are {few(names, 10)}; --label-column A,B chooses what is predicted"
+            raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 3)}", [hint])
+        if len(names) == len(wanted):
+            raise StarcliError(f"{path}: no column is left to predict from")
+        return names
+
+    columns = read_columns(path, choose)
+    features = np.stack([_numbers(columns[name], name, path) for name in columns if name not in wanted], axis=1)
+    targets, task, names = _targets([columns[name] for name in wanted], wanted, options, path)
+    parts, said = divided({"train": Part(features.astype(np.float32), targets, str(path))}, path)
+    loaded = assemble("table", *parts, task=task, num_classes=len(names) if task == CLASSES else None)
+    return replace(loaded, class_names=names, notes=(*said, *loaded.notes))
+
+
+def _targets(
+    columns: Sequence[Sequence[str]], wanted: Sequence[str], options: TextOptions, path: Path
+) -> tuple[Targets, str, tuple[str, ...]]:
+    """What is predicted, its task, and the names of the classes or columns."""
+    where = f"{path}: {few(wanted, 3)}"
+    numbers = None
+    if options.task != CLASSES and all(map(_is_number, columns[0])):
+        numbers = np.stack([_numbers(words, name, path) for words, name in zip(columns, wanted, strict=True)], axis=1)
+        task = options.task or task_of_targets(numbers)
+        if task != CLASSES:
+            return read_targets(numbers, task, where), task, tuple(wanted)
+    if options.task not in (None, CLASSES):
+        raise StarcliError(f"{where}: words, and --task {options.task} predicts numbers")
+    if len(columns) > 1:
+        raise StarcliError(f"{where}: several columns of classes, expected one, or numbers")
+    names, labels = number_words(columns[0], options.classes, where)
+    if len(names) > MOST_CLASSES:
+        raise StarcliError(f"{where}: {len(names):,} different labels, expected {MOST_CLASSES:,} at most")
+    return labels, CLASSES, names
+
+
+def _is_number(word: str) -> bool:
+    """Whether a word reads as a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(words: Sequence[str], name: str, path: Path) -> NDArray[np.float64]:
+    """A column as finite numbers (N,). StarcliError with the first row that is none."""
+    for row, word in enumerate(words, 1):
+        if not _is_number(word) or not np.isfinite(float(word)):
+            hint = "columns of words are no features: leave them out, or write numbers in their place"
+            raise StarcliError(f"{path}: row {row}: {name}: {word!r:.40} is no number", [hint])
+    return np.array([float(word) for word in words])

@@ -1,0 +1,58 @@
+"""Tables of numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.data import refused
+
+from starcli.data.dataset import open_data
+from starcli.data.text_options import TextOptions
+
+ROWS = np.random.RandomState(0).randn(40, 3).round(3)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    kinds = [("cat", "dog", "owl")[row % 3] for row in range(40)]
+    lines = [
+        f"{a},{b},{kind},{c},{n % 2},{int(n % 3 > 0)}"
+        for n, ((a, b, c), kind) in enumerate(zip(ROWS, kinds, strict=True))
+    ]
+    (tmp_path / "t.csv").write_text("a,b,kind,c,one,two\n" + "\n".join(lines) + "\n")
+    return f"table:{tmp_path / 't.csv'}"
+
+
+def without_words(table: str, tmp_path: Path) -> str:
+    lines = [",".join(line.split(",")[:2] + line.split(",")[3:]) for line in Path(table[6:]).read_text().splitlines()]
+    (tmp_path / "n.csv").write_text("\n".join(lines) + "\n")
+    return f"table:{tmp_path / 'n.csv'}"
+
+
+def test_words_are_classes_and_all_other_columns_features(table: str) -> None:
+    data = open_data(table, texts=TextOptions(label_column="kind"))
+    assert (data.task, data.class_names, data.input_shape) == ("classes", ("cat", "dog", "owl"), (5,))
+    rows = data.train.index.numpy()
+    np.testing.assert_allclose(data.train.raw.numpy()[:, :2], ROWS[rows][:, :2].astype("f4"))
+    assert data.train.labels.tolist() == [row % 3 for row in rows]
+    assert sorted([*rows, *data.test.index.tolist()]) == list(range(40))
+
+
+def test_numbers_are_predicted_as_such_and_zeros_and_ones_as_labels(table: str, tmp_path: Path) -> None:
+    numbers = without_words(table, tmp_path)
+    data = open_data(numbers, texts=TextOptions(label_column="c,a"))
+    assert (data.task, data.class_names, data.num_classes, data.input_shape) == ("regression", ("c", "a"), 2, (3,))
+    np.testing.assert_allclose(data.test.labels.numpy(), ROWS[data.test.index.numpy()][:, [2, 0]].astype("f4"))
+    labels = open_data(numbers, texts=TextOptions(label_column="one,two"))
+    assert (labels.task, labels.class_names) == ("multi-label", ("one", "two"))
+    said = open_data(numbers, texts=TextOptions(label_column="one", task="regression"))
+    assert (said.task, said.num_classes) == ("regression", 1)
+    assert open_data(numbers, texts=TextOptions(label_column="one")).class_names == ("0", "1")
+
+
+def test_faults(table: str, tmp_path: Path) -> None:
+    refused(lambda: open_data(table), "no column 'label'", "its columns are a, b, kind")
+    refused(lambda: open_data(table, texts=TextOptions(label_column="a")), "row 1: kind: 'cat' is no number")
+    refused(lambda: open_data(table, texts=TextOptions(label_column="kind", task="regression")), "predicts numbers")
+    refused(lambda: open_data(table, texts=TextOptions(label_column="kind,a")), "several columns of classes")
+    refused(lambda: open_data("table:none.csv"), "no such file")
