@@ -1,0 +1,41 @@
+"""The notebooks run, with fewer epochs and steps than they are shown with; what they were shown with has no error."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from support.program import ROOT
+
+NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("nbclient") is None or find_spec("ipykernel") is None, reason="nothing runs notebooks"
+    ),
+    # of the kernel's own, which talks to this process alone
+    pytest.mark.filterwarnings("ignore"),
+]
+
+
+def test_there_are_notebooks() -> None:
+    assert len(NOTEBOOKS) == 3
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(cell.outputs or "=" in cell.source for cell in code), "it is shown with what it prints"
+    assert not any(output.output_type == "error" for cell in code for output in cell.outputs)
+    for cell in code:
+        cell.source = re.sub(
+            r"epochs(, steps)? = .*", lambda m: "epochs, steps = 1, 3" if m[1] else "epochs = 1", cell.source
+        )
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
