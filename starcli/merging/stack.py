@@ -66,7 +66,10 @@ def computing_type(types: Sequence[torch.dtype]) -> torch.dtype:
 
 def gram(chunks: Iterator[Tensor]) -> Tensor:
     """Inner products of the rows of chunks (rows, numbers), in float64: (rows, rows)."""
-    products = [(chunk @ chunk.T).double() for chunk in chunks]
+    products = []
+    for chunk in chunks:
+        wide = chunk.double()  # float32 sums of so many products are off by some hundred roundings
+        products.append(wide @ wide.T)
     return torch.stack(products).sum(0)
 
 

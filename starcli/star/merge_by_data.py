@@ -1,0 +1,123 @@
+"""Merges that look at data: the Fisher-weighted mean and the regression mean of the sources."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from starcli.barriers.interpolation import complete_state
+from starcli.evaluation.evaluator import Evaluator
+from starcli.merging.data_weighted import fisher_mean, regression_mean
+from starcli.models.flat_network import FlatNetwork
+from starcli.models.logits import prediction_rows
+from starcli.models.modes import modes_restored
+from starcli.star.fusing import Fused, Fusing, scored
+from starcli.star.input_products import InputProducts, input_products
+from starcli.training.seeds import generator
+
+EXAMPLES = 256
+"""Training examples on which the sources are looked at."""
+
+Seen = TypeVar("Seen")
+
+SEEN_AT_ONCE = 32
+"""How many of these go through a network at a time, where what its layers read is held."""
+
+
+def fisher_sources(fusing: Fusing) -> Fused:
+    """The mean of the sources, aligned to each other, each parameter weighted by its Fisher information.
+
+    See `fisher_mean` and `fisher_information`; on 256 training examples, without their labels.
+    """
+
+    def look(flat: FlatNetwork) -> dict[str, Tensor]:
+        draws = generator(fusing.fusion.seed, "fisher")
+        return fisher_information(flat, _examples(fusing, 1), fusing.workspace.dataset.num_classes, draws)
+
+    seen = _of_each(fusing, "Fisher information", look)
+    merged = {
+        name: fisher_mean([model[name] for model in fusing.together], [each[name] for each in seen]) for name in seen[0]
+    }
+    return scored(fusing, complete_state(fusing.workspace, merged, fusing.together, progress=fusing.progress))
+
+
+def regression_sources(fusing: Fusing) -> Fused:
+    """The regression mean of the sources, aligned to each other.
+
+    See `regression_mean` and `input_products`; on 256 training examples, without their labels. All parameters but the
+    weights of linear layers and convolutions are averaged.
+    """
+
+    def look(flat: FlatNetwork) -> dict[str, InputProducts]:
+        return input_products(flat, (inputs for inputs, _ in _examples(fusing, SEEN_AT_ONCE)))
+
+    seen = _of_each(fusing, "inputs of layers", look)
+    names = [slot.name for slot in fusing.workspace.network().layout]
+    models = [{name: model[name] for name in names} for model in fusing.together]
+    merged = {name: torch.stack([model[name].double() for model in models]).mean(0) for name in names}
+    for name in seen[0]:
+        merged[name] = _regressed([model[name] for model in models], [each[name] for each in seen])
+    share = sum(merged[name].numel() for name in seen[0]) / sum(tensor.numel() for tensor in merged.values())
+    fusing.progress.note(f"regression sets {share:.1%} of the parameters, the rest is averaged")
+    return scored(fusing, complete_state(fusing.workspace, merged, fusing.together, progress=fusing.progress))
+
+
+def fisher_information(
+    flat: FlatNetwork, examples: Iterator[tuple[Tensor, Tensor]], num_classes: int, draws: torch.Generator
+) -> dict[str, Tensor]:
+    """Diagonal of the Fisher information, by the parameter's name, in the network's present mode.
+
+    F = E_x E_y (d log p(y | x) / d theta)^2 over `examples`, batches of one each, with one y for each prediction drawn
+    from the model's own p(y | x), as the definition has it; of next tokens log p is the sum over a text's.
+    """
+    named = dict(flat.network.named_parameters())
+    total, count = torch.zeros_like(flat.parameters, dtype=torch.float64), 0
+    squares = flat.views(total)
+    for inputs, labels in examples:
+        logits, _ = prediction_rows(flat.network(inputs), labels, num_classes, "evaluation")
+        probabilities = logits.detach().double().softmax(-1).cpu()
+        drawn = torch.multinomial(probabilities, 1, generator=draws)[:, 0].to(logits.device)
+        for parameter in named.values():
+            parameter.grad = None
+        torch.autograd.backward(cross_entropy(logits, drawn, reduction="sum"))
+        for name, square in squares.items():
+            gradient = named[name].grad
+            if gradient is not None:
+                square += gradient.detach().double().square()
+        count += 1
+    for parameter in named.values():
+        parameter.grad = None
+    return {name: (square / count).cpu() for name, square in squares.items()}
+
+
+def _of_each(fusing: Fusing, task: str, look: Callable[[FlatNetwork], dict[str, Seen]]) -> list[dict[str, Seen]]:
+    """What `look` sees of each source, aligned, its statistics re-estimated and its network in eval mode."""
+    evaluator, together = Evaluator(fusing.workspace, progress=fusing.progress), fusing.together
+    fusing.progress.start(task, len(together))
+    found = []
+    for model in together:
+        fusing.progress.stop_if_asked()
+        evaluator.load(model)
+        with modes_restored(evaluator.network.network):
+            evaluator.network.network.eval()
+            found.append(look(evaluator.network))
+        fusing.progress.step()
+    fusing.progress.finish()
+    return found
+
+
+def _examples(fusing: Fusing, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the training examples, the same for each source."""
+    split = fusing.workspace.dataset.train
+    some = torch.randperm(len(split), generator=generator(fusing.fusion.seed, "examples"))[:EXAMPLES]
+    return split.subset(some.sort().values).batches(size, device=fusing.workspace.device)
+
+
+def _regressed(weights: Sequence[Tensor], seen: Sequence[InputProducts]) -> Tensor:
+    """The regression mean of a weight, in its shape."""
+    first, (groups, inputs, _) = seen[0], seen[0].products.shape
+    rows = [each.T if first.transposed else each for each in weights]
+    found = regression_mean([each.reshape(groups, -1, inputs) for each in rows], [each.products for each in seen])
+    return found.reshape(rows[0].shape).T if first.transposed else found.reshape(rows[0].shape)

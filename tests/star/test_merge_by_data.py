@@ -1,0 +1,113 @@
+"""Means weighted by data: against closed formulas, least squares, and the definition of Fisher information."""
+
+import numpy as np
+import pytest
+import torch
+from support.training import Stopping, small
+from torch import nn
+from torch.nn.functional import conv1d, conv2d
+
+from starcli.alignment.align import Alignment
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
+from starcli.merging import data_weighted
+from starcli.merging.data_weighted import fisher_mean, regression_mean
+from starcli.models.flat_network import FlatNetwork
+from starcli.star.fusing import Fusion, fuse_sources
+from starcli.star.input_products import input_products
+from starcli.star.merge_by_data import fisher_information
+
+
+def draws(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_fisher_mean():
+    x, f = draws(3, 20).double(), draws(3, 20, seed=1).double().square()
+    expected = (f * x).numpy().sum(0) / f.numpy().sum(0)
+    np.testing.assert_allclose(fisher_mean(list(x), list(f)).numpy(), expected, rtol=1e-9)
+
+
+def test_the_regression_mean_solves_the_least_squares_of_all_models(monkeypatch):
+    monkeypatch.setattr(data_weighted, "OFF_DIAGONAL", 1.0)
+    monkeypatch.setattr(data_weighted, "RIDGE", 0.0)
+    inputs, weights = [draws(40, 6, seed=k).double() for k in (1, 2)], [draws(4, 6, seed=k).double() for k in (3, 4)]
+    found = regression_mean(weights, [x.T @ x for x in inputs])
+    outputs = np.concatenate([(x @ w.T).numpy() for x, w in zip(inputs, weights, strict=True)])
+    expected = np.linalg.lstsq(np.concatenate([x.numpy() for x in inputs]), outputs, rcond=None)[0].T
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-8, atol=1e-10)
+
+
+def test_the_regression_mean_shrinks_what_is_off_the_diagonal():
+    inputs, weights = [draws(40, 6, seed=k).double() for k in (1, 2)], [draws(4, 6, seed=k).double() for k in (3, 4)]
+    products = [(x.T @ x).numpy() for x in inputs]
+    shrunk = [0.9 * each + 0.1 * np.diag(np.diag(each)) for each in products]
+    expected = sum(w.numpy() @ g for w, g in zip(weights, shrunk, strict=True)) @ np.linalg.inv(sum(shrunk))
+    found = regression_mean(weights, [torch.from_numpy(each) for each in products])
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6)
+    nothing = regression_mean(weights, [torch.zeros(6, 6)] * 2)
+    np.testing.assert_allclose(nothing.numpy(), (weights[0] + weights[1]).numpy() / 2)
+
+
+class Mixed(nn.Module):
+    """Grouped and dilated convolutions, a linear layer over places, a weight of shape (inputs, outputs)."""
+
+    def __init__(self):
+        super().__init__()
+        self.two = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2)
+        self.round = nn.Conv2d(6, 2, 2, padding=1, padding_mode="circular")
+        self.one = nn.Conv1d(2, 3, 3, dilation=2, padding=2)
+        self.linear = nn.Linear(3, 5)
+        self.weight = nn.Parameter(draws(5, 2))
+
+    def forward(self, x):
+        x = self.one(self.round(self.two(x)).flatten(2))
+        return (self.linear(x.movedim(1, 2)) @ self.weight).mean(1)
+
+
+def test_products_are_those_of_what_each_weight_reads():
+    """|W x|^2 over all positions is tr(W G W^T): of any weight, not the network's own."""
+    torch.manual_seed(0)
+    network, read = Mixed().eval(), {}
+    for name in ("two", "round", "one", "linear"):
+        getattr(network, name).register_forward_pre_hook(lambda _, args, name=name: read.update({name: args[0]}))
+    batch = draws(7, 4, 8, 8)
+    found = input_products(FlatNetwork(network), [batch[:3], batch[3:]])
+    network(batch)
+
+    circular = nn.functional.pad(read["round"], (1, 1, 1, 1), mode="circular")
+    outputs = {
+        "two": lambda w: conv2d(read["two"], w, stride=2, padding=1, groups=2),
+        "round": lambda w: conv2d(circular, w),
+        "one": lambda w: conv1d(read["one"], w, dilation=2, padding=2),
+        "linear": lambda w: read["linear"] @ w.T,
+    }
+    assert sorted(found) == ["linear.weight", "one.weight", "round.weight", "two.weight", "weight"]
+    for name, compute in outputs.items():
+        weight, products = torch.randn_like(getattr(network, name).weight), found[f"{name}.weight"].products
+        rows = weight.double().reshape(len(products), -1, products.shape[-1])
+        energy = torch.einsum("goi,gij,goj->", rows, products, rows)
+        assert float(energy) == pytest.approx(compute(weight).double().square().sum().item(), rel=1e-5), name
+    assert found["weight"].transposed
+
+
+def test_fisher_information_is_the_expectation_of_squared_scores():
+    """Of a linear model, in closed form: E_y (p_c - 1[y = c])^2 x^2 = p_c (1 - p_c) x^2."""
+    torch.manual_seed(0)
+    flat, x = FlatNetwork(nn.Linear(3, 2, bias=False)), draws(1, 3)
+    examples = ((x, torch.zeros(1, dtype=torch.int64)) for _ in range(4000))
+    found = fisher_information(flat, examples, 2, torch.Generator().manual_seed(0))["weight"]
+    p = flat.network(x).softmax(1)[0].detach().double()
+    np.testing.assert_allclose(found, torch.outer(p * (1 - p), x[0].double().square()), rtol=0.1)
+
+
+@pytest.mark.parametrize("method", ["fisher", "regmean"])
+@pytest.mark.parametrize("name", ["mlp", "resnet"])
+def test_of_one_model_twice_it_is_that_model(name, method):
+    arguments = {"hidden_dim": 8} if name == "mlp" else {"width": 4, "stages": 2}
+    workspace = small(name, limit=70, **arguments)
+    model = Checkpoint(workspace.network(0).state(), Metadata(), "a")
+    how = Fusion(method=method, alignment=Alignment("none"), seed=0)
+    found = fuse_sources(workspace, [model, model], how, progress=Stopping()).tensors
+    for key in workspace.spec.resolved.learnable():
+        torch.testing.assert_close(found[key], model.tensors[key], rtol=1e-4, atol=1e-5)
