@@ -43,8 +43,8 @@ _COLUMNS = (
 
 @command(
     "starcli fuse --sources ckpts/*.safetensors -o fused.safetensors",
-    "starcli fuse --sources ckpts/*.safetensors --method mean -o mean.safetensors",
-    see="README.md#commands",
+    "starcli fuse --sources chat/ code/ --base llama/ --method ties --density 0.5 -o merged/",
+    see="docs/merging.md",
 )
 def fuse_command(
     search: FuseOptions,
@@ -89,7 +89,7 @@ def fuse_command(
     each other (a search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a
     source's file uses its own.
     A merge of weights alone needs neither network nor data: files of which nothing says the data are merged tensor by
-    tensor, as they are, and nothing is measured. docs/merging.md says which method to take.
+    tensor, as they are, and nothing is measured.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
 
