@@ -114,6 +114,6 @@ def _cell(column: TableColumn, value: Any, place: int) -> Markup:
     attributes: dict[str, Child] = {"class_": "number"} if column.is_number else {}
     if is_figure(value):
         attributes["data_value"] = repr(value)
-    elif len(words(value)) > LONG:
+    elif len(str(said)) > LONG and column.form == "text":
         attributes["class_"] = "long"
     return element("td", said, **attributes) if place else element("th", said, scope="row", **attributes)

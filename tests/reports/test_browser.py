@@ -157,8 +157,13 @@ def test_all_can_be_read_in_light_and_in_dark(opened, request):
         assert contrast(under, over) > 4
 
 
-def test_on_paper_everything_is_open_and_no_button_is_there(opened):
+@pytest.mark.parametrize("opened", [{"color_scheme": "dark"}], indirect=True)
+def test_on_paper_everything_is_open_in_light_colours_and_no_button_is_there(opened):
     opened.emulate_media(media="print")
+    ink, paper = (opened.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
+    assert (ink, paper) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+    highest = opened.locator(".h8").first.evaluate("e => getComputedStyle(e).fill")
+    assert highest == "rgb(8, 68, 122)"
     opened.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.locator("details:not([open])").count() == 0
     assert opened.get_by_role("button", name="Enlarge").first.is_hidden()
