@@ -24,7 +24,7 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    kinds = ("idx", "folder", "arrays", "text", "table", "build", IN_MEMORY)
+    kinds = ("idx", "folder", "arrays", "text", "table", "build", "hf", IN_MEMORY)
     return _is_code(name) or name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 

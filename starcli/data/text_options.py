@@ -1,5 +1,6 @@
 """How texts become tokens and what is predicted of them, as options say it. Needs no torch."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,13 @@ OPTIONS = {
     "task": "--task",
 }
 """Option of each field."""
+
+OPTIONS_OF_KINDS: Mapping[str, Collection[str]] = {
+    **{kind: set(OPTIONS) for kind in ("text", "hf")},
+    **{kind: {"task"} for kind in ("arrays", "build")},
+    "table": {"label_column", "task"},
+}
+"""Fields that data of a kind can use."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,7 @@ class TextOptions:
 
     def refuse_useless(self, kind: str) -> None:
         """Raise StarcliError for what data of this `kind` do not have, and for a task that is none."""
-        known = {"text": set(OPTIONS), "arrays": {"task"}, "build": {"task"}, "table": {"label_column", "task"}}.get(
-            kind, set()
-        )
+        known = OPTIONS_OF_KINDS.get(kind, set())
         said = [option for name, option in OPTIONS.items() if getattr(self, name) is not None]
         if useless := [option for option in said if option not in {OPTIONS[name] for name in known}]:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")

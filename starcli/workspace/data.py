@@ -10,7 +10,7 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IN_MEMORY, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
-from starcli.data.text_options import TextOptions
+from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
@@ -79,16 +79,16 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     task = None if record is None else record.task_name
     if record is not None and texts.task not in (None, task):
         raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
-    if record is None or kind not in ("text", "arrays", "build", "table"):
+    if record is None or kind not in OPTIONS_OF_KINDS:
         return texts
     if kind == "table" and record.task is None:
         return replace(texts, task=task, classes=tuple(record.class_names) or None)
-    if kind != "text" or record.vocab_size is None:
+    if kind not in ("text", "hf") or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
     if texts.length not in (None, length):
         raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
-    if record.name == "text":
+    if record.name in ("text", "hf"):
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)
     classes = None if record.next_token else tuple(record.class_names or map(str, range(record.num_classes)))
     return replace(texts, task=task, length=length, classes=classes)

@@ -1,0 +1,138 @@
+"""Data set `hf:DIR`: a Hugging Face `Dataset` or `DatasetDict` that was saved by `save_to_disk`.
+
+Labels are the column `label` or `labels`, or the only one of classes (`--label-column` says another). Inputs are the
+column of images (all of one size, grey or RGB), of numbers (lists or arrays of one shape), or of texts (`text`, or as
+`--text-column` says), which become tokens. The splits train, validation (or val, dev) and test are parts; without a
+test part the validation part is measured, or a fixed fifth is held out. Nothing is fetched, and no code of it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from starcli.data.arrays import bytes_or_floats, divided
+from starcli.data.loading import Array, Loaded, Part, Request, assemble
+from starcli.data.targets import read_targets, task_of_targets
+from starcli.data.text import pad_texts
+from starcli.data.text_options import TextOptions
+from starcli.data.tokenizers import open_tokenizer
+from starcli.data.tokens import assemble_tokens
+from starcli.errors import StarcliError, few, first_line
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+
+ROLES_OF_SPLITS = {"train": "train", "validation": "val", "val": "val", "dev": "val", "test": "test"}
+"""Parts by the names of splits."""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Names of the columns of inputs and labels, and what the inputs are: image, text or numbers."""
+
+    inputs: str
+    label: str
+    kind: str
+
+
+def load_saved(request: Request) -> Loaded:
+    """Read all splits into memory."""
+    path, options = Path(request.rest), request.texts
+    if options.task == NEXT_TOKEN:
+        raise StarcliError(f"{path}: --task {NEXT_TOKEN} is of texts in a table (text:FILE) and of arrays")
+    splits, unread = _splits(path)
+    columns = _columns(splits["train"].features, options, path)
+    raw = {role: np.asarray(split.with_format(None)[columns.label][:]) for role, split in splits.items()}
+    task = options.task or task_of_targets(raw["train"])
+    labels = {role: read_targets(found, task, f"{path}, {role}: {columns.label}") for role, found in raw.items()}
+    notes = [f"{path}: left unread: {few(unread, 5)}"] if unread else []
+    inputs, vocab_size, tokenizer = _inputs(splits, columns, options, path, notes)
+    parts = {role: Part(inputs[role], labels[role], f"{path}, {role}") for role in splits}
+    split, said = divided(parts, path)
+    names = tuple(getattr(splits["train"].features[columns.label], "names", None) or ()) if task == CLASSES else ()
+    if vocab_size is not None:
+        loaded = assemble_tokens("hf", *split, vocab_size=vocab_size, class_names=names)
+    else:
+        loaded = assemble("hf", *split, task=task, num_classes=len(names) or None)
+    return replace(loaded, class_names=names, tokenizer=tokenizer, notes=(*notes, *said, *loaded.notes))
+
+
+def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The splits that are parts, by role, and the names of others."""
+    try:
+        from datasets import DatasetDict, load_from_disk
+    except ImportError:
+        raise StarcliError(f"{path}: needs the package datasets", ["pip install 'starcli[data]'"]) from None
+    try:
+        found = load_from_disk(str(path))
+    except Exception as error:  # damaged files make pyarrow raise nearly anything
+        raise StarcliError(f"{path}: is no data set of Hugging Face, saved to disk", [first_line(error)]) from error
+    if not isinstance(found, DatasetDict):
+        return {"train": found}, []
+    roles = {ROLES_OF_SPLITS[name]: split for name, split in found.items() if name in ROLES_OF_SPLITS}
+    if "train" not in roles:
+        raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}")
+    return roles, [name for name in found if name not in ROLES_OF_SPLITS]
+
+
+def _columns(features: Mapping[str, Any], options: TextOptions, path: Path) -> _Columns:
+    """Which columns are read."""
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    classes = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    usual = [name for name in ("label", "labels") if name in features]
+    label = options.label_column or next(iter(usual or (classes if len(classes) == 1 else [])), None)
+    hint = [f"its columns are {few(list(features), 10)}; --label-column and --text-column choose among them"]
+    if label is None or label not in features:
+        raise StarcliError(f"{path}: {'no column of labels' if label is None else f'no column {label!r}'}", hint)
+    text = options.text_column or "text"
+    others = [name for name in features if name != label]
+    choices: Sequence[tuple[str, Callable[[str], bool]]] = (
+        ("text", lambda name: name == text and features[name].__dict__.get("dtype") == "string"),
+        ("image", lambda name: kinds[name] == "Image"),
+        ("numbers", lambda name: kinds[name] in ("Array2D", "Array3D", "Sequence", "List", "LargeList")),
+    )
+    for kind, fits in choices:
+        if found := [name for name in others if fits(name)]:
+            if len(found) > 1:
+                raise StarcliError(f"{path}: several columns could be the inputs: {few(found, 5)}")
+            return _Columns(found[0], label, kind)
+    raise StarcliError(f"{path}: no column of images, texts or arrays", hint)
+
+
+def _inputs(
+    splits: Mapping[str, Any], columns: _Columns, options: TextOptions, path: Path, notes: list[str]
+) -> tuple[dict[str, Array], int | None, str | None]:
+    """Inputs of each part; of texts also how many tokens there are, and the tokenizer's hash."""
+    if columns.kind != "text":
+        if said := [name for name in (options.text_column, options.tokenizer, options.length) if name is not None]:
+            raise StarcliError(f"{path}: {said[0]} is for texts, and its inputs are {columns.kind}")
+        return {role: _array(split, columns, f"{path}, {role}") for role, split in splits.items()}, None, None
+    tokenizer = open_tokenizer(options.tokenizer)
+    encoded = {role: tokenizer.encode(list(split[columns.inputs])) for role, split in splits.items()}
+    texts = [text for some in encoded.values() for text in some]
+    tokens, cut = pad_texts(texts, options, str(path))
+    notes += cut
+    ends = np.cumsum([len(some) for some in encoded.values()])[:-1]
+    return dict(zip(encoded, np.split(tokens, ends), strict=True)), tokenizer.vocab_size, tokenizer.sha256
+
+
+def _array(split: Any, columns: _Columns, where: str) -> Array:
+    """Images (N, C, H, W) or numbers (N, ...) of a split."""
+    values = list(split.with_format(None)[columns.inputs])
+    if columns.kind == "image":
+        values = [np.asarray(image if image.mode == "L" else image.convert("RGB")) for image in values]
+    try:
+        found = np.stack([np.asarray(value) for value in values])
+    except ValueError as error:
+        hint = "images of any size are read as folder:DIR; or resize them in a function, --data FILE.py:NAME"
+        raise StarcliError(f"{where}: {columns.inputs}: of several shapes, expected one", [hint]) from error
+    if columns.kind == "image":
+        found = found[:, None] if found.ndim == 3 else found.transpose(0, 3, 1, 2)
+    elif found.ndim == 3:
+        found = found[:, None]
+    return bytes_or_floats(
+        found.astype(np.float32) if found.dtype.kind in "iu" and found.dtype != np.uint8 else found, where
+    )

@@ -1,0 +1,61 @@
+"""Data sets of Hugging Face, saved to disk and read again."""
+
+import numpy as np
+import pytest
+from support.data import refused
+
+from starcli.data.dataset import open_data
+from starcli.data.names import needs_path
+from starcli.data.text_options import TextOptions
+
+IMAGES = np.random.RandomState(0).randint(0, 256, (20, 6, 6, 3), dtype="u1")
+NUMBERS = np.random.RandomState(1).randn(20, 4).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    datasets = pytest.importorskip("datasets")
+    from PIL import Image
+
+    place = tmp_path_factory.mktemp("hf")
+    kinds = datasets.ClassLabel(names=["cat", "dog", "owl"])
+    labels = [n % 3 for n in range(20)]
+    pictures = {"image": [Image.fromarray(image) for image in IMAGES], "label": labels}
+    images = datasets.Dataset.from_dict(
+        pictures, features=datasets.Features({"image": datasets.Image(), "label": kinds})
+    )
+    datasets.DatasetDict({"train": images, "test": images.select(range(6)), "extra": images}).save_to_disk(place / "im")
+    texts = {"text": [f"text {n}" for n in range(20)], "kind": labels}
+    datasets.Dataset.from_dict(texts).save_to_disk(place / "texts")
+    rows = {"x": NUMBERS.tolist(), "target": NUMBERS[:, :2].tolist()}
+    datasets.Dataset.from_dict(rows).remove_columns("target").add_column("y", NUMBERS[:, 0].tolist()).save_to_disk(
+        place / "numbers"
+    )
+    return place
+
+
+def test_images_have_their_classes_and_splits(saved):
+    data = open_data(f"hf:{saved / 'im'}")
+    assert (data.class_names, data.input_shape, len(data.train), len(data.test)) == (
+        ("cat", "dog", "owl"),
+        (3, 6, 6),
+        20,
+        6,
+    )
+    np.testing.assert_array_equal(data.train.raw.numpy(), IMAGES.transpose(0, 3, 1, 2))
+    assert data.train.labels.tolist() == [n % 3 for n in range(20)]
+    assert "left unread: extra" in data.notes[0]
+
+
+def test_texts_and_numbers(saved):
+    data = open_data(f"hf:{saved / 'texts'}", texts=TextOptions(label_column="kind"))
+    assert (data.vocab_size, data.num_classes, len(data.train)) == (257, 3, 16)
+    numbers = open_data(f"hf:{saved / 'numbers'}", texts=TextOptions(label_column="y"))
+    assert numbers.task == "regression"
+    np.testing.assert_allclose(numbers.train.raw.numpy()[:, 0], numbers.train.labels.numpy()[:, 0])
+
+
+def test_faults(saved, tmp_path):
+    refused(lambda: open_data(f"hf:{tmp_path}"), "is no data set of Hugging Face")
+    refused(lambda: open_data(f"hf:{saved / 'numbers'}"), "no column of labels", "its columns are x, y")
+    assert needs_path("hf:somewhere")
