@@ -24,6 +24,9 @@ INDEX = ".index.json"
 SHARD_METADATA = {"format": "pt"}
 """What a shard says of itself: that its tensors are PyTorch's, which others ask for."""
 
+ADAPTER = "adapter_config.json"
+"""File in a folder that holds no weights of a network but an adapter, as the package `peft` names it."""
+
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Files without shards in a folder, as `save_pretrained` of Hugging Face names them."""
 
@@ -63,6 +66,8 @@ def file_of(path: Path) -> Path:
     if not path.is_dir():
         return path
     found = checkpoints_in(path)
+    if not found and (path / ADAPTER).is_file():
+        raise StarcliError(f"{path}: holds an adapter, no model; starcli convert {path} --base BASE -o OUT applies it")
     if len(found) != 1:
         there = few([each.name for each in found], 5) if found else "none"
         read = f"of one, its index of shards (*{INDEX}), {' or '.join(WHOLE)} is read"
@@ -161,6 +166,8 @@ def byte_count(text: str) -> int:
 
 def index_for(path: Path) -> Path:
     """The index of the shards of a checkpoint that is to be written to `path`, `DIR/NAME.safetensors`."""
+    if is_index(path):
+        return path
     if path.suffix != ".safetensors":
         raise StarcliError(f"{path}: shards are safetensors files: DIR/model.safetensors names them")
     return path.with_name(f"{path.name}{INDEX}")

@@ -12,12 +12,7 @@ from starcli.files.safetensors import MAXIMUM_HEADER, strict_json
 from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
 from starcli.huggingface.tasks import input_of_class, task_of
 
-CONFIG, PREPROCESSOR, TOKENIZER, ADAPTER = (
-    "config.json",
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "adapter_config.json",
-)
+CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
 """Names of files beside the weights."""
 
 PREFIX = "hf:"
@@ -101,7 +96,7 @@ class Directory:
     @property
     def normalise(self) -> str | None:
         """How images are normalised, as `--normalise` says it, where the directory tells."""
-        said = self.config.get("pretrained_cfg") or {} if self.is_timm else _read_json(self.path / PREPROCESSOR)
+        said = self.config.get("pretrained_cfg") or {} if self.is_timm else read_json(self.path / PREPROCESSOR)
         mean, std = said.get("mean", said.get("image_mean")), said.get("std", said.get("image_std"))
         if not mean or not std or said.get("do_normalize") is False:
             return None
@@ -122,7 +117,7 @@ def directory_of(path: Path) -> Directory | None:
         if path.name not in WHOLE and path.name.removesuffix(INDEX) not in WHOLE:
             return None
         path = path.parent
-    config = _read_json(path / CONFIG)
+    config = read_json(path / CONFIG)
     return Directory(path, config) if _names_network(config) else None
 
 
@@ -139,11 +134,9 @@ def why_unknown(path: Path) -> list[str]:
     One line, or none.
     """
     place = path if path.is_dir() else path.parent
-    if (place / ADAPTER).is_file() and not (place / CONFIG).is_file():
-        return [f"it holds a LoRA adapter: starcli convert {place} --base BASE -o OUT applies it"]
     if directory_of(path) is not None or not (place / CONFIG).is_file():
         return []
-    names = _read_json(place / CONFIG).get("architectures")
+    names = read_json(place / CONFIG).get("architectures")
     if not names:
         return [f"{place / CONFIG} names no class of a network (architectures)"]
     return [f"{place / CONFIG} names {names[0]}; read are classifiers of images and texts, causal and masked models"]
@@ -160,7 +153,7 @@ def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept | ({"num_labels": len(names)} if names else {})
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def read_json(path: Path) -> Mapping[str, Any]:
     """Content of a JSON file; empty where there is none. StarcliError for a file that is no JSON object."""
     try:
         if path.stat().st_size > MAXIMUM_HEADER:

@@ -22,14 +22,26 @@ from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
 from starcli.models.state_dicts import versions_of
 from starcli.workspace.choices import Choices
-from starcli.workspace.directories import in_terms_of_network, write_model
+from starcli.workspace.directories import adapted, in_terms_of_network, write_model
 
 
-@overload
-def load(path: str | os.PathLike[str], /, *, key: str | None = None, ignore: Sequence[str] = ()) -> Checkpoint: ...
 @overload
 def load(
-    path: str | os.PathLike[str], /, *paths: str | os.PathLike[str], key: str | None = None, ignore: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    /,
+    *,
+    key: str | None = None,
+    ignore: Sequence[str] = (),
+    base: ModelLike | None = None,
+) -> Checkpoint: ...
+@overload
+def load(
+    path: str | os.PathLike[str],
+    /,
+    *paths: str | os.PathLike[str],
+    key: str | None = None,
+    ignore: Sequence[str] = (),
+    base: ModelLike | None = None,
 ) -> list[Checkpoint]: ...
 @library_call
 def load(
@@ -38,6 +50,7 @@ def load(
     *paths: str | os.PathLike[str],
     key: str | None = None,
     ignore: Sequence[str] = (),
+    base: ModelLike | None = None,
 ) -> Checkpoint | list[Checkpoint]:
     """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's own files.
 
@@ -47,6 +60,7 @@ def load(
     what was chosen and left out of a file of others become warnings.
 
     key: where in such a file the weights lie, as in `state_dict_ema`. ignore: patterns of names to leave out.
+    base: the model to which the path, a folder of a LoRA adapter, belongs; read is the base with the adapter in it.
     StarcliError for what cannot be read, and for weights that are not those that their metadata speak of.
 
     >>> import starcli as sc
@@ -55,7 +69,11 @@ def load(
     'mlp'
     """
     pick = Pick(key, tuple(ignore))
-    found = labelled([checkpoint.read(_path(each), pick=pick) for each in (path, *paths)])
+    if base is None:
+        found = labelled([checkpoint.read(_path(each), pick=pick) for each in (path, *paths)])
+    else:
+        whole = as_checkpoint(base)
+        found = [adapted(whole, _path(each)) for each in (path, *paths)]
     for note in notes_of(found):
         Warnings().note(note)
     found = [replace(each, notes=()) for each in found]

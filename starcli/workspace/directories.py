@@ -18,6 +18,7 @@ from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, SHARD_METADATA, WHOLE, is_index
 from starcli.huggingface.companions import write_companions
 from starcli.huggingface.directory import PREFIX, Directory, directory_of
+from starcli.huggingface.tasks import MASKED_TOKENS
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk
 from starcli.models.names import is_huggingface
@@ -55,6 +56,9 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
     if choices.data is None:
         return choices
     kind = parse_name(choices.data)[0]
+    if directory.task == MASKED_TOKENS.texts:
+        hint = "without --data it can be aligned, interpolated, merged and converted"
+        raise StarcliError(f"{directory.path}: a masked language model, of which no loss is measured", [hint])
     if kind == "text":
         choices = replace(choices, tokenizer=choices.tokenizer or directory.tokenizer)
     if recorded:
@@ -111,6 +115,17 @@ def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:
         reopen=None,
         stored=model.tensors if model.stored is None else model.stored,
     )
+
+
+def adapted(base: Checkpoint, place: Path) -> Checkpoint:
+    """`base` with the LoRA adapter in the directory `place` applied, a model made from it. Errors as of `apply`."""
+    from starcli.huggingface.adapters import read_adapter
+
+    adapter = read_adapter(place)
+    model = in_terms_of_network(base, Choices())
+    parents, ancestors = checkpoint.ancestry([base])
+    metadata = Metadata(architecture=model.metadata.architecture, parents=parents, ancestors=ancestors)
+    return Checkpoint(adapter.apply(model.tensors), metadata, place.absolute().name, base.path)
 
 
 def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ KINDS = {
     "masked": ("BertForMaskedLM", "BertConfig", {**_TEXT, **_SMALL}),
     "vit": ("ViTForImageClassification", "ViTConfig", _VIT),
 }
+OF_COLOURS = {"colours": ("ViTForImageClassification", "ViTConfig", {**_VIT, "num_channels": 3})}
 
 Save = Callable[..., Path]
 
@@ -41,7 +42,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
     def save(kind: str, seed: int = 0) -> Path:
         path = root / f"{kind}-{seed}"
         if not path.exists():
-            name, config, arguments = KINDS[kind]
+            name, config, arguments = (KINDS | OF_COLOURS)[kind]
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 model: Any = getattr(transformers, name)(getattr(transformers, config)(**arguments))
@@ -66,6 +67,8 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pretrained(path: Path) -> Any:
     """The model as its own library loads it, of the class that its config names; nothing may be missing."""
     config = transformers.AutoConfig.from_pretrained(path)
-    model, told = getattr(transformers, config.architectures[0]).from_pretrained(path, output_loading_info=True)
+    model, told = getattr(transformers, config.architectures[0]).from_pretrained(
+        path, torch_dtype="auto", output_loading_info=True
+    )
     assert not any(told.values()), told
     return model.eval()

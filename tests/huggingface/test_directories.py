@@ -137,6 +137,19 @@ def test_the_library_saves_directories_too(saved, tmp_path):
     torch.testing.assert_close(logits(tmp_path / "out", "gpt2"), logits(saved("gpt2", 1), "gpt2"), rtol=1e-4, atol=1e-4)
 
 
+def test_what_a_directory_says_of_images_is_taken(saved, tmp_path):
+    place = tmp_path / "vit"
+    place.mkdir()
+    for file in saved("vit").iterdir():
+        place.joinpath(file.name).write_bytes(file.read_bytes())
+    said = {"image_mean": [0.25], "image_std": [2.0], "do_normalize": True}
+    place.joinpath("preprocessor_config.json").write_text(json.dumps(said))
+    words = "--data", "digits", "--limit", 40
+    taken = run_here("eval", place, *words).rows[0]["nll"]
+    assert taken == run_here("eval", saved("vit"), *words, "--normalise", "0.25:2").rows[0]["nll"]
+    assert taken != run_here("eval", place, *words, "--normalise", "data").rows[0]["nll"]
+
+
 def changed(saved, tmp_path: Path, **keys: object) -> Path:
     """A directory with other words in its config."""
     place = tmp_path / "changed"

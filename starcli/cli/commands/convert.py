@@ -24,6 +24,7 @@ from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.checkpoints.containers import Pick
     from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
@@ -57,6 +58,11 @@ def convert_command(
         list[str] | None,
         typer.Option("--ignore", metavar="PATTERN...", help="Names of tensors to leave out: 'loss.*'."),
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", metavar="MODEL", help="The model to which FILE, the folder of a LoRA adapter, belongs."),
+        IN,
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Write bare weights, for other programs.")] = False,
     shard_size: Annotated[
         str | None,
@@ -72,16 +78,17 @@ def convert_command(
     settings and averages, and a trainer's prefix before their names is left out. With --plain, or to a .pt file, they
     are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running
     code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its folder.
+    With --base it is the folder of a LoRA adapter, and what is written is the base with the adapter in it.
     """
     from starcli.checkpoints.containers import Pick
     from starcli.checkpoints.convert import is_pickled
-    from starcli.checkpoints.several import read_all
 
     size = None if shard_size is None else byte_count(shard_size)
-    paths = output_paths(output, [{"name": stem(model)} for model in models], models, pickled=True)
-    paths = paths if size is None else [_index(path, models, force) for path in paths]
+    inputs = models if base is None else [base]
+    paths = output_paths(output, [{"name": stem(model)} for model in models], inputs, pickled=True)
+    paths = paths if size is None else [_index(path, inputs, force) for path in paths]
     plain = plain or is_pickled(output)
-    sources = read_all(models, distinct=False, verify=not plain, pick=Pick(key, tuple(ignore or ())))
+    sources = _read(models, base, Pick(key, tuple(ignore or ())), verify=not plain)
     if not plain:
         _need_network(sources, setup)
     with common.session(output) as (watch, results):
@@ -91,6 +98,17 @@ def convert_command(
             known = source.metadata.architecture.name if source.metadata.architecture else None
             row = {"model": source.name, "architecture": setup.arch_name or known, "tensors": len(source.tensors)}
             results.add("convert", {**row, **scores, "output": str(path)}, _COLUMNS)
+
+
+def _read(models: Sequence[Path], base: Path | None, pick: "Pick", *, verify: bool) -> "list[Checkpoint]":
+    """What is to be converted: the files, or a base with the adapter in each of the folders."""
+    from starcli.checkpoints.several import read_all
+    from starcli.workspace.directories import adapted
+
+    if base is None:
+        return read_all(models, distinct=False, verify=verify, pick=pick)
+    [whole] = read_all([base], pick=pick)
+    return [adapted(whole, model) for model in models]
 
 
 def _index(path: Path, inputs: Sequence[Path], force: bool) -> Path:

@@ -1,0 +1,111 @@
+"""LoRA adapters, as the package `peft` writes them: low-rank changes of a model's weights."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError, first_of
+from starcli.files.safetensors import read_tensors
+from starcli.files.shards import ADAPTER
+from starcli.huggingface.directory import read_json
+
+WEIGHTS = "adapter_model.safetensors"
+"""File of an adapter's tensors."""
+
+_BEFORE = "base_model.model."
+_FACTOR = re.compile(r"(?P<module>.+)\.(lora_(?:embedding_)?)A(\.weight)?")
+_UNKNOWN = ("use_dora", "use_qalora", "use_bdlora", "megatron_config", "layer_replication", "alora_invocation_tokens")
+"""Settings of a config under which the change is another than s B A."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter: W + s B A in the place of some weights W (Hu et al. 2022, "LoRA", section 4.1), others replaced.
+
+    s is alpha / r, or alpha / sqrt(r) (`use_rslora`), with the r rows of A.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @cached_property
+    def changes(self) -> dict[str, Tensor]:
+        """s B A in float64 by the name of the module, in the layout of a linear layer or an embedding."""
+        return dict(self._changes())
+
+    @property
+    def replaced(self) -> dict[str, Tensor]:
+        """Tensors that are in the adapter as a whole, such as a new classifier, by their names in the model."""
+        return {name.removeprefix(_BEFORE): each for name, each in self.tensors.items() if "lora_" not in name}
+
+    def _changes(self) -> Iterator[tuple[str, Tensor]]:
+        for name, down in self.tensors.items():
+            found = _FACTOR.fullmatch(name)
+            if found is None:
+                continue
+            up = self.tensors.get(name.replace(f"{found[2]}A", f"{found[2]}B"))
+            if up is None:
+                raise StarcliError(f"{self.path}: {name} has no B beside its A")
+            module, rank = found["module"].removeprefix(_BEFORE), len(down)
+            scale = self._alpha(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+            # a convolution's A has the kernel: (r, in, h, w), its B (out, r, 1, 1)
+            product = scale * up.double().flatten(1) @ down.double().flatten(1)
+            yield module, product.T if "embedding" in found[2] else product
+
+    def _alpha(self, module: str) -> float:
+        patterns = (self.config.get("alpha_pattern") or {}).items()
+        own = (value for key, value in patterns if re.fullmatch(rf"(.*\.)?({key})", module))
+        return float(next(own, self.config["lora_alpha"]))
+
+    def apply(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict `base` with the adapter in it, tensor by tensor in the type of `base`.
+
+        Raises StarcliError with what the adapter changes and `base` does not have, or has in another shape.
+        """
+        found, problems = dict(base), []
+        for module, change in self.changes.items():
+            name = f"{module}.weight"
+            if name not in base:
+                problems.append(f"{name}: not in the base")
+                continue
+            weight = base[name]
+            turned = self.config.get("fan_in_fan_out") and weight.dim() == 2
+            change = change.T if turned else change
+            if change.numel() != weight.numel() or (weight.dim() == 2 and change.shape != weight.shape):
+                problems.append(f"{name}: change of shape {tuple(change.shape)}, the base has {tuple(weight.shape)}")
+                continue
+            found[name] = (weight.double() + change.reshape(weight.shape)).to(weight.dtype)
+        for name, tensor in self.replaced.items():
+            if name not in base or base[name].shape != tensor.shape:
+                problems.append(f"{name}: not in the base, or of another shape")
+            else:
+                found[name] = tensor.to(base[name].dtype)
+        if problems:
+            raise StarcliError(f"{self.path}: is no adapter of this base", first_of(problems, 12))
+        return found
+
+
+def read_adapter(path: Path) -> Adapter:
+    """The adapter in a directory. StarcliError where there is none, or one of another kind than LoRA.
+
+    Weights in PyTorch's own format are not read.
+    """
+    config = read_json(path / ADAPTER)
+    if not config:
+        raise StarcliError(f"{path}: holds no adapter ({ADAPTER}) that a base could take")
+    if config.get("peft_type") != "LORA" or not isinstance(config.get("lora_alpha"), int | float):
+        raise StarcliError(f"{path}: an adapter of kind {config.get('peft_type')}; read are those of LoRA")
+    if other := [key for key in _UNKNOWN if config.get(key)]:
+        raise StarcliError(f"{path}: an adapter with {other[0]}, which is not known")
+    tensors = read_tensors(path / WEIGHTS)[1]
+    if not all(torch.isfinite(each).all() for each in tensors.values()):
+        raise StarcliError(f"{path}: has values that are not finite")
+    return Adapter(path, config, tensors)
