@@ -16,13 +16,14 @@ identity 2045.7 and .620); the best of 5 starts by the loss of their mean has .6
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligned import Aligned
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint_frame import JointFrame
@@ -30,7 +31,7 @@ from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, need_several
+from starcli.errors import need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
@@ -53,18 +54,6 @@ class JointMatch:
     """Training loss of the models' mean, where ends are chosen by it."""
 
 
-def check_joint(alignment: Alignment) -> None:
-    """Raise StarcliError for an alignment that learns elements: to the mean of the others only permutations learn."""
-    if alignment.uses_kinds and alignment.learns:
-        raise StarcliError(
-            f"joint alignment is by permutations, or by weight: not by {alignment.title}",
-            [
-                "weight matching aligns jointly by all kinds too: weight with kinds all (--align-kinds all)",
-                "a star (fuse --method star) and align without --joint take models one by one, by learn too",
-            ],
-        )
-
-
 def match_jointly(
     aligner: Aligner, models: Sequence[Mapping[str, Tensor]], *, progress: Progress = SILENT
 ) -> JointMatch:
@@ -75,12 +64,13 @@ def match_jointly(
     midpoint, that is done for each of its `ends`, and of these and of the models as they are the one is kept whose mean
     has the lowest training loss. With methods that learn, each model then learns once on the loss half way to the mean
     of the others, and stays where that lowers the loss of the mean of all. The ranks share the starts.
-    By all kinds of symmetries it is done between normal forms. StarcliError for a single model and where elements are
-    learned, Interrupted where `progress` asks to stop before a move.
+    By all kinds of symmetries it is done between normal forms; elements that are learned are learned in turn, see
+    `_learned_in_turn`. StarcliError for a single model, Interrupted where `progress` asks to stop before a move.
     """
     need_several(models, "joint alignment")
-    check_joint(aligner.alignment)
     how, kinds = aligner.alignment, aligner.kinds
+    if kinds is not None and aligner.learner is not None:
+        return _learned_in_turn(aligner, aligner.learner, models, progress)
     ends, starts = how.ends or 1, max(1, how.restarts)
     progress.start("aligning together", distributed.own_share(ends * starts))
 
@@ -153,6 +143,31 @@ def _learned(
 
     [(indices, loss)] = distributed.share_out([found], learn)
     return replace(found, symmetries=[Permutation(aligner.spec, index) for index in indices], midpoint_loss=loss)
+
+
+def _learned_in_turn(
+    aligner: Aligner, learner: Learner, models: Sequence[Mapping[str, Tensor]], progress: Progress
+) -> JointMatch:
+    """Each model is learned to the mean of those before it, the first of which stays as it is.
+
+    Of five perceptrons (digits, ReLU, no norm, two sets) the mean then has a training loss of .024 and .021; with each
+    learned to the first one it has .201 and .300, and .058 and .045 where these then learn once more, a tenth of the
+    steps, to the mean of the others.
+    """
+    progress.start("learning together", (len(models) - 1) * aligner.pieces)
+
+    def learn(models: Sequence[Mapping[str, Tensor]]) -> tuple[list[dict[str, Tensor]], dict[str, Any]]:
+        found, placed = [aligner.identity], [models[0]]
+        for model in models[1:]:
+            found.append(aligner.match(_mean(placed), model, progress=progress).symmetry)
+            placed.append(found[-1].apply(model))
+        objective = fmean(aligner.objective(a, b) for a, b in combinations(placed, 2))
+        loss = learner.judge.loss_of_mean(placed, progress=progress)
+        return [each.to_tensors() for each in found], {"objective": objective, "midpoint_loss": loss}
+
+    [(found, figures)] = distributed.share_out([models], learn)
+    progress.finish()
+    return JointMatch([aligner.symmetry(each) for each in found], rounds=1, sweeps=0, **figures)
 
 
 def apply_jointly(

@@ -33,14 +33,11 @@ class Alignments:
     """Whether rows say how high the objective could be at most."""
 
     def __post_init__(self) -> None:
-        from starcli.alignment.joint import check_joint
         from starcli.alignment.matching.bound import check_bounded
 
         how = self.aligner.alignment
         if self.bound:
             check_bounded(how.method, uses_kinds=how.uses_kinds)
-        if self.together:
-            check_joint(how)
 
     def rows(self, paths: Sequence[Path], permutations: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """Make the files that are not there yet, those of `permutations` where any are wanted: a row a model."""

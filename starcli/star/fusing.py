@@ -13,7 +13,7 @@ from torch import Tensor
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.joint import check_joint, tensors_jointly
+from starcli.alignment.joint import tensors_jointly
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
@@ -72,11 +72,6 @@ class Fusion:
     renormalise: Renormalise = RECALIBRATE
     merge: Merge | None = None
     base: Checkpoint | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse an alignment that is not joint."""
-        if self.init is None and self.base is None:
-            check_joint(self.alignment)
 
     @property
     def pieces(self) -> int:

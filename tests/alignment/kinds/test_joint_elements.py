@@ -13,6 +13,7 @@ from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 
 HOW = sc.Alignment("weight", kinds="all")
+WAYS = {"weight": HOW, "learn": sc.Alignment("learn", steps=2, examples=32)}
 Tensors = dict[str, torch.Tensor]
 
 
@@ -40,6 +41,18 @@ def test_copies_of_one_model_meet(vit: Workspace) -> None:
     assert found.objective == pytest.approx(inner_product(kinds.spec, normal, normal), rel=1e-4)
 
 
+def test_the_mean_of_copies_that_learn_is_no_worse_than_the_model(vit: Workspace) -> None:
+    trained = sc.train("vit", "digits", limit=200, epochs=12, seed=0, arch_args=vit.architecture.arguments)
+    model, aligner = trained.tensors, Aligner(WAYS["learn"], vit)
+    copies = [Element.random(vit.kinds, torch.Generator().manual_seed(seed)).apply(model) for seed in range(3)]
+    found = match_jointly(aligner, copies)
+    judge = aligner.learner.judge
+    assert judge.loss_of_mean(copies) > judge.loss_of_mean([model]) + 0.01
+    placed = [each.apply(copy) for each, copy in zip(found.symmetries, copies, strict=True)]
+    assert found.midpoint_loss == pytest.approx(judge.loss_of_mean(placed), rel=1e-5)
+    assert found.midpoint_loss < judge.loss_of_mean([model]) + 1e-3
+
+
 def test_independent_models_come_nearer_together_than_each_to_the_first(vit: Workspace) -> None:
     aligner, models = Aligner(HOW, vit), [generic(vit, seed) for seed in range(3)]
     found = match_jointly(aligner, models)
@@ -52,15 +65,16 @@ def test_independent_models_come_nearer_together_than_each_to_the_first(vit: Wor
     assert found.objective > sum(inner_product(aligner.spec, apart[a], apart[b]) for a, b in pairs) / 3
 
 
-def test_the_reference_stays_and_functions_too() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_the_reference_stays_and_functions_too(way: str) -> None:
     options = {"arch_args": {"patch_size": 4, "dim": 12, "depth": 1, "heads": 2, "mlp_dim": 16}, "limit": 120}
     a, *others = (sc.train("vit", "digits", epochs=1, seed=seed, **options) for seed in range(3))
-    found = sc.align_jointly(a, others, method=HOW)
+    found = sc.align_jointly(a, others, method=WAYS[way])
     x = torch.randn(8, 1, 8, 8)
     for before, after in zip(others, found, strict=True):
         assert isinstance(after.symmetry, Element)
         assert torch.allclose(after.module()(x), before.module()(x), atol=1e-4)
         assert after.metadata.aligned_to.joint == 3
-    again = apply_jointly(Aligner(HOW, a.workspace), a, list(reversed(others)))
+    again = apply_jointly(Aligner(WAYS[way], a.workspace), a, list(reversed(others)))
     for one, other in zip(found, reversed(again), strict=True):
         assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())

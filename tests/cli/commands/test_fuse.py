@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from support.program import run_here
 from support.refused import refused
 
 import starcli as sc
+from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.checkpoints.hashes import file_sha256
 
@@ -104,12 +106,21 @@ def test_options_without_use_are_refused_before_any_work(solutions, place):
     }.items():
         refused(run_here("fuse", *sources, *words), named)
     assert list(place.iterdir()) == []
-    with pytest.raises(sc.StarcliError, match=r"(?s)not by learn.*align_kinds all.*method star"):
-        sc.fuse(solutions.some(0, 1), method="mean", alignment="learn")
     with pytest.raises(sc.StarcliError, match="method mean has no use for mu, epochs"):
         sc.fuse(solutions.some(0, 1), method="mean", mu=0.5, epochs=3)
     with pytest.raises(sc.StarcliError, match="did you mean mean"):
         sc.fuse(solutions.some(0, 1), method="means")
+
+
+def test_a_mean_of_learned_elements(solutions, place):
+    words = ("--sources", *solutions.some(0, 1, 2), "--method", "mean", "--align", "learn", "--align-steps", 3)
+    ran = run_here("fuse", *words, "-o", "f.safetensors")
+    assert ran.status == 0, ran.err
+    aligned = sc.align_jointly(solutions[0], solutions.some(1, 2), method=sc.Alignment("learn", steps=3))
+    models = [checkpoint.read(solutions[0]).tensors, *(each.tensors for each in aligned)]
+    found = checkpoint.read(place / "f.safetensors").tensors
+    for name in aligned[0].workspace.spec.resolved.learnable():
+        assert torch.allclose(found[name], torch.stack([each[name] for each in models]).mean(0), atol=1e-6)
 
 
 ACTIVATION, WEIGHT = "activation, 1 restart, 256 examples", "weight, 3 restarts"
