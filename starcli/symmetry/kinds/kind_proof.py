@@ -107,14 +107,20 @@ class KindProof:
         change = self.change(_together(elements.values()))
         if not change < TOLERANCE:
             return change
-        others = ({place: self._other(place, act) for place, act in acts.items()} for acts in elements.values())
-        return max(change, self.change(_together(others)))
+        return max(change, self.change(_together(map(self._others, elements.values()))))
 
-    def _other(self, place: GroupPlace, act: Tensor) -> Tensor:
-        """The inverse; of signs their negative, so that every unit is flipped once: some may be off here."""
+    def _others(self, acts: Acts) -> Acts:
+        """The inverse element; of signs, and of matrices that need not fix ones, the negative of it.
+
+        So every unit is flipped once: some may be off here, or on for all inputs, where a ReLU is linear.
+        """
+        fixes_ones = any(self._is_matrix(each) and _fixes_ones(each[1]) for each in acts.items())
+        return {place: self._other(place, act, fixes_ones=fixes_ones) for place, act in acts.items()}
+
+    def _other(self, place: GroupPlace, act: Tensor, *, fixes_ones: bool) -> Tensor:
         if self._is_matrix((place, act)):
             inverse: Tensor = torch.linalg.inv(act)
-            return inverse
+            return inverse if fixes_ones else -inverse
         return -act if bool((act.abs() == 1).all()) else 1 / act
 
     def unneeded(self, acts: Acts, doubtful: Iterable[GroupPlace]) -> list[GroupPlace]:
@@ -163,6 +169,10 @@ class KindProof:
                 return self.reference.change()
         except StarcliError:  # outputs that are not finite: a negative variance, say
             return math.inf
+
+
+def _fixes_ones(matrix: Tensor) -> bool:
+    return torch.allclose(matrix.sum(-1), torch.ones((), dtype=matrix.dtype))
 
 
 def _together(elements: Iterable[Acts]) -> Acts:

@@ -398,17 +398,21 @@ def test_wrong_arguments_are_our_errors(arguments: tuple[Any, Any], options: dic
         derive_kinds(*arguments, **options)
 
 
-def narrow(*, bias: bool) -> set[tuple[str, int]]:
-    """Kinds, and numbers of signs, of twenty layers of four units with ReLU."""
+def narrow(width: int = 4, *, bias: bool = True, seed: int = 0) -> set[tuple[str, int]]:
+    """Kinds, and numbers of signs, of twenty layers of few units with ReLU."""
     torch.manual_seed(0)
-    hidden = [layer for _ in range(20) for layer in (nn.Linear(4, 4, bias=bias), nn.ReLU())]
-    kinds = kinds_of(nn.Sequential(*hidden, nn.Linear(4, 2)), (torch.zeros(2, 4),))
+    hidden = [layer for _ in range(20) for layer in (nn.Linear(width, width, bias=bias), nn.ReLU())]
+    kinds = kinds_of(nn.Sequential(*hidden, nn.Linear(width, 2)), (torch.zeros(2, width),), seed=seed)
     return {(kind.kind, len(kind.signs)) for kind in kinds.groups.values()}
 
 
 def test_biases_keep_units_on_in_many_narrow_layers():
-    assert narrow(bias=True) == {("scaled", 0)}
+    assert narrow() == {("scaled", 0)}
 
 
 def test_units_that_are_all_off_have_no_signs():
     assert narrow(bias=False) <= {("permutation", 0), ("scaled", 0)}
+
+
+def test_units_that_are_all_on_do_not_rotate():
+    assert narrow(2, seed=2) <= {("permutation", 0), ("scaled", 0)}
