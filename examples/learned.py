@@ -1,13 +1,13 @@
 """Learned alignment against weight matching: pairs, stars, and the tables of docs/alignment.md.
 
-    python examples/learned.py [NETWORK...] [--pairs 6] [--stars 5 16] [--trained HOW...] [--judged HOW...]
+    python examples/learned.py [NETWORK...] [--pairs 6] [--stars 5 16] [--epochs N] [--trained HOW...] [--judged HOW...]
                                [--held-out 3] [--fashion DIR] [--texts FILE] [--out runs/alignment] [--page PAGE]
 
 Networks, models and pairs are those of alignment.py, beside this file. `--stars`: numbers of sources of stars; each
 star is trained with its sources aligned as each HOW of `--trained` says, and its lines to sources and held-out models
 are measured with these aligned to it as each HOW of `--judged` says. What was trained and measured is kept in OUT and
-not done again. Then come the tables of all that OUT has of NETWORK... (of all networks), printed, or written to their
-places in PAGE; without a network nothing is measured. The tables of the documentation, again from what was kept:
+not done again. Then come the tables of all that OUT has, of any network, printed, or written to their places in
+PAGE; without a network nothing is measured. The tables of the documentation, again from what was kept:
 
     python examples/learned.py --out tests/benchmarks/learned --page docs/alignment.md
 """
@@ -42,7 +42,7 @@ STARS: dict[str, dict[str, Any]] = {
     "resnet-w8": {"epochs": 100},
     "gpt": {"epochs": 8, "lr": 0.001},
 }
-"""Settings of the training of stars beside those of their sources."""
+"""Settings of the training of stars beside those of their sources; of others the epochs are 25."""
 
 
 class Star(NamedTuple):
@@ -50,6 +50,7 @@ class Star(NamedTuple):
 
     network: str
     sources: int
+    epochs: int
     trained: str
     train: float
     test: float
@@ -65,6 +66,7 @@ class Line(NamedTuple):
 
     network: str
     sources: int
+    epochs: int
     trained: str
     judged: str
     group: str
@@ -85,10 +87,17 @@ def kept(out: Path, kind: type, network: str | None = None) -> list[Any]:
 
 @dataclass(frozen=True)
 class Stars:
-    """The stars of a network: what is there is not made again."""
+    """The stars of a network: what is there is not made again. epochs: of their training, if not those of `STARS`."""
 
     study: Study
     network: str
+    epochs: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the training of stars."""
+        usual = STARS.get(self.network, {"epochs": 25})
+        return usual if self.epochs is None else usual | {"epochs": self.epochs}
 
     @property
     def where(self) -> dict[str, Any]:
@@ -100,7 +109,7 @@ class Stars:
         with (self.study.out / f"{type(row).__name__.lower()}s.jsonl").open("a") as file:
             file.write(json.dumps(row._asdict()) + "\n")
 
-    def measure(self, what: tuple[int, str, str, str, int], start: sc.Checkpoint, model: Any, how: str) -> Any:
+    def measure(self, what: tuple[int, int, str, str, str, int], start: sc.Checkpoint, model: Any, how: str) -> Any:
         """Align a model to the start of a line, keep what is left between them, and return the aligned model.
 
         what: the fields of its `Line` from `sources` to `seed`.
@@ -118,7 +127,7 @@ class Stars:
         file = self.study.out / self.network / f"learned-{seed}.safetensors"
         if not file.exists():
             first, model = (self.study.model(self.network, each) for each in (SOURCES[0], seed))
-            sc.save(self.measure((0, "none", "learn", "source", seed), first, model, "learn"), file)
+            sc.save(self.measure((0, 0, "none", "learn", "source", seed), first, model, "learn"), file)
         return sc.load(file)
 
     def star(self, count: int, trained: str) -> sc.Checkpoint:
@@ -127,7 +136,8 @@ class Stars:
         By `learn` these are aligned to the first one once, and the star begins at their mean. By others they are
         aligned to the star in each epoch, as `find_star` does it.
         """
-        file = self.study.out / self.network / f"star-{count}-{re.sub('[ ,]+', '-', trained)}.safetensors"
+        epochs = self.settings["epochs"]
+        file = self.study.out / self.network / f"star-{count}-{epochs}-{re.sub('[ ,]+', '-', trained)}.safetensors"
         if not file.exists():
             sources = [self.study.model(self.network, seed) for seed in SOURCES[:count]]
             how, init, seconds = METHODS[trained][0], None, 0.0
@@ -137,23 +147,23 @@ class Stars:
                 lines = (each for each in kept(self.study.out, Line, self.network) if each.sources == 0)
                 seconds = sum(each.seconds for each in lines if each.seed in SOURCES[:count])
             began = time.process_time()
-            star = sc.find_star(sources, alignment=how, init=init, **STARS.get(self.network, {}), **self.where)
+            star = sc.find_star(sources, alignment=how, init=init, **self.settings, **self.where)
             seconds += time.process_time() - began
             for seed, source in zip(SOURCES, star.aligned_sources, strict=False):
-                self.measure((count, trained, AS_TRAINED, "source", seed), star, source, "none")
+                self.measure((count, epochs, trained, AS_TRAINED, "source", seed), star, source, "none")
             scores = star.metadata.metrics
             own = scores["train"]["loss"], scores["test"]["loss"], scores["test"]["accuracy"]
-            self.keep(Star(self.network, count, trained, *own, seconds))
+            self.keep(Star(self.network, count, epochs, trained, *own, seconds))
             sc.save(star, file)
         return sc.load(file)
 
     def judge(self, count: int, trained: str, judged: str, held_out: int, sources: int) -> None:
         """Measure the lines that are missing from a star, to held-out models and then to sources."""
         star = self.star(count, trained)
-        done = {each[1:6] for each in kept(self.study.out, Line, self.network)}
+        done = {each[1:7] for each in kept(self.study.out, Line, self.network)}
         asked = [("held-out", seed) for seed in HELD_OUT[:held_out]]
         asked += [("source", seed) for seed in SOURCES[: min(count, sources)]]
-        for what in ((count, trained, judged, group, seed) for group, seed in asked):
+        for what in ((count, self.settings["epochs"], trained, judged, *each) for each in asked):
             if what not in done:
                 self.measure(what, star, self.study.model(self.network, what[-1]), judged)
 
@@ -186,11 +196,15 @@ def stars_table(out: Path) -> str:
     header = ["star of", "trained by", "own train loss (test accuracy)", "CPU seconds", "star-source, as trained"]
     header += ["judged by", "regular-regular", "star-source", "star-held-out", "highest loss on these lines"]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for star in sorted(kept(out, Star), key=lambda each: (list(NETWORKS).index(each.network), each.sources)):
+    for star in sorted(kept(out, Star), key=lambda each: (list(NETWORKS).index(each.network), *each[1:3])):
         groups: dict[tuple[str, str], list[Line]] = {}
-        for each in (each for each in kept(out, Line, star.network) if each[1:3] == star[1:3]):
+        for each in (each for each in kept(out, Line, star.network) if each[1:4] == star[1:4]):
             groups.setdefault((each.judged, each.group), []).append(each)
-        about = [f"{star.sources} `{star.network}`", star.trained, f"{star.train:.3f} ({star.accuracy:.1%})"]
+        about = [
+            f"{star.sources} `{star.network}`, {star.epochs} epochs",
+            star.trained,
+            f"{star.train:.3f} ({star.accuracy:.1%})",
+        ]
         about += [f"{star.seconds:.0f}", barriers(groups.pop((AS_TRAINED, "source")))]
         for judged in dict.fromkeys(judged for judged, _ in groups):
             regular = [each for each in kept(out, Result, star.network) if each.method == judged]
@@ -224,6 +238,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--first-seed", type=int, default=100, help="of pairs")
     parser.add_argument("--stars", type=int, nargs="+", default=[], metavar="SOURCES")
+    parser.add_argument("--epochs", type=int, help="of stars, if not the usual ones")
     parser.add_argument("--trained", nargs="+", choices=METHODS, default=["learn"], metavar="HOW")
     parser.add_argument("--judged", nargs="+", choices=METHODS, default=["learn"], metavar="HOW")
     parser.add_argument("--held-out", type=int, default=3)
@@ -245,7 +260,7 @@ def main() -> None:
         for seed in range(words.first_seed, words.first_seed + 2 * words.pairs, 2):
             study.results(network, seed, COMPARED)
         for count, trained, judged in itertools.product(words.stars, words.trained, words.judged):
-            Stars(study, network).judge(count, trained, judged, words.held_out, words.judged_sources)
+            Stars(study, network, words.epochs).judge(count, trained, judged, words.held_out, words.judged_sources)
     tables = {"learned pairs": pairs_table(kept(words.out, Result)), "learned stars": stars_table(words.out)}
     if words.page is None:
         print("\n\n".join(tables.values()))

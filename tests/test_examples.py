@@ -175,7 +175,7 @@ def test_stars_are_measured_and_kept(tmp_path: Path) -> None:
     found = [(each["trained"], each["judged"], each["group"]) for each in lines]
     assert sorted(each for each in found if each in asked) == sorted(asked)
     assert found.count(("learn", "as trained", "source")) == found.count(("none", "as trained", "source")) == 2
-    assert first.decode().count("| 2 `mlp` |") == 2
+    assert first.decode().count("| 2 `mlp`, 25 epochs |") == 2
 
 
 def test_tables_of_the_documentation_are_what_was_kept(tmp_path: Path) -> None:
