@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from starcli.cli import checks
-from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.framework.command import Checked, bundle, leaving_out
 from starcli.cli.framework.results import Column
 from starcli.cli.options import GENERAL, NETWORK, AverageBuffersOpt, a_device, choice_of, names_of, words_of
 from starcli.cli.values import pairs
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRECISION = Column("precision", "precision", common=True, usual="fp32")
 """In what arithmetic figures were measured, in tables where it is not the default."""
 
-LOSS_KIND = Column("loss_kind", "loss", common=True)
+LOSS_KIND = Column("loss_kind", "kind of loss", common=True)
 """What losses are, in tables where they are not cross-entropies in nats."""
 
 
@@ -247,6 +247,31 @@ class NetworkSetup(Setup):
             **choice_of("type", "float32", "int64"),
         ),
     ] = None
+
+
+@leaving_out("spec", "unproved")
+@bundle
+@dataclasses.dataclass(frozen=True)
+class EvalSetup(Setup):
+    """The same for what looks at each model alone, and matches no units."""
+
+
+@leaving_out(
+    "spec",
+    "unproved",
+    "limit",
+    "val_fraction",
+    "split_seed",
+    "normalise",
+    "class_weights",
+    "device",
+    "precision",
+    "fast",
+)
+@bundle
+@dataclasses.dataclass(frozen=True)
+class SpecSetup(NetworkSetup):
+    """The same for what looks at a network alone, with an example of the inputs, in float64 on the CPU."""
 
 
 @bundle

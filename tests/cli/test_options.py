@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.program import ROOT, run_here
+from support.program import run_here
 from support.refused import refused
 
 
@@ -115,5 +115,20 @@ def test_a_device_that_there_is_no_such_word_for(place):
 
 
 def test_a_spec_that_is_not_there(place):
-    refused(run_here("spec", "check", "--arch", "mlp", "--spec", "nope.yaml"), "nope.yaml")
-    refused(run_here("spec", "derive", "--arch", "mlp", "--spec", ROOT / "archspecs/mlp.yaml"), "--spec")
+    refused(run_here("spec", "check", "nope.yaml", "--arch", "mlp"), "nope.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("spec", "derive", "--arch", "mlp"), "--spec"),
+        (("spec", "check", "--arch", "mlp"), "--unproved"),
+        (("spec", "explain", "--arch", "mlp"), "--device"),
+        (("eval", "a.safetensors"), "--spec"),
+    ],
+)
+def test_a_command_has_no_option_that_it_cannot_use(place, words, option):
+    assert f"{option} " not in run_here(*words[: 1 + (words[0] == "spec")], "--help").out
+    ran = run_here(*words, option, "x")
+    assert ran.status == 2
+    assert option in ran.err

@@ -33,7 +33,7 @@ _COLUMNS = (
     Column("accuracy_std", "±", SHARE, optional=5),
     Column("loss", "loss", LOSS, main=True),
     Column("loss_std", "±", LOSS, optional=6),
-    *(each for each in Column.of_metrics("{}", "{}", main=True) if each.key != "accuracy"),
+    *(each for each in Column.of_metrics("{}", "{}") if each.key != "accuracy"),
     Column("nll", "loss", LOSS, main=True),
     Column("nll_std", "±", LOSS, optional=6),
     Column("brier", "Brier", LOSS, optional=4),

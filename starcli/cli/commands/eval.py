@@ -8,7 +8,7 @@ from starcli.cli.common_options import Common
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import LOSS_KIND, PRECISION, Setup
+from starcli.cli.option_groups import LOSS_KIND, PRECISION, EvalSetup
 from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of
@@ -45,7 +45,7 @@ _COLUMNS = (
 def eval_command(
     models: ModelsArg,
     common: Common,
-    setup: Setup,
+    setup: EvalSetup,
     figure: PlotOptions,
     *,
     split: Annotated[

@@ -11,7 +11,7 @@ from starcli.cli import checks
 from starcli.cli.common_options import Common
 from starcli.cli.framework.command import Checked, CommandGroup, command, register
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import NetworkSetup
+from starcli.cli.option_groups import SpecSetup
 from starcli.cli.options import OUT, ForceOpt
 from starcli.errors import StarcliError
 from starcli.runtime import stdout
@@ -106,7 +106,7 @@ def spec_show_command(
     "starcli spec check --arch torchvision:resnet18 --input 1,3,224,224",
     see="docs/architecture.md#proof",
 )
-def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
+def spec_check_command(common: Common, setup: SpecSetup, *, given: SpecArg = None) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
 
     Kinds that it says (format 2) are proved too.
@@ -116,7 +116,6 @@ def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = 
     from starcli.workspace.spec_network import SpecNetwork
     from starcli.workspace.spec_report import check_report
 
-    given = _named(given, setup)
     network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
         report = check_report(network, given)
@@ -131,7 +130,7 @@ def spec_check_command(common: Common, setup: NetworkSetup, *, given: SpecArg = 
 )
 def spec_derive_command(
     common: Common,
-    setup: NetworkSetup,
+    setup: SpecSetup,
     *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout."), OUT
@@ -152,8 +151,6 @@ def spec_derive_command(
     from starcli.workspace.spec_network import SpecNetwork
     from starcli.workspace.spec_report import derive_report
 
-    if setup.spec is not None:
-        raise StarcliError("--spec: derive finds a spec and takes none; spec check proves one, spec diff compares two")
     if output is not None and not is_standard_stream(output):
         check_place(output)
         check_output(output, force=force)
@@ -177,7 +174,7 @@ def spec_derive_command(
     "starcli spec explain --arch my_package.models:build --input 1,3,64,64",
     see="docs/architecture.md#kinds-of-symmetry",
 )
-def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg = None) -> None:
+def spec_explain_command(common: Common, setup: SpecSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size, tensors and kind, and why each fixed axis is fixed.
 
     A kind is the largest group that was proved to act on the units: permutations alone, with signs, with positive
@@ -189,7 +186,6 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
     from starcli.workspace.spec_network import SpecNetwork
     from starcli.workspace.spec_report import explain
 
-    given = _named(given, setup)
     network = SpecNetwork.of(setup, given)
     with common.session() as (_, results):
         found = explain(network, given)
@@ -210,7 +206,7 @@ def spec_explain_command(common: Common, setup: NetworkSetup, *, given: SpecArg 
 )
 def spec_diff_command(
     common: Common,
-    setup: NetworkSetup,
+    setup: SpecSetup,
     *,
     first: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint."), SPEC],
     second: Annotated[str, typer.Argument(metavar="SPEC", help="Another."), SPEC],
@@ -229,13 +225,6 @@ def spec_diff_command(
             results.add("difference", {"first": first, "second": second, "difference": row}, DIFFERENCES)
     if rows:
         raise StarcliError(f"{first} and {second} differ in {len(rows)} places")
-
-
-def _named(given: str | None, setup: NetworkSetup) -> str | None:
-    """The spec that SPEC or --spec names."""
-    if given is not None and setup.spec is not None:
-        raise StarcliError(f"two specs, {given} and --spec {setup.spec}: one is taken; spec diff compares two")
-    return given if setup.spec is None else str(setup.spec)
 
 
 def _refuse_unproved(row: dict[str, Any], reasons: Mapping[str, str]) -> None:

@@ -23,10 +23,24 @@ BUNDLE = "starcli_bundle"
 """Name of the mark that `bundle` sets."""
 
 
+LEFT_OUT = "starcli_left_out"
+"""Name of the names of fields that keep their defaults."""
+
+
 def bundle(cls: type) -> type:
     """Mark a dataclass whose fields are options: a command takes all of them with one parameter of its type."""
     setattr(cls, BUNDLE, True)
     return cls
+
+
+def leaving_out(*names: str) -> Callable[[type], type]:
+    """Mark a bundle some of whose inherited fields have no meaning for its commands: they are no options there."""
+
+    def mark(cls: type) -> type:
+        setattr(cls, LEFT_OUT, frozenset(names))
+        return cls
+
+    return mark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,10 +229,10 @@ def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> N
 
 
 def _options_of(kind: type) -> Iterator[inspect.Parameter]:
-    """Fields of a bundle that are declared as options, as parameters."""
+    """Fields of a bundle that are declared as options, as parameters, but those that it leaves out."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
-        if get_origin(hints[field.name]) is Annotated:
+        if get_origin(hints[field.name]) is Annotated and field.name not in getattr(kind, LEFT_OUT, ()):
             default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty
             yield inspect.Parameter(
                 field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]

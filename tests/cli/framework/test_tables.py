@@ -11,16 +11,39 @@ from rich.console import Console
 import starcli.cli
 from starcli.cli.framework.columns import SPREAD, Column, TextTable
 from starcli.cli.framework.tables import show_table
+from starcli.registry.tasks import METRICS
 
 WIDTHS = (40, 50, 60, 70, 80, 100, 120, 160)
 
 
+OF_TASKS = {"classes": {"accuracy"}, "regression": {"r2", "rmse"}, "multi-label": {"micro_f1", "macro_f1"}}
+"""Metrics of each task: a table has those of one task alone."""
+OF_CLASSES = {"accuracy_std", "nll", "nll_std", "brier", "ece", "auroc_max_prob", "aurc", "perplexity", "temperature"}
+OF_CLASSES |= {"scaled.nll", "scaled.ece", "validation_nll"}
+OF_OTHERS = {"loss_kind", "loss", "loss_std", "validation_loss", "mae", "auroc", "average_precision", "subset_accuracy"}
+"""Keys of rows that only classes have, and that only other tasks have."""
+
+
+def of_task(columns, task):
+    """The columns that have values where a network is for `task`; what losses are is said where it is not usual."""
+
+    def metric(column):
+        return column.key.rpartition(".")[2].removesuffix("_barrier")
+
+    others = set(METRICS) - OF_TASKS[task]
+    rest = OF_OTHERS if task == "classes" else OF_CLASSES
+    return tuple(column for column in columns if metric(column) not in others and column.key not in rest)
+
+
 def column_tuples():
-    """All tuples of columns that the command line declares, under their names."""
+    """All tuples of columns that the command line declares, under their names, for each task that they differ by."""
     for module in pkgutil.walk_packages(starcli.cli.__path__, "starcli.cli."):
         for name, value in vars(importlib.import_module(module.name)).items():
             if isinstance(value, tuple) and value and all(isinstance(each, Column) for each in value):
-                yield pytest.param(value, id=f"{module.name.rpartition('.')[2]}-{name.strip('_')}")
+                label = f"{module.name.rpartition('.')[2]}-{name.strip('_')}"
+                tables = {of_task(value, task): task for task in reversed(OF_TASKS)}
+                for columns, task in tables.items():
+                    yield pytest.param(columns, id=label if task == "classes" else f"{label}-{task}")
 
 
 TABLES = list(column_tuples())
