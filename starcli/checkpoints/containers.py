@@ -11,7 +11,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError, few, first_of
 from starcli.files.pickled_values import Global, Skipped, skipped_in
-from starcli.files.safetensors import DTYPES
+from starcli.files.tensor_layout import DTYPES
 from starcli.files.torch_tensors import StrangeTensor
 
 USUAL = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "params", "weights")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
-from starcli.files.safetensors import DTYPES
 from starcli.files.shards import tensor_places
+from starcli.files.tensor_layout import DTYPES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.dry_run import show_plan
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.errors import show_traceback
 from starcli.cli.framework.progress_bars import Bars
@@ -19,6 +20,7 @@ from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
 from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
+from starcli.runtime.rehearsal import rehearsing
 
 
 @bundle
@@ -93,3 +95,32 @@ class CommonCached(Common):
             found, asked = map(sum, zip(*distributed.all_gather(use.counts()), strict=True))
             if found:
                 watch.note(f"{found} of {asked} results from the cache, {cache_directory()}; --no-cache measures anew")
+
+
+@bundle
+@dataclasses.dataclass
+class CommonPlanned(CommonCached):
+    """The same for commands whose work is so long that one likes to know before how long."""
+
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Write nothing; show what would be done, time, memory and disk (train, star and fuse), told by a few "
+            "steps of it.",
+            rich_help_panel=GENERAL,
+        ),
+    ] = False
+
+    @contextlib.contextmanager
+    def session(self, *to: Path | None) -> Iterator[tuple[Bars, Results]]:
+        """As of commands that keep results; a dry run is a rehearsal of the very work, and shows its plan instead."""
+        if not self.dry_run:
+            with super().session(*to) as both:
+                yield both
+            return
+        with rehearsing() as rehearsal, super().session(*to) as (watch, results):
+            if distributed.size() > 1:
+                raise StarcliError("--dry-run: a plan is made by one process, without torchrun")
+            yield watch, Results("json", silent=True)
+            show_plan(rehearsal, results)

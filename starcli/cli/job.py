@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starcli.files.lock import lock
 from starcli.files.state import StateFile
 from starcli.runtime import distributed
+from starcli.runtime.rehearsal import present_rehearsal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +86,8 @@ class Job:
             if self.metadata is not None:
                 if self.state is not None:
                     self.state.remove()  # of a process killed between its last two steps
+                if (rehearsal := present_rehearsal()) is not None:
+                    rehearsal.found[self.path] = "finished already"
                 self.watch.note(f"{self.path}: finished already with these settings; --force makes it anew")
                 yield False
                 return

@@ -31,6 +31,7 @@ from starcli.data.public_files import (
 from starcli.errors import StarcliError
 from starcli.files.lock import lock
 from starcli.files.write import make_directory
+from starcli.runtime.rehearsal import present_rehearsal
 
 
 def load_mnist(request: Request) -> Loaded:
@@ -108,6 +109,8 @@ def _directory(name: str, request: Request) -> Path:
 
 def _fetch(name: str, kind: str, root: Path) -> None:
     """Download torchvision's data set `kind` into `root`."""
+    if present_rehearsal() is not None:
+        raise StarcliError(f"{name}: is not in {root}, and --dry-run downloads nothing")
     import torchvision
 
     make_directory(root)

@@ -21,6 +21,7 @@ from starcli.models.spectral_norm import solve_spectral_norms_
 from starcli.registry.tasks import CLASSES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.rehearsal import shortened
 
 if TYPE_CHECKING:
     from starcli.data.splits import Split
@@ -56,7 +57,7 @@ def recalibrate_(
         first, last = (min(number * count // size * batch_size, len(split)) for number in (rank, rank + 1))
         split = split.subset(torch.arange(first, last))
     solve_spectral_norms_(network)
-    batches = Batches(split, batch_size, device)
+    batches = shortened(Batches(split, batch_size, device), -(-len(split) // batch_size))
     recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
 
 

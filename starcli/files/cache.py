@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
+from starcli.runtime.rehearsal import present_rehearsal
 
 CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches", "proofs", "specs"]
 """What is kept, and the name of its directory.
@@ -84,7 +85,7 @@ def recall(kind: CacheKind, key: str) -> Any:
 
 def remember(kind: CacheKind, key: str, value: Any) -> None:
     """Store a JSON-able value other than None under the hash `key`; a cache that cannot be written is no error."""
-    if not _use.get().on:
+    if not _use.get().on or present_rehearsal() is not None:
         return
     with contextlib.suppress(OSError, StarcliError, RuntimeError):
         write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
@@ -92,7 +93,7 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
 
 def forget(kind: CacheKind, key: str) -> None:
     """Remove what `remember` stored under the hash `key`, if there is something."""
-    if _use.get().on:
+    if _use.get().on and present_rehearsal() is None:
         with contextlib.suppress(OSError, RuntimeError):
             _cache_path(kind, key).unlink(missing_ok=True)
 

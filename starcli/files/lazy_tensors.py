@@ -1,14 +1,14 @@
 """State dicts that never exist as a whole: tensors are made one by one when they are asked for, and written so."""
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli.files.safetensors import BYTES_PER_ELEMENT
+from starcli.files.tensor_layout import BYTES_PER_ELEMENT, header_of
 from starcli.files.write import replacing
+from starcli.runtime.rehearsal import present_rehearsal, shortened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,30 +76,21 @@ def write_lazily(
     """
     import torch
 
-    before, places = _header(tensors.forms, metadata())
+    forms = {name: (form.dtype, form.shape) for name, form in tensors.forms.items()}
+    before, places = header_of(forms, metadata())
+    if (rehearsal := present_rehearsal()) is not None:
+        with rehearsal.part("merging of tensors", len(places)):
+            for name in shortened(places, len(places)):
+                each(name, tensors[name])
+        rehearsal.wrote(path, len(before) + sum(form.nbytes for form in tensors.forms.values()))
+        return
     with replacing(path) as temporary, temporary.open("rb+") as handle:
         for name, begin in places.items():
             tensor = tensors[name].contiguous()
             each(name, tensor)
             handle.seek(len(before) + begin)
             handle.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        after, _ = _header(tensors.forms, metadata())
+        after, _ = header_of(forms, metadata())
         assert len(after) == len(before)
         handle.seek(0)
         handle.write(after)
-
-
-def _header(forms: Mapping[str, TensorForm], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
-    """The bytes before the data, and where behind them each tensor lies, in the order of `forms`.
-
-    As the safetensors library does, large types come first, so that all data are aligned.
-    """
-    content: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    places, position = dict.fromkeys(forms, 0), 0
-    for name in sorted(forms, key=lambda name: (-BYTES_PER_ELEMENT[forms[name].dtype], name)):
-        form, places[name] = forms[name], position
-        position += form.nbytes
-        content[name] = {"dtype": form.dtype, "shape": form.shape, "data_offsets": [places[name], position]}
-    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text, places

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
+from starcli.files.tensor_layout import BYTES_PER_ELEMENT
 from starcli.files.write import raise_os_error
 
 if TYPE_CHECKING:
@@ -27,21 +28,6 @@ MAXIMUM_HEADER = 8 * 2**20
 
 MAXIMUM_TENSORS, MAXIMUM_DIMENSIONS = 20_000, 64
 """Largest number of tensors in a file, and of dimensions of a tensor: more was not made for a network."""
-
-BYTES_PER_ELEMENT = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
-    "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8, "C64": 8,
-}  # fmt: skip
-"""Size of an element by the format's name of its dtype."""
-
-
-DTYPES = {
-    "torch.bool": "BOOL", "torch.uint8": "U8", "torch.int8": "I8", "torch.uint16": "U16", "torch.int16": "I16",
-    "torch.uint32": "U32", "torch.int32": "I32", "torch.uint64": "U64", "torch.int64": "I64",
-    "torch.float8_e4m3fn": "F8_E4M3", "torch.float8_e5m2": "F8_E5M2", "torch.float16": "F16",
-    "torch.bfloat16": "BF16", "torch.float32": "F32", "torch.float64": "F64", "torch.complex64": "C64",
-}  # fmt: skip
-"""The safetensors format's name of each of torch's dtypes."""
 
 
 @dataclass(frozen=True)

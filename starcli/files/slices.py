@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
 from starcli.files.lazy_tensors import TensorForm
-from starcli.files.safetensors import BYTES_PER_ELEMENT, DTYPES
 from starcli.files.shards import tensor_places
+from starcli.files.tensor_layout import BYTES_PER_ELEMENT, DTYPES
 from starcli.files.write import raise_os_error
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 Every write goes to a file in a hidden directory beside the target, is flushed to the disk and renamed, so that a reader
 sees the old file or the new one and never a part. No temporary name ends in `.safetensors`, so that globs do not catch
-it. Nothing else in the package opens a file to write.
+it. Nothing else in the package opens a file to write. A rehearsal is told the size in place of it.
 """
 
 import contextlib
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
 from starcli.files import leftovers
+from starcli.files.tensor_layout import DTYPES, header_of
 from starcli.runtime import stdout
+from starcli.runtime.rehearsal import present_rehearsal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The directory of `path` is made where it does not exist. The temporary path lies in one of its own, for safetensors
     writes to a name of its own invention first, which a process that is killed leaves behind.
     """
+    assert present_rehearsal() is None, path
     make_directory(path.parent)
     place = leftovers.partial_directory(path)
     leftovers.sweep(path)
@@ -81,12 +84,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all, in place of an older file."""
+    if (rehearsal := present_rehearsal()) is not None:
+        rehearsal.wrote(path, len(content))
+        return
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """Write `pieces`, one after the other, to `path`, whole or not at all, or to stdout where `path` is `-`."""
+    if (rehearsal := present_rehearsal()) is not None:
+        rehearsal.wrote(path, sum(map(len, pieces)))
+        return
     if str(path) == "-":
         for piece in pieces:
             stdout.result_stream().buffer.write(piece)
@@ -104,6 +113,9 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     from safetensors import SafetensorError
     from safetensors.torch import save, save_file
 
+    if (rehearsal := present_rehearsal()) is not None:
+        rehearsal.wrote(path, _size(tensors, metadata))
+        return
     own = _unshared(tensors)
     if str(path) == "-":
         stdout.result_stream().buffer.write(save(own, dict(metadata)))
@@ -115,6 +127,12 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
         except SafetensorError as error:  # the Rust side wraps what the system said
             raise OSError(str(error)) from error
         _sort_words_(temporary, metadata)
+
+
+def _size(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> int:
+    """Bytes of the file that `write_tensors` makes."""
+    forms = {name: (DTYPES[str(tensor.dtype)], tuple(tensor.shape)) for name, tensor in tensors.items()}
+    return len(header_of(forms, metadata)[0]) + sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _sort_words_(path: Path, metadata: Mapping[str, str]) -> None:
@@ -146,15 +164,21 @@ def _unshared(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON line to a log."""
+    line = json.dumps(row, sort_keys=True) + "\n"
+    if (rehearsal := present_rehearsal()) is not None:
+        rehearsal.wrote(path, rehearsal.files.get(path, 0) + len(line.encode()))
+        return
     try:
         with path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row, sort_keys=True) + "\n")
+            handle.write(line)
     except OSError as error:
         raise_os_error(path, error, "write")
 
 
 def make_directory(path: Path) -> None:
     """Create a directory, with its parents, for what the user named as an output."""
+    if present_rehearsal() is not None:
+        return
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

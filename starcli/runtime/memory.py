@@ -4,7 +4,7 @@ import ctypes
 import gc
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,25 @@ def free_bytes(root: Path = Path("/")) -> int | None:
         return min(free, int((group / "memory.max").read_text()) - taken + int(cached["inactive_file"]))
     except (OSError, KeyError, ValueError):  # no container, or one without a limit: "max"
         return free
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has had so far, data that are mapped and were read among it."""
+    with suppress(OSError, StopIteration):
+        lines = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
+        return next(int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:")
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
+def gpu_peak_bytes() -> int | None:
+    """Most memory that torch has held on GPUs so far, all together; None where none was used."""
+    import torch
+
+    if not torch.cuda.is_initialized():
+        return None
+    return sum(torch.cuda.max_memory_reserved(number) for number in range(torch.cuda.device_count()))
 
 
 def need_bytes(count: int, what: str, hints: Sequence[str]) -> None:

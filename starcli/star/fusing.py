@@ -28,6 +28,7 @@ from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.registry.merges import MERGES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.rehearsal import repeated
 from starcli.star.check_sources import warn_of_outliers
 from starcli.star.source_bank import Source
 from starcli.training.batch_pieces import pieces_per_step
@@ -170,9 +171,12 @@ def _kept(fusing: Fusing, split: str) -> list[int]:
     fusing.progress.start("choosing sources", 2 * len(fusing.sources) - 1)
 
     def score(numbers: Sequence[int]) -> Scores:
-        evaluator.load(fusing.mean(numbers))
-        fusing.progress.step()
-        return evaluator.scores()[split]
+        def measured() -> Scores:
+            evaluator.load(fusing.mean(numbers))
+            fusing.progress.step()
+            return evaluator.scores()[split]
+
+        return repeated("evaluation of a mean", measured)
 
     alone = [score([number]) for number in range(len(fusing.sources))]
     first, *others = sorted(range(len(alone)), key=lambda number: (-alone[number].quality, alone[number].loss))

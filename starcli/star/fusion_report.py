@@ -17,6 +17,7 @@ from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import task_named
 from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.rehearsal import repeated
 from starcli.star.fusing import selection_split
 from starcli.star.settings import StarSettings
 from starcli.workspace.stamp import stamps
@@ -141,6 +142,9 @@ class _Comparison:
 
     def outputs(self, model: Model) -> dict[str, Tensor]:
         """Predictions of a model by split, with statistics re-estimated."""
+        return repeated("comparison of a model", lambda: self._outputs(model))
+
+    def _outputs(self, model: Model) -> dict[str, Tensor]:
         self.evaluator.load(model)
         self.evaluator.progress.step()
         return {name: self.evaluator.all_predictions(name) for name in self.labels}

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from starcli.errors import StarcliError, first_of
 from starcli.files.lazy_tensors import LazyTensors, TensorForm
-from starcli.files.safetensors import DTYPES
 from starcli.files.slices import Slices, torch_dtype
+from starcli.files.tensor_layout import DTYPES
 from starcli.merging.merge import Merge
 from starcli.merging.method import TensorSettings
 from starcli.merging.stack import CHUNK_NUMBERS, Stack, computing_type

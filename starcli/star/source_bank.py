@@ -5,7 +5,7 @@ A source's vector is composed from file and permutation, or element of a larger 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
+from starcli.runtime.rehearsal import alike, repeated
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, fits
 from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
@@ -156,7 +157,9 @@ class SourceBank:
             )
             return [_Found(match.symmetry.to_tensors(), match.moved, match.objective) for match in found]
 
-        return distributed.share_out_together(numbers, aligned)
+        how = replace(aligner.alignment, restarts=restarts).title
+        what = f"alignment of {len(numbers)} sources{'' if None in self.symmetries else ' anew'}: {how}"
+        return repeated(what, lambda: alike(numbers, lambda own: distributed.share_out_together(own, aligned)))
 
     def set(self, symmetries: Sequence[Symmetry | None]) -> None:
         """Put these in the place of the present ones."""

@@ -20,6 +20,7 @@ from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
+from starcli.runtime.rehearsal import repeated
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank, fixed_in_training
 from starcli.training.objective import Row
@@ -152,7 +153,8 @@ class OnLines(PlainObjective):
         """The barrier to each held-out model, where it is time; the validation split is left to the end."""
         if not self.held_out.models or (epoch + 1) % self.held_out.every:
             return {}
-        return {"held_out": self._barriers()}
+        what = f"barriers to {len(self.held_out.models)} held-out models"
+        return {"held_out": repeated(what, self._barriers)}
 
     def describe(self, epoch: int, step: int) -> str:
         """Source and t of a step's points."""

@@ -20,6 +20,7 @@ from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
+from starcli.runtime.rehearsal import present_rehearsal, repeated, shortened
 from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces, steps_per_epoch
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
@@ -113,6 +114,8 @@ class TrainingRun:
         with generators_restored(self.device):  # each step seeds it for dropout
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
+        if present_rehearsal() is not None:
+            self._save()  # tells how large a state is
         self.progress.finish()
         return self.position.history
 
@@ -123,13 +126,19 @@ class TrainingRun:
             begun = self.objective.begin_epoch(position.epoch)
         if position.step == 0:
             position.figures = begun
-        for batch in self._batches():
+        left = position.steps - position.step
+        what = f"steps of {self.recipe.batch_size} examples"
+        repeated(what, self._steps, count=left, of=self.task)
+        self._check()
+        self._end_epoch()
+
+    def _steps(self) -> None:
+        """Take the remaining steps of the present epoch."""
+        for batch in shortened(self._batches(), self.position.steps - self.position.step):
             if self._step(batch):
                 self._stop()
             if self.checkpoint_every is not None and time.monotonic() - self.saved_at >= self.checkpoint_every:
                 self._save()
-        self._check()
-        self._end_epoch()
 
     def _batches(self) -> Iterator[Batch]:
         """Remaining batches of the epoch as this process's pieces, each augmented by the generator of its own place."""
@@ -296,6 +305,10 @@ class TrainingRun:
         self.objective.load_state(state["objective"])
         position = state["position"]
         self.position = Position(self.position.steps, **position)
+        if self.file is not None and (rehearsal := present_rehearsal()) is not None:
+            rehearsal.found[self.file.path] = (
+                f"goes on in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
+            )
         self.checked = self.position.step
         self.losses[: self.checked] = torch.tensor(state["losses"], dtype=self.losses.dtype)
         self.correct.fill_(state["correct"])

@@ -23,6 +23,7 @@ from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.rehearsal import repeated
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
@@ -218,7 +219,8 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
         return score_network(flat.network, part, task=task, batch_size=batch_size, **how)
 
     if distributed.size() == 1 or not task.counts:
-        return distributed.by_writer(lambda: score(split)).to_dict()
+        what = f"evaluation on {len(split):,} examples"
+        return repeated(what, lambda: distributed.by_writer(lambda: score(split))).to_dict()
     pieces = cut_batch(len(split), distributed.size())
     found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct, count = sum(round(each.accuracy * each.count) for each in found), sum(each.count for each in found)
@@ -230,7 +232,7 @@ def final_statistics_(flat: FlatNetwork, workspace: "Workspace", progress: Progr
     split = workspace.dataset.train
     batch_size = statistics_batch_size(workspace.dataset.extent, len(split))
     how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
-    recalibrate_(flat.network, split, batch_size=batch_size, **how)
+    repeated("statistics", lambda: recalibrate_(flat.network, split, batch_size=batch_size, **how))
 
 
 def final_metrics(

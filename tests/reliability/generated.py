@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from starcli.checkpoints.metadata import Metadata
-from starcli.files.safetensors import BYTES_PER_ELEMENT
+from starcli.files.tensor_layout import BYTES_PER_ELEMENT
 from starcli.recipes.recipe import Recipe
 
 from .targets import ENOUGH, Feeder, Target

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli.common_options import CommonCached
+from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.file_merges import FileMerges
 from starcli.cli.framework.command import command
@@ -48,7 +48,7 @@ _COLUMNS = (
 )
 def fuse_command(
     search: FuseOptions,
-    common: CommonCached,
+    common: CommonPlanned,
     setup: LinesSetup,
     training: Training,
     figure: PlotOptions,

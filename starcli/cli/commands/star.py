@@ -1,6 +1,6 @@
 """`starcli star`: find a star model."""
 
-from starcli.cli.common_options import CommonCached
+from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.option_groups import LOSS_KIND, LinesSetup
@@ -24,7 +24,7 @@ _COLUMNS = (
     "starcli star --recipe quickstart --sources a.safetensors b.safetensors --align weight -o star.safetensors",
     see="docs/tutorial.md",
 )
-def star_command(search: SearchOptions, common: CommonCached, setup: LinesSetup, training: Training) -> None:
+def star_command(search: SearchOptions, common: CommonPlanned, setup: LinesSetup, training: Training) -> None:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation.
 
     Each step draws a source and a t and lowers the loss at that point of the line; the sources are aligned to the star

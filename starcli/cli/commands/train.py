@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.common_options import CommonCached
+from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, Column
@@ -50,7 +50,7 @@ STACK = "stack"
 )
 def train_command(
     output: OutputOpt,
-    common: CommonCached,
+    common: CommonPlanned,
     setup: Setup,
     training: Training,
     *,

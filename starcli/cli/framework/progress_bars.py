@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework import signals
 from starcli.runtime.progress import Progress
+from starcli.runtime.rehearsal import present_rehearsal
 
 if TYPE_CHECKING:
     import rich.progress
@@ -65,7 +66,8 @@ class Bars(Progress):
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
-        if self.quiet:
+        rehearsal = present_rehearsal()
+        if self.quiet or (rehearsal is not None and rehearsal.skipped):  # of figures that were not measured
             return
         if self._bar is not None:
             self._bar.console.print(f"note: {text}", markup=False, highlight=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 from starcli.files.metrics_log import MetricsLog
 from starcli.files.run_logs.targets import LogTarget, RunFacts, RunLog
+from starcli.runtime.rehearsal import present_rehearsal
 
 
 class RunLogs:
@@ -25,7 +26,7 @@ class RunLogs:
     def open(self) -> None:
         """Open the logs of other programs, before the run begins. StarcliError where one cannot be opened."""
         self._began = time.monotonic()
-        for target in self._targets:
+        for target in self._targets if present_rehearsal() is None else ():
             self._others.append(target.open(self._facts))
 
     def record(self, row: Mapping[str, Any]) -> None:

@@ -1,0 +1,139 @@
+"""Rehearsals: work of which only so much is done as tells how long all of it would take, and nothing is written.
+
+A rehearsal runs the same code as the work itself, so that it cannot say anything else than what that does. Long loops
+go through `shortened` or `alike`, work that comes again and again through `repeated`; outside of a rehearsal these do
+nothing. What is left out moves a clock on by what it would have taken. `files/write.py` asks here before it writes.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+S, T = TypeVar("S"), TypeVar("T")
+
+LEAST, SECONDS, LONG = 3, 0.5, 5.0
+"""Turns of a loop that are taken: one to warm up and two, more until so much time has passed, fewer of long ones."""
+
+
+@dataclass
+class Part:
+    """Part of the work: how often it would be done, and the seconds that all of it would take."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
+class Rehearsal:
+    """What was seen of the work: its parts in their order, what is `found` already, sizes of files to write."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Part] = {}
+        self.found: dict[Path, str] = {}
+        self.files: dict[Path, int] = {}
+        self.skipped = 0.0
+        self._known: dict[tuple[str, int, object], tuple[float, Any]] = {}
+        self._inside = False
+        self._began = time.perf_counter()
+
+    def now(self) -> float:
+        """Seconds since the beginning, with those that what was left out would have taken."""
+        return time.perf_counter() - self._began + self.skipped
+
+    def wrote(self, path: Path, size: int) -> None:
+        """Count a file of `size` bytes in place of writing it."""
+        self.files[path] = size
+
+    @contextmanager
+    def part(self, what: str, count: int) -> Iterator[None]:
+        """Context whose time counts as that of `count` times `what`, unless it is within a part."""
+        if self._inside:
+            yield
+            return
+        began, self._inside = self.now(), True
+        try:
+            yield
+        finally:
+            self._inside = False
+            found = self.parts.setdefault(what, Part())
+            found.count, found.seconds = found.count + count, found.seconds + self.now() - began
+
+    def once(self, what: str, count: int, of: object, work: Callable[[], T]) -> T:
+        """The result of `work`, done where none is known yet by these three; its time counts each time."""
+        with self.part(what, count):
+            if (what, count, of) in self._known:
+                self.skipped += self._known[what, count, of][0]
+            else:
+                began = self.now()
+                found = work()
+                self._known[what, count, of] = self.now() - began, found
+            result: T = self._known[what, count, of][1]
+            return result
+
+    def some(self, items: Iterable[T], count: int) -> Iterator[T]:
+        """The first of `count` items; the others take as long as those after the first one."""
+        marks = [self.now()]
+        for item in items:
+            yield item
+            marks.append(self.now())
+            if marks[-1] - marks[0] > (SECONDS if len(marks) > LEAST else LONG):
+                break
+        done = len(marks) - 1
+        if 0 < done < count:
+            warm = min(1, done - 1)
+            self.skipped += (count - done) * (marks[-1] - marks[warm]) / (done - warm)
+
+
+_present: ContextVar[Rehearsal | None] = ContextVar("present rehearsal", default=None)
+
+
+def present_rehearsal() -> Rehearsal | None:
+    """The rehearsal that runs now; None where work is done in earnest."""
+    return _present.get()
+
+
+@contextmanager
+def rehearsing() -> Iterator[Rehearsal]:
+    """Context of a rehearsal.
+
+    >>> with rehearsing() as found:
+    ...     steps = sum(1 for _ in shortened(range(10**9), 10**9))
+    ...     answers = [repeated("an answer", lambda: 42) for _ in range(5)]
+    >>> steps < 10**9, answers, found.parts["an answer"].count
+    (True, [42, 42, 42, 42, 42], 5)
+    """
+    token = _present.set(Rehearsal())
+    try:
+        found = _present.get()
+        assert found is not None
+        yield found
+    finally:
+        _present.reset(token)
+
+
+def shortened(items: Iterable[T], count: int) -> Iterator[T]:
+    """All of `count` items; in a rehearsal the first few, which tell the time of the others."""
+    rehearsal = _present.get()
+    yield from items if rehearsal is None else rehearsal.some(items, count)
+
+
+def repeated(what: str, work: Callable[[], T], *, count: int = 1, of: object = None) -> T:
+    """The result of `work`, which is `count` times `what`; in a rehearsal that of the first call with these `of`."""
+    rehearsal = _present.get()
+    return work() if rehearsal is None else rehearsal.once(what, count, of, work)
+
+
+def alike(items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
+    """The results of `work`, one for each item; in a rehearsal those of the first few, of which one stands for others.
+
+    >>> alike([1, 2, 3], lambda some: [10 * each for each in some])
+    [10, 20, 30]
+    """
+    rehearsal = _present.get()
+    if rehearsal is None:
+        return work(items)
+    found = [result for item in rehearsal.some(items, len(items)) for result in work([item])]
+    return found + found[-1:] * (len(items) - len(found))

@@ -1,0 +1,117 @@
+"""--dry-run: what it says against the run that follows, and that it leaves everything as it was."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.program import TRAIN, Ran, run_here
+
+DIGITS = 64
+"""Bytes by which a checkpoint's size may differ: scores have more digits or fewer."""
+
+
+def everything(place: Path) -> dict[str, tuple[int, bytes]]:
+    """All files below a directory, with their times and contents; directories with nothing."""
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(place.rglob("*"))
+    }
+
+
+def of(ran: Ran, action: str) -> dict[str, dict[str, Any]]:
+    """Rows of a plan by what they are about."""
+    return {row.get("what", ""): row for row in ran.rows if row["action"] == action}
+
+
+def check_files(ran: Ran, before: dict[str, tuple[int, bytes]], place: Path) -> None:
+    """The files that appeared are just those of the plan, checkpoints of that very size."""
+    after = everything(place)
+    made = {name: len(content) for name, (_, content) in after.items() if name not in before and Path(name).is_file()}
+    made = {name: size for name, size in made.items() if "/cache/" not in name}
+    planned = {str((place / what).resolve()): row["bytes"] for what, row in of(ran, "write").items()}
+    assert planned.keys() == made.keys()
+    for name in made:
+        if name.endswith(".safetensors"):
+            assert planned[name] == pytest.approx(made[name], abs=DIGITS)
+
+
+def test_a_training(place: Path) -> None:
+    words = ("train", *TRAIN, "--val-fraction", 0.2, "--seeds", "0-1", "-o", "ckpts/{seed}.safetensors")
+    before = everything(place)
+    ran = run_here(*words, "--dry-run")
+    assert ran.status == 0, ran.err
+    assert everything(place) == before
+    assert {row["type"] for row in ran.rows} == {"plan"}
+    assert of(ran, "work")["steps of 128 examples"]["count"] == 2 * 3 * 2  # seeds, epochs, steps of 240 examples
+    assert of(ran, "work")["evaluation on 60 examples"]["count"] == 2 * (3 + 1)  # after each epoch, and at the end
+    [total] = of(ran, "all").values()
+    assert total["seconds"] > 0
+    assert total["memory"] > 2**20
+    assert total["bytes"] > sum(row["bytes"] for row in of(ran, "write").values())  # and a state
+    assert run_here(*words).status == 0
+    check_files(ran, before, place)
+
+    finished = run_here(*words, "--dry-run")
+    assert set(of(finished, "found")) == {"ckpts/0.safetensors", "ckpts/1.safetensors"}
+    assert not of(finished, "write")
+    other = run_here(*words, "--lr", 0.01, "--dry-run")  # the words are checked as they are in earnest
+    assert other.status == 1
+    assert other.err == run_here(*words, "--lr", 0.01).err
+
+
+@pytest.mark.parametrize("method", ["star", "fuse", "mean", "distil"])
+def test_stars_and_fusions(place: Path, solutions: Any, method: str) -> None:
+    words: tuple[object, ...] = ("--sources", *solutions.some(0, 1, 2), "-o", "out/star.safetensors")
+    if method == "star":
+        words = ("star", *words, "--held-out", solutions[3], "--eval-every", 2, "--aligned-sources", "kept")
+    else:
+        words = ("fuse", *words, *(() if method == "fuse" else ("--method", method)))
+    before = everything(place)
+    ran = run_here(*words, "--dry-run")
+    assert ran.status == 0, ran.err
+    assert "hardly a solution" not in ran.err  # nothing is said of what was not trained
+    assert everything(place) == before
+    done = of(ran, "work")
+    if method != "mean":
+        assert done["steps of 128 examples"]["count"] == 3 * 2
+    if method in ("star", "fuse"):
+        first, anew = (done[name]["count"] for name in done if name.startswith("alignment of 3 sources"))
+        assert (first, anew) == (1, 2)
+    if method == "star":
+        assert done["barriers to 1 held-out models"]["count"] == 1
+    else:
+        assert done["comparison of a model"]["count"] >= 1 + 3 + 2  # itself, the sources, means
+    assert run_here(*words).status == 0
+    check_files(ran, before, place)
+
+
+def test_a_run_that_was_stopped(place: Path) -> None:
+    from starcli.cli.framework.progress_bars import Bars
+
+    words = ("train", *TRAIN, "-o", "a.safetensors")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Bars, "step", lambda self, count=1, **_: setattr(self, "stop_signal", 15 if count == 1 else 0))
+        assert run_here(*words).status == 128 + 15
+    assert (place / "a.safetensors.state").exists()
+    before = everything(place)
+    ran = run_here(*words, "--dry-run")
+    assert everything(place) == before
+    assert of(ran, "found")["a.safetensors.state"]["how"] == "goes on in epoch 1, step 2"
+    assert of(ran, "work")["steps of 128 examples"]["count"] == 3 * 3 - 1
+
+
+def test_a_table_for_people(place: Path) -> None:
+    ran = run_here("train", *TRAIN, "-o", "a.safetensors", "--dry-run", "--format", "table")
+    assert "steps of 128 examples" in ran.out
+    assert "write a.safetensors" in ran.out
+    assert " kB" in ran.out
+
+
+@pytest.mark.slow
+def test_the_time_is_about_right(place: Path) -> None:
+    words = ("train", "--arch", "mlp", "--data", "digits", "--epochs", 150, "-o", "a.safetensors")
+    [total] = of(run_here(*words, "--dry-run"), "all").values()
+    began = time.perf_counter()
+    assert run_here(*words).status == 0
+    assert total["seconds"] / 3 < time.perf_counter() - began < total["seconds"] * 3

@@ -1,0 +1,46 @@
+"""Rehearsals: the clock against what work would really take, and that work in earnest is as it was."""
+
+import time
+
+import pytest
+
+from starcli.runtime.rehearsal import alike, present_rehearsal, rehearsing, repeated, shortened
+
+
+def _epoch(steps: int, seconds: float) -> int:
+    return sum(1 for _ in shortened(range(steps), steps) if time.sleep(seconds) is None)
+
+
+def test_the_clock_tells_the_time_of_nested_work() -> None:
+    began = time.perf_counter()
+    with rehearsing() as found:
+        for number in range(50):  # 50 epochs of 200 steps of 2 ms and an evaluation of 20 ms
+            repeated("steps", lambda: _epoch(200, 0.002), count=200)
+            repeated(f"evaluation {number % 2}", lambda: time.sleep(0.02))
+    assert time.perf_counter() - began < 5
+    assert found.parts["steps"].count == 50 * 200
+    assert found.parts["steps"].seconds == pytest.approx(50 * 200 * 0.002, rel=0.5)
+    assert found.parts["evaluation 1"].count == 25
+    assert found.now() >= sum(part.seconds for part in found.parts.values())
+
+
+def test_the_first_turn_of_a_loop_is_no_measure() -> None:
+    with rehearsing() as found:
+        for number in shortened(range(1000), 1000):
+            time.sleep(0.001 if number else 0.4)  # what is loaded or compiled first
+    assert found.now() < 5  # 0.4 s and 999 of about 1 ms, not 1000 of 0.4 s
+
+
+def test_one_result_stands_for_those_that_were_left_out() -> None:
+    with rehearsing():
+        found = alike(list(range(10_000)), lambda some: [time.sleep(0.2) or each for each in some])
+    assert len(found) == 10_000
+    assert found[:3] == [0, 1, 2]
+    assert len(set(found)) < 100
+
+
+def test_in_earnest_everything_is_done() -> None:
+    assert present_rehearsal() is None
+    assert list(shortened(iter(range(10_000)), 10_000)) == list(range(10_000))
+    assert [repeated("the same", lambda number=number: number) for number in range(5)] == list(range(5))
+    assert alike([1, 2, 3], list) == [1, 2, 3]
