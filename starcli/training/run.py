@@ -306,9 +306,8 @@ class TrainingRun:
         position = state["position"]
         self.position = Position(self.position.steps, **position)
         if self.file is not None and (rehearsal := present_rehearsal()) is not None:
-            rehearsal.found[self.file.path] = (
-                f"goes on in epoch {self.position.epoch + 1}, step {self.position.step + 1}"
-            )
+            here = self.position
+            rehearsal.found[self.file.path] = f"goes on in epoch {here.epoch + 1}, step {here.step + 1}"
         self.checked = self.position.step
         self.losses[: self.checked] = torch.tensor(state["losses"], dtype=self.losses.dtype)
         self.correct.fill_(state["correct"])

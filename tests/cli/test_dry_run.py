@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from support.program import TRAIN, Ran, run_here
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 DIGITS = 64
 """Bytes by which a checkpoint's size may differ: scores have more digits or fewer."""
 
