@@ -87,9 +87,7 @@ def gpu_peak_bytes() -> int | None:
     """Most memory that torch has held on GPUs so far, all together; None where none was used."""
     import torch
 
-    if not torch.cuda.is_initialized():
-        return None
-    return sum(torch.cuda.max_memory_reserved(number) for number in range(torch.cuda.device_count()))
+    return sum(torch.cuda.max_memory_reserved(number) for number in range(torch.cuda.device_count())) or None
 
 
 def need_bytes(count: int, what: str, hints: Sequence[str]) -> None:

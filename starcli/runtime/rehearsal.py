@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 LEAST, SECONDS, LONG = 3, 0.5, 5.0
 """Turns of a loop that are taken: one to warm up and two, more until so much time has passed, fewer of long ones."""

@@ -5,7 +5,7 @@ A source's vector is composed from file and permutation, or element of a larger 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -157,8 +157,8 @@ class SourceBank:
             )
             return [_Found(match.symmetry.to_tensors(), match.moved, match.objective) for match in found]
 
-        how = replace(aligner.alignment, restarts=restarts).title
-        what = f"alignment of {len(numbers)} sources{'' if None in self.symmetries else ' anew'}: {how}"
+        again = "" if None in self.symmetries else " anew"
+        what = f"alignment of {len(numbers)} sources{again}: {aligner.alignment.title}"
         return repeated(what, lambda: alike(numbers, lambda own: distributed.share_out_together(own, aligned)))
 
     def set(self, symmetries: Sequence[Symmetry | None]) -> None:
