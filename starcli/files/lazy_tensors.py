@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starcli.files.tensor_layout import BYTES_PER_ELEMENT, header_of
+from starcli.files.tensor_layout import BYTES_PER_ELEMENT, tensor_header
 from starcli.files.write import replacing
-from starcli.runtime.rehearsal import present_rehearsal, shortened
+from starcli.runtime.rehearsal import present_rehearsal, sampled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,10 +77,10 @@ def write_lazily(
     import torch
 
     forms = {name: (form.dtype, form.shape) for name, form in tensors.forms.items()}
-    before, places = header_of(forms, metadata())
+    before, places = tensor_header(forms, metadata())
     if (rehearsal := present_rehearsal()) is not None:
         with rehearsal.part("merging of tensors", len(places)):
-            for name in shortened(places, len(places)):
+            for name in sampled(places, len(places)):
                 each(name, tensors[name])
         rehearsal.wrote(path, len(before) + sum(form.nbytes for form in tensors.forms.values()))
         return
@@ -90,7 +90,7 @@ def write_lazily(
             each(name, tensor)
             handle.seek(len(before) + begin)
             handle.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        after, _ = header_of(forms, metadata())
+        after, _ = tensor_header(forms, metadata())
         assert len(after) == len(before)
         handle.seek(0)
         handle.write(after)

@@ -19,7 +19,7 @@ DTYPES = {
 """The safetensors format's name of each of torch's dtypes."""
 
 
-def header_of(
+def tensor_header(
     forms: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]
 ) -> tuple[bytes, dict[str, int]]:
     """The bytes before the data of tensors with these dtypes and shapes, and where behind them each lies, in order.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
 from starcli.files import leftovers
-from starcli.files.tensor_layout import DTYPES, header_of
+from starcli.files.tensor_layout import DTYPES, tensor_header
 from starcli.runtime import stdout
 from starcli.runtime.rehearsal import present_rehearsal
 
@@ -132,7 +132,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
 def _size(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> int:
     """Bytes of the file that `write_tensors` makes."""
     forms = {name: (DTYPES[str(tensor.dtype)], tuple(tensor.shape)) for name, tensor in tensors.items()}
-    return len(header_of(forms, metadata)[0]) + sum(tensor.nbytes for tensor in tensors.values())
+    return len(tensor_header(forms, metadata)[0]) + sum(tensor.nbytes for tensor in tensors.values())
 
 
 def _sort_words_(path: Path, metadata: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Rehearsals: work of which only so much is done as tells how long all of it would take, and nothing is written.
 
 A rehearsal runs the same code as the work itself, so that it cannot say anything else than what that does. Long loops
-go through `shortened` or `alike`, work that comes again and again through `repeated`; outside of a rehearsal these do
+go through `sampled` or `alike`, work that comes again and again through `repeated`; outside of a rehearsal these do
 nothing. What is left out moves a clock on by what it would have taken. `files/write.py` asks here before it writes.
 """
 
@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 S = TypeVar("S")
 T = TypeVar("T")
 
-LEAST, SECONDS, LONG = 3, 0.5, 5.0
+LEAST, SECONDS, TOO_LONG = 3, 0.5, 5.0
 """Turns of a loop that are taken: one to warm up and two, more until so much time has passed, fewer of long ones."""
 
 
 @dataclass
-class Part:
+class WorkPart:
     """Part of the work: how often it would be done, and the seconds that all of it would take."""
 
     count: int = 0
@@ -32,7 +32,7 @@ class Rehearsal:
     """What was seen of the work: its parts in their order, what is `found` already, sizes of files to write."""
 
     def __init__(self) -> None:
-        self.parts: dict[str, Part] = {}
+        self.parts: dict[str, WorkPart] = {}
         self.found: dict[Path, str] = {}
         self.files: dict[Path, int] = {}
         self.skipped = 0.0
@@ -59,7 +59,7 @@ class Rehearsal:
             yield
         finally:
             self._inside = False
-            found = self.parts.setdefault(what, Part())
+            found = self.parts.setdefault(what, WorkPart())
             found.count, found.seconds = found.count + count, found.seconds + self.now() - began
 
     def once(self, what: str, count: int, of: object, work: Callable[[], T]) -> T:
@@ -80,7 +80,7 @@ class Rehearsal:
         for item in items:
             yield item
             marks.append(self.now())
-            if marks[-1] - marks[0] > (SECONDS if len(marks) > LEAST else LONG):
+            if marks[-1] - marks[0] > (SECONDS if len(marks) > LEAST else TOO_LONG):
                 break
         done = len(marks) - 1
         if 0 < done < count:
@@ -101,7 +101,7 @@ def rehearsing() -> Iterator[Rehearsal]:
     """Context of a rehearsal.
 
     >>> with rehearsing() as found:
-    ...     steps = sum(1 for _ in shortened(range(10**9), 10**9))
+    ...     steps = sum(1 for _ in sampled(range(10**9), 10**9))
     ...     answers = [repeated("an answer", lambda: 42) for _ in range(5)]
     >>> steps < 10**9, answers, found.parts["an answer"].count
     (True, [42, 42, 42, 42, 42], 5)
@@ -115,7 +115,7 @@ def rehearsing() -> Iterator[Rehearsal]:
         _present.reset(token)
 
 
-def shortened(items: Iterable[T], count: int) -> Iterator[T]:
+def sampled(items: Iterable[T], count: int) -> Iterator[T]:
     """All of `count` items; in a rehearsal the first few, which tell the time of the others."""
     rehearsal = _present.get()
     yield from items if rehearsal is None else rehearsal.some(items, count)

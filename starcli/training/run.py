@@ -20,7 +20,7 @@ from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
-from starcli.runtime.rehearsal import present_rehearsal, repeated, shortened
+from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
 from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces, steps_per_epoch
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
@@ -134,7 +134,7 @@ class TrainingRun:
 
     def _steps(self) -> None:
         """Take the remaining steps of the present epoch."""
-        for batch in shortened(self._batches(), self.position.steps - self.position.step):
+        for batch in sampled(self._batches(), self.position.steps - self.position.step):
             if self._step(batch):
                 self._stop()
             if self.checkpoint_every is not None and time.monotonic() - self.saved_at >= self.checkpoint_every:

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from starcli.runtime.rehearsal import alike, present_rehearsal, rehearsing, repeated, shortened
+from starcli.runtime.rehearsal import alike, present_rehearsal, rehearsing, repeated, sampled
 
 
 def _epoch(steps: int, seconds: float) -> int:
-    return sum(1 for _ in shortened(range(steps), steps) if time.sleep(seconds) is None)
+    return sum(1 for _ in sampled(range(steps), steps) if time.sleep(seconds) is None)
 
 
 def test_the_clock_tells_the_time_of_nested_work() -> None:
@@ -26,7 +26,7 @@ def test_the_clock_tells_the_time_of_nested_work() -> None:
 
 def test_the_first_turn_of_a_loop_is_no_measure() -> None:
     with rehearsing() as found:
-        for number in shortened(range(1000), 1000):
+        for number in sampled(range(1000), 1000):
             time.sleep(0.001 if number else 0.4)  # what is loaded or compiled first
     assert found.now() < 5  # 0.4 s and 999 of about 1 ms, not 1000 of 0.4 s
 
@@ -41,6 +41,6 @@ def test_one_result_stands_for_those_that_were_left_out() -> None:
 
 def test_in_earnest_everything_is_done() -> None:
     assert present_rehearsal() is None
-    assert list(shortened(iter(range(10_000)), 10_000)) == list(range(10_000))
+    assert list(sampled(iter(range(10_000)), 10_000)) == list(range(10_000))
     assert [repeated("the same", lambda number=number: number) for number in range(5)] == list(range(5))
     assert alike([1, 2, 3], list) == [1, 2, 3]
