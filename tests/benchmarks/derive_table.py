@@ -22,6 +22,7 @@ from torch import nn
 from starcli.errors import StarcliError
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
+from starcli.symmetry.find_kinds import DERIVATION
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.proof.prove import prove
@@ -63,7 +64,7 @@ def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str
     arguments = parser.parse_args()
     known = _read(arguments.rows)
     if arguments.markdown == "kinds":
-        print(kinds_markdown(list(known.values())))
+        print(kinds_markdown(list(known.values()), [each.name for each in subjects()]))
         return
     if arguments.markdown:
         print(markdown(title, list(known.values())) + (f"\n\n{notes.strip()}" if notes else ""))
@@ -181,6 +182,7 @@ def _kind_numbers(kinds: Kinds) -> dict[str, Any]:
         "dimension": kinds.continuous_dimension,
         "worst_difference": kinds.worst_difference,
         "notes": list(kinds.notes),
+        "derivation": DERIVATION,
     }
 
 

@@ -4,22 +4,33 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from starcli.symmetry.find_kinds import DERIVATION
+
 HEADER = (
     "| model | log10 permutations | continuous dimension | groups of each kind | worst difference "
     "| seconds to trace and prove, for kinds (processor) |"
 )
 
 
-def kinds_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table of the rows that were asked for kinds, sorted by name, under lines of totals."""
+def kinds_markdown(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """The table of the rows that were asked for kinds, sorted by name, under lines of totals.
+
+    `names` are those of all models: which were not asked is said, and which rows are of an earlier derivation.
+    """
     asked = sorted((each for each in rows if "kinds" in each), key=lambda each: each["model"])
-    times = sorted(_times(each) for each in asked if "seconds" in each["kinds"])
-    lines = ["## Continuous symmetries", "", f"{len(asked)} models, kinds proved of {len(times)}."]
+    earlier = [each["model"] for each in asked if each["kinds"].get("derivation", DERIVATION) != DERIVATION]
+    done = [each for each in asked if "seconds" in each["kinds"]]
+    times = sorted(_times(each) for each in done if each["model"] not in earlier)
+    lines = ["## Continuous symmetries", "", f"{len(asked)} models of {len(names)}, kinds proved of {len(done)}."]
     if times:
         lines[-1] += (
-            f" Kinds take {median(times):.1f} times (median; {times[0]:.1f} to {times[-1]:.1f}) the seconds of tracing "
-            "and proving permutations."
+            f" Kinds take {median(times):.1f} times (median of {len(times)}; {times[0]:.1f} to {times[-1]:.1f}) the "
+            "seconds of tracing and proving permutations."
         )
+    if earlier:
+        lines += ["", f"Of an earlier, slower derivation, and not in that median: {', '.join(earlier)}."]
+    if left := sorted(set(names) - {each["model"] for each in asked}):
+        lines += ["", f"Not run: {', '.join(left)}."]
     return "\n".join([*lines, "", HEADER, "|" + " --- |" * (HEADER.count("|") - 1), *map(_line, asked)])
 
 
