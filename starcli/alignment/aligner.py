@@ -24,7 +24,7 @@ from starcli.alignment.unchanged import check_acted
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import alike, repeated
+from starcli.runtime.rehearsal import alike
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.element import Element, Symmetry, read_like, units_of
 from starcli.symmetry.kinds.kinds import Kinds
@@ -301,10 +301,8 @@ class Aligner:
             match = self.match(reference.tensors, model.tensors, progress=progress)
             return match.symmetry.to_tensors(), match.figures()  # what ranks tell each other: neither spec nor weights
 
-        what = f"alignment of {len(models)} models: {self.alignment.title}"
-        matches = repeated(
-            what, lambda: alike(models, lambda own: distributed.share_out(own, found, self.waves)), of=reference.name
-        )
+        what = f"alignment of a model: {self.alignment.title}"
+        matches = alike(what, models, lambda own: distributed.share_out(own, found, self.waves))
         progress.finish()
         return [
             Aligned(reference, model, Match.of(self.symmetry(found), **figures), self.alignment)

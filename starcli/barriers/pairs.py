@@ -1,7 +1,7 @@
 """The lines of many pairs of models: each model is measured once, ranks share the work."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -12,7 +12,9 @@ from starcli.alignment.aligner import Aligner
 from starcli.alignment.measure import POINTS
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
+from starcli.evaluation.tasks.task import Scores
 from starcli.runtime.distributed import own_share, share_out
+from starcli.runtime.rehearsal import alike
 
 Pair = tuple[int, int]
 """Positions of two models in a list: the line goes from the first to the second."""
@@ -51,6 +53,7 @@ def barriers(
     if missing:
         evaluator.admit([end.model for end in ends])
     unmeasured = sorted({position for pair in missing for position in pair if ends[position].scores is None})
+    how = f", aligned: {alignment.title}" if aligner.active else ""
     each = points - 2 + (aligner.pieces if aligner.active else 0)
     evaluator.progress.start(title, own_share(len(unmeasured)) + own_share(len(missing)) * each)
 
@@ -63,10 +66,14 @@ def barriers(
             store.put(pair, measured)
         return measured
 
-    measured_ends = share_out(unmeasured, lambda position: evaluator.end_scores(ends[position]))
+    def end_scores(position: int) -> Mapping[str, Scores]:
+        return evaluator.end_scores(ends[position])
+
+    measured_ends = alike("models at the ends of lines", unmeasured, lambda own: share_out(own, end_scores))
     for position, scores in zip(unmeasured, measured_ends, strict=True):
         ends[position].scores = scores
-    found.update(zip(missing, share_out(missing, measure), strict=True))
+    measured = alike(f"lines of {points} points{how}", missing, lambda own: share_out(own, measure))
+    found.update(zip(missing, measured, strict=True))
     evaluator.progress.finish()
     return [value for pair in pairs if (value := found[pair]) is not None]
 

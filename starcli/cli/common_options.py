@@ -106,8 +106,8 @@ class CommonPlanned(CommonCached):
         bool,
         typer.Option(
             "--dry-run",
-            help="Write nothing; show what would be done, time, memory and disk (train, star and fuse), told by a few "
-            "steps of it.",
+            help="Write nothing; show what would be done and about what time, memory and disk it takes, told by a few "
+            "steps (train, star, fuse, barrier).",
             rich_help_panel=GENERAL,
         ),
     ] = False

@@ -31,11 +31,12 @@ def plan_rows(rehearsal: Rehearsal) -> Iterator[dict[str, Any]]:
         yield {"action": "work", "what": what, "count": part.count, "seconds": part.seconds}
     rest = rehearsal.now() - sum(part.seconds for part in rehearsal.parts.values())
     yield {"action": "work", "what": "reading, checks and the rest", "count": 1, "seconds": rest}
-    states = {path: size for path, size in rehearsal.files.items() if path.name.endswith(STATE)}
+    sizes = {path: size or 0 for path, size in rehearsal.files.items()}
+    states = {path: size for path, size in sizes.items() if path.name.endswith(STATE)}
     for path, size in rehearsal.files.items():
         yield {"action": "keep" if path in states else "write", "what": str(path), "bytes": size}
     # a state goes when its file is there, so that there is one at a time
-    kept = sum(rehearsal.files.values()) - sum(states.values()) + max(states.values(), default=0)
+    kept = sum(sizes.values()) - sum(states.values()) + max(states.values(), default=0)
     memory = {"memory": peak_bytes(), "gpu_memory": gpu_peak_bytes()}
     yield {"action": "all", "seconds": rehearsal.now(), "bytes": kept, **memory}
 
@@ -43,7 +44,7 @@ def plan_rows(rehearsal: Rehearsal) -> Iterator[dict[str, Any]]:
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     """A row in words."""
     actions = {"found": "{what}: {how}", "write": "write {what}", "keep": "keep {what} in the meantime"}
-    size = {"size": _size(row["bytes"])} if "bytes" in row else {}
+    size = {"size": _size(row["bytes"])} if row.get("bytes") is not None else {}
     time = {"time": _time(row["seconds"])} if "seconds" in row else {}
     if row["action"] != "all":
         return {**row, **size, **time, "what": actions.get(row["action"], "{what}").format(**row)}

@@ -166,7 +166,7 @@ def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON line to a log."""
     line = json.dumps(row, sort_keys=True) + "\n"
     if (rehearsal := present_rehearsal()) is not None:
-        rehearsal.wrote(path, rehearsal.files.get(path, 0) + len(line.encode()))
+        rehearsal.wrote(path, (rehearsal.files.get(path) or 0) + len(line.encode()))
         return
     try:
         with path.open("a", encoding="utf-8") as handle:

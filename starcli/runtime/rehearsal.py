@@ -34,7 +34,7 @@ class Rehearsal:
     def __init__(self) -> None:
         self.parts: dict[str, WorkPart] = {}
         self.found: dict[Path, str] = {}
-        self.files: dict[Path, int] = {}
+        self.files: dict[Path, int | None] = {}
         self.skipped = 0.0
         self._known: dict[tuple[str, int, object], tuple[float, Any]] = {}
         self._inside = False
@@ -44,8 +44,8 @@ class Rehearsal:
         """Seconds since the beginning, with those that what was left out would have taken."""
         return time.perf_counter() - self._began + self.skipped
 
-    def wrote(self, path: Path, size: int) -> None:
-        """Count a file of `size` bytes in place of writing it."""
+    def wrote(self, path: Path, size: int | None) -> None:
+        """Count a file of `size` bytes (None: not known) in place of writing it."""
         self.files[path] = size
 
     @contextmanager
@@ -127,14 +127,15 @@ def repeated(what: str, work: Callable[[], T], *, count: int = 1, of: object = N
     return work() if rehearsal is None else rehearsal.once(what, count, of, work)
 
 
-def alike(items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
+def alike(what: str, items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
     """The results of `work`, one for each item; in a rehearsal those of the first few, of which one stands for others.
 
-    >>> alike([1, 2, 3], lambda some: [10 * each for each in some])
+    >>> alike("tens", [1, 2, 3], lambda some: [10 * each for each in some])
     [10, 20, 30]
     """
     rehearsal = _present.get()
-    if rehearsal is None:
+    if rehearsal is None or not items:
         return work(items)
-    found = [result for item in rehearsal.some(items, len(items)) for result in work([item])]
+    with rehearsal.part(what, len(items)):
+        found = [result for item in rehearsal.some(items, len(items)) for result in work([item])]
     return found + found[-1:] * (len(items) - len(found))

@@ -159,7 +159,7 @@ class SourceBank:
 
         again = "" if None in self.symmetries else " anew"
         what = f"alignment of {len(numbers)} sources{again}: {aligner.alignment.title}"
-        return repeated(what, lambda: alike(numbers, lambda own: distributed.share_out_together(own, aligned)))
+        return repeated(what, lambda: alike(what, numbers, lambda own: distributed.share_out_together(own, aligned)))
 
     def set(self, symmetries: Sequence[Symmetry | None]) -> None:
         """Put these in the place of the present ones."""

@@ -88,6 +88,25 @@ def test_stars_and_fusions(place: Path, solutions: Any, method: str) -> None:
     check_files(ran, before, place)
 
 
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [(("--all-pairs", 0, 1, 2, 3, 4), 10), (("--star", 0, "--sources", 1, 2, "--held-out", 3, 4), 4 + 2 + 2)],
+)
+def test_barriers(place: Path, solutions: Any, words: tuple[Any, ...], lines: int) -> None:
+    line = ("barrier", *(solutions[word] if isinstance(word, int) else word for word in words), "--align", "weight")
+    before = everything(place)
+    ran = run_here(*line, "--dry-run", "--plot", "figure.png")
+    assert ran.status == 0, ran.err
+    assert everything(place) == before
+    work = of(ran, "work")
+    assert work["lines of 11 points, aligned: weight, 1 restart"]["count"] == lines
+    assert work["models at the ends of lines"]["count"] == 5
+    assert set(of(ran, "write")) == {"figure.png"}
+    run_here(*line)
+    known = of(run_here(*line, "--dry-run"), "work")  # all of it is in the cache
+    assert set(known) == {"reading, checks and the rest"}
+
+
 def test_a_run_that_was_stopped(place: Path) -> None:
     from starcli.cli.framework.progress_bars import Bars
 

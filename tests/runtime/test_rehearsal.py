@@ -33,7 +33,7 @@ def test_the_first_turn_of_a_loop_is_no_measure() -> None:
 
 def test_one_result_stands_for_those_that_were_left_out() -> None:
     with rehearsing():
-        found = alike(list(range(10_000)), lambda some: [time.sleep(0.2) or each for each in some])
+        found = alike("naps", list(range(10_000)), lambda some: [time.sleep(0.2) or each for each in some])
     assert len(found) == 10_000
     assert found[:3] == [0, 1, 2]
     assert len(set(found)) < 100
@@ -43,4 +43,4 @@ def test_in_earnest_everything_is_done() -> None:
     assert present_rehearsal() is None
     assert list(sampled(iter(range(10_000)), 10_000)) == list(range(10_000))
     assert [repeated("the same", lambda number=number: number) for number in range(5)] == list(range(5))
-    assert alike([1, 2, 3], list) == [1, 2, 3]
+    assert alike("all", [1, 2, 3], list) == [1, 2, 3]

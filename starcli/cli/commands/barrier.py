@@ -8,7 +8,7 @@ import typer
 from starcli.cli.alignment_options import SelectOptions
 from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
-from starcli.cli.common_options import CommonCached
+from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.option_groups import LinesSetup
@@ -30,7 +30,7 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
     see="docs/how-to/reading-a-barrier.md",
 )
 def barrier_command(
-    common: CommonCached,
+    common: CommonPlanned,
     setup: LinesSetup,
     given: BarrierModels,
     figure: PlotOptions,
