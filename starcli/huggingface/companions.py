@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.shards import WHOLE, checkpoints_in
+from starcli.files.shards import INDEX, WHOLE, checkpoints_in
 from starcli.files.write import write_atomically
 from starcli.huggingface.directory import (
     CONFIG,
@@ -37,7 +37,7 @@ def write_companions(place: Path, directory: Directory | None, config: Mapping[s
     directory: where it is copied from; without one there is nothing more. types: those of the floats of the weights.
     """
     if directory is not None:
-        for file in sorted(file for pattern in _COPIED for file in directory.path.glob(pattern) if file.is_file()):
+        for file in _copied(directory):
             write_atomically(place / file.name, file.read_bytes())
     if len(types) == 1 and "architectures" in config:
         key = next((key for key in ("dtype", "torch_dtype") if key in config), "dtype")
@@ -45,17 +45,36 @@ def write_companions(place: Path, directory: Directory | None, config: Mapping[s
     write_atomically(place / CONFIG, config_text(config))
 
 
+def _copied(directory: Directory) -> list[Path]:
+    return sorted(file for pattern in _COPIED for file in directory.path.glob(pattern) if file.is_file())
+
+
 def weights_in(place: Path, inputs: Sequence[Path]) -> Path | None:
     """The file for the weights of a new directory `place`, where a model among `inputs` is one; else None.
 
-    In shards where that of the first one is. StarcliError where `place` has the config of another network.
+    In shards where that of the first one is. StarcliError where `place` is an input, or has what is of another model.
     """
-    first = next((found for path in inputs if (found := directory_of(path)) is not None), None)
-    if first is None:
+    directories = [found for path in inputs if (found := directory_of(path)) is not None]
+    if not directories:
         return None
-    if place.is_dir() and not checkpoints_in(place):
-        there = directory_of(place)
-        if there is not None and network_arguments(there.config) != network_arguments(first.config):
-            raise StarcliError(f"{place / CONFIG}: is of another network, and would be overwritten")
-    sharded = first.shard_size() is not None
-    return place / (f"{WHOLE[0]}.index.json" if sharded else WHOLE[0])
+    first = directories[0]
+    weights = place / (WHOLE[0] if first.shard_size() is None else f"{WHOLE[0]}{INDEX}")
+    if place.is_dir():
+        if any(place.samefile(each.path) for each in directories):
+            raise StarcliError(f"{place}: is an input; a model is never written over one")
+        if others := [each for each in checkpoints_in(place) if each != weights]:
+            raise StarcliError(f"{others[0]}: exists, and this model is {weights.name}; choose another directory")
+        if not checkpoints_in(place):
+            _refuse_others(place, first)
+    return weights
+
+
+def _refuse_others(place: Path, directory: Directory) -> None:
+    """Refuse a directory without weights that has another config, or other files than those that come into it."""
+    there = directory_of(place)
+    if there is not None and network_arguments(there.config) != network_arguments(directory.config):
+        raise StarcliError(f"{place / CONFIG}: is of another network, and would be overwritten")
+    for file in _copied(directory):
+        old = place / file.name
+        if old.exists() and not (old.is_file() and old.read_bytes() == file.read_bytes()):
+            raise StarcliError(f"{old}: is of another model, and would be overwritten")

@@ -111,14 +111,42 @@ class Directory:
 def directory_of(path: Path) -> Directory | None:
     """The directory that `path` is, or whose weights it is; None where no config.json names a network that is known.
 
-    Raises StarcliError for a config.json that cannot be read.
+    Raises StarcliError for a config.json that cannot be read, or has no tables where these belong.
     """
     if not path.is_dir():
         if path.name not in WHOLE and path.name.removesuffix(INDEX) not in WHOLE:
             return None
         path = path.parent
     config = read_json(path / CONFIG)
-    return Directory(path, config) if _names_network(config) else None
+    if not _names_network(config):
+        return None
+    if wrong := _malformed(config):
+        raise StarcliError(f"{path / CONFIG}: {wrong[0]} is not what it is in a config of transformers or timm")
+    return Directory(path, config)
+
+
+def _malformed(config: Mapping[str, Any]) -> list[str]:
+    """Keys of what is read of a config, and is of another form than these have."""
+    wrong = [key for key in ("id2label", "pretrained_cfg", "model_args") if not _is_table(config.get(key))]
+    if wrong:
+        return wrong
+    names = [] if all(map(_is_number, config.get("id2label") or {})) else ["id2label"]
+    sizes = {"input_size": (config.get("pretrained_cfg") or {}).get("input_size")}
+    sizes |= {key: config.get(key) for key in ("image_size", "num_channels")}
+    return names + [key for key, value in sizes.items() if not _is_size(value)]
+
+
+def _is_table(value: object) -> bool:
+    return value is None or isinstance(value, Mapping)
+
+
+def _is_number(key: str) -> bool:
+    return key.isascii() and key.isdecimal()
+
+
+def _is_size(value: object) -> bool:
+    numbers = value if isinstance(value, list) else [value]
+    return value is None or all(isinstance(number, int) and 0 < number < 2**31 for number in numbers)
 
 
 def _names_network(config: Mapping[str, Any]) -> bool:

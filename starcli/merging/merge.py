@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from starcli.errors import StarcliError, few
-from starcli.merging.method import MergeMethod, TensorSettings
+from starcli.merging.method import LEAST_SUM, MergeMethod, TensorSettings
 from starcli.registry.entry import resolve
 from starcli.registry.merges import MERGES
 
@@ -117,7 +117,7 @@ class Merge:
             raise StarcliError(f"--overrides {idle[0]} matches no tensor", [f"there is {few(list(names), 20)}"])
         found = {name: self.settings_of(name, sources) for name in names}
         if "weights" in self.how.reads:
-            empty = [name for name, each in found.items() if each.normalise_weights and math.fsum(each.weights) == 0]
+            empty = [name for name, each in found.items() if each.normalise_weights and _sums_to_0(each.weights)]
             if empty:
                 raise StarcliError(f"weights that sum to 0 cannot be divided by their sum: those of {few(empty, 5)}")
         return found
@@ -139,6 +139,10 @@ def _for_each(value: Any, sources: int) -> tuple[float, ...]:
     """One number a source."""
     numbers = value if isinstance(value, tuple) else (value,)
     return numbers * sources if len(numbers) == 1 else numbers
+
+
+def _sums_to_0(weights: Sequence[float]) -> bool:
+    return abs(math.fsum(weights)) <= LEAST_SUM * math.fsum(map(abs, weights))
 
 
 def _wrong(said: Mapping[str, Any], sources: int) -> list[tuple[str, str]]:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from starcli.merging.stack import Stack
 
+LEAST_SUM = 1e-6
+"""Sum of weights, as a share of the sum of their sizes, below which it is 0 but for rounding: 0.1 + 0.2 - 0.3 is."""
+
 
 @dataclass(frozen=True)
 class TensorSettings:

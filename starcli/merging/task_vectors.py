@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from starcli.merging.method import MergeMethod, TensorSettings
+from starcli.merging.method import LEAST_SUM, MergeMethod, TensorSettings
 from starcli.merging.sparse import LargestChanges, RandomChanges
 from starcli.merging.stack import Stack, gram
 
@@ -93,7 +93,8 @@ def _agreed(deltas: Tensor, settings: TensorSettings) -> Tensor:
     total = changes.mul_(agree).sum(0)
     if settings.normalise_weights:
         below = (weights * agree).sum(0)
-        total.div_(torch.where(below == 0, 1, below))
+        nothing = below.abs() <= LEAST_SUM * weights.abs().sum()  # but rounding
+        total.div_(torch.where(nothing, 1, below))
     return total
 
 

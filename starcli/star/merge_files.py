@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import file_sha256
-from starcli.errors import need_several
+from starcli.errors import StarcliError, need_several
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import files_of
 from starcli.files.slices import HeldTensor, sliced_tensors
+from starcli.huggingface.directory import directory_of
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import Fusion
 from starcli.star.merged_tensors import STATISTICS, SlicedModel, merged_tensors
@@ -30,11 +31,20 @@ def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progr
     sources = [model for model in models if model is not fusion.base]
     need_several(sources)
     assert fusion.merge is not None
+    _refuse_quantised(models)
     base = None if fusion.base is None else _sliced(fusion.base)
     found = merged_tensors(fusion.merge, [_sliced(each) for each in sources], base, seed=fusion.seed, progress=progress)
     if has_statistics(found):
         progress.note("BatchNorm statistics are averaged, not those of the merged weights: --data re-estimates them")
     return found
+
+
+def _refuse_quantised(models: Sequence[Checkpoint]) -> None:
+    """Refuse weights that are numbers only together with the scales beside them."""
+    for model in models:
+        directory = None if model.path is None else directory_of(model.path)
+        if directory is not None and directory.config.get("quantization_config"):
+            raise StarcliError(f"{model.name}: its weights are quantised, which cannot be merged")
 
 
 def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:

@@ -44,8 +44,9 @@ def merged_tensors(
     """The state dict that `merge` makes of `sources`, in the types of theirs, each tensor made when it is asked for.
 
     Floats are merged in float32, or float64, and rounded once; a type holds those of all models. Other tensors are the
-    base's, or the first source's. A tensor that some models lack is left out where the others have it as a copy of
-    another one, as tied weights are: what is merged then is that one.
+    base's, or the first source's: counts may differ, and where several numbers do, as quantised weights, StarcliError.
+    A tensor that some models lack is left out where the others have it as a copy of another one, as tied weights are:
+    what is merged then is that one.
     StarcliError for tensors that some model lacks otherwise, or has in another shape, and as of `Merge.check`.
     """
     merge.check(len(sources), base=base is not None)
@@ -76,16 +77,18 @@ def _merged(
     merge: Merge, name: str, parts: Sequence[Slices], sources: int, settings: TensorSettings, form: TensorForm
 ) -> Tensor:
     """The merged numbers of a tensor, as one axis in its type."""
+    if not form.numel:
+        return torch.empty(0, dtype=torch_dtype(form.dtype))
     types = [torch_dtype(part.form.dtype) for part in parts]
     base = parts[sources].read if len(parts) > sources else None
     stack = Stack(name, form.numel, [part.read for part in parts[:sources]], base, computing_type(types))
     found, position = torch.empty(form.numel, dtype=torch_dtype(form.dtype)), 0
     averaged = name.endswith(STATISTICS)
     chunks = (values.mean(0) for values in stack.chunks()) if averaged else merge.how.merge(stack, settings)
-    for chunk in chunks if form.numel else ():
+    for chunk in chunks:
         place = found[position : position + len(chunk)]
         place.copy_(chunk)
-        if not bool(place.isfinite().all()):
+        if not bool(place.to(stack.dtype).isfinite().all()):  # floats of 8 bits lack it
             return _not_finite(name, parts, form, bool(chunk.isfinite().all()))
         position += len(chunk)
     return found
@@ -95,7 +98,7 @@ def _not_finite(name: str, parts: Sequence[Slices], form: TensorForm, fits_not: 
     """What all models have alike, such as a mask, where it is not finite; else StarcliError."""
     if fits_not:
         raise StarcliError(f"{name}: merged values are too large for {torch_dtype(form.dtype)}")
-    if not all(_equal(parts[0], part) for part in parts[1:]):
+    if not _all_equal(parts):
         raise StarcliError(f"{name}: has values that are not finite, and not the same ones in all models")
     return parts[0].read(0, form.numel).to(torch_dtype(form.dtype))
 
@@ -120,6 +123,8 @@ def _common_names(models: Sequence[SlicedModel]) -> list[str]:
         if first.dtype == "C64" or len(kinds) > 1:
             what = "floats in some models alone" if len(kinds) > 1 else "complex numbers"
             problems.append(f"{name}: {what}, which are not merged")
+        elif kinds == {False} and len(first.shape) and not _all_equal([model.tensors[name] for model in models]):
+            problems.append(f"{name}: other integers in each model, as quantised weights are, which are not merged")
     if problems or not common:
         raise StarcliError("the models do not have the same tensors", first_of(problems, 12))
     return common
@@ -137,6 +142,10 @@ def _equal(one: Slices, other: Slices) -> bool:
         return False
     places = [0, min(_HEAD, one.form.numel), *range(CHUNK_NUMBERS, one.form.numel, CHUNK_NUMBERS), one.form.numel]
     return all(_bytes(one, begin, end) == _bytes(other, begin, end) for begin, end in pairwise(places))
+
+
+def _all_equal(parts: Sequence[Slices]) -> bool:
+    return all(_equal(parts[0], part) for part in parts[1:])
 
 
 def _bytes(part: Slices, begin: int, end: int) -> bytes:

@@ -10,12 +10,17 @@ from support.program import run_here
 from torch.nn.functional import cross_entropy
 
 import starcli as sc
+from starcli.alignment.align import AS_GIVEN
 from starcli.data.tokenizers import byte_tokens
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
+from starcli.huggingface.companions import weights_in
+from starcli.merging.merge import Merge
 from starcli.models.build import build_network
 from starcli.models.huggingface import from_disk, least_arguments
+from starcli.star.fusing import Fusion
+from starcli.star.merge_files import merge_files
 
 TOKENS = torch.randint(0, 256, (3, 12), generator=torch.Generator().manual_seed(0))
 
@@ -169,12 +174,42 @@ def changed(saved, tmp_path: Path, **keys: object) -> Path:
         ({"num_labels": 4, "id2label": dict.fromkeys("0123", "x")}, "the network has"),
         ({"num_hidden_layers": 2}, "missing"),
         ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        ({"id2label": {"bad": "x"}}, "config.json: id2label is not"),
+        ({"id2label": [1]}, "config.json: id2label is not"),
+        ({"image_size": "large"}, "config.json: image_size is not"),
     ],
 )
 def test_what_cannot_be_read_is_said_in_a_line(saved, tmp_path, keys, said):
     place = changed(saved, tmp_path, **keys)
     with pytest.raises(StarcliError, match=said):
         sc.evaluate(place, data=(TOKENS, torch.tensor([0, 1, 2])))
+
+
+def test_quantised_weights_are_not_merged(saved, tmp_path):
+    place = changed(saved, tmp_path, quantization_config={"quant_method": "fp8"})
+    fusion = Fusion(method="linear", alignment=AS_GIVEN, seed=0, merge=Merge(method="linear"))
+    with pytest.raises(StarcliError, match="changed: its weights are quantised, which cannot be merged"):
+        merge_files(fusion, [sc.load(place)] * 2)
+
+
+def test_no_model_is_written_into_the_directory_of_another(saved, tmp_path):
+    """In shards, as the first source is, it would lie beside the weights that are there."""
+    sharded, whole = saved("sharded"), tmp_path / "whole"
+    whole.mkdir()
+    for file in saved("bert", 1).iterdir():
+        whole.joinpath(file.name).write_bytes(file.read_bytes())
+    for inputs, words in (
+        ([sharded, whole], "whole: is an input"),
+        ([sharded, saved("bert")], "exists, and this model is model.safetensors.index.json"),
+    ):
+        with pytest.raises(StarcliError, match=words):
+            weights_in(whole, inputs)
+    assert len(list(whole.glob("*.safetensors*"))) == 1
+    whole.joinpath("model.safetensors").unlink()
+    assert weights_in(whole, [saved("bert")]) == whole / "model.safetensors"  # as a run leaves it that was stopped
+    whole.joinpath("tokenizer_config.json").write_text('{"other": 1}')
+    with pytest.raises(StarcliError, match=r"tokenizer_config.json: is of another model"):
+        weights_in(whole, [saved("bert")])
 
 
 def test_classes_in_another_order_are_never_taken_for_each_other(saved, texts, tmp_path):

@@ -6,6 +6,7 @@ import torch
 from starcli.errors import StarcliError
 from starcli.files.slices import HeldTensor
 from starcli.merging.merge import Merge, parse_override
+from starcli.registry.merges import MERGES
 from starcli.star.merged_tensors import SlicedModel, merged_tensors
 
 LINEAR = Merge(method="linear")
@@ -39,6 +40,33 @@ def test_tensors_that_differ_are_named():
     refused("z: in b, not in a", a, b)
     refused("w: complex numbers", sliced("a", w=w.to(torch.complex64)), sliced("b", w=w.to(torch.complex64)))
     refused("w: floats in some models alone", sliced("a", w=w), sliced("b", w=w.long()))
+
+
+def test_integers_that_are_no_counts_are_never_those_of_one_model():
+    a, b = (
+        sliced("a", w=torch.ones(3), q=torch.tensor([[1, 2]])),
+        sliced("b", w=torch.ones(3), q=torch.tensor([[1, 3]])),
+    )
+    refused("q: other integers in each model", a, b)
+    assert torch.equal(merged_tensors(LINEAR, [a, a])["q"], torch.tensor([[1, 2]]))
+
+
+@pytest.mark.parametrize("method", MERGES)
+def test_tensors_without_numbers_and_of_one_number(method):
+    merge = Merge(method=method, **({"density": (1.0,)} if "density" in Merge(method=method).how.reads else {}))
+    one, none = torch.tensor(2.0), torch.empty(0, 3)
+    models = [sliced("a", one=one, none=none), sliced("b", one=one, none=none)]
+    base = sliced("base", one=one, none=none) if merge.how.base else None
+    found = merged_tensors(merge, models, base)
+    assert found["none"].shape == (0, 3)
+    assert torch.equal(found["one"], one)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+def test_floats_of_eight_bits(dtype):
+    a, b = (sliced(name, w=torch.tensor(numbers).to(dtype)) for name, numbers in (("a", [1.0, 2.0]), ("b", [2.0, 4.0])))
+    found = merged_tensors(LINEAR, [a, b])["w"]
+    assert (found.dtype, found.float().tolist()) == (dtype, [1.5, 3.0])
 
 
 def test_a_tied_copy_that_some_models_lack_is_left_out():
