@@ -21,6 +21,10 @@ ROUNDINGS = 10
 """Largest change by the rounding of weights, in units of what rounding the model's own weights anew changes.
 
 0.1 to 3 are usual (ViT, GPT, BERT and VGG, aligned or under random elements; float64, float32, float16, bfloat16)."""
+ROUNDED_ANEW = 16
+"""Times that the model's own weights are rounded anew at most, of which the largest change counts.
+
+Of networks with few outputs one change is by chance a tenth of the usual one, or less."""
 
 
 def check_acted(
@@ -38,15 +42,19 @@ def check_acted(
         raise StarcliError("some values would be too large for the type of their tensor", lost)
     model, own = _Function(workspace, before), {name: _in_float64(tensor) for name, tensor in before.items()}
     _refuse(model.change(symmetry.apply(own)), LEAST_CHANGE, "in float64")
-    change = model.change(after)
-    _refuse(change, max(LEAST_CHANGE, ROUNDINGS * model.change(_rounded_anew(before))), "rounding of the weights")
+    change, allowed = model.change(after), LEAST_CHANGE
+    for seed in range(ROUNDED_ANEW):
+        if change <= allowed:  # as a rule after the first
+            break
+        allowed = max(allowed, ROUNDINGS * model.change(_rounded_anew(before, seed)))
+    _refuse(change, allowed, "rounding of the weights")
     return change
 
 
 def _refuse(change: float, allowed: float, by: str) -> None:
     """StarcliError for a change that is larger than allowed."""
     if not change <= allowed:
-        why = f"outputs change by {change:.1e} of their spread, and {by} by less than {allowed:.0e}"
+        why = f"outputs change by {change:.2e} of their spread, and {by} by less than {allowed:.2e}"
         raise StarcliError("the function would not stay the same", [why])
 
 
@@ -67,9 +75,9 @@ class _Function:
         return difference(self.outputs, self.subject.run(self.inputs), self.spreads)
 
 
-def _rounded_anew(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rounded_anew(tensors: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     """The tensors in float64, each value moved at random by at most half a unit in its type's last place."""
-    generator, found = torch.Generator().manual_seed(0), {}
+    generator, found = torch.Generator().manual_seed(seed), {}
     for name, tensor in tensors.items():
         found[name] = own = _in_float64(tensor)
         if tensor.is_floating_point():

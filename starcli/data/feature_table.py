@@ -8,6 +8,8 @@ otherwise. A fifth of the rows is held out for testing (`held_out_fifth`).
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,9 @@ from starcli.data.text import LABEL, MOST_CLASSES, number_words
 from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError, few
 from starcli.registry.tasks import CLASSES
+
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+"""A number with commas between thousands."""
 
 
 def load_table(request: Request) -> Loaded:
@@ -41,7 +46,7 @@ def load_table(request: Request) -> Loaded:
     columns = read_columns(path, choose)
     features = np.stack([_numbers(columns[name], name, path) for name in columns if name not in wanted], axis=1)
     targets, task, names = _targets([columns[name] for name in wanted], wanted, options, path)
-    parts, said = divided({"train": Part(features.astype(np.float32), targets, str(path))}, path)
+    parts, said = divided({"train": Part(features, targets, str(path))}, path)
     loaded = assemble("table", *parts, task=task, num_classes=len(names) if task == CLASSES else None)
     return replace(loaded, class_names=names, notes=(*said, *loaded.notes))
 
@@ -51,7 +56,9 @@ def _targets(
 ) -> tuple[Targets, str, tuple[str, ...]]:
     """What is predicted, its task, and the names of the classes or columns."""
     where = f"{path}: {few(wanted, 3)}"
-    numbers = None
+    if options.task is None:
+        for words, name in zip(columns, wanted, strict=True):
+            _refuse_nearly_numbers(words, f"{path}: {name}")
     if options.task != CLASSES and all(map(_is_number, columns[0])):
         numbers = np.stack([_numbers(words, name, path) for words, name in zip(columns, wanted, strict=True)], axis=1)
         task = options.task or task_of_targets(numbers)
@@ -60,7 +67,8 @@ def _targets(
     if options.task not in (None, CLASSES):
         raise StarcliError(f"{where}: words, and --task {options.task} predicts numbers")
     if len(columns) > 1:
-        raise StarcliError(f"{where}: several columns of classes, expected one, or numbers")
+        hint = "--task regression takes whole numbers as such, --task multi-label 0 and 1"
+        raise StarcliError(f"{where}: several columns of classes, expected one, or numbers", [hint])
     names, labels = number_words(columns[0], options.classes, where)
     if len(names) > MOST_CLASSES:
         raise StarcliError(f"{where}: {len(names):,} different labels, expected {MOST_CLASSES:,} at most")
@@ -76,10 +84,20 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _numbers(words: Sequence[str], name: str, path: Path) -> NDArray[np.float64]:
-    """A column as finite numbers (N,). StarcliError with the first row that is none."""
+def _refuse_nearly_numbers(words: Sequence[str], where: str) -> None:
+    """StarcliError for words among numbers with fractions, and for commas in numbers: these are no names of classes."""
+    fractions = any(float(word) % 1 > 0 for word in words if _is_number(word))
     for row, word in enumerate(words, 1):
-        if not _is_number(word) or not np.isfinite(float(word)):
-            hint = "columns of words are no features: leave them out, or write numbers in their place"
-            raise StarcliError(f"{path}: row {row}: {name}: {word!r:.40} is no number", [hint])
-    return np.array([float(word) for word in words])
+        if THOUSANDS.fullmatch(word) or (fractions and word.strip() and not _is_number(word)):
+            hint = "write numbers without commas, leave out rows without one; --task classes takes all as words"
+            raise StarcliError(f"{where}: row {row}: {word!r:.40} is no number, and the others are", [hint])
+
+
+def _numbers(words: Sequence[str], name: str, path: Path) -> NDArray[np.float32]:
+    """A column as finite numbers (N,). StarcliError with the first row that is none."""
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
+        found = np.array([float(word) if _is_number(word) else math.nan for word in words]).astype(np.float32)
+    for row in np.flatnonzero(~np.isfinite(found))[:1]:
+        hint = "leave out columns of words and rows where a value is missing, or write numbers in their place"
+        raise StarcliError(f"{path}: row {row + 1}: {name}: {words[row]!r:.40} is no number (of 32 bits)", [hint])
+    return found

@@ -45,10 +45,10 @@ def load_saved(request: Request) -> Loaded:
         raise StarcliError(f"{path}: --task {NEXT_TOKEN} is of texts in a table (text:FILE) and of arrays")
     splits, unread = _splits(path)
     columns = _columns(splits["train"].features, options, path)
-    raw = {role: np.asarray(split.with_format(None)[columns.label][:]) for role, split in splits.items()}
+    notes = [f"{path}: left unread: {few(unread, 5)}"] if unread else []
+    raw = {role: _labels(split, columns, f"{path}, {role}") for role, split in splits.items()}
     task = options.task or task_of_targets(raw["train"])
     labels = {role: read_targets(found, task, f"{path}, {role}: {columns.label}") for role, found in raw.items()}
-    notes = [f"{path}: left unread: {few(unread, 5)}"] if unread else []
     inputs, vocab_size, tokenizer = _inputs(splits, columns, options, path, notes)
     parts = {role: Part(inputs[role], labels[role], f"{path}, {role}") for role in splits}
     split, said = divided(parts, path)
@@ -102,6 +102,22 @@ def _columns(features: Mapping[str, Any], options: TextOptions, path: Path) -> _
     raise StarcliError(f"{path}: no column of images, texts or arrays", hint)
 
 
+def _labels(split: Any, columns: _Columns, where: str) -> Array:
+    """The labels of a split, which has the columns that are read, each value of them."""
+    split = split.with_format(None)
+    for name in (columns.inputs, columns.label):
+        if name not in split.column_names:
+            hint = "a split without it is left out: data.pop('test'), before save_to_disk"
+            raise StarcliError(f"{where}: no column {name!r}, which train has", [hint])
+        if missing := split.data.column(name).null_count:
+            raise StarcliError(f"{where}: {name}: nothing in {missing} of {len(split)} rows")
+    try:
+        return np.asarray(split[columns.label][:])
+    except ValueError as error:
+        hint = "labels, any number of which an example has, are lists of 0 and 1, one for each label"
+        raise StarcliError(f"{where}: {columns.label}: lists of several lengths", [hint]) from error
+
+
 def _inputs(
     splits: Mapping[str, Any], columns: _Columns, options: TextOptions, path: Path, notes: list[str]
 ) -> tuple[dict[str, Array], int | None, str | None]:
@@ -123,6 +139,10 @@ def _array(split: Any, columns: _Columns, where: str) -> Array:
     """Images (N, C, H, W) or numbers (N, ...) of a split."""
     values = list(split.with_format(None)[columns.inputs])
     if columns.kind == "image":
+        if deep := {image.mode for image in values if image.mode.startswith(("I", "F"))}:
+            raise StarcliError(
+                f"{where}: {columns.inputs}: pixels of mode {min(deep)}, expected 8 bits"
+            )  # cut off, else
         values = [np.asarray(image if image.mode == "L" else image.convert("RGB")) for image in values]
     try:
         found = np.stack([np.asarray(value) for value in values])

@@ -35,6 +35,21 @@ def test_an_element_passes_in_every_type_and_a_wrong_one_in_none(dtype):
         act_on(workspace, wrong(workspace), tensors)
 
 
+@pytest.mark.parametrize("seed", [76, 229, 251])  # of 300 weights six were refused by one rounding as the measure
+def test_a_network_of_one_output_is_not_refused_by_chance(seed):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1))
+    workspace, [model], _ = open_models([network], {"input_shape": (4,)}, data=False)
+    torch.manual_seed(seed)
+    tensors = {name: torch.randn_like(tensor) for name, tensor in model.tensors.items()}
+    element = Element.random(workspace.kinds, torch.Generator().manual_seed(0))
+    moved, change = act_on(workspace, element, tensors)
+    assert 0 < change < 1e-6
+    moved["0.bias"] = moved["0.bias"] + 1e-4
+    with pytest.raises(sc.StarcliError, match="would not stay the same"):
+        check_acted(workspace, element, tensors, moved)
+
+
 def wrong(workspace: Workspace) -> Element:
     """What is claimed to be a symmetry and is none: one unit behind a tanh doubles, less than bfloat16 rounds."""
     kinds, groups = workspace.kinds, {}

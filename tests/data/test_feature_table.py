@@ -56,3 +56,26 @@ def test_faults(table: str, tmp_path: Path) -> None:
     refused(lambda: open_data(table, texts=TextOptions(label_column="kind", task="regression")), "predicts numbers")
     refused(lambda: open_data(table, texts=TextOptions(label_column="kind,a")), "several columns of classes")
     refused(lambda: open_data("table:none.csv"), "no such file")
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        ("a,label", "1,NA", "label: row 31: 'NA' is no number, and the others are"),
+        ("a,label", '1,"1,234.5"', "label: row 31: '1,234.5' is no number"),
+        ("a,label", "1,nan", "row 31: label: 'nan' is no number"),
+        ("a,label", ",1.5", "row 31: a: '' is no number"),
+        ("a,label", "1e300,1.5", "row 31: a: '1e300' is no number"),
+        ("a,label", '"1,000",1.5', "row 31: a: '1,000' is no number"),
+        ("a,a", "1,2", "two columns of one name"),
+    ],
+)
+def test_numbers_that_are_missing_or_unreadable_are_named(tmp_path: Path, head: str, row: str, said: str) -> None:
+    (tmp_path / "t.csv").write_text(head + "\n" + "".join(f"{n},{n}.5\n" for n in range(30)) + row + "\n")
+    refused(lambda: open_data(f"table:{tmp_path / 't.csv'}"), said)
+
+
+def test_words_among_numbers_are_classes_where_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\ufeffa,label\n" + "".join(f"{n},{('0.5', 'NA')[n % 2]}\n" for n in range(20)))
+    data = open_data(f"table:{tmp_path / 't.csv'}", texts=TextOptions(task="classes"))
+    assert (data.task, data.class_names, data.input_shape) == ("classes", ("0.5", "NA"), (1,))

@@ -59,3 +59,29 @@ def test_faults(saved, tmp_path):
     refused(lambda: open_data(f"hf:{tmp_path}"), "is no data set of Hugging Face")
     refused(lambda: open_data(f"hf:{saved / 'numbers'}"), "no column of labels", "its columns are x, y")
     assert needs_path("hf:somewhere")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        ({"x": [[1.0], [2.0]], "label": [0, 1]}, {"x": [[1.0]]}, "test: no column 'label', which train has"),
+        ({"x": [[1.0], [2.0]], "label": [0, 1]}, {"y": [[1.0]], "label": [0]}, "test: no column 'x'"),
+        ({"x": [[1.0], [2.0]], "labels": [[0], [0, 1]]}, None, "labels: lists of several lengths"),
+        ({"x": [[1.0], [2.0]], "label": [0.5, None]}, None, "label: nothing in 1 of 2 rows"),
+        ({"text": ["a", None], "label": [0, 1]}, None, "text: nothing in 1 of 2 rows"),
+        ({"image": "16 bits", "label": [0, 1]}, None, "image: pixels of mode I;16, expected 8 bits"),
+    ],
+)
+def test_what_is_missing_or_of_another_form_is_named(tmp_path, train, test, said):
+    datasets = pytest.importorskip("datasets")
+    if "image" in train:
+        from PIL import Image
+
+        pictures = [Image.fromarray(np.full((4, 4), 40000 + n, dtype="u2")) for n in range(2)]
+        kind = {"image": datasets.Image(), "label": datasets.Value("int64")}
+        found = datasets.Dataset.from_dict({**train, "image": pictures}, features=datasets.Features(kind))
+    else:
+        found = datasets.Dataset.from_dict(train)
+    parts = {"train": found} | ({} if test is None else {"test": datasets.Dataset.from_dict(test)})
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "hf")
+    refused(lambda: open_data(f"hf:{tmp_path / 'hf'}"), said)
