@@ -34,7 +34,12 @@ def as_object(row: Any) -> Mapping[str, Any]:
 
 def loss_title(task: str) -> str:
     """Name and unit of the loss of a task."""
-    return "loss (MSE)" if task == REGRESSION else "loss (nats)"
+    return f"loss ({loss_unit([{'task': task}])})"
+
+
+def loss_unit(rows: Sequence[ResultRow]) -> str:
+    """Unit of the losses and barriers in the rows of one command: nats, of numbers their mean squared error."""
+    return "MSE" if any(row.get("task") == REGRESSION for row in rows) else "nats"
 
 
 class DrawnCurve(BaseModel):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from starcli.barriers.groups import UNALIGNED
 from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
 from starcli.plots.parts import model_name
-from starcli.plots.rows import DrawnLine, loss_title, parse_rows
+from starcli.plots.rows import DrawnLine, loss_title, loss_unit, parse_rows
 from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import GroupRow, PairsRow, SummedBarriers, pairs_row
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
@@ -55,11 +55,12 @@ def _lines(run: SavedRun) -> Markup:
     said = ". ".join(common_words(bundles))
     groups = [GroupRow.model_validate(row) for row in summaries]
     grouped = [row for row in groups if row.group in {line.group for line in lines}]
-    figures = [*_strips(run.name, lines, grouped), *_curves(run.name, bundles)]
-    each = table(run.of_type("barrier"), _line_columns(), "barriers of the lines, in nats")
+    unit = loss_unit(run.rows)
+    figures = [*_strips(run.name, lines, grouped, unit), *_curves(run.name, bundles)]
+    each = table(run.of_type("barrier"), _line_columns(), f"barriers of the lines ({unit})")
     if len(lines) > 8:
         each = folded_part(f"Each of the {len(lines)} lines", each)
-    sums = table(summaries, _summary_columns(), "barriers in nats, means over pairs") if summaries else None
+    sums = table(summaries, _summary_columns(), f"barriers ({unit}), means over pairs") if summaries else None
     return run_block(run, gallery(figures), sums, _losses(run), each, words=said)
 
 
@@ -70,7 +71,7 @@ def _losses(run: SavedRun) -> Markup | None:
         for row in run.of_type("star")
         for what, key in LOSSES.items()
     ]
-    columns = TableColumn("what", "nats"), *(TableColumn(split, split, "loss") for split in SPLIT_NAMES)
+    columns = TableColumn("what", loss_unit(run.rows)), *(TableColumn(split, split, "loss") for split in SPLIT_NAMES)
     return table(rows, columns, "losses of the star and of regular models") if rows else None
 
 
@@ -111,7 +112,7 @@ def _curve(bundle: Bundle, split: str, metric: str, number: int) -> ChartCurve:
     )
 
 
-def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow]) -> Iterator[Markup]:
+def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow], unit: str) -> Iterator[Markup]:
     """A chart of groups for each split, where there are groups; unaligned pairs would hide all differences."""
     aligned = [row for row in summaries if row.group != UNALIGNED] or summaries
     for split in SPLIT_NAMES:
@@ -119,7 +120,7 @@ def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow]
         if any(strip.values for strip in strips):
             title = f"Barriers of each group, {split} split"
             note = "" if len(aligned) == len(summaries) else "; unaligned pairs are in the table alone"
-            drawing = strip_chart(strips, title, "barrier (nats)")
+            drawing = strip_chart(strips, title, f"barrier ({unit})")
             said = f"{title}: a dot for each pair, their mean as a bar with its 95% interval{note}"
             yield figure(drawing, said, f"{name} {split} groups")
 
@@ -136,16 +137,16 @@ def _pairs(run: SavedRun, row: PairsRow) -> Markup:
     """A heat map for each split, and the table of pairs."""
     import numpy as np
 
-    names = list(map(model_name, row.models))
+    names, unit = list(map(model_name, row.models)), loss_unit(run.rows)
     figures = []
     for split, rows in row.matrix.items() if len(names) > 1 else ():
         title = f"Loss barriers between all pairs, {split} split"
         caption = f"{title}; rows in the order of the tree, which joins models of low mean barriers first"
-        figures.append(figure(heat_map(names, np.array(rows), title, "nats"), caption, f"{run.name} {split} pairs"))
+        figures.append(figure(heat_map(names, np.array(rows), title, unit), caption, f"{run.name} {split} pairs"))
     said = [f"alignment: {row.alignment}"] if row.alignment else []
     for tolerance, share in row.star_share.items():
-        said.append(f"{share:.0%} of the models are stars at a tolerance of {tolerance} nats")
-    each = table(run.of_type("barrier"), _line_columns(), "barriers of all pairs, in nats")
+        said.append(f"{share:.0%} of the models are stars at a tolerance of {tolerance} {unit}")
+    each = table(run.of_type("barrier"), _line_columns(), f"barriers of all pairs ({unit})")
     every = folded_part(f"All {len(run.of_type('barrier'))} pairs", each)
     return run_block(run, gallery(figures), every, words="; ".join(said))
 

@@ -2,26 +2,33 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starcli.checkpoints.metadata import MODELS
 from starcli.plots.parts import model_name
+from starcli.plots.rows import metric_in
+from starcli.registry.tasks import METRICS
 from starcli.reports.findings import Findings
 from starcli.reports.tables import at_key, is_figure, words
 
 
 @dataclass(frozen=True)
 class TestScore:
-    """Accuracy and loss of a model on the test split; `data` is the name of the data and the hash of their contents."""
+    """The first metric of its task and the loss of a model on the test split.
+
+    metric: its name, of which more is better. data: the name of the data and the hash of their contents.
+    """
 
     name: str
     data: tuple[str, str]
-    accuracy: float
+    metric: str
+    quality: float
     loss: float
 
     @property
     def rank(self) -> tuple[float, float]:
         """By which the best is the highest."""
-        return self.accuracy, -self.loss
+        return self.quality, -self.loss
 
 
 @dataclass(frozen=True)
@@ -31,29 +38,39 @@ class BestModel:
     best: TestScore
     least_loss: TestScore
     count: int
-    mean_accuracy: float
+    mean_quality: float
     data: str
+
+    @property
+    def heading(self) -> str:
+        """What the metric is called."""
+        return METRICS[self.best.metric].heading
 
     def sentence(self) -> str:
         """What is to be said of it."""
         on = f" on {self.data}" if self.data else ""
         return (
-            f"Of {self.count} models{on} {model_name(self.best.name)} has the highest test accuracy, "
-            f"{words(self.best.accuracy, 'percent')} at a loss of {words(self.best.loss, 'loss')} (mean of all: "
-            f"{words(self.mean_accuracy, 'percent')})."
+            f"Of {self.count} models{on} {model_name(self.best.name)} has the highest test {self.heading}, "
+            f"{metric_words(self.best.metric, self.best.quality)} at a loss of {words(self.best.loss, 'loss')} "
+            f"(mean of all: {metric_words(self.best.metric, self.mean_quality)})."
         )
 
 
+def metric_words(metric: str, value: float) -> str:
+    """A metric as people read it: shares in per cent."""
+    return words(value, "percent" if METRICS[metric].share else "loss")
+
+
 def best_models(found: Findings) -> list[BestModel]:
-    """The best model for each data set, as `eval` found them, else as files record them."""
-    groups: dict[tuple[str, str], list[TestScore]] = {}
+    """The best model for each data set and metric, as `eval` found them, else as files record them."""
+    groups: dict[tuple[tuple[str, str], str], list[TestScore]] = {}
     for score in list(_evaluated(found)) or list(_recorded(found)):
-        groups.setdefault(score.data, []).append(score)
-    return [_best(scores, data[0] if len(groups) > 1 else "") for data, scores in groups.items()]
+        groups.setdefault((score.data, score.metric), []).append(score)
+    return [_best(scores, data[0] if len(groups) > 1 else "") for (data, _), scores in groups.items()]
 
 
 def _best(scores: Sequence[TestScore], data: str) -> BestModel:
-    mean = sum(each.accuracy for each in scores) / len(scores)
+    mean = sum(each.quality for each in scores) / len(scores)
     least = min(scores, key=lambda each: each.loss)
     return BestModel(max(scores, key=lambda each: each.rank), least, len(scores), mean, data)
 
@@ -64,18 +81,22 @@ def _evaluated(found: Findings) -> Iterator[TestScore]:
         (str(row["model"]), str(at_key(row, "data.name") or ""), str(at_key(row, "data.fingerprint") or "")): row
         for run in found.runs
         for row in run.of_type("eval")
-        if row.get("split") == "test" and is_figure(row.get("accuracy")) and is_figure(row.get("nll"))
+        if row.get("split") == "test" and "model" in row
     }
     for (name, *data), row in rows.items():
-        yield TestScore(name, (data[0], data[1]), row["accuracy"], row["nll"])
+        yield from _score(name, (data[0], data[1]), row)
 
 
 def _recorded(found: Findings) -> Iterator[TestScore]:
     """From what the files of models record."""
     for name, file in found.checkpoints:
         test, data = (file.metadata.metrics or {}).get("test"), file.metadata.data
-        if file.metadata.kind not in MODELS or not isinstance(test, Mapping):
-            continue
-        if is_figure(test.get("accuracy")) and is_figure(test.get("loss")):
-            where = (data.name, data.fingerprint) if data else ("", "")
-            yield TestScore(name, where, test["accuracy"], test["loss"])
+        if file.metadata.kind in MODELS and isinstance(test, Mapping):
+            yield from _score(name, (data.name, data.fingerprint) if data else ("", ""), test)
+
+
+def _score(name: str, data: tuple[str, str], row: Mapping[str, Any]) -> Iterator[TestScore]:
+    """What a row says, where it has a loss (`nll` of averages and of classes) and a metric."""
+    metric, loss = metric_in(row), row.get("nll", row.get("loss"))
+    if is_figure(row.get(metric)) and is_figure(loss):
+        yield TestScore(name, data, metric, row[metric], loss)

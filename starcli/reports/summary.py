@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starcli.barriers.groups import UNALIGNED
 from starcli.plots.parts import model_name
-from starcli.plots.rows import ResultRow
-from starcli.reports.best_models import BestModel, best_models
+from starcli.plots.rows import ResultRow, loss_unit, metric_in
+from starcli.registry.tasks import METRICS
+from starcli.reports.best_models import BestModel, best_models, metric_words
 from starcli.reports.checked_rows import pairs_row
 from starcli.reports.findings import Findings, SavedRun
 from starcli.reports.html import Markup, element, together
@@ -98,7 +100,7 @@ def _of_star(run: SavedRun) -> Iterator[KeyNumber]:
     """Barriers between regular models, and from the star to models that it never saw."""
     split, means = groups_of(run)
     if {"regular-regular", "star-held-out"} <= means.keys():
-        between = f"mean {split} barrier, nats"
+        between = f"mean {split} barrier, {loss_unit(run.rows)}"
         yield KeyNumber("regular to regular", words(means["regular-regular"], "loss"), between)
         yield KeyNumber("star to held-out", words(means["star-held-out"], "loss"), between)
 
@@ -111,7 +113,7 @@ def _star_words(run: SavedRun) -> Iterator[str]:
     before = f" (unaligned: {words(means[UNALIGNED], 'loss')})" if UNALIGNED in means else ""
     said = (
         f"On the straight line between two regular models the {split} loss rises by "
-        f"{words(regular, 'loss')} nats on average{before}; from the star to models that it never saw by "
+        f"{_amount(regular, run)} on average{before}; from the star to models that it never saw by "
         f"{words(held_out, 'loss')}"
     )
     if 0 < held_out < regular:
@@ -135,29 +137,41 @@ def _pair_words(run: SavedRun) -> Iterator[str]:
         (low, a, b), (high, c, d) = min(pairs), max(pairs)
         mean = sum(value for value, _, _ in pairs) / len(pairs)
         yield (
-            f"The {split} barriers between all {len(row.models)} models are {words(mean, 'loss')} nats on average, "
+            f"The {split} barriers between all {len(row.models)} models are {_amount(mean, run)} on average, "
             f"from {words(low, 'loss')} ({a} and {b}) to {words(high, 'loss')} ({c} and {d})."
         )
 
 
 def _average_words(run: SavedRun) -> Iterator[str]:
     """Each posterior with its largest number of models."""
-    rows = [row for row in run.of_type("bma") if is_figure(row.get("nll"))]
+    rows = [row for row in run.of_type("bma") if is_figure(_loss_of(row)) and is_figure(row.get(metric_in(row)))]
     best: dict[str, ResultRow] = {}
     for row in sorted(rows, key=lambda row: -int(row["samples"])):
         best.setdefault(row["posterior"], row)
     if best:
         split = next(iter(best.values())).get("split", "")
         parts = [
-            f"{AVERAGE_NAMES.get(name, name).format(row['samples'])} {words(row['nll'], 'loss')} nats "
-            f"(accuracy {words(row['accuracy'], 'percent')})"
+            f"{AVERAGE_NAMES.get(name, name).format(row['samples'])} {_amount(_loss_of(row), run)} "
+            f"({METRICS[metric].heading} {metric_words(metric, row[metric])})"
             for name, row in best.items()
+            for metric in [metric_in(row)]
         ]
         yield f"The {split} loss of averaged predictions: {'; '.join(parts)}."
 
 
+def _loss_of(row: ResultRow) -> Any:
+    """The loss of averaged predictions, which has a name of its own for classes."""
+    return row.get("nll", row.get("loss"))
+
+
+def _amount(loss: float, run: SavedRun) -> str:
+    """A loss or barrier of a run with its unit."""
+    unit = loss_unit(run.rows)
+    return f"{words(loss, 'loss')} {unit if unit == 'nats' else f'({unit})'}"
+
+
 def _of_best(best: BestModel) -> Iterator[KeyNumber]:
     beside = f", {best.data}" if best.data else ""
-    accuracy, loss = words(best.best.accuracy, "percent"), words(best.least_loss.loss, "loss")
-    yield KeyNumber("best test accuracy", accuracy, model_name(best.best.name) + beside)
+    quality, loss = metric_words(best.best.metric, best.best.quality), words(best.least_loss.loss, "loss")
+    yield KeyNumber(f"best test {best.heading}", quality, model_name(best.best.name) + beside)
     yield KeyNumber("lowest test loss", loss, model_name(best.least_loss.name) + beside)

@@ -41,6 +41,8 @@ def test_r2_is_one_for_the_targets_zero_for_their_mean_and_none_where_nothing_va
     assert r_squared(targets, targets) == 1
     assert r_squared(targets.mean(0).expand_as(targets), targets) == pytest.approx(0, abs=1e-12)
     assert math.isnan(r_squared(targets, torch.ones(9, 2)))
+    tenths = torch.full((37, 1), 0.1, dtype=torch.float64)  # whose mean is none of them
+    assert r_squared(drawn(37, 2), torch.cat([drawn(37, 1, seed=2), tenths], 1)) > -10
 
 
 def test_labels_are_measured_as_by_torchmetrics() -> None:

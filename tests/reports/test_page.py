@@ -139,6 +139,32 @@ def test_the_main_numbers_stand_above(directory):
     assert "has the highest test accuracy, 90.00% at a loss of 0.4000" in above
 
 
+def test_numbers_are_spoken_of_by_their_own_metric_and_unit(tmp_path):
+    """Nowhere on the page of a regression are there nats, or accuracies."""
+    task = {"task": "regression"}
+    for name, r2 in (("a", 0.75), ("b", 0.5)):
+        row = {"type": "eval", "model": name, "split": "test", "loss": 1 - r2, "r2": r2, "rmse": (1 - r2) ** 0.5}
+        (tmp_path / f"{name}.jsonl").write_text(saved([{**row, **task}]))
+    average = {"type": "bma", "posterior": "ensemble", "samples": 2, "repeats": 1, "split": "test", "loss": 0.25}
+    (tmp_path / "bma.jsonl").write_text(saved([{**average, "r2": 0.875, "rmse": 0.5, "alignment": "none", **task}]))
+    names = ["a", "b", "c"]
+    (tmp_path / "pairs.jsonl").write_text(saved([{**row, **task} for row in _numbers(matrix_rows(names))]))
+    page = render_page(find([tmp_path]))
+    body = page[page.index("<body") :]
+    assert "Of 2 models a has the highest test R², 0.7500 at a loss of 0.2500 (mean of all: 0.6250)" in body
+    assert "over an ensemble of 2 models 0.2500 (MSE) (R² 0.8750)" in body
+    assert re.search(r"barriers between all 3 models are [0-9.]+ \(MSE\) on average", body)
+    assert "barriers of all pairs (MSE)" in body
+    assert "nats" not in body
+    assert "accuracy" not in body
+
+
+def _numbers(rows):
+    """Rows of classes as if they were of numbers."""
+    for row in rows:
+        yield json.loads(json.dumps(row).replace("accuracy", "r2"))
+
+
 def test_the_best_model_is_one_of_the_same_data(tmp_path):
     for name, data, accuracy in (("a", "x", 0.9), ("b", "x", 0.8), ("c", "y", 0.5), ("d", "y", 0.6)):
         [row] = model_rows([name])

@@ -25,7 +25,7 @@ def r_squared(predictions: Tensor, targets: Tensor) -> float:
     """
     predictions, targets = predictions.double(), targets.double()
     spread = (targets - targets.mean(0)).square().sum(0)  # (columns,)
-    varies = spread > 0
+    varies = (targets != targets[:1]).any(0)  # not by the spread: a mean of equal numbers may be rounded
     if not bool(varies.any()):
         return math.nan
     errors = (targets - predictions).square().sum(0)
