@@ -241,6 +241,7 @@ class StarSearch:
     def recipe(self) -> "Recipe":
         """The sources' own recipe unless one is named; flags win."""
         from starcli.recipes.recipe import DEFAULT, load_recipe
+        from starcli.training.class_weights import note_class_weights
         from starcli.workspace.plan import inherited_recipe
 
         base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self._files[0])
@@ -248,8 +249,10 @@ class StarSearch:
             chosen = self.training.over(load_recipe(DEFAULT))
             said = self.training.defaults_of(chosen)
             self.watch.note(f"the sources do not say how they were trained: the default recipe is used: {said}")
-            return chosen
-        return self.training.over(base)
+        else:
+            chosen = self.training.over(base)
+        note_class_weights(chosen, self.workspace.dataset, self.watch)
+        return chosen
 
     @cached_property
     def settings(self) -> "StarSettings":

@@ -7,7 +7,8 @@ import typer
 
 from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.options import TRAINING, names_of
+from starcli.cli.options import TRAINING, names_of, words_of
+from starcli.cli.values import class_weights
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
@@ -48,6 +49,15 @@ class Training:
     gamma: Annotated[float | None, typer.Option(help="By what it falls.", rich_help_panel=TRAINING)] = None
     warmup: Annotated[float | None, typer.Option(help="Epochs of rising rate.", rich_help_panel=TRAINING)] = None
     label_smoothing: Annotated[float | None, typer.Option(help="Share of smoothing.", rich_help_panel=TRAINING)] = None
+    class_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W0,W1,...",
+            help="Weight of each class in the loss: balanced, numbers, or a file of numbers.",
+            rich_help_panel=TRAINING,
+            autocompletion=words_of("balanced"),
+        ),
+    ] = None
     clip: Annotated[float | None, typer.Option(help="Largest gradient norm.", rich_help_panel=TRAINING)] = None
     compile: Annotated[
         bool | None,
@@ -69,4 +79,6 @@ class Training:
         flags = dataclasses.asdict(self)
         if self.augmentation == ["none"]:
             flags["augmentation"] = ()
+        if self.class_weights is not None:
+            flags["class_weights"] = class_weights(self.class_weights)
         return recipe.override(**flags)

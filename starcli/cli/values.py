@@ -1,9 +1,13 @@
 """The small languages of option values: `width=16`, `0-7`, `epoch`."""
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 from starcli.errors import StarcliError
+
+LARGEST_WEIGHTS = 1 << 20
+"""Largest file of class weights in bytes."""
 
 
 def pairs(texts: list[str]) -> dict[str, Any]:
@@ -61,6 +65,26 @@ def temperature_of(text: str | None) -> float | Literal["fit"] | None:
     if not 0 < number < math.inf:
         raise StarcliError(f"--temperature {text}: expected a number above 0, or fit")
     return number
+
+
+def class_weights(text: str) -> str | list[float]:
+    """`--class-weights`: balanced, numbers with commas between them, or the numbers in a file of UTF-8.
+
+    >>> class_weights("1,2.5")
+    [1.0, 2.5]
+    """
+    if text == "balanced":
+        return text
+    words, where = text, f"--class-weights {text}"
+    try:
+        if Path(text).is_file():
+            if Path(text).stat().st_size > LARGEST_WEIGHTS:
+                raise StarcliError(f"{where}: a file of more than {LARGEST_WEIGHTS >> 20} MiB, expected numbers")
+            words = Path(text).read_text(encoding="utf-8")
+        return [float(word) for word in words.replace(",", " ").split()]
+    except (OSError, ValueError) as error:
+        hint = "numbers have commas, spaces or ends of lines between them, in the order of the classes"
+        raise StarcliError(f"{where}: expected balanced, numbers, or a file of numbers", [hint]) from error
 
 
 def epochs_between(text: str) -> int | None:

@@ -33,6 +33,7 @@ class RecipeSettings(TypedDict, total=False):
     gamma: float
     warmup: float
     label_smoothing: float
+    class_weights: str | Sequence[float]
     clip: float
     compile: bool
     augmentation: Sequence[str]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
 from starcli.errors import StarcliError
-from starcli.registry.tasks import CLASSES, METRICS, REGRESSION
+from starcli.registry.tasks import CLASSES, METRICS, MULTI_LABEL, REGRESSION
 
 ResultRow = Mapping[str, Any]
 """A result with its `type`, and the keys of docs/architecture.md, JSON objects."""
@@ -135,6 +135,12 @@ class DrawnPosterior(BaseModel):
         return {**row, "measures": found | {f"{name}_std": row[f"{name}_std"] for name in found}}
 
 
+def no_reliability(task: str) -> str | None:
+    """Why there are no reliability diagrams of a task; None where there are."""
+    without = task in (REGRESSION, MULTI_LABEL)
+    return f"reliability diagrams are of classes, and the task is {task}" if without else None
+
+
 class DrawnCalibration(BaseModel):
     """How well confidence and accuracy agree."""
 
@@ -154,8 +160,8 @@ class DrawnModel(DrawnCalibration):
     @classmethod
     def _of_classes(cls, row: Any) -> Any:
         """Refuse models of another task."""
-        if (task := as_object(row).get("task", CLASSES)) != CLASSES:
-            raise ValueError(f"reliability diagrams are of classes, and the task is {task}")
+        if words := no_reliability(as_object(row).get("task", CLASSES)):
+            raise ValueError(words)
         return row
 
 

@@ -5,9 +5,10 @@ Recipes are YAML files, or flags, or both (a flag wins). This module imports no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +20,9 @@ from starcli.registry.schedules import SCHEDULES
 
 DEFAULT = "default"
 """Recipe of a run that names none."""
+
+BALANCED = "balanced"
+"""Class weights by which all classes count alike."""
 
 RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
 """Learning rate of each optimiser where neither recipe nor flag gives one."""
@@ -55,6 +59,9 @@ class Recipe(BaseModel):
     gamma: float = Field(0.1, gt=0, le=1, description="What the step schedule multiplies the rate by.")
     warmup: float = Field(0.0, ge=0, description="Epochs during which the rate rises linearly.")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the label spread over all classes.")
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = Field(
+        None, description="balanced, or the weight of each class in the loss (default: all count alike)."
+    )
     clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
     compile: bool = Field(False, description="Steps through torch.compile.")
     augmentation: tuple[str, ...] | None = Field(None, description="Augmentations (default: the data set's own).")
@@ -79,6 +86,18 @@ class Recipe(BaseModel):
         """Refuse betas outside [0, 1)."""
         if not all(0 <= beta < 1 for beta in value):
             raise ValueError("each has to be at least 0 and below 1")
+        return value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _class_weights(cls, value: Any) -> Any:
+        """Refuse weights that are not positive numbers; tensors and arrays are lists of numbers."""
+        value = value.tolist() if hasattr(value, "tolist") else value
+        if value in (None, BALANCED):
+            return value
+        numbers = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+        if not numbers or not value or not all(0 < each < math.inf for each in value):
+            raise ValueError("expected balanced, or a positive number for each class")
         return value
 
     @field_validator("milestones")
@@ -134,8 +153,12 @@ class Recipe(BaseModel):
         return ", ".join(f"{name.replace('_', ' ')} {values[name]}" for name in read)
 
     def settings(self) -> dict[str, Any]:
-        """Everything that decides a run, as JSON values, but network and data, which a checkpoint records elsewhere."""
-        return self.model_dump(mode="json", exclude=set(SOURCE_FIELDS)) | {"lr": self.rate}
+        """Everything that decides a run, as JSON values, but network and data, which a checkpoint records elsewhere.
+
+        Class weights are left out where there are none.
+        """
+        without = {*SOURCE_FIELDS, *(["class_weights"] if self.class_weights is None else [])}
+        return self.model_dump(mode="json", exclude=without) | {"lr": self.rate}
 
 
 def _validated(content: dict[str, Any], source: str) -> Recipe:

@@ -92,13 +92,15 @@ def _recipe(settings: Mapping[str, Any]) -> Words:
     """Flags of the settings of training that are not the default ones."""
     optimizer = str(settings.get("optimizer", "sgd"))
     usual = Recipe(optimizer=optimizer).settings() if optimizer in UNREAD else {}
-    usual |= {"optimizer": Recipe().optimizer}
+    usual |= {"optimizer": Recipe().optimizer, "class_weights": None}
     unread = (*UNREAD.get(optimizer, ()), *(() if settings.get("schedule") == "step" else ("milestones", "gamma")))
     for key, value in settings.items():
         if key in usual and value != usual[key] and key not in unread:
             flag = f"--{key.replace('_', '-')}"
             if isinstance(value, bool):
                 yield flag if value else f"--no-{flag[2:]}"
+            elif key == "class_weights" and isinstance(value, list):
+                yield from (flag, ",".join(map(_value, value)))
             elif isinstance(value, list):
                 yield from (flag, *(map(_value, value) if value else ["none"]))
             else:

@@ -6,7 +6,7 @@ Hinton et al. 2015, at temperature 1, without labels, on the training split with
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -76,13 +76,18 @@ class OfTeachers(PlainObjective):
         self.teachers = teachers
 
     def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Loss to the teachers' mean; labels say only where there is something to predict."""
+        """Loss to the teachers' mean; labels say only where there is something to predict, and by class weights what.
+
+        The weight of an example is that of its label's class.
+        """
         with torch.no_grad(), autocast(self.workspace.device, self.workspace.precision):
             outputs = [
                 prediction_rows(each.network(inputs), labels, logits.shape[1], "distillation")[0]
                 for each in self.teachers
             ]
-        return self.task.loss_to(logits, [each.float() for each in outputs], label_smoothing=self.label_smoothing)
+        weights = None if self.class_weights is None else self.class_weights[labels]
+        how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "weights": weights}
+        return self.task.loss_to(logits, [each.float() for each in outputs], **how)
 
 
 def _start(fusing: Fusing) -> Mapping[str, Tensor]:

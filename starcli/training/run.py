@@ -22,6 +22,7 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
 from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces, steps_per_epoch
+from starcli.training.class_weights import example_masses
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
@@ -96,8 +97,8 @@ class TrainingRun:
         self.optimizer = build_optimizer(recipe, objective.parts)
         self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
         self.sizes = [min(recipe.batch_size, len(split) - i * recipe.batch_size) for i in range(self.position.steps)]
-        self.next_tokens = (split.labels >= 0).sum(1) if split.next_token else None  # of each example
-        self.predictions = self.sizes
+        self.masses = example_masses(recipe, split)
+        self.totals: Sequence[float] = self.sizes  # of the masses of each batch
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
@@ -144,9 +145,9 @@ class TrainingRun:
         """Remaining batches of the epoch as this process's pieces, each augmented by the generator of its own place."""
         position = self.position
         order = torch.randperm(len(self.split), generator=generator(self.seed, "order", position.epoch))
-        if self.next_tokens is not None:
-            batches = torch.split(self.next_tokens[order], self.recipe.batch_size)
-            self.predictions = [int(each.sum()) for each in batches[: position.steps]]
+        if self.masses is not None:
+            batches = torch.split(self.masses[order], self.recipe.batch_size)
+            self.totals = [each.sum().item() for each in batches[: position.steps]]
         short = self.sizes[-1] != self.sizes[0]
         last = position.steps - short
         yield from self._pieces(order, range(position.step, last))
@@ -170,12 +171,12 @@ class TrainingRun:
             yield batch
 
     def _weighed(self, piece: BatchPiece, order: Tensor, step: int) -> BatchPiece:
-        """A piece with its share of the batch's predictions as weight: of next tokens texts have more or fewer."""
-        if self.next_tokens is None or not piece.weight:
+        """A piece with its share of the batch's mass as weight."""
+        if self.masses is None or not piece.weight:
             return piece
         start = step * self.recipe.batch_size
-        own = self.next_tokens[order[start + piece.start : start + piece.stop]].sum()
-        return replace(piece, weight=int(own) / self.predictions[step])
+        own = self.masses[order[start + piece.start : start + piece.stop]].sum()
+        return replace(piece, weight=own.item() / self.totals[step])
 
     def _reader(
         self, order: Tensor, steps: range, pieces: Sequence[BatchPiece]
@@ -242,11 +243,12 @@ class TrainingRun:
     def _end_epoch(self) -> None:
         """Log the epoch's figures and move on to the next."""
         position = self.position
-        sizes = torch.tensor(self.predictions, dtype=torch.float64)
+        totals = torch.tensor(self.totals, dtype=torch.float64)
+        predictions = sum(self.totals) if self.split.next_token else sum(self.sizes)
         row: Row = {
             "epoch": position.epoch + 1,
-            "loss": float(self.losses.cpu().double() @ sizes / sizes.sum()),
-            **({"accuracy": int(self.correct) / sum(self.predictions)} if self.objective.task.counts else {}),
+            "loss": float(self.losses.cpu().double() @ totals / totals.sum()),
+            **({"accuracy": int(self.correct) / predictions} if self.objective.task.counts else {}),
             "lr": self.optimizer.param_groups[0]["lr"],
         }
         row |= position.figures | self.objective.end_epoch(position.epoch)

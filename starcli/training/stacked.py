@@ -25,6 +25,7 @@ from starcli.runtime.blame import raised_at
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.batched import batched_forward
+from starcli.training.class_weights import class_weights_of
 from starcli.training.objective import Row
 from starcli.training.run import Batch, TrainingRun
 from starcli.training.seeds import generator, substream
@@ -62,11 +63,14 @@ class StackedObjective:
         for number, seed in enumerate(seeds):
             self._put(number, workspace.network(seed))
         self.losses = float64(torch.zeros(count, device=self.vector.device))
+        self.masses = torch.zeros_like(self.losses)  # of the examples that the losses are of
         self.correct = torch.zeros(count, dtype=torch.int64, device=self.losses.device)
         self.latest = self.losses
         self.examples = 0
         flat.network.train()
         self.task = task_named(workspace.dataset.task)
+        weights = class_weights_of(recipe, workspace.dataset)
+        self.class_weights = None if weights is None else weights.float().to(flat.parameters.device)
         self._forward: Callable[[Tensor], Tensor] | None = None
 
     def begin_epoch(self, epoch: int) -> Row:
@@ -93,16 +97,18 @@ class StackedObjective:
         ).float()
         # outside of vmap, whose rules take it apart, and with the classes outermost: 2.6 times faster (measured)
         classes_first = logits.permute(2, 0, 1).contiguous().unsqueeze(0)
-        every = cross_entropy(
-            classes_first, labels.unsqueeze(0), reduction="none", label_smoothing=self.recipe.label_smoothing
-        )
-        losses = every.squeeze(0).mean(1)
+        how: dict[str, Any] = {"weight": self.class_weights, "label_smoothing": self.recipe.label_smoothing}
+        every = cross_entropy(classes_first, labels.unsqueeze(0), reduction="none", **how).squeeze(0)
+        masses = torch.ones_like(every) if self.class_weights is None else self.class_weights[labels]
+        losses = every.sum(1) / masses.sum(1)
         torch.autograd.backward(losses.sum())
         # a row's argmax, but 8 times faster (measured): is the label's output the largest?
         scores = classes_first.detach()
         correct = (scores.gather(1, labels[None, None]) >= scores.amax(1, keepdim=True)).sum((0, 1, 3))
         self.latest = float64(losses.detach())
-        self.losses += self.latest * labels.shape[1]
+        mass = float64(masses).sum(1)
+        self.losses += self.latest * mass
+        self.masses += mass
         self.correct += correct.to(self.correct.device)
         self.examples += labels.shape[1]
         return losses.detach().mean(), correct.sum()
@@ -142,7 +148,7 @@ class StackedObjective:
     def end_epoch(self, epoch: int) -> Row:
         """Figures of each network, taken apart again by `_row_of`."""
         found = {
-            "losses": (self.losses / self.examples).tolist(),
+            "losses": (self.losses / self.masses).tolist(),
             "accuracies": (self.correct / self.examples).tolist(),
         }
         split = self.workspace.dataset.validation
@@ -154,6 +160,7 @@ class StackedObjective:
             found |= {f"validation_{key}": [score[key] for score in scores] for key in ("loss", "accuracy")}
             self.flat.network.train()
         self.losses.zero_()
+        self.masses.zero_()
         self.correct.zero_()
         self.examples = 0
         return found
@@ -185,13 +192,14 @@ class StackedObjective:
 
     def _sums(self) -> dict[str, Tensor]:
         """Sums over the epoch so far, of each network."""
-        return {"losses": self.losses, "accuracies": self.correct}
+        return {"losses": self.losses, "masses": self.masses, "accuracies": self.correct}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""
         for name, buffer in self.statistics.items():
             buffer.copy_(state["buffers"][name])
         self.losses.copy_(state["losses"])
+        self.masses.copy_(state["masses"])
         self.correct.copy_(state["accuracies"])
         self.examples = state["examples"]
 

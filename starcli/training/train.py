@@ -25,6 +25,7 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
+from starcli.training.class_weights import class_weights_of
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
@@ -45,7 +46,7 @@ class Trained:
 
 
 class PlainObjective:
-    """Ordinary objective: the mean loss of a batch, of classes the cross-entropy."""
+    """Ordinary objective: the mean loss of a batch, of classes the cross-entropy, perhaps weighted by class."""
 
     def __init__(
         self,
@@ -73,6 +74,8 @@ class PlainObjective:
         self.task = task_named(workspace.dataset.task)
         self.task.refuse_useless(label_smoothing=recipe.label_smoothing)
         self.label_smoothing = recipe.label_smoothing
+        weights = class_weights_of(recipe, workspace.dataset)
+        self.class_weights = None if weights is None else weights.float().to(flat.parameters.device)
         self.batchnorm = BatchNormOverRanks(flat.network, progress, sync=sync_batchnorm)
         self.forward: Callable[[Tensor], Tensor] = flat.network
         if recipe.compile and self.batchnorm.sync:
@@ -124,7 +127,8 @@ class PlainObjective:
 
     def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """What is minimised of a batch: the mean loss of its predictions `logits` (see `prediction_rows`)."""
-        return self.task.loss(logits, targets_of(labels), label_smoothing=self.label_smoothing)
+        how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
+        return self.task.loss(logits, targets_of(labels), **how)
 
     def clip(self, largest: float) -> None:
         """Scale by the norm of the whole gradient."""

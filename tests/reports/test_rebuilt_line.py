@@ -42,6 +42,7 @@ MADE = {
         "--schedule", "step", "--milestones", "0.5", "--augmentation", "none", "--lr", "0.00012345",
     ),
     "nesterov": ("train", *SMALL, "--nesterov", "--label-smoothing", "0.1", "--split-seed", "3"),
+    "class weights": ("train", *SMALL, "--class-weights", "1,2,3,4,5,6,7,8,9,10.5"),
     "an aligned model": ("align", *PAIR, "--restarts", "3", "--seed", "2"),
     "aligned by activation": ("align", *PAIR, "--method", "activation", "--align-share", "0.7"),
     "a point": ("interpolate", *PAIR, "--t", "0.3", "--align", "weight", "--restarts", "2"),

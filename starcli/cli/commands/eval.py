@@ -12,6 +12,7 @@ from starcli.cli.option_groups import LOSS_KIND, PRECISION, EvalSetup
 from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.values import temperature_of
+from starcli.errors import StarcliError
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -69,12 +70,15 @@ def eval_command(
     """
     from starcli.evaluation.confidence import mark_undecided
     from starcli.evaluation.rows import evaluation_rows
+    from starcli.plots.rows import no_reliability
     from starcli.workspace.workspace import workspace_of
 
     heat = temperature_of(temperature)
     paint = figure.writer(models)
     [checkpoints] = read_groups(models, distinct=False)
     workspace, checkpoints = workspace_of(checkpoints, setup, measures=True)
+    if figure.plot is not None and (words := no_reliability(workspace.dataset.task)):
+        raise StarcliError(f"--plot: {words}")
     with common.session() as (watch, results):
         note_data(workspace, watch)
         found = evaluation_rows(

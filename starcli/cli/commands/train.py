@@ -77,6 +77,7 @@ def train_command(
     from starcli.library.plans import spec_record
     from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.runtime import distributed
+    from starcli.training.class_weights import note_class_weights
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import new_workspace
 
@@ -93,6 +94,7 @@ def train_command(
         note_data(workspace, watch)
         if recipe is None:
             watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
+        note_class_weights(chosen, workspace.dataset, watch)
         spec = spec_record(workspace, watch)
         # what changes the result beyond rounding, or is asked for, is part of the plan
         ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}

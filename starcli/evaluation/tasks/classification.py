@@ -25,14 +25,30 @@ class Classification(Task):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
         """Mean cross-entropy of logits for classes (R,)."""
-        return cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+        return cross_entropy(outputs, targets, weight=class_weights, label_smoothing=label_smoothing)
 
-    def loss_to(self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0) -> Tensor:
+    def loss_to(
+        self,
+        outputs: Tensor,
+        teachers: list[Tensor],
+        *,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Mean cross-entropy with the mean of the teachers' softmax outputs."""
         mean = torch.stack([each.softmax(1) for each in teachers]).mean(0)
-        return cross_entropy(outputs, mean, label_smoothing=label_smoothing)
+        if weights is None:
+            return cross_entropy(outputs, mean, label_smoothing=label_smoothing)
+        return weights @ cross_entropy(outputs, mean, reduction="none", label_smoothing=label_smoothing) / weights.sum()
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Log-probabilities."""

@@ -63,11 +63,25 @@ class MultiLabel(Task):
     name = MULTI_LABEL
     metrics = ("micro_f1", "macro_f1")
 
-    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
         """Mean over examples and labels of - y log p - (1 - y) log(1 - p),  p = sigmoid of the output."""
         return binary_cross_entropy_with_logits(outputs, targets)
 
-    def loss_to(self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0) -> Tensor:
+    def loss_to(
+        self,
+        outputs: Tensor,
+        teachers: list[Tensor],
+        *,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Binary cross-entropy with the teachers' mean probabilities."""
         return binary_cross_entropy_with_logits(outputs, torch.stack(teachers).sigmoid().mean(0))
 

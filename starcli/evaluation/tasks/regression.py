@@ -38,11 +38,25 @@ class Regression(Task):
     name = REGRESSION
     metrics = ("r2", "rmse")
 
-    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
         """Mean over examples and columns of (y - p)^2."""
         return mse_loss(outputs, targets)
 
-    def loss_to(self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0) -> Tensor:
+    def loss_to(
+        self,
+        outputs: Tensor,
+        teachers: list[Tensor],
+        *,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Mean squared distance to the mean of the teachers' outputs."""
         return mse_loss(outputs, torch.stack(teachers).mean(0))
 

@@ -97,12 +97,32 @@ class Task(ABC):
     has_confidence: bool = False
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean loss of a network's outputs (R, C), float32, for targets as of `prediction_rows`: what is minimised."""
+    def loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> Tensor:
+        """Mean loss of a network's outputs (R, C), float32, for targets as of `prediction_rows`: what is minimised.
+
+        class_weights: (C,) float32, of the weighted mean that `training.class_weights` defines.
+        """
 
     @abstractmethod
-    def loss_to(self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0) -> Tensor:
-        """Mean loss of outputs (R, C) where the mean prediction of teachers' outputs, (R, C) each, is the target."""
+    def loss_to(
+        self,
+        outputs: Tensor,
+        teachers: list[Tensor],
+        *,
+        label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Mean loss of outputs (R, C) where the mean prediction of teachers' outputs, (R, C) each, is the target.
+
+        weights: (R,) float32, by which the mean is weighted.
+        """
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:

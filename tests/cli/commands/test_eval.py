@@ -51,3 +51,16 @@ def test_what_cannot_be_a_temperature_is_an_error(solutions, words):
     assert ran.status == 1
     assert "--val-fraction" in ran.err or "expected a number above 0, or fit" in ran.err
     assert ran.out == ""
+
+
+def test_a_diagram_that_a_task_does_not_have_is_refused_before_any_work(tmp_path, monkeypatch):
+    import numpy as np
+
+    draws = np.random.RandomState(0)
+    np.savez(tmp_path / "n.npz", x=draws.randn(40, 3).astype("f4"), y=draws.randn(40, 2))
+    model, data = tmp_path / "m.safetensors", ("--data", tmp_path / "n.npz")
+    run_here("train", "--arch", "mlp", *data, "--epochs", "1", "-o", model)
+    monkeypatch.setattr("starcli.evaluation.rows.evaluation_rows", None)
+    ran = run_here("eval", model, *data, "--plot", tmp_path / "n.png")
+    assert (ran.status, ran.rows) == (1, [])
+    assert "--plot: reliability diagrams are of classes, and the task is regression" in ran.err
