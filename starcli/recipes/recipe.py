@@ -21,7 +21,7 @@ from starcli.registry.schedules import SCHEDULES
 DEFAULT = "default"
 """Recipe of a run that names none."""
 
-BALANCED = "balanced"
+BALANCED_CLASSES = "balanced"
 """Class weights by which all classes count alike."""
 
 RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
@@ -93,7 +93,7 @@ class Recipe(BaseModel):
     def _class_weights(cls, value: Any) -> Any:
         """Refuse weights that are not positive numbers; tensors and arrays are lists of numbers."""
         value = value.tolist() if hasattr(value, "tolist") else value
-        if value in (None, BALANCED):
+        if value in (None, BALANCED_CLASSES):
             return value
         numbers = isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
         if not numbers or not value or not all(0 < each < math.inf for each in value):

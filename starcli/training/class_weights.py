@@ -12,7 +12,7 @@ from torch import Tensor
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
-from starcli.recipes.recipe import BALANCED, Recipe
+from starcli.recipes.recipe import BALANCED_CLASSES, Recipe
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.progress import Progress
 
@@ -41,7 +41,7 @@ def class_weights_of(recipe: Recipe, dataset: Dataset) -> Tensor | None:
         return None
     if dataset.task != CLASSES:
         raise StarcliError(f"--class-weights is for classes of examples, and the task is {dataset.task}")
-    if recipe.class_weights == BALANCED:
+    if recipe.class_weights == BALANCED_CLASSES:
         return balanced_weights(dataset.train.labels, dataset.num_classes)
     weights = torch.tensor(recipe.class_weights, dtype=torch.float64)
     if len(weights) != dataset.num_classes:
@@ -60,7 +60,9 @@ def example_masses(recipe: Recipe, split: Split) -> Tensor | None:
     if recipe.class_weights is None:
         return None
     given = recipe.class_weights
-    weights = balanced_weights(split.labels, 1) if given == BALANCED else torch.tensor(given, dtype=torch.float64)
+    weights = (
+        balanced_weights(split.labels, 1) if given == BALANCED_CLASSES else torch.tensor(given, dtype=torch.float64)
+    )
     return weights[split.labels]
 
 
@@ -72,5 +74,5 @@ def note_class_weights(recipe: Recipe, dataset: Dataset, progress: Progress) -> 
     names = dataset.class_names or tuple(map(str, range(len(weights))))
     least, most = int(np.argmin(weights.numpy())), int(np.argmax(weights.numpy()))
     span = f"{weights[least]:.3g} ({names[least]}) to {weights[most]:.3g} ({names[most]})"
-    how = "balanced " if recipe.class_weights == BALANCED else ""
+    how = "balanced " if recipe.class_weights == BALANCED_CLASSES else ""
     progress.note(f"training weighs classes: {how}{span}; what is measured is not weighted")
