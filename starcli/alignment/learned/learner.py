@@ -25,6 +25,7 @@ from starcli.alignment.learned.relaxation import JUDGED_EVERY, Mover, Relaxation
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Interrupted
+from starcli.runtime.rehearsal import sampled
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.element import Element, Symmetry, read_like, units_of
 from starcli.symmetry.kinds.kinds import Kinds
@@ -95,10 +96,11 @@ class Learner:
         between = LineNetwork(self.workspace, self._flat, lesson.reference, start.apply(lesson.model), layout)
         places = _places(steps, lesson.seed) if line else [0.5] * steps
         examples = iter(zip(self._batches(steps, lesson.seed, done), places[done:], strict=True))
+        most = self.relax.round_steps
+        rounds = [min(most, steps - begun) for begun in range(done, steps, most)]
         with between.learning(), _kept_when_stopped(lesson):
-            while done < steps:
+            for count in sampled(rounds, len(rounds)):
                 lesson.keeper.reached(_state(best, mover, done))
-                count = min(self.relax.round_steps, steps - done)
                 moving, last = mover.begin(best.symmetry, count), best.symmetry
                 for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
                     progress.stop_if_asked()
