@@ -127,12 +127,11 @@ def _inputs(
             raise StarcliError(f"{path}: {said[0]} is for texts, and its inputs are {columns.kind}")
         return {role: _array(split, columns, f"{path}, {role}") for role, split in splits.items()}, None, None
     tokenizer = open_tokenizer(options.tokenizer)
-    encoded = {role: tokenizer.encode(list(split[columns.inputs])) for role, split in splits.items()}
-    texts = [text for some in encoded.values() for text in some]
-    tokens, cut = pad_texts(texts, options, str(path))
+    texts = [text for split in splits.values() for text in split[columns.inputs]]
+    tokens, cut = pad_texts(texts, tokenizer, options, str(path))
     notes += cut
-    ends = np.cumsum([len(some) for some in encoded.values()])[:-1]
-    return dict(zip(encoded, np.split(tokens, ends), strict=True)), tokenizer.vocab_size, tokenizer.sha256
+    ends = np.cumsum([len(split) for split in splits.values()])[:-1]
+    return dict(zip(splits, np.split(tokens, ends), strict=True)), tokenizer.vocab_size, tokenizer.sha256
 
 
 def _array(split: Any, columns: _Columns, where: str) -> Array:

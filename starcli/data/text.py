@@ -20,7 +20,7 @@ from starcli.data.loading import Loaded, Part, Request
 from starcli.data.partition import held_out_fifth
 from starcli.data.tables import read_columns
 from starcli.data.text_options import TextOptions
-from starcli.data.tokenizers import open_tokenizer
+from starcli.data.tokenizers import Tokenizer, open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
 from starcli.errors import StarcliError, few, short
 from starcli.registry.tasks import NEXT_TOKEN
@@ -59,7 +59,7 @@ def unlabelled_texts(path: Path, options: TextOptions) -> Tokens:
         return (column,)
 
     texts = read_columns(path, choose)[column]
-    return pad_texts(open_tokenizer(options.tokenizer).encode(texts), options, str(path))[0]
+    return pad_texts(texts, open_tokenizer(options.tokenizer), options, str(path))[0]
 
 
 def load_text(request: Request) -> Loaded:
@@ -80,7 +80,7 @@ def load_text(request: Request) -> Loaded:
 
     columns = read_columns(path, choose)
     tokenizer = open_tokenizer(options.tokenizer)
-    tokens, notes = pad_texts(tokenizer.encode(columns[text]), options, str(path))
+    tokens, notes = pad_texts(columns[text], tokenizer, options, str(path))
     if classify:
         names, labels = number_words(columns[label], _classes(columns[label], options), f"{path}: column {label!r}")
         names = options.named or names
@@ -113,21 +113,23 @@ def _columns(names: Sequence[str]) -> list[str]:
     return [choice, "a table of numbers is table:FILE"]
 
 
-def pad_texts(texts: Sequence[Sequence[int]], options: TextOptions, where: str) -> tuple[Tokens, list[str]]:
-    """Tokens (N, length) of `texts`, cut at the length, and a note on how many were.
+def pad_texts(texts: Sequence[str], tokenizer: Tokenizer, options: TextOptions, where: str) -> tuple[Tokens, list[str]]:
+    """Tokens (N, length) of `texts`, those that are longer cut by the tokenizer, and a note on how many were.
 
     Raises StarcliError for a text of which the tokenizer makes nothing.
     """
-    longest = max(map(len, texts))
-    length = options.length or min(longest, LONGEST)
-    if empty := [row for row, each in enumerate(texts) if not len(each)]:
+    found = tokenizer.encode(texts)
+    length = options.length or min(max(map(len, found)), LONGEST)
+    if empty := [row for row, each in enumerate(found) if not each]:
         raise StarcliError(f"{where}: the tokenizer makes no token of row {empty[0] + 1}")
     tokens = np.full((len(texts), length), NO_TOKEN, dtype=np.int64)
-    for row, each in enumerate(texts):
-        tokens[row, : len(each)] = each[:length]
-    cut = sum(len(each) > length for each in texts)
-    cuts = f"{cut} of {len(texts)} texts are longer than {length} tokens, and cut there; --length says otherwise"
-    return tokens, [f"{where}: {cuts}"] if cut else []
+    long = [row for row, each in enumerate(found) if len(each) > length]
+    for row, cut in zip(long, tokenizer.cut([texts[row] for row in long], length) if long else (), strict=True):
+        found[row] = cut
+    for row, each in enumerate(found):
+        tokens[row, : len(each)] = each
+    cuts = f"{len(long)} of {len(texts)} texts are longer than {length} tokens, and cut there; --length says otherwise"
+    return tokens, [f"{where}: {cuts}"] if long else []
 
 
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)

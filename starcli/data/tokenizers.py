@@ -17,10 +17,12 @@ END = 256
 class Tokenizer:
     """A way to make tokens of texts: `encode` takes several, and `vocab_size` tokens are known to it.
 
-    sha256: of the file that it was read from; None of bytes.
+    cut: the same of at most so many tokens. A tokenizer file cuts a text before it puts special tokens around it, as
+    `transformers` does with `truncation=True`. sha256: of the file that it was read from; None of bytes.
     """
 
     encode: Callable[[Sequence[str]], list[list[int]]]
+    cut: Callable[[Sequence[str], int], list[list[int]]]
     vocab_size: int
     sha256: str | None = None
 
@@ -40,7 +42,7 @@ def open_tokenizer(path: str | Path | None) -> Tokenizer:
     Raises StarcliError where the package `tokenizers` is missing, and for a file that is none.
     """
     if path is None:
-        return Tokenizer(byte_tokens, END + 1)
+        return Tokenizer(byte_tokens, lambda texts, most: [each[:most] for each in byte_tokens(texts)], END + 1)
     path = Path(path)
     digest = _sha256(path)
     try:
@@ -54,7 +56,22 @@ def open_tokenizer(path: str | Path | None) -> Tokenizer:
         raise StarcliError(f"--tokenizer {path}: cannot be read", [first_line(error)]) from error
     made.no_truncation()
     made.no_padding()
-    return Tokenizer(lambda texts: [each.ids for each in made.encode_batch(list(texts))], made.get_vocab_size(), digest)
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        return [each.ids for each in made.encode_batch(list(texts))]
+
+    def cut(texts: Sequence[str], most: int) -> list[list[int]]:
+        special = made.num_special_tokens_to_add(False)
+        if most <= special:
+            raise StarcliError(
+                f"--length {most}: the tokenizer puts {special} tokens around each text, nothing is left"
+            )
+        made.enable_truncation(most)
+        found = encode(texts)
+        made.no_truncation()
+        return found
+
+    return Tokenizer(encode, cut, made.get_vocab_size(), digest)
 
 
 def refuse_other_tokenizer(path: str | Path | None, recorded: str | None) -> None:

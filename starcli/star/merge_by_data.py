@@ -5,10 +5,10 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from starcli.barriers.interpolation import complete_state
 from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.tasks.task import Task, task_named
 from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
@@ -31,10 +31,11 @@ def fisher_sources(fusing: Fusing) -> Fused:
 
     See `fisher_mean` and `fisher_information`; on 256 training examples, without their labels.
     """
+    dataset = fusing.workspace.dataset
 
     def look(flat: FlatNetwork) -> dict[str, Tensor]:
         draws = generator(fusing.fusion.seed, "fisher")
-        return fisher_information(flat, _examples(fusing, 1), fusing.workspace.dataset.num_classes, draws)
+        return fisher_information(flat, _examples(fusing, 1), task_named(dataset.task), dataset.num_classes, draws)
 
     seen = _of_each(fusing, "Fisher information", look)
     merged = {
@@ -65,23 +66,22 @@ def regression_sources(fusing: Fusing) -> Fused:
 
 
 def fisher_information(
-    flat: FlatNetwork, examples: Iterator[tuple[Tensor, Tensor]], num_classes: int, draws: torch.Generator
+    flat: FlatNetwork, examples: Iterator[tuple[Tensor, Tensor]], task: Task, num_classes: int, draws: torch.Generator
 ) -> dict[str, Tensor]:
     """Diagonal of the Fisher information, by the parameter's name, in the network's present mode.
 
     F = E_x E_y (d log p(y | x) / d theta)^2 over `examples`, batches of one each, with one y for each prediction drawn
-    from the model's own p(y | x), as the definition has it; of next tokens log p is the sum over a text's.
+    from the model's own p(y | x), as the definition has it (`Task.drawn_loss`); of next tokens log p is the sum over a
+    text's, of labels the sum over all.
     """
     named = dict(flat.network.named_parameters())
     total, count = torch.zeros_like(flat.parameters, dtype=torch.float64), 0
     squares = flat.views(total)
     for inputs, labels in examples:
-        logits, _ = prediction_rows(flat.network(inputs), labels, num_classes, "evaluation")
-        probabilities = logits.detach().double().softmax(-1).cpu()
-        drawn = torch.multinomial(probabilities, 1, generator=draws)[:, 0].to(logits.device)
+        outputs, _ = prediction_rows(flat.network(inputs), labels, num_classes, "evaluation")
         for parameter in named.values():
             parameter.grad = None
-        torch.autograd.backward(cross_entropy(logits, drawn, reduction="sum"))
+        torch.autograd.backward(task.drawn_loss(outputs, draws))
         for name, square in squares.items():
             gradient = named[name].grad
             if gradient is not None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,28 @@ def test_tokenizer_file(tmp_path: Path) -> None:
     assert (data.vocab_size, data.input_shape) == (4, (2,))
     rows = [row for part in (data.train, data.test) for row in part.raw.tolist()]  # type: ignore[attr-defined]
     assert sorted(rows) == [[1, -1], [1, 2], [2, -1]]
+
+
+def test_long_texts_keep_the_tokens_that_a_tokenizer_puts_around_them(tmp_path: Path) -> None:
+    """As transformers cuts them, and its classifiers were trained: before the last token is put behind."""
+    tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")
+    words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, **{word: number for number, word in enumerate("abcd", 3)}}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    made.save(str(tmp_path / "tokenizer.json"))
+    texts = ["a b c d", "a", "d c b", "b a"]
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{text},x\n{text},y\n" for text in texts))
+    own = transformers.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[UNK]")
+    told = own(texts, truncation=True, max_length=4, padding="max_length", return_tensors="np")
+    asked = TextOptions(tokenizer=tmp_path / "tokenizer.json", length=4)
+    data = open_data(f"text:{tmp_path / 't.csv'}", texts=asked)
+    assert any("4 of 8 texts are longer than 4" in note for note in data.notes)
+    rows = {tuple(row) for part in (data.train, data.test) for row in part.raw.tolist()}  # type: ignore[attr-defined]
+    assert rows == set(map(tuple, np.where(told["attention_mask"], told["input_ids"], -1).tolist()))
+    refused(lambda: open_data(f"text:{tmp_path / 't.csv'}", texts=replace(asked, length=2)), "puts 2 tokens around")
 
 
 def test_another_tokenizer_is_refused(tmp_path: Path) -> None:

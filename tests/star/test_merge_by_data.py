@@ -10,9 +10,11 @@ from torch.nn.functional import conv1d, conv2d
 from starcli.alignment.align import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
+from starcli.evaluation.tasks.task import task_named
 from starcli.merging import data_weighted
 from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
+from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 from starcli.star.fusing import Fusion, fuse_sources
 from starcli.star.input_products import input_products
 from starcli.star.merge_by_data import fisher_information
@@ -96,9 +98,21 @@ def test_fisher_information_is_the_expectation_of_squared_scores():
     torch.manual_seed(0)
     flat, x = FlatNetwork(nn.Linear(3, 2, bias=False)), draws(1, 3)
     examples = ((x, torch.zeros(1, dtype=torch.int64)) for _ in range(4000))
-    found = fisher_information(flat, examples, 2, torch.Generator().manual_seed(0))["weight"]
+    found = fisher_information(flat, examples, task_named(CLASSES), 2, torch.Generator().manual_seed(0))["weight"]
     p = flat.network(x).softmax(1)[0].detach().double()
     np.testing.assert_allclose(found, torch.outer(p * (1 - p), x[0].double().square()), rtol=0.1)
+
+
+@pytest.mark.parametrize("task", [MULTI_LABEL, REGRESSION])
+def test_fisher_information_of_labels_and_of_numbers(task):
+    """Of a linear model, in closed form: p_c (1 - p_c) x^2 of labels, x^2 of numbers whose errors have variance 1."""
+    torch.manual_seed(0)
+    flat, x = FlatNetwork(nn.Linear(3, 2, bias=False)), draws(1, 3)
+    examples = ((x, torch.zeros(1, 2)) for _ in range(4000))
+    found = fisher_information(flat, examples, task_named(task), 0, torch.Generator().manual_seed(0))["weight"]
+    p = flat.network(x).sigmoid()[0].detach().double()
+    variance = p * (1 - p) if task == MULTI_LABEL else torch.ones(2).double()
+    np.testing.assert_allclose(found, torch.outer(variance, x[0].double().square()), rtol=0.1)
 
 
 @pytest.mark.parametrize("method", ["fisher", "regmean"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
 from starcli.evaluation.confidence import Judged
@@ -49,6 +49,12 @@ class Classification(Task):
         if weights is None:
             return cross_entropy(outputs, mean, label_smoothing=label_smoothing)
         return weights @ cross_entropy(outputs, mean, reduction="none", label_smoothing=label_smoothing) / weights.sum()
+
+    def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
+        """Cross-entropy with a class of each prediction drawn by its probabilities."""
+        probabilities = outputs.detach().double().softmax(-1).cpu()
+        drawn = torch.multinomial(probabilities, 1, generator=draws)[:, 0].to(outputs.device)
+        return cross_entropy(outputs, drawn, reduction="sum")
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Log-probabilities."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from starcli.evaluation.column_predictions import ColumnPredictions
@@ -84,6 +84,12 @@ class MultiLabel(Task):
     ) -> Tensor:
         """Binary cross-entropy with the teachers' mean probabilities."""
         return binary_cross_entropy_with_logits(outputs, torch.stack(teachers).sigmoid().mean(0))
+
+    def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
+        """Binary cross-entropy, summed over labels, with each label there or not as its probability says."""
+        probabilities = outputs.detach().sigmoid().cpu()
+        drawn = (torch.rand(probabilities.shape, generator=draws) < probabilities).to(outputs)
+        return binary_cross_entropy_with_logits(outputs, drawn, reduction="sum")
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Logits."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
 from starcli.evaluation.column_predictions import ColumnPredictions
@@ -59,6 +59,11 @@ class Regression(Task):
     ) -> Tensor:
         """Mean squared distance to the mean of the teachers' outputs."""
         return mse_loss(outputs, torch.stack(teachers).mean(0))
+
+    def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
+        """(y - p)^2 / 2, summed, of y with normal errors of variance 1; what does not depend on p is left out."""
+        errors = torch.randn(outputs.shape, generator=draws).to(outputs)
+        return mse_loss(outputs, outputs.detach() + errors, reduction="sum") / 2
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """The numbers."""

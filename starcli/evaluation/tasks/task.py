@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence
@@ -123,6 +123,10 @@ class Task(ABC):
 
         weights: (R,) float32, by which the mean is weighted.
         """
+
+    @abstractmethod
+    def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
+        """- log p(y | x) in nats, summed, of targets y that are drawn from what outputs (R, C) say of them."""
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
