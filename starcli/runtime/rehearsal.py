@@ -5,6 +5,7 @@ go through `sampled` or `alike`, work that comes again and again through `repeat
 nothing. What is left out moves a clock on by what it would have taken. `files/write.py` asks here before it writes.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +42,8 @@ class Rehearsal:
         self._began = time.perf_counter()
 
     def now(self) -> float:
-        """Seconds since the beginning, with those that what was left out would have taken."""
+        """Seconds since the beginning, with those of what was left out; GPUs have done their part."""
+        _wait_for_gpus()
         return time.perf_counter() - self._began + self.skipped
 
     def wrote(self, path: Path, size: int | None) -> None:
@@ -86,6 +88,16 @@ class Rehearsal:
         if 0 < done < count:
             warm = min(1, done - 1)
             self.skipped += (count - done) * (marks[-1] - marks[warm]) / (done - warm)
+
+
+def _wait_for_gpus() -> None:
+    """Return when the GPUs that torch uses have done all that they were told: it only queues their work."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return
+    for number in range(torch.cuda.device_count()):
+        if torch.cuda.memory_reserved(number):
+            torch.cuda.synchronize(number)
 
 
 _present: ContextVar[Rehearsal | None] = ContextVar("present rehearsal", default=None)

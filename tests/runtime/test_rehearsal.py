@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import torch
 
 from starcli.runtime.rehearsal import alike, present_rehearsal, rehearsing, repeated, sampled
 
@@ -37,6 +38,16 @@ def test_one_result_stands_for_those_that_were_left_out() -> None:
     assert len(found) == 10_000
     assert found[:3] == [0, 1, 2]
     assert len(set(found)) < 100
+
+
+def test_the_clock_waits_for_gpus_that_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    uses = {"is_available": lambda: True, "device_count": lambda: 3, "memory_reserved": lambda number: number % 2}
+    for name, use in {**uses, "synchronize": waited.append}.items():
+        monkeypatch.setattr(torch.cuda, name, use)
+    with rehearsing() as found:
+        found.now()
+    assert waited == [1]
 
 
 def test_in_earnest_everything_is_done() -> None:
