@@ -24,6 +24,9 @@ _FACTOR = re.compile(r"(?P<module>.+)\.(lora_(?:embedding_)?)A(\.weight)?")
 _UNKNOWN = ("use_dora", "use_qalora", "use_bdlora", "megatron_config", "layer_replication", "alora_invocation_tokens")
 """Settings of a config under which the change is another than s B A."""
 
+_OF_ANOTHER_BASE = ("pissa", "olora", "corda", "loftq", "mica", "lora_ga")
+"""Beginnings of `init_lora_weights` under which the package takes what A and B begin as away from the base first."""
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -38,7 +41,7 @@ class Adapter:
 
     @cached_property
     def changes(self) -> dict[str, Tensor]:
-        """s B A in float64 by the name of the module, in the layout of a linear layer or an embedding."""
+        """s B A in float64 by the name of the module, in the layout of its weight but for a convolution's kernel."""
         return dict(self._changes())
 
     @property
@@ -58,7 +61,8 @@ class Adapter:
             scale = self._alpha(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
             # a convolution's A has the kernel: (r, in, h, w), its B (out, r, 1, 1)
             product = scale * up.double().flatten(1) @ down.double().flatten(1)
-            yield module, product.T if "embedding" in found[2] else product
+            turned = "embedding" in found[2] or (self.config.get("fan_in_fan_out") and down.dim() == 2)
+            yield module, product.T if turned else product
 
     def _alpha(self, module: str) -> float:
         patterns = (self.config.get("alpha_pattern") or {}).items()
@@ -77,8 +81,6 @@ class Adapter:
                 problems.append(f"{name}: not in the base")
                 continue
             weight = base[name]
-            turned = self.config.get("fan_in_fan_out") and weight.dim() == 2
-            change = change.T if turned else change
             if change.numel() != weight.numel() or (weight.dim() == 2 and change.shape != weight.shape):
                 problems.append(f"{name}: change of shape {tuple(change.shape)}, the base has {tuple(weight.shape)}")
                 continue
@@ -105,7 +107,14 @@ def read_adapter(path: Path) -> Adapter:
         raise StarcliError(f"{path}: an adapter of kind {config.get('peft_type')}; read are those of LoRA")
     if other := [key for key in _UNKNOWN if config.get(key)]:
         raise StarcliError(f"{path}: an adapter with {other[0]}, which is not known")
+    if str(config.get("init_lora_weights")).lower().startswith(_OF_ANOTHER_BASE):
+        hint = "its own package can save it as one of the base (path_initial_model_for_weight_conversion)"
+        raise StarcliError(f"{path}: an adapter of {config['init_lora_weights']}, which changes its base first", [hint])
     tensors = read_tensors(path / WEIGHTS)[1]
     if not all(torch.isfinite(each).all() for each in tensors.values()):
         raise StarcliError(f"{path}: has values that are not finite")
+    factors = {f"{found[1]}.{found[2]}" for name in tensors if (found := _FACTOR.fullmatch(name))}
+    known = {f"{each}{end}" for each in factors for end in ("A", "B", "A.weight", "B.weight")}
+    if strange := sorted(name for name in tensors if "lora_" in name and name not in known):
+        raise StarcliError(f"{path}: has {strange[0]}, which is not known")
     return Adapter(path, config, tensors)

@@ -1,5 +1,6 @@
 """Every line of docs/hugging-face.md, on tiny models of these names; adapters as `peft` computes them."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -12,7 +13,9 @@ from support.program import run_here
 
 import starcli as sc
 from starcli.errors import StarcliError
+from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
+from starcli.huggingface.adapters import read_adapter
 
 PAGE = Path(__file__).parents[2] / "docs" / "hugging-face.md"
 KINDS = {"bert": "bert", "gpt": "gpt2", "masked": "masked"}
@@ -93,6 +96,32 @@ def test_a_model_with_an_adapter_is_the_one_of_its_own_library(place):
         torch.testing.assert_close(pretrained(Path("with_a"))(tokens).logits, expected(tokens).logits)
     found = sc.load("adapter_a", base="gpt_a")
     assert found.sha256 == sc.load("adapter_a", base="gpt_a").sha256 != sc.load("gpt_a").sha256
+
+
+def test_an_embedding_is_not_turned_by_what_is_said_of_linear_layers(tmp_path):
+    path = adapter(tmp_path / "adapter", 0)
+    down, up = torch.randn(2, 30), torch.randn(16, 2)
+    before = "base_model.model.wte.lora_embedding_"
+    write_tensors(path / "adapter_model.safetensors", {f"{before}A": down, f"{before}B": up}, {})
+    found = read_adapter(path).apply({"wte.weight": torch.ones(30, 16)})["wte.weight"]
+    torch.testing.assert_close(found, 1 + 6 / 2 * (up @ down).T)
+
+
+@pytest.mark.parametrize(
+    ("keys", "names", "said"),
+    [
+        ({"init_lora_weights": "pissa_niter_4"}, (), "an adapter of pissa_niter_4, which changes its base first"),
+        ({}, ("x.lora_B.bias",), "has x.lora_B.bias, which is not known"),
+    ],
+)
+def test_adapters_that_would_be_applied_wrongly_are_refused(tmp_path, keys, names, said):
+    path = adapter(tmp_path / "adapter", 0)
+    config = json.loads(path.joinpath("adapter_config.json").read_text())
+    path.joinpath("adapter_config.json").write_text(json.dumps({**config, **keys}))
+    tensors = read_tensors(path / "adapter_model.safetensors")[1]
+    write_tensors(path / "adapter_model.safetensors", {**tensors, **dict.fromkeys(names, torch.ones(2))}, {})
+    with pytest.raises(StarcliError, match=said):
+        read_adapter(path)
 
 
 @pytest.mark.parametrize(
