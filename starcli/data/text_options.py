@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.errors import StarcliError, unknown
-from starcli.registry.tasks import NEXT_TOKEN, TASKS
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN, TASKS
 
 OPTIONS = {
     "text_column": "--text-column",
@@ -51,6 +51,8 @@ class TextOptions:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")
         if self.task is not None and self.task not in TASKS:
             raise unknown("task", self.task, TASKS)
+        if kind == "text" and self.task not in (None, CLASSES, NEXT_TOKEN):
+            raise StarcliError(f"--task {self.task} is not for texts: they are for {CLASSES} or {NEXT_TOKEN}")
         if self.task == NEXT_TOKEN and self.label_column is not None:
             raise StarcliError(f"--label-column has no effect with --task {NEXT_TOKEN}")
         if self.length is not None and not 2 <= self.length <= 65_536:

@@ -80,6 +80,12 @@ class Directory:
         return None if self.is_timm else task_of(self.name).texts
 
     @property
+    def has_classes(self) -> bool:
+        """Whether outputs of a classifier are logits of classes, not numbers, or labels of which several may hold."""
+        numbers = len(self.config.get("id2label") or {}) == 1 or self.config.get("num_labels") == 1
+        return not numbers and self.config.get("problem_type") in (None, "single_label_classification")
+
+    @property
     def tokenizer(self) -> Path | None:
         """The tokenizer file, where there is one."""
         file = self.path / TOKENIZER

@@ -185,6 +185,16 @@ def test_what_cannot_be_read_is_said_in_a_line(saved, tmp_path, keys, said):
         sc.evaluate(place, data=(TOKENS, torch.tensor([0, 1, 2])))
 
 
+@pytest.mark.parametrize(
+    "keys", [{"problem_type": "multi_label_classification"}, {"id2label": {"0": "LABEL_0"}}], ids=str
+)
+def test_numbers_and_several_labels_are_never_judged_as_classes(saved, texts, tmp_path, keys):
+    ran = run_here("eval", changed(saved, tmp_path, **keys), "--data", f"text:{texts}")
+    assert (ran.status, "changed: no classifier (" in ran.err) == (1, True), ran.err
+    ran = run_here("eval", saved("bert"), "--data", f"text:{texts}", "--task", "regression")
+    assert (ran.status, "--task regression is not for texts" in ran.err) == (1, True), ran.err
+
+
 def test_quantised_weights_are_not_merged(saved, tmp_path):
     place = changed(saved, tmp_path, quantization_config={"quant_method": "fp8"})
     fusion = Fusion(method="linear", alignment=AS_GIVEN, seed=0, merge=Merge(method="linear"))
