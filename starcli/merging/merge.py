@@ -128,10 +128,7 @@ class Merge:
         kept = {key: value for key, value in values.items() if key in self.how.reads}
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
         if self.overrides:
-            said = [
-                {"tensors": each.pattern, **{k: list(v) for k, v in each.settings.items()}} for each in self.overrides
-            ]
-            plain["overrides"] = said
+            plain["overrides"] = [each.record() for each in self.overrides]
         return plain
 
 
