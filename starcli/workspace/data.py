@@ -127,6 +127,8 @@ def open_agreed(
             f"{dataset.name}: its classes are not those that {model} was trained on",
             [f"{few(dataset.class_names, 5)} here, {few(record.class_names, 5)} there"],
         )
+    if record.vocab_size is not None and dataset.vocab_size is None:
+        raise StarcliError(f"{choices.data}: there are no tokens in it, and {model} takes tokens")
     if choices.normalise is not None or dataset.vocab_size is not None:
         return dataset, (what,)
     if len(record.mean) not in (1, dataset.input_shape[0]):

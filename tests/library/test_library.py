@@ -228,7 +228,7 @@ def test_results_become_tables(data: Data) -> None:
         (lambda data: sc.evaluate(3, data=data), "model 0: a int is no file"),
         (lambda data: sc.evaluate(network().state_dict(), data=data), "does not say what network it is"),
         (lambda data: sc.train(network, data, epoch=3), "did you mean epochs"),
-        (lambda data: sc.train(network, (data["train"][0], data["train"][1] + 0.5)), "no whole numbers"),
+        (lambda data: sc.train(network, (data["train"][0], data["train"][1] + 0.5)), "3 outputs to predict 1 column"),
         (lambda data: sc.train(network, {"test": data["test"]}), '"train" is missing'),
         (lambda data: sc.train(network, {"trian": data["test"]}), "unknown trian"),
         (lambda data: sc.align(network(), nn.Linear(4, 3), data=data), "do not fit the network"),

@@ -98,9 +98,8 @@ def bma_command(
         warn_of_weak_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
-        rows = posterior_rows(
-            measure, model, solutions, samples=samples, repeats=repeats, seed=seed, temperature=heat, choose=choose
-        )
+        draws = {"samples": samples, "repeats": repeats, "seed": seed}
+        rows = posterior_rows(measure, model, solutions, **draws, temperature=heat, choose=choose)
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp = stamps(workspace)
         drawn = []

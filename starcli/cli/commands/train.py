@@ -96,16 +96,22 @@ def train_command(
             watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
         note_class_weights(chosen, workspace.dataset, watch)
         spec = spec_record(workspace, watch)
-        # what changes the result beyond rounding, or is asked for, is part of the plan
-        ranks = {"pieces": distributed.size()} if distributed.size() > 1 and len(numbers) == 1 else {}
-        ranks |= {"sync_batchnorm": True} if ranks and sync_batchnorm else {}
-        how = {"train": {"stacked": True} if stacked else ranks} if stacked or ranks else {}
-        settings = {**chosen.settings(), **how}
+        shared = distributed.size() if len(numbers) == 1 else 1
+        settings = {**chosen.settings(), **_beyond_rounding(stacked, shared, sync_batchnorm)}
         plans = [plan_of(workspace, "model", settings, seed=number, spec=spec) for number in numbers]
         jobs = [Job(path, wanted, watch, force=force, logs=targets) for path, wanted in zip(paths, plans, strict=True)]
         work = TrainingJobs(workspace, chosen, checkpoint_every, sync_batchnorm, watch, log_test)
         for job in work.stacked(jobs) if stacked else work.each(jobs):
             results.add("train", row(str(job.path), job.finished), _COLUMNS)
+
+
+def _beyond_rounding(stacked: bool, ranks: int, sync_batchnorm: bool) -> dict[str, Any]:
+    """What changes the result beyond rounding, or is asked for: part of the plan. `ranks` share one network."""
+    if stacked:
+        return {"train": {"stacked": True}}
+    if ranks == 1:
+        return {}
+    return {"train": {"pieces": ranks, **({"sync_batchnorm": True} if sync_batchnorm else {})}}
 
 
 @dataclass(frozen=True)

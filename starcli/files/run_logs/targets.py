@@ -59,8 +59,8 @@ class LogTarget:
 
         Raises StarcliError for another kind, a directory that is missing or not wanted, a package that is not there.
 
-        >>> LogTarget.of("mlflow:runs")
-        LogTarget(kind='mlflow', place='runs')
+        >>> LogTarget.of("csv")
+        LogTarget(kind='csv', place='')
         """
         kind, _, place = text.partition(":")
         lookup(RUN_LOGS, "log", kind)

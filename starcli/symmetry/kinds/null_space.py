@@ -49,7 +49,8 @@ def sparse_integers(basis: Tensor, tolerance: float = 1e-5) -> list[tuple[int, .
     2001, "Atomic decomposition by basis pursuit"). Vectors that are no multiples of small integers, up to `tolerance`,
     are left out.
 
-    >>> sparse_integers(torch.tensor([[1.0, 1.0, -1.0, 1.0, -1.0], [0.0, 0.0, 0.0, 2.0, -2.0]]))
+    >>> basis = torch.tensor([[1.0, 1.0, -1.0, 1.0, -1.0], [0.0, 0.0, 0.0, 2.0, -2.0]], dtype=torch.float64)
+    >>> sparse_integers(basis)
     [(0, 0, 0, 1, -1), (1, 1, -1, 0, 0)]
     """
     if not len(basis):

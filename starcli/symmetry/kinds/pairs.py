@@ -56,9 +56,9 @@ def random_pairs(shape: tuple[int, ...], layout: PairLayout, generator: torch.Ge
 def nearest_phases(gains: Tensor, layout: PairLayout) -> Tensor:
     """The rotations Q of pairs that maximise <Q, gains>, (..., n, n): z = c / |c| maximises Re(conj(z) c).
 
-    >>> nearest_phases(torch.tensor([[0.0, -3.0], [3.0, 0.0]]), "halves")
-    tensor([[0., -1.],
-            [1., 0.]])
+    >>> quarter_turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    >>> torch.allclose(nearest_phases(3 * quarter_turn, "halves"), quarter_turn)
+    True
     """
     c = pair_numbers(gains, layout)
     return pair_matrices(torch.where(c == 0, 1.0, c / c.abs()), layout)
