@@ -141,7 +141,7 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
         reason = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
         if source.lower().endswith(PICKLED):
             summary = f"{source}: a file of PyTorch's says nothing of itself; starcli convert makes a checkpoint of it"
-            raise StarcliError(summary, [f"not a whole safetensors file: {reason}"]) from error
+            raise StarcliError(summary, ["other commands read it as it is, with --arch and --data"]) from error
         raise StarcliError(f"{source}: not a whole safetensors file: {reason}") from error
 
 

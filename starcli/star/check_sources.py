@@ -69,7 +69,7 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
         usual = sorted(losses)[(len(losses) - 1) // 2]
         progress.note(
             f"{sources[number].name} is hardly a solution: its training loss is {losses[number]:.2f}, "
-            f"that of most sources {usual:.2f} or less"
+            f"that of most sources at most {usual:.2f}"
         )
     return losses
 
@@ -105,7 +105,7 @@ def warn_of_weak_star(
 def _warn_of_weak(own: float, worst: float, what: str, unit: float, progress: Progress) -> None:
     if not own <= max(2 * worst, worst + 0.1 * unit):  # a loss that is no number is none of a solution
         progress.note(
-            f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources {worst:.2f} or less; "
+            f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources at most {worst:.2f}; "
             "a barrier is low where an end is high; more --epochs, more --restarts of the alignment or wider networks "
             "may help"
         )

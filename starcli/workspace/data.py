@@ -41,11 +41,12 @@ def record_of(dataset: Dataset) -> DataRecord:
     )
 
 
-def open_named(choices: "Choices", record: DataRecord | None) -> Dataset:
-    """The data that the command line names, or those that are recorded; what it leaves open is as recorded."""
+def open_named(choices: "Choices", record: DataRecord | None, model: str = "the checkpoint") -> Dataset:
+    """The data that the command line names, or those that `model` records; what it leaves open is as recorded."""
     name = choices.data or (record.name if record else None)
     if name is None:
-        raise StarcliError("--data is needed: the checkpoint does not say what it was trained on")
+        bare = [] if choices.arch else ["bare weights need --arch too; starcli convert says both once and for all"]
+        raise StarcliError(f"--data is needed: {model} does not say what it was trained on", bare)
     if choices.data is None and needs_path(name):
         raise StarcliError(f"--data is needed: {name} data, and no file keeps a path")
 
@@ -110,7 +111,7 @@ def open_agreed(
     what it writes would be of both. A validation split must be the one that the model was trained beside, or its images
     are among those that the model has seen.
     """
-    dataset = open_named(choices, record)
+    dataset = open_named(choices, record, model)
     if record is None:
         return dataset, scaling_notes(dataset) or _standardised_note(dataset, choices)
     if dataset.fingerprint == record.fingerprint:
