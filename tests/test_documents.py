@@ -18,7 +18,11 @@ from starcli.cli.main import app
 PACKAGE = Path(starcli.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FOLDERS = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-PAGES = [path for path in sorted(ROOT.rglob("*.md")) if not {"runs", "build", "dist", ".venv"} & set(path.parts)]
+PAGES = [
+    path
+    for path in sorted(ROOT.rglob("*.md"))
+    if not any(part in ("runs", "build", "dist") or part.startswith(".") for part in path.relative_to(ROOT).parts)
+]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 ROOT_MODULES = {"__init__", "__main__", "errors", "version"}
 FOUNDATIONS = {"errors", "registry", "runtime", "files"}
