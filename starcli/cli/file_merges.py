@@ -1,4 +1,4 @@
-"""What `fuse` makes of files of which nothing says the data: merges by weights alone."""
+"""What `fuse` makes of files of which some say no data: merges by weights alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +54,9 @@ class FileMerges:
         paths, _places = self.options.outputs()
         refuse_repeats(self.options.inputs)
         models = read_all(self.options.inputs, distinct=False)
+        silent = [model.name for model in models if model.metadata.data is None]
+        if len(silent) < len(models):
+            self.watch.note(f"{silent[0]} says no data: all are merged as they are, unmeasured; --data measures them")
         fusions = [self._fusion(models, seed) for seed in self.options.numbers]
         made = [merge_files(fusion, models, progress=self.watch) for fusion in fusions]  # what cannot be is said now
         models = with_hashes(models)

@@ -195,6 +195,20 @@ def test_numbers_and_several_labels_are_never_judged_as_classes(saved, texts, tm
     assert (ran.status, "--task regression is not for texts" in ran.err) == (1, True), ran.err
 
 
+def test_what_was_written_merges_with_what_was_given(saved, texts, tmp_path):
+    """One says all of its config, the other what is not default; one that knows data asks the others for none."""
+    a, b = saved("bert", 0), saved("bert", 1)
+    for number, words in enumerate([(), ("--data", texts)]):
+        aligned, out = tmp_path / f"aligned{number}", tmp_path / f"merged{number}"
+        assert run_here("align", a, b, *words, "-o", aligned).status == 0
+        ran = run_here("fuse", "--method", "linear", "--sources", a, aligned, "--weights", 0.25, 0.75, "-o", out)
+        assert ran.status == 0, ran.err
+        assert ("says no data: all are merged as they are" in ran.err) == bool(words)
+        first, second, merged = (read_tensors(place / "model.safetensors")[1] for place in (a, aligned, out))
+        for name in merged:
+            torch.testing.assert_close(merged[name], 0.25 * first[name] + 0.75 * second[name])
+
+
 def test_quantised_weights_are_not_merged(saved, tmp_path):
     place = changed(saved, tmp_path, quantization_config={"quant_method": "fp8"})
     fusion = Fusion(method="linear", alignment=AS_GIVEN, seed=0, merge=Merge(method="linear"))
