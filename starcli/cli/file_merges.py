@@ -44,7 +44,7 @@ class FileMerges:
         if split or self.options.align not in (None, "none"):
             said = "--split" if split else "--align"
             hint = ["--arch and --data say them; starcli align takes --input in the place of data"]
-            raise StarcliError(f"{said} needs network and data, and no file says which data", hint)
+            raise StarcliError(f"{said} needs network and data, and not all files say which data", hint)
 
     def all(self, _: str) -> Iterator[MergedFile]:
         """Make the files that are not there yet, in the order of the seeds."""

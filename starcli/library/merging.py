@@ -52,17 +52,17 @@ def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
 
 
 def need_no_network(method: str, models: Sequence[Checkpoint], where: Mapping[str, Any]) -> bool:
-    """Whether a merge asks for neither network nor data: neither keywords nor a model say them."""
+    """Whether a merge asks for neither network nor data: keywords name none, and some model says no data."""
     if method not in MERGES or where.get("arch") is not None or where.get("data") is not None:
         return False
     made = [model for model in models if isinstance(model, MadeModel) and model.workspace is not None]
-    return not made and all(model.metadata.data is None for model in models)
+    return not made and any(model.metadata.data is None for model in models)
 
 
 def need_as_given(alignment: Alignment) -> None:
-    """Refuse to align models of which nothing says network and data."""
+    """Refuse to align models of which not all say network and data."""
     if alignment.active:
-        raise StarcliError("alignment needs network and data, and no model says which data")
+        raise StarcliError("alignment needs network and data, and not all models say which data")
 
 
 def opened(models: Sequence[ModelLike]) -> list[Checkpoint]:

@@ -145,7 +145,7 @@ def fuse(
         where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
         from `init`. "fisher" and "regmean" are means weighted by what the training split says.
         "linear", "slerp", "task-arithmetic", "ties", "dare-linear", "dare-ties" and "model-stock" merge weights alone,
-        by the settings of `MergeKeywords`; where nothing says the data, models are merged as they are,
+        by the settings of `MergeKeywords`; where some model says no data, all are merged as they are,
         each tensor when it is asked for, so that `save` holds one at a time, and there is no `.comparison`.
         Settings that a method has no use for are refused.
     alignment: of `find_star`; "auto" is by activation, of the sources of a base not at all.

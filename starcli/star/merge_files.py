@@ -16,7 +16,7 @@ from starcli.huggingface.directory import directory_of
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.fusing import Fusion
 from starcli.star.merged_tensors import STATISTICS, SlicedModel, merged_tensors
-from starcli.workspace.agreement import refuse_differences
+from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
 from starcli.workspace.directories import directory_among
 from starcli.workspace.plan import Plan, training_settings
@@ -50,10 +50,10 @@ def _refuse_quantised(models: Sequence[Checkpoint]) -> None:
 def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     """The plan of a merge of files: what they say of network and data alike."""
     first = refuse_differences(models)
-    said = first.metadata
+    data, spec = (getattr(first_that_says(models, what).metadata, what) for what in ("data", "spec"))
     settings = {**training_settings(first), "fused": fusion.record()}
     directory = directory_among(Choices(), models)
-    return Plan("fused", settings, fusion.seed, said.architecture, said.data, said.spec, models, directory)
+    return Plan("fused", settings, fusion.seed, first.metadata.architecture, data, spec, models, directory)
 
 
 def merge_facts(tensors: LazyTensors) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from starcli.workspace.names_of_others import needed_names, way_out, without_pre
 
 def refuse_differences(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     """The first checkpoint that says what network it is, if any does; all must have its architecture, spec and data."""
-    first = next((each for each in checkpoints if each.metadata.architecture is not None), checkpoints[0])
+    sayers = {what: first_that_says(checkpoints, what) for what in ("architecture", "data", "spec")}
     problems = []
     for other in checkpoints:
-        for what in ("architecture", "data", "spec"):
+        for what, first in sayers.items():
             mine, theirs = _settled(first.metadata, what), _settled(other.metadata, what)
             if mine is None or theirs is None:
                 continue
@@ -40,7 +40,12 @@ def refuse_differences(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
                 break
     if problems:
         raise StarcliError("the checkpoints do not belong together", problems)
-    return first
+    return sayers["architecture"]
+
+
+def first_that_says(checkpoints: Sequence[Checkpoint], what: str) -> Checkpoint:
+    """The first checkpoint with a record of `what`, architecture, data or spec; the first one where none has it."""
+    return next((each for each in checkpoints if getattr(each.metadata, what) is not None), checkpoints[0])
 
 
 def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:

@@ -207,6 +207,10 @@ def test_what_was_written_merges_with_what_was_given(saved, texts, tmp_path):
         first, second, merged = (read_tensors(place / "model.safetensors")[1] for place in (a, aligned, out))
         for name in merged:
             torch.testing.assert_close(merged[name], 0.25 * first[name] + 0.75 * second[name])
+        in_python = sc.fuse([a, aligned], method="linear", weights=[0.25, 0.75], alignment=None)
+        assert all(torch.equal(in_python.tensors[name], merged[name]) for name in merged)
+        turned = sc.fuse([aligned, a], method="linear", weights=[0.75, 0.25], alignment=None)
+        assert turned.metadata.data == in_python.metadata.data == sc.load(aligned).metadata.data
 
 
 def test_quantised_weights_are_not_merged(saved, tmp_path):

@@ -88,8 +88,8 @@ def fuse_command(
     on the validation split), their ensemble and their means: as they are, each aligned to the fused model, and all to
     each other (a search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a
     source's file uses its own.
-    A merge of weights alone needs neither network nor data: files of which nothing says the data are merged tensor by
-    tensor, as they are, and nothing is measured.
+    A merge of weights alone needs neither network nor data: where some file says no data, and no --data is given, all
+    are merged tensor by tensor, as they are, and nothing is measured.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
 
