@@ -49,12 +49,12 @@ class FileMerges:
     def all(self, _: str) -> Iterator[MergedFile]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.several import read_all
-        from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes
+        from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes, without_data
 
         paths, _places = self.options.outputs()
         refuse_repeats(self.options.inputs)
         models = read_all(self.options.inputs, distinct=False)
-        silent = [model.name for model in models if model.metadata.data is None]
+        silent = without_data(models)
         if len(silent) < len(models):
             self.watch.note(f"{silent[0]} says no data: all are merged as they are, unmeasured; --data measures them")
         fusions = [self._fusion(models, seed) for seed in self.options.numbers]

@@ -89,8 +89,9 @@ class MergeOptions:
 
 def files_alone(method: str, paths: Sequence[Path], setup: Setup) -> bool:
     """Whether a merge asks for neither network nor data: the command line names none, and some file says no data."""
-    from starcli.checkpoints.several import read_all
-
     if method not in MERGES or setup.arch is not None or setup.data is not None or any(map(is_standard_stream, paths)):
         return False
-    return any(each.metadata.data is None for each in read_all(paths, distinct=False, verify=False))
+    from starcli.checkpoints.several import read_all
+    from starcli.star.merge_files import without_data
+
+    return bool(without_data(read_all(paths, distinct=False, verify=False)))

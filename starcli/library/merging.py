@@ -8,12 +8,10 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.errors import StarcliError
 from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
-from starcli.merging.merge import Merge, Override
+from starcli.merging.merge import MERGE_SETTINGS, Merge, Override
 from starcli.registry.merges import MERGES
 from starcli.star.fusing import Fusion
-from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes
-
-_NAMES = ("weights", "t", "density", "scale", "normalise_weights", "overrides")
+from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes, without_data
 
 
 class MergeKeywords(TypedDict, total=False):
@@ -44,7 +42,7 @@ def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
     """The merge that keywords speak of; None where `method` is no merge of weights alone."""
     if method not in MERGES:
         return None
-    settings = {name: said[name] for name in _NAMES[:-1] if said.get(name) is not None}
+    settings = {name: said[name] for name in MERGE_SETTINGS if said.get(name) is not None}
     settings |= {name: _numbers(settings[name]) for name in ("weights", "density") if name in settings}
     patterns = dict(said.get("overrides") or {}).items()
     overrides = [Override(pattern, {k: _numbers(v) for k, v in each.items()}) for pattern, each in patterns]
@@ -56,7 +54,7 @@ def need_no_network(method: str, models: Sequence[Checkpoint], where: Mapping[st
     if method not in MERGES or where.get("arch") is not None or where.get("data") is not None:
         return False
     made = [model for model in models if isinstance(model, MadeModel) and model.workspace is not None]
-    return not made and any(model.metadata.data is None for model in models)
+    return not made and bool(without_data(models))
 
 
 def need_as_given(alignment: Alignment) -> None:

@@ -21,10 +21,7 @@ def weighted_mean(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     >>> list(weighted_mean(stack, TensorSettings((1, 3), normalise_weights=True)))
     [tensor([0.7500, 0.7500, 0.7500])]
     """
-    weights = settings.weight_vector(torch.float64)
-    if settings.normalise_weights:
-        weights = weights / weights.sum()
-    return (weights.to(stack.dtype) @ values for values in stack.chunks())
+    return map(settings.summed, stack.chunks())
 
 
 def spherical_mean(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:

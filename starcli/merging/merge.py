@@ -14,6 +14,8 @@ from starcli.registry.merges import MERGES
 
 TENSOR_SETTINGS = ("weights", "t", "density", "scale")
 """Settings that may differ from tensor to tensor."""
+MERGE_SETTINGS = (*TENSOR_SETTINGS, "normalise_weights")
+"""All settings but the overrides."""
 
 _LISTS = ("weights", "density")
 
@@ -80,8 +82,7 @@ class Merge:
     @property
     def said(self) -> dict[str, Any]:
         """The settings that were said, by name."""
-        names = ("weights", "t", "density", "scale", "normalise_weights")
-        return {name: getattr(self, name) for name in names if getattr(self, name) not in (None, ())}
+        return {name: getattr(self, name) for name in MERGE_SETTINGS if getattr(self, name) not in (None, ())}
 
     def settings_of(self, name: str, sources: int) -> TensorSettings:
         """Settings of the tensor `name` of so many sources."""

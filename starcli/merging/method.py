@@ -29,6 +29,13 @@ class TensorSettings:
     normalise_weights: bool = False
     seed: int = 0
 
+    def summed(self, values: Tensor) -> Tensor:
+        """Weighted sum over the sources of values (sources, numbers); with normalisation divided by that of weights."""
+        weights = self.weight_vector(torch.float64)
+        if self.normalise_weights:
+            weights = weights / weights.sum()
+        return weights.to(values.dtype) @ values
+
     def weight_vector(self, dtype: torch.dtype) -> Tensor:
         """The weights, (sources,)."""
         return torch.tensor(self.weights, dtype=dtype)

@@ -20,7 +20,7 @@ def task_arithmetic(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     [tensor([0.5000, 1.0000])]
     """
     for deltas, base in stack.deltas():
-        yield _added(base, _summed(deltas, settings), settings)
+        yield _added(base, settings.summed(deltas), settings)
 
 
 def ties(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
@@ -39,7 +39,7 @@ def dare_linear(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     """Task arithmetic of changes of which a random share `density` is kept, divided by it: see `RandomChanges`."""
     some = RandomChanges(settings.density, settings.seed)
     for deltas, base in stack.deltas():
-        yield _added(base, _summed(some.keep_(deltas), settings), settings)
+        yield _added(base, settings.summed(some.keep_(deltas)), settings)
 
 
 def dare_ties(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
@@ -74,14 +74,6 @@ def stock_ratio(products: Tensor) -> float:
     cosine = float(cosines.triu(1).sum()) / (count * (count - 1) / 2)
     below = 1 + (count - 1) * cosine
     return count * cosine / below if abs(below) >= 1e-6 else 0.0
-
-
-def _summed(deltas: Tensor, settings: TensorSettings) -> Tensor:
-    """sum_i w_i d_i, with normalisation divided by sum_i w_i: (numbers,)."""
-    weights = settings.weight_vector(torch.float64)
-    if settings.normalise_weights:
-        weights = weights / weights.sum()
-    return weights.to(deltas.dtype) @ deltas
 
 
 def _agreed(deltas: Tensor, settings: TensorSettings) -> Tensor:

@@ -21,7 +21,7 @@ from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.state import StateFile
-from starcli.merging.merge import Merge
+from starcli.merging.merge import MERGE_SETTINGS, Merge
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
@@ -45,7 +45,7 @@ OF_STARS = (
 )  # fmt: skip
 """Settings that only a star has."""
 
-OF_MERGES = ("base", "weights", "t", "density", "scale", "normalise_weights", "overrides")
+OF_MERGES = ("base", *MERGE_SETTINGS, "overrides")
 """Settings of merges alone, which say themselves which of them they read."""
 
 OF_TRAINING = ("recipe", "init", "checkpoint_every", *Recipe.model_fields)

@@ -22,6 +22,11 @@ from starcli.workspace.directories import directory_among
 from starcli.workspace.plan import Plan, training_settings
 
 
+def without_data(models: Sequence[Checkpoint]) -> list[str]:
+    """Names of those that do not say their data: with one of them, unless data are named, files are merged alone."""
+    return [model.name for model in models if model.metadata.data is None]
+
+
 def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progress = SILENT) -> LazyTensors:
     """The merge of `models` as files have them, by `fusion.merge`; see `merged_tensors`. The last may be the base.
 
