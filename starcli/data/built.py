@@ -18,24 +18,16 @@ from starcli.data.in_memory import examples_by_role
 from starcli.data.layout import empty_classes
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.tokens import assemble_tokens
-from starcli.errors import StarcliError
 from starcli.registry.tasks import CLASSES
-from starcli.runtime.blame import raised_at
-from starcli.runtime.user_code import exception_words, user_callable
+from starcli.runtime.user_code import user_callable, user_code_explained
 
 
 def load_built(request: Request) -> Loaded:
     """Call the function, and check what it returns. Raises StarcliError where it fails."""
     place, _, attribute = request.rest.partition(":")
     build = user_callable(place, attribute, "data")
-    try:
+    with user_code_explained(f"data {request.rest} cannot be built"):
         made: Any = build()
-    except StarcliError:
-        raise
-    except Exception as error:  # the function is the user's code and may raise anything
-        raise StarcliError(
-            f"data {request.rest} cannot be built", [exception_words(error), *raised_at(error)]
-        ) from error
     found, task = examples_by_role(made if isinstance(made, Mapping) else {"train": made}, request.texts.task)
     names = {"train": "train", "validation": "val", "test": "test"}
     parts = {

@@ -25,8 +25,8 @@ from starcli.models.arguments import Builder, image_size_of
 from starcli.models.copies import uncompiled
 from starcli.models.huggingface import huggingface_network
 from starcli.models.names import is_external, is_huggingface
-from starcli.runtime.blame import INSTALLED, raised_at
-from starcli.runtime.user_code import LIBRARIES, exception_words, user_callable
+from starcli.runtime.blame import INSTALLED
+from starcli.runtime.user_code import LIBRARIES, user_callable, user_code_explained
 
 SYNONYMS = {
     "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
@@ -97,14 +97,8 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     Raises StarcliError for arguments that it does not take, and where it fails or makes no network with known sizes.
     """
     _check_call(name, inspect.signature(function), arguments)
-    try:
+    with user_code_explained(f"architecture {name} cannot be built"):
         network = function(**arguments)
-    except StarcliError:
-        raise
-    except Exception as error:  # the function is the user's code and may raise anything
-        raise StarcliError(
-            f"architecture {name} cannot be built", [exception_words(error), *raised_at(error)]
-        ) from error
     if not isinstance(network, nn.Module):
         raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
     if any(

@@ -1,7 +1,8 @@
 """Code of the user's own, named as `package.module:NAME` or `FILE.py:NAME` on the command line."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -35,6 +36,17 @@ def user_callable(place: str, attribute: str, what: str) -> Callable[..., Any]:
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise StarcliError(f"module {place} has no callable {attribute!r}{suggestion(attribute, known)}")
     return function  # type: ignore[no-any-return]
+
+
+@contextmanager
+def user_code_explained(summary: str) -> Iterator[None]:
+    """Context in which the user's own code runs, which may raise anything: it becomes a StarcliError with the line."""
+    try:
+        yield
+    except StarcliError:
+        raise
+    except Exception as error:
+        raise StarcliError(summary, [exception_words(error), *raised_at(error)]) from error
 
 
 def _module(name: str) -> ModuleType:
