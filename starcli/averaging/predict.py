@@ -28,7 +28,6 @@ from starcli.evaluation.temperature import (
     fit_temperature,
     scaled,
 )
-from starcli.registry.tasks import CLASSES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.workspace import Workspace
 
@@ -78,7 +77,7 @@ class Predictor:
     @property
     def task(self) -> Task:
         """What the models were trained for."""
-        return task_named(CLASSES if self.workspace.data is None else self.workspace.data.task_name)
+        return task_named(self.workspace.task_name)
 
     def _need_training_data(self, why: str) -> None:
         record = self.workspace.data

@@ -18,7 +18,6 @@ from starcli.evaluation.scores import folding_of, predictions_of
 from starcli.evaluation.tasks.task import Scores, task_named
 from starcli.models.modes import autocast
 from starcli.models.spectral_norm import solve_spectral_norms_
-from starcli.registry.tasks import CLASSES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import sampled
@@ -99,7 +98,7 @@ class Evaluator:
         self._autocast = autocast(workspace.device, workspace.precision)
         self._recomputed = recomputed_buffers(self.network.network)
         self._noted = False
-        self.task = task_named(CLASSES if workspace.data is None else workspace.data.task_name)
+        self.task = task_named(workspace.task_name)
         self._batches: dict[tuple[str | Split, int], Batches] = {}
         self._vectors: dict[int, tuple[Mapping[str, Tensor], Tensor]] = {}
         self._folding = folding_of(self.network.network, workspace.precision)

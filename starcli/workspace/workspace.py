@@ -20,6 +20,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import example_input, extreme_tokens, parse_input_shape
 from starcli.models.logits import doubts_of_logits, looks_ahead
 from starcli.models.names import is_external
+from starcli.registry.tasks import CLASSES
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
@@ -74,6 +75,11 @@ class Workspace:
     def dataset(self) -> Dataset:
         """The data. StarcliError where nothing says which."""
         return self.opened or open_agreed(self.choices, self.data, "the model", measures=False)[0]
+
+    @property
+    def task_name(self) -> str:
+        """What the network is for, a name of `starcli.registry.tasks.TASKS`; without data it is classes."""
+        return CLASSES if self.data is None else self.data.task_name
 
     def network(self, seed: int | None = None, *, dtype: torch.dtype = torch.float32) -> FlatNetwork:
         """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded).

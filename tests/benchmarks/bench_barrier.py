@@ -58,7 +58,7 @@ def workspace(train: MemorySplit, test: MemorySplit, precision: str) -> Any:
     )  # fmt: skip
     return SimpleNamespace(
         average_buffers=False,
-        data=None,
+        task_name="classes",
         dataset=dataset,
         device=CPU,
         precision=precision,

@@ -33,7 +33,7 @@ class Small:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "fp32"
     average_buffers: bool = False
-    data: None = None
+    task_name: str = "classes"
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         generator = None if seed is None else torch.Generator().manual_seed(seed)

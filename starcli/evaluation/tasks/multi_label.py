@@ -15,9 +15,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from starcli.evaluation.column_predictions import ColumnPredictions
 from starcli.evaluation.confidence import auroc
-from starcli.evaluation.moments import float64
-from starcli.evaluation.tasks.column_judge import ColumnJudge
-from starcli.evaluation.tasks.task import Pieces, Scores, Task
+from starcli.evaluation.tasks.column_task import ColumnTask
+from starcli.evaluation.tasks.task import Scores
 from starcli.registry.tasks import MULTI_LABEL
 
 
@@ -57,7 +56,7 @@ def _mean_over_labels(values: list[float]) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-class MultiLabel(Task):
+class MultiLabel(ColumnTask):
     """K labels of each example, each there or not; predictions are logits."""
 
     name = MULTI_LABEL
@@ -91,13 +90,8 @@ class MultiLabel(Task):
         drawn = (torch.rand(probabilities.shape, generator=draws) < probabilities).to(outputs)
         return binary_cross_entropy_with_logits(outputs, drawn, reduction="sum")
 
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """Logits."""
-        return float64(outputs)
-
-    def score(self, pieces: Pieces) -> Scores:
+    def scores_of(self, found: Tensor, targets: Tensor) -> Scores:
         """Binary cross-entropy and F1."""
-        found, targets = (torch.cat(each) for each in zip(*pieces, strict=True))
         loss = float(binary_cross_entropy_with_logits(found, targets.to(found.dtype)))
         return Scores(loss, f1_scores(found >= 0, targets), len(found))
 
@@ -110,14 +104,12 @@ class MultiLabel(Task):
             absent = logsigmoid(-found) if absent is None else torch.logaddexp(absent, logsigmoid(-found))
             yield there - absent
 
-    def judge(self, temperature: float | None = None) -> ColumnJudge:
-        """Loss, F1, AUROC and average precision (means over labels), and share of examples with all labels right."""
-        self.refuse_useless(temperature=temperature)
-        return ColumnJudge(self.all_measures)
-
     def all_measures(self, found: Tensor, targets: Tensor) -> dict[str, float]:
-        """Every metric of logits (N, K), `loss` first."""
-        scores, true = self.score([(found, targets)]), targets > 0.5
+        """Loss, F1, AUROC and average precision (means over labels), and the share of examples with all labels right.
+
+        Of logits (N, K).
+        """
+        scores, true = self.scores_of(found, targets), targets > 0.5
         labels = range(targets.shape[1])
         ranks = [auroc(found[:, label], true[:, label]) for label in labels]
         precisions = [average_precision(found[:, label], true[:, label]) for label in labels]
@@ -130,9 +122,7 @@ class MultiLabel(Task):
 
     def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> ColumnPredictions:
         """Probabilities, and the labels of at least 0.5."""
-        return ColumnPredictions.of(
-            outputs, probabilities=True, measure=lambda *pair: self.score([pair]).metrics, **known
-        )
+        return ColumnPredictions.of(outputs, probabilities=True, measure=self.metrics_of, **known)
 
 
 MULTI_LABEL_TASK = MultiLabel()

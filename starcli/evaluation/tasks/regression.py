@@ -9,9 +9,8 @@ from torch import Generator, Tensor
 from torch.nn.functional import mse_loss
 
 from starcli.evaluation.column_predictions import ColumnPredictions
-from starcli.evaluation.moments import float64
-from starcli.evaluation.tasks.column_judge import ColumnJudge
-from starcli.evaluation.tasks.task import Pieces, Scores, Task
+from starcli.evaluation.tasks.column_task import ColumnTask
+from starcli.evaluation.tasks.task import Scores
 from starcli.registry.tasks import REGRESSION
 
 
@@ -32,7 +31,7 @@ def r_squared(predictions: Tensor, targets: Tensor) -> float:
     return float((1 - errors[varies] / spread[varies]).mean())
 
 
-class Regression(Task):
+class Regression(ColumnTask):
     """Numbers of each example; predictions are the outputs themselves."""
 
     name = REGRESSION
@@ -65,13 +64,8 @@ class Regression(Task):
         errors = torch.randn(outputs.shape, generator=draws).to(outputs)
         return mse_loss(outputs, outputs.detach() + errors, reduction="sum") / 2
 
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """The numbers."""
-        return float64(outputs)
-
-    def score(self, pieces: Pieces) -> Scores:
+    def scores_of(self, found: Tensor, targets: Tensor) -> Scores:
         """Mean squared error, R2 and RMSE."""
-        found, targets = (torch.cat(each) for each in zip(*pieces, strict=True))
         loss = float(mse_loss(found, targets.to(found.dtype)))
         return Scores(loss, {"r2": r_squared(found.cpu(), targets.cpu()), "rmse": math.sqrt(loss)}, len(found))
 
@@ -82,19 +76,14 @@ class Regression(Task):
             total = found if total is None else total + found
             yield total / count
 
-    def judge(self, temperature: float | None = None) -> ColumnJudge:
-        """MSE, RMSE, mean absolute error and R2."""
-        self.refuse_useless(temperature=temperature)
-        return ColumnJudge(self.all_measures)
-
     def all_measures(self, found: Tensor, targets: Tensor) -> dict[str, float]:
-        """Every metric of numbers (N, columns), `loss` first."""
-        scores = self.score([(found, targets)])
+        """MSE, R2, RMSE and mean absolute error of numbers (N, columns)."""
+        scores = self.scores_of(found, targets)
         return {**scores.to_dict(), "mae": float((found - targets.double()).abs().mean())}
 
     def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> ColumnPredictions:
         """The numbers."""
-        return ColumnPredictions.of(outputs, measure=lambda *pair: self.score([pair]).metrics, **known)
+        return ColumnPredictions.of(outputs, measure=self.metrics_of, **known)
 
     def loss_unit(self, targets: Tensor) -> float:
         """Mean over columns of the variance."""
