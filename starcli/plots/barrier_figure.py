@@ -8,7 +8,7 @@ import numpy as np
 from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
 from starcli.plots.look import Look
 from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, two_digits
-from starcli.plots.rows import DrawnLine, loss_title
+from starcli.plots.rows import DrawnLine, loss_title, unit_of_loss
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import GREY, draw_figure, grow
 from starcli.registry.tasks import METRICS
@@ -167,7 +167,7 @@ def _write_ends(axis: "Axes", ends: Sequence[str], look: Look) -> None:
 def _legend_title(bundles: Sequence[Bundle], splits: Sequence[str]) -> str:
     """What curves and numbers of the legend are."""
     sizes = [len(bundle.lines) for bundle in bundles]
-    unit = loss_title(bundles[0].lines[0].task).partition("(")[2].rstrip(")")
+    unit = unit_of_loss(bundles[0].lines[0].task)
     number = f"{'mean ' if max(sizes) > 1 else ''}barrier on {' / '.join(splits)} ({unit})"
     if max(sizes) < FEWEST_FOR_BAND:
         return number

@@ -32,14 +32,24 @@ def as_object(row: Any) -> Mapping[str, Any]:
     return row
 
 
+def loss_in(row: ResultRow) -> Any:
+    """The loss that a row has, called `nll` where predictions of classes are judged; None without any."""
+    return row.get("nll", row.get("loss"))
+
+
 def loss_title(task: str) -> str:
     """Name and unit of the loss of a task."""
-    return f"loss ({loss_unit([{'task': task}])})"
+    return f"loss ({unit_of_loss(task)})"
+
+
+def unit_of_loss(task: str) -> str:
+    """Unit of losses and barriers of a task: nats, of numbers their mean squared error."""
+    return "MSE" if task == REGRESSION else "nats"
 
 
 def loss_unit(rows: Sequence[ResultRow]) -> str:
-    """Unit of the losses and barriers in the rows of one command: nats, of numbers their mean squared error."""
-    return "MSE" if any(row.get("task") == REGRESSION for row in rows) else "nats"
+    """The same of the rows of one command, some of which may not say their task."""
+    return unit_of_loss(REGRESSION if any(row.get("task") == REGRESSION for row in rows) else CLASSES)
 
 
 class DrawnCurve(BaseModel):

@@ -6,7 +6,7 @@ from typing import Any
 
 from starcli.checkpoints.metadata import MODELS
 from starcli.plots.parts import model_name
-from starcli.plots.rows import metric_in
+from starcli.plots.rows import loss_in, metric_in
 from starcli.registry.tasks import METRICS
 from starcli.reports.findings import Findings
 from starcli.reports.tables import at_key, is_figure, words
@@ -96,7 +96,7 @@ def _recorded(found: Findings) -> Iterator[TestScore]:
 
 
 def _score(name: str, data: tuple[str, str], row: Mapping[str, Any]) -> Iterator[TestScore]:
-    """What a row says, where it has a loss (`nll` of averages and of classes) and a metric."""
-    metric, loss = metric_in(row), row.get("nll", row.get("loss"))
+    """What a row says, where it has a loss and a metric."""
+    metric, loss = metric_in(row), loss_in(row)
     if is_figure(row.get(metric)) and is_figure(loss):
         yield TestScore(name, data, metric, row[metric], loss)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from starcli.reports.html import Child, Markup, element
+from starcli.reports.html import Child, Markup, element, number
 
 LETTER = 6.1
 """About the width of a letter, in pixels of a drawing, at its usual size."""
@@ -149,8 +149,6 @@ def polyline(points: Sequence[tuple[float, float]]) -> str:
     >>> polyline([(0, 1), (2, math.nan), (3, 4), (5, 6.5)])
     'M0 1M3 4L5 6.5'
     """
-    from starcli.reports.html import number
-
     found, drawing = "", False
     for x, y in points:
         if not (math.isfinite(x) and math.isfinite(y)):

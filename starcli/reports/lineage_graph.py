@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from starcli.plots.parts import model_name
 from starcli.reports.drawing import cut_middle, svg, text_at
 from starcli.reports.html import Markup, element
 from starcli.reports.lineage import Layout, LineageNode, layout
@@ -55,7 +56,7 @@ def _node(node: LineageNode, x: float, y: float) -> Markup:
     """A box with name, kind and hash; a dashed one where the file is not here."""
     name, what = node.names[0], f"{node.kind} · {node.sha256[:8]}"
     if node.also:
-        name, what = f"{len(node.names)} {node.kind}s", f"{_stem(node.names[0])} … {_stem(node.names[-1])}"
+        name, what = f"{len(node.names)} {node.kind}s", f"{model_name(node.names[0])} … {model_name(node.names[-1])}"
     elif not node.here:
         what = f"{node.kind}, not here"
     tip = element("title", f"{', '.join(node.names)}: {node.kind}, weights {', '.join([node.sha256, *node.also])}")
@@ -63,9 +64,5 @@ def _node(node: LineageNode, x: float, y: float) -> Markup:
         "rect", x=x, y=y, width=BOX, height=TALL, rx=5.0, class_=f"node {node.kind}{'' if node.here else ' gone'}"
     )
     edge = element("rect", x=x, y=y + 6, width=3, height=TALL - 12, class_=f"edge {node.kind}")
-    first = text_at(cut_middle(_stem(name), BOX - 20), x + 11, y + 16, "label strong")
+    first = text_at(cut_middle(model_name(name), BOX - 20), x + 11, y + 16, "label strong")
     return element("g", tip, box, edge, first, text_at(cut_middle(what, BOX - 16), x + 11, y + 30, "tick"))
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".safetensors")

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starcli.barriers.groups import UNALIGNED
 from starcli.plots.parts import model_name
-from starcli.plots.rows import ResultRow, loss_unit, metric_in
+from starcli.plots.rows import ResultRow, loss_in, loss_unit, metric_in
 from starcli.registry.tasks import METRICS
 from starcli.reports.best_models import BestModel, best_models, metric_words
 from starcli.reports.checked_rows import pairs_row
@@ -144,24 +143,19 @@ def _pair_words(run: SavedRun) -> Iterator[str]:
 
 def _average_words(run: SavedRun) -> Iterator[str]:
     """Each posterior with its largest number of models."""
-    rows = [row for row in run.of_type("bma") if is_figure(_loss_of(row)) and is_figure(row.get(metric_in(row)))]
+    rows = [row for row in run.of_type("bma") if is_figure(loss_in(row)) and is_figure(row.get(metric_in(row)))]
     best: dict[str, ResultRow] = {}
     for row in sorted(rows, key=lambda row: -int(row["samples"])):
         best.setdefault(row["posterior"], row)
     if best:
         split = next(iter(best.values())).get("split", "")
         parts = [
-            f"{AVERAGE_NAMES.get(name, name).format(row['samples'])} {_amount(_loss_of(row), run)} "
+            f"{AVERAGE_NAMES.get(name, name).format(row['samples'])} {_amount(loss_in(row), run)} "
             f"({METRICS[metric].heading} {metric_words(metric, row[metric])})"
             for name, row in best.items()
             for metric in [metric_in(row)]
         ]
         yield f"The {split} loss of averaged predictions: {'; '.join(parts)}."
-
-
-def _loss_of(row: ResultRow) -> Any:
-    """The loss of averaged predictions, which has a name of its own for classes."""
-    return row.get("nll", row.get("loss"))
 
 
 def _amount(loss: float, run: SavedRun) -> str:
