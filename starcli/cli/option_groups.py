@@ -263,7 +263,6 @@ class EvalSetup(Setup):
     "val_fraction",
     "split_seed",
     "normalise",
-    "class_weights",
     "device",
     "precision",
     "fast",

@@ -37,6 +37,7 @@ def leaving_out(*names: str) -> Callable[[type], type]:
     """Mark a bundle some of whose inherited fields have no meaning for its commands: they are no options there."""
 
     def mark(cls: type) -> type:
+        assert set(names) <= {field.name for field in dataclasses.fields(cls)}, names
         setattr(cls, LEFT_OUT, frozenset(names))
         return cls
 
@@ -76,10 +77,9 @@ class Command(TyperCommand):
         """Meanwhile a project file gives the defaults of options; afterwards `PROJECT_WORDS` says which it gave."""
         PROJECT_WORDS.set("")
         options = {option.name for option in self.params if isinstance(option, TyperOption)}
-        if ctx.resilient_parsing or not options & {"arch", "device"}:
-            yield
-            return
-        if (project := find_project_file()) is None:
+        reads = bool(options & {"arch", "device"}) and not ctx.resilient_parsing
+        project = find_project_file() if reads else None
+        if project is None:
             yield
             return
         ctx.default_map = {name: value for name, value in project.defaults().items() if name in options}
