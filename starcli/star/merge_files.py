@@ -18,7 +18,7 @@ from starcli.star.fusing import Fusion
 from starcli.star.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
-from starcli.workspace.directories import directory_among
+from starcli.workspace.directories import directory_among, without_defaults
 from starcli.workspace.plan import Plan, training_settings
 
 
@@ -54,7 +54,9 @@ def _refuse_quantised(models: Sequence[Checkpoint]) -> None:
 
 def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     """The plan of a merge of files: what they say of network and data alike."""
-    first = refuse_differences(models)
+    first = first_that_says(models, "architecture")
+    alike = all(each.metadata.architecture in (None, first.metadata.architecture) for each in models)
+    refuse_differences(models if alike else [without_defaults(each) for each in models])
     data, spec = (getattr(first_that_says(models, what).metadata, what) for what in ("data", "spec"))
     settings = {**training_settings(first), "fused": fusion.record()}
     directory = directory_among(Choices(), models)

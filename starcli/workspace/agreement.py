@@ -11,7 +11,6 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
-from starcli.huggingface.directory import PREFIX
 from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
@@ -27,8 +26,6 @@ def refuse_differences(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
             mine, theirs = _settled(first.metadata, what), _settled(other.metadata, what)
             if mine is None or theirs is None:
                 continue
-            if what == "architecture" and mine != theirs and mine["name"] == theirs["name"]:
-                mine, theirs = (_settled(_without_defaults(each.metadata), what) or {} for each in (first, other))
             different = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
             if "name" in different:
                 different = ["name"]  # all else follows from it
@@ -56,17 +53,6 @@ def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:
     fields: dict[str, Any] = record.model_dump(mode="json", include={"sha256"} if what == "spec" else None)
     arguments = fields.pop("arguments", {})
     return {**fields, **arguments}
-
-
-def _without_defaults(metadata: Metadata) -> Metadata:
-    """The same, of a network of transformers without arguments that have their defaults: a config.json says many."""
-    architecture = metadata.architecture
-    if architecture is None or not architecture.name.startswith(PREFIX):
-        return metadata
-    from starcli.models.huggingface import least_arguments
-
-    least = least_arguments(architecture.name.removeprefix(PREFIX), architecture.arguments)
-    return metadata.model_copy(update={"architecture": architecture.model_copy(update={"arguments": least})})
 
 
 def unsaid_words(architecture: Architecture, said: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import MODELS, Metadata
+from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.dataset import Dataset
 from starcli.data.names import parse_name
 from starcli.errors import StarcliError, few
@@ -108,8 +108,7 @@ def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:
     name, arguments = full_name.removeprefix(PREFIX), dict(choices.arch_args)
     if architecture is not None and architecture.name == full_name:
         arguments = _least(full_name, {**architecture.arguments, **arguments})
-        told = architecture.model_copy(update={"arguments": arguments})
-        model = replace(model, metadata=model.metadata.model_copy(update={"architecture": told}))
+        model = _with_arguments(model, architecture, arguments)
     if model.tensors.keys() == names_in_class(name, json.dumps(arguments, sort_keys=True)):
         return model
     return replace(
@@ -118,6 +117,19 @@ def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:
         reopen=None,
         stored=model.tensors if model.stored is None else model.stored,
     )
+
+
+def without_defaults(model: Checkpoint) -> Checkpoint:
+    """A model with the arguments alone that tell its class of `transformers`: a config.json says many defaults."""
+    architecture = model.metadata.architecture
+    if architecture is None or not is_huggingface(architecture.name):
+        return model
+    return _with_arguments(model, architecture, _least(architecture.name, architecture.arguments))
+
+
+def _with_arguments(model: Checkpoint, architecture: Architecture, arguments: Mapping[str, Any]) -> Checkpoint:
+    told = architecture.model_copy(update={"arguments": arguments})
+    return replace(model, metadata=model.metadata.model_copy(update={"architecture": told}))
 
 
 def adapted(base: Checkpoint, place: Path) -> Checkpoint:
