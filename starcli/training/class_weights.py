@@ -5,6 +5,8 @@
 as `torch.nn.CrossEntropyLoss(weight=w)` has it, label smoothing included. What is measured stays unweighted.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,9 +43,7 @@ def class_weights_of(recipe: Recipe, dataset: Dataset) -> Tensor | None:
         return None
     if dataset.task != CLASSES:
         raise StarcliError(f"--class-weights is for classes of examples, and the task is {dataset.task}")
-    if recipe.class_weights == BALANCED_CLASSES:
-        return balanced_weights(dataset.train.labels, dataset.num_classes)
-    weights = torch.tensor(recipe.class_weights, dtype=torch.float64)
+    weights = _said_weights(recipe.class_weights, dataset.train.labels, dataset.num_classes)
     if len(weights) != dataset.num_classes:
         problem = f"--class-weights: {len(weights)} weights, and {dataset.name} has {dataset.num_classes} classes"
         raise StarcliError(problem, ["one weight for each class, in the order of the labels; or balanced"])
@@ -59,11 +59,12 @@ def example_masses(recipe: Recipe, split: Split) -> Tensor | None:
         return (split.labels >= 0).sum(1)
     if recipe.class_weights is None:
         return None
-    given = recipe.class_weights
-    weights = (
-        balanced_weights(split.labels, 1) if given == BALANCED_CLASSES else torch.tensor(given, dtype=torch.float64)
-    )
-    return weights[split.labels]
+    return _said_weights(recipe.class_weights, split.labels)[split.labels]
+
+
+def _said_weights(said: Any, labels: Tensor, classes: int = 1) -> Tensor:
+    """Weights as a recipe says them; balanced ones of at least `classes`."""
+    return balanced_weights(labels, classes) if said == BALANCED_CLASSES else torch.tensor(said, dtype=torch.float64)
 
 
 def note_class_weights(recipe: Recipe, dataset: Dataset, progress: Progress) -> None:

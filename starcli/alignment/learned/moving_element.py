@@ -13,8 +13,8 @@ from torch import Tensor
 
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
 from starcli.alignment.learned.lesson import Lesson
+from starcli.alignment.learned.parameter_layout import learnable_floats
 from starcli.alignment.learned.relaxation import JUDGED_EVERY, Relaxation
-from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
@@ -32,7 +32,7 @@ class MovingElement:
         self._kinds, self._lesson, self._relax, self._device = kinds, lesson, relax, device
         rotating = {name for name, kind in kinds.groups.items() if kind.by_matrix}
         self._spec = held(kinds.spec, rotating)
-        self._model = {name: computable(lesson.model[name].detach().cpu()).float() for name in self._spec.learnable()}
+        self._model = learnable_floats(self._spec, lesson.model)
         self._motion = ContinuousMotion(kinds, steps=lesson.steps, rate=lesson.rate, device=device)
         self._left, self._last = lesson.steps, round((1 - MOVING_UNITS) * lesson.steps)
         self._units: Relaxation | None = None

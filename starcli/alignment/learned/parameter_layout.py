@@ -10,6 +10,11 @@ from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.resolved import Resolved
 
 
+def learnable_floats(spec: Resolved, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The learnable parameters among `tensors`, float32 on the CPU."""
+    return {name: computable(tensors[name].detach().cpu()).float() for name in spec.learnable()}
+
+
 class ParameterLayout:
     """Order of the learnable parameters of a spec (`spec.learnable()`) in a vector (P,) of float32."""
 

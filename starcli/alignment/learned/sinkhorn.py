@@ -14,12 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from starcli.alignment.learned.parameter_layout import ParameterLayout
+from starcli.alignment.learned.parameter_layout import ParameterLayout, learnable_floats
 from starcli.alignment.learned.soft_permutation import SoftApplication
 from starcli.alignment.matching.linear_assignment import assign
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
-from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -52,7 +51,7 @@ class SinkhornPermutation:
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """Scores such that `start` has all but `MIXED`; nothing here is drawn from `seed`."""
         self._spec, self._layout, self._application = spec, ParameterLayout(spec), SoftApplication(spec)
-        self._model = {name: computable(model[name].detach().cpu()).float() for name in spec.learnable()}
+        self._model = learnable_floats(spec, model)
         self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
         self._optimizer = torch.optim.Adam(list(self._scores.values()), 2 * SCORE_REACH / steps)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)

@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.alignment.learned.parameter_layout import ParameterLayout
+from starcli.alignment.learned.parameter_layout import ParameterLayout, learnable_floats
 from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
-from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -40,7 +39,7 @@ class StraightThrough:
     def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
         """The latent weights are those of the model under `start`, to which nothing is nearer."""
         self._spec, self._layout = spec, ParameterLayout(spec)
-        self._model = {name: computable(model[name].detach().cpu()).float() for name in spec.learnable()}
+        self._model = learnable_floats(spec, model)
         self._side = StackedModel(spec, self._model)
         self._place({name: index.numpy() for name, index in start.index.items()})
         self._latent = self._weights.clone()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
@@ -137,7 +138,7 @@ class KindProof:
 
     def change(self, acts: Acts) -> float:
         """The change of the outputs, in units of their spread, when these act."""
-        return self._measured_where(by_tensor(acts), lambda state: act_(self.spec, state, acts))
+        return self._measured_in(self.setting.moved(by_tensor(acts), lambda state: act_(self.spec, state, acts)))
 
     def redrawn(self, places: Collection[GroupPlace]) -> float:
         """The change of the outputs when the values at some places are scaled one by one, by 1/2 to 3/2."""
@@ -155,17 +156,12 @@ class KindProof:
 
     def measured(self, tensors: Mapping[str, Tensor]) -> float:
         """The change of the outputs, in units of their spread, at other values of some tensors."""
+        return self._measured_in(self.setting.moved_to(tensors))
 
-        def write(state: Mapping[str, Tensor]) -> None:
-            for name, tensor in tensors.items():
-                state[name].copy_(tensor)
-
-        return self._measured_where(tensors, write)
-
-    def _measured_where(self, names: Collection[str], write: Callable[[Mapping[str, Tensor]], object]) -> float:
-        """The change of the outputs where `write` has changed these tensors of the subject in place."""
+    def _measured_in(self, moved: AbstractContextManager[None]) -> float:
+        """The change of the outputs in a context in which tensors of the subject are changed."""
         try:
-            with self.setting.moved(names, write):
+            with moved:
                 return self.reference.change()
         except StarcliError:  # outputs that are not finite: a negative variance, say
             return math.inf

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 
 import torch
@@ -98,6 +98,15 @@ class GenericSetting:
         finally:
             self.subject.load(self.spec.under_all_names({name: self.base[name] for name in names}))
 
+    def moved_to(self, tensors: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """The subject where these tensors have other values."""
+
+        def write(state: Mapping[str, Tensor]) -> None:
+            for name, tensor in tensors.items():
+                state[name].copy_(tensor)
+
+        return self.moved(tensors, write)
+
     def derivatives(
         self,
         wanted: Collection[str],
@@ -114,14 +123,9 @@ class GenericSetting:
         moved, inputs = moved or {}, inputs or [self.reference.inputs]
         passes = {name: math.ceil(self.passes[name] / len(inputs)) for name in wanted}
 
-        def write(state: Mapping[str, Tensor]) -> None:
-            for name, tensor in moved.items():
-                state[name].copy_(tensor)
-
         try:
-            with self.moved(moved, write):
-                each = inputs or [self.reference.inputs]
-                found = place_derivatives(self.spec, self.reference, at, passes, self.generator, each) if at else {}
+            with self.moved_to(moved):
+                found = place_derivatives(self.spec, self.reference, at, passes, self.generator, inputs)
         except (RuntimeError, StarcliError):
             found = {}
         return {name: {p: found[p] for p in self.places[name]} for name in wanted if found}
