@@ -12,14 +12,19 @@ from mkdocs.structure.files import File, Files
 import starcli
 from starcli.cli.reference import markdown_reference
 
+PAPER = Path(__file__).parents[2] / "examples" / "paper"
+
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)([^)#]+)(#[^)]*)?\)")
 """A link that leads out of docs/."""
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages of all commands and of all public functions and classes."""
+    """Add the pages of all commands and of all public functions and classes, and that of the paper's experiments."""
     files.append(File.generated(config, "reference/commands.md", content=markdown_reference()))
     files.append(File.generated(config, "reference/library.md", content=library_reference()))
+    files.append(File.generated(config, "paper.md", abs_src_path=str(PAPER / "RESULTS.md")))
+    for figure in sorted((PAPER / "figures").glob("*.png")):
+        files.append(File.generated(config, f"figures/{figure.name}", abs_src_path=str(figure)))
     return files
 
 

@@ -16,7 +16,7 @@ What the experiments of "Do Deep Neural Network Solutions Form a Star Domain?" (
 Oh, ICLR 2025) give with this program, at the scale that each says, beside the paper's own figures. These are of
 networks and data a hundred times as large, so that no number is to be compared with another across the page; what is
 compared is the direction of each claim. `examples/paper/run.sh` measures, and writes this page from the JSON files in
-[`results/`](results); nothing here is written by hand.
+`results/`; nothing here is written by hand.
 
 **The rule.** A claim that one thing is larger than another *holds* where the 95% interval of the mean paired difference
 lies above 0, *does not hold* where it lies below, and is *not decided* where 0 is inside. A claim that two things are
@@ -31,13 +31,17 @@ deviation, `[a, b]` from the least to the largest, and CPU seconds are of one co
 def write_page(experiments: Sequence[Experiment], directory: Path) -> None:
     """Write `RESULTS.md` and `figures/` of all records in `directory/results`."""
     (directory / "figures").mkdir(parents=True, exist_ok=True)
-    records = {each.name: record_of(each, directory) for each in experiments}
-    parts = [HEAD, overview(experiments, records)]
+    (directory / "RESULTS.md").write_text(page_text(experiments, directory))
     for each in experiments:
-        parts += section(each, records[each.name])
-        if (record := records[each.name]) and each.draw is not None:
+        if (record := record_of(each, directory)) and each.draw is not None:
             draw(each, record, directory / "figures")
-    (directory / "RESULTS.md").write_text("\n".join(parts))
+
+
+def page_text(experiments: Sequence[Experiment], directory: Path) -> str:
+    """`RESULTS.md` of all records in `directory/results`."""
+    records = {each.name: record_of(each, directory) for each in experiments}
+    sections = (part for each in experiments for part in section(each, records[each.name]))
+    return "\n".join([HEAD, overview(experiments, records), *sections])
 
 
 def record_of(experiment: Experiment, directory: Path) -> dict[str, Any] | None:
@@ -102,7 +106,7 @@ def cells(finding: Finding) -> list[str]:
 def table(of: Table) -> str:
     """A table in Markdown."""
     rows = [of.columns, ["---"] * len(of.columns), *of.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def number(value: float | None) -> str:
