@@ -77,6 +77,13 @@ NETWORKS = {
     "fashion-mlp": Network(
         "mlp", {"hidden_dim": 64, "depth": 3}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5
     ),
+    "fashion-vit": Network(
+        "vit",
+        {"patch_size": 7, "dim": 32, "depth": 4, "heads": 4, "mlp_dim": 64},
+        {"optimizer": "adam", "lr": 0.003, "limit": 20_000, "epochs": 10},
+        data="fashion",
+        points=5,
+    ),
 }
 
 BASELINE = "weight, 10 restarts"

@@ -204,6 +204,25 @@ def _exchanging() -> Iterator[None]:
 # -- exchanges ---------------------------------------------------------------------------------------------------------
 
 
+def begin_sum(tensor: "Tensor") -> Callable[[], None]:
+    """Begin to replace `tensor` by its sum over the ranks: an all-reduce that ends when the result is called.
+
+    Until then nobody reads or writes the tensor. All ranks begin theirs in the same order.
+    """
+    if size() == 1:
+        return lambda: None
+    import torch.distributed as dist
+
+    with _exchanging():
+        work = dist.all_reduce(tensor, async_op=True)
+
+    def wait() -> None:
+        with _exchanging():
+            work.wait()
+
+    return wait
+
+
 def sum_(tensor: "Tensor") -> "Tensor":
     """Replace `tensor` by its sum over the ranks, in place: one all-reduce."""
     if size() > 1:

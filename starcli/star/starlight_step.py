@@ -60,6 +60,7 @@ class OnLines(PlainObjective):
         """Begin with the star as `bank.flat` is; `at_mean`: at the mean of the sources, all aligned to the first."""
         super().__init__(workspace, bank.flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
+        self.passes = 2 if settings.mu > 0 else 1
         self.draws_per_step, self.draw_t = settings.draws(recipe), settings.draw_t
         self.vector = bank.flat.parameters.clone()
         self.parts = list(bank.flat.views(self.vector).values())

@@ -9,9 +9,6 @@ each rank moves those of the step before P / R times, and all take the ranks' me
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
 
@@ -78,78 +75,3 @@ def pieces_per_step(asked: int | None, batch_size: int) -> int:
     if count > batch_size:
         raise StarcliError(f"a batch of {batch_size} cannot be cut into {count} parts", ["a larger --batch-size can"])
     return count
-
-
-@dataclass(frozen=True)
-class StepTotals:
-    """Results of a step over all ranks: gradients (None: no rank has one), loss, correct predictions, a stop signal."""
-
-    gradients: Sequence[Tensor | None]
-    loss: Tensor
-    correct: Tensor
-    stop: bool
-
-
-class Exchange:
-    """Sum of a step's results over the ranks: gradients, loss, correct predictions, a stop signal; means of buffers.
-
-    All of it is one vector, so that a step costs one all-reduce. Afterwards every rank holds the same numbers: what
-    rank 0 saves is the state of all. Made where all ranks hold the same buffers.
-    """
-
-    TAIL = 3
-    """Numbers at the end of the vector: loss, correct predictions, and whether this rank got a stop signal."""
-
-    def __init__(self, parts: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
-        """Lay out one vector for gradients in the shapes of `parts`, and for the float ones among `buffers`."""
-        device = parts[0].device if parts[0].device.type in ("cpu", "cuda") else "cpu"  # gloo and nccl know no other
-        self.buffers = [buffer for buffer in buffers if buffer.is_floating_point()]
-        self.before = [buffer.clone() for buffer in self.buffers]
-        tensors = [*parts, *self.buffers]
-        # at the end the TAIL, and for each gradient whether this rank has one
-        size = sum(tensor.numel() for tensor in tensors) + self.TAIL + len(parts)
-        self.vector = tensors[0].new_zeros(size, device=device)
-        self.views, offset = [], 0
-        for tensor in tensors:
-            # in the memory order of the tensor, which may be channels last
-            self.views.append(self.vector.as_strided(tensor.shape, tensor.stride(), offset))
-            offset += tensor.numel()
-        self.tail = self.vector[offset:]
-
-    def __call__(
-        self, gradients: Sequence[Tensor | None], loss: Tensor, correct: Tensor, stop: int, share: float
-    ) -> StepTotals:
-        """Sum gradients, loss and correct; average the buffers in place, each rank's by its `share` of the batch.
-
-        A gradient that some ranks lack is the others' sum, as that of several pieces in one process is.
-        """
-        for view, gradient in zip(self.views, gradients, strict=False):
-            view.zero_() if gradient is None else view.copy_(gradient)
-        views = self.views[len(gradients) :]
-        for view, buffer, before in zip(views, self.buffers, self.before, strict=True):
-            # changes, not values: the mean of equal values would move them by rounding, or make infinite ones NaN
-            view.copy_(torch.where(buffer == before, 0, buffer - before) * share) if share else view.zero_()
-        present = [float(gradient is not None) for gradient in gradients]
-        self.tail.copy_(self.tail.new_tensor([float(loss), float(correct), float(stop), *present]))
-        distributed.sum_(self.vector)
-        for view, buffer, before in zip(views, self.buffers, self.before, strict=True):
-            before.add_(view.to(before.device))
-            buffer.copy_(before)
-        loss_sum, correct_sum, stops = self.tail[: self.TAIL].clone().to(loss.device)
-        found = [
-            self._summed(gradient, view, ranks, loss.device)
-            for gradient, view, ranks in zip(gradients, self.views, self.tail[self.TAIL :].tolist(), strict=False)
-        ]
-        return StepTotals(found, loss_sum, correct_sum.long(), bool(stops))
-
-    @staticmethod
-    def _summed(gradient: Tensor | None, view: Tensor, ranks: float, device: torch.device) -> Tensor | None:
-        """Sum in `view`, copied into the memory of this rank's own gradient where it has one."""
-        if gradient is not None:
-            return gradient.copy_(view)
-        return view.clone().to(device) if ranks else None
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that a rank hands to the all-reduce each step."""
-        return self.vector.numel() * self.vector.element_size()

@@ -21,6 +21,11 @@ class Objective(Protocol):
     task: Task
     vector: Tensor
     parts: Sequence[Tensor]
+    passes: int
+    """Backward passes of a `step`."""
+
+    def watched(self) -> Sequence[Tensor]:
+        """Tensors where backward passes leave `gradients()`; none where these must not be sent before all is done."""
 
     def buffers(self) -> Sequence[Tensor]:
         """What training changes beside the vector: running statistics."""

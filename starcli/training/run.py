@@ -21,8 +21,9 @@ from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
-from starcli.training.batch_pieces import BatchPiece, Exchange, own_pieces, steps_per_epoch
+from starcli.training.batch_pieces import BatchPiece, own_pieces, steps_per_epoch
 from starcli.training.class_weights import example_masses
+from starcli.training.exchange import Exchange
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
@@ -108,17 +109,25 @@ class TrainingRun:
     def run(self) -> list[Row]:
         """Train all epochs and return their rows. Raises `Interrupted`, after saving, where a stop is asked for."""
         self._resume()
-        if distributed.size() > 1:
-            self.exchange = Exchange(self.objective.parts, self.objective.buffers())
         self.progress.start(self.task, self.recipe.epochs * self.position.steps)
         self.progress.step(self.position.epoch * self.position.steps + self.position.step)
-        with generators_restored(self.device):  # each step seeds it for dropout
+        with self._exchanging(), generators_restored(self.device):  # each step seeds it for dropout
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
         if present_rehearsal() is not None:
             self._save()  # tells how large a state is
         self.progress.finish()
         return self.position.history
+
+    @contextmanager
+    def _exchanging(self) -> Iterator[None]:
+        """Context in which ranks, where there are several, share each step."""
+        if distributed.size() == 1:
+            yield
+            return
+        self.exchange = Exchange(self.objective.parts, self.objective.buffers())
+        with self.exchange.watching(self.objective.watched()):
+            yield
 
     def _epoch(self) -> None:
         """Train the rest of the present epoch."""
@@ -201,6 +210,8 @@ class TrainingRun:
         step = position.epoch * position.steps + position.step
         self.optimizer.param_groups[0]["lr"] = learning_rate(self.recipe, step, position.steps)
         objective.clear()
+        if self.exchange is not None:
+            self.exchange.begin(len(batch) * objective.passes)
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), dtype=torch.int64, device=self.device)
         for inputs, labels, piece in batch:
             seed = substream(self.seed, "dropout", position.epoch, position.step, *_number(piece))

@@ -42,6 +42,8 @@ class StackedObjective:
     `parts` are (K, *shape) views of `vector` (K * P,), in which the K copies of a parameter lie together.
     """
 
+    passes = 1
+
     def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, seeds: Sequence[int]) -> None:
         """Stack the initial weights of `seeds`; `flat` is the network that computes."""
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
@@ -130,6 +132,10 @@ class StackedObjective:
     def gradients(self) -> Sequence[Tensor | None]:
         """Gradients as the backward pass left them, (K, *shape) each."""
         return [leaf.grad for leaf in self.leaves.values()]
+
+    def watched(self) -> Sequence[Tensor]:
+        """The leaves of the backward pass."""
+        return list(self.leaves.values())
 
     def take(self, gradients: Sequence[Tensor | None]) -> None:
         """Replace what the backward pass left."""

@@ -48,6 +48,8 @@ class Trained:
 class PlainObjective:
     """Ordinary objective: the mean loss of a batch, of classes the cross-entropy, perhaps weighted by class."""
 
+    passes = 1
+
     def __init__(
         self,
         workspace: "Workspace",
@@ -108,6 +110,10 @@ class PlainObjective:
     def gradients(self) -> Sequence[Tensor | None]:
         """Gradients as the backward pass left them."""
         return [parameter.grad for parameter in self.parameters]
+
+    def watched(self) -> Sequence[Tensor]:
+        """Parameters of the network; none where BatchNorm itself exchanges in the backward pass."""
+        return [] if self.batchnorm.sync else self.parameters
 
     def take(self, gradients: Sequence[Tensor | None]) -> None:
         """Replace what the backward pass left."""

@@ -4,7 +4,9 @@
 
 Sizes are those of the very objects that training makes. Times of this machine are measured (medians of CPU seconds, one
 thread; two processes for the all-reduce); those of a GPU cluster are assumptions and can be set. The model is the usual
-one of a ring all-reduce that does not overlap with the backward pass, as in `starcli.training.batch_pieces.Exchange`.
+one of ring all-reduces, sent bucket by bucket while the backward pass goes on as `starcli.training.exchange.Exchange`
+does: what is not hidden behind it is added to the step. Two ranks of this machine are measured too, with and without
+that, on the whole steps of a ResNet-18.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import os
 import socket
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from starcli.alignment.matching.restarts import WAVES, wave_sizes
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
-from starcli.training.batch_pieces import Exchange
+from starcli.training.exchange import Exchange
 
 IMAGES, RANKS, BATCH, SOURCES = 1_281_167, (1, 8, 64, 512), 32, 50
 MB = 1e6
@@ -40,12 +42,20 @@ class Machine:
     bandwidth: float
     latency: float
 
-    def step(self, ranks: int, sent: int) -> float:
-        """compute + pack + ring: 2 (R - 1) / R * bytes / bandwidth + 2 (R - 1) * latency."""
+    def ring(self, ranks: int, sent: int, buckets: int) -> float:
+        """2 (R - 1) / R * bytes / bandwidth + 2 (R - 1) * latency for each bucket."""
+        return 2 * (ranks - 1) / ranks * sent / self.bandwidth + buckets * 2 * (ranks - 1) * self.latency
+
+    def step(self, ranks: int, exchange: Exchange) -> float:
+        """compute + pack + what of the rings is not hidden.
+
+        The last bucket's ring is not, nor what the others take longer than the backward pass, 2/3 of computing.
+        """
         if ranks == 1:
             return BATCH * self.image
-        ring = 2 * (ranks - 1) / ranks * sent / self.bandwidth + 2 * (ranks - 1) * self.latency
-        return BATCH * self.image + self.pack + ring
+        *early, last = [each.piece.numel() * each.piece.element_size() for each in exchange.buckets]
+        late = max(0.0, self.ring(ranks, sum(early), len(early)) - 2 / 3 * BATCH * self.image)
+        return BATCH * self.image + self.pack + self.ring(ranks, last, 1) + late
 
 
 def median(work: Callable[[], object], rounds: int) -> float:
@@ -87,23 +97,74 @@ def all_reduce_seconds(
                 found.put(statistics.median(times))
 
 
-def links(size: int, rounds: int) -> tuple[float, float]:
-    """Bandwidth in bytes a second and latency in seconds between two processes here, by gloo."""
+def step_seconds(
+    rank: int, port: int, ways: tuple[str, ...], rounds: int, found: "multiprocessing.Queue[float]"
+) -> None:
+    """One of two ranks: wall seconds of a step of a ResNet-18, each way."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    network = FlatNetwork(build_network("resnet18"), memory_format=torch.channels_last)
+    parameters = [dict(network.network.named_parameters())[slot.name] for slot in network.layout]
+    inputs = torch.randn(BATCH, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    labels, zero, times = torch.arange(BATCH) % 10, torch.zeros(()), {way: [] for way in ways}
+    with distributed.group():
+        exchange = Exchange(list(network.views(network.parameters).values()), list(network.buffers.values()))
+        for number in range((1 + rounds) * len(ways)):
+            way = ways[number % len(ways)]
+            distributed.sum_(torch.zeros(1))  # both begin at once
+            begin = time.perf_counter()
+            network.network.zero_grad(set_to_none=True)
+            exchange.begin(1)
+            with exchange.watching(parameters if way == "while backward goes on" else []):
+                torch.nn.functional.cross_entropy(network.network(inputs), labels).backward()  # type: ignore[no-untyped-call]
+                if way != "none":
+                    exchange([each.grad for each in parameters], zero, zero, 0, 0.5)
+            if number >= len(ways):
+                times[way].append(time.perf_counter() - begin)
+        if rank == 0:
+            for way in ways:
+                found.put(statistics.median(times[way]))
+
+
+def by_two(work: Callable[..., None], what: tuple[object, ...], rounds: int, count: int) -> list[float]:
+    """What `work(rank, port, what, rounds, queue)` finds by two processes that share a port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     found = context.Queue()
-    ranks = [context.Process(target=all_reduce_seconds, args=(rank, port, (1, size), rounds, found)) for rank in (0, 1)]
+    ranks = [context.Process(target=work, args=(rank, port, what, rounds, found)) for rank in (0, 1)]
     for process in ranks:
         process.start()
-    small, large = found.get(timeout=300), found.get(timeout=300)
+    results = [found.get(timeout=600) for _ in range(count)]
     for process in ranks:
         process.join()
+    return results
+
+
+def links(size: int, rounds: int) -> tuple[float, float]:
+    """Bandwidth in bytes a second and latency in seconds between two processes here, by gloo."""
+    small, large = by_two(all_reduce_seconds, (1, size), rounds, 2)
     return 4 * size / (large - small), small / 2
 
 
-def table(machine: Machine, sent: int) -> list[str]:
+WAYS = ("none", "after the backward pass", "while backward goes on")
+"""When two ranks exchange, of the whole steps that are measured."""
+
+
+def two_ranks(rounds: int) -> list[str]:
+    """Whole steps of two ranks that share this machine."""
+    seconds = dict(zip(WAYS, by_two(step_seconds, WAYS, rounds, len(WAYS)), strict=True))
+    lines = [
+        f"Whole steps of two ranks on this machine, a core each: ResNet-18, {BATCH} images of 3x32x32 a rank",
+        f"(measured, medians of {rounds} in turn):",
+        "", "| gradients are sent | a step | efficiency |", "|---|---|---|",
+    ]  # fmt: skip
+    lines += [f"| {way} | {took:.3g} s | {seconds['none'] / took:.1%} |" for way, took in seconds.items()]
+    return [*lines, ""]
+
+
+def table(machine: Machine, exchange: Exchange) -> list[str]:
     """Expected figures by number of ranks."""
     lines = [f"### {machine.name}", ""]
     lines.append(
@@ -116,7 +177,7 @@ def table(machine: Machine, sent: int) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for ranks in RANKS:
-        step = machine.step(ranks, sent)
+        step = machine.step(ranks, exchange)
         compute = BATCH * machine.image
         lines.append(
             f"| {ranks} | {ranks * BATCH:,} | {step:.3g} s | {step - compute:.3g} s | {ranks * BATCH / step:,.0f} "
@@ -135,7 +196,7 @@ def held(network: FlatNetwork) -> list[tuple[str, int]]:
     ]
 
 
-def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchange) -> str:
+def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchange, measured: Sequence[str]) -> str:
     """The whole page."""
     steps = -(-IMAGES // (BATCH * RANKS[-1]))
     restarts, widest = 100, max(WAVES)
@@ -146,10 +207,13 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         "Made by `python tests/benchmarks/scaling.py`; ResNet-50 on ImageNet, "
         f"{BATCH} images a rank and step, float32.", "",
         "## What is sent", "",
-        f"A step is one all-reduce of {exchange.bytes:,} bytes ({exchange.bytes / MB:.1f} MB): "
-        f"{network.parameters.numel():,} gradients,",
-        "which of them there are, the running statistics, loss, correct predictions, stop signal. On a ring each rank",
-        "sends 2 (R - 1) / R times that. An epoch sends in addition what the alignment found, 8 bytes a permuted",
+        f"A step is {exchange.bytes:,} bytes ({exchange.bytes / MB:.1f} MB): {network.parameters.numel():,} gradients,",
+        "which of them there are, the running statistics, loss, correct predictions, stop signal. They go in "
+        f"{len(exchange.buckets)}",
+        f"buckets of at least {Exchange.BUCKET / 2**20:.0f} MiB, from the last layer to the first, each as soon as the "
+        "backward pass",
+        "has left its gradients; a smaller network is one all-reduce a step. On a ring each rank sends",
+        "2 (R - 1) / R times that. An epoch sends in addition what the alignment found, 8 bytes a permuted",
         "unit and source.",
         "A run that ranks share is written by rank 0 alone. `torchrun` takes `--star` for an option of its own that it",
         "begins: two dashes before the program's name, `torchrun -m -- starcli bma --star ...`, keep it to ours.", "",
@@ -158,10 +222,13 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         "- beside activations; the sources stay in their files however many they are", "",
         "## Expected efficiency", "",
         "Images a second against as many single ranks; batches grow with the ranks. A step takes", "",
-        "    compute + packing + 2 (R - 1) / R * bytes / bandwidth + 2 (R - 1) * latency", "",
-        "since nothing overlaps, in the program neither.", "",
-        *table(here, exchange.bytes),
-        *table(cluster, exchange.bytes),
+        "    compute + packing + ring(last bucket) + max(0, ring(other buckets) - 2/3 compute),",
+        "    ring(bytes) = 2 (R - 1) / R * bytes / bandwidth + 2 (R - 1) * latency for each bucket,", "",
+        "where 2/3 of computing is the backward pass. With `--sync-batchnorm`, which exchanges within that pass,",
+        "gradients are sent after it.", "",
+        *measured,
+        *table(here, exchange),
+        *table(cluster, exchange),
         "## Beyond a step", "",
         f"- {SOURCES} sources are aligned in the time of ceil({SOURCES} / R): 7 on 8 ranks, one on 64 and more.",
         f"- The {sum(sizes)} detours of `align --restarts {restarts}` begin in waves of up to {widest}: "
@@ -206,7 +273,7 @@ def main() -> None:
         "A GPU a rank, nccl (assumed: see `--help` for the constants)", 1 / options.gpu_images,
         4 * exchange.bytes / options.gpu_memory, options.gpu_bandwidth, options.gpu_latency,
     )  # fmt: skip
-    options.output.write_text(page(here, cluster, network, exchange))
+    options.output.write_text(page(here, cluster, network, exchange, two_ranks(2 * rounds + 1)))
 
 
 if __name__ == "__main__":

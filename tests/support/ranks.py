@@ -21,6 +21,7 @@ from support.program import run_here
 from starcli.alignment.matching.restarts import Detour
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
+from starcli.training.exchange import Exchange
 from starcli.training.run import TrainingRun
 from starcli.training.train import PlainObjective
 
@@ -61,6 +62,7 @@ def trouble(word: str, notes: list[float]) -> Iterator[None]:
 def main() -> None:
     """Run the lines and write `OUT.RANK.json`."""
     lines, out = sys.argv[1:]
+    Exchange.BUCKET = 1 << 10  # small networks have several, too
     found = []
     for words in json.loads(Path(lines).read_text()):
         word = words.pop(0) if words[0].startswith("!") else ""

@@ -1,6 +1,8 @@
 """What ranks tell each other of a step: as many threads here, each with its part."""
 
+import copy
 import threading
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,24 +13,37 @@ from torch import nn
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
-from starcli.training.batch_pieces import Exchange, cut_batch
+from starcli.training.batch_pieces import cut_batch
+from starcli.training.exchange import Exchange
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator
 from starcli.training.train import PlainObjective
 
 
+def summing(monkeypatch, ranks):
+    """Let the threads of so many ranks sum what they begin to, each its first with the others' first and so on."""
+    barrier, given, own = threading.Barrier(ranks, timeout=20), defaultdict(dict), threading.local()
+
+    def begin_sum(piece):
+        own.begun = getattr(own, "begun", 0) + 1
+        mine = given[own.begun]
+        mine[threading.get_ident()] = piece.clone()
+
+        def wait():
+            barrier.wait()
+            piece.copy_(torch.stack([mine[key] for key in sorted(mine)]).sum(0))
+            barrier.wait()
+
+        return wait
+
+    monkeypatch.setattr(distributed, "begin_sum", begin_sum)
+
+
 def exchanged(monkeypatch, ranks):
     """What `Exchange.__call__` gives to each rank of (exchange, *arguments)."""
-    barrier, given = threading.Barrier(len(ranks)), {}
-
-    def sum_(vector):
-        given[threading.get_ident()] = vector.clone()
-        barrier.wait()
-        vector.copy_(torch.stack([given[key] for key in sorted(given)]).sum(0))
-        barrier.wait()
-        return vector
-
-    monkeypatch.setattr(distributed, "sum_", sum_)
+    for exchange, *_ in ranks:
+        exchange.begin(1)
+    summing(monkeypatch, len(ranks))
     with ThreadPoolExecutor(len(ranks)) as pool:
         return list(pool.map(lambda rank: rank[0](*rank[1:]), ranks))
 
@@ -125,15 +140,86 @@ def test_a_rank_without_a_gradient_takes_the_others_step(monkeypatch, others):
     monkeypatch.setattr(distributed, "maximum", lambda value: value)
     before = flat.network.skipped.weight.clone()
 
-    def sum_(vector):
+    def begin_sum(_):
         """The other rank's part: a gradient of 4 by the skipped layer."""
         exchange = run.exchange
         exchange.views[2].add_(4.0 * others)
         exchange.tail[exchange.TAIL + 2] += others
-        return vector
+        return lambda: None
 
-    monkeypatch.setattr(distributed, "sum_", sum_)
+    monkeypatch.setattr(distributed, "begin_sum", begin_sum)
     run.run()
     rate = run.position.history[0]["lr"]
     expected = before - rate * (4.0 + 0.1 * before) if others else before
     torch.testing.assert_close(flat.network.skipped.weight, expected)
+
+
+class Branching(nn.Module):
+    """Three layers, the middle one for positive inputs alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        hidden = self.first(x)
+        return self.last(self.middle(hidden) if x[0, 0] > 0 else hidden)
+
+
+def branching(monkeypatch, signs):
+    """Networks, inputs and exchanges of ranks whose first input has these signs; buckets of one layer."""
+    monkeypatch.setattr(Exchange, "BUCKET", 40)  # bytes: at most a layer, more than a bias
+    torch.manual_seed(0)
+    network = Branching()
+    networks = [copy.deepcopy(network) for _ in signs]
+    inputs = [torch.rand(3, 4).add(0.1) * sign for sign in signs]
+    exchanges = [Exchange([p.detach() for p in each.parameters()], []) for each in networks]
+    return networks, inputs, exchanges
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, -1), (-1, 1, 1)])
+def test_gradients_sent_early_have_the_sums_of_those_sent_at_the_end(monkeypatch, signs):
+    networks, inputs, exchanges = branching(monkeypatch, signs)
+    reference = copy.deepcopy(networks[0])
+    for each in inputs:
+        reference(each).square().sum().backward()
+    summing(monkeypatch, len(signs))
+
+    def rank(place):
+        network, exchange, early = networks[place], exchanges[place], []
+        parameters = list(network.parameters())
+        with exchange.watching(parameters):
+            for _ in range(2):
+                for parameter in parameters:
+                    parameter.grad = None
+                exchange.begin(1)
+                network(inputs[place]).square().sum().backward()
+                early.append(len(exchange.sums))
+                found = exchange([p.grad for p in parameters], torch.tensor(1.0), torch.tensor(2), 0, 1.0)
+        return early, found
+
+    with ThreadPoolExecutor(len(signs)) as pool:
+        results = list(pool.map(rank, range(len(signs))))
+    for sign, (early, found) in zip(signs, results, strict=True):
+        assert [each.parts for each in exchanges[0].buckets] == [[5, 4], [3, 2], [1, 0]]
+        assert early == [2 if sign > 0 else 1] * 2  # without the middle layer only the last one's
+        assert (float(found.loss), int(found.correct)) == (len(signs), 2 * len(signs))
+        for parameter, gradient in zip(reference.parameters(), found.gradients, strict=True):
+            if parameter.grad is None:
+                assert gradient is None
+            else:
+                torch.testing.assert_close(gradient, parameter.grad)
+
+
+def test_nothing_is_sent_before_the_last_pass_of_a_step(monkeypatch):
+    (network,), (inputs,), (exchange,) = branching(monkeypatch, (1,))
+    parameters = list(network.parameters())
+    with exchange.watching(parameters):
+        exchange.begin(2)
+        network(inputs).sum().backward()
+        assert exchange.sums == []
+        network(inputs).sum().backward()
+        assert len(exchange.sums) == len(exchange.buckets) - 1
+        network(inputs).sum().backward()
+        with pytest.raises(RuntimeError, match="more backward passes"):
+            exchange([p.grad for p in parameters], torch.tensor(0.0), torch.tensor(0), 0, 1.0)
