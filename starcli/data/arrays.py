@@ -123,7 +123,7 @@ def read_npz(path: Path, choose: Choose = labelled_keys) -> Contents:
             arrays = {}
             for key in wanted:
                 with archive.open(members[key]) as stream:
-                    arrays[key] = _read_npy(stream, members[key].file_size, f"{path}: {key}")
+                    arrays[key] = read_npy(stream, members[key].file_size, f"{path}: {key}")
             layout = str(arrays.pop(LAYOUT)) if LAYOUT in arrays else None
             return Contents(arrays, layout, [key for key in members if key not in wanted])
     except StarcliError:
@@ -144,7 +144,7 @@ def read_safetensors(path: Path, choose: Choose = labelled_keys) -> Contents:
     return Contents(arrays, header.metadata.get(LAYOUT), [key for key in header.tensors if key not in keys])
 
 
-def _read_npy(stream: IO[bytes], size: int, where: str) -> Array:
+def read_npy(stream: IO[bytes], size: int, where: str) -> Array:
     """Array in a .npy stream of `size` bytes; its header is believed only as far as the size bears it out."""
     version = npy.read_magic(stream)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -177,7 +177,7 @@ def _parts(contents: Contents, path: Path, task: str) -> dict[str, Part]:
     parts = {}
     for images, labels in zip(keys[::2], keys[1::2], strict=True):
         where = f"{path}: {images}"
-        inputs = _images(arrays[images], where, contents.layout)
+        inputs = image_rows(arrays[images], where, contents.layout)
         role = next((role for role in ("test", "val") if role in images.lower()), "train")
         parts[role] = Part(inputs, read_targets(arrays[labels], task, f"{path}: {labels}"), where)
     return parts
@@ -203,7 +203,7 @@ def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], li
     ], [f"{path}: {note}"]
 
 
-def _images(array: Array, where: str, layout: str | None) -> Array:
+def image_rows(array: Array, where: str, layout: str | None) -> Array:
     """Images as (N, C, H, W) or (N, D), contiguous, uint8 or finite float32."""
     if array.ndim not in (2, 3, 4) or 0 in array.shape[1:]:
         raise StarcliError(f"{where}: shape {array.shape}, expected (N, D), (N, H, W), (N, C, H, W) or (N, H, W, C)")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from starcli.data.loading import Loaded, Request
-from starcli.data.names import check_data_name, needs_path
+from starcli.data.names import IMAGES_OF_ANY_SIZE, check_data_name, needs_path
 from starcli.data.normalisation import Normalisation
 from starcli.data.normalise import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
@@ -166,7 +166,7 @@ def open_data(
     (torch.Size([32, 1, 8, 8]), torch.Size([32]))
     """
     kind, rest = check_data_name(name)
-    if image_size is not None and kind != "folder":
+    if image_size is not None and kind not in IMAGES_OF_ANY_SIZE:
         raise StarcliError(f"--image-size is for folders of images, and {kind} has its own size")
     if image_size is not None and not 1 <= image_size <= 4096:
         raise StarcliError(f"--image-size {image_size}: expected 1 to 4096")

@@ -18,73 +18,39 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from starcli.data.encoded_images import ImageFiles
 from starcli.data.image_files import ImageListing, images_in, list_images, split_folders
+from starcli.data.image_parts import LabelledImages, image_data
 from starcli.data.loading import Loaded, Request
-from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.partition import check_labels, held_out_fifth
-from starcli.data.streaming import FORMATS, StreamedSplit
 from starcli.errors import StarcliError, few
 from starcli.files.cache import hash_json
-
-DEFAULT_SIZE = 224
-"""Side of the network's input where no size is asked for and the images are not smaller."""
-
-SMALL_SIZE = 64
-"""Largest side at which images are stored at the network's size and shifted by padding, as is usual for CIFAR.
-
-Larger ones are stored 8/7 as large and cropped, as is usual for ImageNet.
-"""
-
-DEEP = ("I", "F")
-"""What the modes of images of more than 8 bits begin with."""
 
 
 def load_folder(request: Request) -> Loaded:
     """List the folder; no image is decoded yet but the header of the first one.
 
-    Without an image size it is 224, or the smaller side of the first training image where that is less. The fingerprint
-    is a SHA-256 over the relative name, size in bytes and label of each file, not over their contents: reading all of
-    ImageNet would take many minutes.
+    The fingerprint is a SHA-256 over the relative name, size in bytes and label of each file, not over their contents:
+    reading all of ImageNet would take many minutes.
     """
     root = Path(request.rest)
     parts, notes = _listed(root)
     train = parts["train"]
     _refuse_one_class(train)
     check_labels([(str(train.directory), _labels(train), len(train.images))], len(train.classes))
-    width, height, mode = _first_header(train)
-    size = request.image_size or min(DEFAULT_SIZE, width, height)
-    if width != height and request.image_size is None and size < DEFAULT_SIZE:
-        squares = f"images of {width} x {height} are resized to squares of {size} x {size}"
-        notes.append(f"{train.directory}: {squares}; --image-size chooses their side")
-    deep = mode.startswith(DEEP)
-    if deep:
-        notes.append(
-            f"{train.directory}: images of more than 8 bits: values above 255 become 255, as torchvision has it"
-        )
-    stored = stored_size(size)
-    splits = {role: _split(part, stored, size) for role, part in parts.items()}
-    return Loaded(
-        name="folder",
+    files = {
+        role: ImageFiles.below(part.directory, (name for name, _, _ in part.images)) for role, part in parts.items()
+    }
+    loaded = image_data(
+        "folder",
+        {role: LabelledImages(files[role], _labels(part)) for role, part in parts.items()},
         num_classes=len(train.classes),
-        normalisation=splits["train"].normalisation,
-        input_shape=(3, size, size),
-        fingerprint=_fingerprint(parts, deep=deep),
-        written=hash_json([part.written for part in parts.values()]),
-        train=splits["train"],
-        test=splits.get("test") or splits["validation"],
-        validation=splits.get("validation"),
-        augmentation=("pad-crop", "flip") if stored == size else ("crop", "flip"),
-        class_names=train.classes,
-        notes=tuple(notes),
+        fingerprint=_fingerprint(parts, deep=files["train"].first_header().deep),
+        image_size=request.image_size,
     )
-
-
-def stored_size(size: int) -> int:
-    """Side of the squares that images are resized to, of which the network sees windows of `size` squared."""
-    return size if size <= SMALL_SIZE else round(size * 8 / 7)
+    written = hash_json([part.written for part in parts.values()])
+    return replace(loaded, written=written, class_names=train.classes, notes=(*notes, *loaded.notes))
 
 
 def _listed(root: Path) -> tuple[dict[str, ImageListing], list[str]]:
@@ -140,15 +106,8 @@ def _labels(part: ImageListing) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array([label for _, _, label in part.images], dtype=np.int64)
 
 
-def _split(part: ImageListing, stored: int, size: int) -> StreamedSplit:
-    return StreamedSplit(
-        part.directory,
-        np.array([os.fsencode(name) for name, _, _ in part.images]),
-        torch.from_numpy(_labels(part)),
-        Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD),
-        stored_size=stored,
-        input_size=size,
-    )
+def _files(part: ImageListing) -> ImageFiles:
+    return ImageFiles.below(part.directory, (name for name, _, _ in part.images))
 
 
 def _fingerprint(parts: Mapping[str, ImageListing], *, deep: bool) -> str:
@@ -162,18 +121,3 @@ def _fingerprint(parts: Mapping[str, ImageListing], *, deep: bool) -> str:
         for name, size, label in part.images:
             digest.update(os.fsencode(name) + f"\0{size}\0{label}\n".encode())
     return digest.hexdigest()
-
-
-def _first_header(part: ImageListing) -> tuple[int, int, str]:
-    """Width, height and mode of the first image that can be read; broken ones are all told when they are decoded."""
-    from PIL import Image
-
-    for name, _, _ in part.images:
-        try:
-            with Image.open(part.directory / name, formats=FORMATS) as image:
-                return image.width, image.height, image.mode
-        # pixels are bounded when they are decoded
-        except (OSError, Image.DecompressionBombError, Warning, ValueError, SyntaxError):
-            continue
-    first = part.images[0][0]
-    raise StarcliError(f"{part.directory}: none of {len(part.images)} images can be read", [f"{first} and all others"])

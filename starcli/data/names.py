@@ -5,12 +5,16 @@ from pathlib import Path
 
 from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
 from starcli.data.image_files import looks_like_images, split_folders
+from starcli.data.shards import shard_files
 from starcli.data.tables import TABLE_SUFFIXES
 from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
 
 IN_MEMORY = "in memory"
 """What data, and networks, that have no name are called."""
+
+IMAGES_OF_ANY_SIZE = {"folder": "the folder", "wds": "the shards"}
+"""Kinds of data with images of any size, which are resized to squares, and what these lie in."""
 
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 """Suffixes by which a file name is one of a data set."""
@@ -24,7 +28,7 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    kinds = ("idx", "folder", "arrays", "text", "table", "build", "hf", IN_MEMORY)
+    kinds = ("idx", "folder", "arrays", "text", "table", "build", "hf", "wds", IN_MEMORY)
     return _is_code(name) or name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 
@@ -43,7 +47,7 @@ def parse_name(name: str) -> tuple[str, str]:
     if kind not in DATASETS:
         return _kind_of_path(name), os.path.expanduser(name)
     if needs_path(kind) and not rest:
-        files = {"arrays": "FILE.npz or FILE.safetensors", "build": "FILE.py:NAME"}
+        files = {"arrays": "FILE.npz or FILE.safetensors", "build": "FILE.py:NAME", "wds": "'wds:NAME-{000..009}.tar'"}
         files |= {each: f"{each}:FILE.csv" for each in ("text", "table")}
         what = files.get(kind, f"{kind}:DIR")
         raise StarcliError(f"data set {kind!r} lives at a path: say --data {what}")
@@ -100,6 +104,9 @@ def check_data_name(name: str) -> tuple[str, str]:
         file = Path(rest.partition(":")[0])
         if file.suffix == ".py" and not file.is_file():
             raise StarcliError(f"--data {name}: there is no file {file}")
+        return kind, rest
+    if kind == "wds":
+        shard_files(rest)  # a pattern, of which no file may have the name
         return kind, rest
     suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES, "table": TABLE_SUFFIXES}.get(kind)
     path, is_file = Path(rest), suffixes is not None

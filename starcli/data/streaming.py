@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from starcli.data.encoded_images import ImageFiles
 from starcli.data.moments import mean_and_std_of_bytes
 from starcli.data.normalisation import Normalisation, prepare_batch
 from starcli.data.normalise import MeanStd
@@ -26,64 +24,23 @@ CHUNK = 32
 Few, so that the first batch comes early and little shared memory is held.
 """
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
-"""Image formats that are read, whatever a file's suffix says.
-
-Their readers stay inside this process (no ghostscript).
-"""
-# Its decoders log what is damaged, and a program without handlers shows that: what matters is raised.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-
 SHOWN = 10
 """Largest number of broken images that an error lists."""
-
-MAX_PIXELS = 50_000_000
-"""Largest number of pixels that are decoded: 150 MB as RGB, more than any camera's."""
-
-
-def decode_image(path: Path, size: int) -> NDArray[np.uint8]:
-    """Decode the image at `path`, resized to a square whatever its own shape, as RGB (3, size, size) uint8.
-
-    Pixels are those of torchvision's ImageFolder and Resize((size, size)): PIL's, converted to RGB, then resized
-    bilinearly with antialiasing. Raises StarcliError with the path for what is no image, is damaged or is too large.
-    """
-    from PIL import Image
-
-    try:
-        # Notes about odd metadata would interrupt progress bars; what matters raises.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise StarcliError(
-                        f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
-                    )
-                rgb = image.convert("RGB")
-                if rgb.size != (size, size):
-                    rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-                return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
-    except StarcliError:
-        raise
-    except Exception as error:
-        # A damaged file makes the decoders raise nearly anything: OSError, SyntaxError, ValueError, struct.error.
-        words = f"{error}".replace(str(path), path.name).replace("\n", " ") or type(error).__name__
-        raise StarcliError(f"{path}: cannot be read as an image: {words}") from error
 
 
 class _Chunks(Dataset[tuple[Tensor, list[str]]]):
     """Work of the workers: item i is chunk i of the decoded images, and one line for each that is broken."""
 
-    def __init__(self, root: str, names: NDArray[np.bytes_], positions: NDArray[np.int64], size: int) -> None:
-        self.root, self.names, self.positions, self.size = root, names, positions, size
+    def __init__(self, files: ImageFiles, positions: NDArray[np.int64], size: int) -> None:
+        self.files, self.positions, self.size = files, positions, size
 
     def __getitem__(self, chunk: int) -> tuple[Tensor, list[str]]:
         chosen = self.positions[chunk * CHUNK : (chunk + 1) * CHUNK]
         images = torch.empty(len(chosen), 3, self.size, self.size, dtype=torch.uint8)
         problems = []
         for row, position in enumerate(chosen):
-            path = Path(self.root, os.fsdecode(self.names[position]))
             try:
-                images[row] = torch.from_numpy(decode_image(path, self.size))
+                images[row] = torch.from_numpy(self.files.decode(position, self.size))
             except StarcliError as error:
                 # Words, not the exception: a DataLoader would wrap it into a worker's traceback.
                 problems.append(error.summary)
@@ -108,8 +65,7 @@ class StreamedSplit(Split):
 
     def __init__(
         self,
-        root: Path,
-        names: NDArray[np.bytes_],
+        files: ImageFiles,
         labels: Tensor,
         normalisation: Normalisation,
         *,
@@ -117,17 +73,14 @@ class StreamedSplit(Split):
         input_size: int,
         workers: int | None = None,
     ) -> None:
-        """Images lie at `names` below `root`, as bytes: a million `str` would be copied page by page into every worker.
-
-        They are resized to `stored_size` squared; the network sees windows of `input_size` squared.
-        """
-        self._root, self._names, self._labels, self._normalisation = root, names, labels, normalisation
+        """Images are resized to `stored_size` squared; the network sees windows of `input_size` squared."""
+        self._files, self._labels, self._normalisation = files, labels, normalisation
         self._stored, self._size = stored_size, input_size
         self._workers = workers
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self._names)
+        return len(self._files)
 
     @property
     def labels(self) -> Tensor:
@@ -137,7 +90,7 @@ class StreamedSplit(Split):
     @property
     def names(self) -> tuple[str, ...]:
         """See `Split.names`."""
-        return tuple(map(os.fsdecode, self._names))
+        return tuple(map(os.fsdecode, self._files.names))
 
     @property
     def decoded_bytes(self) -> int:
@@ -146,7 +99,7 @@ class StreamedSplit(Split):
 
     def subset(self, positions: Tensor) -> StreamedSplit:
         """See `Split.subset`."""
-        return self._changed(self._names[positions.numpy()], self._labels[positions], self._normalisation)
+        return self._changed(self._files.subset(positions.numpy()), self._labels[positions], self._normalisation)
 
     @property
     def normalisation(self) -> Normalisation:
@@ -155,17 +108,16 @@ class StreamedSplit(Split):
 
     def normalised(self, normalisation: Normalisation) -> StreamedSplit:
         """See `Split.normalised`."""
-        return self._changed(self._names, self._labels, normalisation)
+        return self._changed(self._files, self._labels, normalisation)
 
     def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`; decodes all images."""
         chunks = self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK, all_broken=True)
         return mean_and_std_of_bytes((chunk.numpy() for chunk in chunks), self._normalisation.span)
 
-    def _changed(self, names: NDArray[np.bytes_], labels: Tensor, normalisation: Normalisation) -> StreamedSplit:
+    def _changed(self, files: ImageFiles, labels: Tensor, normalisation: Normalisation) -> StreamedSplit:
         return StreamedSplit(
-            self._root,
-            names,
+            files,
             labels,
             normalisation,
             stored_size=self._stored,
@@ -218,7 +170,7 @@ class StreamedSplit(Split):
 
         Where some cannot be read, the error names those of the first such chunk or, with `all_broken`, of all chunks.
         """
-        items = _Chunks(str(self._root), self._names, positions, self._stored)
+        items = _Chunks(self._files, positions, self._stored)
         workers = min(len(items), self._workers if self._workers is not None else default_workers())
         loader = DataLoader(
             items,
@@ -238,7 +190,7 @@ class StreamedSplit(Split):
         if len(broken) == 1:
             raise StarcliError(broken[0])
         if broken:
-            raise StarcliError(f"{self._root}: {len(broken)} images cannot be read", first_of(broken, SHOWN))
+            raise StarcliError(f"{self._files.root}: {len(broken)} images cannot be read", first_of(broken, SHOWN))
 
 
 def _regrouped(chunks: Iterator[Tensor], batch_size: int) -> Iterator[Tensor]:

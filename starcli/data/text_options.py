@@ -19,7 +19,7 @@ OPTIONS = {
 OPTIONS_OF_KINDS: Mapping[str, Collection[str]] = {
     **{kind: set(OPTIONS) for kind in ("text", "hf")},
     **{kind: {"task"} for kind in ("arrays", "build")},
-    "table": {"label_column", "task"},
+    **{kind: {"label_column", "task"} for kind in ("table", "wds")},
 }
 """Fields that data of a kind can use."""
 

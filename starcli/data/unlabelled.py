@@ -5,7 +5,6 @@ They are read as the model's own inputs were: with its shape of an input and its
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from starcli.data.arrays import LAYOUT, bytes_or_floats, read_arrays, spelled
-from starcli.data.folder import stored_size
+from starcli.data.encoded_images import ImageFiles
 from starcli.data.image_files import has_no_classes, images_in
+from starcli.data.image_parts import stored_size
 from starcli.data.loading import Array
 from starcli.data.names import parse_name
 from starcli.data.normalisation import BYTES, Normalisation
@@ -146,6 +146,6 @@ def _folder(directory: Path, shape: tuple[int, ...], normalisation: Normalisatio
         raise StarcliError(f"{directory}: images are read as RGB squares, the model takes {shape}")
     names, size = images_in(directory), shape[1]
     return StreamedSplit(
-        directory, np.array([os.fsencode(name) for name in names]), _no_labels(len(names)), normalisation,
+        ImageFiles.below(directory, names), _no_labels(len(names)), normalisation,
         stored_size=stored_size(size), input_size=size,
     )  # fmt: skip

@@ -25,6 +25,7 @@ DATASETS: Mapping[str, Entry] = {
         "starcli.data.feature_table:load_table", "table:FILE.csv, .tsv, .jsonl or .parquet with columns of numbers"
     ),
     "hf": Entry("starcli.data.saved_datasets:load_saved", "hf:DIR, a data set of Hugging Face, saved to disk"),
+    "wds": Entry("starcli.data.webdataset:load_webdataset", "wds:PATTERN, tar shards of a webdataset"),
     "build": Entry("starcli.data.built:load_built", "FILE.py:NAME or package.module:NAME, a function that makes data"),
     "text": Entry("starcli.data.text:load_text", "text:FILE.csv, .tsv, .jsonl or .parquet with texts and labels"),
 }

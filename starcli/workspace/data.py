@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
-from starcli.data.names import IN_MEMORY, needs_path, parse_name
+from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
@@ -54,8 +54,8 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
         return recorded if given is None and record is not None else given
 
     # images of a folder are scaled as they were for the checkpoint
-    scaled = record is not None and record.name == parse_name(name)[0] == "folder"
-    recorded_size = record.input_shape[-1] if record is not None and scaled else None
+    scaled = record is not None and record.name == parse_name(name)[0] and record.name in IMAGES_OF_ANY_SIZE
+    recorded_size = record.input_shape[-1] if record is not None and scaled and len(record.input_shape) == 3 else None
     if recorded_size is not None and choices.image_size not in (None, recorded_size):
         raise StarcliError(f"--image-size {choices.image_size}: {recorded_size} in the checkpoint")
     return open_data(
@@ -155,9 +155,9 @@ def misfits_explained(dataset: Dataset | None) -> Iterator[None]:
         if dataset is None:
             raise
         hints = list(dataset.notes)
-        if dataset.name == "folder":
-            side = dataset.input_shape[-1]
-            hints.append(f"images of the folder are {side} x {side} here; --image-size chooses their side")
+        if dataset.name in IMAGES_OF_ANY_SIZE:
+            side, place = dataset.input_shape[-1], IMAGES_OF_ANY_SIZE[dataset.name]
+            hints.append(f"images of {place} are {side} x {side} here; --image-size chooses their side")
         raise StarcliError(error.summary, [*error.problems, *hints]) from error
 
 

@@ -12,7 +12,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.dataset import Dataset
-from starcli.data.names import parse_name
+from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, SHARD_METADATA, WHOLE, is_index
@@ -70,7 +70,7 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
         choices = replace(choices, task=choices.task or directory.task, class_names=directory.class_names or None)
     if directory.task is None:
         choices = replace(choices, normalise=choices.normalise or directory.normalise)
-    if kind == "folder":
+    if kind in IMAGES_OF_ANY_SIZE:
         choices = replace(choices, image_size=choices.image_size or _side(directory))
     return choices
 

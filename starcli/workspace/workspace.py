@@ -11,7 +11,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, DataRecord, SpecRecord
 from starcli.checkpoints.several import notes_of
 from starcli.data.dataset import Dataset
-from starcli.data.names import IN_MEMORY
+from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import Directory
 from starcli.models.build import build_network, build_outline, check_forward, runnable
@@ -237,7 +237,7 @@ def workspace_of(
     with misfits_explained(opened):
         architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):
-        hint = ["--image-size says to what size images are resized"] if record.name == "folder" else []
+        hint = ["--image-size says to what size images are resized"] if record.name in IMAGES_OF_ANY_SIZE else []
         raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
     if record is not None and architecture.input_dtype != record.input_dtype:
         takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")

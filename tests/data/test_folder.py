@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from starcli.data.dataset import open_data
+from starcli.data.encoded_images import decode_image
 from starcli.data.splits import MemorySplit
-from starcli.data.streaming import CHUNK, StreamedSplit, decode_image, default_workers
+from starcli.data.streaming import CHUNK, StreamedSplit, default_workers
 from starcli.errors import StarcliError
 
 SIZE = 12

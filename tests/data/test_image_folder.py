@@ -20,9 +20,9 @@ from torchvision.transforms import Resize
 from torchvision.transforms.functional import pil_to_tensor
 
 from starcli.data.dataset import open_data
+from starcli.data.encoded_images import decode_image
 from starcli.data.image_files import list_images
 from starcli.data.names import check_data_name
-from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
 
 NAMES = st.sampled_from(

@@ -29,4 +29,5 @@ def test_the_page_is_right(tmp_path, monkeypatch):
         "labels.npz": "multi-label",
         "table:houses.csv": "regression",
         "my_data.py:build": "classes",
+        "wds:train-{0..1}.tar": "regression",
     }

@@ -13,8 +13,8 @@ from safetensors.torch import save
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.metadata import Metadata, SpecRecord, parse_metadata
+from starcli.data.encoded_images import decode_image
 from starcli.data.idx import read_idx
-from starcli.data.streaming import decode_image
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.recipes import recipe

@@ -73,6 +73,8 @@ class ProjectFile:
         The path is the word, or what is before or behind a colon: `net.py:build`, `text:packages.csv`.
         """
         before, colon, behind = word.partition(":")
+        if before == "wds":  # a pattern, of which no file may have the name
+            return f"wds:{os.path.relpath(self.path.parent / Path(behind).expanduser())}"
         for lead, path, rest in (("", word, ""), (f"{before}{colon}", behind, ""), ("", before, f"{colon}{behind}")):
             if path and (self.path.parent / Path(path).expanduser()).exists():
                 return f"{lead}{os.path.relpath(self.path.parent / Path(path).expanduser())}{rest}"

@@ -66,6 +66,7 @@ def test_what_is_typed_wins(project):
         ("arch", "torchvision:resnet18", "torchvision:resnet18"),
         ("data", "texts.csv", "../texts.csv"),
         ("data", "text:texts.csv", "text:../texts.csv"),
+        ("data", "wds:shards/{0..3}.tar", "wds:../shards/{0..3}.tar"),
         ("data", "digits", "digits"),
         ("tokenizer", "nowhere.json", "nowhere.json"),
     ],
