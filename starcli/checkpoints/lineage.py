@@ -2,12 +2,12 @@
 
 import math
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoints.checkpoint import read_metadata
+from starcli.checkpoints.checkpoint import Checkpoint, read_metadata
 from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
@@ -16,6 +16,30 @@ from starcli.files.shards import checkpoints_in
 
 MAXIMUM_GENERATIONS = 100
 """Largest number of generations: a file whose ancestors go in a circle was not written by us."""
+
+RENAMED = ("align", "aligned_by", "permute", "normal_form")
+"""Tables in the recipe of a file whose units stand under other names than in the one that it was made from."""
+
+
+def trained_with(star: Metadata) -> set[Sha256]:
+    """Hashes of what a star or fused model was made from, and of what those were made from that it began at."""
+    of = {ancestor.sha256: ancestor for ancestor in star.ancestors}
+    found: set[Sha256] = set()
+    generation = set(star.parents)
+    while generation:
+        found |= generation
+        stars = [of[each] for each in generation if each in of and of[each].kind in ("star", "fused")]
+        generation = {parent for each in stars for parent in each.parents} - found
+    return found
+
+
+def is_among(model: Checkpoint, weights: Collection[Sha256]) -> bool:
+    """Whether a model has `weights`, or is one of them with other names of units: aligned, permuted."""
+    metadata = model.metadata
+    reference = metadata.aligned_to and metadata.aligned_to.reference
+    renamed = any(table in (metadata.recipe or {}) for table in RENAMED)
+    before = [parent for parent in metadata.parents if parent != reference][:1] if renamed else []
+    return any(each in weights for each in (model.sha256, *before))
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,15 @@ AlignedSourcesOpt = Annotated[
 InitOpt = Annotated[
     Path | None, typer.Option("--init", metavar="MODEL", help="Begin at this model instead of random weights."), IN
 ]
+GrowOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--grow",
+        metavar="STAR",
+        help="Train this finished star on for --sources old and new; those of it that are not among them are dropped.",
+    ),
+    IN,
+]
 EvalEveryOpt = Annotated[
     int | None,
     typer.Option(

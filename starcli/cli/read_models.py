@@ -74,17 +74,14 @@ def check_roles(
     A held-out model that the star was made from is an error, a source that it was not made from a note. An aligned
     model counts as the one that was aligned: only units are renamed.
     """
-    if not (made_from := set(star.metadata.parents)):
+    from starcli.checkpoints.lineage import is_among, trained_with
+
+    if not star.metadata.parents:
         return
-
-    def seen(model: "Checkpoint") -> bool:
-        aligned = model.metadata.aligned_to
-        before = set(model.metadata.parents) - {aligned.reference} if aligned else set()
-        return bool(made_from & {model.sha256, *before})
-
-    if trained_on := [model.name for model in held_out if seen(model)]:
+    seen = trained_with(star.metadata)
+    if trained_on := [model.name for model in held_out if is_among(model, seen)]:
         raise StarcliError(f"--held-out: {star.name} was made from {few(trained_on, 5)}")
-    if strangers := [model.name for model in sources if not seen(model)]:
+    if strangers := [model.name for model in sources if not is_among(model, star.metadata.parents)]:
         watch.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 

@@ -1,13 +1,14 @@
 """What `star` and `fuse` share: the same search, with and without the model's own loss, or other ways to fuse."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.cli.aligned_sources import Keeper, kept_places
 from starcli.cli.alignment_options import SearchedOptions
+from starcli.cli.found_star import FoundStar
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
@@ -18,6 +19,7 @@ from starcli.cli.options import (
     EvalEveryOpt,
     EveryOpt,
     ForceOpt,
+    GrowOpt,
     HeldOutOpt,
     InitOpt,
     LogsOpt,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.recipes.recipe import Recipe
     from starcli.star.fusing import Fused
+    from starcli.star.growing import Growth
     from starcli.star.settings import StarSettings
     from starcli.star.starlight import Star
     from starcli.workspace.plan import Plan
@@ -68,6 +71,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     draws_per_step: DrawsOpt = None
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
+    grow: GrowOpt = None
     held_out: HeldOutOpt = None
     eval_every: EvalEveryOpt = None
     aligned_sources: AlignedSourcesOpt = None
@@ -86,15 +90,22 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
         return self.held_out or []
 
     @property
+    def beginning(self) -> list[Path]:
+        """The file of the model that training begins at, if it is not random weights."""
+        return [each for each in (self.init, self.grow) if each is not None]
+
+    @property
     def inputs(self) -> list[Path]:
         """All files that are read, none of which may be written over."""
-        return [*self.sources, *self.held_out_files, *([self.init] if self.init else [])]
+        return [*self.sources, *self.held_out_files, *self.beginning]
 
     def outputs(self) -> tuple[list[Path], list[list[Path]] | None]:
         """The stars' files, and for each where its permuted sources are kept; what is wrong with the words is said."""
         need_several(self.sources)
         if self.eval_every and not self.held_out:
             raise StarcliError("--eval-every needs --held-out models to measure")
+        if self.init and self.grow:
+            raise StarcliError("--init and --grow both say where to begin")
         paths = output_paths(self.output, [{"seed": number} for number in self.numbers], self.inputs)
         if self.aligned_sources is None:
             return paths, None
@@ -123,44 +134,6 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             sync_batchnorm=self.sync_batchnorm,
             renormalise=self.between(),
         )
-
-
-@dataclass(frozen=True)
-class FoundStar:
-    """A finished star or fused model, found or just made."""
-
-    job: Job
-    model: "Checkpoint"
-    sources: "Sequence[Checkpoint]"
-    alignment: str
-    base: "Checkpoint | None" = None
-
-    def row(self) -> dict[str, Any]:
-        """What is shown of it, taken from its file."""
-        from starcli.workspace.stamp import task_facts
-
-        metrics, data = self.job.finished.metrics or {}, self.job.finished.data
-        return {
-            "output": str(self.job.path),
-            "seed": self.job.finished.seed,
-            "sources": len(self.sources),
-            "alignment": self.alignment,
-            **(task_facts(data.task_name) if data else {}),
-            **{split: metrics.get(split) for split in ("train", "validation", "test")},
-        }
-
-    def compared(
-        self, workspace: "Workspace", search: SearchOptions, watch: Bars, split: str | None
-    ) -> "Iterator[dict[str, Any]]":
-        """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
-        from starcli.alignment.aligner import Aligner
-        from starcli.star.fusion_report import fusion_rows
-
-        seed = self.job.finished.seed
-        aligner, means = Aligner(replace(search.alignment, seed=seed or 0), workspace), search.between()
-        how: dict[str, Any] = {"base": self.base, "renormalise": means, "split": split, "progress": watch}
-        for row in fusion_rows(aligner, self.model, self.sources, **how):
-            yield {**row, "output": str(self.job.path), "seed": seed, "statistics": "recalibrate"}
 
 
 @dataclass
@@ -208,7 +181,7 @@ class StarSearch:
     @cached_property
     def _files(self) -> "list[list[Checkpoint]]":
         """Sources, held-out models and the initial one, which may be one of them, as they were read."""
-        [initial] = read_groups([self.search.init]) if self.search.init else [[]]
+        [initial] = read_groups(self.search.beginning)
         return [*read_groups(self.search.sources, self.search.held_out_files), initial]
 
     @property
@@ -238,13 +211,30 @@ class StarSearch:
         return grouped_like(self._files, self._opened[1])
 
     @cached_property
+    def growth(self) -> "Growth | None":
+        """What is new to the star that grows, where one does."""
+        from starcli.star.growing import growth_of
+
+        sources, held_out, beginning = self._files[:3]
+        return growth_of(beginning[0], sources, held_out, self._named_recipe) if self.search.grow else None
+
+    @property
+    def _named_recipe(self) -> "Recipe | None":
+        from starcli.recipes.recipe import load_recipe
+
+        return load_recipe(self.search.recipe) if self.search.recipe else None
+
+    @cached_property
     def recipe(self) -> "Recipe":
-        """The sources' own recipe unless one is named; flags win."""
+        """The sources' own recipe unless one is named, of a star that grows its own in fewer epochs; flags win."""
         from starcli.recipes.recipe import DEFAULT, load_recipe
         from starcli.training.class_weights import note_class_weights
         from starcli.workspace.plan import inherited_recipe
 
-        base = load_recipe(self.search.recipe) if self.search.recipe else inherited_recipe(self._files[0])
+        if self.growth is not None:
+            base: Recipe | None = self.growth.recipe(self.training.epochs)
+        else:
+            base = self._named_recipe or inherited_recipe(self._files[0])
         if base is None:
             chosen = self.training.over(load_recipe(DEFAULT))
             said = self.training.defaults_of(chosen)
@@ -267,18 +257,21 @@ class StarSearch:
     @property
     def initial(self) -> "Checkpoint | None":
         """The model that training begins at, if it is not random weights."""
-        return self.groups[2][0] if self.search.init else None
+        return next(iter(self.groups[2]), None)
 
     def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
         """Plan the model of seed `number`."""
         from starcli.library.plans import star_plan
 
         recipe, settings = self.recipe, self.settings  # what is wrong with them is told before the spec is proved
-        facts: dict[str, Any] = {"init": self.initial, "held_out": self.groups[1]}
+        facts: dict[str, Any] = {"init": self.initial, "growth": self.growth, "held_out": self.groups[1]}
         return star_plan(self.workspace, kind, self.sources, recipe, number, settings, **facts)
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
         plans = [self.plan(kind, number) for number in self.search.numbers]
+        if self.growth is not None:
+            length = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs != 1 else ''}"
+            self.watch.note(f"{self.growth.title}; trained for {length}, anew {self.growth.anew.epochs}")
         note_files(self.workspace, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
         self.search.note_repaired(self.workspace, self.watch)
@@ -308,6 +301,7 @@ class StarSearch:
             job.plan.seed or 0,
             self.settings,
             init=None if self.initial is None else self.initial.tensors,
+            turns=None if self.growth is None else self.growth.turns(),
             held_out=[Source.of(model) for model in self.groups[1]],
             state=job.state,
             checkpoint_every=self.search.checkpoint_every,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
     from starcli.star.fusing import Fusion
+    from starcli.star.growing import Growth
     from starcli.star.settings import StarSettings
     from starcli.symmetry.element import Symmetry
     from starcli.workspace.workspace import Workspace
@@ -126,14 +127,19 @@ def star_plan(
     settings: StarSettings,
     *,
     init: Checkpoint | None = None,
+    growth: Growth | None = None,
     held_out: Sequence[Checkpoint] = (),
 ) -> Plan:
-    """Plan a star or a fused model; how held-out models are measured changes its log alone, which a run leaves too."""
+    """Plan a star or a fused model; how held-out models are measured changes its log alone, which a run leaves too.
+
+    init: the model that it begins at; with `growth` the star that grows.
+    """
     search = {
         **settings.record(recipe),
         **settings.alignment.kinds_in(workspace),
         **(settings.renormalise.settings() if held_out else {}),
         "init": init.sha256 if init is not None else None,
+        **({"grown": growth.record()} if growth is not None else {}),
         "held_out": [model.sha256 for model in held_out],
     }
     parents = [*sources, *([init] if init is not None else [])]

@@ -30,8 +30,10 @@ from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.runtime.progress import Progress
 from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
+from starcli.star.growing import Growth, growth_of
 from starcli.star.sampling import Sampling
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source
@@ -87,6 +89,7 @@ def find_star(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     init: ModelLike | None = None,
+    grow: ModelLike | None = None,
     **options: Unpack[SearchKeywords],
 ) -> StarModel:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation (Algorithm 1).
@@ -95,6 +98,8 @@ def find_star(
     star: an `Alignment`, the name of a method, or None (as they are). init: a model to begin from. renormalise,
     renormalise_logits: of points that are measured on those lines, see `barrier`. The other settings are those of
     `StarSettings`. The recipe is that of the sources unless one is named, and settings of training win.
+    grow: a finished star that is trained on for `sources`, old and new, by its own recipe in fewer epochs: their number
+    times the share of sources that are new or dropped. Dropped are those that are not among `sources`.
     options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
     StarcliError for fewer than 2 sources, the same one twice, and models of different networks.
 
@@ -114,7 +119,7 @@ def find_star(
         eval_every=eval_every,
         renormalise=Renormalise(renormalise, renormalise_logits),
     )
-    return _search("star", sources, held_out, seed, settings, recipe, init, options)
+    return _search("star", sources, held_out, seed, settings, recipe, (init, grow), options)
 
 
 @library_call
@@ -135,6 +140,7 @@ def fuse(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     init: ModelLike | None = None,
+    grow: ModelLike | None = None,
     **options: Unpack[FuseKeywords],
 ) -> StarModel:
     """Fuse several models into one that costs no more than one of them.
@@ -175,13 +181,13 @@ def fuse(
     if alignment == "auto":
         alignment = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(alignment)
-    given = {"recipe": recipe is not None, "init": init is not None}
+    given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
     given |= dict.fromkeys((*split_options(others)[1], *merging), True)
     usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
     if method == "star":
-        return _search("fused", sources, (), seed, replace(settings, alignment=how), recipe, init, others)
+        return _search("fused", sources, (), seed, replace(settings, alignment=how), recipe, (init, grow), others)
     fusion = {"method": method, "alignment": how, "seed": seed, "renormalise": settings.renormalise}
     fusion["merge"] = understood_merge(method, merging)
     return _fused(fusion, sources, merging.get("base"), recipe, init, others)
@@ -222,18 +228,22 @@ def _search(
     seed: int,
     settings: StarSettings,
     recipe: Recipe | str | Path | None,
-    init: ModelLike | None,
+    beginnings: tuple[ModelLike | None, ModelLike | None],
     options: Any,
 ) -> StarModel:
+    """Find a star, which begins at a model, or at a star that grows: the two `beginnings`."""
     where, changed = split_options(options)
     sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
     need_several(sources)
     settings.check_measured(kind, held_out)
-    beginnings, several = [] if init is None else [init], len(sources) + len(held_out)
-    workspace, models, watcher = open_models([*sources, *held_out, *beginnings], where, distinct=several)
+    begun, several = [each for each in beginnings if each is not None], len(sources) + len(held_out)
+    if len(begun) > 1:
+        raise StarcliError("init and grow both say where to begin")
+    workspace, models, watcher = open_models([*sources, *held_out, *begun], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
-    beginning = None if init is None else models[-1]
-    chosen = _recipe(recipe, own, changed)
+    beginning = models[-1] if begun else None
+    growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, others, recipe, watcher)
+    chosen = _recipe(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
     found = starlight(
         workspace,
         [Source.of(model) for model in own],
@@ -241,10 +251,12 @@ def _search(
         seed,
         settings,
         init=None if beginning is None else beginning.tensors,
+        turns=None if growth is None else growth.turns(),
         held_out=[Source.of(model) for model in others],
         progress=watcher,
     )
-    plan = star_plan(workspace, kind, own, chosen, seed, settings, init=beginning, held_out=others)
+    begins: dict[str, Any] = {"init": beginning, "growth": growth}
+    plan = star_plan(workspace, kind, own, chosen, seed, settings, **begins, held_out=others)
     aligned = [
         replace(source, tensors=found.aligned(number), reopen=None, path=None, stored=None)
         for number, source in enumerate(own)
@@ -259,3 +271,22 @@ def _recipe(recipe: Recipe | str | Path | None, sources: Sequence[Checkpoint], c
     """The recipe that is named, or that of the sources, with the settings that are said."""
     base = inherited_recipe(sources) if recipe is None else None
     return (base or understood_recipe(recipe)).override(**changed)
+
+
+def _growth(
+    star: Checkpoint,
+    sources: Sequence[Checkpoint],
+    held_out: Sequence[Checkpoint],
+    recipe: Recipe | str | Path | None,
+    watcher: Progress,
+) -> Growth:
+    """What is new to a star that grows; a note says what is dropped, which may not be meant."""
+    found = growth_of(star, sources, held_out, None if recipe is None else understood_recipe(recipe))
+    if found.dropped:
+        watcher.note(found.title)
+    return found
+
+
+def _grown_recipe(growth: Growth, changed: RecipeSettings) -> Recipe:
+    """The recipe of a star that grows, with the settings that are said."""
+    return growth.recipe(changed.get("epochs")).override(**changed)

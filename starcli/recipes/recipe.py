@@ -141,6 +141,16 @@ class Recipe(BaseModel):
             raise StarcliError("the flags: settings that would not be read", problems)
         return changed
 
+    def lasting(self, epochs: int) -> Recipe:
+        """This recipe in so many epochs: the rate rises and falls at the same shares of the run.
+
+        >>> Recipe(epochs=100, warmup=10, schedule="step", milestones=(50,)).lasting(20).milestones
+        (10.0,)
+        """
+        share = epochs / self.epochs
+        places = tuple(each * share for each in self.milestones)
+        return self.model_copy(update={"epochs": epochs, "warmup": self.warmup * share, "milestones": places})
+
     def summary(self, without: Collection[str] = ()) -> str:
         """The settings that matter most, in one line; `without` are left out.
 

@@ -139,9 +139,17 @@ def _interpolate(name: str, found: Metadata, settings: Mapping[str, Any]) -> lis
 
 def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
     how = settings["star"]
-    if how.get("init") or how.get("held_out") or how.get("sync_batchnorm") or how.get("draws_per_step", 1) != 1:
+    if how.get("held_out") or how.get("sync_batchnorm") or how.get("draws_per_step", 1) != 1:
         return None
-    words = ["star", "--sources", *_names(found), *_recipe(settings), "--align", str(how.get("method") or "none")]
+    sources, beginning = _names(found), []
+    if how.get("init"):
+        if "grown" not in how:
+            return None
+        *sources, star = sources
+        beginning = ["--grow", star, "--epochs", str(settings["epochs"])]
+        settings = {key: value for key, value in settings.items() if key != "epochs"}
+    words = ["star", *beginning, "--sources", *sources]
+    words += [*_recipe(settings), "--align", str(how.get("method") or "none")]
     words += _alignment({key: value for key, value in how.items() if key != "seed"})
     for key, usual in (
         ("sampling", "uniform"),

@@ -57,6 +57,7 @@ def starlight(
     settings: StarSettings = StarSettings(),  # noqa: B008  a frozen value
     *,
     init: Mapping[str, Tensor] | None = None,
+    turns: Sequence[int] | None = None,
     held_out: Sequence[Source] = (),
     state: StateFile | None = None,
     checkpoint_every: float | None = None,
@@ -70,6 +71,8 @@ def starlight(
     What training leaves as it is (frozen parameters, buffers that are averaged) goes along the lines too; the star
     itself has it from its first source, or from `init`.
 
+    turns: numbers of sources, one of which is drawn in each step: what is there twice is drawn twice as often (None:
+        all alike).
     held_out: models to which barriers are logged, as `settings.eval_every` says; they select nothing.
 
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
@@ -81,7 +84,7 @@ def starlight(
     bank = _bank(workspace, sources, own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     at_mean = init is None and settings.begins_at_mean
-    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, at_mean=at_mean)
+    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, at_mean=at_mean, turns=turns)
     beginning = [] if init is None else [Source("init", partial(dict, init))]
     _admit(workspace, bank.flat, [*sources, *held_out, *beginning], progress)
     objective.fix(sources[0].open() if init is None else init)

@@ -56,8 +56,12 @@ class OnLines(PlainObjective):
         progress: Progress,
         *,
         at_mean: bool = False,
+        turns: Sequence[int] | None = None,
     ) -> None:
-        """Begin with the star as `bank.flat` is; `at_mean`: at the mean of the sources, all aligned to the first."""
+        """Begin with the star as `bank.flat` is; `at_mean`: at the mean of the sources, all aligned to the first.
+
+        turns: as of `starlight`.
+        """
         super().__init__(workspace, bank.flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
         self.passes = 2 if settings.mu > 0 else 1
@@ -68,7 +72,7 @@ class OnLines(PlainObjective):
         self.fixed = {name: tensor.clone() for name, tensor in self.point.items()}
         self.aligned_epoch = -1
         self.draw_generator = torch.Generator()
-        self.at_mean = at_mean
+        self.at_mean, self.turns = at_mean, turns or range(len(bank.sources))
         self.aligner = self.realigner = Aligner(settings.alignment, workspace)
         if settings.realignment != settings.alignment:
             self.realigner = Aligner(settings.realignment, workspace)
@@ -147,7 +151,7 @@ class OnLines(PlainObjective):
         """
         number = 0 if self.settings.sync_batchnorm else number
         place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, number))
-        source = int(torch.randint(len(self.bank.sources), (1,), generator=place))
+        source = self.turns[int(torch.randint(len(self.turns), (1,), generator=place))]
         return source, self.draw_t(place)
 
     def end_epoch(self, epoch: int) -> Row:

@@ -33,7 +33,7 @@ def objective_of(workspace, models, **changes):
     return OnLines(workspace, bank, RECIPE, 0, settings, HeldOut((), 1), Stopping())
 
 
-RUN = ("init", "held_out", "state", "checkpoint_every", "progress")
+RUN = ("init", "turns", "held_out", "state", "checkpoint_every", "progress")
 
 
 def search_star(workspace, sources, recipe, seed, **options):
@@ -56,4 +56,5 @@ OPTIONS = [
     {"realign_every": 2},
     {"realign_every": None, "restarts": 2},
     {"method": None},
+    {"turns": [0, 1, 2, 2, 2]},
 ]

@@ -1,0 +1,107 @@
+"""Growing: a finished star is trained on for other sources, at the price of those that are new and dropped.
+
+It goes on from where it stands, on the lines to all sources that are named now. Old ones are drawn as well as new ones:
+the star would forget what is drawn no more. Dropped are those that are not named again.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.lineage import is_among, trained_with
+from starcli.errors import StarcliError, few
+from starcli.recipes.recipe import Recipe
+from starcli.workspace.plan import inherited_recipe
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A finished star and the sources that it is to have: which of them are `new`, by number, and names of `dropped`.
+
+    anew: the recipe by which a star of these sources would be trained anew.
+
+    A source is old where the star was made from these weights, whatever its file is called, or from the same ones with
+    other names of units.
+    """
+
+    star: Checkpoint
+    sources: Sequence[Checkpoint]
+    new: tuple[int, ...]
+    dropped: tuple[str, ...]
+    anew: Recipe
+
+    def turns(self) -> list[int] | None:
+        """Numbers of the sources, one of which is drawn in each step: half of the draws are of new ones.
+
+        None where all are drawn alike, because none are new, or these are half or more.
+        """
+        new, old = self.new, [number for number in range(len(self.sources)) if number not in self.new]
+        return [*old * len(new), *new * len(old)] if 0 < len(new) < len(old) else None
+
+    def recipe(self, epochs: int | None = None) -> Recipe:
+        """The recipe of training anew, in so many epochs (None: its own times the share of new and dropped sources)."""
+        changed, several = len(self.new) + len(self.dropped), len(self.sources) + len(self.dropped)
+        return self.anew.lasting(epochs or math.ceil(self.anew.epochs * changed / several))
+
+    def record(self) -> dict[str, Any]:
+        """What the file of the grown star keeps, beside the hash of the star."""
+        return {"epochs_anew": self.anew.epochs, "new": len(self.new), "dropped": len(self.dropped)}
+
+    @property
+    def title(self) -> str:
+        """What is new and what is dropped, as people read it."""
+        names = [self.sources[number].name for number in self.new]
+        new = f"{few(names, 3)} new" if names else "none new"
+        dropped = f", {few(self.dropped, 3)} dropped" if self.dropped else ""
+        return f"{self.star.name} grows to {len(self.sources)} sources: {new}{dropped}"
+
+
+def growth_of(
+    star: Checkpoint,
+    sources: Sequence[Checkpoint],
+    held_out: Sequence[Checkpoint] = (),
+    recipe: Recipe | None = None,
+) -> Growth:
+    """What is new among `sources` to a finished `star`, and what is dropped; its own recipe, unless another is named.
+
+    A model that was fused as a star is one, too. StarcliError for a model that is none, for one that has just these
+    sources or none of them, or is among them, and for held-out models that it was trained with.
+    """
+    own = _own_sources(star)
+    if is_among(star, {source.sha256 for source in sources}):
+        raise StarcliError(f"{star.name}: is to grow, and is among its own --sources")
+    if seen := [model.name for model in held_out if is_among(model, trained_with(star.metadata))]:
+        raise StarcliError(f"--held-out: {star.name} was made from {few(seen, 5)}")
+    new = tuple(number for number, source in enumerate(sources) if not is_among(source, own))
+    dropped = tuple(name for sha256, name in own.items() if not any(is_among(each, {sha256}) for each in sources))
+    if not new and not dropped:
+        raise StarcliError(
+            f"{star.name}: was made from just these --sources, none is new", ["--init goes on with the same ones"]
+        )
+    if len(new) == len(sources):
+        raise StarcliError(
+            f"{star.name}: was made from none of these --sources",
+            ["--sources names old and new ones; --init begins at any model"],
+        )
+    return Growth(star, sources, new, dropped, recipe or _recipe_anew(star))
+
+
+def _recipe_anew(star: Checkpoint) -> Recipe:
+    """The recipe of a star, in as many epochs as it would have had if it had not been grown."""
+    found = inherited_recipe([star])
+    assert found is not None  # a star records how it was trained
+    grown = (star.metadata.recipe or {})[star.metadata.kind].get("grown", {})
+    return found.lasting(grown.get("epochs_anew", found.epochs))
+
+
+def _own_sources(star: Checkpoint) -> dict[str, str]:
+    """Hashes of the sources of a star, with their names."""
+    metadata = star.metadata
+    how = (metadata.recipe or {}).get(metadata.kind)
+    if not isinstance(how, dict) or "fusion" in how:
+        raise StarcliError(f"{star.name}: is no star, and cannot grow", ["--init begins at any model"])
+    names = {ancestor.sha256: ancestor.name for ancestor in metadata.ancestors}
+    parents = metadata.parents[:-1] if how.get("init") else metadata.parents
+    return {parent: names.get(parent, parent[:12]) for parent in parents}
