@@ -51,7 +51,6 @@ SHORT = {
     "quickstart.sh": Short(),
     "sources.sh": Short(settings=SMALL),
     "width.sh": Short(settings=SMALL | {"RECIPE": "default", "DATA": "--limit 100", "EPOCHS": "1", "WIDTHS": "1"}),
-    "theory.sh": Short(("OUT", "3", "3"), {"WIDTHS": "4"}),
     "perturb.sh": Short(settings=SMALL | {"RADII": "0.5", "POINTS": "1"}),
     "fuse.sh": Short(settings=SMALL | {"MODELS": "2", "FUSED": "2", "FUSED_EPOCHS": ""}),
     "vit.sh": Short(settings=SMALL | {"DATA": "--data digits --limit 100", "EPOCHS": "1", "HELD_OUT": "1"}),

@@ -19,7 +19,7 @@ from pathlib import Path
 from paper.page import write_page
 from paper.record import SCALES, Bench, Experiment, recorded
 
-NAMES = ("sampling",)
+NAMES = ("sampling", "lemma", "gaussians")
 """The experiments, in the order of the page."""
 
 

@@ -1,0 +1,216 @@
+"""Tables 3 and 4: which share of two-layer networks on two Gaussian classes are stars?"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from paper.record import FAILS, HOLDS, Bench, Experiment, Finding, Row, Table
+from paper.stars import chosen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TABLES = {"identity": "linear", "elu": "ELU"}
+"""Activations of the paper's tables 3 and 4, and what they are called."""
+PERMUTATIONS = {"matching": "weight matching", "winning": "winning"}
+EPSILONS = (1e-6, 1e-5, 1e-3, 1e-1)
+PAPER = {
+    ("identity", 2): (0.00, 0.01, 0.05, 0.12),
+    ("identity", 4): (0.03, 0.08, 0.25, 0.40),
+    ("identity", 8): (0.21, 0.38, 0.60, 0.72),
+    ("identity", 32): (0.86, 0.97, 1.00, 1.00),
+    ("elu", 2): (0.00, 0.00, 0.00, 0.00),
+    ("elu", 4): (0.00, 0.00, 0.00, 0.04),
+    ("elu", 8): (0.00, 0.00, 0.00, 0.71),
+    ("elu", 32): (0.93, 1.00, 1.00, 1.00),
+}
+"""Shares of stars in the paper's tables, by activation and width, one for each epsilon."""
+
+
+def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
+    """Networks of each kind, their worst barriers; and stars by every symmetry, with the program."""
+    rows = []
+    for distance in settings["distances"]:
+        for activation in TABLES:
+            for width in settings["widths"]:
+                about = {"activation": activation, "distance": distance, "width": width}
+                what = ", ".join(f"{key} {value}" for key, value in about.items())
+                line = f"# {settings['networks']} networks of two layers, {settings['steps']} steps: {what}"
+                found = bench.keep(line, lambda about=about: networks(settings, **about))
+                rows += [{**about, **row} for row in found]
+    for activation in TABLES:
+        rows += [learned(settings, bench, activation, width) for width in settings["widths"]]
+    return rows
+
+
+def data_name(settings: Mapping[str, Any], distance: float) -> str:
+    """The data set of a distance between the classes, in words of `starcli`."""
+    return f"gaussians:distance={distance},train={settings['points']}"
+
+
+def networks(settings: Mapping[str, Any], activation: str, distance: float, width: int) -> list[Row]:
+    """Networks that were trained, the largest barrier of each to all others, and where descent ends that goes on."""
+    import torch
+
+    from paper import two_layer
+    from starcli.data.gaussians import load_gaussians
+    from starcli.data.loading import Request
+
+    split = load_gaussians(Request(data_name(settings, distance).partition(":")[2])).train
+    points = torch.cat([inputs for inputs, _ in split.batches(len(split))]).double()
+    data = two_layer.Data(points, 2.0 * split.labels.double() - 1)
+    start = two_layer.initial(settings["networks"], width, activation, torch.Generator().manual_seed(width))
+    trained = two_layer.train(start, data, settings["steps"])
+    rows: list[Row] = [{"kind": "trained", **state(trained, data)}]
+    if distance == settings["distances"][0]:
+        further = two_layer.descended(trained[: settings["further"]], data, settings["steps"])
+        rows.append({"kind": "further", **state(further, data)})
+    found = two_layer.worst_barriers(trained, data)
+    return rows + [{"kind": name, "worst": [float(f"{each:.3g}") for each in found[name]]} for name in found]
+
+
+def state(networks: Any, data: Any) -> Row:
+    """How far a stack of networks has come: loss, norms of its gradient and of the weights, each the least and largest.
+
+    curvature: the largest eigenvalue of the loss' second derivative by the product of all layers, as if linear.
+    """
+    logits = networks.logits(data.points)
+    weights, gradient = (networks.inner, networks.outer), networks.gradients(data)
+    norms = [sum(part.flatten(1).square().sum(dim=1) for part in parts).sqrt() for parts in (weights, gradient)]
+    values = {"loss": data.loss(logits), "weights": norms[0], "gradient": norms[1], "curvature": data.curvature(logits)}
+    return {name: [found.min().item(), found.max().item()] for name, found in values.items()}
+
+
+def learned(settings: Mapping[str, Any], bench: Bench, activation: str, width: int) -> Row:
+    """The same by the program, on few networks: over all symmetries that each is proved to have."""
+    files, last = f"two-layer-{activation}-{width}", settings["learned"] - 1
+    bench.line(
+        f"starcli train --arch mlp --arch-arg depth=1 hidden_dim={width} activation={activation} bias=false "
+        f"--data {data_name(settings, settings['distances'][0])} --epochs {settings['epochs']} --weight-decay 0 "
+        f"--seeds 0-{last} -o '{files}/{{seed}}.safetensors'"
+    )
+    rows = bench.line(
+        f"starcli barrier {files}/{{0..{last}}}.safetensors --all-pairs --align learn "
+        f"--align-steps {settings['align_steps']} --epsilon {' '.join(f'{epsilon:g}' for epsilon in EPSILONS)}"
+    )
+    summary = next(row for row in rows if row["type"] == "summary")
+    share = [summary["star_share"][f"{epsilon:g}"] for epsilon in EPSILONS]
+    found = {"share": share, "worst": [summary["train"]["max"]], "networks": last + 1}
+    return {"activation": activation, "distance": settings["distances"][0], "width": width, "kind": "learned", **found}
+
+
+def shares(row: Row) -> list[float]:
+    """The share of stars at each epsilon: networks whose largest barrier is below it."""
+    return [sum(each < epsilon for each in row["worst"]) / len(row["worst"]) for epsilon in EPSILONS]
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """Shares at the four tolerances beside the paper's, for linear networks and with ELU; how all were trained."""
+    distances = list(dict.fromkeys(row["distance"] for row in rows))
+    asked = [(kind, distance) for kind in PERMUTATIONS for distance in distances] + [("learned", distances[0])]
+    names = [f"{PERMUTATIONS.get(kind, 'every symmetry')}, d = {distance}" for kind, distance in asked]
+    found = []
+    for activation, name in TABLES.items():
+        lines = []
+        for width in dict.fromkeys(row["width"] for row in rows):
+            about = {"activation": activation, "width": width}
+            given = [one for kind, d in asked for one in chosen(rows, **about, kind=kind, distance=d)]
+            cells = [PAPER[activation, width], *(row.get("share") or shares(row) for row in given)]
+            lines.append([str(width), *(" / ".join(f"{each:.2f}" for each in cell) for cell in cells)])
+        found.append(Table([f"{name}, m", "paper", *names], lines))
+    return [*found, convergence(rows)]
+
+
+def convergence(rows: Sequence[Row]) -> Table:
+    """How far training came, and where L-BFGS came from there."""
+    lines = []
+    for row in chosen(rows, kind=("trained", "further")):
+        name = "descent" if row["kind"] == "trained" else "and L-BFGS"
+        numbers = [f"{row[key][0]:.3g} to {row[key][1]:.3g}" for key in ("loss", "gradient", "weights", "curvature")]
+        lines.append([TABLES[row["activation"]], str(row["distance"]), str(row["width"]), name, *numbers])
+    return Table(["network", "d", "m", "trained by", "loss", "norm of gradient", "norm of weights", "curvature"], lines)
+
+
+def judge(rows: Sequence[Row]) -> list[Finding]:
+    """More stars among wider networks; all are stars where the paper has all; by every symmetry all are."""
+    widths = sorted({row["width"] for row in rows})
+    found = []
+    for row in chosen(rows, kind="matching", width=widths[-1]):
+        where = f"{TABLES[row['activation']]}, d = {row['distance']}"
+        [narrow] = chosen(
+            rows, kind="matching", width=widths[0], activation=row["activation"], distance=row["distance"]
+        )
+        pairs = enumerate(zip(row["worst"], narrow["worst"], strict=True))
+        more = {(n,): statistics.fmean((a < e) - (b < e) for e in EPSILONS) for n, (a, b) in pairs}
+        claim = f"More networks are stars at m = {widths[-1]} than at {widths[0]}, mean of the four ε"
+        found.append(Finding.above(claim, where, more))
+        share = shares(row)[2]
+        claim = f"At ε = 0.001 all networks of m = {widths[-1]} are stars ({share:.2f})"
+        found.append(Finding(claim, where, HOLDS if share == 1 else FAILS))
+    for activation, name in TABLES.items():
+        few = chosen(rows, kind="learned", activation=activation)
+        claim = f"Modulo every symmetry all are stars at ε = 1e-06, at any width ({few[0]['networks']} networks)"
+        every = all(row["share"][0] == 1 for row in few)
+        found.append(Finding(claim, f"{name}, d = {few[0]['distance']}", HOLDS if every else FAILS))
+    return found
+
+
+def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
+    """Share of stars by tolerance, a line for each width, beside the paper's."""
+    import numpy as np
+
+    from starcli.plots.style import LINE_STYLES, grow
+
+    distances = list(dict.fromkeys(row["distance"] for row in rows))
+    widths = list(dict.fromkeys(row["width"] for row in rows))
+
+    def paint(figure: "Figure") -> None:
+        grow(figure, 3.6)
+        axes = figure.subplots(2, len(distances), sharex=True, sharey=True, squeeze=False)
+        for line, (activation, name) in zip(axes, TABLES.items(), strict=True):
+            for axis, distance in zip(line, distances, strict=True):
+                for width, (color, marker, _) in zip(widths, LINE_STYLES, strict=False):
+                    for kind, dash in zip(PERMUTATIONS, ("-", ":"), strict=True):
+                        [row] = chosen(rows, kind=kind, width=width, activation=activation, distance=distance)
+                        worst = np.sort(row["worst"])
+                        axis.step(
+                            np.maximum(worst, 1e-12), np.arange(1, len(worst) + 1) / len(worst), dash, color=color
+                        )
+                    axis.plot(EPSILONS, PAPER[activation, width], marker, color=color, label=f"m = {width}")
+                axis.set_xscale("log")
+                axis.set_xlim(1e-7, 1)
+                axis.set_title(f"{name}, d = {distance}")
+            line[0].set_ylabel("share of stars")
+        for axis in axes[-1]:
+            axis.set_xlabel("tolerance ε (nats)")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(widths))
+
+    return paint
+
+
+WIDTHS = [2, 4, 8, 32]
+EXPERIMENT = Experiment(
+    name="gaussians",
+    paper="Tables 3 and 4",
+    claim="Of 100 two-layer networks, linear or with ELU, a larger share are stars as the width grows.",
+    scales={
+        "quick": {
+            "distances": [2], "widths": [2, 8], "networks": 3, "points": 40, "steps": 10, "further": 1,
+            "learned": 3, "epochs": 1, "align_steps": 2,
+        },
+        "here": {
+            "distances": [2, 6, 10], "widths": WIDTHS, "networks": 100, "points": 500, "steps": 2000, "further": 3,
+            "learned": 4, "epochs": 60, "align_steps": 200,
+        },
+        "full": {
+            "distances": [2, 6, 10], "widths": WIDTHS, "networks": 100, "points": 1000, "steps": 2000, "further": 10,
+            "learned": 10, "epochs": 60, "align_steps": 1000,
+        },
+    },
+    measure=measure,
+    tables=tables,
+    judge=judge,
+    draw=draw,
+    notes="",
+)  # fmt: skip
