@@ -1,133 +1,32 @@
 """Bayesian model averaging: the star domain as a posterior, against the ensemble of its sources and single models.
 
-A sample of the star domain is a point (1 - t) star + t source, the source uniform among them and t ~ Unif[0, 1];
+A sample of the star domain is a point (1 - t) star + t source, the source uniform among them and t ~ Unif[0, 1] or
+of another law (`starcli.averaging.sampling`);
 the average is over softmax outputs. Section 4.1 of the paper. A temperature is applied to the average, not to its
 members: pool, then calibrate, is the better order (Rahaman and Thiery 2021).
 """
 
-import math
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from starcli.averaging.posterior_row import Posterior, PosteriorRow, ResampledDifferences, compared, row_of
+from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import CONFIDENCE_METRICS, FEWEST_ERRORS, Confidence, Reliability, pooled
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.scoring import Scored, Scoring
-from starcli.evaluation.tasks.task import Measures
+from starcli.evaluation.paired_bootstrap import less
+from starcli.evaluation.scoring import Resampled, Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
 from starcli.runtime.distributed import own_share, share_out
-
-Posterior = Literal["star", "ensemble", "single"]
 
 COPIES_AVERAGED = 4
 """How many times predictions are held at least while they are averaged: sum, next sum, a member, and a mean."""
 
 KEPT_PREDICTION_BYTES = 2 * 2**30
 """Predictions of sources are kept between repeats up to this size; beyond it they are computed again."""
-
-
-@dataclass(frozen=True)
-class PosteriorRow:
-    """The metrics of one posterior at one number of samples: mean and standard deviation over `repeats` draws.
-
-    For "single" the mean and deviation are over the sources. `decided` is false where there are fewer than 30 test
-    errors on average: which posterior ranks its errors better is then not decided. `reliability` is of the predictions
-    of all repeats; None where the task has no confidence.
-
-    temperature, scaled: the mean temperature, and mean and `_std` of each metric with it, where one was asked for and
-    found in every repeat. validation_loss: the mean loss on the validation split, where the number of samples is to be
-    chosen by it. selected_on: the split by which this row was chosen, see `choose_samples`.
-    """
-
-    posterior: Posterior
-    samples: int
-    repeats: int
-    mean: Mapping[str, float]
-    std: Mapping[str, float]
-    reliability: Reliability | None
-    temperature: float | None = None
-    scaled: Mapping[str, float] | None = None
-    validation_loss: float | None = None
-    selected_on: str | None = None
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "PosteriorRow":
-        """Inverse of `asdict`, also after JSON changed the order of keys, on which results must not depend."""
-        if value["reliability"] is None:
-            return cls(**value)
-        names = (*CONFIDENCE_METRICS, *(f"{name}_std" for name in CONFIDENCE_METRICS))
-        scaled = value["scaled"] and {name: value["scaled"][name] for name in names}
-        sides = {side: {name: value[side][name] for name in CONFIDENCE_METRICS} for side in ("mean", "std")}
-        return cls(**{**value, **sides, "scaled": scaled, "reliability": Reliability.from_dict(value["reliability"])})
-
-    @property
-    def decided(self) -> bool:
-        """Whether there are enough errors for the ranking metrics to mean anything."""
-        return self.reliability is None or self.mean["errors"] >= FEWEST_ERRORS
-
-    def to_dict(self) -> dict[str, Any]:
-        """`posterior`, `samples`, `repeats`, `decided`, metrics and their `_std`, `reliability`, and more if asked."""
-        row: dict[str, Any] = {"posterior": self.posterior, "samples": self.samples, "repeats": self.repeats}
-        spread = _with_spread(self.mean, self.std)
-        if self.reliability is None:
-            row |= spread
-        else:
-            row |= {"decided": self.decided, **spread, "reliability": self.reliability.to_dict()}
-        loss = "validation_loss" if self.reliability is None else "validation_nll"
-        more: dict[str, Any] = {"temperature": self.temperature, "scaled": self.scaled, loss: self.validation_loss}
-        more["selected_on"] = self.selected_on
-        return row | {name: value for name, value in more.items() if value is not None}
-
-
-def _with_spread(mean: Mapping[str, float], std: Mapping[str, float]) -> dict[str, float]:
-    return {**mean, **{f"{name}_std": value for name, value in std.items()}}
-
-
-def _row(posterior: Posterior, samples: int, found: Sequence[Scored]) -> PosteriorRow:
-    mean, std = _moments([one.plain for one in found])
-    bins = [one.plain.reliability for one in found if isinstance(one.plain, Confidence)]
-    temperatures = [one.temperature for one in found if one.temperature is not None]
-    scaled = [one.scaled for one in found if one.scaled is not None]
-    losses = [one.validation_loss for one in found if one.validation_loss is not None]
-    everywhere = len(scaled) == len(found)
-    return PosteriorRow(
-        posterior, samples, len(found), mean, std, pooled(bins) if bins else None,
-        temperature=statistics.fmean(temperatures) if everywhere else None,
-        scaled=_with_spread(*_moments(scaled)) if everywhere else None,
-        validation_loss=statistics.fmean(losses) if losses else None,
-    )  # fmt: skip
-
-
-def _moments(found: Sequence[Confidence | Measures]) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and standard deviation of each metric."""
-    columns = {name: [one.values[name] for one in found] for name in found[0].values}
-    mean = {name: math.fsum(values) / len(values) for name, values in columns.items()}
-    return mean, {name: _deviation(values) for name, values in columns.items()}
-
-
-def _deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation; NaN for a single value or where one is NaN."""
-    if len(values) < 2 or any(math.isnan(value) for value in values):
-        return math.nan
-    return statistics.stdev(values)
-
-
-def choose_samples(rows: Sequence[PosteriorRow]) -> list[PosteriorRow]:
-    """The rows of star domain and ensemble whose number of samples has the least validation loss, the fewest of equals.
-
-    They are among `rows`, which have a `validation_loss`, and say so in `selected_on`.
-    """
-
-    def loss(row: PosteriorRow) -> float:
-        return math.inf if row.validation_loss is None else row.validation_loss
-
-    found = [[row for row in rows if row.posterior == posterior] for posterior in ("star", "ensemble")]
-    return [replace(min(some, key=loss), selected_on=VALIDATION) for some in found]
 
 
 Keep = Callable[[str, Callable[[], Any]], Any]
@@ -178,6 +77,7 @@ def average_models(
     generator: torch.Generator,
     samples: int = 19,
     repeats: int = 3,
+    points: PointSampling = UNIFORM_POINTS,
     scoring: Scoring | None = None,
     keep: Keep = lambda _, compute: compute(),
 ) -> list[PosteriorRow]:
@@ -186,8 +86,9 @@ def average_models(
     `sources` are as they are to be used: aligned to the star by the caller. The ensemble draws them without
     replacement, so that its rows end at their number. Every member, sources too, has its BatchNorm statistics
     re-estimated. A sample's predictions are computed once and serve every k; each repeat draws everything anew;
-    the ranks share the repeats. scoring: on what, at which temperature (default: the test split, at none). What `keep`
-    has of an earlier run with these models and settings is not measured again.
+    the ranks share the repeats. points: how these of the star domain are drawn. scoring: on what, at which temperature
+    (default: the test split, at none). What `keep` has of an earlier run with these models and settings is not measured
+    again.
     Raises StarcliError for fewer than 2 samples, repeats or sources that make no sense, Interrupted when asked to stop.
     """
     problems = [
@@ -199,7 +100,7 @@ def average_models(
         raise StarcliError("nothing to average", problems)
     scoring = scoring or Scoring(evaluator.workspace.dataset)
     members = Members(evaluator, star, sources, scoring.outputs)
-    draws = [draw_members(len(sources), samples, generator) for _ in range(repeats)]
+    draws = [draw_members(len(sources), samples, points, generator) for _ in range(repeats)]
     evaluator.admit([star, *sources])
     evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
 
@@ -211,12 +112,20 @@ def average_models(
 
     single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Scored]] = {}
-    for rows_of_one in share_out(range(repeats), repeat):
-        for posterior, count, values in rows_of_one:
+    drawn: dict[int, list[ResampledDifferences]] = {}
+    for one in share_out(range(repeats), repeat):
+        for posterior, count, values in one["scored"]:
             found.setdefault((posterior, count), []).append(Scored.from_dict(values))
+        for count, differences in one["star_less_ensemble"]:
+            drawn.setdefault(count, []).append(differences)
     evaluator.progress.finish()
-    rows = [_row(posterior, count, values) for (posterior, count), values in found.items()]
-    return [_row("single", 1, single), *rows]
+    rows = [row_of("single", 1, single)]
+    for (posterior, count), values in found.items():
+        row = row_of(posterior, count, values)
+        paired = posterior == "star" and count in drawn
+        rows.append(compared(row, values, found["ensemble", count], drawn[count]) if paired else row)
+    fitted = scoring.temperature == "fit"
+    return [replace(row, fitted_on=VALIDATION) if fitted and row.temperature is not None else row for row in rows]
 
 
 @dataclass(frozen=True)
@@ -227,23 +136,37 @@ class Draw:
     order: list[int]
 
 
-def draw_members(sources: int, samples: int, generator: torch.Generator) -> Draw:
+def draw_members(sources: int, samples: int, points: PointSampling, generator: torch.Generator) -> Draw:
     """`samples` points (source, t) of the star domain, and as many of the ensemble as there are, in random order."""
-    chosen = torch.randint(sources, (samples,), generator=generator).tolist()
-    ts = torch.rand(samples, generator=generator, dtype=torch.float64).tolist()
+    found = points.points(sources, samples, generator)
     order = torch.randperm(sources, generator=generator)[:samples].tolist()
-    return Draw(list(zip(chosen, ts, strict=True)), order)
+    return Draw(found, order)
 
 
-def _repeat(members: Members, draw: Draw, scoring: Scoring) -> list[tuple[Posterior, int, dict[str, Any]]]:
-    """(posterior, count, metrics) of the first 2, 3, ... members of both; members are computed as they are added."""
+def _repeat(members: Members, draw: Draw, scoring: Scoring) -> dict[str, Any]:
+    """Metrics of the first 2, 3, ... members of both, which are computed as they are added, and their differences.
+
+    `scored` has (posterior, count, metrics), `star_less_ensemble` (count, differences in resamples of the examples).
+    """
     outputs: dict[Posterior, Iterator[Tensor]] = {
         "star": (members.between(position, t) for position, t in draw.points),
         "ensemble": (members.source(position) for position in draw.order),
     }
-    return [
-        (posterior, count, asdict(scoring.score(average)))
-        for posterior, each in outputs.items()
-        for count, average in enumerate(scoring.task.means(each), start=1)
-        if count > 1
+    scored: list[tuple[Posterior, int, dict[str, Any]]] = []
+    resampled: dict[tuple[Posterior, int], Resampled] = {}
+    for posterior, each in outputs.items():
+        for count, average in enumerate(scoring.task.means(each), start=1):
+            if count == 1:
+                continue
+            found = scoring.score(average)
+            scored.append((posterior, count, asdict(found)))
+            if count <= len(draw.order):
+                resampled[posterior, count] = scoring.resampled(average, found.temperature)
+    pairs = ((count, resampled["star", count], resampled["ensemble", count]) for count in range(2, len(draw.order) + 1))
+    differences = [
+        # a temperature may have been found for one alone
+        (count, [less(a, b) for a, b in zip(star, others, strict=False)])
+        for count, star, others in pairs
+        if star
     ]
+    return {"scored": scored, "star_less_ensemble": differences}

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from starcli.alignment.measure import Measure
-from starcli.averaging.bma import COPIES_AVERAGED, PosteriorRow, average_models, choose_samples
+from starcli.averaging.bma import COPIES_AVERAGED, average_models
+from starcli.averaging.posterior_row import PosteriorRow, choose_samples
+from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence
@@ -29,22 +31,24 @@ def posterior_rows(
     samples: int,
     repeats: int,
     seed: int,
+    points: PointSampling = UNIFORM_POINTS,
     temperature: Temperature | None = None,
     choose: bool = False,
 ) -> list[PosteriorRow]:
     """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
 
-    seed: of the draws. temperature: of the averages, see `Scoring`. choose: at the end come the rows of
-    `choose_samples`.
+    seed: of the draws. points: how these of the star domain are drawn. temperature: of the averages, see `Scoring`.
+    choose: at the end come the rows of `choose_samples`.
     """
     if choose and measure.split == VALIDATION:
         raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
     scoring = Scoring(measure.workspace.dataset, measure.split, temperature, choose)
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
-    key = hash_json([_FORM, measure.settings(), seed, samples, repeats, temperature, choose, *weights])
+    draws = [seed, samples, repeats, points.settings()]
+    key = hash_json([_FORM, measure.settings(), draws, temperature, choose, *weights])
     found = distributed.by_writer(lambda: recall("averages", key) if measure.is_kept else None)
     if found is None:
-        measured = _Posterior(measure, star, sources, scoring, key).rows(samples, repeats, seed)
+        measured = _Posterior(measure, star, sources, scoring, key).rows(samples, repeats, seed, points)
         found = [asdict(row) for row in measured]
         if measure.is_kept:
             remember("averages", key, found)
@@ -64,14 +68,14 @@ class _Posterior:
     scoring: Scoring
     key: str
 
-    def rows(self, samples: int, repeats: int, seed: int) -> list[PosteriorRow]:
+    def rows(self, samples: int, repeats: int, seed: int, points: PointSampling) -> list[PosteriorRow]:
         """The rows; `seed` is that of the draws."""
         measure = self.measure
         self.scoring.need_room(COPIES_AVERAGED)
         models = measure.aligner.tensors_of_all(self.star, self.sources, progress=measure.progress)
         return average_models(
             measure.evaluator(), self.star.tensors, models, generator=torch.Generator().manual_seed(seed),
-            samples=samples, repeats=repeats, scoring=self.scoring, keep=self._keep,
+            samples=samples, repeats=repeats, points=points, scoring=self.scoring, keep=self._keep,
         )  # fmt: skip
 
     def _keep(self, name: str, compute: Callable[[], Any]) -> Any:

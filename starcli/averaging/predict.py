@@ -10,6 +10,7 @@ from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
+from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.names import needs_path
 from starcli.data.splits import Split
@@ -36,7 +37,7 @@ from starcli.workspace.workspace import Workspace
 class StarDomain:
     """Points of a star domain, drawn as the first repeat of `bma` draws as many from the same seed.
 
-    renormalise: what is done to their activations.
+    renormalise: what is done to their activations. points: how these are drawn.
     """
 
     star: Checkpoint
@@ -45,6 +46,7 @@ class StarDomain:
     seed: int
     alignment: Alignment
     renormalise: Renormalise = RECALIBRATE
+    points: PointSampling = UNIFORM_POINTS
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Predictor:
         aligner = Aligner(domain.alignment, self.workspace)
         models = aligner.tensors_of_all(domain.star, domain.sources, progress=self.progress)
         generator = torch.Generator().manual_seed(domain.seed)
-        draw = draw_members(len(models), domain.samples, generator)
+        draw = draw_members(len(models), domain.samples, domain.points, generator)
         members = Members(evaluator, domain.star.tensors, models, self._outputs)
         evaluator.admit([domain.star.tensors, *models])
         self.progress.start("predicting", domain.samples)

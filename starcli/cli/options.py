@@ -72,6 +72,12 @@ def a_device(value: str) -> str:
     return value
 
 
+def a_sampling(value: str) -> str:
+    """A callback that refuses unknown names of ways to draw t; the numbers after a colon are read later."""
+    one_of("sampling", *SAMPLINGS)(value.partition(":")[0])
+    return value
+
+
 SPLIT_WORDS = ("train", "validation", "test")
 """Parts of a data set."""
 
@@ -208,7 +214,8 @@ LogsOpt = Annotated[
 SamplingOpt = Annotated[
     str,
     typer.Option(
-        "--sampling", help="How t is drawn.", **choice_in("sampling", SAMPLINGS),
+        "--sampling", metavar="NAME", autocompletion=names_of(SAMPLINGS), callback=a_sampling,
+        help="How t is drawn: uniform, beta or beta:A,B, constant or constant:T; of averages also ends, 0 or 1.",
     ),
 ]  # fmt: skip
 RealignOpt = Annotated[

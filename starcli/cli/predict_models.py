@@ -9,6 +9,7 @@ import typer
 from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import IN, SeedOpt
+from starcli.cli.point_options import PointOptions
 from starcli.cli.read_models import read_groups
 from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.errors import StarcliError, need_several
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @bundle
 @dataclass(frozen=True, kw_only=True)
-class PredictModels(AlignedOptions, RenormaliseOptions):
+class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
     """The models that the command line names, and what is made of them."""
 
     models: Annotated[
@@ -47,8 +48,9 @@ class PredictModels(AlignedOptions, RenormaliseOptions):
         if self.star is None:
             if self.sources:
                 raise StarcliError("--sources belong to --star, which is missing")
-            if self.between().active:
-                raise StarcliError("--renormalise is for points between models: it belongs to --star, which is missing")
+            asked = {"--sampling": self.sampling != "uniform", "--in-turn": self.in_turn}
+            for name in (name for name, said in {**asked, "--renormalise": self.between().active}.items() if said):
+                raise StarcliError(f"{name} is for points between models: it belongs to --star, which is missing")
             if not self.models:
                 raise StarcliError("no model is given", ["starcli predict MODEL..., or --star with --sources"])
             if self.ensemble:
@@ -79,4 +81,4 @@ class PredictModels(AlignedOptions, RenormaliseOptions):
 
         star, *sources = models
         alignment, activations = self.chosen(self.seed), self.between()
-        return predictor.star(StarDomain(star, sources, self.samples, self.seed, alignment, activations))
+        return predictor.star(StarDomain(star, sources, self.samples, self.seed, alignment, activations, self.points()))

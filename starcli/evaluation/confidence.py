@@ -7,7 +7,7 @@ everything else that `bma` does; the tests hold them to torchmetrics' values.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -147,11 +147,21 @@ def aurc(confidence: Tensor, wrong: Tensor) -> float:
     >>> aurc(torch.tensor([0.9, 0.6]), torch.tensor([False, True]))
     0.25
     """
+    _, risk = ranked_risk(confidence, wrong)
+    accepted = torch.arange(1, len(wrong) + 1, dtype=torch.float64)
+    return float((risk.cumsum(0) / accepted).mean())
+
+
+def ranked_risk(confidence: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
+    """Examples from the most confident on, (N,) int64, and the share of errors among those as confident as each.
+
+    >>> ranked_risk(torch.tensor([0.6, 0.9, 0.6]), torch.tensor([True, False, False]))[1].tolist()
+    [0.0, 0.5, 0.5]
+    """
     ordered, order = confidence.sort(descending=True)
     group, lengths = _runs(ordered)
     share = torch.zeros(len(lengths), dtype=torch.float64).index_add_(0, group, wrong[order].double()) / lengths
-    accepted = torch.arange(1, len(wrong) + 1, dtype=torch.float64)
-    return float((share[group].cumsum(0) / accepted).mean())
+    return order, share[group]
 
 
 def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> float:
@@ -239,7 +249,7 @@ class Judged:
 
     def __init__(self, temperature: float | None = None) -> None:
         self.temperature = temperature
-        self._parts: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []  # (n,) each
+        self._parts: list[Judgement] = []
 
     def add(self, log_probabilities: Tensor, labels: Tensor) -> None:
         """Add predictions (n, classes) and their labels (n,), as of `confidence`."""
@@ -252,11 +262,16 @@ class Judged:
             true = outputs.gather(1, wanted[:, None]).squeeze(1)  # (n,)
             # sum_c (p_c - [c = y])^2 = sum_c p_c^2 - 2 p_y + 1
             brier = probabilities.square().sum(dim=1) - 2 * true.exp() + 1
-            self._parts.append((correct, probabilities.amax(dim=1), true, brier, entropy(outputs)))
+            self._parts.append(Judgement(correct, probabilities.amax(dim=1), true, brier, entropy(outputs)))
+
+    @property
+    def each(self) -> "Judgement":
+        """What is kept of all that were added."""
+        return Judgement(*(torch.cat(values) for values in zip(*self._parts, strict=True)))
 
     def measures(self) -> Confidence:
         """The metrics of all that were added."""
-        correct, highest, true, brier, uncertain = (torch.cat(each) for each in zip(*self._parts, strict=True))
+        correct, highest, true, brier, uncertain = self.each
         count, errors = len(correct), int((~correct).sum())
         return Confidence(
             count=count,
@@ -270,3 +285,13 @@ class Judged:
             aurc=aurc(highest, ~correct),
             reliability=reliability(highest, correct),
         )
+
+
+class Judgement(NamedTuple):
+    """What is kept of each prediction, (N,) each: `true` is the log-probability of its label."""
+
+    correct: Tensor
+    highest: Tensor
+    true: Tensor
+    brier: Tensor
+    entropy: Tensor

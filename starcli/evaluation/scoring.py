@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import Confidence
+from starcli.evaluation.confidence import Confidence, Judged
+from starcli.evaluation.paired_bootstrap import Resamples
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.tasks.task import Measures, Task, task_named
 from starcli.evaluation.temperature import VALIDATION, Temperature, check_temperature, fit_temperature
@@ -17,6 +18,10 @@ from starcli.evaluation.temperature import VALIDATION, Temperature, check_temper
 if TYPE_CHECKING:
     from starcli.data.dataset import Dataset
     from starcli.evaluation.evaluator import Evaluator
+
+
+Resampled = list[dict[str, Tensor]]
+"""Metrics in resamples of the examples, (resamples,) each: of predictions as they are, and at a temperature."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,25 @@ class Scoring:
             None if temperature is None else self.task.measures(*own, temperature),
             self.task.measures(found[VALIDATION], labels[VALIDATION], temperature).loss if self.choose else None,
         )
+
+    @cached_property
+    def resamples(self) -> Resamples | None:
+        """Drawings of the examples of `split`, tokens of a text together; None where predictions have no confidence."""
+        split = self.dataset.split(self.split)
+        if not self.task.has_confidence:
+            return None
+        return Resamples((split.labels >= 0).nonzero()[:, 0] if split.next_token else torch.arange(len(split.labels)))
+
+    def resampled(self, outputs: Tensor, temperature: float | None) -> Resampled:
+        """Metrics of predictions as of `outputs` in each of `resamples`, at no temperature, and then at this one."""
+        if self.resamples is None:
+            return []
+        labels, found = self._labels[self.split], []
+        for heat in (None, *([] if temperature is None else [temperature])):
+            judged = Judged(heat)
+            judged.add(outputs[: len(labels)], labels)
+            found.append(self.resamples.metrics(judged))
+        return found
 
     def measure(self, evaluator: "Evaluator") -> Scored:
         """The metrics of what is loaded; all predictions are held together only to fit a temperature, or to choose."""

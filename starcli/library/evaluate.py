@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
+from starcli.averaging.sampling import PointSampling
 from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.rows import evaluation_rows
@@ -53,6 +54,8 @@ def bma(
     *,
     samples: int = 10,
     repeats: int = 3,
+    sampling: str = "uniform",
+    in_turn: bool = False,
     seed: int = 0,
     alignment: Alignment | str | None = DEFAULT_METHOD,
     split: str = "test",
@@ -65,11 +68,14 @@ def bma(
     """Average the predictions of models sampled between a star and its sources, against their ensemble.
 
     Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
-    with the keys of `starcli bma --json`. seed: of the draws, and of the alignment of the sources to the star unless
-    `alignment` has its own. split: test, or validation to choose by. choose: at the end a row for star domain and
-    ensemble each, whose number of samples has the least loss on the validation split (`selected_on`). temperature: as
-    of `evaluate`, of the averaged predictions. renormalise, renormalise_logits: of the points between star and sources,
-    see `barrier`.
+    with the keys of `starcli bma --json`: `against_ensemble` has differences to the ensemble of as many models, with
+    intervals by paired bootstrap over the examples. sampling: how t, the place between star (0) and source (1), is
+    drawn: "uniform", "beta:A,B", "constant:T", or "ends", the star or a source. in_turn: each source is drawn once
+    before any again. seed: of the draws, and of the alignment of the sources to the star unless `alignment` has its
+    own. split: test, or validation to choose by.
+    choose: at the end a row for star domain and ensemble each, whose number of samples has the least loss on the
+    validation split (`selected_on`). temperature: as of `evaluate`, of the averaged predictions; "fit" fits one to each
+    average of both. renormalise, renormalise_logits: of the points between star and sources, see `barrier`.
     where: `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -81,8 +87,8 @@ def bma(
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
     warn_of_weak_domain(workspace, found[0], found[1:], watcher)
-    points = Renormalise(renormalise, renormalise_logits)
-    measure = Measure(workspace, how, split=split, progress=watcher, renormalise=points)
-    draws = {"samples": samples, "repeats": repeats, "seed": seed}
+    between, points = Renormalise(renormalise, renormalise_logits), PointSampling(sampling, in_turn)
+    measure = Measure(workspace, how, split=split, progress=watcher, renormalise=between)
+    draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
     rows = posterior_rows(measure, found[0], found[1:], **draws, temperature=temperature, choose=choose)
     return ResultTable({"split": split, **row.to_dict()} for row in rows)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from starcli.alignment.align import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
+from starcli.averaging.sampling import PointSampling
 from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.column_predictions import AnyPredictions
@@ -52,6 +53,8 @@ def predict(
     sources: Sequence[ModelLike] = (),
     ensemble: bool = False,
     samples: int = 10,
+    sampling: str = "uniform",
+    in_turn: bool = False,
     seed: int = 0,
     alignment: Alignment | str | None = DEFAULT_METHOD,
     train_data: DataLike | None = None,
@@ -66,9 +69,9 @@ def predict(
 
     Of other tasks: numbers, or labels and their probabilities.
 
-    ensemble: the mean of the models' probabilities. star, sources, samples, seed, alignment: in place of models, the
-        mean over points of the star domain, as `bma` draws them; BatchNorm statistics are re-estimated, and
-        `renormalise` and `renormalise_logits` say what else, see `barrier`.
+    ensemble: the mean of the models' probabilities. star, sources, samples, sampling, in_turn, seed, alignment: in
+        place of models, the mean over points of the star domain, as `bma` draws them; BatchNorm statistics are
+        re-estimated, and `renormalise` and `renormalise_logits` say what else, see `barrier`.
     train_data: the models' own data, for BatchNorm statistics and temperatures, where `data` are inputs alone.
     split: of labelled data (test unless said). recalibrate: re-estimate BatchNorm statistics first.
     temperature: of the probabilities; "fit" takes the one with the least loss on the validation split.
@@ -94,7 +97,8 @@ def predict(
     if star is None:
         return predictor.ensemble(found) if ensemble else predictor.each(found)
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
-    return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between))
+    points = PointSampling(sampling, in_turn)
+    return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between, points))
 
 
 def _opened(

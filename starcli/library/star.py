@@ -8,6 +8,7 @@ from typing import Any, Literal, Unpack
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.averaging.sampling import Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.frames import ResultTable
@@ -34,7 +35,6 @@ from starcli.runtime.progress import Progress
 from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
 from starcli.star.growing import Growth, growth_of
-from starcli.star.sampling import Sampling
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source
 from starcli.star.starlight import starlight

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.align import Alignment
-from starcli.errors import StarcliError, unknown
+from starcli.averaging.sampling import Sampling, sampling_of
+from starcli.errors import StarcliError
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
-from starcli.registry.entry import resolve
-from starcli.registry.samplings import SAMPLINGS
 from starcli.runtime import distributed
-from starcli.star.sampling import Sampling
 from starcli.training.batch_pieces import pieces_per_step
 
 
@@ -22,7 +20,7 @@ class StarSettings:
     """How a star is searched for: the objective, the draws, the alignment of its sources.
 
     mu: weight of the star's own loss in the objective; fusion is mu = 1. normalised: divide the objective by 1 + mu.
-    sampling: how t is drawn: a name of `starcli.registry.samplings`, or a function of a generator.
+    sampling: how t is drawn, see `sampling_of`.
     alignment: of the sources to the star; its restarts are those of the first alignment, which has none to begin from;
         all seeds come from the star's own.
     realign_restarts: rounds of the search in each later alignment, which begins from the one before; methods that learn
@@ -74,12 +72,11 @@ class StarSettings:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):
             problems.append(f"sync_batchnorm goes with one draw a step, found draws_per_step {self.draws_per_step}")
+        if self.sampling == "ends":
+            problems.append("sampling ends is for averages: it has no point between star and source to train on")
         if problems:
             raise StarcliError("these settings of a star do not work", problems)
-        if isinstance(self.sampling, str):
-            resolve(SAMPLINGS, "sampling", self.sampling)
-        elif not callable(self.sampling):
-            raise unknown("sampling", str(self.sampling), SAMPLINGS)
+        sampling_of(self.sampling)
 
     def _check_realign_method(self) -> None:
         """StarcliError for a method of later epochs that knows permutations alone, where the first one knows more."""
@@ -154,10 +151,7 @@ class StarSettings:
     @property
     def draw_t(self) -> Sampling:
         """The function that draws t from a generator."""
-        if isinstance(self.sampling, str):
-            function: Sampling = resolve(SAMPLINGS, "sampling", self.sampling)
-            return function
-        return self.sampling
+        return sampling_of(self.sampling)
 
     def draws(self, recipe: Recipe) -> int:
         """Points a step: as asked, else one for each rank, so that two ranks find what one process with two draws does.

@@ -1,16 +1,24 @@
 """Model averaging against plain averages of softmax outputs: what is drawn, computed once, and shared."""
 
+import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from starcli.averaging.bma import PosteriorRow, average_models
+import starcli as sc
+from starcli.averaging.bma import Members, average_models, draw_members
+from starcli.averaging.posterior_row import PosteriorRow
+from starcli.averaging.sampling import PointSampling
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import CONFIDENCE_METRICS, Reliability, confidence
 from starcli.evaluation.evaluator import Evaluator, PathEnd
+from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.tasks.classification import CLASSIFICATION
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.workspace.choices import Choices
@@ -141,3 +149,53 @@ def test_a_signal_stops_it(workspace: Workspace, models: list[Model]) -> None:
     watcher.stop_signal = 2
     with pytest.raises(Interrupted):
         average_models(Counting(workspace, watcher), models[0], models[1:], generator=seeded())
+
+
+def test_the_star_is_compared_with_the_ensemble_of_as_many(measured: tuple[Counting, list[PosteriorRow]]) -> None:
+    rows = {(row.posterior, row.samples): row for row in measured[1]}
+    for (posterior, samples), row in rows.items():
+        if posterior != "star" or samples > 3:  # three sources: there is no ensemble of more
+            assert row.against_ensemble is None
+            continue
+        assert row.against_ensemble is not None
+        for metric, found in row.against_ensemble.items():
+            assert found.difference == pytest.approx(row.mean[metric] - rows["ensemble", samples].mean[metric])
+            assert found.low < found.difference < found.high
+        assert PosteriorRow.from_dict(json.loads(json.dumps(asdict(row), sort_keys=True))) == row
+
+
+def test_at_the_sources_the_star_domain_is_their_ensemble(workspace: Workspace, models: list[Model]) -> None:
+    how: dict[str, Any] = {"samples": 2, "repeats": 1, "points": PointSampling("constant:1", in_turn=True)}
+    _, star, ensemble = average_models(Evaluator(workspace), models[0], models[1:3], generator=seeded(), **how)
+    assert star.mean == pytest.approx(ensemble.mean, rel=1e-9)
+    for found in star.against_ensemble.values():
+        assert [found.difference, found.low, found.high] == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+def test_a_fitted_temperature_is_that_of_each_average_on_validation() -> None:
+    """The same minimum as scipy finds of the same loss, for star domain and ensemble alike."""
+    how: dict[str, Any] = {"arch_args": {"hidden_dim": 8}, "val_fraction": 0.2, "limit": 300, "epochs": 3}
+    trained = [sc.train("mlp", "digits", seed=seed, **how) for seed in range(3)]
+    workspace, models = trained[0].workspace, [model.tensors for model in trained]
+    scoring = Scoring(workspace.dataset, temperature="fit")
+    rows = average_models(
+        Evaluator(workspace), models[0], models[1:], generator=seeded(), samples=2, repeats=1, scoring=scoring
+    )
+    draw = draw_members(2, 2, PointSampling(), seeded())
+    members = Members(Evaluator(workspace), models[0], models[1:], lambda found: found.all_predictions("validation"))
+    labels = workspace.dataset.split("validation").targets
+    averages = {
+        "star": CLASSIFICATION.mean(members.between(*point) for point in draw.points),
+        "ensemble": CLASSIFICATION.mean(members.source(number) for number in draw.order),
+    }
+    for row in rows[1:]:
+        logs = averages[row.posterior]
+        best = minimize_scalar(
+            lambda b, logs=logs: float(-(b * logs).log_softmax(1).gather(1, labels[:, None]).mean()),
+            bounds=(1e-3, 100), method="bounded", options={"xatol": 1e-10},
+        )  # fmt: skip
+        assert row.temperature == pytest.approx(1 / best.x, rel=1e-4)
+        assert row.to_dict()["fitted_on"] == "validation"
+    assert rows[1].scaled_against_ensemble is not None
+    difference = rows[1].scaled["nll"] - rows[2].scaled["nll"]
+    assert rows[1].scaled_against_ensemble["nll"].difference == pytest.approx(difference)

@@ -5,7 +5,7 @@ import torch
 from support.stars import objective_of
 from torch.nn.functional import cross_entropy
 
-from starcli.star.sampling import beta_t, constant_t
+from starcli.averaging.sampling import beta_t, constant_t
 from starcli.training.batch_pieces import cut_batch
 
 

@@ -5,9 +5,9 @@ import torch
 from support.training import Memory, Stopping
 
 from starcli.alignment.align import Alignment
+from starcli.averaging.sampling import uniform_t
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
-from starcli.star.sampling import uniform_t
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import SourceBank
 from starcli.star.starlight import starlight

@@ -19,6 +19,7 @@ from starcli.cli.options import (
     StarOpt,
     TemperatureOpt,
 )
+from starcli.cli.point_options import PointOptions
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
 from starcli.cli.values import temperature_of
@@ -40,9 +41,15 @@ _COLUMNS = (
     Column("ece", "ECE", LOSS, optional=2),
     Column("auroc_max_prob", "AUROC", ".3f", optional=3),
     Column("aurc", "AURC", LOSS, optional=7),
+    Column("against_ensemble.accuracy.verdict", "accuracy against ensemble", optional=10),
+    Column("against_ensemble.nll.verdict", "loss against ensemble", optional=8),
+    Column("against_ensemble.aurc.verdict", "AURC against ensemble", optional=9),
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=1),
+    Column("scaled_against_ensemble.nll.verdict", "loss at T against ensemble"),
+    Column("sampling", "t", usual="uniform"),
+    Column("in_turn", "in turn", usual="no"),
     Column("validation_nll", "validation loss", LOSS),
     Column("validation_loss", "validation loss", LOSS),
     Column("alignment", "alignment", common=True),
@@ -65,6 +72,7 @@ def bma_command(
     figure: PlotOptions,
     how: AlignedOptions,
     activations: RenormaliseOptions,
+    points: PointOptions,
     *,
     samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
     repeats: RepeatsOpt = 3,
@@ -80,7 +88,9 @@ def bma_command(
     A sample is a random point on the line from the star to a random source; the ensemble draws the sources themselves.
     Rows are for 2, 3, ... models, means over the repeats. Every model has its BatchNorm statistics
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
-    errors AUROC and AURC are not decided. A temperature is one of the averaged predictions, not of each model.
+    errors AUROC and AURC are not decided. A temperature is one of the averaged predictions, not of each model; fitted,
+    each average of star and ensemble has its own. Better or worse than the ensemble of as many models: where the 95%
+    interval of the difference, by paired bootstrap over the examples, is beyond 0.
     """
     from starcli.alignment.measure import Measure
     from starcli.averaging.cached import posterior_rows
@@ -98,7 +108,7 @@ def bma_command(
         warn_of_weak_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
-        draws = {"samples": samples, "repeats": repeats, "seed": seed}
+        draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points.points()}
         rows = posterior_rows(measure, model, solutions, **draws, temperature=heat, choose=choose)
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp = stamps(workspace)
@@ -109,6 +119,7 @@ def bma_command(
             origin = stamp([model, *solutions] if domain else solutions)
             found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
             found |= {"renormalise": (measure.renormalise if domain else RECALIBRATE).title, **origin}
+            found |= points.points().settings() if domain else {}
             drawn.append({"type": "bma", **found})
             results.add("bma", found if results.for_programs else _for_people(found), _COLUMNS)
         paint(drawn)

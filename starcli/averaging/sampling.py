@@ -1,0 +1,103 @@
+"""How t, the place on the line from the star (0) to a source (1), is drawn: in a search for a star, and in averages."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from starcli.errors import StarcliError, unknown
+from starcli.registry.entry import resolve
+from starcli.registry.samplings import SAMPLINGS
+
+Sampling = Callable[[torch.Generator], float]
+
+
+def uniform_t(generator: torch.Generator) -> float:
+    """t ~ Unif[0, 1], the method of the paper."""
+    return float(torch.rand(1, generator=generator, dtype=torch.float64))
+
+
+def beta_t(generator: torch.Generator, a: float = 2, b: float = 2) -> float:
+    """t ~ Beta(a, b), density in proportion to t^(a - 1) (1 - t)^(b - 1); mean a / (a + b)."""
+    if a == b == 2:  # the middle one of three uniform draws, as stars were always made by
+        return float(torch.rand(3, generator=generator, dtype=torch.float64).median())
+    from scipy.special import betaincinv
+
+    return float(betaincinv(a, b, uniform_t(generator)))
+
+
+def constant_t(generator: torch.Generator, t: float = 0.5) -> float:
+    """Always t."""
+    return t
+
+
+def ends_t(generator: torch.Generator) -> float:
+    """t = 0, the star itself, or t = 1, a source itself, with equal chance."""
+    return float(torch.randint(2, (1,), generator=generator))
+
+
+@dataclass(frozen=True)
+class PointSampling:
+    """How points (source, t) of a star domain are drawn for an average.
+
+    sampling: how t is drawn, see `sampling_of`. in_turn: each source is drawn once before any of them again, in an
+    order drawn anew each time; else the source of each point is uniform among them.
+
+    >>> found = PointSampling("constant:0.9", in_turn=True).points(3, 3, torch.Generator())
+    >>> sorted(found)
+    [(0, 0.9), (1, 0.9), (2, 0.9)]
+    """
+
+    sampling: str | Sampling = "uniform"
+    in_turn: bool = False
+
+    def __post_init__(self) -> None:
+        sampling_of(self.sampling)
+
+    def points(self, sources: int, samples: int, generator: torch.Generator) -> list[tuple[int, float]]:
+        """`samples` points of the domain of so many sources."""
+        if self.in_turn:
+            rounds = [torch.randperm(sources, generator=generator) for _ in range(math.ceil(samples / sources))]
+            chosen = torch.cat(rounds)[:samples]
+        else:
+            chosen = torch.randint(sources, (samples,), generator=generator)
+        draw_t = sampling_of(self.sampling)
+        return [(source, draw_t(generator)) for source in chosen.tolist()]
+
+    def settings(self) -> dict[str, Any]:
+        """What is kept of it where results say how they came about."""
+        return asdict(self)
+
+
+def sampling_of(said: str | Sampling) -> Sampling:
+    """The function that draws t, by its name in `starcli.registry.samplings` and numbers, "beta:5,1"; or that function.
+
+    StarcliError for another name, and for numbers that do not go with it.
+
+    >>> sampling_of("constant:0.9")(torch.Generator())
+    0.9
+    """
+    if not isinstance(said, str):
+        if not callable(said):
+            raise unknown("sampling", str(said), SAMPLINGS)
+        return said
+    name, colon, words = said.partition(":")
+    function: Callable[..., float] = resolve(SAMPLINGS, "sampling", name)
+    if not colon:
+        return function
+    takes = len(inspect.signature(function).parameters) - 1
+    try:
+        numbers = [float(word) for word in words.split(",")]
+        fits = len(numbers) == takes and 0 <= function(torch.Generator(), *numbers) <= 1
+    except ValueError:
+        fits = False
+    if not fits:
+        raise StarcliError(f"sampling {said!r}: expected {SAMPLINGS[name].help}")
+    return lambda generator: function(generator, *numbers)
+
+
+UNIFORM_POINTS = PointSampling()
+"""As the paper draws them."""

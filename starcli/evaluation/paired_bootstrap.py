@@ -1,0 +1,132 @@
+"""Paired bootstrap over examples: how far the difference of two predictors' metrics rests on the examples at hand.
+
+The examples are drawn anew with replacement, the same ones for both predictors; the interval has the middle 95% of the
+differences that are found. Efron and Tibshirani 1993, section 13.3 (percentile interval).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from starcli.evaluation.confidence import Judged, ranked_risk
+from starcli.runtime.memory import row_slices
+
+RESAMPLES = 1000
+"""How often the examples are drawn anew."""
+
+COVERED = 0.95
+"""Share of the resamples that an interval covers."""
+
+COMPARED = ("accuracy", "nll", "brier", "aurc")
+"""Metrics whose differences are taken."""
+
+HIGHER_IS_BETTER = ("accuracy",)
+"""Those of them of which more is better; of the others less is."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of one predictor less that of another, with its 95% interval over examples.
+
+    >>> Difference("nll", -0.02, -0.03, -0.01).verdict
+    'better'
+    """
+
+    metric: str
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "not decided"]:
+        """Whether the first is better or worse, or the interval has 0 in it."""
+        if self.low <= 0 <= self.high:
+            return "not decided"
+        return "better" if (self.low > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
+
+    def to_dict(self) -> dict[str, Any]:
+        """`difference`, `low`, `high` and `verdict`."""
+        found = {**asdict(self), "verdict": self.verdict}
+        del found["metric"]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """Drawings of units with replacement, as many units as there are, the same for all that is judged by them.
+
+    units: the unit (N,) int64 of each prediction, from 0: its example, or the text of a token. All of a unit's
+    predictions are drawn together.
+    """
+
+    units: Tensor
+    count: int = RESAMPLES
+    seed: int = 0
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """How often each unit was drawn, (count, units) int32."""
+        total = int(self.units.max()) + 1
+        generator = torch.Generator().manual_seed(self.seed)
+        draws = (torch.randint(total, (total,), generator=generator) for _ in range(self.count))
+        return torch.stack([torch.bincount(each, minlength=total).int() for each in draws])
+
+    def metrics(self, judged: Judged) -> dict[str, Tensor]:
+        """Each of `COMPARED` in every resample of what was judged: (count,) float64."""
+        each = judged.each
+        wrong, total = ~each.correct, int(self.units.max()) + 1
+        values = torch.stack([each.correct.double(), -each.true, each.brier, torch.ones_like(each.brier)])
+        sums = torch.zeros(4, total, dtype=torch.float64).index_add_(1, self.units, values)  # by unit
+        order, risk = ranked_risk(each.highest, wrong)
+        risky = risk.nonzero()[:, 0]
+        areas, means = [], []
+        for some in row_slices(self.weights):
+            weights = self.weights[some]
+            drawn = weights.double() @ sums.T
+            means.append(drawn[:, :3] / drawn[:, 3:])
+            areas.append(_area(weights[:, self.units[order]], risk, risky))
+        accuracy, nll, brier = torch.cat(means).T
+        return {"accuracy": accuracy, "nll": nll, "brier": brier, "aurc": torch.cat(areas)}
+
+
+def _area(weights: Tensor, risk: Tensor, risky: Tensor) -> Tensor:
+    """Area under the risk-coverage curve of each resample, (resamples,).
+
+    weights: how often each prediction was drawn, (resamples, N), from the most confident on; risk: (N,), as of
+    `ranked_risk`; risky: where it is not 0. With n predictions drawn, an error at place m adds sum_{i=m}^n 1 / i, which
+    is H(n) - H(m - 1) with harmonic numbers H; copies have places that follow each other.
+    """
+    after = weights.cumsum(1)
+    count = after[:, -1:]
+    last, copies = after[:, risky], weights[:, risky]
+    harmonic = (1 / torch.arange(1, int(count.max()) + 1, dtype=torch.float64)).cumsum(0)
+    harmonic = torch.cat([harmonic.new_zeros(1), harmonic])  # H(0), H(1), ...
+    places = torch.cat([harmonic.new_zeros(1), harmonic.cumsum(0)])  # the sums of the first 0, 1, 2, ...
+    added = copies * harmonic[count] - (places[last] - places[last - copies])
+    return (added * risk[risky]).sum(1) / count[:, 0]
+
+
+def differences(
+    pairs: Sequence[tuple[Any, Any]], drawn: Sequence[Mapping[str, Sequence[float]]]
+) -> dict[str, Difference]:
+    """The difference of each metric, first less second, and its interval, both of the mean over pairs of `Confidence`.
+
+    drawn: of each pair the differences in every resample, by metric, as `less` has them.
+    """
+    found = {}
+    for metric in COMPARED:
+        mean = float(np.mean([getattr(a, metric) - getattr(b, metric) for a, b in pairs]))
+        resampled = np.mean([one[metric] for one in drawn], axis=0)
+        low, high = np.quantile(resampled, [(1 - COVERED) / 2, (1 + COVERED) / 2])
+        found[metric] = Difference(metric, mean, float(low), float(high))
+    return found
+
+
+def less(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """What `a` has more than `b` of each metric in each resample, both as of `Resamples.metrics`."""
+    return {metric: (a[metric] - b[metric]).tolist() for metric in COMPARED}

@@ -1,0 +1,74 @@
+"""Distributions of t: their moments, and the names and numbers by which they are asked for."""
+
+import pytest
+import torch
+from scipy import stats
+
+from starcli.averaging.sampling import PointSampling, beta_t, constant_t, ends_t, sampling_of, uniform_t
+from starcli.errors import StarcliError
+from starcli.star.settings import StarSettings
+from starcli.training.seeds import generator
+
+
+@pytest.mark.parametrize(
+    ("name", "law"),
+    [
+        ("uniform", stats.uniform()), ("beta", stats.beta(2, 2)), ("beta:2,2", stats.beta(2, 2)),
+        ("beta:5,1", stats.beta(5, 1)), ("beta:0.5,1.5", stats.beta(0.5, 1.5)), ("ends", stats.bernoulli(0.5)),
+    ],
+)  # fmt: skip
+def test_samplings_have_the_moments_of_their_laws(name: str, law: "stats.distributions.rv_frozen") -> None:
+    place, draw_t = generator(0), sampling_of(name)
+    draws = torch.tensor([draw_t(place) for _ in range(20_000)], dtype=torch.float64)
+    assert draws.min() >= 0
+    assert draws.max() <= 1
+    mean, variance = law.stats()
+    assert float(draws.mean()) == pytest.approx(float(mean), abs=0.01)
+    assert float(draws.var()) == pytest.approx(float(variance), rel=0.05)
+
+
+def test_names_stand_for_functions() -> None:
+    assert [sampling_of(name) for name in ("uniform", "beta", "constant", "ends")] == [
+        uniform_t, beta_t, constant_t, ends_t,
+    ]  # fmt: skip
+    assert constant_t(generator(0)) == 0.5
+    assert sampling_of("constant:0.9")(generator(0)) == 0.9
+    assert sampling_of(constant_t) is constant_t
+    assert {sampling_of("ends")(generator(seed)) for seed in range(9)} == {0.0, 1.0}
+
+
+def test_sources_in_turn_come_as_often_as_each_other() -> None:
+    points = PointSampling("constant:0.9", in_turn=True)
+    found = [source for source, _ in points.points(4, 11, generator(0))]
+    assert sorted(found[:4]) == sorted(found[4:8]) == [0, 1, 2, 3]
+    assert len(set(found[8:])) == 3
+    assert len({tuple(points.points(4, 4, generator(seed))) for seed in range(20)}) > 10
+    uniform = [source for source, _ in PointSampling().points(4, 4000, generator(0))]
+    assert all(abs(uniform.count(source) - 1000) < 120 for source in range(4))  # 4 standard deviations
+
+
+def test_draws_one_by_one_are_those_of_all_at_once() -> None:
+    """So that averages of the same seed are those that were drawn together, before there were other laws."""
+    place = generator(0)
+    assert [uniform_t(place) for _ in range(40)] == torch.rand(40, generator=generator(0), dtype=torch.float64).tolist()
+
+
+@pytest.mark.parametrize(
+    "said", ["beta:2", "beta:-1,2", "beta:1,x", "constant:1.5", "constant:", "constant:nan", "ends:1", "uniform:0,1"]
+)
+def test_numbers_that_do_not_go_with_a_name_are_an_error(said: str) -> None:
+    with pytest.raises(StarcliError, match=f"sampling '{said}': expected t"):
+        sampling_of(said)
+
+
+def test_other_names_are_an_error() -> None:
+    with pytest.raises(StarcliError, match="unknown sampling 'betta'; did you mean beta"):
+        sampling_of("betta:2,2")
+    with pytest.raises(StarcliError, match="unknown sampling"):
+        sampling_of(None)  # type: ignore[arg-type]
+
+
+def test_no_star_is_trained_at_the_ends() -> None:
+    with pytest.raises(StarcliError) as caught:
+        StarSettings(sampling="ends")
+    assert "for averages" in str(caught.value.problems)
