@@ -38,24 +38,9 @@ class Short:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-RECIPE = """
-arch: mlp
-arch_args: {hidden_dim: 8, depth: 2}
-data: digits
-epochs: 2
-lr: 0.1
-"""
-SMALL = {"RECIPE": "TINY", "SOURCES": "2", "HELD_OUT": "2", "RESTARTS": "1", "STAR_EPOCHS": "1"}
-"""Of most scripts; TINY is the path of `RECIPE` in a file."""
 SHORT = {
     "quickstart.sh": Short(),
-    "sources.sh": Short(settings=SMALL),
-    "width.sh": Short(settings=SMALL | {"RECIPE": "default", "DATA": "--limit 100", "EPOCHS": "1", "WIDTHS": "1"}),
-    "perturb.sh": Short(settings=SMALL | {"RADII": "0.5", "POINTS": "1"}),
-    "fuse.sh": Short(settings=SMALL | {"MODELS": "2", "FUSED": "2", "FUSED_EPOCHS": ""}),
-    "vit.sh": Short(settings=SMALL | {"DATA": "--data digits --limit 100", "EPOCHS": "1", "HELD_OUT": "1"}),
     "gallery.sh": Short(settings={"EPOCHS": "1"}),
-    "cifar.sh": Short(("data", "OUT", "2", "1"), {"RECIPES": "TINY", "EPOCHS": "1"}),
     "fashion-mnist.sh": Short(("IMAGES", "OUT", "8", "1", "100")),
 }
 
@@ -67,8 +52,7 @@ def lines_of(script: str, short: Short, directory: Path) -> list[tuple[Path, lis
     program.write_text(NOTING)
     program.chmod(0o755)
     notes = directory / "notes"
-    (directory / "tiny.yaml").write_text(RECIPE)
-    names = {"OUT": "out", "IMAGES": "images", "TINY": "tiny.yaml"}
+    names = {"OUT": "out", "IMAGES": "images"}
     places = {name: str(directory / file) for name, file in names.items()}
     environment = {
         **os.environ,
@@ -103,7 +87,7 @@ def test_every_example_has_short_settings() -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(script, marks=[pytest.mark.slow] if script in ("vit.sh", "width.sh", "gallery.sh") else [])
+        pytest.param(script, marks=[pytest.mark.slow] if script == "gallery.sh" else [])
         for script in sorted(SHORT.keys() - {"quickstart.sh"})
     ],
 )

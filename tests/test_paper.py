@@ -29,6 +29,7 @@ def test_every_experiment_is_in_the_order_of_the_page() -> None:
     assert all({"quick", "full"} <= each.scales.keys() <= set(SCALES) for each in KNOWN.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_once_and_is_shown(name: str, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = recorded(KNOWN[name], "quick", Bench(shared))

@@ -19,7 +19,10 @@ from pathlib import Path
 from paper.page import write_page
 from paper.record import SCALES, Bench, Experiment, recorded
 
-NAMES = ("sampling", "lemma", "gaussians")
+NAMES = (
+    *("table1", "sources", "width", "fuse", "vit", "points", "sets", "adam", "aligner", "sampling", "perturb"),
+    *("activations", "lemma", "gaussians"),
+)
 """The experiments, in the order of the page."""
 
 

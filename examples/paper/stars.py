@@ -1,47 +1,28 @@
-"""Networks, their stars, and the rows that tell how far stars are from what they never saw.
+"""Stars of a network, and the rows that tell how far they are from what they never saw.
 
 Rows, by `kind`:
 
-    barrier   network, align, group, a, b, train, test: the two barriers; star: which one (of regular-regular: none)
-    loss      network, star, and the train and test loss of the star and, mean and deviation, of its sources
-    curve     network, align, group, star, split, t, loss, loss_std, accuracy, accuracy_std: means along the lines
+    barrier   group, a, b, train, test: the two barriers of a line
+    loss      train and test loss of a star; regular_train, regular_train_std, ...: of the held-out models
+    curve     group, split, t, loss, loss_std, accuracy, accuracy_std: means along the lines of a group
+
+All have `network` and `align`, and but for those between regular models `star` and `case`: what is compared.
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from paper.networks import DIGITS32, Network, write_digits32
 from paper.page import number, spread
 from paper.record import Bench, Finding, Row, Table
 
-HELD_OUT = 1000
+HELD_OUT = 100
 """Seed of the first held-out model; sources have those from 0: neither changes with the other's number."""
 REGULAR, STAR = "regular-regular", "star-held-out"
 GROUPS = (REGULAR, "star-source", STAR)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network, its data and their training, in words of `starcli`.
-
-    train: what `train` says of the network and its training. data: what every command has to say, of data that live at
-    a path. star: what `star` and `fuse` say beside the settings of their sources. barrier: what `barrier` says besides.
-    """
-
-    name: str
-    train: str
-    star: str = ""
-    data: str = ""
-    barrier: str = ""
-
-
-TINY = Network("tiny", "--arch mlp --arch-arg depth=2 hidden_dim=8 --data digits --limit 100 --epochs 1 --lr 0.1")
-"""For quick runs."""
-RESNET = Network("resnet-w8", "--recipe quickstart", "--epochs 100")
-"""On the digits; on so little data a star takes longer than its sources."""
-RESNET18 = Network("resnet18-cifar10", "--recipe paper/resnet18-cifar10", barrier="--statistics own-ends")
-"""The paper's; its ends of a line keep their own BatchNorm statistics."""
+WEIGHT, ACTIVATION = "--align weight --restarts 10", "--align activation"
 
 
 @dataclass(frozen=True)
@@ -55,8 +36,10 @@ class Study:
 
     def train(self) -> None:
         """Train all models."""
+        of = self.network
+        if DIGITS32 in of.data:
+            write_digits32(self.bench.out)
         for first, count in ((0, self.sources), (HELD_OUT, self.held_out)):
-            of = self.network
             seeds = f"{first}-{first + count - 1}"
             self.bench.line(f"starcli train {of.train} {of.data} --seeds {seeds} -o '{of.name}/{{seed}}.safetensors'")
 
@@ -65,30 +48,56 @@ class Study:
         seeds = f"{{{first}..{first + count - 1}}}" if count > 1 else str(first)
         return f"{self.network.name}/{seeds}.safetensors"
 
-    def make(self, command: str, name: str, words: str, *, sources: int | None = None, stars: int = 1) -> list[str]:
-        """Stars by `star` or `fuse`, of seeds from 0, called NAME-SEED; returns their files."""
-        of, some = self.network, self.models(0, sources or self.sources)
-        files = [f"{of.name}/{name}-{seed}.safetensors" for seed in range(stars)]
-        output = f"--seeds 0-{stars - 1} -o '{of.name}/{name}-{{seed}}.safetensors'"
-        self.bench.line(f"starcli {command} --sources {some} {of.data} {of.star} {words} {output}")
-        return files
+    def stars(self, align: str, words: str = "", *, sources: int, stars: int = 1) -> list[str]:
+        """Files of stars, of seeds from 0. words: what else is said; their names have it too."""
+        return self.make("star", align, words, sources=sources, stars=stars)[0]
+
+    def make(
+        self, command: str, align: str, words: str = "", *, sources: int, stars: int = 1
+    ) -> tuple[list[str], list[Row]]:
+        """Files of models by `star` or `fuse`, and the rows of that line."""
+        of, some = self.network, self.models(0, sources)
+        name = "-".join([command, str(sources), *words.replace("--", "").split(), align.split()[1]])
+        where = f"--seeds 0-{stars - 1} -o '{of.name}/{name}-{{seed}}.safetensors'"
+        rows = self.bench.line(f"starcli {command} --sources {some} {of.data} {of.star} {words} {align} {where}")
+        return [f"{of.name}/{name}-{seed}.safetensors" for seed in range(stars)], rows
 
     def judge(
-        self, star: str, align: str, *, sources: int | None = None, words: str = "", curves: bool = False
+        self, star: str, align: str, case: str, *, sources: int, words: str = "", curves: bool = False
     ) -> list[Row]:
         """Rows of the lines between regular models, and from a star to sources and to held-out models."""
-        of = self.network
-        near, far = self.models(0, sources or self.sources), self.models(HELD_OUT, self.held_out)
-        found = self.bench.line(
-            f"starcli barrier --star {star} --sources {near} --held-out {far} {of.data} {align} {of.barrier} {words}"
-        )
-        about = {"network": of.name, "align": alignment(align), "star": seed_of(star)}
+        near, far = self.models(0, sources), self.models(HELD_OUT, self.held_out)
+        found = self._barriers(f"--star {star} --sources {near} --held-out {far}", align, words)
+        about = {**self._about(align), "star": seed_of(star), "case": case}
         return [row for row in rows_of(found, about) if curves or row["kind"] != "curve"]
 
+    def lines(self, star: str, align: str, case: str, *, words: str = "") -> list[Row]:
+        """Rows of the lines from a star to held-out models alone."""
+        found = self._barriers(f"{star} {self.models(HELD_OUT, self.held_out)}", align, words)
+        about = {**self._about(align), "star": seed_of(star), "case": case}
+        found = [{**row, "group": STAR} for row in found]
+        return [row for row in rows_of(found, about) if row["kind"] != "curve"]
 
-def alignment(words: str) -> str:
-    """What `--align weight --restarts 10` says, in short."""
-    return words.replace("--align ", "").replace(" --restarts ", ", restarts ")
+    def all_lines(self, stars: Sequence[str], align: str, case: str, *, sources: int, first: bool) -> list[Row]:
+        """Rows of the lines from several stars to held-out models; first: between regular models, too."""
+        judged = self.judge(stars[0], align, case, sources=sources) if first else self.lines(stars[0], align, case)
+        return [*judged, *(row for star in stars[1:] for row in self.lines(star, align, case))]
+
+    def _about(self, align: str) -> Row:
+        return {"network": self.network.name, "align": in_short(align)}
+
+    def _barriers(self, models: str, align: str, words: str) -> list[Row]:
+        of = self.network
+        return self.bench.line(f"starcli barrier {models} {of.data} {align} {of.barrier} {words}")
+
+
+def in_short(align: str) -> str:
+    """What `--align weight --restarts 10` says.
+
+    >>> in_short("--align weight --restarts 10")
+    'weight, restarts 10'
+    """
+    return align.replace("--align ", "").replace(" --", ", ")
 
 
 def seed_of(file: str) -> str:
@@ -96,48 +105,69 @@ def seed_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(".safetensors")
 
 
-def rows_of(found: Sequence[Row], about: Mapping[str, Any]) -> Iterable[Row]:
-    """What is recorded of the rows of `barrier --star`."""
-    lines = [each for each in found if each["type"] == "barrier" and each["group"] in GROUPS]
-    for each in lines:
-        ends = {"a": seed_of(each["a"]), "b": seed_of(each["b"])}
-        barriers = {split: each[split]["loss_barrier"] for split in ("train", "test")}
-        yield {"kind": "barrier", **mine(about, each["group"]), "group": each["group"], **ends, **barriers}
+def rows_of(found: Sequence[Row], about: Mapping[str, Any]) -> Iterator[Row]:
+    """What is recorded of the rows of `barrier`."""
     for group in GROUPS:
-        some = [each for each in lines if each["group"] == group]
+        lines = [each for each in found if each["type"] == "barrier" and each["group"] == group]
+        if not lines:
+            continue
+        own = ("star", "case") if group == REGULAR else ()
+        mine = {key: value for key, value in about.items() if key not in own} | {"group": group}
+        for each in lines:
+            barriers = {split: each[split]["loss_barrier"] for split in ("train", "test")}
+            yield {"kind": "barrier", **mine, "a": seed_of(each["a"]), "b": seed_of(each["b"]), **barriers}
         for split in ("train", "test"):
-            means = {}
-            for what in ("loss", "accuracy"):
-                places = list(zip(*(each[split][what] for each in some), strict=True))
-                means[what] = [statistics.fmean(each) for each in places]
-                means[f"{what}_std"] = [statistics.pstdev(each) for each in places]
-            yield {"kind": "curve", **mine(about, group), "group": group, "split": split, "t": some[0]["t"], **means}
-    [report] = [each for each in found if each["type"] == "star"]
-    regular = {f"regular_{split}": report["regular_loss"][split]["mean"] for split in ("train", "test")}
-    spreads = {f"regular_{split}_std": report["regular_loss"][split]["std"] for split in ("train", "test")}
-    yield {"kind": "loss", **about, **report["star_loss"], **regular, **spreads}
+            yield {"kind": "curve", **mine, "split": split, "t": lines[0]["t"], **curve([row[split] for row in lines])}
+        if group == STAR:
+            yield {"kind": "loss", **about, **losses(lines)}
 
 
-def mine(about: Mapping[str, Any], group: str) -> Row:
-    """What a row is about; lines between regular models are of no star."""
-    return {key: value for key, value in about.items() if key != "star" or group != REGULAR}
+def curve(lines: Sequence[Row]) -> Row:
+    """Means and deviations at each place of several lines."""
+    found: Row = {}
+    for what in ("loss", "accuracy"):
+        places = list(zip(*(each[what] for each in lines), strict=True))
+        found[what] = [statistics.fmean(each) for each in places]
+        found[f"{what}_std"] = [statistics.pstdev(each) for each in places]
+    return found
 
 
-def distinct(rows: Iterable[Row]) -> list[Row]:
-    """Rows without those that are there already, such as the same regular-regular ones of each star."""
-    found: dict[tuple[Any, ...], Row] = {}
-    for row in rows:
-        found.setdefault(tuple((k, v) for k, v in row.items() if isinstance(v, str)), row)
-    return list(found.values())
+def losses(lines: Sequence[Row]) -> Row:
+    """Losses at the ends of lines from a star: its own, and those of the other models."""
+    found: Row = {}
+    for split in ("train", "test"):
+        others = [each[split]["loss"][-1] for each in lines]
+        found[split] = lines[0][split]["loss"][0]
+        found |= {f"regular_{split}": statistics.fmean(others), f"regular_{split}_std": statistics.stdev(others)}
+    return found
 
 
 def chosen(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    """Rows with these values; of a tuple, one of these."""
-    return [
-        row
-        for row in rows
-        if all(row.get(k) in v if isinstance(v, tuple) else row.get(k) == v for k, v in wanted.items())
-    ]
+    """Rows with these values; of a tuple, with one of these."""
+    tests = {key: value if isinstance(value, tuple) else (value,) for key, value in wanted.items()}
+    return [row for row in rows if all(row.get(key) in values for key, values in tests.items())]
+
+
+def cases(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by case, each with those between regular models of the same network and alignment."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if "star" in row:
+            found.setdefault(row["case"], []).append(row)
+    for some in found.values():
+        like = {key: some[0][key] for key in ("network", "align")}
+        some += [row for row in chosen(rows, **like) if "star" not in row]
+    return found
+
+
+def names(rows: Iterable[Row], case: str) -> list[str]:
+    """Names of the stars of a case."""
+    return [row["star"] for row in chosen(rows, kind="loss", case=case)]
+
+
+def barriers(rows: Iterable[Row], group: str, split: str = "train") -> list[float]:
+    """The barriers of a group."""
+    return [row[split] for row in chosen(rows, kind="barrier", group=group)]
 
 
 def gains(rows: Sequence[Row], split: str = "train") -> dict[tuple[Any, ...], float]:
@@ -151,10 +181,10 @@ def gains(rows: Sequence[Row], split: str = "train") -> dict[tuple[Any, ...], fl
 
 def better(rows: Sequence[Row], first: Iterable[str], second: Iterable[str]) -> dict[tuple[Any, ...], float]:
     """Train barrier of stars `first` less that of stars `second`, by place in these lists and held-out model."""
-    barriers = {(row["star"], row["b"]): row["train"] for row in chosen(rows, kind="barrier", group=STAR)}
-    held_out = dict.fromkeys(model for _, model in barriers)
+    found = {(row["star"], row["b"]): row["train"] for row in chosen(rows, kind="barrier", group=STAR)}
+    held_out = dict.fromkeys(model for _, model in found)
     return {
-        (place, model): barriers[one, model] - barriers[other, model]
+        (place, model): found[one, model] - found[other, model]
         for place, (one, other) in enumerate(zip(first, second, strict=True))
         for model in held_out
     }
@@ -165,18 +195,20 @@ def connected(rows: Sequence[Row], where: str, split: str = "train") -> Finding:
     return Finding.above("star-regular below regular-regular", f"{where}, {split}", gains(rows, split))
 
 
-COLUMNS = ("", "regular loss", "star loss", REGULAR, STAR, "paper: " + REGULAR, "star-regular")
+def all_connected(rows: Sequence[Row], split: str = "train") -> list[Finding]:
+    """The same of each case."""
+    return [connected(some, case, split) for case, some in cases(rows).items()]
 
 
-def cells_of(name: str, rows: Sequence[Row], paper: tuple[str, str] = ("", ""), split: str = "train") -> list[str]:
-    """A row of `COLUMNS`, of all stars in `rows`."""
-    losses = chosen(rows, kind="loss")
-    mean, std = losses[0][f"regular_{split}"], losses[0][f"regular_{split}_std"]
-    star = spread([row[split] for row in losses])
-    groups = (spread([row[split] for row in chosen(rows, kind="barrier", group=group)]) for group in (REGULAR, STAR))
-    return [name, f"{number(mean)} ± {number(std)}", star, *groups, *paper]
-
-
-def star_table(lines: Sequence[Sequence[str]]) -> Table:
-    """A table of `COLUMNS`."""
-    return Table(COLUMNS, lines)
+def star_table(rows: Sequence[Row], paper: Mapping[str, Sequence[str]], split: str = "train") -> Table:
+    """Losses of held-out models and stars, and barriers, by case; paper: its two barriers of a case."""
+    columns = [f"{split} split", "regular loss", "star loss", REGULAR, "star-regular"]
+    lines = []
+    for case, some in cases(rows).items():
+        found = chosen(some, kind="loss")
+        regular = f"{number(found[0][f'regular_{split}'])} ± {number(found[0][f'regular_{split}_std'])}"
+        groups = (spread(barriers(some, group, split)) for group in (REGULAR, STAR))
+        lines.append([case, regular, spread([row[split] for row in found]), *groups, *paper.get(case, ("", ""))])
+    if not any(paper.get(case) for case in cases(rows)):
+        return Table(columns, [line[: len(columns)] for line in lines])
+    return Table([*columns, f"paper: {REGULAR}", "star-regular"], lines)

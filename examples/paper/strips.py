@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from starcli.plots.style import BLACK, LINE_STYLES, grow
+from starcli.plots.style import BLACK, GROUP_STYLES, LINE_STYLES, grow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,5 +25,45 @@ def strips(columns: Mapping[str, Sequence[float]], label: str) -> "Callable[[Fig
         axis.grid(axis="x", visible=False)
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
+
+    return paint
+
+
+def trends(
+    panels: Mapping[str, Mapping[str, Mapping[float, Sequence[float]]]], across: str, label: str
+) -> "Callable[[Figure], None]":
+    """A panel for each name: by line the mean and the deviation of the values at each place, on a logarithmic axis.
+
+    label: what all panels show, from 0 on; empty where each title says it.
+    """
+
+    def paint(figure: "Figure") -> None:
+        grow(figure, 2.3)
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, (title, lines) in zip(axes, panels.items(), strict=True):
+            for place, (name, values) in enumerate(lines.items()):
+                color, marker, dash = GROUP_STYLES.get(name, LINE_STYLES[place])
+                means = [statistics.fmean(each) for each in values.values()]
+                errors = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values.values()]
+                axis.errorbar(
+                    list(values),
+                    means,
+                    errors,
+                    fmt=dash,
+                    marker=marker,
+                    color=color,
+                    capsize=2,
+                    elinewidth=0.8,
+                    label=name,
+                )
+            axis.set_xscale("log")
+            axis.set_xticks(list(values), [f"{each:g}" for each in values])
+            axis.set_xticks([], minor=True)
+            axis.set_title(title)
+            axis.set_xlabel(across)
+            if label:
+                axis.set_ylim(bottom=0)
+            axis.legend()
+        axes[0].set_ylabel(label)
 
     return paint

@@ -1,0 +1,99 @@
+"""Figure 1: the more sources a star is made from, the lower its barrier to solutions that it never saw?"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from paper import networks, stars
+from paper.record import Bench, Experiment, Finding, Row, Table
+from paper.strips import trends
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
+    """Stars of several numbers of sources, judged on the same held-out models."""
+    rows: list[Row] = []
+    for network, counts in settings["networks"].items():
+        study, align = stars.Study(bench, network, max(counts), settings["held_out"]), settings["align"]
+        study.train()
+        for count in counts:
+            case = f"`{network.name}`, {count} sources"
+            found = study.stars(align, sources=count, stars=settings["stars"])
+            some = min(settings["regular"], study.sources)
+            judged = study.all_lines(found, align, case, sources=some, first=count == counts[-1])
+            rows += [{**row, "sources": count} for row in judged]
+    return rows
+
+
+def counts_of(rows: Sequence[Row]) -> dict[str, dict[int, list[Row]]]:
+    """Rows by network and number of sources."""
+    found: dict[str, dict[int, list[Row]]] = {}
+    for some in stars.cases(rows).values():
+        found.setdefault(some[0]["network"], {})[some[0]["sources"]] = some
+    return found
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """A line for each network and number of sources."""
+    return [stars.star_table(rows, {})]
+
+
+def judge(rows: Sequence[Row]) -> list[Finding]:
+    """More sources against fewer, and each number against regular models."""
+    found = []
+    for network, counted in counts_of(rows).items():
+        counts = list(counted)
+        for few, many in dict.fromkeys([(counts[0], counts[-1]), *itertools.pairwise(counts)]):
+            names = ([row["star"] for row in stars.chosen(counted[n], kind="loss")] for n in (few, many))
+            less = stars.better(stars.chosen(rows, network=network), *names)
+            found.append(Finding.above("more sources, lower barrier", f"`{network}`, {few} less {many}", less))
+    return [*found, *stars.all_connected(rows)]
+
+
+def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
+    """Barriers against the number of sources, a panel for each network."""
+    panels = {
+        network: {
+            group: {count: stars.barriers(some, group) for count, some in counted.items()}
+            for group in (stars.REGULAR, stars.STAR)
+        }
+        for network, counted in counts_of(rows).items()
+    }
+    return trends(panels, "number of sources", "train barrier (nats)")
+
+
+EXPERIMENT = Experiment(
+    name="sources",
+    paper="Figure 1",
+    claim="The barrier between star and held-out solutions falls as the star is made from more sources, and has not "
+    "levelled off at 50.",
+    scales={
+        "quick": {
+            "networks": {networks.TINY: (2, 3)},
+            "held_out": 3,
+            "regular": 2,
+            "stars": 2,
+            "align": stars.WEIGHT,
+        },
+        "here": {
+            "networks": {networks.RESNET: (2, 5, 10, 20)},
+            "held_out": 5,
+            "regular": 5,
+            "stars": 3,
+            "align": stars.WEIGHT,
+        },
+        "full": {
+            "networks": {networks.RESNET18: (2, 5, 10, 20, 30, 40, 50)},
+            "held_out": 5,
+            "regular": 50,
+            "stars": 3,
+            "align": "--align weight",
+        },
+    },
+    measure=measure,
+    tables=tables,
+    judge=judge,
+    draw=draw,
+)

@@ -1,0 +1,157 @@
+"""Figure 3: what do width and depth do to the barriers of stars and of regular models?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from paper import networks, stars
+from paper.networks import Network
+from paper.page import number
+from paper.record import Bench, Experiment, Finding, Row, Table
+from starcli.plots.style import BLACK, LINE_STYLES, grow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
+    """A star of each size of each network."""
+    rows: list[Row] = []
+    sources, align = settings["sources"], settings["align"]
+    for family, sizes in settings["families"].items():
+        for size, network in sizes.items():
+            study = stars.Study(bench, network, sources, settings["held_out"])
+            study.train()
+            found = study.stars(align, sources=sources)
+            judged = study.all_lines(found, align, f"{family} {size}", sources=min(sources, 5), first=True)
+            rows += [{**row, "family": family, "size": size} for row in judged]
+    return rows
+
+
+def families(rows: Sequence[Row]) -> dict[str, dict[int, list[Row]]]:
+    """Rows by family and size."""
+    found: dict[str, dict[int, list[Row]]] = {}
+    for row in rows:
+        found.setdefault(row["family"], {}).setdefault(row["size"], []).append(row)
+    return found
+
+
+def points(sizes: Mapping[int, Sequence[Row]]) -> list[tuple[float, float]]:
+    """Mean barriers between regular models, and from stars, by size."""
+    means = []
+    for some in sizes.values():
+        groups = [stars.barriers(some, group) for group in (stars.REGULAR, stars.STAR)]
+        means.append((sum(groups[0]) / len(groups[0]), sum(groups[1]) / len(groups[1])))
+    return means
+
+
+def slope(pairs: Sequence[tuple[float, float]]) -> float:
+    """Of the line through the origin that is nearest to the points: star-regular by regular-regular barrier."""
+    return sum(x * y for x, y in pairs) / sum(x * x for x, _ in pairs)
+
+
+def tables(rows: Sequence[Row]) -> list[Table]:
+    """A line for each network, and the lines of regression."""
+    slopes = [[family, number(slope(points(sizes))), "about 1/3"] for family, sizes in families(rows).items()]
+    columns = ["", "slope of star-regular by regular-regular, through the origin", "paper"]
+    return [stars.star_table(rows, {}), Table(columns, slopes)]
+
+
+def by_held_out(rows: Sequence[Row], group: str) -> dict[str, float]:
+    """Mean train barrier by held-out model."""
+    found: dict[str, list[float]] = {}
+    for row in stars.chosen(rows, kind="barrier", group=group):
+        found.setdefault(row["b"], []).append(row["train"])
+    return {model: sum(values) / len(values) for model, values in found.items()}
+
+
+def judge(rows: Sequence[Row]) -> list[Finding]:
+    """The smallest against the largest network, and stars against regular models in each."""
+    found = []
+    for family, sizes in families(rows).items():
+        small, large = min(sizes), max(sizes)
+        for group in (stars.REGULAR, stars.STAR):
+            few, many = (by_held_out(sizes[size], group) for size in (small, large))
+            less = {(model,): few[model] - many[model] for model in few}
+            found.append(Finding.above(f"the larger the lower: {group}", f"{family} {small} less {large}", less))
+    return [*found, *stars.all_connected(rows)]
+
+
+def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
+    """Star-regular against regular-regular barriers, with the line of regression and the diagonal."""
+
+    def paint(figure: "Figure") -> None:
+        grow(figure, 2.6)
+        found = families(rows)
+        for place, (axis, (family, sizes)) in enumerate(
+            zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True)
+        ):
+            pairs = points(sizes)
+            color, marker, _ = LINE_STYLES[place]
+            most = max(x for x, _ in pairs) * 1.1
+            axis.plot([0, most], [0, most], ":", color=BLACK, label="as far as regular models")
+            axis.plot([0, most], [0, most * slope(pairs)], "-", color=color, label=f"slope {slope(pairs):.2f}")
+            axis.plot(*zip(*pairs, strict=True), marker, color=color)
+            for size, pair in zip(sizes, pairs, strict=True):
+                axis.annotate(f"{size}", pair, (3, -7), textcoords="offset points")
+            axis.set_title(family)
+            axis.set_xlabel("regular-regular (nats)")
+            axis.legend(loc="upper left")
+        figure.axes[0].set_ylabel("star-regular (nats)")
+
+    return paint
+
+
+def perceptrons(*widths: int) -> dict[int, Network]:
+    """Perceptrons of three hidden layers on the digits."""
+    words = "--arch mlp --arch-arg hidden_dim={0} depth=3 --data digits --stacked"
+    return {width: Network(f"mlp-{width}", words.format(width), "--epochs 50") for width in widths}
+
+
+def residual(*widths: int) -> dict[int, Network]:
+    """Small ResNets on the digits."""
+    words = "--recipe quickstart --arch-arg width={0}"
+    return {w: Network(f"resnet-w{w}", words.format(w), "--epochs 50") for w in widths}
+
+
+def wide(depth: int, width: int) -> Network:
+    """One of the paper's Wide ResNets."""
+    words = f"--recipe paper/wrn-cifar10 --arch-arg depth={depth} widen_factor={width}"
+    return Network(f"wrn-{depth}-{width}", words, barrier="--statistics own-ends")
+
+
+EXPERIMENT = Experiment(
+    name="width",
+    paper="Figure 3",
+    claim="The wider the network the lower both barriers; at any width the star-regular one is about a third of the "
+    "regular-regular one. Depth does the reverse, less clearly.",
+    scales={
+        "quick": {
+            "families": {"MLP of width": {4: networks.TINY, 8: networks.TINY}},
+            "sources": 2,
+            "held_out": 3,
+            "align": stars.WEIGHT,
+        },
+        "here": {
+            "families": {
+                "MLP of width": perceptrons(4, 8, 16, 32, 64, 128, 256, 512),
+                "ResNet of width": residual(4, 8, 16),
+            },
+            "sources": 5,
+            "held_out": 5,
+            "align": stars.WEIGHT,
+        },
+        "full": {
+            "families": {
+                "WRN-22 of width": {width: wide(22, width) for width in (1, 2, 4, 8)},
+                "WRN of depth": {depth: wide(depth, 1) for depth in (22, 28, 34, 40)},
+            },
+            "sources": 50,
+            "held_out": 5,
+            "align": "--align weight",
+        },
+    },
+    measure=measure,
+    tables=tables,
+    judge=judge,
+    draw=draw,
+)

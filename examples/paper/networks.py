@@ -1,0 +1,79 @@
+"""The networks of the experiments, in words of `starcli`: small ones, and the paper's own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DIGITS32 = "digits32.npz"
+"""The digits as images of 32 x 32, for networks that halve them five times."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, its data and their training.
+
+    train: what `train` says of the network and its training. star: what `star` and `fuse` say beside the settings of
+    their sources. data: what every command says of data that live at a path. barrier: what `barrier` says besides.
+    """
+
+    name: str
+    train: str
+    star: str = ""
+    data: str = ""
+    barrier: str = ""
+
+
+TINY = Network("tiny", "--arch mlp --arch-arg depth=2 hidden_dim=8 --data digits --limit 100 --epochs 1 --lr 0.1")
+TINY_ADAM = Network("tiny-adam", TINY.train.replace("--lr 0.1", "--optimizer adam --lr 0.01"))
+"""For quick runs."""
+
+# On so little data a star takes longer than its sources.
+RESNET = Network("resnet-w8", "--recipe quickstart", "--epochs 50")
+ADAM = Network("resnet-w8-adam", "--recipe quickstart --optimizer adam --lr 0.003", "--epochs 50")
+MLP = Network("mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --data digits", "--epochs 50")
+DENSENET = Network("densenet", "--arch densenet40-12 --arch-arg depth=13 --data digits")
+VGG = Network("vgg", "--arch vgg11-bn --arch-arg width=8 --epochs 15", data=f"--data {DIGITS32}")
+VIT = Network(
+    "vit",
+    "--arch vit --arch-arg patch_size=2 dim=32 depth=3 heads=4 mlp_dim=64 --data digits --optimizer adam --lr 0.003 "
+    "--epochs 50",
+    "--epochs 60 --lr 0.001",
+)
+FASHION = "--data idx:$FASHION_MNIST"
+FASHION_MLP = Network(
+    "fashion-mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --epochs 10 --stacked", "--epochs 10", FASHION
+)
+FASHION_RESNET = Network(
+    "fashion5k", "--arch resnet --arch-arg width=8 --limit 5000 --epochs 10", "--epochs 20", FASHION, "--points 5"
+)
+
+
+def of_the_paper(recipe: str, data: str = "") -> Network:
+    """A network of the paper, which keeps the BatchNorm statistics of the ends of a line."""
+    return Network(recipe, f"--recipe paper/{recipe}", data=data, barrier="--statistics own-ends")
+
+
+RESNET18 = of_the_paper("resnet18-cifar10")
+PAPER = (
+    RESNET18,
+    *(of_the_paper(name) for name in ("resnet18-adam-cifar10", "vgg11-cifar10", "vgg19-cifar10")),
+    *(of_the_paper(name) for name in ("densenet40-12-cifar10", "resnet18-cifar100", "densenet40-12-cifar100")),
+    of_the_paper("resnet18-imagenet", "--data folder:$IMAGENET"),
+)
+"""Those of Table 1, in its order."""
+
+
+def write_digits32(directory: Path) -> None:
+    """Write the digits in 32 x 32 pixels, if they are not there."""
+    import numpy as np
+    import torch
+
+    from starcli.data.dataset import open_data
+
+    file, arrays, digits = directory / DIGITS32, {}, open_data("digits")
+    if file.exists():
+        return
+    for name, split in (("train", digits.train), ("test", digits.test)):
+        images, labels = (torch.cat(parts) for parts in zip(*split.batches(512), strict=True))
+        larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
+        arrays |= {f"x_{name}": larger.numpy(), f"y_{name}": labels.numpy()}
+    np.savez(file, **arrays)
