@@ -7,11 +7,13 @@ repeated command goes on with what is missing.
 from collections.abc import Sequence
 
 from starcli.alignment.measure import Measure
+from starcli.barriers.bends import STRAIGHT, Bends
 from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
 from starcli.barriers.star_report import StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.hashes import weights_sha256
 from starcli.evaluation.evaluator import PathEnd
 from starcli.files.cache import hash_json, recall, remember
 from starcli.runtime import distributed
@@ -25,10 +27,16 @@ class CachedBarriers:
     """
 
     def __init__(
-        self, measure: Measure, hashes: Sequence[str], *, aligned: bool = True, by_themselves: bool = False
+        self,
+        measure: Measure,
+        hashes: Sequence[str],
+        *,
+        aligned: bool = True,
+        by_themselves: bool = False,
+        bends: Bends = STRAIGHT,
     ) -> None:
         self.hashes, self.is_kept = hashes, measure.is_kept
-        self.settings = measure.settings() | ({} if aligned else {"align": None})
+        self.settings = measure.settings() | ({} if aligned else {"align": None}) | bends.settings()
         if self.settings["align"] is not None and by_themselves:
             self.settings["align"] |= {"ends": "aligned"}
         self.known: dict[Pair, Barrier | None] = {}
@@ -62,12 +70,15 @@ def _hashes(models: Sequence[Checkpoint]) -> list[str]:
     return [model.tensors_sha256 for model in models]
 
 
-def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint]) -> list[Barrier]:
-    """Measure the lines from one model to each of `others`, or recall them.
+def cached_lines(
+    measure: Measure, first: Checkpoint, others: Sequence[Checkpoint], bends: Bends = STRAIGHT
+) -> list[Barrier]:
+    """Measure the lines from one model to each of `others`, or the curve by way of `bends`; or recall them.
 
     The others are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
+    StarcliError where bends of a trained curve would be measured between other ends than its own.
     """
-    kept = CachedBarriers(measure, _hashes([first, *others]), by_themselves=True)
+    kept = CachedBarriers(measure, _hashes([first, *others]), by_themselves=True, bends=bends)
     pairs = [(0, number + 1) for number in range(len(others))]
     # what is aligned here has to be just what `barriers` misses, whatever lies in other ranks' caches
     missing = kept.recall(pairs)
@@ -77,7 +88,11 @@ def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoin
         found = measure.aligner.apply_to_all(first, models, progress=measure.progress)
         for (_, number), aligned in zip(missing, found, strict=True):
             ends[number] = PathEnd(aligned.tensors)
-    return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept)
+    for _, number in missing if bends.ends else ():
+        given, end = others[number - 1], ends[number].model
+        own = given.tensors_sha256 if end is given.tensors else weights_sha256(end)
+        bends.check_ends(first, given, (first.tensors_sha256, own))
+    return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept, bends=bends)
 
 
 def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[Pair]) -> list[Barrier]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.measure import POINTS
+from starcli.barriers.path import Path
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.frames import frame_of
@@ -116,7 +117,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Barrier:
-    """A straight line from one model to another, measured at `t` on the training split and on another one.
+    """A straight line or curve from one model to another, measured at `t` on the training split and on another one.
 
     `curves["train"]` and `curves["test"]` (or `curves["validation"]`) have the losses, the metrics and the barriers.
     """
@@ -143,12 +144,12 @@ class Barrier:
         )
 
 
-def walk(evaluator: Evaluator, a: PathEnd, b: PathEnd, ts: Sequence[float]) -> Barrier:
-    """Measure the line from a to b at `ts`; ends whose scores are known are not measured again."""
-    first, last = evaluator.end_scores(a), evaluator.end_scores(b)
+def walk(evaluator: Evaluator, path: Path, ts: Sequence[float]) -> Barrier:
+    """Measure a path at `ts`; ends whose scores are known are not measured again."""
+    first, last = evaluator.end_scores(path.nodes[0]), evaluator.end_scores(path.nodes[-1])
     between = []
     for t in ts[1:-1]:
-        evaluator.load_between(a, b, t)
+        evaluator.load_mean(path.nodes, path.weights(t))
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)
     scores = [first, *between, last]
@@ -171,6 +172,6 @@ def measure_line(evaluator: Evaluator, a: Model | PathEnd, b: Model | PathEnd, *
     a, b = as_end(a), as_end(b)
     evaluator.admit([a.model, b.model])
     evaluator.progress.start("barrier", points - (a.scores is not None) - (b.scores is not None))
-    result = walk(evaluator, a, b, ts)
+    result = walk(evaluator, Path([a, b]), ts)
     evaluator.progress.finish()
     return result

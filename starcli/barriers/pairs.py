@@ -10,6 +10,7 @@ from torch import Tensor
 from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.measure import POINTS
+from starcli.barriers.bends import STRAIGHT, Bends
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.tasks.task import Scores
@@ -39,8 +40,11 @@ def barriers(
     alignment: Alignment = AS_GIVEN,
     store: BarrierStore | None = None,
     title: str = "barriers",
+    bends: Bends = STRAIGHT,
 ) -> list[Barrier]:
     """Measure the lines of `pairs`, positions (a, b) in `models`; `alignment` brings b to a first.
+
+    bends: what the paths between them go by, instead of straight on.
 
     Every model is measured once however many pairs it belongs to. That holds for an aligned one too: permuted units
     compute the same function, so that only the rounding of its scores (1e-7) could differ. The ranks share the work.
@@ -51,7 +55,7 @@ def barriers(
     found = dict(zip(pairs, known, strict=True))
     missing = [pair for pair in pairs if found[pair] is None]
     if missing:
-        evaluator.admit([end.model for end in ends])
+        evaluator.admit([*(end.model for end in ends), *(bend.tensors for bend in bends.models)])
     unmeasured = sorted({position for pair in missing for position in pair if ends[position].scores is None})
     how = f", aligned: {alignment.title}" if aligner.active else ""
     each = points - 2 + (aligner.pieces if aligner.active else 0)
@@ -61,7 +65,7 @@ def barriers(
         a, b = (ends[position] for position in pair)
         if aligner.active:
             b = PathEnd(aligner.permuted(a.model, b.model, progress=evaluator.progress), b.scores)
-        measured = walk(evaluator, a, b, ts)
+        measured = walk(evaluator, bends.path(a, b), ts)
         if store is not None:
             store.put(pair, measured)
         return measured

@@ -24,9 +24,9 @@ DEEPEST_METADATA = 32
 MAXIMUM_ANCESTORS = 10_000
 """Largest number of ancestors that is read."""
 
-Kind = Literal["model", "star", "fused", "permutation", "element"]
+Kind = Literal["model", "star", "fused", "bend", "permutation", "element"]
 """What a file holds."""
-MODELS: tuple[Kind, ...] = ("model", "star", "fused")
+MODELS: tuple[Kind, ...] = ("model", "star", "fused", "bend")
 """Kinds of files that hold the weights of a network."""
 Sha256 = str
 """SHA-256 in hexadecimal."""

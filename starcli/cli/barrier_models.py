@@ -8,7 +8,7 @@ import typer
 
 from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.options import IN, HeldOutOpt
+from starcli.cli.options import IN, CurveOpt, HeldOutOpt
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError, few, need_several
 
@@ -24,6 +24,7 @@ class BarrierModels:
     models: Annotated[
         list[Path] | None, typer.Argument(metavar="A B...", help="A model, and those to go to from it."), IN
     ] = None
+    curve: CurveOpt = None
     all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every pair of the models; --align must be said.")] = (
         False
     )
@@ -41,11 +42,13 @@ class BarrierModels:
     @property
     def paths(self) -> list[Path]:
         """All of them."""
-        groups = (self.models, self.sources, self.held_out, [self.star] if self.star else None)
+        groups = (self.models, self.curve, self.sources, self.held_out, [self.star] if self.star else None)
         return [path for group in groups for path in group or ()]
 
     def check(self, align: str | None) -> None:
-        """Refuse words that ask for none of the three measurements: a star, all pairs, or from one model to others."""
+        """Refuse words that ask for none of the measurements: a star, all pairs, or from one model to others."""
+        if self.curve and (self.star is not None or self.all_pairs or len(self.models or ()) != 2):
+            raise StarcliError("--curve is measured between two models, A and B, and goes with no others")
         if self.star is not None:
             if self.models or self.all_pairs:
                 raise StarcliError("--star is measured against --sources and --held-out, and takes no other models")
@@ -64,11 +67,11 @@ class BarrierModels:
             )  # fmt: skip
 
     def read(self) -> "list[list[Checkpoint]]":
-        """The models: one group, or star, sources, held-out models and aligned sources."""
+        """The models: one group and the bends between them, or star, sources, held-out models and aligned sources."""
         from starcli.alignment.align import is_left_by
 
         if self.star is None:
-            return read_groups(self.models or (), distinct=self.all_pairs)
+            return read_groups(self.models or (), self.curve or (), distinct=self.all_pairs)
         groups = read_groups([self.star], self.sources or (), self.held_out or ())
         kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
         if self.aligned_sources and len(kept) != len(groups[1]):

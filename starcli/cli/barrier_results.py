@@ -14,6 +14,7 @@ from starcli.registry.tasks import REGRESSION
 
 if TYPE_CHECKING:
     from starcli.alignment.measure import Measure
+    from starcli.barriers.bends import Bends
     from starcli.barriers.intervals import BarrierGroup
     from starcli.barriers.line_barrier import Barrier
     from starcli.barriers.star_report import StarReport
@@ -25,6 +26,7 @@ LINE_COLUMNS = (
     Column("a", "a", "name"),
     Column("b", "b", "name", main=True),
     Column("alignment", "alignment", common=True),
+    Column("path", "path", common=True, usual="line"),
     RENORMALISED,
     PRECISION,
     LOSS_KIND,
@@ -91,17 +93,17 @@ class BarrierResults:
             for each in columns
         )
 
-    def to_each(self, models: "Sequence[Checkpoint]") -> None:
-        """Measure from the first model to each of the others."""
+    def to_each(self, models: "Sequence[Checkpoint]", bends: "Bends") -> None:
+        """Measure from the first model to each of the others, or to one by way of `bends`."""
         from starcli.barriers.cached import cached_lines
         from starcli.barriers.intervals import group_of
 
         first, *others = models
         if not self.said:
             note_unaligned(self.measure.alignment, models, self.measure.progress)
-        found = cached_lines(self.measure, first, others)
+        found = cached_lines(self.measure, first, others, bends)
         for other, each in zip(others, found, strict=True):
-            self._line(first, other, each)
+            self._line(first, other, each, **bends.row())
         if len(others) > 1:
             pairs = [(0, number + 1) for number in range(len(others))]
             group = group_of(pairs, found, [range(1, len(models))])
@@ -175,7 +177,7 @@ class BarrierResults:
     ) -> None:
         """One row for the line from a to b."""
         alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
-        ends = {"a": a.name, "b": b.name, "kinds": [a.metadata.kind, b.metadata.kind]}
+        ends = {"a": a.name, "b": b.name, "kinds": [a.metadata.kind, b.metadata.kind], "path": "line"}
         row = {**ends, **more, "alignment": alignment, "statistics": self.measure.statistics, **self._between}
         self._add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, self._columns(columns))
 

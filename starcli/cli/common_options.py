@@ -107,7 +107,7 @@ class CommonPlanned(CommonCached):
         typer.Option(
             "--dry-run",
             help="Write nothing; show what would be done and about what time, memory and disk it takes, told by a few "
-            "steps (train, star, fuse, barrier).",
+            "steps (train, star, curve, fuse, barrier).",
             rich_help_panel=GENERAL,
         ),
     ] = False

@@ -10,6 +10,7 @@ from starcli.cli.commands.barrier import barrier_command
 from starcli.cli.commands.bma import bma_command
 from starcli.cli.commands.cache import cache_app
 from starcli.cli.commands.convert import convert_command
+from starcli.cli.commands.curve import curve_command
 from starcli.cli.commands.eval import eval_command
 from starcli.cli.commands.fuse import fuse_command
 from starcli.cli.commands.inspect import inspect_command
@@ -124,6 +125,7 @@ register(
         "align": align_command,
         "permute": permute_command,
         "star": star_command,
+        "curve": curve_command,
         "interpolate": interpolate_command,
         "barrier": barrier_command,
         "bma": bma_command,

@@ -102,6 +102,13 @@ SourcesOpt = Annotated[
 HeldOutOpt = Annotated[
     list[Path] | None, typer.Option("--held-out", metavar="MODEL...", help="Solutions that the star never saw."), IN
 ]
+CurveOpt = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--curve", metavar="BEND...", help="Go by way of the bends of this curve; straight lines join other models."
+    ),
+    IN,
+]
 StarOpt = Annotated[Path, typer.Option("--star", metavar="MODEL", help="The star."), IN]
 SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 SeedsOpt = Annotated[

@@ -37,7 +37,7 @@ from starcli.cli.options import (
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
 from starcli.cli.renormalise_options import RenormaliseOptions
-from starcli.cli.training_options import Training
+from starcli.cli.training_options import Training, recipe_by_flags
 from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError, need_several
 from starcli.runtime import distributed
@@ -227,22 +227,13 @@ class StarSearch:
     @cached_property
     def recipe(self) -> "Recipe":
         """The sources' own recipe unless one is named, of a star that grows its own in fewer epochs; flags win."""
-        from starcli.recipes.recipe import DEFAULT, load_recipe
-        from starcli.training.class_weights import note_class_weights
         from starcli.workspace.plan import inherited_recipe
 
         if self.growth is not None:
             base: Recipe | None = self.growth.recipe(self.training.epochs)
         else:
             base = self._named_recipe or inherited_recipe(self._files[0])
-        if base is None:
-            chosen = self.training.over(load_recipe(DEFAULT))
-            said = self.training.defaults_of(chosen)
-            self.watch.note(f"the sources do not say how they were trained: the default recipe is used: {said}")
-        else:
-            chosen = self.training.over(base)
-        note_class_weights(chosen, self.workspace.dataset, self.watch)
-        return chosen
+        return recipe_by_flags(base, self.training, self.workspace, self.watch)
 
     @cached_property
     def settings(self) -> "StarSettings":

@@ -1,6 +1,7 @@
 """The settings of training as options."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,10 @@ from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
 if TYPE_CHECKING:
+    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.recipes.recipe import Recipe
+    from starcli.runtime.progress import Progress
+    from starcli.workspace.workspace import Workspace
 
 
 @bundle
@@ -82,3 +86,24 @@ class Training:
         if self.class_weights is not None:
             flags["class_weights"] = class_weights(self.class_weights)
         return recipe.override(**flags)
+
+
+def inherited(
+    named: str | None,
+    models: "Sequence[Checkpoint]",
+    training: Training,
+    workspace: "Workspace",
+    watch: "Progress",
+) -> "Recipe":
+    """The recipe of `models` unless one is named; flags win. Where models say none it is the default, with a note."""
+    from starcli.recipes.recipe import DEFAULT, load_recipe
+    from starcli.training.class_weights import note_class_weights
+    from starcli.workspace.plan import inherited_recipe
+
+    base = load_recipe(named) if named else inherited_recipe(models)
+    chosen = training.over(base or load_recipe(DEFAULT))
+    if base is None:
+        said = training.defaults_of(chosen)
+        watch.note(f"the models do not say how they were trained: the default recipe is used: {said}")
+    note_class_weights(chosen, workspace.dataset, watch)
+    return chosen

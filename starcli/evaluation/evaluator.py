@@ -16,6 +16,7 @@ from starcli.evaluation.repair import Corrections, NetworkMoments, Repair, momen
 from starcli.evaluation.repairable_layers import layers_to_repair
 from starcli.evaluation.scores import folding_of, predictions_of
 from starcli.evaluation.tasks.task import Scores, task_named
+from starcli.models.flat_network import FlatNetwork, weighted_sum_
 from starcli.models.modes import autocast
 from starcli.models.spectral_norm import solve_spectral_norms_
 from starcli.runtime import distributed
@@ -24,7 +25,6 @@ from starcli.runtime.rehearsal import sampled
 
 if TYPE_CHECKING:
     from starcli.data.splits import Split
-    from starcli.models.flat_network import FlatNetwork
     from starcli.workspace.workspace import Workspace
 
 Statistics = Literal["recalibrate", "own-ends"]
@@ -156,8 +156,8 @@ class Evaluator:
         """Check that points between `models` have buffers (see `admit_buffers`), before any work."""
         admit_buffers(self.network, models, average=self.workspace.average_buffers)
 
-    def _vector(self, model: Mapping[str, Tensor], slot: Literal[0, 1]) -> Tensor:
-        """A model's learnable parameters (P,) in one of two reused buffers; kept if already there."""
+    def _vector(self, model: Mapping[str, Tensor], slot: int) -> Tensor:
+        """A model's learnable parameters (P,) in a reused buffer, a slot for each node of a path; kept if there."""
         found = self._vectors.get(slot)
         if found is None or found[0] is not model:
             vector = self.network.flatten(model, out=None if found is None else found[1])
@@ -169,10 +169,14 @@ class Evaluator:
 
         Exactly a at t = 0, b at t = 1, and a at every t where a = b.
         """
-        targets = self.moments_between([a, b], [1 - t, t])
-        self.load_buffers([a.model, b.model], [1 - t, t])
-        with torch.no_grad():
-            torch.lerp(self._vector(a.model, 0), self._vector(b.model, 1), t, out=self.network.parameters)
+        self.load_mean([a, b], [1 - t, t])
+
+    def load_mean(self, nodes: Sequence[PathEnd], weights: Sequence[float]) -> None:
+        """Put sum_i weights[i] nodes[i] into the network, of weights that sum to 1, and all that follows."""
+        targets = self.moments_between(nodes, weights)
+        self.load_buffers([node.model for node in nodes], weights)
+        vectors = [self._vector(node.model, slot) for slot, node in enumerate(nodes)]
+        weighted_sum_(self.network.parameters, vectors, weights)
         self.renormalise_(targets)
 
     def moments_between(self, ends: Sequence[PathEnd], weights: Sequence[float]) -> NetworkMoments | None:

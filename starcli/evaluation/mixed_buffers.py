@@ -5,15 +5,20 @@ nothing that any network would have.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
-from starcli.evaluation.batchnorm_statistics import statistics_names
+from starcli.errors import StarcliError, few
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics, statistics_names
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.spectral_norm import spectral_vector_names
 from starcli.models.state_dicts import computable
+from starcli.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
 
 TABLE_ROUNDING = 1e-5
 """Tables that differ by less than this part of their largest entry are the same, computed on two machines."""
@@ -66,3 +71,13 @@ def admit_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], *, 
             + ([] if average is None else ["--average-buffers averages them like weights"]),
         )
     return names
+
+
+def admit_points(
+    workspace: "Workspace", flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], what: str, progress: Progress
+) -> None:
+    """Check, before any training, that `what` is trained on points between `models` can have buffers."""
+    if len(workspace.dataset.train) == 1 and has_batch_statistics(flat.network):
+        raise StarcliError(f"the BatchNorm statistics of {what} need at least 2 training examples, found 1")
+    if averaged := admit_buffers(flat, models, average=workspace.average_buffers):
+        progress.note(f"averaged like weights: {few(averaged, 3)}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.barriers.interpolation import Point
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord
+    from starcli.curves.settings import CurveSettings
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
     from starcli.star.fusing import Fusion
@@ -145,6 +146,24 @@ def star_plan(
     parents = [*sources, *([init] if init is not None else [])]
     spec = workspace.spec.record() if settings.alignment.active else None
     return plan_of(workspace, kind, {**recipe.settings(), kind: search}, seed=seed, parents=parents, spec=spec)
+
+
+def curve_plans(
+    workspace: Workspace, ends: Sequence[Checkpoint], recipe: Recipe, seed: int, settings: CurveSettings
+) -> list[Plan]:
+    """Plan the bends of a curve between two models, in their order."""
+    spec = workspace.spec.record() if settings.alignment.active else None
+    return [
+        plan_of(
+            workspace,
+            "bend",
+            {**recipe.settings(), "curve": settings.record(bend, workspace)},
+            seed=seed,
+            parents=ends,
+            spec=spec,
+        )
+        for bend in range(1, settings.bends + 1)
+    ]
 
 
 def fusion_plan(workspace: Workspace, sources: Sequence[Checkpoint], fusion: Fusion) -> Plan:

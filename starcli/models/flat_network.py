@@ -201,6 +201,21 @@ class FlatNetwork:
             parameter.data = view
 
 
+def weighted_sum_(out: Tensor, vectors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Put sum_i weights[i] vectors[i] into `out` (P,), of weights that sum to 1.
+
+    Exactly a vector where it has all the weight; of two by `torch.lerp`, which is exact wherever they are equal.
+    """
+    (first, weight), *others = [(v, w) for v, w in zip(vectors, weights, strict=True) if w]
+    with torch.no_grad():
+        if len(others) == 1:
+            return torch.lerp(first, *others[0], out=out)
+        torch.mul(first, weight, out=out)
+        for vector, weight in others:
+            out.add_(vector, alpha=weight)
+    return out
+
+
 def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[ParameterSlot, ...]:
     """Slots of the learnable parameters, in order."""
     slots, offset = [], 0

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.data.splits import Split
-from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
@@ -23,10 +21,6 @@ from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, fits
 from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
-from starcli.training.trial import trial_pass
-
-FORWARD_EXAMPLES = 8
-"""As many tell what a forward pass in training changes."""
 
 
 @dataclass(frozen=True)
@@ -79,23 +73,6 @@ class _Opened(Sequence[Mapping[str, Tensor]]):
     def __getitem__(self, number: Any) -> Any:
         self.progress.stop_if_asked()
         return self.sources[number].open()
-
-
-def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
-    """What steps leave as it is and solutions may differ in all the same, as it lies in the network: by name.
-
-    Frozen parameters, and float buffers that neither follow from weights and data nor change in a forward pass. Most
-    networks have none.
-    """
-    computed = recomputed_buffers(flat.network)
-    found = {n: t for n, t in flat.buffers.items() if t.is_floating_point() and n not in computed}
-    if not found:
-        return {}
-    before = {name: tensor.clone() for name, tensor in found.items()}
-    device, count = flat.parameters.device, min(FORWARD_EXAMPLES, len(split))
-    inputs, _ = next(iter(split.batches(count, device=device, channels_last=True)))
-    with trial_pass(flat, inputs):
-        return {name: tensor for name, tensor in found.items() if torch.equal(tensor, before[name])}
 
 
 class SourceBank:

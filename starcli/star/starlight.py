@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from starcli.errors import StarcliError, few, need_several
-from starcli.evaluation.batchnorm_statistics import has_batch_statistics
-from starcli.evaluation.mixed_buffers import admit_buffers
+from starcli.errors import StarcliError, need_several
+from starcli.evaluation.mixed_buffers import admit_points
 from starcli.files.state import StateFile
-from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
@@ -86,7 +84,8 @@ def starlight(
     at_mean = init is None and settings.begins_at_mean
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, at_mean=at_mean, turns=turns)
     beginning = [] if init is None else [Source("init", partial(dict, init))]
-    _admit(workspace, bank.flat, [*sources, *held_out, *beginning], progress)
+    ends = (model.open() for model in [*sources, *held_out, *beginning])
+    admit_points(workspace, bank.flat, ends, "a star", progress)
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,
@@ -116,14 +115,6 @@ def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) ->
     if draws is not None and draws > recipe.batch_size:
         problem = f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}"
         raise StarcliError("these settings of a star do not work", [problem])
-
-
-def _admit(workspace: "Workspace", flat: FlatNetwork, models: Sequence[Source], progress: Progress) -> None:
-    """Check, before any training, that the star and points between `models` can have buffers."""
-    if len(workspace.dataset.train) == 1 and has_batch_statistics(flat.network):
-        raise StarcliError("the BatchNorm statistics of a star need at least 2 training examples, found 1")
-    if averaged := admit_buffers(flat, (model.open() for model in models), average=workspace.average_buffers):
-        progress.note(f"averaged like weights: {few(averaged, 3)}")
 
 
 def _bank(

@@ -22,7 +22,8 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import repeated
 from starcli.star.settings import StarSettings
-from starcli.star.source_bank import Source, SourceBank, fixed_in_training
+from starcli.star.source_bank import Source, SourceBank
+from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.objective import Row
 from starcli.training.seeds import substream
 from starcli.training.train import PlainObjective, final_statistics_

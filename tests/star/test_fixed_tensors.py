@@ -13,8 +13,9 @@ from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.star import source_vectors as sources_module
-from starcli.star.source_bank import Source, fixed_in_training
+from starcli.star.source_bank import Source
 from starcli.symmetry.permutation import Permutation
+from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.seeds import generator
 from starcli.training.train import train_network
 

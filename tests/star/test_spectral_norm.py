@@ -6,7 +6,8 @@ from support.spectral import NORMALISED, ORIGINAL, STYLES, VECTORS, plain_networ
 from support.stars import RECIPE, objective_of, same, search_star, stopped_run
 from torch.nn.functional import cross_entropy
 
-from starcli.star.source_bank import Source, fixed_in_training
+from starcli.star.source_bank import Source
+from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.train import train_network
 
 

@@ -26,6 +26,7 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 @command(
     "starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png",
+    "starcli barrier a.safetensors b.safetensors --curve bend.safetensors",
     "starcli barrier ckpts/*.safetensors --all-pairs --align weight --plot pairs.png",
     see="docs/how-to/reading-a-barrier.md",
 )
@@ -48,10 +49,10 @@ def barrier_command(
 ) -> None:
     """Measure how far the loss rises on the straight line between models.
 
-    A and B: their line. A and several B: from A to each. --all-pairs: every pair, and the share of models that are
-    stars. --star, --sources and --held-out: is it a star? (the paper's Table 1). Models are taken as they are unless
-    --align is given. The barrier is the largest rise of the loss above the line between its ends, on the training split
-    and on --split.
+    A and B: their line, or with --curve the path by way of its bends. A and several B: from A to each. --all-pairs:
+    every pair, and the share of models that are stars. --star, --sources and --held-out: is it a star? (the paper's
+    Table 1). Models are taken as they are unless --align is given, the end of a curve as when it was trained. The
+    barrier is the largest rise of the loss above the line between its ends, on the training split and on --split.
 
     Rows of --star: regular-regular pairs each of H held-out models with max(H, 2) sources, the next ones for each (all
     where there are no more); star-source and star-held-out pair the star with each model.
@@ -64,13 +65,16 @@ def barrier_command(
     _check_tolerances(epsilon or (), setup.precision)
     with common.session() as (watch, results):
         from starcli.alignment.measure import Measure
+        from starcli.barriers.bends import Bends
         from starcli.workspace.workspace import workspace_of
 
         groups = given.read()
         workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
         groups = grouped_like(groups, models)
+        bends = Bends.of(groups[1] if given.curve else [])
+        alignment = bends.alignment_of(*groups[0]) if given.curve and how.align is None else how.chosen(seed)
         settings = (points, cast(Any, statistics), split, watch, activations.between())
-        measure = Measure(workspace, how.chosen(seed), *settings)
+        measure = Measure(workspace, alignment, *settings)
         note_data(workspace, watch)
         note_what_moves(workspace, measure.alignment, watch)
         activations.note_repaired(workspace, watch)
@@ -80,7 +84,7 @@ def barrier_command(
         elif given.all_pairs:
             show.all_pairs(groups[0], epsilon or TOLERANCES)
         else:
-            show.to_each(groups[0])
+            show.to_each(groups[0], bends)
 
 
 def _check_tolerances(given: Sequence[float], precision: str) -> None:

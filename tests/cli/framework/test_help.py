@@ -14,6 +14,7 @@ COMMANDS = [
     "align",
     "permute",
     "star",
+    "curve",
     "interpolate",
     "barrier",
     "bma",

@@ -1,0 +1,101 @@
+"""The bends of a curve as its files have them: in which order, of which form, and between which ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.barriers.path import LINE, Path
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Sha256
+from starcli.errors import StarcliError
+from starcli.evaluation.evaluator import PathEnd
+
+
+@dataclass(frozen=True)
+class Bends:
+    """What a path between two models goes by: nothing, the bends of a trained curve, or any models.
+
+    form: of the path. models: the bends in their order. ends: hashes of the models that a curve was trained between,
+    the second one as it was aligned; None where the bends are other models, such as a star. alignment: how it was.
+    """
+
+    form: str = LINE
+    models: Sequence[Checkpoint] = ()
+    ends: tuple[Sha256, Sha256] | None = None
+    alignment: Alignment = AS_GIVEN
+
+    @classmethod
+    def of(cls, models: Sequence[Checkpoint]) -> "Bends":
+        """The bends that `models` are: those of one curve, in any order, or others, which straight lines connect.
+
+        StarcliError for bends of different curves, for a curve of which bends are missing, and for both kinds at once.
+        """
+        if not models:
+            return cls()
+        curves = [_curve_in(model) for model in models]
+        if not any(curves):
+            return cls("polygon", models)
+        first = curves[0]
+        if any(_shared(each) != _shared(first) or not each for each in curves):
+            raise StarcliError("these are not the bends of one curve", [_words(model) for model in models])
+        numbered = sorted(zip((each["bend"] for each in curves), models, strict=True), key=lambda pair: pair[0])
+        if [number for number, _ in numbered] != list(range(1, first["bends"] + 1)):
+            raise StarcliError(
+                f"a curve of {first['bends']} bends needs each of them once", [_words(model) for model in models]
+            )
+        alignment = Alignment(**first["align"]) if "align" in first else AS_GIVEN
+        start, stop = first["ends"]
+        return cls(first["form"], [model for _, model in numbered], (start, stop), alignment)
+
+    def path(self, a: PathEnd, b: PathEnd) -> Path:
+        """The path from a to b by way of these bends."""
+        return Path([a, *(PathEnd(model.tensors) for model in self.models), b], self.form)
+
+    def alignment_of(self, a: Checkpoint, b: Checkpoint) -> Alignment:
+        """How b is to be aligned to a where nobody says it: as when the curve was trained, unless it is so already."""
+        return AS_GIVEN if self.ends == (a.tensors_sha256, b.tensors_sha256) else self.alignment
+
+    def check_ends(self, a: Checkpoint, b: Checkpoint, ends: tuple[Sha256, Sha256]) -> None:
+        """StarcliError where `ends`, hashes of a and of b as it is aligned, are not those of the curve."""
+        if self.ends is None or self.ends == ends:
+            return
+        problems = ["it was trained from the second of them to the first"] if self.ends == ends[::-1] else []
+        names = {each.sha256: each.name for each in self.models[0].metadata.ancestors}
+        made = " and ".join(names.get(parent, parent[:12]) for parent in self.models[0].metadata.parents)
+        if not problems:
+            problems = [f"it was trained between {made}, the second one aligned: {self.alignment.title}"]
+        raise StarcliError(f"{self.models[0].name}: {a.name} and {b.name} are not the ends of this curve", problems)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides a measurement of the path besides its ends; empty for a line."""
+        hashes = [model.tensors_sha256 for model in self.models]
+        return {"path": {"form": self.form, "bends": hashes}} if hashes else {}
+
+    def row(self) -> dict[str, Any]:
+        """The form of the path for its results, and the names of its bends."""
+        return {"path": self.form, **({"bends": [model.name for model in self.models]} if self.models else {})}
+
+
+def _curve_in(model: Checkpoint) -> Mapping[str, Any]:
+    """What a bend says of its curve, and of its ends; empty for other models."""
+    if model.metadata.kind != "bend":
+        return {}
+    found = {**(model.metadata.recipe or {}).get("curve", {}), **(model.metadata.metrics or {}).get("curve", {})}
+    if not {"form", "bends", "bend", "ends"} <= found.keys():
+        raise StarcliError(f"{model.name}: does not say which bend of which curve it is")
+    return found
+
+
+def _shared(curve: Mapping[str, Any]) -> dict[str, Any]:
+    """What all bends of a curve say alike."""
+    return {name: value for name, value in curve.items() if name != "bend"}
+
+
+def _words(model: Checkpoint) -> str:
+    curve = _curve_in(model)
+    return f"{model.name}: {'bend {bend} of {bends}, {form}'.format(**curve) if curve else model.metadata.kind}"
+
+
+STRAIGHT = Bends()
+"""No bends: the straight line."""

@@ -1,0 +1,164 @@
+"""The run of `curve`: its options, a file for each bend, one training for all."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from starcli.cli.alignment_options import SelectOptions
+from starcli.cli.framework.command import bundle
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.job import Job
+from starcli.cli.option_groups import Setup
+from starcli.cli.options import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, choice_in
+from starcli.cli.outputs import log_targets, output_paths
+from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
+from starcli.cli.training_options import Training, inherited
+from starcli.registry.curve_forms import CURVE_FORMS
+
+if TYPE_CHECKING:
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.curves.settings import CurveSettings
+    from starcli.recipes.recipe import Recipe
+    from starcli.workspace.workspace import Workspace
+
+
+@bundle
+@dataclass(frozen=True, kw_only=True)
+class CurveOptions(SelectOptions):
+    """Which models are connected, by what curve, beside the settings of training."""
+
+    a: Annotated[Path, typer.Argument(metavar="A", help="The model that the curve begins at."), IN]
+    b: Annotated[Path, typer.Argument(metavar="B", help="The model that it ends at."), IN]
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; {k} numbers several bends."), OUT
+    ]
+    form: Annotated[
+        str,
+        typer.Option(
+            "--form", help="bezier, or polygon: straight from bend to bend.", **choice_in("form", CURVE_FORMS)
+        ),
+    ] = "bezier"
+    bends: Annotated[int, typer.Option("--bends", min=1, help="Models between the ends, which are trained.")] = 1
+    recipe: RecipeOpt = None
+    seed: SeedOpt = 0
+    checkpoint_every: EveryOpt = None
+    log: LogsOpt = None
+    force: ForceOpt = False
+
+    def settings(self) -> "CurveSettings":
+        """How the models are connected."""
+        from starcli.curves.settings import CurveSettings
+
+        return CurveSettings(form=self.form, bends=self.bends, alignment=self.chosen(self.seed))
+
+    def outputs(self) -> list[Path]:
+        """The file of each bend."""
+        values = [{"k": number, "seed": self.seed} for number in range(1, self.bends + 1)]
+        return output_paths(self.output, values, [self.a, self.b])
+
+
+@dataclass
+class CurveRun:
+    """One command's training of a curve."""
+
+    options: CurveOptions
+    setup: Setup
+    training: Training
+    watch: Bars
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Make the files that are not there yet; rows of all, in the order of the bends."""
+        jobs = self._jobs(self.options.outputs())
+        with contextlib.ExitStack() as held:
+            needed = [job for job in jobs if held.enter_context(job.making())]
+            if needed:
+                self._make(jobs, needed)
+        label = self.settings.alignment.label(*self.ends)
+        for number, job in enumerate(jobs, start=1):
+            yield {"bend": number, **self._row(job), "alignment": label}
+
+    @cached_property
+    def settings(self) -> "CurveSettings":
+        """How the models are connected."""
+        return self.options.settings()
+
+    @cached_property
+    def _files(self) -> "list[Checkpoint]":
+        [files] = read_groups([self.options.a, self.options.b])
+        return files
+
+    @cached_property
+    def _opened(self) -> "tuple[Workspace, list[Checkpoint]]":
+        from starcli.workspace.workspace import workspace_of
+
+        return workspace_of(self._files, self.setup)
+
+    @property
+    def workspace(self) -> "Workspace":
+        """What both ends share."""
+        return self._opened[0]
+
+    @property
+    def ends(self) -> "tuple[Checkpoint, Checkpoint]":
+        """The models that are connected, as their network has them."""
+        first, last = self._opened[1]
+        return first, last
+
+    @cached_property
+    def recipe(self) -> "Recipe":
+        """The ends' own recipe unless one is named; flags win."""
+        return inherited(self.options.recipe, self._files, self.training, self.workspace, self.watch)
+
+    def _jobs(self, paths: Sequence[Path]) -> list[Job]:
+        """A job for each bend; the run's log and state lie beside the first."""
+        from starcli.library.plans import curve_plans
+
+        plans = curve_plans(self.workspace, self.ends, self.recipe, self.options.seed, self.settings)
+        note_files(self.workspace, self.watch)
+        note_what_moves(self.workspace, self.settings.alignment, self.watch)
+        if self.options.align is None:
+            note_unaligned(self.settings.alignment, self.ends, self.watch)
+        logs = log_targets(self.options.log, self.options.output)
+        return [
+            Job(path, plan, self.watch, force=self.options.force, logs=() if number else logs)
+            for number, (path, plan) in enumerate(zip(paths, plans, strict=True))
+        ]
+
+    def _make(self, jobs: Sequence[Job], needed: Sequence[Job]) -> None:
+        """Train, and write the files that are needed; the first one last, for its state is that of the run."""
+        from starcli.curves.curve import train_curve
+
+        found = train_curve(
+            self.workspace,
+            self.ends,
+            self.recipe,
+            self.options.seed,
+            self.settings,
+            state=jobs[0].state,
+            checkpoint_every=self.options.checkpoint_every,
+            progress=self.watch,
+        )
+        for job, tensors, metrics in reversed(list(zip(jobs, found.bends, found.metrics, strict=True))):
+            history = found.history if job is jobs[0] else ()
+            if job in needed:
+                job.write(tensors, metrics=metrics, statistics="recalibrated", history=history)
+
+    def _row(self, job: Job) -> dict[str, Any]:
+        """What is shown of a bend, taken from its file."""
+        from starcli.workspace.stamp import task_facts
+
+        metrics, data = job.finished.metrics or {}, job.finished.data
+        return {
+            "output": str(job.path),
+            "form": self.options.form,
+            "bends": self.options.bends,
+            "seed": job.finished.seed,
+            **(task_facts(data.task_name) if data else {}),
+            "curve": {"loss": metrics.get("curve", {}).get("loss")},
+            **{split: metrics.get(split) for split in ("train", "validation", "test")},
+        }
