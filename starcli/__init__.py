@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starcli.files.cache import no_cache
     from starcli.library.align import align, align_jointly, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
+    from starcli.library.curve import curve
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.load_save import load, save
@@ -59,6 +60,7 @@ __all__ = [
     "all_pairs",
     "barrier",
     "bma",
+    "curve",
     "derive_and_prove",
     "derive_kinds",
     "describe",
@@ -91,6 +93,7 @@ _MODULES = {
     "files.cache": ("no_cache",),
     "library.align": ("align", "align_jointly", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
+    "library.curve": ("curve",),
     "library.evaluate": ("bma", "evaluate"),
     "library.inputs": ("StarcliWarning", "Where"),
     "library.load_save": ("load", "save"),

@@ -1,15 +1,24 @@
 """The bends of a curve as its files have them: in which order, of which form, and between which ends."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from starcli.alignment.align import AS_GIVEN, Alignment
-from starcli.barriers.path import LINE, Path
+from starcli.alignment.aligner import Aligner
+from starcli.barriers.interpolation import Point
+from starcli.barriers.path import LINE, Path, node_weights
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Sha256
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import PathEnd
+from starcli.runtime.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,12 @@ class Bends:
         """How b is to be aligned to a where nobody says it: as when the curve was trained, unless it is so already."""
         return AS_GIVEN if self.ends == (a.tensors_sha256, b.tensors_sha256) else self.alignment
 
-    def check_ends(self, a: Checkpoint, b: Checkpoint, ends: tuple[Sha256, Sha256]) -> None:
-        """StarcliError where `ends`, hashes of a and of b as it is aligned, are not those of the curve."""
-        if self.ends is None or self.ends == ends:
+    def check_ends(self, a: Checkpoint, b: Checkpoint, last: Mapping[str, Tensor]) -> None:
+        """StarcliError where a and `last`, which is b as it is aligned, are not the ends of the curve."""
+        if self.ends is None:
+            return
+        ends = a.tensors_sha256, b.tensors_sha256 if last is b.tensors else weights_sha256(last)
+        if self.ends == ends:
             return
         problems = ["it was trained from the second of them to the first"] if self.ends == ends[::-1] else []
         names = {each.sha256: each.name for each in self.models[0].metadata.ancestors}
@@ -66,6 +78,28 @@ class Bends:
         if not problems:
             problems = [f"it was trained between {made}, the second one aligned: {self.alignment.title}"]
         raise StarcliError(f"{self.models[0].name}: {a.name} and {b.name} are not the ends of this curve", problems)
+
+    def nodes(self, ends: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """All nodes of the path from the first of `ends` to the last; without bends the models themselves."""
+        return [*ends[:1], *self.models, *ends[1:]]
+
+    def tensors(
+        self, workspace: "Workspace", ends: Sequence[Checkpoint], alignment: Alignment, progress: Progress = SILENT
+    ) -> list[Mapping[str, Tensor]]:
+        """State dicts of all nodes, of which bends stay and ends are aligned to the first; errors of `check_ends`."""
+        others = Aligner(alignment, workspace).tensors_of_all(ends[0], ends[1:], progress=progress)
+        if self.models:
+            self.check_ends(ends[0], ends[-1], others[-1])
+        return [ends[0].tensors, *(model.tensors for model in self.models), *others]
+
+    def place(self, point: Point) -> Point:
+        """Where (1 - t) A + t B lies on the path, as a mean of all nodes. StarcliError for a t beyond the ends."""
+        if not self.models or point.weights is None:
+            return point
+        t = point.weights[-1]
+        if not 0 <= t <= 1:
+            raise StarcliError(f"a curve goes from t = 0 to t = 1, found {t:g}")
+        return replace(point, weights=node_weights(self.form, len(self.models) + 2, t), curve=self.form)
 
     def settings(self) -> dict[str, Any]:
         """What decides a measurement of the path besides its ends; empty for a line."""

@@ -13,7 +13,6 @@ from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
 from starcli.barriers.star_report import StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.hashes import weights_sha256
 from starcli.evaluation.evaluator import PathEnd
 from starcli.files.cache import hash_json, recall, remember
 from starcli.runtime import distributed
@@ -88,10 +87,8 @@ def cached_lines(
         found = measure.aligner.apply_to_all(first, models, progress=measure.progress)
         for (_, number), aligned in zip(missing, found, strict=True):
             ends[number] = PathEnd(aligned.tensors)
-    for _, number in missing if bends.ends else ():
-        given, end = others[number - 1], ends[number].model
-        own = given.tensors_sha256 if end is given.tensors else weights_sha256(end)
-        bends.check_ends(first, given, (first.tensors_sha256, own))
+    for _, number in missing:
+        bends.check_ends(first, others[number - 1], ends[number].model)
     return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept, bends=bends)
 
 

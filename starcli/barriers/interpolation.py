@@ -134,14 +134,16 @@ class Point:
     """A point in weight space: a weighted mean of models, or a random point at `radius` around one of them.
 
     weights: one a model, summing to 1; None for a random point. radius: its L2 distance from the model. seed: of the
-    draw of its direction. renormalise: what is done to its activations. Raises StarcliError where that restores them to
-    what lies between those of the models, and the point does not lie between models.
+    draw of its direction. renormalise: what is done to its activations. curve: form of the curve on which it lies, of
+    which the models are the nodes. Raises StarcliError where activations are to be restored to what lies between those
+    of the models, and the point does not lie between models.
     """
 
     weights: Sequence[float] | None = None
     radius: float = 0.0
     seed: int = 0
     renormalise: Renormalise = RECALIBRATE
+    curve: str | None = None
 
     def __post_init__(self) -> None:
         if self.renormalise.active and not all(0 <= weight <= 1 for weight in self.weights or [-1]):
@@ -153,7 +155,8 @@ class Point:
     def settings(self) -> dict[str, Any]:
         """What the recipe of a file with this point keeps of it."""
         place = {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
-        return {**place, **self.renormalise.settings()}
+        form = {} if self.curve is None else {"curve": self.curve}
+        return {**place, **form, **self.renormalise.settings()}
 
     def make(
         self, workspace: "Workspace", models: Sequence[Model], *, progress: Progress = SILENT

@@ -29,7 +29,7 @@ def polygon_weights(count: int, t: float) -> tuple[float, ...]:
 
     Garipov et al. 2018, section 3.2.
 
-    >>> polygon_weights(3, 0.25), polygon_weights(3, 1)
+    >>> polygon_weights(3, 0.25), polygon_weights(3, 1.0)
     ((0.5, 0.5, 0.0), (0.0, 0.0, 1.0))
     """
     place = t * (count - 1)

@@ -17,7 +17,7 @@ from starcli.cli.option_groups import Setup
 from starcli.cli.options import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, choice_in
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
-from starcli.cli.training_options import Training, inherited
+from starcli.cli.training_options import Training, recipe_by_flags
 from starcli.registry.curve_forms import CURVE_FORMS
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class CurveRun:
     @cached_property
     def recipe(self) -> "Recipe":
         """The ends' own recipe unless one is named; flags win."""
-        return inherited(self.options.recipe, self._files, self.training, self.workspace, self.watch)
+        return recipe_by_flags(self.options.recipe, self._files, self.training, self.workspace, self.watch)
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
         """A job for each bend; the run's log and state lie beside the first."""

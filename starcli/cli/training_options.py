@@ -88,7 +88,7 @@ class Training:
         return recipe.override(**flags)
 
 
-def inherited(
+def recipe_by_flags(
     named: str | None,
     models: "Sequence[Checkpoint]",
     training: Training,

@@ -112,6 +112,10 @@ class OnCurve(PlainObjective):
         """Gradient by each part of each bend."""
         return self.slopes
 
+    def watched(self) -> Sequence[Tensor]:
+        """None: the gradients lie apart from the parameters that backward passes see."""
+        return []
+
     def take(self, gradients: Sequence[Tensor | None]) -> None:
         """Replace what the steps left."""
         self.slopes = list(gradients)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.align import Alignment
-from starcli.alignment.aligner import Aligner
 from starcli.alignment.measure import POINTS, Measure
+from starcli.barriers.bends import Bends
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
 from starcli.barriers.interpolation import Point
 from starcli.barriers.line_barrier import Barrier
@@ -21,7 +21,7 @@ from starcli.evaluation.frames import frame_of
 from starcli.evaluation.renormalise import Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
+from starcli.library.inputs import MadeModel, ModelLike, Where, bends_in, listed, open_models
 from starcli.library.plans import point_plan
 from starcli.library.train import made
 from starcli.registry.alignment_methods import DEFAULT_METHOD
@@ -33,6 +33,7 @@ def barrier(
     a: ModelLike,
     b: ModelLike,
     *,
+    curve: ModelLike | Sequence[ModelLike] | None = None,
     points: int = POINTS,
     alignment: Alignment | str | None = None,
     statistics: Statistics = "recalibrate",
@@ -45,6 +46,8 @@ def barrier(
 
     B(a, b) = max_t  L((1 - t) a + t b) - ((1 - t) L(a) + t L(b))   over `points` even values of t, ends included.
 
+    curve: bends that the path goes by instead, those of `curve`, whose `b` is then aligned as it was in training unless
+    `alignment` says otherwise; other models, such as a star, are joined by straight lines.
     alignment: how `b` is aligned to `a` first, an `Alignment` or the name of a method, as in `alignment="activation"`;
     by default the models are taken as they are. statistics: BatchNorm statistics of the ends, "recalibrate" as of all
     between, or "own-ends" (the paper's way). renormalise: "recalibrate", BatchNorm statistics alone; "repair" also
@@ -58,10 +61,11 @@ def barrier(
     >>> found.curves["train"].loss_barrier >= 0, found.t
     (True, (0.0, 0.5, 1.0))
     """
-    workspace, [first, second], watcher = open_models([a, b], where, measures=True)
-    how = Renormalise(renormalise, renormalise_logits)
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
-    return cached_lines(measure, first, [second])[0]
+    workspace, [first, second, *bent], watcher = open_models([a, b, *bends_in(curve)], where, measures=True)
+    how, bends = Renormalise(renormalise, renormalise_logits), Bends.of(bent)
+    aligned = bends.alignment_of(first, second) if bent and alignment is None else as_alignment(alignment)
+    measure = Measure(workspace, aligned, points, statistics, split, watcher, how)
+    return cached_lines(measure, first, [second], bends)[0]
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ def star_report(
 @library_call
 def interpolate(
     *models: ModelLike,
+    curve: ModelLike | Sequence[ModelLike] | None = None,
     t: float | None = None,
     weights: Sequence[float] | None = None,
     perturb: float | None = None,
@@ -187,8 +192,9 @@ def interpolate(
     dtype: str | torch.dtype | None = None,
     **where: Unpack[Where],
 ) -> MadeModel:
-    """Make the point (1 - t) a + t b, a mean of models, or a random point at distance `perturb` around one.
+    """Make the point (1 - t) a + t b, that at `t` of a curve, a mean of models, or one at distance `perturb` from one.
 
+    curve: bends between a and b, as of `barrier`.
     Without `t`, `weights` and `perturb` it is the uniform mean of all models. weights: one a model, summing to 1; also
     outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first.
     BatchNorm statistics are re-estimated from the training split. renormalise, renormalise_logits: what else is done,
@@ -203,14 +209,20 @@ def interpolate(
     >>> float((middle.tensors["fc1.bias"] - mean).abs().max()) < 1e-6
     True
     """
+    bent = bends_in(curve)
+    if bent and (t is None or len(models) != 2):
+        raise StarcliError("curve takes a point at t between two models, a and b")
     point = replace(
         _point(len(models), t, weights, perturb, seed), renormalise=Renormalise(renormalise, renormalise_logits)
     )
     how = as_alignment(alignment)
-    workspace, found, watcher = open_models(models, where, data=how.reads_data or point.renormalise.active, dtype=dtype)
-    tensors = [found[0].tensors, *Aligner(how, workspace).tensors_of_all(found[0], found[1:])] if how.active else None
-    result = point.make(workspace, tensors or [model.tensors for model in found], progress=watcher)
-    plan = point_plan(workspace, found, point, how)
+    data = how.reads_data or point.renormalise.active or bool(bent)
+    workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)
+    ends, bends = found[: len(models)], Bends.of(found[len(models) :])
+    how = bends.alignment_of(*ends) if bent and alignment is None else how
+    point = bends.place(point)
+    result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
+    plan = point_plan(workspace, bends.nodes(ends), point, how)
     return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")  # type: ignore[no-any-return]
 
 

@@ -206,6 +206,11 @@ def listed(models: Iterable[ModelLike], what: str) -> list[ModelLike]:
     return list(models)
 
 
+def bends_in(curve: ModelLike | Sequence[ModelLike] | None) -> list[ModelLike]:
+    """The bends of a curve, of which one may stand alone; none where no curve is given."""
+    return [] if curve is None else [curve] if isinstance(curve, ModelForms) else listed(curve, "curve")
+
+
 def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
     """A model in any form as a checkpoint; `number` names one that has no name.
 

@@ -108,7 +108,10 @@ def _recorded(workspace: Workspace, is_element: bool) -> tuple[Kind, SpecRecord]
 
 
 def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point, alignment: Alignment) -> Plan:
-    """Plan a point between or around `models`, of which all but the first are aligned to it first."""
+    """Plan a point between or around `models`, of which all but the first are aligned to it first.
+
+    On a curve, whose nodes the models are then, it is the last one alone.
+    """
     how: dict[str, Any] = {}
     if alignment.active:
         named = alignment.settings() | alignment.kinds_in(workspace)

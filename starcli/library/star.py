@@ -26,7 +26,7 @@ from starcli.library.merging import (
     understood_merge,
 )
 from starcli.library.plans import fusion_plan, star_plan
-from starcli.library.train import RecipeSettings, TrainedModel, made, split_options, understood_recipe
+from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
@@ -38,7 +38,6 @@ from starcli.star.growing import Growth, growth_of
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source
 from starcli.star.starlight import starlight
-from starcli.workspace.plan import inherited_recipe
 
 
 class SearchKeywords(Where, RecipeSettings, total=False):
@@ -212,7 +211,7 @@ def _fused(
     workspace, models, watcher = open_models(models, where, distinct=len(sources))
     own, others = models[: len(sources)], iter(models[len(sources) :])
     ends: dict[str, Any] = {name: next(others) for name, each in (("init", init), ("base", base)) if each is not None}
-    chosen = _recipe(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
+    chosen = inherited(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
     whole = Fusion(**fusion, recipe=chosen, **ends)
     found = fuse_sources(workspace, own, whole, progress=watcher)
     plan, name = fusion_plan(workspace, own, whole), f"fused-{whole.seed}"
@@ -243,7 +242,7 @@ def _search(
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None
     growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, others, recipe, watcher)
-    chosen = _recipe(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
+    chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
     found = starlight(
         workspace,
         [Source.of(model) for model in own],
@@ -265,12 +264,6 @@ def _search(
     models_of = {"sources": own, "aligned_sources": aligned, "alignment": settings.alignment}
     models_of["renormalise"] = settings.renormalise
     return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **models_of)  # type: ignore[no-any-return]
-
-
-def _recipe(recipe: Recipe | str | Path | None, sources: Sequence[Checkpoint], changed: RecipeSettings) -> Recipe:
-    """The recipe that is named, or that of the sources, with the settings that are said."""
-    base = inherited_recipe(sources) if recipe is None else None
-    return (base or understood_recipe(recipe)).override(**changed)
 
 
 def _growth(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.evaluation.frames import frame_of
@@ -13,7 +14,7 @@ from starcli.library.inputs import DataLike, MadeModel, NetworkLike, Surrounding
 from starcli.library.plans import spec_record
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
-from starcli.workspace.plan import Plan, plan_of
+from starcli.workspace.plan import Plan, inherited_recipe, plan_of
 from starcli.workspace.workspace import Workspace
 
 
@@ -99,6 +100,12 @@ def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
     if not isinstance(recipe, str | Path):
         raise StarcliError(f"recipe: a {type(recipe).__name__}, expected a name, a YAML file or a Recipe")
     return load_recipe(recipe)
+
+
+def inherited(recipe: Recipe | str | Path | None, models: Sequence[Checkpoint], changed: RecipeSettings) -> Recipe:
+    """The recipe that is named, or that of the models, with the settings that are said."""
+    base = inherited_recipe(models) if recipe is None else None
+    return (base or understood_recipe(recipe)).override(**changed)
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from starcli.barriers.groups import TRAINED, UNALIGNED
+from starcli.errors import few
 from starcli.plots.parts import model_name, treatment_words, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
@@ -82,6 +83,7 @@ def _line_labels(lines: Sequence[FileLine]) -> list[str]:
             "file": file,
             "a": model_name(line.a),
             "b": model_name(line.b),
+            "path": path_words(line),
             "alignment": treatment_words(line.alignment, line.renormalise),
         }
         for file, line in lines
@@ -93,11 +95,21 @@ def _line_labels(lines: Sequence[FileLine]) -> list[str]:
     return labels
 
 
+def path_words(line: DrawnLine) -> str:
+    """What leads from one model to the other: a line, or by way of which bends."""
+    if not line.bends:
+        return line.path
+    form = "Bezier curve" if line.path == "bezier" else line.path
+    return f"{form} by way of {few([model_name(each) for each in line.bends], 3)}"
+
+
 def common_words(bundles: Sequence[Bundle]) -> list[str]:
-    """What all lines have in common: how models were aligned, and statistics that are not the usual ones."""
+    """What all lines have in common: how models were aligned, paths and statistics that are not the usual ones."""
     lines = [line for bundle in bundles for line in bundle.lines]
     treatments = {treatment_words(line.alignment, line.renormalise) for line in lines if line.group != TRAINED}
     words = [*treatments] if len(treatments) == 1 else []
+    paths = {path_words(line) for line in lines}
+    words += [*paths] if len(paths) == 1 and paths != {"line"} else []
     if {line.statistics for line in lines} == {"own-ends"}:
         words.append("BatchNorm statistics of the ends: their own")
     return words

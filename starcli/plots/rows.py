@@ -71,10 +71,12 @@ class DrawnCurve(BaseModel):
 
 
 class DrawnLine(BaseModel):
-    """A row of `barrier`: the line from a to b."""
+    """A row of `barrier`: the line or curve from a to b."""
 
     a: str = ""
     b: str = ""
+    path: str = "line"
+    bends: list[str] = []
     kinds: tuple[str, str] = ("model", "model")
     group: str | None = None
     alignment: str | None = None

@@ -12,9 +12,9 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.option_groups import PointSetup
-from starcli.cli.options import ForceOpt, ModelsArg, OutputOpt, SeedOpt
+from starcli.cli.options import CurveOpt, ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
+from starcli.cli.read_models import grouped_like, note_files, note_unaligned, note_what_moves, read_groups
 from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
 from starcli.errors import StarcliError, need_several
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("models", "models", "name"),
     Column("weights", "weights", main=True),
+    Column("curve", "curve", common=True),
     Column("radius", "radius", "g", main=True),
     Column("alignment", "alignment", common=True),
     RENORMALISED,
@@ -47,8 +48,10 @@ def interpolate_command(
     how: SelectOptions,
     activations: RenormaliseOptions,
     *,
+    curve: CurveOpt = None,
     t: Annotated[
-        list[float] | None, typer.Option("--t", metavar="T...", help="(1 - t) A + t B; also outside 0 to 1.")
+        list[float] | None,
+        typer.Option("--t", metavar="T...", help="(1 - t) A + t B, also outside 0 to 1; or there on --curve."),
     ] = None,
     weights: Annotated[
         list[float] | None, typer.Option("--weights", metavar="W...", help="A weight for each model; they sum to 1.")
@@ -60,52 +63,56 @@ def interpolate_command(
     seed: SeedOpt = 0,
     force: ForceOpt = False,
 ) -> None:
-    """Write points on the line between two models, means of several, or a random point around one.
+    """Write points on the line or curve between two models, means of several, or a random point around one.
 
     Without --t, --weights and --perturb it is the uniform mean of all models.
     BatchNorm statistics are re-estimated for each point; what else --renormalise does is folded into the weights.
-    Models are taken as they are unless --align brings the others to the first. Several t need a {t} in the output.
+    Models are taken as they are unless --align brings the others to the first, the end of a curve as when it was
+    trained. Several t need a {t} in the output.
     """
-    from starcli.alignment.aligner import Aligner
+    from starcli.barriers.bends import Bends
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    found = _points(len(models), t, weights, perturb, seed)
-    points = [(name, replace(point, renormalise=activations.between())) for name, point in found]
-    paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in points], models)
-    [given] = read_groups(models, distinct=False)
-    alignment = how.chosen(seed)
-    workspace, given = workspace_of(given, setup, data=alignment.reads_data or activations.between().active)
+    found = _points(len(models), t, weights, perturb, seed, on_curve=bool(curve))
+    paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in found], [*models, *(curve or ())])
+    files = read_groups(models, curve or (), distinct=False)
+    alignment, between = how.chosen(seed), activations.between()
+    data = alignment.reads_data or between.active or bool(curve)
+    workspace, opened = workspace_of([*files[0], *files[1]], setup, data=data)
+    given, bent = grouped_like(files, opened)
+    bends = Bends.of(bent)
+    points = [replace(bends.place(point), renormalise=between) for _, point in found]
+    if bent and how.align is None:
+        alignment = bends.alignment_of(*given)
     with common.session(output) as (watch, results):
-        works = [
-            (point, Job(path, point_plan(workspace, given, point, alignment), watch, force=force))
-            for (_, point), path in zip(points, paths, strict=True)
-        ]
+        plans = [point_plan(workspace, bends.nodes(given), point, alignment) for point in points]
+        jobs = [Job(path, plan, watch, force=force) for path, plan in zip(paths, plans, strict=True)]
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
         activations.note_repaired(workspace, watch)
         if how.align is None and len(given) > 1:
             note_unaligned(alignment, given, watch)
-        models_of = cache(
-            lambda: [given[0].tensors, *Aligner(alignment, workspace).tensors_of_all(given[0], given[1:])]
-        )
+        models_of = cache(lambda: bends.tensors(workspace, given, alignment))
         label = alignment.labels((given[0], other) for other in given[1:]) or "none"
-        for point, job in works:
+        for point, job in zip(points, jobs, strict=True):
             with job.making() as needed:
                 if needed:
                     job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
-            row = {"models": [model.name for model in given], **point.settings(), "alignment": label}
+            row = {"models": [model.name for model in bends.nodes(given)], **point.settings(), "alignment": label}
             results.add("interpolate", {**row, "output": str(job.path)}, _COLUMNS)
 
 
 def _points(
-    count: int, ts: list[float] | None, weights: list[float] | None, radius: float | None, seed: int
+    count: int, ts: list[float] | None, weights: list[float] | None, radius: float | None, seed: int, *, on_curve: bool
 ) -> "list[tuple[str, Point]]":
     """The point of each output, with the `{t}` of its name."""
     from starcli.barriers.interpolation import Point
 
     if (found := sum(option is not None for option in (ts, weights, radius))) > 1:
         raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {found}")
+    if on_curve and (ts is None or count != 2):
+        raise StarcliError("--curve takes points at --t between two models, A and B")
     for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
         if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
             raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")

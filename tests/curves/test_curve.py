@@ -1,0 +1,118 @@
+"""Curves: a step's gradient is autograd's, the bend of a quadratic loss is where its formula says, and stopped runs."""
+
+import pytest
+import torch
+from support.stars import RECIPE, same
+from support.training import Memory, Stopping, small
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import starcli as sc
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
+from starcli.curves.curve import train_curve
+from starcli.curves.curve_step import OnCurve
+from starcli.curves.settings import CurveSettings
+from starcli.errors import StarcliError
+from starcli.runtime.progress import SILENT, Interrupted
+from starcli.training.batch_pieces import cut_batch
+from starcli.training.train import train_network
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    return small("mlp", hidden_dim=16)
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return small("resnet", limit=130, width=4, stages=2)
+
+
+def ends_in(workspace):
+    found = [train_network(workspace, RECIPE.override(epochs=2, lr=0.1), seed) for seed in (0, 1)]
+    return tuple(Checkpoint(each.tensors, Metadata(), f"m{seed}") for seed, each in enumerate(found))
+
+
+@pytest.mark.parametrize(("form", "bends"), [("bezier", 1), ("bezier", 3), ("polygon", 1), ("polygon", 2)])
+def test_the_gradient_by_each_bend_is_autograds(mlp, form, bends):
+    ends, flat = ends_in(mlp), mlp.network(0)
+    settings = CurveSettings(form=form, bends=bends)
+    objective = OnCurve(mlp, flat, [end.tensors for end in ends], RECIPE, 0, settings, SILENT)
+    objective.begin_epoch(0)
+    inputs, labels = next(mlp.dataset.train.batches(48))
+    objective.clear()
+    for piece in cut_batch(48, 3):  # each at its own point
+        objective.step(inputs[piece.start : piece.stop], labels[piece.start : piece.stop], 0, 0, piece.number, 1 / 3)
+    free = objective.vector.clone().requires_grad_()
+    first, last = (flat.flatten(end.tensors) for end in ends)
+    network, total = mlp.network().network, torch.zeros(())
+    for piece in cut_batch(48, 3):
+        weights = objective.weights(objective.draw(0, 0, piece.number))
+        nodes = [first, *free.view(bends, -1), last]
+        point = torch.stack([weight * node for weight, node in zip(weights, nodes, strict=True)]).sum(0)
+        values = torch.func.functional_call(network, flat.views(point), (inputs[piece.start : piece.stop],))
+        total = total + cross_entropy(values, labels[piece.start : piece.stop]) / 3
+    (expected,) = torch.autograd.grad(total, free)
+    found = torch.cat([gradient.flatten() for gradient in objective.gradients()])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    objective.clip(0.01)
+    clipped = torch.cat([gradient.flatten() for gradient in objective.gradients()])
+    torch.testing.assert_close(clipped, expected * (0.01 / expected.norm()), rtol=1e-3, atol=1e-6)
+
+
+def test_t_is_drawn_from_everywhere(mlp):
+    ends = ends_in(mlp)
+    objective = OnCurve(mlp, mlp.network(0), [e.tensors for e in ends], RECIPE, 0, CurveSettings(), SILENT)
+    ts = torch.tensor([objective.draw(0, step, 0) for step in range(2000)])
+    assert ts.histc(10, 0, 1).min() > 150
+
+
+def test_the_bend_of_a_quadratic_loss_is_where_its_formula_says():
+    """E_t |phi(t) - s|^2 is least at theta = (s / 3 - (a + b) / 10) 15 / 2, for the Bezier curve from a to b.
+
+    Of E[w1] = 1/3, E[w0 w1] = 1/10 and E[w1^2] = 2/15; the covariance of the inputs is 1, so that no entry is slow.
+    """
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.linalg.qr(torch.randn(64, 3, generator=generator))[0] * 8
+    solution = torch.tensor([[1.0, -2.0, 0.5]])
+    data = dict.fromkeys(("train", "test"), (inputs, inputs @ solution.T))
+    a, b = nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)
+    for number, network in enumerate((a, b)):
+        nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(number))
+    settings = {"epochs": 600, "batch_size": 64, "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "cosine"}
+    [bend] = sc.curve(a, b, data=data, task="regression", normalise="none", augmentation=(), **settings)
+    expected = (solution / 3 - (a.weight + b.weight) / 10) * 15 / 2
+    torch.testing.assert_close(bend.tensors["weight"], expected.detach(), rtol=0, atol=0.2)  # t is drawn
+    path = sc.barrier(a, b, curve=bend, data=data, task="regression", normalise="none", points=5)
+    for t, loss in zip(path.t, path.curves["train"].loss, strict=True):
+        point = (1 - t) ** 2 * a.weight + 2 * t * (1 - t) * bend.tensors["weight"] + t**2 * b.weight
+        assert loss == pytest.approx(float((point - solution).square().sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("pauses", [[1], [4, 2], [5, 3]], ids=str)
+def test_a_stopped_curve_ends_as_if_never_stopped(resnet, pauses):
+    """With BatchNorm, and two bends."""
+    arguments = (resnet, ends_in(resnet), RECIPE, 1, CurveSettings(form="polygon", bends=2))
+    whole, state = train_curve(*arguments), Memory()
+    for pause in pauses:
+        with pytest.raises(Interrupted):
+            train_curve(*arguments, state=state, progress=Stopping(pause))
+    found = train_curve(*arguments, state=state)
+    assert all(same(*pair) for pair in zip(whole.bends, found.bends, strict=True))
+    assert (whole.metrics, whole.history) == (found.metrics, found.history)
+
+
+def test_ends_stay_and_the_loss_falls(mlp):
+    ends = ends_in(mlp)
+    before = [dict(end.tensors) for end in ends]
+    found = train_curve(mlp, ends, RECIPE.override(epochs=8, lr=0.1), 0)
+    assert all(same(old, end.tensors) for old, end in zip(before, ends, strict=True))
+    assert found.history[-1]["loss"] < found.history[0]["loss"]
+    assert found.metrics[0]["curve"]["ends"] == [end.tensors_sha256 for end in ends]
+
+
+@pytest.mark.parametrize("wrong", [{"form": "spline"}, {"bends": 0}, {"bends": 1.5}])
+def test_wrong_settings(wrong):
+    with pytest.raises(StarcliError):
+        CurveSettings(**wrong)
