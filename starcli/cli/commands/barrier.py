@@ -26,7 +26,6 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 @command(
     "starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png",
-    "starcli barrier a.safetensors b.safetensors --curve bend.safetensors",
     "starcli barrier ckpts/*.safetensors --all-pairs --align weight --plot pairs.png",
     see="docs/how-to/reading-a-barrier.md",
 )

@@ -78,16 +78,15 @@ def interpolate_command(
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in found], [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     alignment, between = how.chosen(seed), activations.between()
-    data = alignment.reads_data or between.active or bool(curve)
-    workspace, opened = workspace_of([*files[0], *files[1]], setup, data=data)
+    needs_data = alignment.reads_data or between.active or bool(curve)
+    workspace, opened = workspace_of([*files[0], *files[1]], setup, data=needs_data)
     given, bent = grouped_like(files, opened)
-    bends = Bends.of(bent)
+    bends, nodes = Bends.of(bent), Bends.of(bent).nodes(given)
     points = [replace(bends.place(point), renormalise=between) for _, point in found]
-    if bent and how.align is None:
-        alignment = bends.alignment_of(*given)
+    alignment = bends.alignment_of(*given) if bent and how.align is None else alignment
     with common.session(output) as (watch, results):
-        plans = [point_plan(workspace, bends.nodes(given), point, alignment) for point in points]
-        jobs = [Job(path, plan, watch, force=force) for path, plan in zip(paths, plans, strict=True)]
+        plans = [point_plan(workspace, nodes, point, alignment) for point in points]
+        jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]
         note_files(workspace, watch)
         note_what_moves(workspace, alignment, watch)
         activations.note_repaired(workspace, watch)
@@ -95,12 +94,12 @@ def interpolate_command(
             note_unaligned(alignment, given, watch)
         models_of = cache(lambda: bends.tensors(workspace, given, alignment))
         label = alignment.labels((given[0], other) for other in given[1:]) or "none"
+        row = {"models": [model.name for model in nodes], "alignment": label}
         for point, job in zip(points, jobs, strict=True):
             with job.making() as needed:
                 if needed:
                     job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
-            row = {"models": [model.name for model in bends.nodes(given)], **point.settings(), "alignment": label}
-            results.add("interpolate", {**row, "output": str(job.path)}, _COLUMNS)
+            results.add("interpolate", {**row, **point.settings(), "output": str(job.path)}, _COLUMNS)
 
 
 def _points(
