@@ -32,6 +32,7 @@ def rebuilt_line(name: str, found: Metadata, *, seeds: Sequence[int] = ()) -> st
         (): _train,
         ("align",): _align,
         ("star",): _star,
+        ("curve",): _curve,
         ("interpolate",): _interpolate,
         ("normal_form",): _normal_form,
     }
@@ -159,6 +160,17 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
     ):
         if how.get(key, usual) != usual:
             words += [f"--{key.replace('_', '-')}", _value(how[key])]
+    return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]
+
+
+def _curve(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    how = settings["curve"]
+    aligned = how.get("align", {})
+    if how["bends"] != 1 or aligned.get("seed", found.seed) != found.seed:
+        return None  # one line makes several files, or Python aligned by a seed of its own
+    form = ["--form", how["form"]] if how["form"] != "bezier" else []
+    words = ["curve", *_names(found), *form, *_recipe(settings), "--align", str(aligned.get("method", "none"))]
+    words += _alignment({key: value for key, value in aligned.items() if key != "seed"})
     return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]
 
 

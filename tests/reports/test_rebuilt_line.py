@@ -48,6 +48,8 @@ MADE = {
     "a point": ("interpolate", *PAIR, "--t", "0.3", "--align", "weight", "--restarts", "2"),
     "a point as given": ("interpolate", *PAIR, "--t", "0.5"),
     "a star": ("star", "--sources", *PAIR, "--epochs", "2", "--sampling", "beta", "--seed", "4"),
+    "a curve": ("curve", *PAIR, "--epochs", "1", "--align", "weight", "--restarts", "2", "--seed", "3"),
+    "a curve as given": ("curve", *PAIR, "--form", "polygon", "--epochs", "1", "--lr", "0.03"),
     "a star by weight": (
         "star", "--sources", *PAIR, "--align", "weight", "--epochs", "1", "--realign-every", "2",
     ),
