@@ -112,7 +112,12 @@ class CurveRun:
     @cached_property
     def recipe(self) -> "Recipe":
         """The ends' own recipe unless one is named; flags win."""
-        return recipe_by_flags(self.options.recipe, self._files, self.training, self.workspace, self.watch)
+        from starcli.recipes.recipe import load_recipe
+        from starcli.workspace.plan import inherited_recipe
+
+        named = self.options.recipe
+        base = load_recipe(named) if named else inherited_recipe(self._files)
+        return recipe_by_flags(base, self.training, self.workspace, self.watch)
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
         """A job for each bend; the run's log and state lie beside the first."""

@@ -1,7 +1,6 @@
 """The settings of training as options."""
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +13,6 @@ from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
 if TYPE_CHECKING:
-    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
     from starcli.workspace.workspace import Workspace
@@ -88,19 +86,11 @@ class Training:
         return recipe.override(**flags)
 
 
-def recipe_by_flags(
-    named: str | None,
-    models: "Sequence[Checkpoint]",
-    training: Training,
-    workspace: "Workspace",
-    watch: "Progress",
-) -> "Recipe":
-    """The recipe of `models` unless one is named; flags win. Where models say none it is the default, with a note."""
+def recipe_by_flags(base: "Recipe | None", training: Training, workspace: "Workspace", watch: "Progress") -> "Recipe":
+    """`base`, that of the models, with the flags put in. Where models say none it is the default one, with a note."""
     from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.training.class_weights import note_class_weights
-    from starcli.workspace.plan import inherited_recipe
 
-    base = load_recipe(named) if named else inherited_recipe(models)
     chosen = training.over(base or load_recipe(DEFAULT))
     if base is None:
         said = training.defaults_of(chosen)

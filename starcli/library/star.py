@@ -26,7 +26,7 @@ from starcli.library.merging import (
     understood_merge,
 )
 from starcli.library.plans import fusion_plan, star_plan
-from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options
+from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options, understood_recipe
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
