@@ -3,12 +3,15 @@
 import dataclasses
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.job import Job
 from starcli.cli.merge_options import MergeOptions
-from starcli.cli.options import FuseAlignOpt
+from starcli.cli.options import IN, FuseAlignOpt
+from starcli.cli.point_options import InTurnOpt
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_search import SearchOptions, StarSearch
 from starcli.registry.alignment_methods import DEFAULT_METHOD
@@ -17,7 +20,7 @@ from starcli.registry.fusions import TRAINED_FUSIONS
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.star.fusing import Fused, Fusion
+    from starcli.star.fusing import DomainTeacher, Fused, Fusion
     from starcli.workspace.plan import Plan
 
 
@@ -27,11 +30,18 @@ class FuseOptions(SearchOptions, MergeOptions):
     """What is fused and how, beside the settings of training."""
 
     align: FuseAlignOpt = None
+    star: Annotated[
+        Path | None,
+        typer.Option("--star", metavar="MODEL", help="Of distil: the star whose domain teaches, not the ensemble."),
+        IN,
+    ] = None
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Points of it in each step, drawn anew.")] = 5
+    in_turn: InTurnOpt = False
 
     @property
     def inputs(self) -> list[Path]:
-        """All files that are read, the base among them."""
-        return [*super().inputs, *([self.base] if self.base else [])]
+        """All files that are read, base and star among them."""
+        return [*super().inputs, *(each for each in (self.base, self.star) if each)]
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """By activation unless the command line says otherwise, but models of one base are taken as they are."""
@@ -50,13 +60,24 @@ class FusionRuns(StarSearch):
     @cached_property
     def _files(self) -> "list[list[Checkpoint]]":
         """The models of any search, and the one that the sources descend from."""
-        [base] = read_groups([self.options.base]) if self.options.base else [[]]
-        return [*super()._files, base]
+        ends = (self.options.base, self.options.star)
+        return [*super()._files, *(read_groups([each])[0] if each else [] for each in ends)]
 
     @property
     def base(self) -> "Checkpoint | None":
         """The model that the sources descend from."""
         return self.groups[3][0] if self.options.base else None
+
+    @cached_property
+    def teacher(self) -> "DomainTeacher | None":
+        """The star domain that teaches, if one does."""
+        from starcli.averaging.sampling import PointSampling
+        from starcli.star.fusing import DomainTeacher
+
+        if not self.options.star:
+            return None
+        points = PointSampling(self.options.sampling, self.options.in_turn)
+        return DomainTeacher(self.groups[4][0], self.options.samples, points)
 
     def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
         """Plan the model of seed `number`."""
@@ -88,7 +109,8 @@ class FusionRuns(StarSearch):
 
         recipe = self.recipe if self.method in TRAINED_FUSIONS else None
         how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
-        how |= {"init": self.initial, "merge": self.options.merge(self.method), "base": self.base}
+        how |= {"merge": self.options.merge(self.method), "base": self.base}
+        how |= {"init": self.initial, "teacher": self.teacher}
         return Fusion(method=self.method, seed=seed, recipe=recipe, **how)
 
 

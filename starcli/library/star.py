@@ -1,14 +1,14 @@
 """Stars and fused models from Python."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
-from starcli.averaging.sampling import Sampling
+from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.frames import ResultTable
@@ -32,7 +32,7 @@ from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.runtime.progress import Progress
-from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
+from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
 from starcli.star.growing import Growth, growth_of
 from starcli.star.settings import StarSettings
@@ -140,6 +140,9 @@ def fuse(
     renormalise_logits: bool = False,
     init: ModelLike | None = None,
     grow: ModelLike | None = None,
+    star: ModelLike | None = None,
+    samples: int = 5,
+    in_turn: bool = False,
     **options: Unpack[FuseKeywords],
 ) -> StarModel:
     """Fuse several models into one that costs no more than one of them.
@@ -148,7 +151,9 @@ def fuse(
         `find_star`. Others align the sources to each other: "mean" (with alignment None the uniform soup),
         "greedy-soup", the mean of those that do not lower the accuracy on the validation split (the training split,
         where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
-        from `init`. "fisher" and "regmean" are means weighted by what the training split says.
+        from `init`; with `star` on those of its domain, the mean of `samples` points drawn anew in each step by
+        `sampling` and `in_turn` (see `bma`), from the star. "fisher" and "regmean" are means weighted by what the
+        training split says.
         "linear", "slerp", "task-arithmetic", "ties", "dare-linear", "dare-ties" and "model-stock" merge weights alone,
         by the settings of `MergeKeywords`; where some model says no data, all are merged as they are,
         each tensor when it is asked for, so that `save` holds one at a time, and there is no `.comparison`.
@@ -181,6 +186,7 @@ def fuse(
         alignment = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
+    given |= {"star": star is not None, "samples": samples != 5, "in_turn": in_turn}
     given |= dict.fromkeys((*split_options(others)[1], *merging), True)
     usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
@@ -189,30 +195,32 @@ def fuse(
         return _search("fused", sources, (), seed, replace(settings, alignment=how), recipe, (init, grow), others)
     fusion = {"method": method, "alignment": how, "seed": seed, "renormalise": settings.renormalise}
     fusion["merge"] = understood_merge(method, merging)
-    return _fused(fusion, sources, merging.get("base"), recipe, init, others)
+    teacher = None if star is None else partial(DomainTeacher, samples=samples, points=PointSampling(sampling, in_turn))
+    return _fused(fusion, sources, (init, merging.get("base"), star), teacher, recipe, others)
 
 
 def _fused(
     fusion: Mapping[str, Any],
     sources: Sequence[ModelLike],
-    base: ModelLike | None,
+    ends: tuple[ModelLike | None, ModelLike | None, ModelLike | None],
+    teacher: Callable[[Checkpoint], DomainTeacher] | None,
     recipe: Recipe | str | Path | None,
-    init: ModelLike | None,
     options: Any,
 ) -> StarModel:
-    """Fuse by another method than star: fields of a `Fusion`, which the models complete."""
+    """Fuse by another method than star: fields of a `Fusion`, which `ends` (init, base, a star to teach) complete."""
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
-    models = opened([*sources, *(each for each in (init, base) if each is not None)])
+    models = opened([*sources, *(each for each in ends if each is not None)])
     if need_no_network(fusion["method"], models, where):
         need_as_given(fusion["alignment"])
-        return StarModel(**merged_without_data(fusion["merge"], models, base is not None, fusion["seed"]))
+        return StarModel(**merged_without_data(fusion["merge"], models, ends[1] is not None, fusion["seed"]))
     workspace, models, watcher = open_models(models, where, distinct=len(sources))
     own, others = models[: len(sources)], iter(models[len(sources) :])
-    ends: dict[str, Any] = {name: next(others) for name, each in (("init", init), ("base", base)) if each is not None}
+    init, base, star = (None if each is None else next(others) for each in ends)
     chosen = inherited(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
-    whole = Fusion(**fusion, recipe=chosen, **ends)
+    taught = None if star is None or teacher is None else teacher(star)
+    whole = Fusion(**fusion, recipe=chosen, init=init, base=base, teacher=taught)
     found = fuse_sources(workspace, own, whole, progress=watcher)
     plan, name = fusion_plan(workspace, own, whole), f"fused-{whole.seed}"
     facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}

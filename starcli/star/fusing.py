@@ -14,6 +14,7 @@ from torch import Tensor
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.joint import tensors_jointly
+from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
@@ -45,11 +46,31 @@ OF_STARS = (
 )  # fmt: skip
 """Settings that only a star has."""
 
+OF_DOMAINS = ("star", "samples", "in_turn")
+"""Settings of points of a star domain that teach; `sampling` is one of them, too."""
+
 OF_MERGES = ("base", *MERGE_SETTINGS, "overrides")
 """Settings of merges alone, which say themselves which of them they read."""
 
 OF_TRAINING = ("recipe", "init", "checkpoint_every", *Recipe.model_fields)
 """Settings that a method has which trains."""
+
+
+@dataclass(frozen=True)
+class DomainTeacher:
+    """The domain of a star as a teacher: the mean of `samples` points, which are drawn anew in each step."""
+
+    star: Checkpoint
+    samples: int = 5
+    points: PointSampling = UNIFORM_POINTS
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise StarcliError(f"samples of a star domain that teach: {self.samples}, expected at least 1")
+
+    def record(self) -> dict[str, Any]:
+        """What the recipe of a file keeps of it."""
+        return {"star": self.star.sha256, "samples": self.samples, **self.points.settings()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +79,7 @@ class Fusion:
 
     method: a name of `starcli.registry.fusions`. alignment: of the sources to each other. seed: of all that is drawn.
     recipe: of training, where the method trains. init: what training begins at, in the place of the sources' mean.
+    teacher: the star domain that teaches, in the place of the sources' ensemble: they are then aligned to its star.
     renormalise: what is done to the activations of the mean. merge: of a method of `starcli.registry.merges`, its
     settings. base: the model that the sources descend from, to which they are then aligned, for methods that need it.
 
@@ -70,6 +92,7 @@ class Fusion:
     seed: int
     recipe: Recipe | None = None
     init: Checkpoint | None = None
+    teacher: DomainTeacher | None = None
     renormalise: Renormalise = RECALIBRATE
     merge: Merge | None = None
     base: Checkpoint | None = None
@@ -82,9 +105,12 @@ class Fusion:
     def record(self) -> dict[str, Any]:
         """What the recipe of a file keeps of it; how sources are aligned only where that matters."""
         cut = {"pieces": self.pieces} if self.pieces != 1 else {}
-        if self.init is not None:
-            return {"fusion": self.method, "init": self.init.sha256, **cut}
+        begins = {"init": self.init.sha256} if self.init is not None else {}
         how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}
+        if self.teacher is not None:
+            return {"fusion": self.method, **how, "teacher": self.teacher.record(), **begins, **cut}
+        if begins:
+            return {"fusion": self.method, **begins, **cut}
         if self.merge is None:
             return {"fusion": self.method, **how, **self.renormalise.settings(), **cut}
         base = {} if self.base is None else {"base": self.base.sha256}
@@ -104,8 +130,9 @@ class Fusing:
 
     @cached_property
     def together(self) -> list[Mapping[str, Tensor]]:
-        """State dicts of the sources, aligned to the base, or without one to each other, the first as it is."""
+        """State dicts of the sources, aligned to a star or base, or without one to each other, the first as it is."""
         aligner, base = Aligner(replace(self.fusion.alignment, seed=self.fusion.seed), self.workspace), self.fusion.base
+        base = self.fusion.teacher.star if self.fusion.teacher is not None else base
         if base is not None:
             return list(aligner.tensors_of_all(base, self.sources, progress=self.progress))
         return tensors_jointly(aligner, self.sources, progress=self.progress)
@@ -196,11 +223,15 @@ def selection_split(dataset: "Dataset") -> str:
 
 def refuse_unused(method: str, said: Iterable[str]) -> None:
     """Refuse settings, by the names of those that were `said`, which `method` has no use for."""
+    said = list(said)
     without = () if method == "star" else OF_STARS if method in TRAINED_FUSIONS else (*OF_STARS, *OF_TRAINING)
     without = without if method in MERGES else (*without, *OF_MERGES)
+    taught = method == "distil" and "star" in said
+    without = tuple(name for name in without if name != "sampling") if taught else (*without, *OF_DOMAINS)
     if strange := [name for name in said if name in without]:
         options = ", ".join("--" + name.replace("_", "-") for name in strange)
-        raise StarcliError(f"--method {method} has no use for {options}")
+        hint = ["--star STAR says whose domain teaches"] if method == "distil" and not taught else []
+        raise StarcliError(f"--method {method} has no use for {options}", hint if {*strange} & {*OF_DOMAINS} else [])
 
 
 def scored(fusing: Fusing, tensors: Mapping[str, Tensor], **more: Any) -> Fused:

@@ -14,6 +14,7 @@ from torch import Tensor
 from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.models.flat_network import FlatNetwork
+from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import alike, repeated
@@ -172,6 +173,22 @@ class SourceBank:
         `following` is the source that the next call will ask for; it is made ready in the meantime.
         """
         return self._vectors.vector(number, following)
+
+    def put_between_(
+        self, star: Tensor, fixed: Mapping[str, Tensor], number: int, t: float, following: int | None = None
+    ) -> None:
+        """Put (1 - t) star + t source into the network, its vectors of spectral norms nearly.
+
+        star: a vector (P,). fixed: what of it is `fixed_in_training`. following: as of `vector`.
+        """
+        torch.lerp(star, self.vector(number, following), t, out=self.flat.parameters)
+        if fixed:
+            point = self.flat.buffers
+            for name, other in self.fixed(number, fixed).items():
+                own = fixed[name]
+                # what is equal stays: infinite entries of a mask would become NaN
+                point[name].copy_(torch.where(own == other, own, torch.lerp(own, other.to(own.dtype), t)))
+        approach_spectral_norms_(self.flat.network)
 
     def close(self) -> None:
         """End what runs in the background."""

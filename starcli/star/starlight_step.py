@@ -104,14 +104,7 @@ class OnLines(PlainObjective):
         self.batchnorm.counted = weight > 0
         scale = 1 / (1 + settings.mu) if settings.normalised else 1.0
         source, t = self.draw(epoch, step, number)
-        vector = self.bank.vector(source, self._following(epoch, step, number))
-        torch.lerp(self.vector, vector, t, out=self.flat.parameters)
-        if self.fixed:
-            for name, other in self.bank.fixed(source, self.fixed).items():
-                own = self.fixed[name]
-                # what is equal stays: infinite entries of a mask would become NaN
-                self.point[name].copy_(torch.where(own == other, own, torch.lerp(own, other.to(own.dtype), t)))
-        approach_spectral_norms_(self.flat.network)
+        self.bank.put_between_(self.vector, self.fixed, source, t, self._following(epoch, step, number))
         # the only place where the chain rule's factor (1 - t) enters
         loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
         loss = scale * loss

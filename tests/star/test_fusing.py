@@ -6,13 +6,16 @@ from support.stars import RECIPE, same
 from support.training import Memory, Stopping, small
 
 from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
-from starcli.star.distillation import OfTeachers
-from starcli.star.fusing import Fusion, fuse_sources, refuse_unused
+from starcli.star.distillation import DrawnPoints, Ensemble, OfTeachers
+from starcli.star.fusing import OF_DOMAINS, DomainTeacher, Fusing, Fusion, fuse_sources, refuse_unused
 from starcli.symmetry.permutation import Permutation
 from starcli.training.train import train_network
 
@@ -85,7 +88,7 @@ def test_a_student_minimises_the_cross_entropy_with_the_mean_prediction(workspac
     for teacher, model in zip(teachers, models, strict=True):
         teacher.load(model.tensors)
         teacher.network.eval()
-    objective = OfTeachers(workspace, workspace.network(0), RECIPE, teachers, Stopping())
+    objective = OfTeachers(workspace, workspace.network(0), RECIPE, Ensemble(teachers), Stopping())
     inputs, labels = next(iter(workspace.dataset.train.batches(10)))
     logits = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
     p = sum(teacher.network(inputs).detach().double().softmax(1) for teacher in teachers) / len(teachers)
@@ -133,9 +136,63 @@ def test_a_stopped_distillation_ends_as_if_never_stopped(workspace, models, paus
         ("mean", ["align", "sources", "mu", "epochs"], "--method mean has no use for --mu, --epochs"),
         ("greedy-soup", ["init", "seeds"], "--method greedy-soup has no use for --init"),
         ("distil", ["lr", "init", "realign_every"], "--method distil has no use for --realign-every"),
+        (
+            "distil",
+            ["samples", "sampling"],
+            "--method distil has no use for --samples, --sampling\n  --star STAR says whose domain teaches",
+        ),
+        ("distil", ["star", "sampling", "mu"], "--method distil has no use for --mu"),
+        ("mean", ["star", "in_turn"], "--method mean has no use for --star, --in-turn"),
+        ("star", ["sampling", "samples"], "--method star has no use for --samples"),
     ],
 )
 def test_settings_without_use_are_refused(method, said, words):
     with pytest.raises(StarcliError, match=f"^{words}$"):
         refuse_unused(method, said)
-    refuse_unused("star", said)
+    refuse_unused("star", [name for name in said if name not in OF_DOMAINS])
+
+
+def test_a_star_domain_teaches_by_the_mean_of_its_draws():
+    """Cross-entropy with the mean softmax output of points put together by hand, with the statistics of the batch."""
+    workspace = small("mlp", limit=100, hidden_dim=8, depth=2)
+    star, *sources = (Checkpoint(workspace.network(seed).state(), Metadata(), str(seed)) for seed in range(3))
+    teacher = DomainTeacher(star, samples=4, points=PointSampling("beta:5,1", in_turn=True))
+    fusing = Fusing(workspace, sources, Fusion(method="distil", alignment=WEIGHT, seed=0, teacher=teacher))
+    points = DrawnPoints(fusing, seed=3)
+    objective = OfTeachers(workspace, workspace.network(0), RECIPE, points, Stopping())
+    inputs, labels = next(iter(workspace.dataset.train.batches(10)))
+    objective.place = (1, 2, 0)
+    loss = objective.loss(logits := torch.randn(10, 10), inputs, labels)
+
+    aligned = Aligner(WEIGHT, workspace).tensors_of_all(star, sources)
+    p = torch.zeros(10, 10, dtype=torch.float64)
+    draws = points.draw((1, 2, 0))
+    assert sorted(source for source, _ in draws) == [0, 0, 1, 1]  # in turn
+    for source, t in draws:
+        network = workspace.network()
+        own = {name: star.tensors[name].float() for name in network.state()}
+        network.load({name: torch.lerp(own[name], aligned[source][name].float(), t) for name in own})
+        network.network.train()  # a perceptron: no dropout
+        p += network.network(inputs).detach().double().softmax(1) / len(draws)
+    assert float(loss) == pytest.approx(float(-(p * logits.double().log_softmax(1)).sum(1).mean()), rel=1e-5)
+    assert points.draw((1, 3, 0)) != draws  # anew in each step
+    assert points.draw((1, 2, 0)) == draws
+    for name in statistics_names(points.bank.flat.network):
+        assert torch.equal(points.bank.flat.buffers[name], star.tensors[name])
+
+
+def test_a_student_of_a_star_domain_begins_at_the_star(workspace, models):
+    star, *sources = models
+    teacher = DomainTeacher(star, samples=2)
+    student = fused(workspace, sources, "distil", recipe=RECIPE, teacher=teacher)
+    assert same(fused(workspace, sources, "distil", recipe=RECIPE, teacher=teacher).tensors, student.tensors)
+    others = [
+        fused(workspace, sources, "distil", recipe=RECIPE, teacher=DomainTeacher(star, 2, PointSampling("constant:1"))),
+        fused(workspace, sources, "distil", recipe=RECIPE, teacher=teacher, init=sources[0]),
+        fused(workspace, sources, "distil", recipe=RECIPE),
+    ]
+    assert not any(same(other.tensors, student.tensors) for other in others)
+    still = fused(workspace, sources, "distil", recipe=RECIPE.override(lr=0.0), teacher=teacher)
+    assert all(torch.equal(still.tensors[n], star.tensors[n]) for n in workspace.spec.resolved.learnable())
+    with pytest.raises(StarcliError, match="samples of a star domain that teach: 0"):
+        DomainTeacher(star, 0)

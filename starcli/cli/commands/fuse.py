@@ -59,7 +59,7 @@ def fuse_command(
             "--method",
             metavar="METHOD",
             help="star; mean of the sources (with --align none the uniform soup); greedy-soup: mean of those that do "
-            "not lower the validation accuracy; distil: a student of their averaged predictions.",
+            "not lower the validation accuracy; distil: a student of their averaged predictions, or a star domain's.",
             **choice_in("method", FUSIONS),
         ),
     ] = "star",
@@ -84,10 +84,11 @@ def fuse_command(
     """Fuse several models into one that costs no more than one of them.
 
     As star, with the model's own loss added to that on the lines. The other methods align the sources to each other
-    first, and only distil trains, from their mean. Shows the fused model beside each source, the best of them (chosen
-    on the validation split), their ensemble and their means: as they are, each aligned to the fused model, and all to
-    each other (a search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a
-    source's file uses its own.
+    first, and only distil trains, from their mean; with --star from the star, taught by points of its domain that are
+    drawn anew in each step. Shows the fused model beside each source, the best of them (chosen on the validation
+    split), their ensemble and their means: as they are, each aligned to the fused model, and all to each other (a
+    search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a source's file uses
+    its own.
     A merge of weights alone needs neither network nor data: where some file says no data, and no --data is given, all
     are merged tensor by tensor, as they are, and nothing is measured.
     """  # fmt: skip

@@ -112,6 +112,22 @@ def test_options_without_use_are_refused_before_any_work(solutions, place):
         sc.fuse(solutions.some(0, 1), method="means")
 
 
+def test_a_star_domain_is_distilled_alike_in_the_library(solutions, place):
+    star, *sources = solutions.some(0, 1, 2)
+    words = ("--method", "distil", "--star", star, "--samples", 2, "--sampling", "beta:5,1", "--in-turn", "--epochs", 1)
+    ran = run_here("fuse", "--sources", *sources, *words, "-o", "f.safetensors")
+    assert ran.status == 0, ran.err
+    metadata = read_metadata(place / "f.safetensors")[1]
+    assert len(metadata.parents) == 3
+    teacher = {"star": metadata.parents[2], "samples": 2, "sampling": "beta:5,1", "in_turn": True}
+    assert metadata.recipe["fused"]["teacher"] == teacher
+    how = {"samples": 2, "sampling": "beta:5,1", "in_turn": True, "epochs": 1}
+    made = sc.fuse(sources, method="distil", star=star, **how)
+    assert made.metadata.run_id == metadata.run_id
+    assert made.sha256 == metadata.weights_sha256
+    refused(run_here("fuse", "--sources", *sources, "--star", star, "-o", "g.safetensors"), "has no use for --star")
+
+
 def test_a_mean_of_learned_elements(solutions, place):
     words = ("--sources", *solutions.some(0, 1, 2), "--method", "mean", "--align", "learn", "--align-steps", 3)
     ran = run_here("fuse", *words, "-o", "f.safetensors")
