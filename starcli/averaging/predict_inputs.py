@@ -23,9 +23,10 @@ from starcli.data.unlabelled import (
     unlabelled_split,
 )
 from starcli.errors import StarcliError
+from starcli.huggingface.directory import directory_of
 from starcli.models.build import check_forward, runnable
 from starcli.models.inputs import InputNeeded, extreme_tokens
-from starcli.registry.tasks import NEXT_TOKEN
+from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded
 from starcli.workspace.workspace import Workspace, workspace_of
@@ -33,25 +34,29 @@ from starcli.workspace.workspace import Workspace, workspace_of
 
 @dataclass(frozen=True)
 class Inputs:
-    """Examples in order, their labels and files where they are known, the names of classes, what should be said."""
+    """Examples in order, their labels and files where they are known, the names of classes, what should be said.
+
+    following: of tokens, whether each place predicts the one that follows it.
+    """
 
     split: Split
     label: Tensor | None = None
     file: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    following: bool = True
 
     @property
     def index(self) -> Tensor:
         """Place (N,) of the example of each prediction."""
         labels = self.split.labels
-        return self.split.index[(labels >= 0).nonzero()[:, 0]] if self.split.next_token else self.split.index
+        return self.split.index[(labels >= 0).nonzero()[:, 0]] if self.split.per_token else self.split.index
 
     @property
     def position(self) -> Tensor | None:
-        """Where next tokens are predicted, the place (N,) of each of these in its text, from 0."""
-        labels = self.split.labels
-        return (labels >= 0).nonzero()[:, 1] + 1 if self.split.next_token else None
+        """Where tokens are predicted, the place (N,) of each of these in its text, from 0."""
+        places = (self.split.labels >= 0).nonzero()
+        return places[:, 1] + int(self.following) if self.split.per_token else None
 
 
 def open_inputs(
@@ -83,10 +88,10 @@ def open_inputs(
 
 
 def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
-    """Whether the data `name` have no labels; for a model of next tokens texts are their own."""
-    record = model.metadata.data
-    continued = texts.task == NEXT_TOKEN or (record is not None and record.next_token)
-    return not continued and is_unlabelled(name, texts)
+    """Whether the data `name` have no labels; where tokens are predicted, texts are their own."""
+    record, directory = model.metadata.data, None if model.path is None else directory_of(model.path)
+    said = record.task_name if record is not None else directory and directory.task
+    return (texts.task or said) not in OF_TOKENS and is_unlabelled(name, texts)
 
 
 def _vocabulary(workspace: Workspace) -> int | None:
@@ -108,8 +113,10 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     """A split of a data set, test unless said; a note where that is a part of an array of which nobody said so."""
     chosen = dataset.split(split or "test")
     part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
-    note = f"{dataset.name}: only the {len(chosen)} examples held out for testing; without labels all are taken"
-    return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, (note,) if part else ())
+    others = "--split train has the others" if dataset.per_token else "without labels all are taken"
+    note = f"{dataset.name}: only the {len(chosen)} examples held out for testing; {others}"
+    notes, following = (note,) if part else (), dataset.task == NEXT_TOKEN
+    return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, notes, following)
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:
@@ -161,7 +168,9 @@ def _token_inputs(workspace: Workspace, inputs: Tensor, length: int) -> Inputs:
     rows = token_rows(inputs.detach().cpu().numpy(), None, "data in memory")
     checked = checked_tokens(rows, length, _vocabulary(workspace), "data in memory")
     split = _admitted(workspace, unlabelled_split(checked, AS_TOKENS_ARE))
-    if workspace.data is None or not workspace.data.next_token:
+    if workspace.task_name == MASKED_TOKEN:
+        raise StarcliError("data in memory: say which tokens are masked: (tokens, labels), -1 where none is")
+    if workspace.task_name != NEXT_TOKEN:
         return Inputs(split, class_names=_class_names(workspace))
     following = MemorySplit(split.raw, torch.from_numpy(next_tokens(rows, "data in memory")), AS_TOKENS_ARE)
     return Inputs(following, following.targets)

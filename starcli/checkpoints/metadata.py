@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from starcli.errors import StarcliError
 from starcli.files import safetensors
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN, OF_TOKENS
 from starcli.version import __version__
 
 FORMAT = 1
@@ -122,7 +122,7 @@ class DataRecord(_Record):
     next_token: bool = False
     """Whether each token's next one is predicted; left out of files and hashes where it is not."""
 
-    task: Literal["regression", "multi-label"] | None = None
+    task: Literal["masked-token", "regression", "multi-label"] | None = None
     """What is predicted where it is neither a class nor the next token; else left out of files and hashes."""
 
     tokenizer: Sha256 | None = None
@@ -148,9 +148,14 @@ class DataRecord(_Record):
         return self.task or (NEXT_TOKEN if self.next_token else CLASSES)
 
     @property
+    def per_token(self) -> bool:
+        """Whether tokens are predicted at places of a text."""
+        return self.task_name in OF_TOKENS
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of a network's outputs for one input: (classes,), or (length, classes) where next tokens are."""
-        return (*self.input_shape, self.num_classes) if self.next_token else (self.num_classes,)
+        """Shape of a network's outputs for one input: (classes,), or (length, classes) where tokens are predicted."""
+        return (*self.input_shape, self.num_classes) if self.per_token else (self.num_classes,)
 
 
 class AlignedTo(_Record):

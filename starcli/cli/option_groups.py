@@ -166,7 +166,7 @@ class Setup(Choices):
         str | None,
         typer.Option(
             "--task",
-            help="What is predicted: classes, next-token, regression or multi-label (default: as the labels look).",
+            help="What is predicted: classes, next-token, masked-token, regression, multi-label (else as labels look).",
             rich_help_panel=NETWORK,
             autocompletion=names_of(TASKS),
         ),

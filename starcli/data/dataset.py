@@ -20,7 +20,7 @@ from starcli.data.tokens import strata
 from starcli.errors import StarcliError
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.entry import resolve
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, OF_TOKENS
 
 FAR = 30.0
 """Floats beyond this, or below its negative, are hardly what somebody has normalised."""
@@ -68,9 +68,9 @@ class Dataset:
     task: str = CLASSES
 
     @property
-    def next_token(self) -> bool:
-        """Whether each token's next one is predicted, and not the class of an example."""
-        return self.task == NEXT_TOKEN
+    def per_token(self) -> bool:
+        """Whether tokens are predicted at places of a text, and not the class of an example."""
+        return self.task in OF_TOKENS
 
     @property
     def padded(self) -> bool:

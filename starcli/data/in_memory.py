@@ -20,7 +20,7 @@ from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import next_tokens, token_rows
 from starcli.errors import StarcliError, first_line
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
 Examples = tuple[Tensor, Tensor | None] | TorchDataset[Any] | DataLoader[Any]
 """Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None."""
@@ -36,7 +36,8 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
     Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
     `class_numbers` takes. Integers (N, length) are tokens, -1 behind the end of a text; without labels, (tokens, None),
-    the next ones are predicted. Floats with fractions, (N,) or (N, columns), are numbers to be predicted, and 0 and 1
+    the next ones are predicted; with `task="masked-token"` labels (N, length) are the tokens to be named, below 0 where
+    none is. Floats with fractions, (N,) or (N, columns), are numbers to be predicted, and 0 and 1
     in (N, labels) that are not one-hot are labels, any number of which an example has; `task` says otherwise. There are
     as many classes as the largest label says; a network may have more outputs.
     Data sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch
@@ -53,7 +54,9 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     first = tensors["train"][0]
     vocab_size = None
     if first.dtype == torch.int64:
-        vocab_size = 1 + max(int(inputs.max()) for inputs, _ in tensors.values())
+        read = [inputs for inputs, _ in tensors.values()]
+        named = [labels for _, labels in tensors.values()] if task == MASKED_TOKEN else []
+        vocab_size = 1 + max(int(each.max()) for each in (*read, *named))
     classes = _outputs(tensors, task, vocab_size)
     plain = Normalisation(BYTES if first.dtype == torch.uint8 else 1.0, *AS_THEY_ARE)
     splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
@@ -110,7 +113,7 @@ def _task(inputs: Tensor, labels: Tensor | None) -> str:
 
 def _outputs(tensors: Mapping[str, tuple[Tensor, Tensor]], task: str, vocab_size: int | None) -> int:
     """How many classes, columns or tokens there are to be predicted."""
-    if task == NEXT_TOKEN:
+    if task in OF_TOKENS:
         return vocab_size or 0
     if task == CLASSES:
         return 1 + max(int(labels.max()) for _, labels in tensors.values())
@@ -200,6 +203,8 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
             raise StarcliError(f"{what}: no labels, which task={task!r} needs")
         return inputs, torch.from_numpy(next_tokens(inputs.numpy(), what))
     labels = labels.detach().cpu()
+    if task == MASKED_TOKEN:
+        return inputs, _masked(inputs, labels, is_tokens, what)
     if inputs.dim() not in (2, 4) or not inputs.numel():
         problems.append(f"inputs of shape {tuple(inputs.shape)}, expected (N, D) or (N, C, H, W)")
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point() and not is_tokens:
@@ -220,6 +225,16 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
         raise StarcliError(f"{what}: cannot be used", problems)
     kind = inputs.dtype if inputs.dtype in (torch.uint8, torch.int64) else torch.float32
     return inputs.to(kind).contiguous(), numbers
+
+
+def _masked(inputs: Tensor, labels: Tensor, are_tokens: bool, what: str) -> Tensor:
+    """Labels (N, length) of tokens that are masked, -1 where none is."""
+    if not are_tokens or labels.shape != inputs.shape or labels.is_floating_point():
+        found = f"{labels.dtype} {tuple(labels.shape)} for {inputs.dtype} {tuple(inputs.shape)}"
+        raise StarcliError(f"{what}: task={MASKED_TOKEN!r} needs tokens (N, length) and as many labels, found {found}")
+    if bool((labels < 0).all(1).any()):
+        raise StarcliError(f"{what}: in some texts no token is to be named (labels of at least 0)")
+    return labels.long().clamp(min=-1)
 
 
 def _fingerprint(tensors: Mapping[str, tuple[Tensor, Tensor]]) -> str:

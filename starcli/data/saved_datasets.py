@@ -23,7 +23,7 @@ from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import open_tokenizer
 from starcli.data.tokens import assemble_tokens
 from starcli.errors import StarcliError, few, first_line
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, OF_TOKENS
 
 ROLES_OF_SPLITS = {"train": "train", "validation": "val", "val": "val", "dev": "val", "test": "test"}
 """Parts by the names of splits."""
@@ -41,8 +41,8 @@ class _Columns:
 def load_saved(request: Request) -> Loaded:
     """Read all splits into memory."""
     path, options = Path(request.rest), request.texts
-    if options.task == NEXT_TOKEN:
-        raise StarcliError(f"{path}: --task {NEXT_TOKEN} is of texts in a table (text:FILE) and of arrays")
+    if options.task in OF_TOKENS:
+        raise StarcliError(f"{path}: --task {options.task} is of texts in a table (text:FILE)")
     splits, unread = _splits(path)
     columns = _columns(splits["train"].features, options, path)
     notes = [f"{path}: left unread: {few(unread, 5)}"] if unread else []

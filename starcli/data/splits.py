@@ -31,20 +31,20 @@ class Split(ABC):
     @property
     @abstractmethod
     def labels(self) -> Tensor:
-        """Labels (N,), int64 on the CPU, in file order; (N, length) of next tokens, -1 where none follows.
+        """Labels (N,), int64 on the CPU, in file order; (N, length) of tokens, -1 where none is predicted.
 
         Or float32 (N, columns): numbers, or labels that are there (1) or not (0).
         """
 
     @property
-    def next_token(self) -> bool:
-        """Whether labels are next tokens."""
+    def per_token(self) -> bool:
+        """Whether labels are tokens at places of a text."""
         return self.labels.dim() == 2 and not self.labels.is_floating_point()
 
     @property
     def targets(self) -> Tensor:
-        """What is predicted, in order: the labels, or all next tokens (R,) where these are (N, length) of such."""
-        return self.labels[self.labels >= 0] if self.next_token else self.labels
+        """What is predicted, in order: the labels, or all tokens (R,) that are predicted of (N, length)."""
+        return self.labels[self.labels >= 0] if self.per_token else self.labels
 
     @property
     @abstractmethod

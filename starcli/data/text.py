@@ -1,4 +1,4 @@
-"""Data set `text:FILE`: a table with a column of texts and, unless what comes next is predicted, one of labels.
+"""Data set `text:FILE`: a table with a column of texts and, unless its own tokens are predicted, one of labels.
 
 Labels are words or numbers: classes are these in order (numbers by their size), and keep them as names. A model that
 has classes already gives each label its own. A fifth of the rows is held out for testing (`held_out_fifth`). Texts are
@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.data.loading import Loaded, Part, Request
+from starcli.data.masking import mask_tokens
 from starcli.data.partition import held_out_fifth
 from starcli.data.tables import read_columns
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import Tokenizer, open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
 from starcli.errors import StarcliError, few, short
-from starcli.registry.tasks import NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
 
 LONGEST = 128
 """Tokens of a text that are read unless `--length` says otherwise."""
@@ -66,12 +67,14 @@ def load_text(request: Request) -> Loaded:
     """Read the table, make tokens of the texts, hold a fifth out."""
     path, options = Path(request.rest), request.texts
     text, label = options.text_column or TEXT, options.label_column or LABEL
-    classify = True
+    task = options.task or CLASSES
 
     def choose(names: Sequence[str]) -> Sequence[str]:
-        nonlocal classify
-        classify = options.task != NEXT_TOKEN and (label in names or options.label_column is not None)
-        if options.task not in (None, NEXT_TOKEN) and label not in names:
+        nonlocal task
+        if options.task is None and label not in names and options.label_column is None:
+            task = NEXT_TOKEN
+        classify = task == CLASSES
+        if options.task == CLASSES and label not in names:
             raise StarcliError(f"{path}: no column {label!r}, which --task {options.task} needs", _columns(names))
         missing = [name for name in (text, *([label] if classify else [])) if name not in names]
         if missing:
@@ -79,13 +82,16 @@ def load_text(request: Request) -> Loaded:
         return (text, label) if classify else (text,)
 
     columns = read_columns(path, choose)
-    tokenizer = open_tokenizer(options.tokenizer)
+    tokenizer = open_tokenizer(options.tokenizer, masked=task == MASKED_TOKEN)
     tokens, notes = pad_texts(columns[text], tokenizer, options, str(path))
-    if classify:
+    names: tuple[str, ...] = ()
+    if task == MASKED_TOKEN:
+        tokens, labels = mask_tokens(tokens, tokenizer, str(path))
+    elif task == NEXT_TOKEN:
+        labels = next_tokens(tokens, str(path))
+    else:
         names, labels = number_words(columns[label], _classes(columns[label], options), f"{path}: column {label!r}")
         names = options.named or names
-    else:
-        names, labels = (), next_tokens(tokens, str(path))
     if len(names) > MOST_CLASSES:
         raise StarcliError(f"{path}: {len(names):,} different labels in column {label!r}, expected {MOST_CLASSES:,}")
     if len(tokens) < 2:
@@ -96,7 +102,8 @@ def load_text(request: Request) -> Loaded:
         for rows, what in ((inner, ""), (outer, " (held-out fifth)"))
     )
     notes.append(f"{path}: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test")
-    loaded = assemble_tokens("text", train, test, vocab_size=tokenizer.vocab_size, class_names=names, notes=notes)
+    size = tokenizer.vocab_size
+    loaded = assemble_tokens("text", train, test, task=task, vocab_size=size, class_names=names, notes=notes)
     return replace(loaded, tokenizer=tokenizer.sha256)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.errors import StarcliError, unknown
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN, TASKS
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS, TASKS
 
 OPTIONS = {
     "text_column": "--text-column",
@@ -51,10 +51,11 @@ class TextOptions:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")
         if self.task is not None and self.task not in TASKS:
             raise unknown("task", self.task, TASKS)
-        if kind == "text" and self.task not in (None, CLASSES, NEXT_TOKEN):
-            raise StarcliError(f"--task {self.task} is not for texts: they are for {CLASSES} or {NEXT_TOKEN}")
-        if self.task == NEXT_TOKEN and self.label_column is not None:
-            raise StarcliError(f"--label-column has no effect with --task {NEXT_TOKEN}")
+        if kind == "text" and self.task not in (None, CLASSES, *OF_TOKENS):
+            ways = f"{CLASSES}, {NEXT_TOKEN} or {MASKED_TOKEN}"
+            raise StarcliError(f"--task {self.task} is not for texts: they are for {ways}")
+        if self.task in OF_TOKENS and self.label_column is not None:
+            raise StarcliError(f"--label-column has no effect with --task {self.task}")
         if self.length is not None and not 2 <= self.length <= 65_536:
             raise StarcliError(f"--length {self.length}: expected 2 to 65536")
 

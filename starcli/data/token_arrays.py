@@ -18,7 +18,7 @@ from starcli.data.layout import class_numbers, empty_classes
 from starcli.data.loading import Array, Loaded, Part, Request
 from starcli.data.tokens import assemble_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, few
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
 
 IDS, MASK, LABELS = "input_ids", "attention_mask", "labels"
 """Names of arrays."""
@@ -29,6 +29,9 @@ PREFIXES = {"train": ("train_", ""), "test": ("test_",), "val": ("val_",)}
 def load_images_or_tokens(request: Request) -> Loaded:
     """Load the file that the name gives, of tokens if there are any in it."""
     path = Path(request.rest)
+    if request.texts.task == MASKED_TOKEN:
+        hint = "--data text:FILE masks texts; data in memory may be (tokens, labels) that are masked already"
+        raise StarcliError(f"{path}: --task {MASKED_TOKEN} needs texts and their tokenizer", [hint])
     if names_of_tokens(path):
         return _load_tokens(path, request.texts.task)
     if request.texts.task == NEXT_TOKEN:
@@ -75,7 +78,7 @@ def _load_tokens(path: Path, task: str | None) -> Loaded:
     split, notes = divided(parts, path)
     absent = empty_classes(split[0].labels, int(split[0].labels.max()) + 1) if classify else ""
     unread = [f"{path}: left unread: {few(sorted(contents.unread), 5)}"] if contents.unread else []
-    loaded = assemble_tokens("arrays", *split)
+    loaded = assemble_tokens("arrays", *split, task=CLASSES if classify else NEXT_TOKEN)
     return replace(loaded, notes=(*notes, *([f"{path}: {absent}"] if absent else []), *unread))
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from starcli.errors import StarcliError, first_line, short
 
-END = 256
-"""The token before and behind each text of bytes."""
+END, BYTE_MASK = 256, 257
+"""The token before and behind each text of bytes, and the one that stands for a masked byte."""
+
+MASKS = ("[MASK]", "<mask>")
+"""What the token of a mask is called, in tokenizers like BERT's and like RoBERTa's."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +22,15 @@ class Tokenizer:
 
     cut: the same of at most so many tokens. A tokenizer file cuts a text before it puts special tokens around it, as
     `transformers` does with `truncation=True`. sha256: of the file that it was read from; None of bytes.
+    mask: the token that stands for a masked one, where there is one. special: tokens that are no part of a text.
     """
 
     encode: Callable[[Sequence[str]], list[list[int]]]
     cut: Callable[[Sequence[str], int], list[list[int]]]
     vocab_size: int
     sha256: str | None = None
+    mask: int | None = None
+    special: frozenset[int] = frozenset()
 
 
 def byte_tokens(texts: Sequence[str]) -> list[list[int]]:
@@ -36,13 +42,25 @@ def byte_tokens(texts: Sequence[str]) -> list[list[int]]:
     return [[END, *text.encode(), END] for text in texts]
 
 
-def open_tokenizer(path: str | Path | None) -> Tokenizer:
+def _cut_bytes(texts: Sequence[str], most: int) -> list[list[int]]:
+    return [each[:most] for each in byte_tokens(texts)]
+
+
+BYTES_OF_TEXTS = Tokenizer(byte_tokens, _cut_bytes, END + 1)
+"""The tokens of a text are its bytes."""
+
+MASKED_BYTES = Tokenizer(byte_tokens, _cut_bytes, BYTE_MASK + 1, mask=BYTE_MASK, special=frozenset({END, BYTE_MASK}))
+"""The same, where some of them are to be masked."""
+
+
+def open_tokenizer(path: str | Path | None, *, masked: bool = False) -> Tokenizer:
     """The tokenizer of a `tokenizer.json` of Hugging Face, with the special tokens that it adds; None: that of bytes.
 
-    Raises StarcliError where the package `tokenizers` is missing, and for a file that is none.
+    masked: bytes are to have a token for a mask. Raises StarcliError where the package `tokenizers` is missing, and for
+    a file that is none.
     """
     if path is None:
-        return Tokenizer(byte_tokens, lambda texts, most: [each[:most] for each in byte_tokens(texts)], END + 1)
+        return MASKED_BYTES if masked else BYTES_OF_TEXTS
     path = Path(path)
     digest = _sha256(path)
     try:
@@ -71,7 +89,9 @@ def open_tokenizer(path: str | Path | None) -> Tokenizer:
         made.no_truncation()
         return found
 
-    return Tokenizer(encode, cut, made.get_vocab_size(), digest)
+    mask = next((token for name in MASKS if (token := made.token_to_id(name)) is not None), None)
+    special = frozenset(number for number, token in made.get_added_tokens_decoder().items() if token.special)
+    return Tokenizer(encode, cut, made.get_vocab_size(), digest, mask, special)
 
 
 def refuse_other_tokenizer(path: str | Path | None, recorded: str | None) -> None:

@@ -1,7 +1,8 @@
 """Texts as numbers: tokens (N, length), padded at the end, to be classified or continued.
 
 Padding is the token -1, so that no number of the vocabulary is taken for it: networks see by it what is no text. What
-is predicted of next tokens stands in the labels (N, length): at each token the one that follows it, -1 where none does.
+is predicted at places of a text stands in the labels (N, length): of next tokens at each token the one that follows it,
+of masked ones what is behind the mask (`data.masking`), -1 where nothing is predicted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from starcli.data.normalisation import Normalisation
 from starcli.data.normalise import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.errors import StarcliError
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, OF_TOKENS
 
 NO_TOKEN = -1
 """The token behind the end of a text, and the label where there is nothing to predict."""
@@ -84,11 +85,12 @@ def assemble_tokens(
     test: Part,
     validation: Part | None = None,
     *,
+    task: str = CLASSES,
     vocab_size: int | None = None,
     class_names: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Loaded:
-    """Check tokens in memory and make a data set of them; labels (N, length) are next tokens.
+    """Check tokens in memory and make a data set of them; labels are classes (N,), or of the task's (N, length).
 
     vocab_size: how many tokens there are, by default as many as the largest says; never fewer.
     Raises StarcliError where the labels do not fit the texts, or the parts differ in length.
@@ -99,7 +101,7 @@ def assemble_tokens(
         raise StarcliError("the parts of the data differ in the length of texts", found)
     largest = 1 + max(int(part.inputs.max()) for part in parts)
     tokens = max(largest, vocab_size or 0)
-    if train.labels.ndim == 2:
+    if task in OF_TOKENS:
         classes = tokens
     else:
         named = [(part.where, part.labels, len(part.inputs)) for part in parts]
@@ -115,8 +117,8 @@ def assemble_tokens(
         train=splits[id(train)],
         test=splits[id(test)],
         validation=splits.get(id(validation)),
-        class_names=tuple(class_names) if train.labels.ndim == 1 else (),
+        class_names=tuple(class_names),
         notes=tuple(notes),
         vocab_size=tokens,
-        task=NEXT_TOKEN if train.labels.ndim == 2 else CLASSES,
+        task=task,
     )

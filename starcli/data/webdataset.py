@@ -33,7 +33,7 @@ from starcli.data.text_options import TextOptions
 from starcli.data.tokens import strata
 from starcli.errors import StarcliError, few
 from starcli.files.cache import hash_json
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, OF_TOKENS
 
 IMAGES, ARRAYS = {suffix[1:] for suffix in SUFFIXES}, {"npy"}
 """Members that are inputs."""
@@ -91,8 +91,8 @@ def load_webdataset(request: Request) -> Loaded:
     The fingerprint of images is over names, sizes in bytes and labels, as that of `folder:DIR`; of arrays over all.
     """
     options = request.texts
-    if options.task == NEXT_TOKEN:
-        raise StarcliError(f"{request.rest}: --task {NEXT_TOKEN} is of texts, and shards have images or arrays")
+    if options.task in OF_TOKENS:
+        raise StarcliError(f"{request.rest}: --task {options.task} is of texts, and shards have images or arrays")
     files = shard_files(request.rest)
     kinds, task, parts = _parts(files, options)
     parts, notes = _divided(parts, request.rest)

@@ -24,14 +24,14 @@ OUTPUTS_AT_ONCE = 2**26
 
 
 def outputs_per_example(split: "Split", classes: int) -> int:
-    """Numbers that a network returns for an example of a split: one a class, of next tokens at every place."""
-    return classes * (split.labels.shape[1] if split.next_token else 1)
+    """Numbers that a network returns for an example of a split: one a class, of tokens at every place."""
+    return classes * (split.labels.shape[1] if split.per_token else 1)
 
 
 def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.device, outputs: int = 1) -> int:
     """Batch size of passes that only score: that of statistics, on a GPU up to 8 times as much.
 
-    outputs: numbers that the network returns for an example. Of next tokens, from a large vocabulary, they are many,
+    outputs: numbers that the network returns for an example. Of tokens, from a large vocabulary, they are many,
     and the batches the smaller.
 
     >>> scoring_batch_size((3, 32, 32), 50_000, torch.device("cpu"))

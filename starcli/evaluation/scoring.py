@@ -116,7 +116,7 @@ class Scoring:
         split = self.dataset.split(self.split)
         if not self.task.has_confidence:
             return None
-        return Resamples((split.labels >= 0).nonzero()[:, 0] if split.next_token else torch.arange(len(split.labels)))
+        return Resamples((split.labels >= 0).nonzero()[:, 0] if split.per_token else torch.arange(len(split.labels)))
 
     def resampled(self, outputs: Tensor, temperature: float | None) -> Resampled:
         """Metrics of predictions as of `outputs` in each of `resamples`, at no temperature, and then at this one."""
@@ -144,12 +144,12 @@ class Scoring:
     def row(self, found: Scored) -> dict[str, Any]:
         """The metrics, `decided`, and where a temperature was asked for, it and the metrics after (null: not found).
 
-        Of next tokens also the perplexity, exp(loss).
+        Of tokens also the perplexity, exp(loss).
         """
         row = found.plain.to_json()
         if isinstance(found.plain, Confidence):
             row["decided"] = found.plain.decided
-        if self.dataset.next_token:
+        if self.dataset.per_token:
             row["perplexity"] = float(torch.tensor(found.plain.loss, dtype=torch.float64).exp())
         if self.temperature is None:
             return row

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
+
 
 @dataclass(frozen=True)
 class TransformersTask:
@@ -15,9 +17,9 @@ class TransformersTask:
 
 
 IMAGE_CLASSES = TransformersTask(images=True)
-TEXT_CLASSES = TransformersTask(texts="classes")
-NEXT_TOKENS = TransformersTask(texts="next-token")
-MASKED_TOKENS = TransformersTask(texts="masked-token")
+TEXT_CLASSES = TransformersTask(texts=CLASSES)
+NEXT_TOKENS = TransformersTask(texts=NEXT_TOKEN)
+MASKED_TOKENS = TransformersTask(texts=MASKED_TOKEN)
 UNKNOWN = TransformersTask(known=False)
 
 _IMAGE_SIZE, _TEXT_LENGTH = 224, 64

@@ -15,6 +15,7 @@ from starcli.models.logits import are_logits, how_to_wrap
 from starcli.models.names import is_external
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.entry import lookup, resolve
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.runtime.blame import raised_at
 
 MAXIMUM_PARAMETERS = 2_000_000_000
@@ -83,24 +84,24 @@ def complete_arguments(
     input_shape: tuple[int, ...],
     num_classes: int,
     vocab_size: int | None = None,
-    next_token: bool = False,
+    task: str = CLASSES,
     trusted: bool = False,
 ) -> dict[str, Any]:
     """All arguments of an architecture for data of `input_shape` (C, H, W), (D,) or (length,), as JSON values.
 
     What data decide (channels, image or input size, classes; the number of tokens that there are, the length of a text,
-    and whether next tokens are predicted) is filled in where the architecture has such an argument; everything else has
-    the value given or its default. The network is then run on one batch of that shape. Raises StarcliError where given
-    arguments contradict the data, or the network does not accept such inputs.
+    and by the `task` whether next tokens are predicted) is filled in where the architecture has such an argument;
+    everything else has the value given or its default. The network is then run on one batch of that shape. Raises
+    StarcliError where given arguments contradict the data, or the network does not accept such inputs.
 
     >>> complete_arguments("resnet", {"width": 4}, input_shape=(1, 8, 8), num_classes=10)
     {'blocks': 1, 'width': 4, 'stages': 3, 'activation': 'relu', 'in_channels': 1, 'num_classes': 10}
     """
     inputs = torch.zeros(2, *input_shape, dtype=torch.float32 if vocab_size is None else torch.int64)
-    outputs = (*input_shape, num_classes) if next_token else (num_classes,)
+    outputs = (*input_shape, num_classes) if task in OF_TOKENS else (num_classes,)
     if is_external(name):
         function = external.external_builder(name, trusted=trusted)
-        from_data = external.arguments_from_data(name, function, input_shape, num_classes, vocab_size, next_token)
+        from_data = external.arguments_from_data(name, function, input_shape, num_classes, vocab_size, task)
         values = {**from_data, **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
@@ -108,7 +109,7 @@ def complete_arguments(
         check_forward(name, network, inputs, outputs)
         return values
     function = builder_of(name)
-    derived = _derived(name, function, input_shape, num_classes, vocab_size, next_token)
+    derived = _derived(name, function, input_shape, num_classes, vocab_size, task)
     values = check_arguments(name, function, {**derived, **arguments})
     _compare(name, values, derived)
     check_forward(name, runnable(_outline(name, function, values)), inputs, outputs)
@@ -139,14 +140,14 @@ def _derived(
     input_shape: tuple[int, ...],
     num_classes: int,
     vocab_size: int | None,
-    next_token: bool,
+    task: str,
 ) -> dict[str, Any]:
     """Arguments that the data decide. Raises StarcliError for an architecture that is not for such data."""
     known = argument_names(function)
     values: dict[str, Any] = {"num_classes": num_classes}
     if vocab_size is not None:
-        _refuse_task(name, known, next_token)
-        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": next_token}
+        _refuse_task(name, known, task)
+        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": task == NEXT_TOKEN}
         return {key: value for key, value in values.items() if key in known}
     if "vocab_size" in known:
         raise StarcliError(f"architecture {name} needs tokens, as of texts", ["mlp takes inputs of any shape"])
@@ -162,11 +163,14 @@ def _derived(
     return {key: value for key, value in values.items() if key in known}
 
 
-def _refuse_task(name: str, known: Sequence[str], next_token: bool) -> None:
+def _refuse_task(name: str, known: Sequence[str], task: str) -> None:
     """Raise StarcliError for an architecture, by the names of its arguments, that does not take tokens as asked."""
     if "vocab_size" not in known:
         raise StarcliError(f"architecture {name} takes no tokens", ["bag, textcnn, bert and gpt do"])
-    if next_token and "next_token" not in known:
+    if task == MASKED_TOKEN:
+        hint = "hf:BertForMaskedLM and its like do, as directories of Hugging Face, and networks of your own"
+        raise StarcliError(f"architecture {name} does not predict masked tokens", [hint])
+    if task == NEXT_TOKEN and "next_token" not in known:
         raise StarcliError(f"architecture {name} predicts the class of a text, not next tokens", ["gpt does either"])
 
 
@@ -193,7 +197,7 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
     """Run `network` once on `inputs`, in eval mode: its outputs.
 
     Raises MisfitError where it does not accept `inputs`, or its outputs are not (B, *expected): (classes,), or (length,
-    classes) of next tokens; None stands for any outputs. More outputs than classes are a head kept from elsewhere:
+    classes) of tokens; None stands for any outputs. More outputs than classes are a head kept from elsewhere:
     losses, accuracies and probabilities are defined all the same.
     """
     size = _sizes(inputs.shape[1:])

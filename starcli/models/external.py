@@ -25,6 +25,7 @@ from starcli.models.arguments import Builder, image_size_of
 from starcli.models.copies import uncompiled
 from starcli.models.huggingface import huggingface_network
 from starcli.models.names import is_external, is_huggingface
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 from starcli.runtime.blame import INSTALLED
 from starcli.runtime.user_code import LIBRARIES, user_callable, user_code_explained
 
@@ -169,7 +170,7 @@ def arguments_from_data(
     input_shape: tuple[int, ...],
     num_classes: int,
     vocab_size: int | None = None,
-    next_token: bool = False,
+    task: str = CLASSES,
 ) -> dict[str, Any]:
     """Arguments that data decide, under the names that `function` gives them; the last two are of tokens.
 
@@ -182,7 +183,7 @@ def arguments_from_data(
     if len(input_shape) == 3:
         values |= {"in_channels": input_shape[0], "image_size": image_size_of(*input_shape[1:])}
     if vocab_size is not None:
-        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": next_token}
+        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": task == NEXT_TOKEN}
     package = name.partition(":")[0]
     if package == "torchvision":
         return {"num_classes": num_classes}

@@ -11,6 +11,7 @@ from starcli.huggingface.tasks import input_of_class, task_of
 from starcli.models.arguments import check_arguments
 from starcli.models.build import builder_of, complete_arguments
 from starcli.models.names import is_external, is_huggingface
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 IMAGE_SHAPE = (3, 224, 224)
 """Input of an architecture from a library of image classifiers, where nothing else is said."""
@@ -84,9 +85,15 @@ def complete_for_input(
     if is_external(name):
         return dict(arguments)
     values = _checked(name, arguments)
-    task = {key: values[key] for key in ("vocab_size", "next_token") if key in values}
-    classes = int(values["num_classes"])
-    return complete_arguments(name, arguments, input_shape=input_shape, num_classes=classes, trusted=trusted, **task)
+    return complete_arguments(
+        name,
+        arguments,
+        input_shape=input_shape,
+        num_classes=int(values["num_classes"]),
+        vocab_size=values.get("vocab_size"),
+        task=NEXT_TOKEN if values.get("next_token") else CLASSES,
+        trusted=trusted,
+    )
 
 
 def default_input_dtype(name: str, arguments: Mapping[str, Any]) -> str:

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 from starcli.registry.entry import Entry
 
-CLASSES, NEXT_TOKEN, REGRESSION, MULTI_LABEL = "classes", "next-token", "regression", "multi-label"
+CLASSES, NEXT_TOKEN, MASKED_TOKEN = "classes", "next-token", "masked-token"
+REGRESSION, MULTI_LABEL = "regression", "multi-label"
 """Names of tasks."""
+
+OF_TOKENS = (NEXT_TOKEN, MASKED_TOKEN)
+"""Those that predict a token at places of a text: labels are (N, length), and outputs (N, length, vocabulary)."""
 
 TASKS: Mapping[str, Entry] = {
     CLASSES: Entry("starcli.evaluation.tasks.classification:CLASSIFICATION", "one class of an example"),
     NEXT_TOKEN: Entry("starcli.evaluation.tasks.classification:CONTINUATION", "the token after each token of a text"),
+    MASKED_TOKEN: Entry("starcli.evaluation.tasks.classification:MASKED", "the tokens of a text that are masked"),
     REGRESSION: Entry("starcli.evaluation.tasks.regression:REGRESSION_TASK", "numbers, by their mean squared error"),
     MULTI_LABEL: Entry("starcli.evaluation.tasks.multi_label:MULTI_LABEL_TASK", "any number of labels of an example"),
 }

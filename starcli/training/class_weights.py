@@ -53,9 +53,9 @@ def class_weights_of(recipe: Recipe, dataset: Dataset) -> Tensor | None:
 def example_masses(recipe: Recipe, split: Split) -> Tensor | None:
     """How much each example of a split counts in the mean loss of a batch; None where all count alike.
 
-    Of next tokens that is how many it has, (n,) int64, of class weights that of its class, float64.
+    Of tokens that is how many it has, (n,) int64, of class weights that of its class, float64.
     """
-    if split.next_token:
+    if split.per_token:
         return (split.labels >= 0).sum(1)
     if recipe.class_weights is None:
         return None

@@ -255,7 +255,7 @@ class TrainingRun:
         """Log the epoch's figures and move on to the next."""
         position = self.position
         totals = torch.tensor(self.totals, dtype=torch.float64)
-        predictions = sum(self.totals) if self.split.next_token else sum(self.sizes)
+        predictions = sum(self.totals) if self.split.per_token else sum(self.sizes)
         row: Row = {
             "epoch": position.epoch + 1,
             "loss": float(self.losses.cpu().double() @ totals / totals.sum()),

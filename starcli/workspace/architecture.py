@@ -62,7 +62,7 @@ def chosen_architecture(
         input_shape=tuple(data.input_shape),
         num_classes=data.num_classes,
         vocab_size=data.vocab_size,
-        next_token=data.next_token,
+        task=data.task_name,
         trusted=True,
     )
     return Architecture(

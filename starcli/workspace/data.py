@@ -14,7 +14,7 @@ from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
-from starcli.registry.tasks import MULTI_LABEL, REGRESSION
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -35,8 +35,8 @@ def record_of(dataset: Dataset) -> DataRecord:
         class_names=list(dataset.class_names),
         span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES and not dataset.vocab_size else None,
         vocab_size=dataset.vocab_size,
-        next_token=dataset.next_token,
-        task=cast(Any, dataset.task if dataset.task in (REGRESSION, MULTI_LABEL) else None),
+        next_token=dataset.task == NEXT_TOKEN,
+        task=cast(Any, None if dataset.task in (CLASSES, NEXT_TOKEN) else dataset.task),
         tokenizer=dataset.tokenizer,
     )
 
@@ -91,7 +91,7 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
         raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
     if record.name in ("text", "hf"):
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)
-    classes = None if record.next_token else tuple(record.class_names or map(str, range(record.num_classes)))
+    classes = None if record.per_token else tuple(record.class_names or map(str, range(record.num_classes)))
     return replace(texts, task=task, length=length, classes=classes)
 
 

@@ -18,7 +18,7 @@ from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, SHARD_METADATA, WHOLE, is_index
 from starcli.huggingface.companions import write_companions
 from starcli.huggingface.directory import PREFIX, Directory, directory_of
-from starcli.huggingface.tasks import MASKED_TOKENS, TEXT_CLASSES
+from starcli.huggingface.tasks import TEXT_CLASSES
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk
 from starcli.models.names import is_huggingface
@@ -56,11 +56,9 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
     if choices.data is None:
         return choices
     kind = parse_name(choices.data)[0]
-    hint = "without --data it can be aligned, interpolated, merged and converted"
-    if directory.task == MASKED_TOKENS.texts:
-        raise StarcliError(f"{directory.path}: a masked language model, of which no loss is measured", [hint])
     if kind in ("text", "arrays") and directory.task == TEXT_CLASSES.texts and not directory.has_classes:
         said = directory.config.get("problem_type") or "one output"
+        hint = "without --data it can be aligned, interpolated, merged and converted"
         raise StarcliError(f"{directory.path}: no classifier ({said}), and texts have classes here", [hint])
     if kind == "text":
         choices = replace(choices, tokenizer=choices.tokenizer or directory.tokenizer)

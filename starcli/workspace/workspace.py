@@ -20,7 +20,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import example_input, extreme_tokens, parse_input_shape
 from starcli.models.logits import doubts_of_logits, looks_ahead
 from starcli.models.names import is_external
-from starcli.registry.tasks import CLASSES
+from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
@@ -78,8 +78,10 @@ class Workspace:
 
     @property
     def task_name(self) -> str:
-        """What the network is for, a name of `starcli.registry.tasks.TASKS`; without data it is classes."""
-        return CLASSES if self.data is None else self.data.task_name
+        """What the network is for, a name of `starcli.registry.tasks.TASKS`; without data as its directory says it."""
+        if self.data is not None:
+            return self.data.task_name
+        return (self.directory and self.directory.task) or CLASSES
 
     def network(self, seed: int | None = None, *, dtype: torch.dtype = torch.float32) -> FlatNetwork:
         """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded).
@@ -281,7 +283,7 @@ def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> list[
 def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
     """Run the network once, which must have an output for each class of the data: notes on its outputs.
 
-    Where the task is another, it has one for each column and no more.
+    Where columns are predicted, it has one for each and no more.
     """
     architecture, data = workspace.architecture, workspace.data
     if data is None:
@@ -296,11 +298,12 @@ def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
     if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
         hint = "each output may depend on the tokens up to its own: a causal mask is needed"
         raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
-    if data.task is not None:
+    if data.task_name in (REGRESSION, MULTI_LABEL):
         if outputs.shape[-1] != data.num_classes:
             columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
             raise StarcliError(f"the network has {outputs.shape[-1]} outputs to predict {columns}")
         return []
     # more classes than the data have are no surprise where an argument says how many
-    said = {architecture.arguments.get(name) for name in SYNONYMS["num_classes"]}
+    names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
+    said = {architecture.arguments.get(name) for name in names}
     return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)

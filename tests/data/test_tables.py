@@ -84,7 +84,7 @@ def test_a_missing_label_does_not_make_a_file_one_of_next_tokens(tmp_path: Path,
     name = written(tmp_path, "jsonl", "\n".join(lines))
     refused(lambda: open_data(name), f"row {row}: label: nothing")
     assert not is_unlabelled(name)
-    assert open_data(name, texts=TextOptions(task="next-token")).next_token
+    assert open_data(name, texts=TextOptions(task="next-token")).per_token
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def texts_of(data: Dataset) -> list[str]:
 def test_descriptions_of_packages_are_bytes_with_sections_as_classes() -> None:
     data = open_data(f"text:{PACKAGES}", texts=TextOptions(length=90))
     lines = PACKAGES.read_text().splitlines()[1:]
-    assert (data.name, data.vocab_size, data.input_shape, data.next_token) == ("text", 257, (90,), False)
+    assert (data.name, data.vocab_size, data.input_shape, data.task) == ("text", 257, (90,), "classes")
     assert data.class_names == tuple(sorted({line.rpartition(",")[2] for line in lines}))
     assert len(data.train) + len(data.test) == len(lines) == 300
     for text, label, row in zip(texts_of(data), data.train.labels, data.train.index, strict=True):
@@ -48,7 +48,7 @@ def test_descriptions_of_packages_are_bytes_with_sections_as_classes() -> None:
 def test_a_file_without_labels_is_for_next_tokens(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("text\nab\nc\n\u00e9\n")
     data = open_data(f"text:{tmp_path / 't.tsv'}")
-    assert data.next_token
+    assert data.task == "next-token"
     assert data.num_classes == data.vocab_size == 257
     rows = {tuple(row) for part in (data.train, data.test) for row in part.raw.tolist()}  # type: ignore[attr-defined]
     assert rows == {(256, 97, 98, 256), (256, 99, 256, -1), (256, 0xC3, 0xA9, 256)}
@@ -240,7 +240,7 @@ def test_arrays(tmp_path: Path, save: Callable[..., None]) -> None:
 def test_parts_of_arrays_and_no_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", train_input_ids=IDS[:30], test_input_ids=IDS[30:], val_input_ids=IDS[:5])
     data = open_data(str(tmp_path / "x.npz"))
-    assert data.next_token
+    assert data.task == "next-token"
     assert [len(part) for part in (data.train, data.test, data.validation or [])] == [30, 10, 5]
     assert data.test.targets.tolist() == IDS[30:, 1:].flatten().tolist()
     refused(lambda: open_data(str(tmp_path / "x.npz"), texts=TextOptions(task="classes")), "input_ids without labels")
@@ -268,9 +268,9 @@ def test_a_limit_and_a_validation_part_of_next_tokens(tmp_path: Path) -> None:
 def test_tokens_in_memory() -> None:
     tokens = torch.from_numpy(IDS)
     data = dataset_in_memory((tokens.int(), torch.from_numpy(KINDS)))
-    assert (data.vocab_size, data.num_classes, data.next_token) == (30, 3, False)
+    assert (data.vocab_size, data.num_classes, data.task) == (30, 3, "classes")
     following = dataset_in_memory({"train": (tokens, None), "test": (tokens[:4], None)})
-    assert (following.vocab_size, following.num_classes, following.next_token) == (30, 30, True)
+    assert (following.vocab_size, following.num_classes, following.task) == (30, 30, "next-token")
     assert following.test.targets.tolist() == IDS[:4, 1:].flatten().tolist()
     refused(lambda: dataset_in_memory((torch.rand(4, 3), None)), "are no tokens")
     mixed = {"train": (tokens, None), "test": (tokens, torch.from_numpy(KINDS))}

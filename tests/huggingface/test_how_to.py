@@ -133,7 +133,7 @@ def test_adapters_that_would_be_applied_wrongly_are_refused(tmp_path, keys, name
         ),
         (("convert", "adapter_a", "--base", "bert_a", "-o", "x"), "is no adapter of this base"),
         (("convert", "bert_b", "--base", "bert_a", "-o", "x"), "holds no adapter"),
-        (("eval", "masked_a", "--data", "text:reviews.csv"), "a masked language model, of which no loss is measured"),
+        (("eval", "masked_a", "--data", "text:reviews.csv", "--task", "classes"), "expected 3 logits"),
         (("eval", "bert_a", "--arch", "hf:nowhere/x", "--data", "digits"), "there is no directory nowhere/x"),
     ],
 )

@@ -62,7 +62,7 @@ def data_of(name: str, num_classes: int = 7) -> dict[str, Any]:
         "input_shape": SMALL[name][1],
         "num_classes": num_classes,
         "vocab_size": 7 if name in TOKENS else None,
-        "next_token": name == "gpt",
+        "task": "next-token" if name == "gpt" else "classes",
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.models.build import complete_arguments
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
@@ -67,7 +68,7 @@ class Case:
     def complete(self, num_classes: int = 5) -> dict[str, Any]:
         """All arguments; next tokens are as many as there are tokens."""
         classes = num_classes if not self.next_token or self.vocab_size is None else self.vocab_size
-        tokens = {"vocab_size": self.vocab_size, "next_token": self.next_token}
+        tokens = {"vocab_size": self.vocab_size, "task": NEXT_TOKEN if self.next_token else CLASSES}
         return complete_arguments(
             self.name, self.arguments, input_shape=self.input_shape, num_classes=classes, **tokens
         )

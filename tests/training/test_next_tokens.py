@@ -32,7 +32,7 @@ def gpt() -> Small:
         input_shape=data.input_shape,
         num_classes=data.num_classes,
         vocab_size=data.vocab_size,
-        next_token=True,
+        task="next-token",
     )
     return Small("gpt", arguments, data)
 
@@ -105,5 +105,5 @@ def test_rows_of_outputs() -> None:
 def test_an_encoder_is_not_for_next_tokens(gpt: Small) -> None:
     data = gpt.dataset
     with pytest.raises(Exception, match="predicts the class of a text, not next tokens"):
-        complete_arguments("bert", {}, input_shape=data.input_shape, num_classes=257, vocab_size=257, next_token=True)
+        complete_arguments("bert", {}, input_shape=data.input_shape, num_classes=257, vocab_size=257, task="next-token")
     assert build_network("bert", length=70)(data.train.raw[:2]).shape == (2, 10)

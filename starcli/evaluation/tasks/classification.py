@@ -1,4 +1,4 @@
-"""Classification: softmax, cross-entropy in nats, accuracy; of examples, or of each next token."""
+"""Classification: softmax, cross-entropy in nats, accuracy; of examples, or of tokens, next ones or masked ones."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from starcli.evaluation.confidence import Judged
 from starcli.evaluation.moments import float64
 from starcli.evaluation.predictions import Predictions
 from starcli.evaluation.tasks.task import Pieces, Scores, Task
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
 
 
 class Classification(Task):
@@ -91,3 +91,5 @@ CLASSIFICATION = Classification(CLASSES)
 """A class of each example."""
 CONTINUATION = Classification(NEXT_TOKEN)
 """The token that follows each token."""
+MASKED = Classification(MASKED_TOKEN)
+"""The token that is masked."""
