@@ -40,7 +40,7 @@ VIT = Network(
 )
 FASHION = "--data idx:$FASHION_MNIST"
 FASHION_MLP = Network(
-    "fashion-mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --epochs 10 --stacked", "--epochs 10", FASHION
+    "fashion-mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --limit 10000 --epochs 20 --stacked", data=FASHION
 )
 FASHION_RESNET = Network(
     "fashion5k", "--arch resnet --arch-arg width=8 --limit 5000 --epochs 10", "--epochs 20", FASHION, "--points 5"

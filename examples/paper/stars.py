@@ -22,6 +22,8 @@ HELD_OUT = 100
 """Seed of the first held-out model; sources have those from 0: neither changes with the other's number."""
 REGULAR, STAR = "regular-regular", "star-held-out"
 GROUPS = (REGULAR, "star-source", STAR)
+PARTNERS = 3
+"""Sources that each held-out model is paired with: as many kinds of models as an interval needs."""
 WEIGHT, ACTIVATION = "--align weight --restarts 10", "--align activation"
 
 
@@ -63,32 +65,39 @@ class Study:
         return [f"{of.name}/{name}-{seed}.safetensors" for seed in range(stars)], rows
 
     def judge(
-        self, star: str, align: str, case: str, *, sources: int, words: str = "", curves: bool = False
+        self, star: str, align: str, case: str, *, sources: int = PARTNERS, words: str = "", curves: bool = False
     ) -> list[Row]:
-        """Rows of the lines between regular models, and from a star to sources and to held-out models."""
-        near, far = self.models(0, sources), self.models(HELD_OUT, self.held_out)
-        found = self._barriers(f"--star {star} --sources {near} --held-out {far}", align, words)
-        about = {**self._about(align), "star": seed_of(star), "case": case}
-        return [row for row in rows_of(found, about) if curves or row["kind"] != "curve"]
+        """Rows of the lines from the first sources, and from a star, to held-out models.
 
-    def lines(self, star: str, align: str, case: str, *, words: str = "") -> list[Row]:
+        curves: also means along the lines, and those from the star to its sources.
+        """
+        rows = []
+        for source in range(min(sources, self.sources)):
+            found = self._barriers(self.models(source, 1), self.models(HELD_OUT, self.held_out), align, words)
+            rows += [{**row, "group": REGULAR} for row in found]
+        for group, first, count in ((STAR, HELD_OUT, self.held_out), ("star-source", 0, self.sources)):
+            if group == STAR or curves:
+                found = self._barriers(star, self.models(first, count), align, words)
+                rows += [{**row, "group": group} for row in found]
+        return list(rows_of(rows, {**self._about(align), "star": seed_of(star), "case": case}, curves))
+
+    def lines(self, star: str, align: str, case: str) -> list[Row]:
         """Rows of the lines from a star to held-out models alone."""
-        found = self._barriers(f"{star} {self.models(HELD_OUT, self.held_out)}", align, words)
-        about = {**self._about(align), "star": seed_of(star), "case": case}
-        found = [{**row, "group": STAR} for row in found]
-        return [row for row in rows_of(found, about) if row["kind"] != "curve"]
+        found = self._barriers(star, self.models(HELD_OUT, self.held_out), align, "")
+        rows = [{**row, "group": STAR} for row in found]
+        return list(rows_of(rows, {**self._about(align), "star": seed_of(star), "case": case}, False))
 
-    def all_lines(self, stars: Sequence[str], align: str, case: str, *, sources: int, first: bool) -> list[Row]:
+    def all_lines(self, stars: Sequence[str], align: str, case: str, *, first: bool) -> list[Row]:
         """Rows of the lines from several stars to held-out models; first: between regular models, too."""
-        judged = self.judge(stars[0], align, case, sources=sources) if first else self.lines(stars[0], align, case)
+        judged = self.judge(stars[0], align, case) if first else self.lines(stars[0], align, case)
         return [*judged, *(row for star in stars[1:] for row in self.lines(star, align, case))]
 
     def _about(self, align: str) -> Row:
         return {"network": self.network.name, "align": in_short(align)}
 
-    def _barriers(self, models: str, align: str, words: str) -> list[Row]:
+    def _barriers(self, start: str, ends: str, align: str, words: str) -> list[Row]:
         of = self.network
-        return self.bench.line(f"starcli barrier {models} {of.data} {align} {of.barrier} {words}")
+        return self.bench.line(f"starcli barrier {start} {ends} {of.data} {align} {of.barrier} {words}")
 
 
 def in_short(align: str) -> str:
@@ -105,8 +114,8 @@ def seed_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(".safetensors")
 
 
-def rows_of(found: Sequence[Row], about: Mapping[str, Any]) -> Iterator[Row]:
-    """What is recorded of the rows of `barrier`."""
+def rows_of(found: Sequence[Row], about: Mapping[str, Any], curves: bool) -> Iterator[Row]:
+    """What is recorded of the rows of `barrier`, each with its group."""
     for group in GROUPS:
         lines = [each for each in found if each["type"] == "barrier" and each["group"] == group]
         if not lines:
@@ -116,7 +125,7 @@ def rows_of(found: Sequence[Row], about: Mapping[str, Any]) -> Iterator[Row]:
         for each in lines:
             barriers = {split: each[split]["loss_barrier"] for split in ("train", "test")}
             yield {"kind": "barrier", **mine, "a": seed_of(each["a"]), "b": seed_of(each["b"]), **barriers}
-        for split in ("train", "test"):
+        for split in ("train", "test") if curves else ():
             yield {"kind": "curve", **mine, "split": split, "t": lines[0]["t"], **curve([row[split] for row in lines])}
         if group == STAR:
             yield {"kind": "loss", **about, **losses(lines)}

@@ -26,7 +26,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         study = stars.Study(bench, network, sources, settings["held_out"])
         study.train()
         [star] = study.stars(align, sources=sources)
-        rows += study.judge(star, align, activation, sources=min(sources, 5))
+        rows += study.judge(star, align, activation)
     return rows
 
 

@@ -24,7 +24,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         study.train()
         [own] = study.stars(align, sources=sources)
         star = star or own
-        found = study.judge(own, align, optimizer, sources=min(sources, 5))
+        found = study.judge(own, align, optimizer)
         if own != star:
             found = [*stars.chosen(found, group=stars.REGULAR), *study.lines(star, align, optimizer)]
         rows += [{**row, "optimizer": optimizer} for row in found]

@@ -19,7 +19,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     [star] = study.stars(settings["aligns"][0], sources=sources)
     rows: list[Row] = []
     for align in settings["aligns"]:
-        rows += study.judge(star, align, stars.in_short(align), sources=min(sources, 5))
+        rows += study.judge(star, align, stars.in_short(align))
     return rows
 
 

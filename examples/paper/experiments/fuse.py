@@ -33,8 +33,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
                 name = stars.seed_of(each["name"]) if each["model"] != "ensemble" else ""
                 about = {"kind": "fused", "sources": count, "model": each["model"], "name": name}
                 rows.append({**about, "accuracy": each["accuracy"], "loss": each["loss"]})
-        some = min(study.sources, 5)
-        judged = study.all_lines(files, align, f"{count} models", sources=some, first=count == counts[-1])
+        judged = study.all_lines(files, align, f"{count} models", first=count == counts[-1])
         rows += [{**row, "sources": count} for row in judged]
     return list({(row["kind"], *(v for v in row.values() if isinstance(v, str | int))): row for row in rows}.values())
 

@@ -25,13 +25,13 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     study = stars.Study(bench, settings["network"], sources, settings["held_out"])
     study.train()
     found = study.stars(align, sources=sources, stars=settings["stars"])[:1]
-    rows = study.all_lines(found, align, "the star", sources=min(sources, 5), first=True)
+    rows = study.all_lines(found, align, "the star", first=True)
     for radius in settings["radii"]:
         near = [f"{study.network.name}/near-{radius:g}-{seed}.safetensors" for seed in range(settings["points"])]
         for seed, file in enumerate(near):
             words = f"{found[0]} {study.network.data} --perturb {radius:g} --seed {seed} -o {file}"
             bench.line(f"starcli interpolate {words}")
-        rows += study.all_lines(near, align, f"radius {radius:g}", sources=sources, first=False)
+        rows += study.all_lines(near, align, f"radius {radius:g}", first=False)
     return rows
 
 

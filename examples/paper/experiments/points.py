@@ -23,7 +23,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     rows: list[Row] = []
     for points in settings["points"]:
         words = "" if points == 11 else f"--points {points}"
-        found = study.judge(star, align, f"{points} points", sources=min(sources, 5), words=words)
+        found = study.judge(star, align, f"{points} points", words=words)
         rows += [{**row, "align": f"{row['align']}, {points} points"} for row in found]
     return rows
 

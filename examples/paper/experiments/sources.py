@@ -21,8 +21,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         for count in counts:
             case = f"`{network.name}`, {count} sources"
             found = study.stars(align, sources=count, stars=settings["stars"])
-            some = min(settings["regular"], study.sources)
-            judged = study.all_lines(found, align, case, sources=some, first=count == counts[-1])
+            judged = study.all_lines(found, align, case, first=count == counts[-1])
             rows += [{**row, "sources": count} for row in judged]
     return rows
 
@@ -73,21 +72,18 @@ EXPERIMENT = Experiment(
         "quick": {
             "networks": {networks.TINY: (2, 3)},
             "held_out": 3,
-            "regular": 2,
             "stars": 2,
             "align": stars.WEIGHT,
         },
         "here": {
             "networks": {networks.RESNET: (2, 5, 10, 20)},
             "held_out": 5,
-            "regular": 5,
             "stars": 3,
             "align": stars.WEIGHT,
         },
         "full": {
             "networks": {networks.RESNET18: (2, 5, 10, 20, 30, 40, 50)},
             "held_out": 5,
-            "regular": 50,
             "stars": 3,
             "align": "--align weight",
         },

@@ -23,8 +23,8 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         for count in settings["counts"]:
             found = study.stars(align, sources=count)
             case = f"{stars.in_short(align)}, {count} sources"
-            some, first = min(study.sources, 5), count == settings["counts"][-1]
-            judged = study.all_lines(found, align, case, sources=some, first=first)
+            first = count == settings["counts"][-1]
+            judged = study.all_lines(found, align, case, first=first)
             rows += [{**row, "sources": count} for row in judged]
     return rows
 

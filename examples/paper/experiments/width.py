@@ -22,7 +22,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
             study = stars.Study(bench, network, sources, settings["held_out"])
             study.train()
             found = study.stars(align, sources=sources)
-            judged = study.all_lines(found, align, f"{family} {size}", sources=min(sources, 5), first=True)
+            judged = study.all_lines(found, align, f"{family} {size}", first=True)
             rows += [{**row, "family": family, "size": size} for row in judged]
     return rows
 
@@ -133,7 +133,7 @@ EXPERIMENT = Experiment(
         },
         "here": {
             "families": {
-                "MLP of width": perceptrons(4, 8, 16, 32, 64, 128, 256, 512),
+                "MLP of width": perceptrons(4, 16, 64, 256),
                 "ResNet of width": residual(4, 8, 16),
             },
             "sources": 5,
