@@ -10,6 +10,7 @@ from paper import record
 from paper.__main__ import NAMES, experiments
 from paper.page import page_text, write_page
 from paper.record import FAILS, HOLDS, OPEN, SCALES, Bench, Finding, braces, paired, recorded
+from paper.rehearsal import rehearsal_of
 from scipy import stats
 from support.program import ROOT
 
@@ -44,6 +45,17 @@ def test_an_experiment_runs_once_and_is_shown(name: str, shared: Path, monkeypat
 
     monkeypatch.setattr(record, "carry_out", lambda line, directory: pytest.fail(f"carried out again: {line}"))
     assert recorded(KNOWN[name], "quick", Bench(shared)) == first
+
+
+@pytest.mark.slow
+def test_a_dry_run_builds_the_papers_networks(tmp_path: Path) -> None:
+    settings = rehearsal_of(KNOWN["vit"], "full", tmp_path)
+    bench = Bench(tmp_path)
+    rows = KNOWN["vit"].measure(settings, bench)
+    lines = [each["line"] for each in bench.lines]
+    assert lines[0].startswith("starcli train --recipe paper/vit-mnist --batch-size 4 --limit 8 --epochs 1 ")
+    assert {row["align"] for row in rows} == {"none", "weight", "learn, align-steps 2"}
+    assert rehearsal_of(KNOWN["lemma"], "full", tmp_path) == KNOWN["lemma"].scales["quick"]
 
 
 def test_the_page_is_what_was_recorded() -> None:

@@ -5,8 +5,8 @@
 
 Without a name all experiments of the scale are run, in the order of the page. What a line gave is kept in OUT, so that
 a stopped run goes on. DIR (OUT unless said) gets `results/NAME.json` for each experiment, and from all that are there
-`RESULTS.md` and `figures/`; `--page` writes these alone. `--dry-run`: networks and numbers as of this scale, but two
-steps of training on random images in the place of the data, two sources and few points.
+`RESULTS.md` and `figures/`; `--page` writes these alone. `--dry-run`: the networks of this scale are built and trained
+for two steps on random images, a few of each, in OUT/dry-run: does all of it work, before days are spent?
 
 Data from elsewhere: $FASHION_MNIST names the directory of Fashion-MNIST's four files, $STARCLI_DATA_DIR that of
 torchvision's files, $IMAGENET a folder of ImageNet.
@@ -14,14 +14,16 @@ torchvision's files, $IMAGENET a folder of ImageNet.
 
 import argparse
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 from paper.page import write_page
 from paper.record import SCALES, Bench, Experiment, recorded
+from paper.rehearsal import rehearsal_of
 
 NAMES = (
     *("table1", "sources", "width", "fuse", "vit", "points", "sets", "adam", "aligner", "sampling", "perturb"),
-    *("activations", "lemma", "gaussians"),
+    *("activations", "distances", "lemma", "gaussians"),
 )
 """The experiments, in the order of the page."""
 
@@ -41,17 +43,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/paper"))
     parser.add_argument("--record", type=Path, metavar="DIR")
     parser.add_argument("--page", action="store_true", help="run nothing")
+    parser.add_argument("--dry-run", action="store_true")
     asked = parser.parse_args()
     if wrong := set(asked.names) - set(NAMES):
         parser.error(f"no experiment {', '.join(sorted(wrong))}; there are {', '.join(NAMES)}")
-    record = asked.record or asked.out
+    out = (asked.out / "dry-run" if asked.dry_run else asked.out).absolute()
+    record, known = asked.record or out, experiments()
     (record / "results").mkdir(parents=True, exist_ok=True)
-    known = experiments()
     for experiment in known:
-        if (experiment.name in asked.names or not asked.names) and asked.scale in experiment.scales and not asked.page:
-            text = recorded(experiment, asked.scale, Bench(asked.out.absolute()))
-            (record / "results" / f"{experiment.name}.json").write_text(text)
-            write_page(known, record)
+        if experiment.name not in (asked.names or NAMES) or asked.scale not in experiment.scales or asked.page:
+            continue
+        if asked.dry_run:
+            experiment = replace(experiment, scales={asked.scale: rehearsal_of(experiment, asked.scale, out)})
+        (record / "results" / f"{experiment.name}.json").write_text(recorded(experiment, asked.scale, Bench(out)))
+        write_page(known, record)
     write_page(known, record)
 
 

@@ -119,12 +119,10 @@ def paired(differences: Mapping[tuple[Any, ...], float]) -> tuple[float, tuple[f
 class Bench:
     """A directory that `starcli` lines are typed in; what a line gave is kept there, and it is not carried out again.
 
-    small: words that every `train`, `star` and `fuse` gets besides (of a dry run). lines: what was asked of it so far,
-    with CPU seconds.
+    lines: what was asked of it so far, with CPU seconds.
     """
 
     out: Path
-    small: str = ""
     lines: list[Row] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,8 +137,6 @@ class Bench:
         The line is typed in `out` and may have bash's `{0..4}` and `$NAME` of the environment.
         """
         line = " ".join(words.split())
-        if self.small and line.split()[1] in ("train", "star", "fuse"):
-            line += f" {self.small}"
         return self.keep(line, lambda: carry_out(line, self.out))
 
     def keep(self, what: str, compute: Callable[[], list[Row]]) -> list[Row]:

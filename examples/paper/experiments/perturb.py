@@ -27,7 +27,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     found = study.stars(align, sources=sources, stars=settings["stars"])[:1]
     rows = study.all_lines(found, align, "the star", first=True)
     for radius in settings["radii"]:
-        near = [f"{study.network.name}/near-{radius:g}-{seed}.safetensors" for seed in range(settings["points"])]
+        near = [f"{study.network.name}/near-{radius:g}-{seed}.safetensors" for seed in range(settings["draws"])]
         for seed, file in enumerate(near):
             words = f"{found[0]} {study.network.data} --perturb {radius:g} --seed {seed} -o {file}"
             bench.line(f"starcli interpolate {words}")
@@ -65,7 +65,7 @@ EXPERIMENT = Experiment(
             "held_out": 3,
             "stars": 2,
             "radii": (0.5,),
-            "points": 2,
+            "draws": 2,
             "align": stars.WEIGHT,
         },
         "here": {
@@ -74,7 +74,7 @@ EXPERIMENT = Experiment(
             "held_out": 5,
             "stars": 3,
             "radii": (0.5, 1, 2, 4),
-            "points": 3,
+            "draws": 3,
             "align": stars.WEIGHT,
         },
         "full": {
@@ -83,7 +83,7 @@ EXPERIMENT = Experiment(
             "held_out": 3,
             "stars": 1,
             "radii": (2, 4, 8, 16),
-            "points": 3,
+            "draws": 3,
             "align": "--align weight",
         },
     },
