@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.evaluation.confidence import Judged, ranked_risk
+from starcli.evaluation.confidence import FEWEST_ERRORS, Judged, ranked_risk
 from starcli.runtime.memory import row_slices
 
 RESAMPLES = 1000
@@ -25,6 +25,9 @@ COVERED = 0.95
 COMPARED = ("accuracy", "nll", "brier", "aurc")
 """Metrics whose differences are taken."""
 
+OF_ERRORS = ("accuracy", "aurc")
+"""Those of them that errors alone decide."""
+
 HIGHER_IS_BETTER = ("accuracy",)
 """Those of them of which more is better; of the others less is."""
 
@@ -32,6 +35,8 @@ HIGHER_IS_BETTER = ("accuracy",)
 @dataclass(frozen=True)
 class Difference:
     """A metric of one predictor less that of another, with its 95% interval over examples.
+
+    enough: whether there are as many errors as a verdict needs: what differs in few is there in nearly all resamples.
 
     >>> Difference("nll", -0.02, -0.03, -0.01).verdict
     'better'
@@ -41,19 +46,19 @@ class Difference:
     difference: float
     low: float
     high: float
+    enough: bool = True
 
     @property
     def verdict(self) -> Literal["better", "worse", "not decided"]:
         """Whether the first is better or worse, or the interval has 0 in it."""
-        if self.low <= 0 <= self.high:
+        if not self.enough or self.low <= 0 <= self.high:
             return "not decided"
         return "better" if (self.low > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
 
     def to_dict(self) -> dict[str, Any]:
         """`difference`, `low`, `high` and `verdict`."""
         found = {**asdict(self), "verdict": self.verdict}
-        del found["metric"]
-        return found
+        return {name: value for name, value in found.items() if name not in ("metric", "enough")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +121,17 @@ def differences(
 ) -> dict[str, Difference]:
     """The difference of each metric, first less second, and its interval, both of the mean over pairs of `Confidence`.
 
-    drawn: of each pair the differences in every resample, by metric, as `less` has them.
+    drawn: of each pair the differences in every resample, by metric, as `less` has them. Below 30 errors of one of the
+    two there is no verdict on accuracy and AURC.
     """
+    errors = min(np.mean([one.errors for one in side]) for side in zip(*pairs, strict=True))
     found = {}
     for metric in COMPARED:
         mean = float(np.mean([getattr(a, metric) - getattr(b, metric) for a, b in pairs]))
         resampled = np.mean([one[metric] for one in drawn], axis=0)
         low, high = np.quantile(resampled, [(1 - COVERED) / 2, (1 + COVERED) / 2])
-        found[metric] = Difference(metric, mean, float(low), float(high))
+        enough = metric not in OF_ERRORS or bool(errors >= FEWEST_ERRORS)
+        found[metric] = Difference(metric, mean, float(low), float(high), enough)
     return found
 
 

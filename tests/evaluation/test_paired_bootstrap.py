@@ -73,6 +73,21 @@ def test_repeats_are_averaged_before_the_interval_is_taken() -> None:
     )
 
 
+def test_few_errors_give_no_verdict_on_what_errors_decide() -> None:
+    labels = torch.zeros(400, dtype=torch.int64)
+    logits = torch.zeros(400, 2, dtype=torch.float64)
+    logits[:, 0] = 1.0
+    worse = logits.clone()
+    worse[:20] *= -1  # 20 errors more
+    resamples = Resamples(torch.arange(400), count=200)
+    a, b = judged((worse.log_softmax(1), labels)), judged((logits.log_softmax(1), labels))
+    drawn = less(resamples.metrics(a), resamples.metrics(b))
+    found = differences([(a.measures(), b.measures())], [drawn])
+    assert found["accuracy"].high < 0 < found["aurc"].low
+    verdicts = {name: one.verdict for name, one in found.items()}
+    assert verdicts == {"accuracy": "not decided", "aurc": "not decided", "nll": "worse", "brier": "worse"}
+
+
 @pytest.mark.parametrize(
     ("metric", "low", "high", "verdict"),
     [

@@ -41,13 +41,11 @@ _COLUMNS = (
     Column("ece", "ECE", LOSS, optional=2),
     Column("auroc_max_prob", "AUROC", ".3f", optional=3),
     Column("aurc", "AURC", LOSS, optional=7),
-    Column("against_ensemble.accuracy.verdict", "accuracy against ensemble", optional=10),
-    Column("against_ensemble.nll.verdict", "loss against ensemble", optional=8),
-    Column("against_ensemble.aurc.verdict", "AURC against ensemble", optional=9),
+    Column("verdict", "than ensemble", optional=8),
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=1),
-    Column("scaled_against_ensemble.nll.verdict", "loss at T against ensemble"),
+    Column("scaled_verdict", "than ensemble at T", optional=9),
     Column("sampling", "t", usual="uniform"),
     Column("in_turn", "in turn", usual="no"),
     Column("validation_nll", "validation loss", LOSS),
@@ -126,7 +124,25 @@ def bma_command(
 
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose posterior says if its number of models was chosen, as --choose does."""
+    """A row whose posterior says if its number of models was chosen, with a word on it beside the ensemble."""
     from starcli.evaluation.confidence import mark_undecided
 
-    return {**mark_undecided(row), "posterior": row["posterior"] + (", chosen" if row.get("selected_on") else "")}
+    posterior = row["posterior"] + (", chosen" if row.get("selected_on") else "")
+    verdicts = {f"{kind}verdict": _verdict(row.get(f"{kind}against_ensemble")) for kind in ("", "scaled_")}
+    return {**mark_undecided(row), "posterior": posterior, **verdicts}
+
+
+def _verdict(differences: Mapping[str, Any] | None) -> str | None:
+    """Which metrics are better or worse than the ensemble's.
+
+    >>> _verdict({"accuracy": {"verdict": "not decided"}, "nll": {"verdict": "worse"}, "aurc": {"verdict": "worse"}})
+    'worse: loss, AURC'
+    """
+    if differences is None:
+        return None
+    names = {"accuracy": "accuracy", "nll": "loss", "brier": "Brier", "aurc": "AURC"}
+    found = {
+        verdict: [names[metric] for metric, each in differences.items() if each["verdict"] == verdict]
+        for verdict in ("better", "worse")
+    }
+    return "; ".join(f"{verdict}: {', '.join(of)}" for verdict, of in found.items() if of) or "not decided"

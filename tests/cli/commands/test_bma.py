@@ -54,6 +54,30 @@ def test_bma_chooses_on_validation_and_reports_on_test(solutions, star):
     assert "leave out --split" in refused.err
 
 
+def test_the_star_is_held_against_the_ensemble_of_as_many(solutions, star):
+    words = ("bma", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 3, "--repeats", 2, "--in-turn")
+    ran = run_here(*words, "--sampling", "beta:5,1", "--temperature", 2)
+    star_rows = {row["samples"]: row for row in ran.rows if row["posterior"] == "star"}
+    [ensemble] = [row for row in ran.rows if row["posterior"] == "ensemble"]
+    assert "against_ensemble" not in star_rows[3]
+    assert not {"against_ensemble", "sampling", "in_turn", "fitted_on"} & ensemble.keys()
+    row = star_rows[2]
+    assert (row["sampling"], row["in_turn"]) == ("beta:5,1", True)
+    for key, of in (
+        ("against_ensemble", (row, ensemble)),
+        ("scaled_against_ensemble", (row["scaled"], ensemble["scaled"])),
+    ):
+        for metric, found in row[key].items():
+            assert found["difference"] == pytest.approx(of[0][metric] - of[1][metric], abs=1e-12)
+            assert found["low"] <= found["difference"] <= found["high"]
+    table = run_here(*words, "--sampling", "beta:5,1", "--format", "table").out
+    assert all(word in table for word in ("than ensemble", "in turn", "beta:5,1"))
+    for said, problem in (("beta:1", "expected t from Beta"), ("betta", "did you mean beta")):
+        refused = run_here(*words, "--sampling", said)
+        assert refused.status
+        assert problem in refused.err
+
+
 def test_a_temperature_is_that_of_the_average(solutions, star):
     """At T = 1 nothing changes; fitted, it lies where the validation loss of the pooled predictions is least."""
     words = ("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 2, "--repeats", 1)
