@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starcli.evaluation.frames import ResultTable
     from starcli.evaluation.predictions import Predictions
     from starcli.files.cache import no_cache
+    from starcli.library.adapters import mean_adapter
     from starcli.library.align import align, align_jointly, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
     from starcli.library.curve import curve
@@ -69,6 +70,7 @@ __all__ = [
     "fuse",
     "interpolate",
     "load",
+    "mean_adapter",
     "no_cache",
     "normal_form",
     "permute",
@@ -91,6 +93,7 @@ _MODULES = {
     "evaluation.frames": ("ResultTable",),
     "evaluation.predictions": ("Predictions",),
     "files.cache": ("no_cache",),
+    "library.adapters": ("mean_adapter",),
     "library.align": ("align", "align_jointly", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
     "library.curve": ("curve",),

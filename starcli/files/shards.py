@@ -58,6 +58,11 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return [each for each in found if each.name.removesuffix(INDEX).endswith(".safetensors")] or found
 
 
+def is_adapter(path: Path) -> bool:
+    """Whether a folder holds an adapter and no model."""
+    return path.is_dir() and (path / ADAPTER).is_file() and not checkpoints_in(path)
+
+
 def file_of(path: Path) -> Path:
     """The file that a checkpoint is read from: of a folder the one in it, its index of shards or the whole.
 
@@ -66,7 +71,7 @@ def file_of(path: Path) -> Path:
     if not path.is_dir():
         return path
     found = checkpoints_in(path)
-    if not found and (path / ADAPTER).is_file():
+    if is_adapter(path):
         raise StarcliError(f"{path}: holds an adapter, no model; starcli convert {path} --base BASE -o OUT applies it")
     if len(found) != 1:
         there = few([each.name for each in found], 5) if found else "none"

@@ -29,6 +29,20 @@ _OF_ANOTHER_BASE = ("pissa", "olora", "corda", "loftq", "mica", "lora_ga")
 
 
 @dataclass(frozen=True)
+class Factors:
+    """The change s B A of one weight: the module that it is of, the names of A and B in the file, s, A and B.
+
+    A is (r, ...), B is (out, r, ...); those of a convolution have the kernel's axes: (r, in, h, w) and (out, r, 1, 1).
+    """
+
+    module: str
+    names: tuple[str, str]
+    scale: float
+    down: Tensor
+    up: Tensor
+
+
+@dataclass(frozen=True)
 class Adapter:
     """An adapter: W + s B A in the place of some weights W (Hu et al. 2022, "LoRA", section 4.1), others replaced.
 
@@ -49,20 +63,27 @@ class Adapter:
         """Tensors that are in the adapter as a whole, such as a new classifier, by their names in the model."""
         return {name.removeprefix(_BEFORE): each for name, each in self.tensors.items() if "lora_" not in name}
 
-    def _changes(self) -> Iterator[tuple[str, Tensor]]:
+    @cached_property
+    def factors(self) -> list[Factors]:
+        """All changes in factors. StarcliError for an A without a B."""
+        found = []
         for name, down in self.tensors.items():
-            found = _FACTOR.fullmatch(name)
-            if found is None:
+            match = _FACTOR.fullmatch(name)
+            if match is None:
                 continue
-            up = self.tensors.get(name.replace(f"{found[2]}A", f"{found[2]}B"))
-            if up is None:
+            other = name.replace(f"{match[2]}A", f"{match[2]}B")
+            if other not in self.tensors:
                 raise StarcliError(f"{self.path}: {name} has no B beside its A")
-            module, rank = found["module"].removeprefix(_BEFORE), len(down)
+            module, rank = match["module"].removeprefix(_BEFORE), len(down)
             scale = self._alpha(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
-            # a convolution's A has the kernel: (r, in, h, w), its B (out, r, 1, 1)
-            product = scale * up.double().flatten(1) @ down.double().flatten(1)
-            turned = "embedding" in found[2] or (self.config.get("fan_in_fan_out") and down.dim() == 2)
-            yield module, product.T if turned else product
+            found.append(Factors(module, (name, other), scale, down, self.tensors[other]))
+        return found
+
+    def _changes(self) -> Iterator[tuple[str, Tensor]]:
+        for each in self.factors:
+            product = each.scale * each.up.double().flatten(1) @ each.down.double().flatten(1)
+            turned = "embedding" in each.names[0] or (self.config.get("fan_in_fan_out") and each.down.dim() == 2)
+            yield each.module, product.T if turned else product
 
     def _alpha(self, module: str) -> float:
         patterns = (self.config.get("alpha_pattern") or {}).items()

@@ -16,6 +16,8 @@ from starcli.errors import StarcliError
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
+from starcli.huggingface.adapter_means import write_adapter
+from starcli.huggingface.adapters import Adapter
 from starcli.huggingface.companions import weights_in
 from starcli.huggingface.directory import directory_of
 from starcli.library.calls import library_call
@@ -82,20 +84,28 @@ def load(
 
 @library_call
 def save(
-    model: ModelLike, path: str | os.PathLike[str], *, force: bool = False, shard_size: int | str | None = None
+    model: ModelLike | Adapter,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    shard_size: int | str | None = None,
 ) -> Path:
     """Write a model to a safetensors file, with all that it says of itself, or to a `.pt` or `.pth` file, bare.
 
     A checkpoint of the library is written as the command line would write it. The file appears whole or not at all.
     Its directory is made with it. Returns the path. StarcliError where the file exists (unless `force`).
 
-    A model that was made from a directory of Hugging Face is written as one, unless the path has the suffix of a file.
+    A model that was made from a directory of Hugging Face is written as one, unless the path has the suffix of a file;
+    an adapter (`mean_adapter`) always is.
     shard_size: the largest size of a file, as `"2GB"` or in bytes; the path is then that of the index of such files.
 
     >>> import starcli as sc
     >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name
     'b.safetensors'
     """
+    if isinstance(model, Adapter):
+        write_adapter(_path(path), model, force=force)
+        return _path(path)
     target, source = _path(path), in_terms_of_network(as_checkpoint(model), Choices())
     directory = source.workspace.directory if isinstance(source, MadeModel) and source.workspace else None
     directory = directory or (directory_of(source.path) if source.path else None)

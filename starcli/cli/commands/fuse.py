@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.adapter_means import AdapterMean
 from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.file_merges import FileMerges
@@ -17,6 +18,7 @@ from starcli.cli.option_groups import LOSS_KIND, PRECISION, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
 from starcli.cli.star_search import StarSearch
 from starcli.cli.training_options import Training
+from starcli.files.shards import is_adapter
 from starcli.registry.fusions import FUSIONS
 from starcli.registry.tasks import METRICS
 
@@ -36,6 +38,7 @@ _COLUMNS = (
     LOSS_KIND,
     Column("selected_on", "chosen on", optional=6),
     Column("kept", "kept", optional=7),
+    Column("rank", "rank", "d"),
     Column("tensors", "tensors", "d"),
     Column("parameters", "parameters", ",d"),
 )
@@ -90,7 +93,8 @@ def fuse_command(
     search more), renormalised as asked for. All have BatchNorm statistics re-estimated: eval of a source's file uses
     its own.
     A merge of weights alone needs neither network nor data: where some file says no data, and no --data is given, all
-    are merged tensor by tensor, as they are, and nothing is measured.
+    are merged tensor by tensor, as they are, and nothing is measured. LoRA adapters of one base are averaged by linear,
+    exactly, into an adapter.
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
 
@@ -99,8 +103,10 @@ def fuse_command(
     paint = figure.writer(search.sources)
     drawn: list[Mapping[str, Any]] = []
     with common.session(search.output) as (watch, results):
-        run: StarSearch | FileMerges
-        if method == "star":
+        run: AdapterMean | StarSearch | FileMerges
+        if any(map(is_adapter, search.inputs)):
+            run = AdapterMean(search, setup, method, watch)
+        elif method == "star":
             run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
         elif files_alone(method, search.inputs, setup):
             run = FileMerges(search, method, watch)

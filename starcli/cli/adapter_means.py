@@ -1,0 +1,76 @@
+"""What `fuse` makes of LoRA adapters: their weighted mean, an adapter again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.fusion_runs import FuseOptions
+from starcli.cli.option_groups import Setup
+from starcli.cli.read_models import refuse_repeats
+from starcli.errors import StarcliError, need_several
+from starcli.files.shards import is_adapter
+
+if TYPE_CHECKING:
+    from starcli.huggingface.adapters import Adapter
+
+_METHOD, _SETTINGS = "linear", ("weights", "normalise_weights")
+
+
+@dataclass(frozen=True)
+class WrittenAdapter:
+    """A finished mean."""
+
+    path: Path
+    adapter: "Adapter"
+    alignment: ClassVar[str] = "none"
+
+    def compared(self, *_: Any) -> Iterator[dict[str, Any]]:
+        """How large it is."""
+        tensors = self.adapter.tensors
+        size = {"tensors": len(tensors), "parameters": sum(each.numel() for each in tensors.values())}
+        made = {"rank": self.adapter.config["r"], **size, "output": str(self.path)}
+        yield {"model": "fused", "name": self.path.name, "alignment": self.alignment, **made}
+
+
+@dataclass(frozen=True)
+class AdapterMean:
+    """The mean of the adapters of one command, which are all of its sources."""
+
+    options: FuseOptions
+    setup: Setup
+    method: str
+    watch: Bars
+    workspace: ClassVar[Any] = None
+
+    def check(self, split: str | None) -> None:
+        """Refuse models among the adapters, and what only models make sense of."""
+        options, hint = self.options, "starcli convert ADAPTER --base BASE -o OUT makes a model of each"
+        if models := [path for path in options.inputs if not is_adapter(path)]:
+            raise StarcliError(f"{models[0]}: is no adapter, as {self._first} is", [hint])
+        settings = {**options.merge(_METHOD).said, "overrides": options.overrides}  # type: ignore[union-attr]
+        said = [name for name, value in settings.items() if value and name not in _SETTINGS]
+        said += [name for name in ("align", "seeds") if getattr(options, name) not in (None, "none")]
+        said += [name for name in ("arch", "data") if getattr(self.setup, name) is not None]
+        said += ["split"] if split else []
+        if self.method != _METHOD or said:
+            what = f"--{said[0]} has no use" if said else f"--method {self.method} is for models"
+            raise StarcliError(f"{what}: adapters are averaged by --method {_METHOD} and --weights alone", [hint])
+        need_several(options.sources)
+        refuse_repeats(options.sources)
+
+    @property
+    def _first(self) -> Path:
+        return next(filter(is_adapter, self.options.inputs))
+
+    def all(self, _: str) -> Iterator[WrittenAdapter]:
+        """Read the adapters and write their mean."""
+        from starcli.huggingface.adapter_means import averaged_adapters, write_adapter
+        from starcli.huggingface.adapters import read_adapter
+
+        options = self.options
+        adapters = [read_adapter(path) for path in options.sources]
+        mean = averaged_adapters(adapters, options.weights, divide=options.normalise_weights is not False)
+        write_adapter(options.output, mean, force=options.force)
+        yield WrittenAdapter(options.output, mean)
