@@ -147,21 +147,34 @@ def aurc(confidence: Tensor, wrong: Tensor) -> float:
     >>> aurc(torch.tensor([0.9, 0.6]), torch.tensor([False, True]))
     0.25
     """
-    _, risk = ranked_risk(confidence, wrong)
+    risk = ranked(confidence, wrong).risk
     accepted = torch.arange(1, len(wrong) + 1, dtype=torch.float64)
     return float((risk.cumsum(0) / accepted).mean())
 
 
-def ranked_risk(confidence: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
-    """Examples from the most confident on, (N,) int64, and the share of errors among those as confident as each.
+class Ranking(NamedTuple):
+    """Examples from the most confident on, (N,) each, equal ones in runs.
 
-    >>> ranked_risk(torch.tensor([0.6, 0.9, 0.6]), torch.tensor([True, False, False]))[1].tolist()
+    order: their places. risk: the share of errors in the run of each, which is `[first:last]` of `order`.
+    """
+
+    order: Tensor
+    risk: Tensor
+    first: Tensor
+    last: Tensor
+
+
+def ranked(confidence: Tensor, wrong: Tensor) -> Ranking:
+    """Rank examples (N,) by confidence.
+
+    >>> ranked(torch.tensor([0.6, 0.9, 0.6]), torch.tensor([True, False, False])).risk.tolist()
     [0.0, 0.5, 0.5]
     """
     ordered, order = confidence.sort(descending=True)
     group, lengths = _runs(ordered)
+    last = lengths.cumsum(0)
     share = torch.zeros(len(lengths), dtype=torch.float64).index_add_(0, group, wrong[order].double()) / lengths
-    return order, share[group]
+    return Ranking(order, share[group], (last - lengths)[group], last[group])
 
 
 def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> float:
@@ -178,8 +191,12 @@ def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS)
 
 def _bin_sums(confidence: Tensor, values: Tensor, bins: int) -> Tensor:
     """Sum of float64 `values` (N,) over the examples of each bin of confidence: (bins,)."""
-    place = (confidence * bins).long().clamp_(max=bins - 1)
-    return torch.zeros(bins, dtype=torch.float64).index_add_(0, place, values)
+    return torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_of(confidence, bins), values)
+
+
+def bin_of(confidence: Tensor, bins: int = ECE_BINS) -> Tensor:
+    """Number of the bin of each confidence (N,), as of `calibration_error`."""
+    return (confidence * bins).long().clamp_(max=bins - 1)
 
 
 def reliability(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> Reliability:

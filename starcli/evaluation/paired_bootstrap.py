@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.evaluation.confidence import FEWEST_ERRORS, Judged, ranked_risk
+from starcli.evaluation.confidence import ECE_BINS, FEWEST_ERRORS, Judged, Ranking, bin_of, ranked
 from starcli.runtime.memory import row_slices
 
 RESAMPLES = 1000
@@ -22,13 +22,13 @@ RESAMPLES = 1000
 COVERED = 0.95
 """Share of the resamples that an interval covers."""
 
-COMPARED = ("accuracy", "nll", "brier", "aurc")
+COMPARED = ("accuracy", "nll", "brier", "ece", "auroc_max_prob", "aurc")
 """Metrics whose differences are taken."""
 
-OF_ERRORS = ("accuracy", "aurc")
+OF_ERRORS = ("accuracy", "auroc_max_prob", "aurc")
 """Those of them that errors alone decide."""
 
-HIGHER_IS_BETTER = ("accuracy",)
+HIGHER_IS_BETTER = ("accuracy", "auroc_max_prob")
 """Those of them of which more is better; of the others less is."""
 
 
@@ -51,7 +51,7 @@ class Difference:
     @property
     def verdict(self) -> Literal["better", "worse", "not decided"]:
         """Whether the first is better or worse, or the interval has 0 in it."""
-        if not self.enough or self.low <= 0 <= self.high:
+        if not self.enough or not (self.low > 0 or self.high < 0):
             return "not decided"
         return "better" if (self.low > 0) == (self.metric in HIGHER_IS_BETTER) else "worse"
 
@@ -84,36 +84,49 @@ class Resamples:
     def metrics(self, judged: Judged) -> dict[str, Tensor]:
         """Each of `COMPARED` in every resample of what was judged: (count,) float64."""
         each = judged.each
-        wrong, total = ~each.correct, int(self.units.max()) + 1
-        values = torch.stack([each.correct.double(), -each.true, each.brier, torch.ones_like(each.brier)])
-        sums = torch.zeros(4, total, dtype=torch.float64).index_add_(1, self.units, values)  # by unit
-        order, risk = ranked_risk(each.highest, wrong)
-        risky = risk.nonzero()[:, 0]
-        areas, means = [], []
+        right, total = each.correct.double(), int(self.units.max()) + 1
+        values = torch.stack([torch.ones_like(right), right, -each.true, each.brier], dim=1)
+        sums = torch.zeros(total, 4, dtype=torch.float64).index_add_(0, self.units, values)
+        gaps = torch.zeros(total, ECE_BINS, dtype=torch.float64)
+        gaps.index_put_((self.units, bin_of(each.highest)), right - each.highest, accumulate=True)
+        ranking = ranked(each.highest, ~each.correct)
+        found = []
         for some in row_slices(self.weights):
             weights = self.weights[some]
-            drawn = weights.double() @ sums.T
-            means.append(drawn[:, :3] / drawn[:, 3:])
-            areas.append(_area(weights[:, self.units[order]], risk, risky))
-        accuracy, nll, brier = torch.cat(means).T
-        return {"accuracy": accuracy, "nll": nll, "brier": brier, "aurc": torch.cat(areas)}
+            drawn = weights.double() @ sums  # (resamples, 4)
+            means, ece = drawn[:, 1:] / drawn[:, :1], (weights.double() @ gaps).abs().sum(1) / drawn[:, 0]
+            copies = weights[:, self.units[ranking.order]]
+            areas = _auroc(copies, ~each.correct[ranking.order], ranking), _aurc(copies, ranking)
+            found.append(torch.stack([*means.T, ece, *areas]))
+        return dict(zip(COMPARED, torch.cat(found, dim=1), strict=True))
 
 
-def _area(weights: Tensor, risk: Tensor, risky: Tensor) -> Tensor:
-    """Area under the risk-coverage curve of each resample, (resamples,).
+def _auroc(copies: Tensor, wrong: Tensor, ranking: Ranking) -> Tensor:
+    """The chance that a right answer is more confident than an error, ties counted half, of each resample.
 
-    weights: how often each prediction was drawn, (resamples, N), from the most confident on; risk: (N,), as of
-    `ranked_risk`; risky: where it is not 0. With n predictions drawn, an error at place m adds sum_{i=m}^n 1 / i, which
-    is H(n) - H(m - 1) with harmonic numbers H; copies have places that follow each other.
+    copies: how often each prediction was drawn, (resamples, N), in the order of `ranking`; wrong: (N,), in that order.
     """
-    after = weights.cumsum(1)
+    right = torch.nn.functional.pad((copies * ~wrong).cumsum(1), (1, 0))  # among the first 0, 1, 2, ...
+    errors = copies[:, wrong]
+    above = (right[:, ranking.first[wrong]] + right[:, ranking.last[wrong]]).double() / 2
+    return (errors * above).sum(1) / (errors.sum(1) * right[:, -1])
+
+
+def _aurc(copies: Tensor, ranking: Ranking) -> Tensor:
+    """Area under the risk-coverage curve of each resample; `copies` as of `_auroc`.
+
+    With n predictions drawn, an error at place m adds sum_{i=m}^n 1 / i, which is H(n) - H(m - 1) with harmonic numbers
+    H; copies have places that follow each other.
+    """
+    risky = ranking.risk.nonzero()[:, 0]
+    after = copies.cumsum(1)
     count = after[:, -1:]
-    last, copies = after[:, risky], weights[:, risky]
+    last, errors = after[:, risky], copies[:, risky]
     harmonic = (1 / torch.arange(1, int(count.max()) + 1, dtype=torch.float64)).cumsum(0)
     harmonic = torch.cat([harmonic.new_zeros(1), harmonic])  # H(0), H(1), ...
     places = torch.cat([harmonic.new_zeros(1), harmonic.cumsum(0)])  # the sums of the first 0, 1, 2, ...
-    added = copies * harmonic[count] - (places[last] - places[last - copies])
-    return (added * risk[risky]).sum(1) / count[:, 0]
+    added = errors * harmonic[count] - (places[last] - places[last - errors])
+    return (added * ranking.risk[risky]).sum(1) / count[:, 0]
 
 
 def differences(
@@ -122,14 +135,15 @@ def differences(
     """The difference of each metric, first less second, and its interval, both of the mean over pairs of `Confidence`.
 
     drawn: of each pair the differences in every resample, by metric, as `less` has them. Below 30 errors of one of the
-    two there is no verdict on accuracy and AURC.
+    two there is no verdict on accuracy, AUROC and AURC.
     """
     errors = min(np.mean([one.errors for one in side]) for side in zip(*pairs, strict=True))
     found = {}
     for metric in COMPARED:
         mean = float(np.mean([getattr(a, metric) - getattr(b, metric) for a, b in pairs]))
         resampled = np.mean([one[metric] for one in drawn], axis=0)
-        low, high = np.quantile(resampled, [(1 - COVERED) / 2, (1 + COVERED) / 2])
+        ends = [(1 - COVERED) / 2, (1 + COVERED) / 2]
+        low, high = np.quantile(resampled, ends) if np.isfinite(resampled).all() else (np.nan, np.nan)
         enough = metric not in OF_ERRORS or bool(errors >= FEWEST_ERRORS)
         found[metric] = Difference(metric, mean, float(low), float(high), enough)
     return found

@@ -73,6 +73,15 @@ def test_repeats_are_averaged_before_the_interval_is_taken() -> None:
     )
 
 
+def test_without_an_error_there_is_no_ranking_and_no_verdict_on_it() -> None:
+    logs = torch.tensor([[0.9, 0.1]], dtype=torch.float64).log().repeat(5, 1)
+    judge, resamples = judged((logs, torch.zeros(5, dtype=torch.int64))), Resamples(torch.arange(5), count=10)
+    drawn = less(resamples.metrics(judge), resamples.metrics(judge))
+    found = differences([(judge.measures(), judge.measures())], [drawn])
+    assert math.isnan(found["auroc_max_prob"].low)
+    assert {one.verdict for one in found.values()} == {"not decided"}
+
+
 def test_few_errors_give_no_verdict_on_what_errors_decide() -> None:
     labels = torch.zeros(400, dtype=torch.int64)
     logits = torch.zeros(400, 2, dtype=torch.float64)
@@ -84,8 +93,8 @@ def test_few_errors_give_no_verdict_on_what_errors_decide() -> None:
     drawn = less(resamples.metrics(a), resamples.metrics(b))
     found = differences([(a.measures(), b.measures())], [drawn])
     assert found["accuracy"].high < 0 < found["aurc"].low
-    verdicts = {name: one.verdict for name, one in found.items()}
-    assert verdicts == {"accuracy": "not decided", "aurc": "not decided", "nll": "worse", "brier": "worse"}
+    assert {found[name].verdict for name in ("accuracy", "auroc_max_prob", "aurc")} == {"not decided"}
+    assert {found[name].verdict for name in ("nll", "brier")} == {"worse"}
 
 
 @pytest.mark.parametrize(

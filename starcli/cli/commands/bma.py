@@ -140,7 +140,8 @@ def _verdict(differences: Mapping[str, Any] | None) -> str | None:
     """
     if differences is None:
         return None
-    names = {"accuracy": "accuracy", "nll": "loss", "brier": "Brier", "aurc": "AURC"}
+    names = {"accuracy": "accuracy", "nll": "loss", "brier": "Brier", "ece": "ECE"}
+    names |= {"auroc_max_prob": "AUROC", "aurc": "AURC"}
     found = {
         verdict: [names[metric] for metric, each in differences.items() if each["verdict"] == verdict]
         for verdict in ("better", "worse")
