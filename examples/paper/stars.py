@@ -9,6 +9,7 @@ Rows, by `kind`:
 All have `network` and `align`, and but for those between regular models `star` and `case`: what is compared.
 """
 
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 from paper.networks import DIGITS32, Network, write_digits32
 from paper.page import number, spread
-from paper.record import Bench, Finding, Row, Table
+from paper.record import Bench, Finding, Row, Table, paired
 
 HELD_OUT = 100
 """Seed of the first held-out model; sources have those from 0: neither changes with the other's number."""
@@ -211,13 +212,22 @@ def all_connected(rows: Sequence[Row], split: str = "train") -> list[Finding]:
 
 def star_table(rows: Sequence[Row], paper: Mapping[str, Sequence[str]], split: str = "train") -> Table:
     """Losses of held-out models and stars, and barriers, by case; paper: its two barriers of a case."""
-    columns = [f"{split} split", "regular loss", "star loss", REGULAR, "star-regular"]
+    columns = [f"{split} split", "regular loss", "star loss", REGULAR, "95%", "star-regular", "95%"]
     lines = []
     for case, some in cases(rows).items():
         found = chosen(some, kind="loss")
         regular = f"{number(found[0][f'regular_{split}'])} ± {number(found[0][f'regular_{split}_std'])}"
-        groups = (spread(barriers(some, group, split)) for group in (REGULAR, STAR))
-        lines.append([case, regular, spread([row[split] for row in found]), *groups, *paper.get(case, ("", ""))])
+        line = [case, regular, spread([row[split] for row in found])]
+        for group in (REGULAR, STAR):
+            line += [spread(barriers(some, group, split)), interval_of(some, group, split)]
+        lines.append([*line, *paper.get(case, ("", ""))])
     if not any(paper.get(case) for case in cases(rows)):
         return Table(columns, [line[: len(columns)] for line in lines])
     return Table([*columns, f"paper: {REGULAR}", "star-regular"], lines)
+
+
+def interval_of(rows: Iterable[Row], group: str, split: str) -> str:
+    """95% interval of the mean barrier of a group, over models."""
+    found = chosen(rows, kind="barrier", group=group)
+    low, high = paired({(row["a"], row["b"]): row[split] for row in found})[1]
+    return f"{number(max(low, 0.0))} to {number(high)}" if math.isfinite(high) else ""
