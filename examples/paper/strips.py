@@ -45,8 +45,9 @@ def trends(
                 color, marker, dash = GROUP_STYLES.get(name, LINE_STYLES[place])
                 means = [statistics.fmean(each) for each in values.values()]
                 errors = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in values.values()]
+                beside = [each * 1.03**place for each in values]
                 axis.errorbar(
-                    list(values),
+                    beside,
                     means,
                     errors,
                     fmt=dash,

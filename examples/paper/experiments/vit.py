@@ -80,7 +80,7 @@ EXPERIMENT = Experiment(
         },
         "here": {
             "network": networks.VIT,
-            "counts": (2, 5, 10),
+            "counts": (2, 5),
             "held_out": 5,
             "aligns": ("--align none", stars.WEIGHT),
         },
