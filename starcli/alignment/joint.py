@@ -35,6 +35,7 @@ from starcli.errors import need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.rehearsal import alike
 from starcli.symmetry.element import Symmetry, units_of
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
@@ -74,18 +75,19 @@ def match_jointly(
     ends, starts = how.ends or 1, max(1, how.restarts)
     progress.start("aligning together", distributed.own_share(ends * starts))
 
-    def from_start(place: tuple[int, int]) -> dict[str, Any]:
+    def from_start(place: tuple[int, int]) -> tuple[list[dict[str, Tensor]], dict[str, Any]]:
         frame = JointFrame(aligner, models, *place, progress)
         frame.gather()
         rounds = frame.settle()
         progress.step()
         # what ranks tell each other: no spec
         found = [each.to_tensors() for each in frame.symmetries]
-        return {"found": found, "objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
+        return found, {"objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
 
-    found = distributed.share_out([(end, start) for end in range(ends) for start in range(starts)], from_start)
+    places = [(end, start) for end in range(ends) for start in range(starts)]
+    found = alike("starts of an alignment together", places, lambda own: distributed.share_out(own, from_start))
     progress.finish()
-    matches = [JointMatch([aligner.symmetry(one) for one in each.pop("found")], **each) for each in found]
+    matches = [JointMatch([aligner.symmetry(one) for one in each], **figures) for each, figures in found]
     if kinds is not None:
         into = [normal_element(kinds, model) for model in models]
         matches = [replace(each, symmetries=_behind(into, each.symmetries)) for each in matches]

@@ -21,6 +21,7 @@ from starcli.evaluation.paired_bootstrap import less
 from starcli.evaluation.scoring import Resampled, Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
 from starcli.runtime.distributed import own_share, share_out
+from starcli.runtime.rehearsal import alike, repeated
 
 COPIES_AVERAGED = 4
 """How many times predictions are held at least while they are averaged: sum, next sum, a member, and a mean."""
@@ -54,16 +55,24 @@ class Members:
         """Of one source; kept, for other repeats need it too."""
         if position in self._kept:
             return self._kept[position]
-        self.evaluator.load(self.sources[position].model)
-        output = self.outputs(self.evaluator)
-        self.evaluator.progress.step()
+        output = repeated("models of the ensemble", lambda: self._found(self.sources[position].model))
         if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
             self._kept[position] = output
         return output
 
     def between(self, position: int, t: float) -> Tensor:
         """Of the point (1 - t) star + t source."""
+        return repeated("points of the star domain", lambda: self._point(position, t))
+
+    def _point(self, position: int, t: float) -> Tensor:
         self.evaluator.load_between(self.star, self.sources[position], t)
+        return self._measured()
+
+    def _found(self, model: Model) -> Tensor:
+        self.evaluator.load(model)
+        return self._measured()
+
+    def _measured(self) -> Tensor:
         output = self.outputs(self.evaluator)
         self.evaluator.progress.step()
         return output
@@ -113,7 +122,7 @@ def average_models(
     single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Scored]] = {}
     drawn: dict[int, list[ResampledDifferences]] = {}
-    for one in share_out(range(repeats), repeat):
+    for one in alike(f"repeats of up to {samples} models", range(repeats), lambda own: share_out(own, repeat)):
         for posterior, count, values in one["scored"]:
             found.setdefault((posterior, count), []).append(Scored.from_dict(values))
         for count, differences in one["star_less_ensemble"]:

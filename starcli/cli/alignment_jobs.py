@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.runtime import distributed
+from starcli.runtime.rehearsal import repeated
 
 if TYPE_CHECKING:
     from starcli.alignment.aligned import Aligned
@@ -57,7 +58,8 @@ class Alignments:
 
         if not self.bound or not distributed.is_writer():
             return {}
-        return optimality(self.reference.tensors, job.model.tensors, self.aligner.spec, job.row()["objective"])
+        work = partial(optimality, self.reference.tensors, job.model.tensors, self.aligner.spec, job.row()["objective"])
+        return repeated("bounds", work)
 
     def _jobs(self, paths: Sequence[Path], permutations: Sequence[Path]) -> "list[_AlignmentJob]":
         from starcli.library.plans import alignment_plan, permutation_plan
@@ -81,7 +83,9 @@ class Alignments:
         from starcli.alignment.joint import apply_jointly
 
         began = time.monotonic()
-        found = apply_jointly(self.aligner, self.reference, self.models, progress=self.watch)
+        what = f"alignment of {1 + len(self.models)} models together: {self.aligner.alignment.title}"
+        work = partial(apply_jointly, self.aligner, self.reference, self.models, progress=self.watch)
+        found = repeated(what, work)
         return found, (time.monotonic() - began) / len(found)
 
     def _find(self, number: int) -> "tuple[Aligned, float]":
@@ -91,8 +95,9 @@ class Alignments:
             self.watch.step()
             return replace(found[number]), seconds  # a new one: what it will hold goes with it
         began = time.monotonic()
-        aligned = self.aligner.apply(self.reference, self.models[number], progress=self.watch)
-        return aligned, time.monotonic() - began
+        what = f"alignment of a model: {self.aligner.alignment.title}"
+        work = partial(self.aligner.apply, self.reference, self.models[number], progress=self.watch)
+        return repeated(what, work), time.monotonic() - began
 
 
 @dataclass

@@ -107,7 +107,7 @@ class CommonPlanned(CommonCached):
         typer.Option(
             "--dry-run",
             help="Write nothing; show what would be done and about what time, memory and disk it takes, told by a few "
-            "steps (train, star, curve, fuse, barrier).",
+            "steps (train, align, star, curve, fuse, barrier, bma).",
             rich_help_panel=GENERAL,
         ),
     ] = False

@@ -107,6 +107,35 @@ def test_barriers(place: Path, solutions: Any, words: tuple[Any, ...], lines: in
     assert set(known) == {"reading, checks and the rest"}
 
 
+@pytest.mark.parametrize("joint", [False, True])
+def test_alignments(place: Path, solutions: Any, joint: bool) -> None:
+    how = ("--joint", "--restarts", 2) if joint else ("--bound", "--permutation", "moves/{name}.safetensors")
+    words = ("align", *solutions.some(0, 1, 2, 3), "--method", "weight", *how, "-o", "aligned/{name}.safetensors")
+    before = everything(place)
+    ran = run_here(*words, "--dry-run")
+    assert ran.status == 0, ran.err
+    assert everything(place) == before
+    work = {name: row["count"] for name, row in of(ran, "work").items() if name != "reading, checks and the rest"}
+    together = {"alignment of 4 models together: weight, 2 restarts": 1}
+    assert work == (together if joint else {"alignment of a model: weight, 1 restart": 3, "bounds": 3})
+    assert run_here(*words).status == 0
+    check_files(ran, before, place)
+    assert set(of(run_here(*words, "--dry-run"), "found")) == set(of(ran, "write"))
+
+
+def test_averages(place: Path, solutions: Any) -> None:
+    words = ("bma", "--star", solutions[0], "--sources", *solutions.some(1, 2, 3), "--samples", 5, "--repeats", 4)
+    before = everything(place)
+    ran = run_here(*words, "--align", "weight", "--dry-run", "--plot", "figure.png")
+    assert ran.status == 0, ran.err
+    assert everything(place) == before
+    counts = {name: row["count"] for name, row in of(ran, "work").items()}
+    assert counts["models of the ensemble"] == 3
+    assert counts["repeats of up to 5 models"] == 4
+    assert counts["alignment of a model: weight, 1 restart"] == 3
+    assert set(of(ran, "write")) == {"figure.png"}
+
+
 def test_a_run_that_was_stopped(place: Path) -> None:
     from starcli.cli.framework.progress_bars import Bars
 

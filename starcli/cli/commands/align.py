@@ -9,7 +9,7 @@ from starcli.cli.alignment_jobs import Alignments
 from starcli.cli.alignment_normal_form import NormalFormOpt, write_normal_forms
 from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.alignment_selftest import AlignedArg, AlignedToOpt, PlantsOpt, SelftestOpt, show_selftest
-from starcli.cli.common_options import CommonCached
+from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
@@ -47,7 +47,7 @@ _COLUMNS = (
 )
 def align_command(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="The model to align to; - is stdin."), IN],
-    common: CommonCached,
+    common: CommonPlanned,
     setup: WriterSetup,
     how: MethodOptions,
     *,
@@ -94,7 +94,7 @@ def align_command(
     others: dict[str, Any] = {"--joint": joint, "--bound": bound}
     if selftest:
         written = {"MODEL": models, "--output": output, "--permutation": permutation, "--dtype": setup.dtype}
-        unwanted = {**written, **others, "--normal-form": normal_form, "--force": force}
+        unwanted = {**written, **others, "--normal-form": normal_form, "--force": force, "--dry-run": common.dry_run}
         return show_selftest(reference, common, setup, how, seed, plants, unwanted)
     assert output is not None  # the options see to it
     if normal_form:

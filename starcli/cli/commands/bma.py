@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from starcli.cli.alignment_options import AlignedOptions
-from starcli.cli.common_options import CommonCached
+from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
@@ -65,7 +65,7 @@ _COLUMNS = (
 def bma_command(
     star: StarOpt,
     sources: SourcesOpt,
-    common: CommonCached,
+    common: CommonPlanned,
     setup: LinesSetup,
     figure: PlotOptions,
     how: AlignedOptions,
