@@ -22,7 +22,9 @@ from paper.record import Bench, Finding, Row, Table, paired
 HELD_OUT = 100
 """Seed of the first held-out model; sources have those from 0: neither changes with the other's number."""
 REGULAR, STAR = "regular-regular", "star-held-out"
-GROUPS = (REGULAR, "star-source", STAR)
+SOURCE, TRAINING = "star-source", "star-source (training)"
+"""Lines to sources that are aligned to the finished star, and to them as its training left them."""
+GROUPS = (REGULAR, SOURCE, TRAINING, STAR)
 PARTNERS = 3
 """Sources that each held-out model is paired with: as many kinds of models as an interval needs."""
 WEIGHT, ACTIVATION = "--align weight --restarts 10", "--align activation"
@@ -60,27 +62,39 @@ class Study:
     ) -> tuple[list[str], list[Row]]:
         """Files of models by `star` or `fuse`, and the rows of that line."""
         of, some = self.network, self.models(0, sources)
-        name = "-".join([command, str(sources), *words.replace("--", "").split(), align.split()[1]])
+        name = self._name(command, align, words, sources)
         where = f"--seeds 0-{stars - 1} -o '{of.name}/{name}-{{seed}}.safetensors'"
         rows = self.bench.line(f"starcli {command} --sources {some} {of.data} {of.star} {words} {align} {where}")
         return [f"{of.name}/{name}-{seed}.safetensors" for seed in range(stars)], rows
 
+    def star_and_sources(self, align: str) -> tuple[str, str]:
+        """A star of all sources, and these as its training left them, which a star that is there does not tell."""
+        star, kept = (
+            f"{self.network.name}/{self._name('star', align, '', self.sources)}-0",
+            self.models(0, self.sources),
+        )
+        words = f"--aligned-sources {star}-sources -o {star}.safetensors --force"
+        of = self.network
+        self.bench.line(f"starcli star --sources {kept} {of.data} {of.star} {align} {words}")
+        return f"{star}.safetensors", kept.replace(of.name, f"{star}-sources", 1)
+
     def judge(
-        self, star: str, align: str, case: str, *, sources: int = PARTNERS, words: str = "", curves: bool = False
+        self, star: str, align: str, case: str, *, sources: int = PARTNERS, words: str = "", kept: str = ""
     ) -> list[Row]:
         """Rows of the lines from the first sources, and from a star, to held-out models.
 
-        curves: also means along the lines, and those from the star to its sources.
+        kept: the sources as training left them; then also those from the star to its sources, and means along lines.
         """
         rows = []
         for source in range(min(sources, self.sources)):
             found = self._barriers(self.models(source, 1), self.models(HELD_OUT, self.held_out), align, words)
             rows += [{**row, "group": REGULAR} for row in found]
-        for group, first, count in ((STAR, HELD_OUT, self.held_out), ("star-source", 0, self.sources)):
-            if group == STAR or curves:
-                found = self._barriers(star, self.models(first, count), align, words)
-                rows += [{**row, "group": group} for row in found]
-        return list(rows_of(rows, {**self._about(align), "star": seed_of(star), "case": case}, curves))
+        ends = {STAR: (self.models(HELD_OUT, self.held_out), align)}
+        if kept:
+            ends |= {SOURCE: (self.models(0, self.sources), align), TRAINING: (kept, "--align none")}
+        for group, (models, how) in ends.items():
+            rows += [{**row, "group": group} for row in self._barriers(star, models, how, words)]
+        return list(rows_of(rows, {**self._about(align), "star": seed_of(star), "case": case}, bool(kept)))
 
     def lines(self, star: str, align: str, case: str) -> list[Row]:
         """Rows of the lines from a star to held-out models alone."""
@@ -92,6 +106,9 @@ class Study:
         """Rows of the lines from several stars to held-out models; first: between regular models, too."""
         judged = self.judge(stars[0], align, case) if first else self.lines(stars[0], align, case)
         return [*judged, *(row for star in stars[1:] for row in self.lines(star, align, case))]
+
+    def _name(self, command: str, align: str, words: str, sources: int) -> str:
+        return "-".join([command, str(sources), *words.replace("--", "").split(), align.split()[1]])
 
     def _about(self, align: str) -> Row:
         return {"network": self.network.name, "align": in_short(align)}
