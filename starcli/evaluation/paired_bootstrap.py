@@ -92,41 +92,62 @@ class Resamples:
         ranking = ranked(each.highest, ~each.correct)
         found = []
         for some in row_slices(self.weights):
-            weights = self.weights[some]
-            drawn = weights.double() @ sums  # (resamples, 4)
-            means, ece = drawn[:, 1:] / drawn[:, :1], (weights.double() @ gaps).abs().sum(1) / drawn[:, 0]
-            copies = weights[:, self.units[ranking.order]]
-            areas = _auroc(copies, ~each.correct[ranking.order], ranking), _aurc(copies, ranking)
-            found.append(torch.stack([*means.T, ece, *areas]))
+            weights = self.weights[some].T.contiguous()  # (units, resamples): rows are gathered fast
+            drawn = (sums.T @ weights.double(), gaps.T @ weights.double())  # (4 or bins, resamples)
+            means, ece = drawn[0][1:] / drawn[0][0], drawn[1].abs().sum(0) / drawn[0][0]
+            ranks = _Ranks.of(weights[self.units[ranking.order]], ~each.correct[ranking.order], ranking)
+            found.append(torch.stack([*means, ece, ranks.auroc, ranks.aurc]))
         return dict(zip(COMPARED, torch.cat(found, dim=1), strict=True))
 
 
-def _auroc(copies: Tensor, wrong: Tensor, ranking: Ranking) -> Tensor:
-    """The chance that a right answer is more confident than an error, ties counted half, of each resample.
+@dataclass(frozen=True, eq=False)
+class _Ranks:
+    """How the errors stand among all predictions that were drawn, in the order of their confidence.
 
-    copies: how often each prediction was drawn, (resamples, N), in the order of `ranking`; wrong: (N,), in that order.
+    errors: how often each error was drawn, (errors, resamples). first, last: how many predictions were drawn above the
+    run of its equals, and to the end of that run; wrong_first, wrong_last: how many of these are errors. count: how
+    many were drawn in all, (resamples,).
     """
-    right = torch.nn.functional.pad((copies * ~wrong).cumsum(1), (1, 0))  # among the first 0, 1, 2, ...
-    errors = copies[:, wrong]
-    above = (right[:, ranking.first[wrong]] + right[:, ranking.last[wrong]]).double() / 2
-    return (errors * above).sum(1) / (errors.sum(1) * right[:, -1])
+
+    errors: Tensor
+    first: Tensor
+    last: Tensor
+    wrong_first: Tensor
+    wrong_last: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, copies: Tensor, wrong: Tensor, ranking: Ranking) -> "_Ranks":
+        """Of predictions of which `copies` (N, resamples) were drawn and those `wrong` (N,), in that order."""
+        errors, (first, last) = copies[wrong], (each[wrong] for each in (ranking.first, ranking.last))
+        drawn, wrongly = _sums(copies), _sums(errors)
+        before = _sums(wrong)
+        return cls(errors, drawn[first], drawn[last], wrongly[before[first]], wrongly[before[last]], drawn[-1])
+
+    @property
+    def auroc(self) -> Tensor:
+        """The chance that a right answer is more confident than an error, ties counted half, of each resample."""
+        above = (self.first - self.wrong_first).double() + (self.last - self.wrong_last)
+        wrong = self.errors.sum(0).double()
+        return (self.errors * above / 2).sum(0) / (wrong * (self.count - wrong))
+
+    @property
+    def aurc(self) -> Tensor:
+        """Area under the risk-coverage curve of each resample.
+
+        With n predictions drawn, an error at place m adds sum_{i=m}^n 1 / i to n times the area, H(n) - H(m - 1) with
+        harmonic numbers H. Of errors in a run of equals, of any order alike, this is the mean over the run's places.
+        """
+        harmonic = _sums(1 / torch.arange(1, int(self.count.max()) + 1, dtype=torch.float64))
+        before = _sums(harmonic)  # sums of H(0), H(1), ...
+        mean = (before[self.last] - before[self.first]) / (self.last - self.first).clamp(min=1)
+        return (self.errors * (harmonic[self.count] - mean)).sum(0) / self.count
 
 
-def _aurc(copies: Tensor, ranking: Ranking) -> Tensor:
-    """Area under the risk-coverage curve of each resample; `copies` as of `_auroc`.
-
-    With n predictions drawn, an error at place m adds sum_{i=m}^n 1 / i, which is H(n) - H(m - 1) with harmonic numbers
-    H; copies have places that follow each other.
-    """
-    risky = ranking.risk.nonzero()[:, 0]
-    after = copies.cumsum(1)
-    count = after[:, -1:]
-    last, errors = after[:, risky], copies[:, risky]
-    harmonic = (1 / torch.arange(1, int(count.max()) + 1, dtype=torch.float64)).cumsum(0)
-    harmonic = torch.cat([harmonic.new_zeros(1), harmonic])  # H(0), H(1), ...
-    places = torch.cat([harmonic.new_zeros(1), harmonic.cumsum(0)])  # the sums of the first 0, 1, 2, ...
-    added = errors * harmonic[count] - (places[last] - places[last - errors])
-    return (added * ranking.risk[risky]).sum(1) / count[:, 0]
+def _sums(values: Tensor) -> Tensor:
+    """Sums of the first 0, 1, 2, ... rows of values (N, ...): (N + 1, ...)."""
+    kind = values.dtype if values.is_floating_point() else torch.int32
+    return torch.cat([torch.zeros(1, *values.shape[1:], dtype=kind), values.cumsum(0, dtype=kind)])
 
 
 def differences(

@@ -25,7 +25,6 @@ LAWS = {
     "t uniform (the paper's)": "",
     "t uniform, in turn": "--in-turn",
     "ends, in turn": "--sampling ends --in-turn",
-    "Beta(5, 1), in turn": "--sampling beta:5,1 --in-turn",
     "t = 0.9, in turn": "--sampling constant:0.9 --in-turn",
 }
 """Ways to draw points, in words of `bma`; the last one was best on the validation split of other networks."""
@@ -272,7 +271,7 @@ EXPERIMENT = Experiment(
             "distil": "--epochs 1", "swag": {"epochs": 4, "lr": 0.02},
         },
         "here": {
-            "network": FASHION_MLP, "first": 100, "sources": 20, "samples": 19, "repeats": 3, "students": 2,
+            "network": FASHION_MLP, "first": 100, "sources": 20, "samples": 19, "repeats": 3, "students": 1,
             "distil": "--epochs 20", "swag": SWAG,
         },
         "full": {
