@@ -96,6 +96,15 @@ def test_a_claim_is_held_to_its_interval(sign: int) -> None:
     assert math.isnan(few.p)
 
 
+def test_a_fall_is_that_of_least_squares() -> None:
+    points = [(0.0, 3.0), (1.0, 2.1), (2.0, 1.2), (3.0, -0.1)]
+    fit = stats.linregress(*zip(*points, strict=True))
+    found = Finding.falling("", "", points)
+    assert (found.verdict, found.difference, found.p) == (HOLDS, pytest.approx(-fit.slope), pytest.approx(fit.pvalue))
+    assert Finding.falling("", "", [(x, -y) for x, y in points]).verdict == FAILS
+    assert Finding.falling("", "", [(0, 1), (1, 5), (2, 0), (3, 4)]).verdict == OPEN
+
+
 def test_braces_are_bashs() -> None:
     asked = "a/{0..3}.x", "{7..7}", "plain", "{seed}"
     said = subprocess.run(["bash", "-c", f"echo {' '.join(asked)}"], capture_output=True, text=True, check=True)

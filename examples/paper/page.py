@@ -23,8 +23,9 @@ lies above 0, *does not hold* where it lies below, and is *not decided* where 0 
 alike *holds* where the interval lies within the margin that is named with it, *does not hold* where it lies outside.
 Differences are paired by the models that they are of. The interval counts models (jackknife over each kind of model:
 sources, stars, held-out models), not pairs; of a kind with fewer than three models nothing is said beyond these. p is
-of a two-sided paired t-test over held-out models. Losses and barriers are in nats, `a ± b` is mean and standard
-deviation, `[a, b]` from the least to the largest, and CPU seconds are of one core.
+of a two-sided paired t-test over held-out models. A quantity *falls* where the interval of its slope is below 0. Losses
+and barriers are in nats, `a ± b` is mean and standard deviation, `[a, b]` from the least to the largest, and CPU
+seconds are of one core (models that were there already cost none).
 """
 
 

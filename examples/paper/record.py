@@ -95,6 +95,20 @@ class Finding:
         verdict = HOLDS if inside else FAILS if outside else OPEN
         return cls(f"{claim} (within {margin:.3g})", where, verdict, mean, (low, high), p)
 
+    @classmethod
+    def falling(cls, claim: str, where: str, points: Sequence[tuple[float, float]]) -> "Finding":
+        """Whether y falls with x: least squares over points that are independent, such as one for each star.
+
+        difference: by how much y falls as x rises by 1; interval and p are Student's, n - 2 degrees of freedom.
+        """
+        from scipy.stats import linregress, t
+
+        fit = linregress(*zip(*points, strict=True))
+        half = float(t.ppf(0.975, len(points) - 2)) * float(fit.stderr)
+        fall = -float(fit.slope)
+        verdict = HOLDS if fall > half else FAILS if fall < -half else OPEN
+        return cls(claim, where, verdict, fall, (fall - half, fall + half), float(fit.pvalue))
+
 
 def paired(differences: Mapping[tuple[Any, ...], float]) -> tuple[float, tuple[float, float], float]:
     """Mean difference, its 95% interval over models, and p of a t-test of the means by model of the last kind."""
