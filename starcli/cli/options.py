@@ -252,6 +252,15 @@ RealignMethodOpt = Annotated[
         **choice_in("method", METHODS),
     ),
 ]
+RealignDriftOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--realign-drift",
+        metavar="SHARE",
+        help="Align anew only if the star has moved by more than this share of its norm since the last time: 0.05.",
+        rich_help_panel=ALIGNMENT,
+    ),
+]
 DrawsOpt = Annotated[
     int | None,
     typer.Option(

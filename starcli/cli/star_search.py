@@ -24,6 +24,7 @@ from starcli.cli.options import (
     InitOpt,
     LogsOpt,
     OutputOpt,
+    RealignDriftOpt,
     RealignMethodOpt,
     RealignOpt,
     RealignRestartsOpt,
@@ -68,6 +69,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     realign_every: RealignOpt = "epoch"
     realign_restarts: RealignRestartsOpt = 1
     realign_method: RealignMethodOpt = None
+    realign_drift: RealignDriftOpt = None
     draws_per_step: DrawsOpt = None
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
@@ -129,6 +131,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             realign_every=epochs_between(self.realign_every),
             realign_restarts=self.realign_restarts,
             realign_method=self.realign_method,
+            realign_drift=self.realign_drift,
             draws_per_step=self.draws_per_step,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,

@@ -83,6 +83,7 @@ def find_star(
     realign_every: int | None = 1,
     realign_restarts: int = 1,
     realign_method: str | None = None,
+    realign_drift: float | None = None,
     draws_per_step: int | None = None,
     eval_every: int | None = None,
     renormalise: str = "recalibrate",
@@ -107,6 +108,9 @@ def find_star(
     >>> star = sc.find_star(sources, epochs=2)
     >>> star.metadata.kind, len(star.aligned_sources), len(star.history)
     ('star', 2, 2)
+    >>> more = [*sources, sc.train("mlp", "digits", epochs=1, limit=60, seed=2)]
+    >>> sc.find_star(more, grow=star).metadata.recipe["star"]["grown"]
+    {'epochs_anew': 2, 'new': 1, 'dropped': 0}
     """
     settings = StarSettings(
         sampling=sampling,
@@ -114,6 +118,7 @@ def find_star(
         realign_every=realign_every,
         realign_restarts=realign_restarts,
         realign_method=realign_method,
+        realign_drift=realign_drift,
         draws_per_step=draws_per_step,
         eval_every=eval_every,
         renormalise=Renormalise(renormalise, renormalise_logits),
@@ -135,6 +140,7 @@ def fuse(
     realign_every: int | None = 1,
     realign_restarts: int = 1,
     realign_method: str | None = None,
+    realign_drift: float | None = None,
     draws_per_step: int | None = None,
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
@@ -177,6 +183,7 @@ def fuse(
         realign_every=realign_every,
         realign_restarts=realign_restarts,
         realign_method=realign_method,
+        realign_drift=realign_drift,
         draws_per_step=draws_per_step,
         renormalise=Renormalise(renormalise, renormalise_logits),
     )

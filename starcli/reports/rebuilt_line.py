@@ -157,6 +157,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         ("realign_every", 1),
         ("realign_restarts", 1),
         ("realign_method", None),
+        ("realign_drift", None),
     ):
         if how.get(key, usual) != usual:
             words += [f"--{key.replace('_', '-')}", _value(how[key])]

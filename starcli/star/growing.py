@@ -101,7 +101,9 @@ def _own_sources(star: Checkpoint) -> dict[str, str]:
     metadata = star.metadata
     how = (metadata.recipe or {}).get(metadata.kind)
     if not isinstance(how, dict) or "fusion" in how:
-        raise StarcliError(f"{star.name}: is no star, and cannot grow", ["--init begins at any model"])
+        raise StarcliError(
+            f"{star.name}: is no star that says what its sources are, and cannot grow", ["--init begins at any model"]
+        )
     names = {ancestor.sha256: ancestor.name for ancestor in metadata.ancestors}
     parents = metadata.parents[:-1] if how.get("init") else metadata.parents
     return {parent: names.get(parent, parent[:12]) for parent in parents}

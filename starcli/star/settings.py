@@ -27,6 +27,8 @@ class StarSettings:
         do without a search there, and take a tenth of the steps.
     realign_method: of these later alignments (None: the method itself, of `learn` weight), by the same kinds.
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
+    realign_drift: of these alignments, only those where the star has moved by more than this share of its norm since
+        it was last aligned to (None: all).
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
@@ -46,6 +48,7 @@ class StarSettings:
     realign_every: int | None = 1
     realign_restarts: int = 1
     realign_method: str | None = None
+    realign_drift: float | None = None
     draws_per_step: int | None = None
     eval_every: int | None = None
     sync_batchnorm: bool = False
@@ -66,6 +69,7 @@ class StarSettings:
             problems.append("realign_method is for sources that are aligned at first, too")
         elif self.realignment != self.alignment and self.realignment.learns:
             problems.append(f"realign_method is the method itself, or one that searches, found {self.realign_method}")
+        problems += self._problems_of_drift()
         if self.alignment.select:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
@@ -89,6 +93,17 @@ class StarSettings:
                 f"realign_method (--realign-method) {name} knows permutations alone; sources are aligned by all kinds",
                 [f"{', '.join(takers)}: these know them"],
             )
+
+    def _problems_of_drift(self) -> list[str]:
+        if self.realign_drift is None:
+            return []
+        if not 0 < self.realign_drift < math.inf:
+            return [f"realign_drift is a share above 0, found {self.realign_drift}"]
+        if not self.alignment.active or self.realign_every is None:
+            return ["realign_drift is for sources that are aligned anew"]
+        if self.realignment != self.alignment:  # nobody would know by which of them a source was aligned last
+            return [f"realign_drift is for one method, found {self.alignment.method} and {self.realignment.method}"]
+        return []
 
     def check_measured(self, kind: str, held_out: Sized) -> None:
         """Raise StarcliError where points are to be renormalised in the search for a star, and none are measured."""
@@ -140,9 +155,11 @@ class StarSettings:
         if not how.active or every is None:
             return how.title
         each = f"each {'epoch' if every == 1 else f'{every} epochs'}"
+        if self.realign_drift is not None:
+            each += f" if the star moved by {self.realign_drift:.3g}"
         if self.realignment != how:
             return f"{how.title}, then {self.realignment.title} {each}"
-        if not how.learns and max(how.restarts, 1) == self.realign_restarts:
+        if not how.learns and max(how.restarts, 1) == self.realign_restarts and self.realign_drift is None:
             return how.title
         count = how.later_steps
         again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(self.realign_restarts)
@@ -172,6 +189,7 @@ class StarSettings:
             "realign_every": self.realign_every,
             **({"realign_restarts": self.realign_restarts} if self.realign_restarts != 1 else {}),  # as before it was
             **({"realign_method": self.realign_method} if self.realign_method else {}),
+            **({"realign_drift": self.realign_drift} if self.realign_drift is not None else {}),
             **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
             "mu": self.mu,

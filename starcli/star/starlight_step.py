@@ -20,7 +20,7 @@ from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
-from starcli.runtime.rehearsal import repeated
+from starcli.runtime.rehearsal import present_rehearsal, repeated
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.training.fixed_tensors import fixed_in_training
@@ -72,6 +72,7 @@ class OnLines(PlainObjective):
         self.point = fixed_in_training(bank.flat, workspace.dataset.train)
         self.fixed = {name: tensor.clone() for name, tensor in self.point.items()}
         self.aligned_epoch = -1
+        self.aligned_vector: Tensor | None = None
         self.draw_generator = torch.Generator()
         self.at_mean, self.turns = at_mean, turns or range(len(bank.sources))
         self.aligner = self.realigner = Aligner(settings.alignment, workspace)
@@ -86,6 +87,9 @@ class OnLines(PlainObjective):
         due = epoch == 0 or (every is not None and epoch % every == 0)
         if not self.aligner.active or not due or self.aligned_epoch == epoch:
             return {}
+        if not self._has_moved():
+            self.aligned_epoch = epoch  # a run that goes on in this epoch does not ask again
+            return {}
         seed = substream(self.seed, "align", epoch)
         if epoch == 0 and self.at_mean:
             found = self.bank.gather(self.aligner, seed, progress=self.progress)
@@ -94,7 +98,16 @@ class OnLines(PlainObjective):
             aligner, restarts = self.realigner if epoch else self.aligner, self.settings.realign_restarts
             found = self.bank.align(self._named(), aligner, seed, restarts, progress=self.progress)
         self.aligned_epoch = epoch
+        if self.settings.realign_drift is not None:
+            self.aligned_vector = self.vector.clone()
         return found.row()
+
+    def _has_moved(self) -> bool:
+        """Whether the star is far enough from where the sources were aligned to it; in a rehearsal it always is."""
+        drift, before = self.settings.realign_drift, self.aligned_vector
+        if drift is None or before is None or present_rehearsal() is not None:
+            return True
+        return float((self.vector - before).norm()) > drift * float(before.norm())
 
     def step(
         self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
@@ -169,12 +182,15 @@ class OnLines(PlainObjective):
     def state(self) -> dict[str, Any]:
         """Buffers, and the permutations or elements with the epoch they are of."""
         found = [None if each is None else each.to_tensors() for each in self.bank.symmetries]
-        return super().state() | {"permutations": found, "aligned_epoch": self.aligned_epoch}
+        moved_from = {} if self.aligned_vector is None else {"aligned_vector": self.aligned_vector}
+        return super().state() | {"permutations": found, "aligned_epoch": self.aligned_epoch} | moved_from
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Put `state()` back."""
         super().load_state(state)
         self.aligned_epoch = state["aligned_epoch"]
+        if "aligned_vector" in state:
+            self.aligned_vector = state["aligned_vector"].to(self.vector.device)
         self.bank.set([None if each is None else self.aligner.symmetry(each) for each in state["permutations"]])
 
     def _named(self) -> dict[str, Tensor]:

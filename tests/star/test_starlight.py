@@ -139,6 +139,10 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
         ({"mu": -1.0}, "mu"),
         ({"realign_every": 0}, "realign_every"),
         ({"realign_restarts": 0}, "realign_restarts"),
+        ({"realign_drift": 0.0}, "realign_drift is a share above 0"),
+        ({"realign_drift": 0.1, "realign_every": None}, "realign_drift is for sources that are aligned anew"),
+        ({"realign_drift": 0.1, "method": None}, "realign_drift is for sources that are aligned anew"),
+        ({"realign_drift": 0.1, "method": "learn"}, "realign_drift is for one method, found learn and weight"),
         ({"restarts": -1}, "restarts"),
         ({"draws_per_step": 49}, "draws_per_step"),
         ({"sampling": "unifrom"}, "uniform"),
@@ -168,6 +172,21 @@ def test_later_alignments_have_restarts_of_their_own(mlp, mlps, monkeypatch):
     assert asked == [(3, True), (2, False), (2, False)]
 
 
+def test_sources_are_aligned_anew_where_the_star_is_far_from_where_it_was(mlp, mlps):
+    def aligned(**options):
+        star = search_star(mlp, mlps[:2], RECIPE, 0, **options)
+        return star, ["moved" in row for row in star.history]
+
+    always, every = aligned()
+    nearly, same_times = aligned(realign_drift=1e-9)
+    assert (every, same_times) == ([True] * 3, [True] * 3)
+    assert same(always.tensors, nearly.tensors)
+    never, once = aligned(realign_drift=1e9)
+    assert once == [True, False, False]
+    assert same(never.tensors, aligned(realign_every=None)[0].tensors)
+    assert aligned(realign_drift=0.1)[1] == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("options", "title"),
     [
@@ -177,6 +196,7 @@ def test_later_alignments_have_restarts_of_their_own(mlp, mlps, monkeypatch):
         ({"restarts": 10, "realign_restarts": 10}, "weight, 10 restarts"),
         ({"restarts": 10, "realign_every": None}, "weight, 10 restarts"),
         ({"restarts": 1, "realign_restarts": 4, "realign_every": 5}, "weight, 1 restart, then 4 each 5 epochs"),
+        ({"realign_drift": 0.05}, "weight, 1 restart, then 1 each epoch if the star moved by 0.05"),
         ({"method": None}, "none"),
         ({"method": "sinkhorn"}, "sinkhorn, 1 restart, 256 examples, 200 steps, then 20 steps each epoch"),
         ({"method": "sinkhorn", "realign_every": None}, "sinkhorn, 1 restart, 256 examples, 200 steps"),

@@ -57,4 +57,5 @@ OPTIONS = [
     {"realign_every": None, "restarts": 2},
     {"method": None},
     {"turns": [0, 1, 2, 2, 2]},
+    {"realign_drift": 0.1},
 ]

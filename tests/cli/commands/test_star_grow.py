@@ -69,7 +69,7 @@ def test_a_fused_model_grows_if_it_is_a_star(solutions, place):
     more = ("fuse", "--sources", *solutions.some(0, 1, 2), "-o", "more.safetensors", "--grow")
     assert run_here(*more, "fused.safetensors").status == 0
     ran = run_here(*more, "mean.safetensors", "--force")
-    assert (ran.status, "mean.safetensors: is no star, and cannot grow" in ran.err) == (1, True)
+    assert (ran.status, "mean.safetensors: is no star that says what its sources are" in ran.err) == (1, True)
     ran = run_here(*more, "fused.safetensors", "--method", "mean", "--force")
     assert (ran.status, "--method mean has no use for --grow" in ran.err) == (1, True)
 
@@ -77,7 +77,7 @@ def test_a_fused_model_grows_if_it_is_a_star(solutions, place):
 REFUSED = {
     "nothing new": ((0, 1, 2), (), "was made from just these --sources"),
     "nothing old": ((3, 4), (), "was made from none of these --sources"),
-    "a model": ((0, 3), ("--grow", 4), "4.safetensors: is no star, and cannot grow"),
+    "a model": ((0, 3), ("--grow", 4), "4.safetensors: is no star that says what its sources are"),
     "two beginnings": ((0, 1, 2, 3), ("--init", 4), "--init and --grow both say where to begin"),
     "itself": ((0, 1, 2, "star"), (), "is among its own --sources"),
     "a held-out model that it saw": ((0, 1, 3), ("--held-out", 2), "--held-out: star.safetensors was made from"),
