@@ -81,6 +81,14 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     log: LogsOpt = None
     force: ForceOpt = False
 
+    def __post_init__(self) -> None:
+        """Refuse words that do not go together, before torch is loaded."""
+        need_several(self.sources)
+        if self.eval_every and not self.held_out:
+            raise StarcliError("--eval-every needs --held-out models to measure")
+        if self.init and self.grow:
+            raise StarcliError("--init and --grow both say where to begin")
+
     @property
     def numbers(self) -> list[int]:
         """The seeds, a search each."""
@@ -103,11 +111,6 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
 
     def outputs(self) -> tuple[list[Path], list[list[Path]] | None]:
         """The stars' files, and for each where its permuted sources are kept; what is wrong with the words is said."""
-        need_several(self.sources)
-        if self.eval_every and not self.held_out:
-            raise StarcliError("--eval-every needs --held-out models to measure")
-        if self.init and self.grow:
-            raise StarcliError("--init and --grow both say where to begin")
         paths = output_paths(self.output, [{"seed": number} for number in self.numbers], self.inputs)
         if self.aligned_sources is None:
             return paths, None

@@ -196,7 +196,7 @@ def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], li
             f"{whole.where}: {len(whole.inputs)} examples and {len(whole.labels)} labels, expected as many, at least 2"
         )
     inner, outer = held_out_fifth(strata(whole.labels))
-    note = f"no test part: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test"
+    note = f"no test part: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}"
     return [
         Part(whole.inputs[inner], whole.labels[inner], whole.where, inner),
         Part(whole.inputs[outer], whole.labels[outer], f"{whole.where} (held-out fifth)", outer),

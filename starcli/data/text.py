@@ -101,7 +101,7 @@ def load_text(request: Request) -> Loaded:
         Part(tokens[rows], labels[rows], f"{path}{what}", rows)
         for rows, what in ((inner, ""), (outer, " (held-out fifth)"))
     )
-    notes.append(f"{path}: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test")
+    notes.append(f"{path}: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}")
     size = tokenizer.vocab_size
     loaded = assemble_tokens("text", train, test, task=task, vocab_size=size, class_names=names, notes=notes)
     return replace(loaded, tokenizer=tokenizer.sha256)

@@ -142,7 +142,7 @@ def _divided(parts: Mapping[str, _TarPart], name: str) -> tuple[dict[str, _TarPa
     if "validation" in parts:
         return dict(parts), [f"{name}: no test shards: those of validation are measured as test split too"]
     inner, outer = held_out_fifth(strata(parts["train"].labels))
-    note = f"{name}: no test shards: a fifth is held out as the test split, {len(inner)} train, {len(outer)} test"
+    note = f"{name}: no test shards: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}"
     return {"train": parts["train"].subset(inner), "test": parts["train"].subset(outer)}, [note]
 
 

@@ -88,7 +88,7 @@ def fitted(
     are not the network's state as they are. The others stay memory-mapped.
     StarcliError with all that does not fit (see `load_state`), and with values that are not finite.
     """
-    found, problems = [], []
+    found, problems = [], dict[str, list[str]]()
     names = needed_names(outline)
     for checkpoint in checkpoints:
         try:
@@ -96,9 +96,11 @@ def fitted(
             lines = _not_finite(found[-1].fresh_tensors(), outline)
         except StarcliError as error:
             lines = list(error.problems)
-        problems += [line if "starcli convert" in line else f"{line} in {checkpoint.name}" for line in lines]
+        for line in lines:
+            problems.setdefault(line, []).append(checkpoint.name)
     if problems:
-        raise StarcliError(f"the weights do not fit the network {network}", first_of(problems, MISFITS))
+        said = [line if "starcli convert" in line else f"{line} in {few(where, 3)}" for line, where in problems.items()]
+        raise StarcliError(f"the weights do not fit the network {network}", first_of(said, MISFITS))
     return found
 
 

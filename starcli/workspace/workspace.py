@@ -40,6 +40,7 @@ from starcli.workspace.data import (
     record_of,
     refuse_unknown_tokens,
     scaling_notes,
+    target_notes,
 )
 from starcli.workspace.directories import directory_among, in_terms_of_network, note_of_classes, settled_by
 
@@ -195,7 +196,7 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
         choices.precision,
         choices,
         opened=dataset,
-        notes=scaling_notes(dataset),
+        notes=(*scaling_notes(dataset), *target_notes(dataset)),
         builder=given.builder,
         directory=directory,
     )

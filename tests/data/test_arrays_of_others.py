@@ -207,7 +207,7 @@ def test_what_is_held_out_of_arrays_is_said(tmp_path, suffix):
         np.savez(path, **arrays) if suffix == "npz" else save_file(arrays, path)
         data = open_data(str(path))
         assert (len(data.train), len(data.test), data.validation) == (32, 8, None)
-        held = "no test part: a fifth is held out as the test split, 32 train, 8 test"
+        held = "no test part: a fifth is held out as the test split, 8 of 40"
         assert data.notes[0] == f"{path}: {held}"
     both = {"x_train": TABLE[:30], "y_train": LABELS[:30], "x_test": TABLE[30:], "y_test": LABELS[30:]}
     np.savez(tmp_path / "whole.npz", **both)

@@ -38,6 +38,16 @@ def test_files_with_fewer_weights_than_the_network_are_refused_before_it_is_buil
     assert more.startswith("and ")
 
 
+def test_a_misfit_of_several_files_is_said_once() -> None:
+    states = [{"conv1.weight": torch.zeros(4, 1, 3, size)} for size in (2, 2, 5)]
+    given = [Checkpoint(state, Metadata(), name) for name, state in zip("abc", states, strict=True)]
+    with pytest.raises(StarcliError) as caught:
+        fitted(given, build_outline("resnet", **ARGUMENTS), never, "resnet")
+    assert caught.value.problems[0] == "conv1.weight: shape (4, 1, 3, 2), the network has (4, 1, 3, 3) in a, b"
+    assert caught.value.problems[1] == "bn1.bias: missing in a, b, c"
+    assert "conv1.weight: shape (4, 1, 3, 5), the network has (4, 1, 3, 3) in c" not in caught.value.problems[:2]
+
+
 def test_what_a_network_adds_is_beside_the_files_own_tensors_and_its_hash() -> None:
     state = build_network("resnet", **ARGUMENTS).double().state_dict()
     bare = {name: tensor for name, tensor in state.items() if "num_batches" not in name}

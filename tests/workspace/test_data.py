@@ -341,3 +341,20 @@ def test_how_known_data_are_normalised_is_said_for_models_from_elsewhere(of_othe
     assert "standardised" not in run_here(*words, "--normalise", "none").err
     assert run_here("train", *SMALL, "--data", "digits", "--limit", 50, "-o", "m.safetensors").status == 0
     assert "standardised" not in run_here("eval", "m.safetensors", "--data", "digits").err
+
+
+@pytest.mark.parametrize(("scale", "said"), [(0.01, "0.01"), (1.0, None), (100.0, "100")])
+def test_targets_far_from_a_usual_size_are_named_where_they_are_trained_on(place, scale, said):
+    numbers = np.random.RandomState(0).randn(40)
+    targets = scale * (numbers - numbers.mean()) / numbers.std()
+    np.savez("y.npz", x=np.random.RandomState(1).randn(40, 5).astype(np.float32), y=targets)
+    ran = run_here("train", *SMALL, "--data", "y.npz", "--lr", 1e-6, "--val-fraction", 0.25, "-o", "y.safetensors")
+    assert ran.status == 0, ran.err
+    words = [line for line in ran.err.splitlines() if "standard deviation" in line]
+    if said is None:
+        assert not words
+        assert "a fifth is held out as the test split, 8 of 40" in ran.err
+    else:
+        deviation = float(words[0].partition("deviation of ")[2].partition(",")[0])
+        assert deviation == pytest.approx(scale, rel=0.2)  # of the training part
+    assert "standard deviation" not in run_here("eval", "y.safetensors", "--data", "y.npz").err

@@ -37,6 +37,9 @@ def test_a_linear_merge_is_the_weighted_mean_of_aligned_models(solutions, place)
     ours, theirs = (sc.load(name).tensors for name in ("m.safetensors", "i.safetensors"))
     for name, tensor in theirs.items():
         torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=1e-6)
+    assert "before" not in ran.err
+    again = ("fuse", "--method", "linear", "--sources", sources[0], "a1.safetensors", "-o", "n.safetensors")
+    assert "a1.safetensors: aligned to 0.safetensors before, and anew now, by activation" in run_here(*again).err
 
 
 @pytest.fixture
