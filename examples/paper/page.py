@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -82,6 +83,8 @@ def section(experiment: Experiment, record: dict[str, Any] | None) -> Iterator[s
     if record is None:
         yield f"*{NOT_RUN.capitalize()}.*\n"
         return
+    if trained := networks(record):
+        yield f"Networks, as `train` is told of them: {trained}.\n"
     if found := experiment.judge(record["rows"]):
         yield table(Table(["claim", "of", "difference", "95% interval", "p", "finding"], [*map(cells, found)])) + "\n"
     for each in experiment.tables(record["rows"]):
@@ -94,6 +97,15 @@ def section(experiment: Experiment, record: dict[str, Any] | None) -> Iterator[s
         f"{record['cpu_seconds']:.0f} CPU seconds, {len(record['lines'])} lines</summary>\n\n"
         f"```sh\n{lines}\n```\n\n</details>\n"
     )
+
+
+def networks(record: dict[str, Any]) -> str:
+    """What the lines of `train` say of networks, data and training, by the folders that they write to."""
+    found = {}
+    for each in record["lines"]:
+        if said := re.match(r"starcli train (.+) --seeds \S+ -o '(.+)/", each["line"]):
+            found[said[2]] = said[1]
+    return "; ".join(f"`{name}` by `{words}`" for name, words in found.items())
 
 
 def cells(finding: Finding) -> list[str]:
