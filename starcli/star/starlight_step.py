@@ -107,7 +107,8 @@ class OnLines(PlainObjective):
         drift, before = self.settings.realign_drift, self.aligned_vector
         if drift is None or before is None or present_rehearsal() is not None:
             return True
-        return float((self.vector - before).norm()) > drift * float(before.norm())
+        far = float((self.vector - before).norm()) > drift * float(before.norm())
+        return distributed.by_writer(lambda: far)  # ranks align together, or none of them
 
     def step(
         self, inputs: Tensor, labels: Tensor, epoch: int, step: int, number: int = 0, weight: float = 1.0
