@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.results import LOSS, Column, Results
 from starcli.cli.option_groups import LOSS_KIND, PRECISION
-from starcli.cli.read_models import TWO_WAYS, check_roles, note_unaligned
+from starcli.cli.read_models import TWO_WAYS, note_unaligned
 from starcli.cli.renormalise_options import RENORMALISED
 from starcli.registry.tasks import REGRESSION
 
@@ -145,7 +145,7 @@ class BarrierResults:
         """Measure whether the one model of `star` is a star."""
         from starcli.barriers.cached import cached_star_report
         from starcli.barriers.groups import TRAINED, UNALIGNED
-        from starcli.star.check_sources import warn_of_weak_report
+        from starcli.star.check_sources import check_roles, warn_of_weak_report
 
         measure, numbered = self.measure, [*sources, *held_out, star[0]]
         check_roles(star[0], sources, held_out, measure.progress)

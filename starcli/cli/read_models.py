@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
 
@@ -64,25 +64,6 @@ def note_data(workspace: "Workspace", watch: "Bars") -> None:
     note_files(workspace, watch)
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
         watch.note(note)
-
-
-def check_roles(
-    star: "Checkpoint", sources: "Sequence[Checkpoint]", held_out: "Sequence[Checkpoint]", watch: "Progress"
-) -> None:
-    """What a star records of its sources against what the command line says.
-
-    A held-out model that the star was made from is an error, a source that it was not made from a note. An aligned
-    model counts as the one that was aligned: only units are renamed.
-    """
-    from starcli.checkpoints.lineage import is_among, trained_with
-
-    if not star.metadata.parents:
-        return
-    seen = trained_with(star.metadata)
-    if trained_on := [model.name for model in held_out if is_among(model, seen)]:
-        raise StarcliError(f"--held-out: {star.name} was made from {few(trained_on, 5)}")
-    if strangers := [model.name for model in sources if not is_among(model, star.metadata.parents)]:
-        watch.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 
 def note_what_moves(workspace: "Workspace", alignment: "Alignment", watch: "Bars") -> None:

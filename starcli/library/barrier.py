@@ -25,7 +25,7 @@ from starcli.library.inputs import MadeModel, ModelLike, Where, bends_in, listed
 from starcli.library.plans import point_plan
 from starcli.library.train import made
 from starcli.registry.alignment_methods import DEFAULT_METHOD
-from starcli.star.check_sources import warn_of_weak_report
+from starcli.star.check_sources import check_roles, warn_of_weak_report
 
 
 @library_call
@@ -171,6 +171,7 @@ def star_report(
     everything = [star, *sources, *held_out, *aligned_sources]
     workspace, found, watcher = open_models(everything, where, measures=True)
     begin, end = 1 + len(sources), 1 + len(sources) + len(held_out)
+    check_roles(found[0], found[1:begin], found[begin:end], watcher)
     how = Renormalise(renormalise, renormalise_logits)
     measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])

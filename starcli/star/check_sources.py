@@ -9,7 +9,8 @@ from torch import Tensor
 
 from starcli.barriers.star_report import StarReport
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
+from starcli.checkpoints.lineage import is_among, trained_with
+from starcli.errors import StarcliError, few
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast
@@ -72,6 +73,28 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
             f"that of most sources at most {usual:.2f}"
         )
     return losses
+
+
+def check_held_out(star: Checkpoint, held_out: Sequence[Checkpoint]) -> None:
+    """Raise StarcliError for held-out models that a star, or one that it began at, was trained with."""
+    seen = trained_with(star.metadata)
+    if trained_on := [model.name for model in held_out if is_among(model, seen)]:
+        raise StarcliError(f"--held-out: {star.name} was made from {few(trained_on, 5)}")
+
+
+def check_roles(
+    star: Checkpoint, sources: Sequence[Checkpoint], held_out: Sequence[Checkpoint], progress: Progress
+) -> None:
+    """Compare what a star records of its sources with the models that are said to be sources and held out.
+
+    A held-out model that the star was made from is an error, a source that it was not made from a note. An aligned
+    model counts as the one that was aligned: only units are renamed.
+    """
+    if not star.metadata.parents:
+        return
+    check_held_out(star, held_out)
+    if strangers := [model.name for model in sources if not is_among(model, star.metadata.parents)]:
+        progress.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 
 def warn_of_weak_domain(

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.lineage import is_among, trained_with
+from starcli.checkpoints.lineage import is_among
 from starcli.errors import StarcliError, few
 from starcli.recipes.recipe import Recipe
+from starcli.star.check_sources import check_held_out
 from starcli.workspace.plan import inherited_recipe
 
 
@@ -72,8 +73,7 @@ def growth_of(
     own = _own_sources(star)
     if is_among(star, {source.sha256 for source in sources}):
         raise StarcliError(f"{star.name}: is to grow, and is among its own --sources")
-    if seen := [model.name for model in held_out if is_among(model, trained_with(star.metadata))]:
-        raise StarcliError(f"--held-out: {star.name} was made from {few(seen, 5)}")
+    check_held_out(star, held_out)
     new = tuple(number for number, source in enumerate(sources) if not is_among(source, own))
     dropped = tuple(name for sha256, name in own.items() if not any(is_among(each, {sha256}) for each in sources))
     if not new and not dropped:

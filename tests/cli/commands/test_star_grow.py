@@ -54,6 +54,8 @@ def test_what_is_not_named_is_dropped_and_stays_seen(star, solutions, place):
     ):
         ran = run_here(*command, "--sources", *kept, "3.safetensors", "--held-out", "2.safetensors")
         assert (ran.status, "--held-out: less.safetensors was made from 2.safetensors" in ran.err) == (1, True), ran.err
+    with pytest.raises(sc.StarcliError, match="held_out: less"):
+        sc.star_report("less.safetensors", list(kept), ["2.safetensors"])
     words = ("star", "--grow", "less.safetensors", "--sources", *kept, "3.safetensors", "4.safetensors")
     assert run_here(*words, "-o", "more.safetensors").status == 0
     metadata = read_metadata(place / "more.safetensors")[1]
