@@ -14,13 +14,11 @@ from starcli.data.dataset import Dataset
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import Directory
-from starcli.models.build import build_network, build_outline, check_forward, runnable
-from starcli.models.external import SYNONYMS
+from starcli.models.build import build_network, build_outline, runnable
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.inputs import example_input, extreme_tokens, parse_input_shape
-from starcli.models.logits import doubts_of_logits, looks_ahead
+from starcli.models.inputs import example_input, parse_input_shape
 from starcli.models.names import is_external
-from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
+from starcli.registry.tasks import CLASSES
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
@@ -43,6 +41,7 @@ from starcli.workspace.data import (
     target_notes,
 )
 from starcli.workspace.directories import directory_among, in_terms_of_network, note_of_classes, settled_by
+from starcli.workspace.first_run import run_once
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 """Makes a network, its weights drawn from a generator (None: they will be loaded)."""
@@ -202,7 +201,7 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
     )
     network = runnable(workspace.outline())
     # a network of the registry has run already, and was made for these data
-    notes = _run(network, workspace) if given.builder or is_external(architecture.name) else []
+    notes = run_once(network, workspace) if given.builder or is_external(architecture.name) else []
     return replace(workspace, notes=(*workspace.notes, *notes, *_tune(network, workspace, given)))
 
 
@@ -262,7 +261,7 @@ def workspace_of(
     outline = workspace.outline()
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
     network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
-    notes = (*notes, *_run(network, workspace), *_tune(network, workspace, given))
+    notes = (*notes, *run_once(network, workspace), *_tune(network, workspace, given))
     said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
     return replace(workspace, notes=notes, model_notes=tuple(said)), models
 
@@ -279,32 +278,3 @@ def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> list[
     if given.own_process:
         keep_freed_memory()
     return notes
-
-
-def _run(network: torch.nn.Module, workspace: Workspace) -> list[str]:
-    """Run the network once, which must have an output for each class of the data: notes on its outputs.
-
-    Where columns are predicted, it has one for each and no more.
-    """
-    architecture, data = workspace.architecture, workspace.data
-    if data is None:
-        check_forward(architecture.name, network, workspace.example())
-        return []
-    inputs = torch.zeros(2, *data.input_shape)
-    if data.vocab_size is not None:
-        padded = workspace.opened is not None and workspace.opened.padded
-        inputs = extreme_tokens(data.input_shape, data.vocab_size, padded=padded)
-    with misfits_explained(workspace.opened):
-        outputs = check_forward(architecture.name, network, inputs, data.output_shape)
-    if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
-        hint = "each output may depend on the tokens up to its own: a causal mask is needed"
-        raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
-    if data.task_name in (REGRESSION, MULTI_LABEL):
-        if outputs.shape[-1] != data.num_classes:
-            columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
-            raise StarcliError(f"the network has {outputs.shape[-1]} outputs to predict {columns}")
-        return []
-    # more classes than the data have are no surprise where an argument says how many
-    names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
-    said = {architecture.arguments.get(name) for name in names}
-    return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)

@@ -154,7 +154,7 @@ def test_a_second_process_is_told_who_writes(place):
 
 def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
     from starcli.cli.job import Job
-    from starcli.training.stacked import StackedObjective
+    from starcli.training.stacked_objective import StackedObjective
 
     (place / "whole").mkdir()
     words = ("train", *TRAIN, "--stacked", "--checkpoint-every", 0)

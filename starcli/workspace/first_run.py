@@ -1,0 +1,45 @@
+"""The first run of a network: whether it takes the data, and returns what is to be predicted of them."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from starcli.errors import StarcliError
+from starcli.models.build import check_forward
+from starcli.models.external import SYNONYMS
+from starcli.models.inputs import extreme_tokens
+from starcli.models.logits import doubts_of_logits, looks_ahead
+from starcli.registry.tasks import MULTI_LABEL, REGRESSION
+from starcli.workspace.data import misfits_explained
+
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
+
+def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
+    """Run a network once, which must have an output for each class of the data: notes on its outputs.
+
+    Where columns are predicted, it has one for each and no more.
+    """
+    architecture, data = workspace.architecture, workspace.data
+    if data is None:
+        check_forward(architecture.name, network, workspace.example())
+        return []
+    inputs = torch.zeros(2, *data.input_shape)
+    if data.vocab_size is not None:
+        padded = workspace.opened is not None and workspace.opened.padded
+        inputs = extreme_tokens(data.input_shape, data.vocab_size, padded=padded)
+    with misfits_explained(workspace.opened):
+        outputs = check_forward(architecture.name, network, inputs, data.output_shape)
+    if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
+        hint = "each output may depend on the tokens up to its own: a causal mask is needed"
+        raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
+    if data.task_name in (REGRESSION, MULTI_LABEL):
+        if outputs.shape[-1] != data.num_classes:
+            columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
+            raise StarcliError(f"the network has {outputs.shape[-1]} outputs to predict {columns}")
+        return []
+    # more classes than the data have are no surprise where an argument says how many
+    names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
+    said = {architecture.arguments.get(name) for name in names}
+    return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)
