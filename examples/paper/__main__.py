@@ -23,7 +23,7 @@ from paper.rehearsal import rehearsal_of
 
 NAMES = (
     *("table1", "sources", "width", "fuse", "vit", "points", "sets", "adam", "aligner", "sampling", "perturb"),
-    *("activations", "bma", "distances", "lemma", "gaussians"),
+    *("activations", "bma", "distances", "lemma", "gaussians", "curves"),
 )
 """The experiments, in the order of the page."""
 
