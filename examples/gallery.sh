@@ -12,6 +12,9 @@ starcli barrier 0.safetensors 1.safetensors --align weight --restarts 10 --plot 
 starcli barrier {0..7}.safetensors --all-pairs --align activation --epsilon 0.05 0.1 --plot pairs.svg "${look[@]}"
 starcli barrier --star star.safetensors --sources {0..4}.safetensors --held-out {5..7}.safetensors --align activation \
     --plot star.svg "${look[@]}"
+starcli curve 0.safetensors 1.safetensors --align weight -o bend.safetensors
+starcli plane 0.safetensors 1.safetensors --curve bend.safetensors --plot plane.svg "${look[@]}"
+starcli surface 0.safetensors --plot surface.svg "${look[@]}"
 starcli bma --star star.safetensors --sources {0..4}.safetensors --samples 5 --repeats 5 --plot averages.svg "${look[@]}"
 starcli eval 0.safetensors star.safetensors --temperature fit --plot reliability.svg "${look[@]}"
 starcli fuse --sources {0..4}.safetensors -o fused.safetensors --plot fused.svg "${look[@]}"

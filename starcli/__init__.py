@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starcli.library.curve import curve
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.inputs import StarcliWarning, Where
+    from starcli.library.landscape import plane, surface
     from starcli.library.load_save import load, save
     from starcli.library.normal_form import normal_form
     from starcli.library.plot import plot
@@ -74,12 +75,14 @@ __all__ = [
     "no_cache",
     "normal_form",
     "permute",
+    "plane",
     "plot",
     "predict",
     "report",
     "save",
     "selftest",
     "star_report",
+    "surface",
     "train",
 ]
 
@@ -99,6 +102,7 @@ _MODULES = {
     "library.curve": ("curve",),
     "library.evaluate": ("bma", "evaluate"),
     "library.inputs": ("StarcliWarning", "Where"),
+    "library.landscape": ("plane", "surface"),
     "library.load_save": ("load", "save"),
     "library.normal_form": ("normal_form",),
     "library.plot": ("plot",),

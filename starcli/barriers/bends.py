@@ -99,7 +99,11 @@ class Bends:
         t = point.weights[-1]
         if not 0 <= t <= 1:
             raise StarcliError(f"a curve goes from t = 0 to t = 1, found {t:g}")
-        return replace(point, weights=node_weights(self.form, len(self.models) + 2, t), curve=self.form)
+        return replace(point, weights=self.weights(t), curve=self.form)
+
+    def weights(self, t: float) -> tuple[float, ...]:
+        """The weight of each node at t."""
+        return node_weights(self.form, len(self.models) + 2, t)
 
     def settings(self) -> dict[str, Any]:
         """What decides a measurement of the path besides its ends; empty for a line."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from starcli.cli.framework.columns import columns_of_split
 from starcli.cli.framework.results import LOSS, Column, Results
 from starcli.cli.option_groups import LOSS_KIND, PRECISION
 from starcli.cli.read_models import TWO_WAYS, note_unaligned
@@ -84,14 +85,6 @@ class BarrierResults:
     def _between(self) -> dict[str, str]:
         """How points between models were renormalised, as every row says it."""
         return {"renormalise": self.measure.renormalise.title}
-
-    def _columns(self, columns: Sequence[Column]) -> tuple[Column, ...]:
-        """`columns` for the split that is measured."""
-        split = self.measure.split
-        return tuple(
-            replace(each, key=each.key.replace("test", split), heading=each.heading.replace("test", split))
-            for each in columns
-        )
 
     def to_each(self, models: "Sequence[Checkpoint]", bends: "Bends") -> None:
         """Measure from the first model to each of the others, or to one by way of `bends`."""
@@ -179,7 +172,8 @@ class BarrierResults:
         alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
         ends = {"a": a.name, "b": b.name, "kinds": [a.metadata.kind, b.metadata.kind], "path": "line"}
         row = {**ends, **more, "alignment": alignment, "statistics": self.measure.statistics, **self._between}
-        self._add("barrier", {**row, **found.to_dict(), **self.stamp([a, b])}, self._columns(columns))
+        row |= {**found.to_dict(), **self.stamp([a, b])}
+        self._add("barrier", row, columns_of_split(columns, self.measure.split))
 
     def _group(
         self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
@@ -189,7 +183,7 @@ class BarrierResults:
         row |= {**group.to_dict(), **more}
         taking_part = sorted({number for pair in group.pairs for number in pair})
         origin = self.stamp([numbered[i] for i in taking_part])
-        self._add("summary", {**row, **origin}, self._columns(SUMMARY_COLUMNS))
+        self._add("summary", {**row, **origin}, columns_of_split(SUMMARY_COLUMNS, self.measure.split))
         for epsilon, share in {} if self.results.for_programs else more.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
 
@@ -205,7 +199,7 @@ class BarrierResults:
             name: {split: each["mean"] for split, each in facts[name].items()}
             for name in ("regular_loss", "differences")
         }
-        columns = self._columns(LOSS_COLUMNS)
+        columns = columns_of_split(LOSS_COLUMNS, self.measure.split)
         if self.measure.workspace.dataset.task == REGRESSION:
             columns = (replace(columns[0], heading="squared error"), *columns[1:])
         self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, columns)

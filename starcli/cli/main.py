@@ -16,11 +16,13 @@ from starcli.cli.commands.fuse import fuse_command
 from starcli.cli.commands.inspect import inspect_command
 from starcli.cli.commands.interpolate import interpolate_command
 from starcli.cli.commands.permute import permute_command
+from starcli.cli.commands.plane import plane_command
 from starcli.cli.commands.plot import plot_command
 from starcli.cli.commands.predict import predict_command
 from starcli.cli.commands.report import report_command
 from starcli.cli.commands.spec import spec_app
 from starcli.cli.commands.star import star_command
+from starcli.cli.commands.surface import surface_command
 from starcli.cli.commands.train import train_command
 from starcli.cli.framework import completion
 from starcli.cli.framework.command import register, show_help_if_asked
@@ -128,6 +130,8 @@ register(
         "curve": curve_command,
         "interpolate": interpolate_command,
         "barrier": barrier_command,
+        "plane": plane_command,
+        "surface": surface_command,
         "bma": bma_command,
         "fuse": fuse_command,
         "eval": eval_command,

@@ -161,6 +161,9 @@ RestartsOpt = Annotated[
     ),
 ]
 PointsOpt = Annotated[int, typer.Option("--points", min=3, help="Points on the line, both ends included; at least 3.")]
+GridOpt = Annotated[
+    int, typer.Option("--points", min=3, help="Points on each side of the grid: N x N are measured; at least 3.")
+]
 StatisticsOpt = Annotated[
     str,
     typer.Option(

@@ -15,7 +15,7 @@ from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
 from starcli.runtime.rehearsal import present_rehearsal
 
-CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches", "proofs", "specs"]
+CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches", "planes", "proofs", "specs"]
 """What is kept, and the name of its directory.
 
 `bma` has the parts of `averages`, sources and repeats; `lessons` what `matches` that are not yet learned have reached.
@@ -32,8 +32,8 @@ class CacheUse:
 
     def counts(self) -> tuple[int, int]:
         """Number of measurements and learned matches that were found, and of all; proofs and the like are neither."""
-        found = sum(self.found[kind] for kind in ("averages", "barriers", "bma", "matches"))
-        return found, found + sum(self.missing[kind] for kind in ("barriers", "bma", "matches"))
+        found = sum(self.found[kind] for kind in ("averages", "barriers", "bma", "matches", "planes"))
+        return found, found + sum(self.missing[kind] for kind in ("barriers", "bma", "matches", "planes"))
 
 
 _use: ContextVar[CacheUse] = ContextVar("use of the cache", default=CacheUse())  # noqa: B039  never read by others

@@ -12,8 +12,18 @@ from starcli.plots.bma_figure import bma_figure
 from starcli.plots.fusion_figure import fusion_figure
 from starcli.plots.look import Look
 from starcli.plots.pairs_figure import pairs_figure
+from starcli.plots.plane_figure import plane_figure
 from starcli.plots.reliability_figure import reliability_figure
-from starcli.plots.rows import DrawnEpoch, DrawnLine, DrawnModel, DrawnPosterior, DrawnScores, ResultRow, parse_rows
+from starcli.plots.rows import (
+    DrawnEpoch,
+    DrawnLine,
+    DrawnModel,
+    DrawnPlane,
+    DrawnPosterior,
+    DrawnScores,
+    ResultRow,
+    parse_rows,
+)
 from starcli.plots.training_figure import training_figure
 
 
@@ -32,6 +42,8 @@ DRAWN_KINDS = {
     "bma": DrawnKind("bma", DrawnPosterior, bma_figure),
     "eval": DrawnKind("eval", DrawnModel, reliability_figure),
     "fuse": DrawnKind("fuse", DrawnScores, fusion_figure),
+    "plane": DrawnKind("plane", DrawnPlane, plane_figure),
+    "surface": DrawnKind("surface", DrawnPlane, plane_figure),
     "training": DrawnKind("epoch", DrawnEpoch, training_figure),
 }
 """By the words of the command that makes such results; `training` is a run's log, whose rows have no type."""

@@ -102,6 +102,61 @@ class DrawnLine(BaseModel):
         return self
 
 
+class DrawnGrid(BaseModel):
+    """Loss and the first metric on a grid: a list for each y, with a value for each x."""
+
+    metric: str
+    loss: list[list[Number]]
+    values: list[list[Number]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, row: Any) -> Any:
+        """Take the metric that a row has."""
+        name, row = metric_in(row), as_object(row)
+        return {"metric": name, **row, **({"values": row[name]} if name in row else {})}
+
+
+class DrawnPath(BaseModel):
+    """The way of a curve on a plane."""
+
+    form: str
+    bends: list[str]
+    x: list[float]
+    y: list[float]
+
+
+class DrawnPlane(BaseModel):
+    """A row of `plane` or `surface`."""
+
+    type: str = "plane"
+    models: list[str]
+    places: list[tuple[float, float]]
+    x: list[float]
+    y: list[float]
+    alignment: str | None = None
+    task: str = CLASSES
+    curve: DrawnPath | None = None
+    train: DrawnGrid | None = None
+    validation: DrawnGrid | None = None
+    test: DrawnGrid | None = None
+
+    @property
+    def grids(self) -> dict[str, DrawnGrid]:
+        """The grid of each split that was measured."""
+        found = {split: getattr(self, split) for split in ("train", "validation", "test")}
+        return {split: grid for split, grid in found.items() if grid is not None}
+
+    @model_validator(mode="after")
+    def _check(self) -> "DrawnPlane":
+        sizes = {(len(lines), *map(len, lines)) for grid in self.grids.values() for lines in (grid.loss, grid.values)}
+        if min(len(self.x), len(self.y)) < 2 or sizes != {(len(self.y), *[len(self.x)] * len(self.y))}:
+            raise ValueError(f"a grid has not the {len(self.x)} x {len(self.y)} points of x and y")
+        if len(self.places) != len(self.models):
+            raise ValueError(f"there are {len(self.models)} models at {len(self.places)} places")
+        return self
+
+
 class DrawnBins(BaseModel):
     """The bins of a reliability diagram."""
 

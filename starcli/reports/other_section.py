@@ -9,7 +9,7 @@ from starcli.reports.html import Markup
 from starcli.reports.section import Section, run_block, section_of
 from starcli.reports.tables import TableColumn, at_key, is_figure, table
 
-SHOWN_ELSEWHERE = {"barrier", "summary", "bma", "eval", "fuse", "epoch"}
+SHOWN_ELSEWHERE = {"barrier", "summary", "bma", "eval", "fuse", "epoch", "plane", "surface"}
 """Types of rows that have sections of their own."""
 
 UNSHOWN = {"schema", "type", "command", "weights", "fingerprint", "program"}

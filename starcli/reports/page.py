@@ -16,6 +16,7 @@ from starcli.reports.model_sections import (
     fusion_section,
 )
 from starcli.reports.other_section import other_section
+from starcli.reports.plane_section import plane_section
 from starcli.reports.section import Section, folded_part
 from starcli.reports.summary import summary
 from starcli.reports.training_section import training_section
@@ -57,6 +58,7 @@ def _sections(found: Findings) -> list[Section]:
         checkpoint_section(found),
         barrier_section(found.runs),
         pairs_section(found.runs),
+        plane_section(found.runs),
         average_section(found.runs),
         evaluation_section(found.runs),
         fusion_section(found.runs),

@@ -17,6 +17,7 @@ from support.figures import (
     fusion_rows,
     line,
     model_rows,
+    plane_row,
     posterior_rows,
     star_rows,
 )
@@ -72,6 +73,11 @@ CASES: dict[str, dict[str, list[Row]]] = {
     "a temperature": {"": model_rows(["a"], temperature=1.234, scaled=model_rows(["a"])[0])},
     "a fused model": {"": fusion_rows()},
     "fused models": {"width 4": fusion_rows(("test",)), LONG.format(0): fusion_rows()},
+    "a plane": {"": [plane_row(["a", "b", "c"])]},
+    "a plane of long names": {"": [plane_row(long_names(3), wide=200.0)]},
+    "a plane that is not finite": {"": [plane_row(["a", "b", "c"], worst=math.nan)]},
+    "a surface of a small loss": {"": [plane_row(["$a_b$"], worst=0.0, kind="surface")]},
+    "planes of two files": {name: [plane_row(["a", "b", "c"], wide=2.0)] for name in ("width 4", LONG.format(0))},
     "a run": {"": epochs(5)},
     "runs": {name: epochs(30) for name in long_names(3)},
 }
@@ -105,7 +111,9 @@ def test_nothing_is_clipped_and_nothing_lies_over_another(case: str, look: Look)
 
 
 @pytest.mark.parametrize("kind", FIGURE_FORMATS)
-@pytest.mark.parametrize("case", ["a line", "a star", "pairs", "averages", "a model", "a fused model", "a run"])
+@pytest.mark.parametrize(
+    "case", ["a line", "a star", "pairs", "averages", "a model", "a fused model", "a plane", "a run"]
+)
 def test_the_same_numbers_give_the_same_bytes(case: str, kind: str) -> None:
     first, second = (draw(CASES[case], kind) for _ in range(2))
     assert first == second

@@ -182,7 +182,7 @@ EXPERIMENT = Experiment(
             "networks": [RESNET, MLP],
             "pairs": 5,
             "sources": 5,
-            "epochs": [25, 100],
+            "epochs": [25],
             "align": "--align activation",
         },
         "full": {"networks": [RESNET18], "pairs": 5, "sources": 50, "epochs": [200], "align": "--align weight"},

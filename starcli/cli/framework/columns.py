@@ -105,6 +105,14 @@ class Column:
         return self.is_number or self.form in ("hash", "time", "spark", "range")
 
 
+def columns_of_split(columns: Sequence[Column], split: str) -> tuple[Column, ...]:
+    """Columns of the test split as those of `split`."""
+    return tuple(
+        replace(each, key=each.key.replace("test", split), heading=each.heading.replace("test", split))
+        for each in columns
+    )
+
+
 def _word(value: object) -> str:
     """Value as people write it: yes for true, 0.1 for 0.10000000000000009."""
     if isinstance(value, bool):

@@ -17,6 +17,8 @@ COMMANDS = [
     "curve",
     "interpolate",
     "barrier",
+    "plane",
+    "surface",
     "bma",
     "fuse",
     "eval",

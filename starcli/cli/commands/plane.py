@@ -1,0 +1,64 @@
+"""`starcli plane`: measure the loss on the plane through three models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starcli.cli.alignment_options import SelectOptions
+from starcli.cli.common_options import CommonPlanned
+from starcli.cli.figures import PlotOptions
+from starcli.cli.framework.command import command
+from starcli.cli.landscape_results import show_landscape
+from starcli.cli.option_groups import LinesSetup
+from starcli.cli.options import IN, CurveOpt, GridOpt, SeedOpt, SplitOpt
+from starcli.cli.read_models import grouped_like, note_data, note_unaligned, note_what_moves, read_groups
+
+
+@command(
+    "starcli plane a.safetensors b.safetensors c.safetensors --align activation --plot plane.png",
+    "starcli plane a.safetensors b.safetensors --curve bend.safetensors --plot curve.png",
+    see="docs/how-to/curves-and-planes.md",
+)
+def plane_command(
+    models: Annotated[list[Path], typer.Argument(metavar="A B [C]", help="The models that it goes through."), IN],
+    common: CommonPlanned,
+    setup: LinesSetup,
+    figure: PlotOptions,
+    how: SelectOptions,
+    *,
+    curve: CurveOpt = None,
+    points: GridOpt = 21,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0, help="How far it goes beyond models and curve, of their extent.")
+    ] = 0.2,
+    seed: SeedOpt = 0,
+    split: SplitOpt = "test",
+) -> None:
+    """Measure the loss on the plane through three models, on the training split and on --split.
+
+    A is the origin, B lies on the x axis, C above it; x and y are L2 distances in weight space. With --curve the way of
+    a curve from A to B is drawn, and without C the plane goes through its first bend. BatchNorm statistics are
+    re-estimated at every point. The other models are taken as they are unless --align brings them to A, those of a
+    curve as when it was trained. A stopped line goes on where it was when it is typed again.
+    """
+    from starcli.alignment.measure import Measure
+    from starcli.barriers.bends import Bends
+    from starcli.landscape.measure import plane_landscape
+    from starcli.workspace.workspace import workspace_of
+
+    paint = figure.writer([*models, *(curve or ())])
+    with common.session() as (watch, results):
+        files = read_groups(models, curve or (), distinct=False)
+        workspace, opened = workspace_of([*files[0], *files[1]], setup, measures=True)
+        given, bent = grouped_like(files, opened)
+        bends = Bends.of(bent)
+        alignment = bends.alignment_of(*given[:2]) if bent and how.align is None else how.chosen(seed)
+        measure = Measure(workspace, alignment, points, split=split, progress=watch)
+        note_data(workspace, watch)
+        note_what_moves(workspace, alignment, watch)
+        if how.align is None:
+            note_unaligned(alignment, given, watch)
+        found = plane_landscape(measure, given, margin=margin, bends=bends)
+        label = alignment.labels((given[0], other) for other in given[1:])
+        show_landscape("plane", found, measure, [*given, *bent], {"alignment": label}, results, paint)

@@ -1,0 +1,49 @@
+"""`starcli surface`: measure the loss around a model along two random directions."""
+
+from typing import Annotated
+
+import typer
+
+from starcli.cli.common_options import CommonPlanned
+from starcli.cli.figures import PlotOptions
+from starcli.cli.framework.command import command
+from starcli.cli.landscape_results import show_landscape
+from starcli.cli.option_groups import EvalSetup
+from starcli.cli.options import GridOpt, ModelArg, SeedOpt, SplitOpt
+from starcli.cli.read_models import note_data, read_groups
+
+
+@command(
+    "starcli surface star.safetensors --plot surface.png",
+    "starcli surface a.safetensors --points 41 --radius 0.5 --seed 1 --json > a.jsonl",
+    see="docs/how-to/curves-and-planes.md",
+)
+def surface_command(
+    model: ModelArg,
+    common: CommonPlanned,
+    setup: EvalSetup,
+    figure: PlotOptions,
+    *,
+    points: GridOpt = 21,
+    radius: Annotated[float, typer.Option("--radius", help="How far the grid goes, in both directions.")] = 1.0,
+    seed: SeedOpt = 0,
+    split: SplitOpt = "test",
+) -> None:
+    """Measure the loss around a model along two random directions, on the training split and on --split.
+
+    The directions are normalised filter by filter: each filter of a direction has the norm of the model's (Li et al.
+    2018), so that networks of different scales can be compared; biases and scales of norms stay. BatchNorm statistics
+    are re-estimated at every point. A stopped line goes on where it was when it is typed again.
+    """
+    from starcli.alignment.measure import Measure
+    from starcli.landscape.measure import surface_landscape
+    from starcli.workspace.workspace import workspace_of
+
+    paint = figure.writer([model])
+    with common.session() as (watch, results):
+        [files] = read_groups([model])
+        workspace, given = workspace_of(files, setup, measures=True)
+        measure = Measure(workspace, points=points, split=split, progress=watch)
+        note_data(workspace, watch)
+        found = surface_landscape(measure, given[0], radius=radius, seed=seed)
+        show_landscape("surface", found, measure, given, {"radius": radius, "seed": seed}, results, paint)

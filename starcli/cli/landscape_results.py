@@ -1,0 +1,61 @@
+"""What `plane` and `surface` show: one object for programs and figures, a table of the models for people."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from starcli.cli.framework.columns import columns_of_split
+from starcli.cli.framework.results import LOSS, Column, Results
+from starcli.cli.option_groups import LOSS_KIND, PRECISION
+
+if TYPE_CHECKING:
+    from starcli.alignment.measure import Measure
+    from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.landscape.measure import Landscape
+    from starcli.plots.rows import ResultRow
+
+_COLUMNS = (
+    Column("model", "model", "name"),
+    Column("x", "x", ".3f", main=True),
+    Column("y", "y", ".3f", main=True),
+    Column("train.loss", "train loss", LOSS, main=True),
+    *Column.of_metrics("train.{}", "train {}", optional=2),
+    Column("test.loss", "test loss", LOSS, main=True),
+    *Column.of_metrics("test.{}", "test {}", optional=1),
+    Column("alignment", "alignment", common=True, usual="none"),
+    PRECISION,
+    LOSS_KIND,
+)
+
+
+def show_landscape(
+    kind: str,
+    found: "Landscape",
+    measure: "Measure",
+    models: "Sequence[Checkpoint]",
+    facts: Mapping[str, Any],
+    results: Results,
+    paint: "Callable[[Sequence[ResultRow]], None]",
+) -> None:
+    """Show a plane or surface of `models`, and draw it where a figure is asked for."""
+    from starcli.workspace.stamp import stamps
+
+    row = {**found.to_dict(), **facts, "points": len(found.x), "statistics": "recalibrate"}
+    row |= stamps(measure.workspace)(models)
+    if results.for_programs:
+        results.add(kind, row, ())
+    else:
+        columns = columns_of_split(_COLUMNS, measure.split)
+        shared: dict[str, Any] = {key: row[key] for key in ("alignment", "precision", "loss_kind") if key in row}
+        for mark in found.marks:
+            scores: dict[str, Any] = {split: each.to_dict() for split, each in mark.scores.items()}
+            place = {"model": mark.name, "x": mark.place[0], "y": mark.place[1]}
+            results.add("models", {**place, **scores, **shared}, columns)
+        for split, metrics in found.values.items():
+            measure.progress.note(f"{split} loss on {len(found.x)} x {len(found.y)} points: {_range(metrics['loss'])}")
+    paint([{"type": kind, **row}])
+
+
+def _range(values: Sequence[Sequence[float]]) -> str:
+    """The least and the largest of all values."""
+    flat = [value for line in values for value in line]
+    return f"{min(flat):.4f} to {max(flat):.4f}"

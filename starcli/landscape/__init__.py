@@ -1,0 +1,1 @@
+"""The loss on planes in weight space: through three models, or along two random directions."""
