@@ -19,7 +19,7 @@ from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.frames import frame_of
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.cache import hash_json, recall, remember
-from starcli.landscape.plane import Place, Plane, mean_weights
+from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights
 from starcli.runtime.distributed import own_share, share_out
 from starcli.runtime.rehearsal import alike
 
@@ -29,7 +29,7 @@ GRID = 21
 ON_PATH = 41
 """Points of a curve that are shown."""
 
-Values = dict[str, dict[str, list[float]]]
+GridValues = dict[str, dict[str, list[float]]]
 """By split and metric, the loss among them: a value for each point."""
 
 
@@ -38,7 +38,7 @@ class Mark:
     """A model on the plane: its name, where it lies, its scores by split."""
 
     name: str
-    place: Place
+    place: OnPlane
     scores: Mapping[str, Scores]
 
 
@@ -85,8 +85,8 @@ def plane_landscape(
 ) -> Landscape:
     """The plane through three models, of which the others are aligned to the first; of two, by way of a curve's bend.
 
-    margin: how far the grid goes beyond models and curve, as a share of their extent. Errors as of `Plane.through` and
-    `Bends.check_ends`.
+    margin: how far the grid goes beyond models and curve, as a share of their extent. Errors as of `WeightPlane.through`
+    and `Bends.check_ends`.
     """
     if len(models) + bool(bends.models) < 3 or len(models) > 3:
         raise StarcliError(f"a plane goes through three models, or through two and a bend between; found {len(models)}")
@@ -103,7 +103,7 @@ def plane_landscape(
     evaluator = measure.evaluator()
     evaluator.admit([*corners, *nodes[1:-1]])
     flat = evaluator.network
-    plane = Plane.through(*map(flat.flatten, corners))
+    plane = WeightPlane.through(*map(flat.flatten, corners))
     places = [plane.place(flat.flatten(corner)) for corner in corners]
     places[:2] = (0.0, 0.0), (places[1][0], 0.0)  # without rounding
     path = _path(plane, bends, [flat.flatten(node) for node in nodes]) if bends.models else {}
@@ -115,11 +115,11 @@ def plane_landscape(
 
 
 def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float = 1.0, seed: int = 0) -> Landscape:
-    """The plane of two random directions at a model, drawn from `seed`, from -radius to radius; see `Plane.random`."""
+    """The plane of two random directions at a model, from -radius to radius; see `WeightPlane.random`."""
     if not radius > 0:
         raise StarcliError(f"the radius is above 0, found {radius:g}")
     evaluator = measure.evaluator()
-    plane = Plane.random(evaluator.network, evaluator.network.flatten(model.tensors), seed)
+    plane = WeightPlane.random(evaluator.network, evaluator.network.flatten(model.tensors), seed)
     axis = tuple(radius * (2 * t - 1) for t in grid(measure.points))
     key = {"surface": model.tensors_sha256, "seed": seed}
     on_grid = _Grid(measure, evaluator, plane, [model.tensors], lambda x, y: (1.0,), key)
@@ -133,7 +133,7 @@ def _axis(values: Sequence[float], margin: float, points: int) -> tuple[float, .
     return tuple(low - room + t * (high - low + 2 * room) for t in grid(points))
 
 
-def _path(plane: Plane, bends: Bends, nodes: Sequence[torch.Tensor]) -> dict[str, Any]:
+def _path(plane: WeightPlane, bends: Bends, nodes: Sequence[torch.Tensor]) -> dict[str, Any]:
     """Where a curve runs on the plane: a mean of vectors lies at the mean of their places."""
     weights = torch.tensor([bends.weights(t) for t in grid(ON_PATH)], dtype=torch.float64)
     x, y = (weights @ torch.tensor([plane.place(node) for node in nodes], dtype=torch.float64)).T.tolist()
@@ -148,7 +148,7 @@ class _Grid:
 
     measure: Measure
     evaluator: Evaluator
-    plane: Plane
+    plane: WeightPlane
     models: Sequence[Model]
     weights: Callable[[float, float], Sequence[float]]
     key: Mapping[str, Any]
@@ -158,7 +158,7 @@ class _Grid:
         x: tuple[float, ...],
         y: tuple[float, ...],
         names: Sequence[str],
-        places: Sequence[Place],
+        places: Sequence[OnPlane],
         path: Mapping[str, Any],
     ) -> Landscape:
         """Measure the models and the grid, line by line; ranks share the lines."""
@@ -180,7 +180,7 @@ class _Grid:
         marks = [Mark(*each) for each in zip(names, places, scores, strict=True)]
         return Landscape(x, y, values, marks, path)
 
-    def _line(self, x: Sequence[float], y: float) -> Values:
+    def _line(self, x: Sequence[float], y: float) -> GridValues:
         """Measure the points (x, y) of one y, and keep them."""
         evaluator, found = self.evaluator, []
         for each in x:
@@ -196,7 +196,7 @@ class _Grid:
             remember("planes", self._key(x, y), values)
         return values
 
-    def _recall(self, x: Sequence[float], y: float) -> Values | None:
+    def _recall(self, x: Sequence[float], y: float) -> GridValues | None:
         return recall("planes", self._key(x, y)) if self.measure.is_kept else None
 
     def _key(self, x: Sequence[float], y: float) -> str:

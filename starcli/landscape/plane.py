@@ -17,12 +17,12 @@ from starcli.models.flat_network import FlatNetwork
 NEARLY_ONE_LINE = 1e-4
 """Three models are taken for a line where the third lies as near to it as this part of its distance."""
 
-Place = tuple[float, float]
+OnPlane = tuple[float, float]
 """x and y of a point."""
 
 
 @dataclass(frozen=True)
-class Plane:
+class WeightPlane:
     """Points origin + x u + y v, vectors (P,) in float64 on the CPU; u and v of any lengths and angle."""
 
     origin: Tensor
@@ -30,7 +30,7 @@ class Plane:
     v: Tensor
 
     @classmethod
-    def through(cls, first: Tensor, second: Tensor, third: Tensor) -> "Plane":
+    def through(cls, first: Tensor, second: Tensor, third: Tensor) -> "WeightPlane":
         """The plane through three vectors (P,): the first is its origin, the second on the x axis, the third above.
 
         u = (b - a) / |b - a|,    v = w / |w|  with  w = (c - a) - <c - a, u> u.
@@ -48,7 +48,7 @@ class Plane:
         return cls(a, u, rest / rest.norm())
 
     @classmethod
-    def random(cls, flat: FlatNetwork, origin: Tensor, seed: int) -> "Plane":
+    def random(cls, flat: FlatNetwork, origin: Tensor, seed: int) -> "WeightPlane":
         """Two random directions at `origin` (P,), normal ones that are scaled filter by filter to the weights' norms.
 
         d_i <- d_i / |d_i| |w_i| for each filter i, a row of the first axis of a tensor. Tensors of one axis (biases,
@@ -68,7 +68,7 @@ class Plane:
         """The vector at (x, y), float64."""
         return self.origin + x * self.u + y * self.v
 
-    def place(self, vector: Tensor) -> Place:
+    def place(self, vector: Tensor) -> OnPlane:
         """The place of the nearest point of the plane to a vector (P,)."""
         offset = vector.detach().cpu().double() - self.origin
         axes = torch.stack([self.u, self.v])
@@ -89,7 +89,7 @@ def _like_filters(weights: Tensor, generator: torch.Generator) -> Tensor:
     return scaled
 
 
-def mean_weights(corners: Sequence[Place], x: float, y: float) -> tuple[float, ...]:
+def mean_weights(corners: Sequence[OnPlane], x: float, y: float) -> tuple[float, ...]:
     """Weights of three models at `corners` of which (x, y) is the mean; they sum to 1, and may be negative.
 
     >>> mean_weights([(0, 0), (2, 0), (0, 4)], 1.0, 1.0)

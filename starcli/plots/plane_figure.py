@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEVELS = 14
+CONTOURS = 14
 """Colours of a panel."""
 
-LOWEST = 1e-6
+LEAST_COLOURED = 1e-6
 """Least loss that has a colour of its own, as a share of the largest."""
 
-BESIDE = 1.05
+BESIDE_PANEL = 1.05
 """Room in inches for what stands beside a panel: its ticks, label and scale of colours."""
 
 MARKERS = "o^sDvP"
@@ -44,7 +44,7 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
     file, by its label.
     """
     planes = [(file, plane) for file, found in results.items() for plane in found]
-    across = 2 if look.width / 2 - BESIDE * look.size / 8 >= NARROWEST_PANEL / 2 else 1
+    across = 2 if look.width / 2 - BESIDE_PANEL * look.size / 8 >= NARROWEST_PANEL / 2 else 1
 
     def paint(figure: "Figure") -> None:
         names = {
@@ -62,7 +62,7 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
             _paint_panel(figure, axis, plane, split, what, look)
             _mark(axis, plane, names)
             above = [file] if len(results) > 1 else []
-            axis.set_title("\n".join(Ruler(look).shorten(each, look.width / across - BESIDE) for each in above))
+            axis.set_title("\n".join(Ruler(look).shorten(each, look.width / across - BESIDE_PANEL) for each in above))
         handles = [_marker(place) for place in names.values()]
         labels = [f"model {name}" if name.isdecimal() else name for name in map(model_name, names)]
         if path := next((plane.curve for _, plane in planes if plane.curve), None):
@@ -86,7 +86,7 @@ def _aligned(plane: DrawnPlane) -> str:
 def _height(plane: DrawnPlane, width: float) -> float:
     """Height of a panel in inches: of equal scales, unless it would be very low or high."""
     ratio = (plane.y[-1] - plane.y[0]) / (plane.x[-1] - plane.x[0])
-    return float(np.clip(ratio, 0.5, 1.3)) * (width - BESIDE)
+    return float(np.clip(ratio, 0.5, 1.3)) * (width - BESIDE_PANEL)
 
 
 def _paint_panel(figure: "Figure", axis: "Axes", plane: DrawnPlane, split: str, what: str, look: Look) -> None:
@@ -102,7 +102,7 @@ def _paint_panel(figure: "Figure", axis: "Axes", plane: DrawnPlane, split: str, 
     )
     axis.contour(plane.x, plane.y, shown, levels=levels, colors="white", linewidths=0.25, alpha=0.6)
     title = loss_title(plane.task) if is_loss else METRICS[what].title
-    ticks = levels[:: (LEVELS - 1) // 4 + 1]
+    ticks = levels[:: (CONTOURS - 1) // 4 + 1]
     bar = figure.colorbar(filled, ax=axis, label=f"{split} {title}", pad=0.02, aspect=18, ticks=ticks)
     bar.ax.set_yticks(ticks, [two_digits(tick) if is_loss else f"{tick:.1f}" for tick in ticks])
     bar.ax.minorticks_off()
@@ -123,11 +123,11 @@ def _levels(values: Any, *, logarithmic: bool) -> tuple[Any, Any]:
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     if logarithmic:
         high = high if high > 0 else 1.0
-        low = max(low, LOWEST * high)
+        low = max(low, LEAST_COLOURED * high)
         high = max(high, 1.001 * low)
-        return np.geomspace(low, high, LEVELS), LogNorm(low, high)
+        return np.geomspace(low, high, CONTOURS), LogNorm(low, high)
     high = max(high, low + 1e-3 * max(abs(low), 1.0))
-    return np.linspace(low, high, LEVELS), Normalize(low, high)
+    return np.linspace(low, high, CONTOURS), Normalize(low, high)
 
 
 def _mark(axis: "Axes", plane: DrawnPlane, names: Mapping[str, int]) -> None:

@@ -4,35 +4,34 @@ import math
 from collections.abc import Sequence
 
 from starcli.plots.parts import model_name
+from starcli.plots.plane_figure import LEAST_COLOURED
 from starcli.plots.rows import DrawnPlane
+from starcli.reports.curve_chart import LEFT, TOP, WIDTH
 from starcli.reports.drawing import LETTER, Scale, axes, cut_middle, polyline, svg, text_at
 from starcli.reports.heat_map import LEVELS
 from starcli.reports.html import Markup, element
 from starcli.reports.tables import words
 
-WIDTH, LEFT, TOP, SIDE = 390, 46, 26, 300
-"""Sizes in pixels: all of it, its margins, and the width of the map."""
-
-LOWEST = 1e-6
-"""Least loss that has a colour of its own, as a share of the largest."""
+MAP_SIDE = 300
+"""Width of the map in pixels."""
 
 
 def plane_map(plane: DrawnPlane, split: str, title: str, unit: str) -> Markup:
     """Draw the loss on a split, in colours of equal factors; what is not finite has the colour of what is unknown."""
     ratio = (plane.y[-1] - plane.y[0]) / (plane.x[-1] - plane.x[0])
-    height = SIDE * min(max(ratio, 0.4), 1.3)
-    across = Scale(plane.x[0], plane.x[-1], LEFT, LEFT + SIDE)
+    height = MAP_SIDE * min(max(ratio, 0.4), 1.3)
+    across = Scale(plane.x[0], plane.x[-1], LEFT, LEFT + MAP_SIDE)
     up = Scale(plane.y[0], plane.y[-1], TOP + height, TOP)
     values = plane.grids[split].loss
     finite = [value for line in values for value in line if math.isfinite(value)]
     highest = max(finite, default=1.0) or 1.0
-    lowest = max(min(finite, default=0.0), LOWEST * highest)
+    lowest = max(min(finite, default=0.0), LEAST_COLOURED * highest)
     levels = _Levels(lowest, highest)
-    wide, high = SIDE / (len(plane.x) - 1), height / (len(plane.y) - 1)
+    wide, high = MAP_SIDE / (len(plane.x) - 1), height / (len(plane.y) - 1)
     cells = []
     for y, line in zip(plane.y, values, strict=True):
         for x, value in zip(plane.x, line, strict=True):
-            left, right = max(across(x) - wide / 2, LEFT), min(across(x) + wide / 2, LEFT + SIDE)
+            left, right = max(across(x) - wide / 2, LEFT), min(across(x) + wide / 2, LEFT + MAP_SIDE)
             top, bottom = max(up(y) - high / 2, TOP), min(up(y) + high / 2, TOP + height)
             cells.append(element("rect", x=left, y=top, width=right - left, height=bottom - top, class_=levels(value)))
     label = "" if plane.type == "surface" else " (L2)"
@@ -58,7 +57,7 @@ class _Levels:
 
     def scale(self, top: float, unit: str) -> Markup:
         """The colours and what they stand for."""
-        wide = SIDE / LEVELS
+        wide = MAP_SIDE / LEVELS
         parts = [
             element("rect", x=LEFT + n * wide, y=top, width=wide, height=10, class_=f"h{LEVELS - 1 - n}")
             for n in range(LEVELS)
@@ -66,7 +65,7 @@ class _Levels:
         for n in range(0, LEVELS + 1, 3):
             value = math.exp(self.low + n * self.step)
             parts.append(text_at(words(value, "loss"), LEFT + n * wide, top + 24, "tick middle"))
-        return element("g", *parts, text_at(unit, LEFT + SIDE / 2, top + 39, "label middle"))
+        return element("g", *parts, text_at(unit, LEFT + MAP_SIDE / 2, top + 39, "label middle"))
 
 
 def _way(plane: DrawnPlane, across: Scale, up: Scale) -> Markup | None:
@@ -82,6 +81,6 @@ def _way(plane: DrawnPlane, across: Scale, up: Scale) -> Markup | None:
 def _mark(name: str, x: float, y: float) -> Markup:
     """A model, and its name beside it, at the side where there is room."""
     shown = cut_middle(model_name(name), 90)
-    beside = x + 8 + LETTER * len(shown) < LEFT + SIDE
+    beside = x + 8 + LETTER * len(shown) < LEFT + MAP_SIDE
     said = text_at(shown, x + 8 if beside else x - 8, y + 3.5, "plane-name" if beside else "plane-name end")
     return element("g", element("title", name), element("circle", cx=x, cy=y, r=4, class_="plane-mark"), said)

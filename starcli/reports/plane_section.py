@@ -10,18 +10,18 @@ from starcli.reports.plane_map import plane_map
 from starcli.reports.section import Section, gallery, run_block, section_of
 from starcli.reports.tables import TableColumn, table
 
-KINDS = ("plane", "surface")
+PLANES = ("plane", "surface")
 """Types of rows."""
 
 
 def plane_section(runs: Sequence[SavedRun]) -> Section | None:
     """The loss on planes through models and around one, a map for each split."""
-    blocks = [_planes(run) for run in runs if any(run.of_type(kind) for kind in KINDS)]
+    blocks = [_planes(run) for run in runs if any(run.of_type(kind) for kind in PLANES)]
     return section_of("planes", "Planes in weight space", *blocks) if blocks else None
 
 
 def _planes(run: SavedRun) -> Markup:
-    rows = [row for kind in KINDS for row in run.of_type(kind)]
+    rows = [row for kind in PLANES for row in run.of_type(kind)]
     planes: list[DrawnPlane] = parse_rows(DrawnPlane, {run.name: rows})[run.name]
     figures, marks = [], []
     for row, plane in zip(rows, planes, strict=True):

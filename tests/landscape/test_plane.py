@@ -8,7 +8,7 @@ import starcli as sc
 from starcli.errors import StarcliError
 from starcli.files.cache import using_cache
 from starcli.landscape import measure as landscape
-from starcli.landscape.plane import Plane, mean_weights
+from starcli.landscape.plane import WeightPlane, mean_weights
 from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import Interrupted, Progress
 
@@ -19,7 +19,7 @@ def vectors(count: int, size: int = 50) -> list[torch.Tensor]:
 
 def test_axes_are_orthonormal_and_models_have_their_distances() -> None:
     a, b, c = vectors(3)
-    plane = Plane.through(a, b, c)
+    plane = WeightPlane.through(a, b, c)
     axes = torch.stack([plane.u, plane.v])
     torch.testing.assert_close(axes @ axes.T, torch.eye(2, dtype=torch.float64), rtol=0, atol=1e-14)
     places = [plane.place(each) for each in (a, b, c)]
@@ -40,23 +40,23 @@ def test_axes_are_orthonormal_and_models_have_their_distances() -> None:
 def test_three_models_have_to_make_a_plane() -> None:
     a, b, _ = vectors(3)
     with pytest.raises(StarcliError, match="two of these have the same weights"):
-        Plane.through(a, b, b.clone())
+        WeightPlane.through(a, b, b.clone())
     with pytest.raises(StarcliError, match="do not lie on one straight line"):
-        Plane.through(a, b, a + 0.3 * (b - a))
+        WeightPlane.through(a, b, a + 0.3 * (b - a))
 
 
 def test_each_filter_of_a_direction_has_the_norm_of_the_models() -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 4))
     flat = FlatNetwork(network, memory_format=torch.channels_last)
-    plane = Plane.random(flat, flat.parameters, 5)
+    plane = WeightPlane.random(flat, flat.parameters, 5)
     own = flat.views(plane.origin)
     for direction in (plane.u, plane.v):
         for name, part in flat.views(direction).items():
             expected = own[name].flatten(1).norm(dim=1) if part.dim() > 1 else torch.zeros(len(part)).double()
             found = part.flatten(1).norm(dim=1) if part.dim() > 1 else part
             torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
-    assert torch.equal(plane.u, Plane.random(flat, flat.parameters, 5).u)
-    assert not torch.equal(plane.u, Plane.random(flat, flat.parameters, 6).u)
+    assert torch.equal(plane.u, WeightPlane.random(flat, flat.parameters, 5).u)
+    assert not torch.equal(plane.u, WeightPlane.random(flat, flat.parameters, 6).u)
     cosine = float(plane.u @ plane.v / plane.u.norm() / plane.v.norm())
     assert abs(cosine) < 0.6  # two draws, not one
 

@@ -156,13 +156,15 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
                     axis.plot([at] * len(values), values, marker, color=color, alpha=0.7, markeredgewidth=0)
             axis.set_title(network)
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("")
             axis.set_xticks(range(len(PATHS)), PATHS, rotation=35, ha="right", rotation_mode="anchor")
             axis.grid(axis="x", visible=False)
         axes[0].set_ylabel("largest train loss on the path")
         for number, epochs in enumerate(budgets):
             color, marker, _ = LINE_STYLES[number]
             axes[-1].plot([], [], marker, color=color, markeredgewidth=0, label=f"{epochs} epochs")
-        axes[-1].legend(loc="upper right")
+        axes[-1].legend(loc="upper right", handlelength=1)
 
     return paint
 

@@ -39,8 +39,8 @@ def plane_command(
 
     A is the origin, B lies on the x axis, C above it; x and y are L2 distances in weight space. With --curve the way of
     a curve from A to B is drawn, and without C the plane goes through its first bend. BatchNorm statistics are
-    re-estimated at every point. The other models are taken as they are unless --align brings them to A, those of a
-    curve as when it was trained. A stopped line goes on where it was when it is typed again.
+    re-estimated at every point. Models are taken as they are unless --align brings the others to A, the end of a curve
+    as when it was trained. A stopped line goes on where it was when it is typed again.
     """
     from starcli.alignment.measure import Measure
     from starcli.barriers.bends import Bends
