@@ -8,7 +8,17 @@ from typing import Any
 from paper.networks import Network
 from paper.record import Experiment
 
-FEW = {"sources": 3, "held_out": 3, "stars": 2, "seeds": 2, "points": (3, 5), "radii": (1,), "sizes": (3,)}
+FEW = {
+    "sources": 3,
+    "held_out": 3,
+    "stars": 2,
+    "seeds": 2,
+    "points": (3, 5),
+    "radii": (1,),
+    "sizes": (3,),
+    "budgets": (1,),
+    "pairs": 3,
+}
 """Numbers in the place of an experiment's own."""
 STEPS = "--batch-size 4 --limit 8 --epochs 1"
 

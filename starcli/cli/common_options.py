@@ -107,11 +107,7 @@ class CommonPlanned(CommonCached):
         typer.Option(
             "--dry-run",
             help="Write nothing; show what would be done and about what time, memory and disk it takes, told by a few "
-<<<<<<< HEAD
-            "steps (train, align, star, curve, fuse, barrier, bma).",
-=======
-            "steps (of what trains, barrier, plane, surface).",
->>>>>>> ec7bc33 (plane and surface: the loss on the plane through three models, with the way of a curve, and along two random directions)
+            "steps (train, align, star, curve, fuse, barrier, plane, surface, bma).",
             rich_help_panel=GENERAL,
         ),
     ] = False

@@ -85,8 +85,8 @@ def plane_landscape(
 ) -> Landscape:
     """The plane through three models, of which the others are aligned to the first; of two, by way of a curve's bend.
 
-    margin: how far the grid goes beyond models and curve, as a share of their extent. Errors as of `WeightPlane.through`
-    and `Bends.check_ends`.
+    margin: how far the grid goes beyond models and curve, as a share of their extent. Errors are those of
+    `WeightPlane.through` and `Bends.check_ends`.
     """
     if len(models) + bool(bends.models) < 3 or len(models) > 3:
         raise StarcliError(f"a plane goes through three models, or through two and a bend between; found {len(models)}")

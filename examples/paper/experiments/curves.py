@@ -33,10 +33,10 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         at = Paths(bench, network, settings["align"])
         for pair in pairs:
             rows += [at.row(kind, None, pair, *at.line(kind, pair)) for kind in (LINE, ALIGNED)]
-            for epochs in settings["epochs"]:
+            for epochs in settings["budgets"]:
                 rows += [at.row(kind, epochs, pair, *at.curve(kind, epochs, pair)) for kind in (CURVE, BEZIER, POLYGON)]
                 rows.append(at.row(OWN, epochs, pair, *at.own(epochs, pair)))
-        for epochs in settings["epochs"]:
+        for epochs in settings["budgets"]:
             star = at.shared(epochs, settings["sources"], pairs)
             rows += [at.row(SHARED, epochs, pair, *at.over(star, f"to-{epochs}", pair)) for pair in pairs]
     return rows
@@ -88,7 +88,7 @@ class Paths:
 
     def row(self, kind: str, epochs: int | None, pair: tuple[int, int], models: str, words: str) -> Row:
         """Height and barrier of a path, at 21 places."""
-        line = f"starcli barrier {models} {words} {self.network.data} {self.network.barrier} --points 21"
+        line = f"starcli barrier {models} {words} {self.network.data} --points 21 {self.network.barrier}"
         [found] = self.bench.line(line)
         about = {"network": self.place, "path": kind, "pair": str(pair[0]), **({"epochs": epochs} if epochs else {})}
         heights = {split: found[split]["loss_max"] for split in ("train", "test")}
@@ -179,15 +179,15 @@ EXPERIMENT = Experiment(
     "two models is a polygon with one bend, but that it begins at random weights and aligns both ends to it anew in "
     "each epoch. Weight decay acts on bends and stars alike. Paths are measured at 21 places.",
     scales={
-        "quick": {"networks": [TINY], "pairs": 3, "sources": 2, "epochs": [1], "align": "--align weight"},
+        "quick": {"networks": (TINY,), "pairs": 3, "sources": 2, "budgets": (1,), "align": "--align weight"},
         "here": {
-            "networks": [RESNET, MLP],
+            "networks": (RESNET, MLP),
             "pairs": 5,
             "sources": 5,
-            "epochs": [25],
+            "budgets": (25,),
             "align": "--align activation",
         },
-        "full": {"networks": [RESNET18], "pairs": 5, "sources": 50, "epochs": [200], "align": "--align weight"},
+        "full": {"networks": (RESNET18,), "pairs": 5, "sources": 50, "budgets": (200,), "align": "--align weight"},
     },
     measure=measure,
     tables=tables,
