@@ -75,22 +75,10 @@ def stack(count: int, width: int, activation: str) -> two_layer.Networks:
     return two_layer.Networks(2 * networks.inner, 4 * networks.outer, activation)
 
 
-def module(networks: two_layer.Networks, number: int) -> nn.Module:
-    """One of a stack with two logits, -z/2 and z/2, whose cross-entropy is the binary one of z."""
-    inner, outer = networks.inner[number], networks.outer[number]
-    width = len(outer)
-    middle: nn.Module = nn.ELU() if networks.activation == "elu" else nn.Identity()
-    built = nn.Sequential(nn.Linear(2, width, bias=False), middle, nn.Linear(width, 2, bias=False)).double()
-    built[0].weight.data = inner.clone()
-    built[2].weight.data = torch.stack([-outer / 2, outer / 2])
-    return built
-
-
 @pytest.mark.parametrize("activation", ["identity", "elu"])
 def test_barriers_are_the_programs(activation: str, data: two_layer.Data) -> None:
     networks = stack(3, 4, activation)
-    modules = [module(networks, number).float() for number in range(3)]
-    expected = sc.all_pairs(modules, alignment=None, data="gaussians:train=60").matrix()
+    expected = sc.all_pairs(two_layer.modules(networks), alignment=None, data="gaussians:train=60").matrix()
     found = torch.stack([two_layer.barriers(networks[number], networks, data) for number in range(3)])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
@@ -99,12 +87,11 @@ def test_barriers_are_the_programs(activation: str, data: two_layer.Data) -> Non
 def test_gradients_are_those_of_torch(activation: str, data: two_layer.Data) -> None:
     networks = stack(2, 4, activation)
     inner, outer = networks.gradients(data)
-    for number in range(2):
-        built = module(networks, number)
+    for number, built in enumerate(map(nn.Module.double, two_layer.modules(networks))):
         nn.functional.cross_entropy(built(data.points), (data.signs > 0).long()).backward()
-        torch.testing.assert_close(inner[number], built[0].weight.grad)
+        torch.testing.assert_close(inner[number], built[0].weight.grad, atol=1e-6, rtol=1e-5)
         last = built[2].weight.grad
-        torch.testing.assert_close(outer[number], (last[1] - last[0]) / 2)
+        torch.testing.assert_close(outer[number], (last[1] - last[0]) / 2, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["identity", "elu"])

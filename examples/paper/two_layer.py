@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import elu, softplus
 
 from starcli.alignment.matching.linear_assignment import assign
@@ -83,6 +83,21 @@ def initial(count: int, width: int, activation: str, draws: torch.Generator) -> 
         return 2 * torch.rand(shape, generator=draws, dtype=torch.float64) - 1
 
     return Networks(uniform(count, width, 2) / math.sqrt(2), uniform(count, width) / math.sqrt(width), activation)
+
+
+def modules(networks: Networks) -> list[nn.Module]:
+    """The networks for the program, in float32.
+
+    Two logits, -z / 2 and z / 2, whose cross-entropy is the binary one of z.
+    """
+    built = []
+    for inner, outer in zip(networks.inner.float(), networks.outer.float(), strict=True):
+        middle: nn.Module = nn.ELU() if networks.activation == "elu" else nn.Identity()
+        layers = nn.Linear(2, len(outer), bias=False), middle, nn.Linear(len(outer), 2, bias=False)
+        network = nn.Sequential(*layers)
+        network.load_state_dict({"0.weight": inner, "2.weight": torch.stack([-outer, outer]) / 2})
+        built.append(network)
+    return built
 
 
 def train(networks: Networks, data: Data, steps: int, rate: float = 0.2, momentum: float = 0.9) -> Networks:
