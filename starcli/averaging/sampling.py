@@ -34,6 +34,12 @@ def constant_t(generator: torch.Generator, t: float = 0.5) -> float:
     return t
 
 
+def midpoint_t(generator: torch.Generator) -> float:
+    """t = 0.5 in half of the draws, else t ~ Unif[0, 1]."""
+    chance, t = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    return 0.5 if chance < 0.5 else float(t)
+
+
 def ends_t(generator: torch.Generator) -> float:
     """t = 0, the star itself, or t = 1, a source itself, with equal chance."""
     return float(torch.randint(2, (1,), generator=generator))

@@ -225,7 +225,7 @@ SamplingOpt = Annotated[
     str,
     typer.Option(
         "--sampling", metavar="NAME", autocompletion=names_of(SAMPLINGS), callback=a_sampling,
-        help="How t is drawn: uniform, beta or beta:A,B, constant or constant:T; of averages also ends, 0 or 1.",
+        help="How t is drawn: uniform, beta or beta:A,B, constant or constant:T, midpoint; of averages also ends.",
     ),
 ]  # fmt: skip
 RealignOpt = Annotated[
@@ -268,6 +268,12 @@ DrawsOpt = Annotated[
     int | None,
     typer.Option(
         "--draws-per-step", metavar="N", min=1, help="Sources and t drawn at each step (default: one for each rank)."
+    ),
+]
+CompanionsOpt = Annotated[
+    int,
+    typer.Option(
+        "--companions", metavar="N", min=0, help="Train so many more sources here, in half of --epochs in all."
     ),
 ]
 SyncOpt = Annotated[

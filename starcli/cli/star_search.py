@@ -15,6 +15,7 @@ from starcli.cli.job import Job
 from starcli.cli.option_groups import Setup
 from starcli.cli.options import (
     AlignedSourcesOpt,
+    CompanionsOpt,
     DrawsOpt,
     EvalEveryOpt,
     EveryOpt,
@@ -71,6 +72,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     realign_method: RealignMethodOpt = None
     realign_drift: RealignDriftOpt = None
     draws_per_step: DrawsOpt = None
+    companions: CompanionsOpt = 0
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
     grow: GrowOpt = None
@@ -88,6 +90,8 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             raise StarcliError("--eval-every needs --held-out models to measure")
         if self.init and self.grow:
             raise StarcliError("--init and --grow both say where to begin")
+        if self.companions and self.grow:
+            raise StarcliError("--companions is not for a star that grows")
 
     @property
     def numbers(self) -> list[int]:
@@ -136,6 +140,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             realign_method=self.realign_method,
             realign_drift=self.realign_drift,
             draws_per_step=self.draws_per_step,
+            companions=self.companions,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,
             renormalise=self.between(),
@@ -280,7 +285,7 @@ class StarSearch:
         if places is None:
             return None
         own = {job.path: each for job, each in zip(jobs, places, strict=True)}
-        last = self.settings.last_alignment(self.recipe.epochs)
+        last = self.settings.last_alignment(self.settings.own_recipe(self.recipe).epochs)
         keeper = Keeper(self.workspace, self.sources, last, own)
         for job in jobs:
             keeper.check(job, force=self.search.force)

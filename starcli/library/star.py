@@ -85,6 +85,7 @@ def find_star(
     realign_method: str | None = None,
     realign_drift: float | None = None,
     draws_per_step: int | None = None,
+    companions: int = 0,
     eval_every: int | None = None,
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
@@ -120,6 +121,7 @@ def find_star(
         realign_method=realign_method,
         realign_drift=realign_drift,
         draws_per_step=draws_per_step,
+        companions=companions,
         eval_every=eval_every,
         renormalise=Renormalise(renormalise, renormalise_logits),
     )
@@ -142,6 +144,7 @@ def fuse(
     realign_method: str | None = None,
     realign_drift: float | None = None,
     draws_per_step: int | None = None,
+    companions: int = 0,
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     init: ModelLike | None = None,
@@ -185,6 +188,7 @@ def fuse(
         realign_method=realign_method,
         realign_drift=realign_drift,
         draws_per_step=draws_per_step,
+        companions=companions,
         renormalise=Renormalise(renormalise, renormalise_logits),
     )
     lookup(FUSIONS, "method", method)
@@ -253,6 +257,8 @@ def _search(
     begun, several = [each for each in beginnings if each is not None], len(sources) + len(held_out)
     if len(begun) > 1:
         raise StarcliError("init and grow both say where to begin")
+    if settings.companions and beginnings[1] is not None:
+        raise StarcliError("companions is not for a star that grows: it has learned many lines")
     workspace, models, watcher = open_models([*sources, *held_out, *begun], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None

@@ -12,6 +12,7 @@ from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
 from starcli.runtime import distributed
+from starcli.star.companions import shared_epochs
 from starcli.training.batch_pieces import pieces_per_step
 
 
@@ -31,6 +32,8 @@ class StarSettings:
         it was last aligned to (None: all).
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
+    companions: networks that the search trains itself in half of its epochs, as further sources; see
+        `starcli.star.companions`.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
     renormalise: what is done to activations at points that are measured, of these lines and of the means of `fuse`; it
         changes no star.
@@ -50,6 +53,7 @@ class StarSettings:
     realign_method: str | None = None
     realign_drift: float | None = None
     draws_per_step: int | None = None
+    companions: int = 0
     eval_every: int | None = None
     sync_batchnorm: bool = False
     renormalise: Renormalise = RECALIBRATE
@@ -74,6 +78,8 @@ class StarSettings:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
+        if self.companions < 0:
+            problems.append(f"companions is a number from 0 up, found {self.companions}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):
             problems.append(f"sync_batchnorm goes with one draw a step, found draws_per_step {self.draws_per_step}")
         if self.sampling == "ends":
@@ -170,6 +176,15 @@ class StarSettings:
         """The function that draws t from a generator."""
         return sampling_of(self.sampling)
 
+    def own_recipe(self, recipe: Recipe) -> Recipe:
+        """The recipe of the star itself: of the epochs of `recipe` those that its companions leave.
+
+        StarcliError where there are too few for so many companions.
+        """
+        if not self.companions:
+            return recipe
+        return recipe.lasting(shared_epochs(recipe.epochs, self.companions)[1])
+
     def draws(self, recipe: Recipe) -> int:
         """Points a step: as asked, else one for each rank, so that two ranks find what one process with two draws does.
 
@@ -180,6 +195,12 @@ class StarSettings:
     def pieces(self, recipe: Recipe) -> int:
         """Pieces of each batch: one a draw, or where BatchNorm is synchronised one a rank."""
         return pieces_per_step(None if self.sync_batchnorm else self.draws_per_step, recipe.batch_size)
+
+    def _shared(self, recipe: Recipe) -> dict[str, int]:
+        """What a file keeps of companions."""
+        if not self.companions:
+            return {}
+        return {"companions": self.companions, "companion_epochs": shared_epochs(recipe.epochs, self.companions)[0]}
 
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What the recipe of a star's file keeps of them."""
@@ -192,6 +213,7 @@ class StarSettings:
             **({"realign_drift": self.realign_drift} if self.realign_drift is not None else {}),
             **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
+            **self._shared(recipe),
             "mu": self.mu,
             "normalised": self.normalised,
             "eval_every": self.eval_every,

@@ -10,7 +10,7 @@ paper, by activations beside the weights unless the settings say otherwise.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
+from starcli.star.companions import train_companions
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight_step import HeldOut, OnLines
@@ -71,6 +72,9 @@ def starlight(
 
     turns: numbers of sources, one of which is drawn in each step: what is there twice is drawn twice as often (None:
         all alike).
+    With `settings.companions` the search trains further sources itself, in a part of its epochs: see
+    `starcli.star.companions`.
+
     held_out: models to which barriers are logged, as `settings.eval_every` says; they select nothing.
 
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
@@ -79,7 +83,11 @@ def starlight(
     _check(sources, recipe, settings)
     own_seed = substream(seed, "star")
     losses = warn_of_outliers(workspace, sources, progress)
-    bank = _bank(workspace, sources, own_seed, init)
+    saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "progress": progress}
+    own = (recipe, own_seed, settings.companions)
+    companions, state = train_companions(workspace, *own, state=state, **saving)
+    recipe = settings.own_recipe(recipe)
+    bank = _bank(workspace, [*sources, *companions], own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     at_mean = init is None and settings.begins_at_mean
     objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, at_mean=at_mean, turns=turns)
@@ -95,9 +103,8 @@ def starlight(
         augmentation=augmentation_of(recipe, workspace.dataset),
         task=f"{'fusing' if settings.mu else 'star'} seed {seed}",
         state=state,
-        checkpoint_every=checkpoint_every,
         pieces=settings.pieces(recipe),
-        progress=progress,
+        **saving,
     )
     with objective.batchnorm:
         history = run.run()
@@ -106,7 +113,7 @@ def starlight(
         metrics = final_metrics(bank.flat, workspace, progress)
     what = f"the {'fused model' if settings.mu else 'star'} of seed {seed}"
     warn_of_weak_star(workspace, bank.flat.state(), losses, what, progress)
-    return Star(bank.flat.state(), metrics, history, bank.symmetries, bank.aligned)
+    return Star(bank.flat.state(), metrics, history, bank.symmetries[: len(sources)], bank.aligned)
 
 
 def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) -> None:

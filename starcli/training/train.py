@@ -176,6 +176,7 @@ def train_network(
     pieces: int | None = None,
     sync_batchnorm: bool = False,
     log_test: bool = False,
+    task: str | None = None,
     progress: Progress = SILENT,
 ) -> Trained:
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
@@ -186,6 +187,7 @@ def train_network(
         each by itself, and keeps the running statistics of training.
     sync_batchnorm: take them over the pieces of all ranks instead, as one process does.
     log_test: log loss and accuracy on the test split, too, after each epoch; nothing is chosen by them.
+    task: what people are told that this is.
 
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
@@ -197,7 +199,7 @@ def train_network(
         recipe,
         seed,
         augmentation=augmentation_of(recipe, workspace.dataset),
-        task=f"training seed {seed}",
+        task=task or f"training seed {seed}",
         state=state,
         checkpoint_every=checkpoint_every,
         pieces=pieces_per_step(pieces, recipe.batch_size),

@@ -1,0 +1,143 @@
+"""Stars by Algorithm 1 and by the better star's options, at equal cost: lines to held-out models, and ratios of them.
+
+    python examples/paper/better_star.py measure NETWORK MODELS --sources 5-9 --held-out 100-107 [--data DATA] [WAY...]
+    python examples/paper/better_star.py table
+
+MODELS is a directory of SEED.safetensors, trained by `starcli train`. Each star of each way is a line of
+`better_star.jsonl` (`--record`), written as soon as it is measured, and not measured again. All ways go through the
+training examples as often, forward and backward; lines are aligned and judged alike. `table` prints Markdown: means
+over stars and held-out models, the ratio to Algorithm 1 with the batch size named, and its 95% interval, of bootstrap
+over star seeds and held-out models.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import starcli as sc
+from starcli.cli.values import seed_list
+
+WAYS: dict[str, dict[str, Any]] = {
+    "Algorithm 1, batches of 128": {},
+    "Algorithm 1, batches of 32": {"batch_size": 32},
+    "Algorithm 1, batches of 16": {"batch_size": 16},
+    "midpoint, batches of 32": {"batch_size": 32, "sampling": "midpoint"},
+    "12 companions, midpoint, batches of 32": {"batch_size": 32, "companions": 12, "sampling": "midpoint"},
+}
+FIGURES = ("barrier", "max", "test barrier", "test max")
+Row = dict[str, Any]
+
+
+def star_row(models: Path, sources: list[int], held_out: list[int], way: str, seed: int, **where: Any) -> Row:
+    """Train one star and measure its lines to all held-out models."""
+    began = time.process_time()
+    paths = [models / f"{number}.safetensors" for number in sources]
+    star = sc.find_star(paths, seed=seed, epochs=100, **WAYS[way], **where)
+    seconds = time.process_time() - began
+    lines = []
+    for number in held_out:
+        [line] = sc.barrier(star, models / f"{number}.safetensors", alignment="activation", **where)
+        curves = line.curves
+        lines.append(
+            {
+                "held_out": number,
+                "barrier": curves["train"].loss_barrier,
+                "max": curves["train"].loss_max,
+                "test barrier": curves["test"].loss_barrier,
+                "test max": curves["test"].loss_max,
+                "least accuracy": min(curves["train"].accuracy),
+                "least test accuracy": min(curves["test"].accuracy),
+            }
+        )
+    return {"way": way, "seed": seed, "seconds": seconds, "star": star.metadata.metrics, "lines": lines}
+
+
+def ratio(ours: list[Row], others: list[Row], figure: str, draws: int = 2000) -> tuple[float, float, float]:
+    """Ratio of the means, and its 95% interval: stars of both ways and held-out models are drawn anew."""
+
+    def mean(rows: list[Row], chosen: list[int]) -> float:
+        return math.fsum(row["lines"][number][figure] for row in rows for number in chosen)
+
+    generator, count = random.Random(0), len(ours[0]["lines"])
+    found = []
+    for _ in range(draws):
+        chosen = generator.choices(range(count), k=count)
+        found.append(
+            mean(generator.choices(ours, k=len(ours)), chosen) / len(ours)
+            / (mean(generator.choices(others, k=len(others)), chosen) / len(others))
+        )  # fmt: skip
+    found.sort()
+    every = list(range(count))
+    whole = mean(ours, every) / len(ours) / (mean(others, every) / len(others))
+    return whole, found[round(0.025 * (draws - 1))], found[round(0.975 * (draws - 1))]
+
+
+def table(rows: list[Row]) -> str:
+    """All that is recorded, as Markdown."""
+    lines = []
+    for network in dict.fromkeys(row["network"] for row in rows):
+        own = [row for row in rows if row["network"] == network]
+        lines += [f"\n{network}\n", "| way | stars | own loss | " + " | ".join(FIGURES) + " | accuracy | seconds |"]
+        lines.append("|---" * (len(FIGURES) + 5) + "|")
+        by_way = {way: [row for row in own if row["way"] == way] for way in WAYS}
+        for way, found in by_way.items():
+            if not found:
+                continue
+            cells = [spread([line[figure] for line in row["lines"]] for row in found) for figure in FIGURES]
+            least = spread(([line["least accuracy"] for line in row["lines"]] for row in found), 4)
+            loss, seconds = mean_of([r["star"]["train"]["loss"] for r in found]), mean_of([r["seconds"] for r in found])
+            lines.append(f"| {way} | {len(found)} | {loss:.4f} | {' | '.join(cells)} | {least} | {seconds:.0f} |")
+        better = by_way["12 companions, midpoint, batches of 32"]
+        for way in ("Algorithm 1, batches of 128", "Algorithm 1, batches of 32", "Algorithm 1, batches of 16"):
+            if better and by_way[way]:
+                cells = ["{:.2f} ({:.2f} to {:.2f})".format(*ratio(better, by_way[way], f)) for f in FIGURES]
+                lines.append(f"| ratio to {way} | | | {' | '.join(cells)} | | |")
+    return "\n".join(lines)
+
+
+def mean_of(values: list[float]) -> float:
+    """The mean."""
+    return math.fsum(values) / len(values)
+
+
+def spread(values: Any, digits: int = 3) -> str:
+    """Mean and standard deviation over stars of their means over lines."""
+    means = [mean_of(each) for each in values]
+    middle = mean_of(means)
+    deviation = math.sqrt(math.fsum((each - middle) ** 2 for each in means) / max(len(means) - 1, 1))
+    return f"{middle:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def main() -> None:
+    """Measure, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("measure", "table"))
+    parser.add_argument("network", nargs="?")
+    parser.add_argument("models", nargs="?", type=Path)
+    parser.add_argument("ways", nargs="*", metavar="WAY", help="; ".join(WAYS))
+    parser.add_argument("--sources", type=seed_list)
+    parser.add_argument("--held-out", type=seed_list)
+    parser.add_argument("--seeds", type=seed_list, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--data")
+    parser.add_argument("--record", type=Path, default=Path(__file__).with_name("better_star.jsonl"))
+    asked = parser.parse_intermixed_args()
+    rows = [json.loads(line) for line in asked.record.read_text().splitlines()] if asked.record.exists() else []
+    if asked.what == "table":
+        print(table(rows))
+        return
+    where = {"data": asked.data} if asked.data else {}
+    done = {(row["network"], row["way"], row["seed"]) for row in rows}
+    for seed in asked.seeds:
+        for way in asked.ways or WAYS:
+            if (asked.network, way, seed) not in done:
+                row = star_row(asked.models, asked.sources, asked.held_out, way, seed, **where)
+                with asked.record.open("a") as file:
+                    file.write(json.dumps({"network": asked.network, **row}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
