@@ -40,7 +40,7 @@ def star_row(models: Path, sources: list[int], held_out: list[int], way: str, se
     seconds = time.process_time() - began
     lines = []
     for number in held_out:
-        [line] = sc.barrier(star, models / f"{number}.safetensors", alignment="activation", **where)
+        line = sc.barrier(star, models / f"{number}.safetensors", alignment="activation", **where)
         curves = line.curves
         lines.append(
             {

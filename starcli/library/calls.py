@@ -31,6 +31,7 @@ _INTEGERS = {
     "realign_every": 1,
     "realign_restarts": 1,
     "draws_per_step": 1,
+    "companions": 0,
     "eval_every": 1,
     "threads": 1,
     "limit": 1,

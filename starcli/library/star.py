@@ -258,7 +258,7 @@ def _search(
     if len(begun) > 1:
         raise StarcliError("init and grow both say where to begin")
     if settings.companions and beginnings[1] is not None:
-        raise StarcliError("companions is not for a star that grows: it has learned many lines")
+        raise StarcliError("companions is not for a star that grows")
     workspace, models, watcher = open_models([*sources, *held_out, *begun], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None

@@ -158,6 +158,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         ("realign_restarts", 1),
         ("realign_method", None),
         ("realign_drift", None),
+        ("companions", 0),
     ):
         if how.get(key, usual) != usual:
             words += [f"--{key.replace('_', '-')}", _value(how[key])]

@@ -27,6 +27,20 @@ def test_samplings_have_the_moments_of_their_laws(name: str, law: "stats.distrib
     assert float(draws.var()) == pytest.approx(float(variance), rel=0.05)
 
 
+def test_half_of_the_draws_of_midpoint_weigh_a_gradient_as_they_should() -> None:
+    """Of a quadratic loss a/2 |x - c|^2 the star's gradient is a (1 - t) ((1 - t) star + t source - c): its mean by
+
+    E (1 - t) = 1/2, E (1 - t)^2 = (1/4 + 1/3) / 2 and E t (1 - t) = (1/4 + 1/6) / 2.
+    """
+    place, draw_t = generator(0), sampling_of("midpoint")
+    t = torch.tensor([draw_t(place) for _ in range(20_000)], dtype=torch.float64)
+    assert float((t == 0.5).double().mean()) == pytest.approx(0.5, abs=0.012)  # 3.4 standard deviations
+    steepness, lowest, star, source = 3.0, -1.0, 2.0, 5.0
+    gradient = steepness * (1 - t) * ((1 - t) * star + t * source - lowest)
+    expected = steepness * (star * 7 / 24 + source * 5 / 24 - lowest / 2)
+    assert float(gradient.mean()) == pytest.approx(expected, abs=4 * float(gradient.std()) / len(t) ** 0.5)
+
+
 def test_names_stand_for_functions() -> None:
     assert [sampling_of(name) for name in ("uniform", "beta", "constant", "ends")] == [
         uniform_t, beta_t, constant_t, ends_t,
@@ -54,7 +68,7 @@ def test_draws_one_by_one_are_those_of_all_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["beta:2", "beta:-1,2", "beta:1,x", "constant:1.5", "constant:", "constant:nan", "ends:1", "uniform:0,1"]
+    "said", ["beta:2", "beta:-1,2", "beta:1,x", "constant:1.5", "constant:", "constant:nan", "ends:1", "midpoint:0.3"]
 )
 def test_numbers_that_do_not_go_with_a_name_are_an_error(said: str) -> None:
     with pytest.raises(StarcliError, match=f"sampling '{said}': expected t"):

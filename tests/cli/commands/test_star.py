@@ -1,6 +1,7 @@
 """starcli star and fuse: what they write, inherit, log, keep and show."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.cli.star_search import StarSearch
+from starcli.reports.rebuilt_line import rebuilt_line
 from starcli.workspace.workspace import Workspace
 
 
@@ -66,6 +68,20 @@ def test_measuring_held_out_models_changes_no_weight(solutions, place):
     assert len(hashes) == 1
 
 
+def test_a_star_with_companions_says_so_and_how_to_make_it(solutions, place):
+    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 2, "--companions", 1, "--sampling", "midpoint")
+    ran = run_here(*words, "-o", "x.safetensors")
+    assert (ran.status, "companions trained for 1 epoch: " in ran.err) == (0, True), ran.err
+    assert ran.rows[0]["sources"] == 2
+    metadata = read_metadata(place / "x.safetensors")[1]
+    told = metadata.recipe["star"]
+    assert (told["companions"], told["companion_epochs"], metadata.recipe["epochs"]) == (1, 1, 2)
+    assert len((place / "x.metrics.jsonl").read_text().splitlines()) == 1  # the star's own epoch
+    for source in solutions.some(0, 1):
+        shutil.copy(source, place)
+    assert "x.safetensors: finished already" in run_here(*shlex.split(rebuilt_line("x.safetensors", metadata))[1:]).err
+
+
 def test_each_setting_counts(solutions, place):
     words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 1, "-o", "x.safetensors")
     assert run_here(*words).status == 0
@@ -87,6 +103,7 @@ def test_each_setting_counts(solutions, place):
     [
         ("--realign-every", "sometimes", "--realign-every sometimes"),
         ("--draws-per-step", 1000, "cannot be cut into 1000"),
+        ("--companions", 1000, "1000 companions share half of the epochs"),
     ],
 )
 def test_wrong_settings_are_told_before_a_spec_is_proved(option, value, words, solutions, place, monkeypatch):

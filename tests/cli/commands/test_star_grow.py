@@ -81,6 +81,7 @@ REFUSED = {
     "nothing old": ((3, 4), (), "was made from none of these --sources"),
     "a model": ((0, 3), ("--grow", 4), "4.safetensors: is no star that says what its sources are"),
     "two beginnings": ((0, 1, 2, 3), ("--init", 4), "--init and --grow both say where to begin"),
+    "companions": ((0, 1, 2, 3), ("--companions", "1"), "--companions is not for a star that grows"),
     "itself": ((0, 1, 2, "star"), (), "is among its own --sources"),
     "a held-out model that it saw": ((0, 1, 3), ("--held-out", 2), "--held-out: star.safetensors was made from"),
 }
