@@ -62,18 +62,19 @@ def ratio(ours: list[Row], others: list[Row], figure: str, draws: int = 2000) ->
     def mean(rows: list[Row], chosen: list[int]) -> float:
         return math.fsum(row["lines"][number][figure] for row in rows for number in chosen)
 
+    def over(ours: list[Row], others: list[Row], chosen: list[int]) -> float:
+        below = mean(others, chosen) / len(others)
+        return mean(ours, chosen) / len(ours) / below if below else math.inf
+
     generator, count = random.Random(0), len(ours[0]["lines"])
     found = []
     for _ in range(draws):
         chosen = generator.choices(range(count), k=count)
-        found.append(
-            mean(generator.choices(ours, k=len(ours)), chosen) / len(ours)
-            / (mean(generator.choices(others, k=len(others)), chosen) / len(others))
-        )  # fmt: skip
+        some, more = (generator.choices(rows, k=len(rows)) for rows in (ours, others))
+        found.append(over(some, more, chosen))
     found.sort()
-    every = list(range(count))
-    whole = mean(ours, every) / len(ours) / (mean(others, every) / len(others))
-    return whole, found[round(0.025 * (draws - 1))], found[round(0.975 * (draws - 1))]
+    low, high = (found[round(share * (draws - 1))] for share in (0.025, 0.975))
+    return over(ours, others, list(range(count))), low, high
 
 
 def table(rows: list[Row]) -> str:
