@@ -14,7 +14,7 @@ from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Setup
-from starcli.cli.options import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, choice_in
+from starcli.cli.options import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
 from starcli.cli.training_options import Training, recipe_by_flags
@@ -46,6 +46,7 @@ class CurveOptions(SelectOptions):
     bends: Annotated[int, typer.Option("--bends", min=1, help="Models between the ends, which are trained.")] = 1
     recipe: RecipeOpt = None
     seed: SeedOpt = 0
+    sync_batchnorm: SyncOpt = False
     checkpoint_every: EveryOpt = None
     log: LogsOpt = None
     force: ForceOpt = False
@@ -54,7 +55,8 @@ class CurveOptions(SelectOptions):
         """How the models are connected."""
         from starcli.curves.settings import CurveSettings
 
-        return CurveSettings(form=self.form, bends=self.bends, alignment=self.chosen(self.seed))
+        how = self.chosen(self.seed)
+        return CurveSettings(form=self.form, bends=self.bends, alignment=how, sync_batchnorm=self.sync_batchnorm)
 
     def outputs(self) -> list[Path]:
         """The file of each bend."""

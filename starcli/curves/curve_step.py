@@ -44,7 +44,7 @@ class OnCurve(PlainObjective):
         settings: CurveSettings,
         progress: Progress,
     ) -> None:
-        super().__init__(workspace, flat, recipe, progress)
+        super().__init__(workspace, flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         flat.load(ends[0])
         self.seed, self.settings = seed, settings
         self.first, self.last = map(flat.flatten, ends)
@@ -91,7 +91,8 @@ class OnCurve(PlainObjective):
         approach_spectral_norms_(self.flat.network)
 
     def draw(self, epoch: int, step: int, number: int) -> float:
-        """The t of one point: a function of its place in the run."""
+        """The t of one point: a function of its place in the run, one for all pieces where BatchNorm is in common."""
+        number = 0 if self.settings.sync_batchnorm else number
         place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, number))
         return float(torch.rand(1, generator=place, dtype=torch.float64))
 

@@ -168,8 +168,8 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
 def _curve(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
     how = settings["curve"]
     aligned = how.get("align", {})
-    if how["bends"] != 1 or aligned.get("seed", found.seed) != found.seed:
-        return None  # one line makes several files, or Python aligned by a seed of its own
+    if how["bends"] != 1 or "pieces" in how or aligned.get("seed", found.seed) != found.seed:
+        return None  # one line makes several files, ranks did, or Python aligned by a seed of its own
     form = ["--form", how["form"]] if how["form"] != "bezier" else []
     words = ["curve", *_names(found), *form, *_recipe(settings), "--align", str(aligned.get("method", "none"))]
     words += _alignment({key: value for key, value in aligned.items() if key != "seed"})
