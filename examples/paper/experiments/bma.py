@@ -6,6 +6,7 @@ Rows, by `kind`:
     one       name, models: the same of single networks, and of SWAG, against the ensemble of the first five sources
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from paper import networks
 from paper.networks import Network
-from paper.page import number
 from paper.record import FAILS, HOLDS, OPEN, Bench, Experiment, Finding, Row, Table
 from paper.stars import chosen
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 LAWS = {
     "t uniform (the paper's)": "",
     "t uniform, in turn": "--in-turn",
-    "ends, in turn": "--sampling ends --in-turn",
     "t = 0.9, in turn": "--sampling constant:0.9 --in-turn",
 }
 """Ways to draw points, in words of `bma`; the last one was best on the validation split of other networks."""
@@ -74,7 +73,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         bench.line(f"{teach} --seeds 0-{settings['students'] - 1} -o '{file}-{{seed}}.safetensors'")
         students |= {f"{name}, {seed}": f"{file}-{seed}.safetensors" for seed in range(settings["students"])}
     places = [f"{folder}/{seed}.safetensors" for seed in range(first, first + min(FEW, count))]
-    what = f"single networks, SWA and SWAG against the ensemble of {folder}, {len(students)} students"
+    what = f"{len(students)} students, SWA and SWAG against the ensemble of {len(places)} of {folder}"
     return [*rows, *bench.keep(what, lambda: _alone(of, places, star, students, bench.out, settings["swag"]))]
 
 
@@ -132,6 +131,7 @@ def _alone(
         scored = scoring.score(average)
         drawn = scoring.resampled(average, scored.temperature)
         row = {"kind": "one", "name": name.partition(",")[0], "number": name.partition(", ")[2], "models": len(members)}
+        row["examples"] = scored.plain.count
         row |= {metric: scored.plain.values[metric] for metric in METRICS} | {"T": scored.temperature}
         row |= {f"T_{metric}": scored.scaled.values[metric] for metric in AT_T} if scored.scaled else {}
         if base is None:
@@ -169,7 +169,8 @@ def _cell(row: Row, key: str) -> str:
     sign, name = ("T_", key[2:]) if key.startswith("T_") else ("", key)
     low, high = row.get(f"{sign}low_{name}"), row.get(f"{sign}high_{name}")
     apart = low is not None and high is not None and (low > 0 or high < 0)
-    return number(row.get(key)) + ("\\*" if apart else "")
+    value = row.get(key)
+    return ("" if value is None else f"{value:.4f}") + ("\\*" if apart else "")
 
 
 def _means(rows: Sequence[Row]) -> list[Row]:
@@ -198,10 +199,8 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
         found.append(_above("the star domain has the higher AUROC", where, row, "auroc_max_prob"))
         found.append(_above("the star domain has the higher ECE", where, row, "ece"))
     for row in chosen(averages, law=BETTER):
-        found += [_as_good(row, name, f"{row['law']}, {row['samples']} models", rows) for name in GOALS]
-    for row in chosen(rows, kind="one", name=tuple(TAUGHT)):
-        found.append(_as_good(row, "accuracy", f"{row['name']}, seed {row['number']}", rows))
-    return found
+        found += [_as_good(row, name, f"{row['law']}, {row['samples']} models") for name in GOALS]
+    return [*found, *map(_as_accurate, chosen(rows, kind="one", name=tuple(TAUGHT)))]
 
 
 def _above(claim: str, where: str, row: Row, name: str) -> Finding:
@@ -210,7 +209,17 @@ def _above(claim: str, where: str, row: Row, name: str) -> Finding:
     return Finding(claim, where, verdict, row[f"less_{name}"], (low, high))
 
 
-def _as_good(row: Row, name: str, where: str, rows: Sequence[Row]) -> Finding:
+def _as_accurate(row: Row) -> Finding:
+    """Whether a student is as accurate as the ensemble, within the 95% interval of the latter's own accuracy."""
+    less, low, high = (row[f"{part}_accuracy"] for part in ("less", "low", "high"))
+    ensemble = row["accuracy"] - less
+    margin = 1.96 * math.sqrt(ensemble * (1 - ensemble) / row["examples"])
+    verdict = HOLDS if -margin <= low else FAILS if high < -margin else OPEN
+    claim = f"accuracy of the ensemble of {FEW}, within its interval ({margin:.2g})"
+    return Finding(claim, f"{row['name']}, seed {row['number']}", verdict, less, (low, high))
+
+
+def _as_good(row: Row, name: str, where: str) -> Finding:
     """No worse than the ensemble by more than the margin; proper scores and AURC at the temperatures of both."""
     sign = "T_" if name in AT_T and f"T_low_{name}" in row else ""
     less, low, high = (row[f"{sign}{part}_{name}"] for part in ("less", "low", "high"))
@@ -243,9 +252,10 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
                 places, values = [row["samples"] for row in some], [row[key] for row in some]
                 axis.plot(places, values, dash, marker=marker, color=color, label=name)
             axis.set_title(title)
+            axis.xaxis.get_major_locator().set_params(integer=True)
         for axis in figure.axes[2:]:
             axis.set_xlabel("models averaged")
-        figure.axes[0].legend()
+        figure.axes[2].legend()  # where all lines fall
 
     return paint
 
