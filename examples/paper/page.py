@@ -58,7 +58,9 @@ def overview(experiments: Sequence[Experiment], records: dict[str, Any]) -> str:
     for each in experiments:
         record = records[each.name]
         verdicts = [finding.verdict for finding in each.judge(record["rows"])] if record else []
-        counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN) if verdict in verdicts]
+        counts = [
+            f"{verdicts.count(verdict)} {verdict}" for verdict in (HOLDS, FAILS, OPEN, NOT_RUN) if verdict in verdicts
+        ]
         said = ", ".join(counts) or NOT_RUN
         lines.append([f"[`{each.name}`](#{anchor(each)})", each.paper, each.claim, said])
     return table(Table(["experiment", "in the paper", "claim", "findings"], lines)) + "\n"

@@ -38,7 +38,7 @@ def trends(
     """
 
     def paint(figure: "Figure") -> None:
-        grow(figure, 2.3)
+        grow(figure, 2.7)
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for axis, (title, lines) in zip(axes, panels.items(), strict=True):
             for place, (name, values) in enumerate(lines.items()):
@@ -64,7 +64,7 @@ def trends(
             axis.set_xlabel(across)
             if label:
                 axis.set_ylim(bottom=0)
-            axis.legend()
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
         axes[0].set_ylabel(label)
 
     return paint

@@ -18,7 +18,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     near, far = study.models(0, sources), study.models(stars.HELD_OUT, study.held_out)
     partners = range(min(sources, stars.PARTNERS))
     asked = [(stars.REGULAR, study.models(source, 1), far) for source in partners]
-    asked += [("star-source", star, near), (stars.STAR, star, far)]
+    asked += [(stars.SOURCE, star, near), (stars.STAR, star, far)]
     rows: list[Row] = []
     for group, start, ends in asked:
         method = align.replace("--align", "--method")
@@ -41,13 +41,10 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """Distances by group, as the models are and aligned, and cosines."""
-    lines = [
-        [
-            group,
-            *(spread([row[what] for row in stars.chosen(rows, group=group)]) for what in ("before", "after", "cosine")),
-        ]
-        for group in stars.GROUPS
-    ]
+    lines = []
+    for group in (stars.REGULAR, stars.SOURCE, stars.STAR):
+        found = stars.chosen(rows, group=group)
+        lines.append([group, *(spread([row[what] for row in found]) for what in ("before", "after", "cosine"))])
     return [Table(["L2 distance", "as they are", "aligned", "cosine, aligned"], lines)]
 
 

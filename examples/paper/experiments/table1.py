@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from paper import networks, stars
 from paper.page import number, spread
-from paper.record import Bench, Experiment, Finding, Row, Table
+from paper.record import NOT_RUN, Bench, Experiment, Finding, Row, Table
 from starcli.plots.style import GROUP_STYLES, grow
 
 if TYPE_CHECKING:
@@ -41,10 +41,25 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         study.train()
         for align in aligns:
             star, kept = study.star_and_sources(align)
-            case = f"`{network.name}`, {stars.in_short(align)}"
-            rows += study.judge(star, align, case, kept=kept)
+            rows += study.judge(star, align, case_of(network, align), kept=kept)
         rows += floor(study, aligns[0])
     return rows
+
+
+def case_of(network: networks.Network, align: str) -> str:
+    """What a network's star by an alignment is called."""
+    return f"`{network.name}`, {stars.in_short(align)}"
+
+
+def missing(rows: Sequence[Row]) -> list[Finding]:
+    """What is asked for `here` and not in a record of that scale, because its run was stopped."""
+    asked, there = EXPERIMENT.scales["here"]["networks"], {row["network"] for row in rows}
+    cases = [case_of(network, align) for network, aligns in asked.items() for align in aligns]
+    if not there & {network.name for network in asked}:
+        return []
+    return [
+        Finding("star-regular below regular-regular", case, NOT_RUN) for case in cases if case not in stars.cases(rows)
+    ]
 
 
 def floor(study: stars.Study, align: str) -> Iterator[Row]:
@@ -87,7 +102,7 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
         for group, how in ((stars.SOURCE, "aligned anew"), (stars.TRAINING, "as training left them")):
             to = {(row["b"],): row["train"] for row in stars.chosen(some, kind="barrier", group=group)}
             found.append(Finding.near("star-source essentially zero", f"{case}, train, {how}", to, margin))
-    return found
+    return [*found, *missing(rows)]
 
 
 def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
@@ -132,6 +147,7 @@ EXPERIMENT = Experiment(
             "networks": {
                 **dict.fromkeys((networks.RESNET, networks.MLP), BOTH),
                 **dict.fromkeys((networks.FASHION_MLP, networks.VIT, networks.ADAM), (stars.WEIGHT,)),
+                **dict.fromkeys((networks.DENSENET, networks.VGG, networks.FASHION_RESNET), (stars.WEIGHT,)),
             },
             "sources": 5,
             "held_out": 5,
