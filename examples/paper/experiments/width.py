@@ -107,12 +107,6 @@ def perceptrons(*widths: int) -> dict[int, Network]:
     return {width: Network(f"mlp-{width}", words.format(width), "--epochs 50") for width in widths}
 
 
-def residual(*widths: int) -> dict[int, Network]:
-    """Small ResNets on the digits."""
-    words = "--recipe quickstart --arch-arg width={0}"
-    return {w: Network(f"resnet-w{w}", words.format(w), "--epochs 50") for w in widths}
-
-
 def wide(depth: int, width: int) -> Network:
     """One of the paper's Wide ResNets."""
     words = f"--recipe paper/wrn-cifar10 --arch-arg depth={depth} widen_factor={width}"
@@ -132,10 +126,7 @@ EXPERIMENT = Experiment(
             "align": stars.WEIGHT,
         },
         "here": {
-            "families": {
-                "MLP of width": perceptrons(4, 16, 64, 256),
-                "ResNet of width": residual(4, 8, 16),
-            },
+            "families": {"MLP of width": perceptrons(4, 16, 64, 256)},
             "sources": 5,
             "held_out": 5,
             "align": stars.WEIGHT,
