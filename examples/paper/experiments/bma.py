@@ -6,6 +6,7 @@ Rows, by `kind`:
     one       name, models: the same of single networks, and of SWAG, against the ensemble of the first five sources
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +70,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     students: dict[str, str] = {}
     for name, words in TAUGHT.items():
         said, file = words.format(near=near, star=star, all=sources), f"{folder}/{name.replace(' ', '-')}"
-        teach = f"starcli fuse --method distil {said} {of.data} {settings['distil']} --split test"
+        teach = f"starcli fuse --method distil {said} {of.data} {settings.get('distil', '')} --split test"
         bench.line(f"{teach} --seeds 0-{settings['students'] - 1} -o '{file}-{{seed}}.safetensors'")
         students |= {f"{name}, {seed}": f"{file}-{seed}.safetensors" for seed in range(settings["students"])}
     places = [f"{folder}/{seed}.safetensors" for seed in range(first, first + min(FEW, count))]
@@ -108,9 +109,10 @@ def _alone(
     from starcli.library.inputs import open_models
 
     data = os.path.expandvars(of.data).removeprefix("--data ").strip()
-    files = [str(out / file) for file in (*places, star, *students.values())]
-    workspace, models, _ = open_models(files, {"data": data} if data else {}, measures=True)
-    evaluator, scoring = Evaluator(workspace), Scoring(workspace.dataset, "test", "fit")
+    with contextlib.chdir(out):
+        files = [*places, star, *students.values()]
+        workspace, models, _ = open_models(files, {"data": data} if data else {}, measures=True)
+        evaluator, scoring = Evaluator(workspace), Scoring(workspace.dataset, "test", "fit")
     moments = collected(workspace, models[0].tensors, **swag)
     draws = torch.Generator().manual_seed(0)
     samples = [moments.sample(draws) for _ in range(len(places))]
@@ -204,14 +206,20 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
 
 
 def _above(claim: str, where: str, row: Row, name: str) -> Finding:
-    low, high = row[f"low_{name}"], row[f"high_{name}"]
+    less, low, high = _interval(row, name)
     verdict = HOLDS if low > 0 else FAILS if high < 0 else OPEN
-    return Finding(claim, where, verdict, row[f"less_{name}"], (low, high))
+    return Finding(claim, where, verdict, less, (low, high))
+
+
+def _interval(row: Row, name: str, sign: str = "") -> tuple[float, float, float]:
+    """A difference and its interval; not finite where there is none, as of AUROC without an error."""
+    less, low, high = (row[f"{sign}{part}_{name}"] for part in ("less", "low", "high"))
+    return tuple(math.nan if each is None else each for each in (less, low, high))  # type: ignore[return-value]
 
 
 def _as_accurate(row: Row) -> Finding:
     """Whether a student is as accurate as the ensemble, within the 95% interval of the latter's own accuracy."""
-    less, low, high = (row[f"{part}_accuracy"] for part in ("less", "low", "high"))
+    less, low, high = _interval(row, "accuracy")
     ensemble = row["accuracy"] - less
     margin = 1.96 * math.sqrt(ensemble * (1 - ensemble) / row["examples"])
     verdict = HOLDS if -margin <= low else FAILS if high < -margin else OPEN
@@ -222,7 +230,7 @@ def _as_accurate(row: Row) -> Finding:
 def _as_good(row: Row, name: str, where: str) -> Finding:
     """No worse than the ensemble by more than the margin; proper scores and AURC at the temperatures of both."""
     sign = "T_" if name in AT_T and f"T_low_{name}" in row else ""
-    less, low, high = (row[f"{sign}{part}_{name}"] for part in ("less", "low", "high"))
+    less, low, high = _interval(row, name, sign)
     if name == "accuracy":
         less, low, high = -less, -high, -low
     ensemble = row[f"{sign}{name}"] - row[f"{sign}less_{name}"]
@@ -285,7 +293,7 @@ EXPERIMENT = Experiment(
             "distil": "--epochs 20", "swag": SWAG,
         },
         "full": {
-            "network": RESNET18, "first": 0, "sources": 50, "samples": 19, "repeats": 5, "students": 3, "distil": "",
+            "network": RESNET18, "first": 0, "sources": 50, "samples": 19, "repeats": 5, "students": 3,
             "swag": SWAG,
         },
     },
