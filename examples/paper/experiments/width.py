@@ -87,12 +87,17 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
         ):
             pairs = points(sizes)
             color, marker, _ = LINE_STYLES[place]
-            most = max(x for x, _ in pairs) * 1.1
-            axis.plot([0, most], [0, most], ":", color=BLACK, label="as far as regular models")
-            axis.plot([0, most], [0, most * slope(pairs)], "-", color=color, label=f"slope {slope(pairs):.2f}")
+            ends = [min(x for x, _ in pairs) / 1.5, max(x for x, _ in pairs) * 1.5]
+            axis.plot(ends, ends, ":", color=BLACK, label="as far as regular models")
+            axis.plot(ends, [x * slope(pairs) for x in ends], "-", color=color, label=f"slope {slope(pairs):.2f}")
             axis.plot(*zip(*pairs, strict=True), marker, color=color)
             for size, pair in zip(sizes, pairs, strict=True):
                 axis.annotate(f"{size}", pair, (3, -7), textcoords="offset points")
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            for side in (axis.xaxis, axis.yaxis):  # the style shows no formulas, such as powers of ten
+                side.set_major_formatter("{x:g}")
+                side.set_minor_formatter("")
             axis.set_title(family)
             axis.set_xlabel("regular-regular (nats)")
             axis.legend(loc="upper left")
