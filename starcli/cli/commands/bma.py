@@ -97,7 +97,9 @@ def bma_command(
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
-    heat = temperature_of(temperature)
+    drawn = points.points()
+    draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": drawn}
+    draws |= {"temperature": temperature_of(temperature), "choose": choose}
     paint = figure.writer([star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
@@ -106,21 +108,18 @@ def bma_command(
         warn_of_weak_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
-        draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points.points()}
-        rows = posterior_rows(measure, model, solutions, **draws, temperature=heat, choose=choose)
+        rows = posterior_rows(measure, model, solutions, **draws)
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
-        stamp = stamps(workspace)
-        drawn = []
-        for row in rows:
+        stamp, found = stamps(workspace), []
+        for each in rows:
             # a row rests on what its posterior is made from; only the star's has points between models
-            domain = row.posterior == "star"
-            origin = stamp([model, *solutions] if domain else solutions)
-            found = {"split": split, **row.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
-            found |= {"renormalise": (measure.renormalise if domain else RECALIBRATE).title, **origin}
-            found |= points.points().settings() if domain else {}
-            drawn.append({"type": "bma", **found})
-            results.add("bma", found if results.for_programs else _for_people(found), _COLUMNS)
-        paint(drawn)
+            domain = each.posterior == "star"
+            origin = stamp([model, *solutions] if domain else solutions) | (drawn.settings() if domain else {})
+            row = {"split": split, **each.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
+            row |= {"renormalise": (measure.renormalise if domain else RECALIBRATE).title, **origin}
+            found.append({"type": "bma", **row})
+            results.add("bma", row if results.for_programs else _for_people(row), _COLUMNS)
+        paint(found)
 
 
 def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
