@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from starcli.errors import StarcliError
 from starcli.runtime import distributed
 
 
@@ -68,6 +69,7 @@ class Exchange:
         self.buckets = self._buckets()
         self.place = {number: place for place, bucket in enumerate(self.buckets) for number in bucket.parts}
         self._parameters: Sequence[Tensor] = ()
+        self._early: bool | None = None  # None: not known before the first step
         self.begin(1)
 
     def _buckets(self) -> list[Bucket]:
@@ -83,7 +85,11 @@ class Exchange:
 
     @contextmanager
     def watching(self, parameters: Sequence[Tensor]) -> Iterator[None]:
-        """Context in which gradients that backward passes leave at `parameters`, one for each part, are sent early."""
+        """Context in which gradients that backward passes leave at `parameters`, one for each part, are sent early.
+
+        From the second step on, if each pass left each gradient once in the first: a pass within a pass (checkpointed
+        activations) may leave parts of it.
+        """
         self._parameters = parameters
         hooks = [
             parameter.register_post_accumulate_grad_hook(partial(self._left, number))  # type: ignore[no-untyped-call]
@@ -107,7 +113,7 @@ class Exchange:
         self.awaited[number] -= 1
         if self.awaited[number] == 0:
             self.missing[self.place[number]] -= 1
-        while len(self.sums) < len(self.buckets) - 1 and self.missing[len(self.sums)] == 0:
+        while self._early and len(self.sums) < len(self.buckets) - 1 and self.missing[len(self.sums)] == 0:
             self._send([each.grad for each in self._parameters])
 
     def _send(self, gradients: Sequence[Tensor | None]) -> None:
@@ -125,8 +131,10 @@ class Exchange:
 
         A gradient that some ranks lack is the others' sum, as that of several pieces in one process is.
         """
-        if min(self.awaited) < 0:
-            raise RuntimeError("a step made more backward passes than it said: gradients were sent too early")
+        if min(self.awaited) < 0 and self.sums:
+            raise StarcliError("ranks sent gradients before they were whole: this network's backward passes change")
+        if self._early is None and self._parameters:
+            self._early = min(self.awaited) >= 0
         for view, buffer, before in zip(self.buffer_views, self.buffers, self.before, strict=True):
             # changes, not values: the mean of equal values would move them by rounding, or make infinite ones NaN
             view.copy_(torch.where(buffer == before, 0, buffer - before) * share) if share else view.zero_()

@@ -10,6 +10,7 @@ import torch
 from support.training import Small, Stopping, small
 from torch import nn
 
+from starcli.errors import StarcliError
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
@@ -202,7 +203,10 @@ def test_gradients_sent_early_have_the_sums_of_those_sent_at_the_end(monkeypatch
         results = list(pool.map(rank, range(len(signs))))
     for sign, (early, found) in zip(signs, results, strict=True):
         assert [each.parts for each in exchanges[0].buckets] == [[5, 4], [3, 2], [1, 0]]
-        assert early == [2 if sign > 0 else 1] * 2  # without the middle layer only the last one's
+        assert early == [
+            0,
+            2 if sign > 0 else 1,
+        ]  # the first step looks on; without the middle layer only the last one's
         assert (float(found.loss), int(found.correct)) == (len(signs), 2 * len(signs))
         for parameter, gradient in zip(reference.parameters(), found.gradients, strict=True):
             if parameter.grad is None:
@@ -211,15 +215,26 @@ def test_gradients_sent_early_have_the_sums_of_those_sent_at_the_end(monkeypatch
                 torch.testing.assert_close(gradient, parameter.grad)
 
 
+def steps_of(exchange, network, inputs, passes):
+    """How many buckets are sent before the end of each step of so many passes, two of which are announced."""
+    parameters, found = list(network.parameters()), []
+    with exchange.watching(parameters):
+        for count in passes:
+            exchange.begin(2)
+            for _ in range(count):
+                network(inputs).sum().backward()
+                found.append(len(exchange.sums))
+            exchange([p.grad for p in parameters], torch.tensor(0.0), torch.tensor(0), 0, 1.0)
+    return found
+
+
 def test_nothing_is_sent_before_the_last_pass_of_a_step(monkeypatch):
     (network,), (inputs,), (exchange,) = branching(monkeypatch, (1,))
-    parameters = list(network.parameters())
-    with exchange.watching(parameters):
-        exchange.begin(2)
-        network(inputs).sum().backward()
-        assert exchange.sums == []
-        network(inputs).sum().backward()
-        assert len(exchange.sums) == len(exchange.buckets) - 1
-        network(inputs).sum().backward()
-        with pytest.raises(RuntimeError, match="more backward passes"):
-            exchange([p.grad for p in parameters], torch.tensor(0.0), torch.tensor(0), 0, 1.0)
+    assert steps_of(exchange, network, inputs, [2, 2]) == [0, 0, 0, 2]
+    with pytest.raises(StarcliError, match="before they were whole"):
+        steps_of(exchange, network, inputs, [3])
+
+
+def test_where_a_pass_leaves_a_gradient_in_parts_nothing_is_sent_early(monkeypatch):
+    (network,), (inputs,), (exchange,) = branching(monkeypatch, (1,))
+    assert steps_of(exchange, network, inputs, [3, 3]) == [0] * 6
