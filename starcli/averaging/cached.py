@@ -38,7 +38,7 @@ def posterior_rows(
     """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
 
     seed: of the draws. points: how these of the star domain are drawn. temperature: of the averages, see `Scoring`.
-    choose: at the end come the rows of `choose_samples`.
+    choose: at the end come the rows of `choose_samples`. Draws by a function of the caller's own are always measured.
     """
     if choose and measure.split == VALIDATION:
         raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
@@ -46,11 +46,14 @@ def posterior_rows(
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
     draws = [seed, samples, repeats, points.settings()]
     key = hash_json([_FORM, measure.settings(), draws, temperature, choose, *weights])
-    found = distributed.by_writer(lambda: recall("averages", key) if measure.is_kept else None)
+    is_kept = measure.is_kept and isinstance(points.sampling, str)
+    found = distributed.by_writer(lambda: recall("averages", key) if is_kept else None)
     if found is None:
-        measured = _Posterior(measure, star, sources, scoring, key).rows(samples, repeats, seed, points)
+        measured = _Posterior(measure, star, sources, scoring, key if is_kept else None).rows(
+            samples, repeats, seed, points
+        )
         found = [asdict(row) for row in measured]
-        if measure.is_kept:
+        if is_kept:
             remember("averages", key, found)
     rows = [PosteriorRow.from_dict(row) for row in found]
     if temperature is not None and any(row.temperature is None for row in rows):
@@ -60,13 +63,13 @@ def posterior_rows(
 
 @dataclass(frozen=True)
 class _Posterior:
-    """What is measured anew, but for the repeats that a run which was stopped has kept."""
+    """What is measured anew, but for the repeats that a run which was stopped has kept under `key`, if it has one."""
 
     measure: Measure
     star: Checkpoint
     sources: Sequence[Checkpoint]
     scoring: Scoring
-    key: str
+    key: str | None
 
     def rows(self, samples: int, repeats: int, seed: int, points: PointSampling) -> list[PosteriorRow]:
         """The rows; `seed` is that of the draws."""
@@ -79,4 +82,4 @@ class _Posterior:
         )  # fmt: skip
 
     def _keep(self, name: str, compute: Callable[[], Any]) -> Any:
-        return cached("bma", hash_json([self.key, name]), compute) if self.measure.is_kept else compute()
+        return compute() if self.key is None else cached("bma", hash_json([self.key, name]), compute)

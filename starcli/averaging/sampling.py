@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ class PointSampling:
 
     def settings(self) -> dict[str, Any]:
         """What is kept of it where results say how they came about."""
-        return asdict(self)
+        return {"sampling": sampling_name(self.sampling), "in_turn": self.in_turn}
 
 
 def sampling_of(said: str | Sampling) -> Sampling:
@@ -103,6 +103,28 @@ def sampling_of(said: str | Sampling) -> Sampling:
     if not fits:
         raise StarcliError(f"sampling {said!r}: expected {SAMPLINGS[name].help}")
     return lambda generator: function(generator, *numbers)
+
+
+def sampling_name(said: str | Sampling) -> str:
+    """What files and results say of a way to draw t: it as it was said, or where a function of the caller's own is.
+
+    Other functions may have that name: it is no key to what was computed by one.
+    """
+    if isinstance(said, str):
+        return said
+    return f"{said.__module__}.{getattr(said, '__qualname__', type(said).__qualname__)}"
+
+
+def lies_between(said: str | Sampling) -> bool:
+    """Whether a named way to draw t has points between star and source; of a function it is taken for granted.
+
+    >>> lies_between("uniform"), lies_between("ends"), lies_between("constant:1")
+    (True, False, False)
+    """
+    if not isinstance(said, str):
+        return True
+    draw_t, generator = sampling_of(said), torch.Generator()
+    return any(0 < draw_t(generator) < 1 for _ in range(100))
 
 
 UNIFORM_POINTS = PointSampling()

@@ -54,8 +54,8 @@ def curve(
     settings = CurveSettings(form=form, bends=bends, alignment=as_alignment(alignment))
     workspace, [first, last], watcher = open_models([a, b], where, distinct=2)
     chosen = inherited(recipe, [first, last], changed)
-    found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)
     plans = curve_plans(workspace, [first, last], chosen, seed, settings)
+    found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)
     facts = {"statistics": "recalibrated", "history": found.history}
     return [
         made(TrainedModel, workspace, plan, tensors, f"bend-{number}", metrics=metrics, **facts)

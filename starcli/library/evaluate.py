@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from starcli.alignment.align import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
-from starcli.averaging.sampling import PointSampling
+from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.rows import evaluation_rows
@@ -54,7 +54,7 @@ def bma(
     *,
     samples: int = 10,
     repeats: int = 3,
-    sampling: str = "uniform",
+    sampling: str | Sampling = "uniform",
     in_turn: bool = False,
     seed: int = 0,
     alignment: Alignment | str | None = DEFAULT_METHOD,
@@ -70,7 +70,8 @@ def bma(
     Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
     with the keys of `starcli bma --json`: `against_ensemble` has differences to the ensemble of as many models, with
     intervals by paired bootstrap over the examples. sampling: how t, the place between star (0) and source (1), is
-    drawn: "uniform", "beta:A,B", "constant:T", or "ends", the star or a source. in_turn: each source is drawn once
+    drawn: "uniform", "beta:A,B", "constant:T", "midpoint", or "ends", the star or a source, or by a function of a
+    `torch.Generator`, whose results are not kept between runs. in_turn: each source is drawn once
     before any again. seed: of the draws, and of the alignment of the sources to the star unless `alignment` has its
     own. split: test, or validation to choose by.
     choose: at the end a row for star domain and ensemble each, whose number of samples has the least loss on the

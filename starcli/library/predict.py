@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from starcli.alignment.align import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
-from starcli.averaging.sampling import PointSampling
+from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.column_predictions import AnyPredictions
@@ -53,7 +53,7 @@ def predict(
     sources: Sequence[ModelLike] = (),
     ensemble: bool = False,
     samples: int = 10,
-    sampling: str = "uniform",
+    sampling: str | Sampling = "uniform",
     in_turn: bool = False,
     seed: int = 0,
     alignment: Alignment | str | None = DEFAULT_METHOD,

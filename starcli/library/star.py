@@ -232,8 +232,8 @@ def _fused(
     chosen = inherited(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
     taught = None if star is None or teacher is None else teacher(star)
     whole = Fusion(**fusion, recipe=chosen, init=init, base=base, teacher=taught)
-    found = fuse_sources(workspace, own, whole, progress=watcher)
     plan, name = fusion_plan(workspace, own, whole), f"fused-{whole.seed}"
+    found = fuse_sources(workspace, own, whole, progress=watcher)
     facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     facts |= {"sources": own, "alignment": whole.alignment, "renormalise": whole.renormalise, "base": whole.base}
     return made(StarModel, workspace, plan, found.tensors, name, **facts)  # type: ignore[no-any-return]
@@ -264,6 +264,8 @@ def _search(
     beginning = models[-1] if begun else None
     growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, others, recipe, watcher)
     chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
+    begins: dict[str, Any] = {"init": beginning, "growth": growth}
+    plan = star_plan(workspace, kind, own, chosen, seed, settings, **begins, held_out=others)
     found = starlight(
         workspace,
         [Source.of(model) for model in own],
@@ -275,8 +277,6 @@ def _search(
         held_out=[Source.of(model) for model in others],
         progress=watcher,
     )
-    begins: dict[str, Any] = {"init": beginning, "growth": growth}
-    plan = star_plan(workspace, kind, own, chosen, seed, settings, **begins, held_out=others)
     aligned = [
         replace(source, tensors=found.aligned(number), reopen=None, path=None, stored=None)
         for number, source in enumerate(own)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.alignment.align import Alignment
-from starcli.averaging.sampling import Sampling, sampling_of
+from starcli.averaging.sampling import Sampling, sampling_name, sampling_of
 from starcli.errors import StarcliError
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
@@ -82,8 +82,6 @@ class StarSettings:
             problems.append(f"companions is a number from 0 up, found {self.companions}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):
             problems.append(f"sync_batchnorm goes with one draw a step, found draws_per_step {self.draws_per_step}")
-        if self.sampling == "ends":
-            problems.append("sampling ends is for averages: it has no point between star and source to train on")
         if problems:
             raise StarcliError("these settings of a star do not work", problems)
         sampling_of(self.sampling)
@@ -206,7 +204,7 @@ class StarSettings:
         """What the recipe of a star's file keeps of them."""
         synced = self.sync_batchnorm and distributed.size() > 1
         return {
-            "sampling": self.sampling if isinstance(self.sampling, str) else _name_of(self.sampling),
+            "sampling": sampling_name(self.sampling),
             "realign_every": self.realign_every,
             **({"realign_restarts": self.realign_restarts} if self.realign_restarts != 1 else {}),  # as before it was
             **({"realign_method": self.realign_method} if self.realign_method else {}),
@@ -219,8 +217,3 @@ class StarSettings:
             "eval_every": self.eval_every,
             **({"sync_batchnorm": True, "pieces": self.pieces(recipe)} if synced else {}),
         }
-
-
-def _name_of(function: Sampling) -> str:
-    """What a file says of a function of the caller's own."""
-    return f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"

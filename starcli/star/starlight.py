@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from starcli.averaging.sampling import lies_between
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.mixed_buffers import admit_points
 from starcli.files.state import StateFile
@@ -118,10 +119,14 @@ def starlight(
 
 def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) -> None:
     need_several(sources)
-    draws = settings.draws_per_step
+    draws, problems = settings.draws_per_step, []
     if draws is not None and draws > recipe.batch_size:
-        problem = f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}"
-        raise StarcliError("these settings of a star do not work", [problem])
+        problems.append(f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}")
+    if not lies_between(settings.sampling):
+        what = "it has no point between star and source to train on"
+        problems.append(f"sampling {settings.sampling} is for averages: {what}")
+    if problems:
+        raise StarcliError("these settings of a star do not work", problems)
 
 
 def _bank(

@@ -1,13 +1,21 @@
 """Distributions of t: their moments, and the names and numbers by which they are asked for."""
 
+from typing import Any
+
 import pytest
 import torch
 from scipy import stats
 
+import starcli as sc
 from starcli.averaging.sampling import PointSampling, beta_t, constant_t, ends_t, sampling_of, uniform_t
 from starcli.errors import StarcliError
-from starcli.star.settings import StarSettings
 from starcli.training.seeds import generator
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[sc.Checkpoint]:
+    how: dict[str, Any] = {"arch_args": {"hidden_dim": 4}, "epochs": 1, "limit": 60}
+    return [sc.train("mlp", "digits", seed=seed, **how) for seed in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +90,36 @@ def test_other_names_are_an_error() -> None:
         sampling_of(None)  # type: ignore[arg-type]
 
 
-def test_no_star_is_trained_at_the_ends() -> None:
+@pytest.mark.parametrize("said", ["ends", "constant:1", "constant:0"])
+def test_no_star_is_trained_at_the_ends(said: str, sources: list[sc.Checkpoint]) -> None:
     with pytest.raises(StarcliError) as caught:
-        StarSettings(sampling="ends")
+        sc.find_star(sources, sampling=said)
     assert "for averages" in str(caught.value.problems)
+
+
+def by_thirds(place: torch.Generator) -> float:
+    return float(torch.randint(1, 4, (1,), generator=place)) / 3
+
+
+@pytest.mark.parametrize("said", ["ends", by_thirds])
+def test_a_student_learns_from_points_drawn_by_any_law(said: Any, sources: list[sc.Checkpoint]) -> None:
+    star = sc.interpolate(*sources, t=0.5)
+    student = sc.fuse(sources, method="distil", star=star, samples=1, sampling=said, epochs=1, alignment=None)
+    named = said if said == "ends" else "test_sampling.by_thirds"
+    assert student.metadata.recipe["fused"]["teacher"]["sampling"].endswith(named)
+
+
+def test_averages_by_a_function_are_measured_each_time(sources: list[sc.Checkpoint]) -> None:
+    """Another function may have the same name: what is kept under it would be a wrong number."""
+    star, drawn = sc.interpolate(*sources, t=0.5), []
+
+    def counted(place: torch.Generator) -> float:
+        drawn.append(place)
+        return by_thirds(place)
+
+    how: dict[str, Any] = {"samples": 2, "repeats": 1, "alignment": None}
+    rows = [sc.bma(star, sources, sampling=counted, **how) for _ in range(2)]
+    assert len(drawn) == 4
+    assert list(rows[0]) == list(rows[1])
+    assert len(sc.predict(star=star, sources=sources, sampling=counted, samples=2, alignment=None).label)
+    assert len(drawn) == 6
