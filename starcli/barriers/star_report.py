@@ -20,10 +20,11 @@ from starcli.evaluation.tasks.task import Scores
 class StarReport:
     """The paper's Table 1 row, and Table 6's: losses, barriers by group, and what the star gains.
 
-    `groups`: "regular-regular (unaligned)" where the others are aligned first, "regular-regular", "star-source",
-    "star-source (training)" where the aligned sources are known, and "star-held-out". `differences` (by split): the
-    mean over held-out models h of the mean barrier from sources to h less the barrier from the star to h (`std`, `min`,
-    `max` over h too); positive where the star is better connected.
+    `regular`: the losses of the sources, which the star is to be as good as; held-out models do not count. `groups`:
+    "regular-regular (unaligned)" where the others are aligned first, "regular-regular", "star-source", "star-source
+    (training)" where the aligned sources are known, and "star-held-out". `differences` (by split): the mean over
+    held-out models h of the mean barrier from sources to h less the barrier from the star to h (`std`, `min`, `max`
+    over h too); positive where the star is better connected.
     """
 
     star: Mapping[str, Scores]

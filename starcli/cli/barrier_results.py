@@ -188,7 +188,7 @@ class BarrierResults:
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
 
     def _star(self, star: "Checkpoint", report: "StarReport", alignment: str) -> None:
-        """The star's own figures; for people the losses of star and regular models, and what the star gains."""
+        """The star's own figures; for people the losses of star and sources, and what the star gains."""
         facts = report.to_dict()
         facts.pop("groups")
         row = {"star": star.name, **facts, "alignment": alignment, **self._between}
@@ -203,7 +203,7 @@ class BarrierResults:
         if self.measure.workspace.dataset.task == REGRESSION:
             columns = (replace(columns[0], heading="squared error"), *columns[1:])
         self.results.add("losses", {"model": "loss of the star", **facts["star_loss"]}, columns)
-        self.results.add("losses", {"model": "loss of regular models", **means["regular_loss"]}, columns)
+        self.results.add("losses", {"model": "loss of the sources", **means["regular_loss"]}, columns)
         self.results.add(
             "losses", {"model": "barriers: regular-regular less star-held-out", **means["differences"]}, columns
         )

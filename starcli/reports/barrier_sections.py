@@ -31,7 +31,7 @@ SPLIT_NAMES = ("train", "validation", "test")
 
 LOSSES = {
     "loss of the star": "star_loss.{}",
-    "loss of regular models": "regular_loss.{}.mean",
+    "loss of the sources": "regular_loss.{}.mean",
     "barriers: regular-regular less star-held-out": "differences.{}.mean",
 }
 """What is said of a star besides barriers, and its keys."""
@@ -65,14 +65,14 @@ def _lines(run: SavedRun) -> Markup:
 
 
 def _losses(run: SavedRun) -> Markup | None:
-    """Losses of a star and of the models that are not, and what the star gains on the way to others."""
+    """Losses of a star and of its sources, and what the star gains on the way to others."""
     rows = [
         {"what": what, **{split: at_key(row, key.format(split)) for split in SPLIT_NAMES}}
         for row in run.of_type("star")
         for what, key in LOSSES.items()
     ]
     columns = TableColumn("what", loss_unit(run.rows)), *(TableColumn(split, split, "loss") for split in SPLIT_NAMES)
-    return table(rows, columns, "losses of the star and of regular models") if rows else None
+    return table(rows, columns, "losses of the star and of its sources") if rows else None
 
 
 def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:

@@ -34,7 +34,7 @@ def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[floa
 
 def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> list[float]:
     split = workspace.dataset.train
-    count = min(LOSS_EXAMPLES, len(split))
+    count = _example_count(workspace)
     # from everywhere: files may lie in the order of their classes
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))
@@ -46,6 +46,15 @@ def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> l
             logits, targets = prediction_rows(flat.network(inputs), labels, 1, "evaluation")
         losses.append(float(task.loss(logits.float(), targets)))
     return losses
+
+
+def _example_count(workspace: "Workspace") -> int:
+    return min(LOSS_EXAMPLES, len(workspace.dataset.train))
+
+
+def _first_examples(workspace: "Workspace") -> str:
+    """What the losses of `first_losses` are measured on, for notes that name one."""
+    return f"on {_example_count(workspace)} training examples, as in its file"
 
 
 def outliers(losses: Sequence[float], unit: float = 1.0) -> list[int]:
@@ -70,7 +79,7 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
         usual = sorted(losses)[(len(losses) - 1) // 2]
         progress.note(
             f"{sources[number].name} is hardly a solution: its training loss is {losses[number]:.2f}, "
-            f"that of most sources at most {usual:.2f}"
+            f"that of most sources at most {usual:.2f} ({_first_examples(workspace)})"
         )
     return losses
 
@@ -108,7 +117,8 @@ def warn_of_weak_domain(
 def warn_of_weak_report(workspace: "Workspace", report: StarReport, what: str, progress: Progress) -> None:
     """Note a star (`what`) by the rule of `warn_of_weak_star`, by the training losses that its report rests on."""
     others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
-    _warn_of_weak(report.star["train"].loss, max(others), what, _loss_unit(workspace), progress)
+    measured = "on the whole training split, as the ends of the lines were measured"
+    _warn_of_weak(report.star["train"].loss, max(others), what, _loss_unit(workspace), measured, progress)
 
 
 def warn_of_weak_star(
@@ -122,13 +132,13 @@ def warn_of_weak_star(
     high, barriers say nothing.
     """
     [own] = _losses(workspace, [star])
-    _warn_of_weak(own, max(losses), what, _loss_unit(workspace), progress)
+    _warn_of_weak(own, max(losses), what, _loss_unit(workspace), _first_examples(workspace), progress)
 
 
-def _warn_of_weak(own: float, worst: float, what: str, unit: float, progress: Progress) -> None:
+def _warn_of_weak(own: float, worst: float, what: str, unit: float, measured: str, progress: Progress) -> None:
     if not own <= max(2 * worst, worst + 0.1 * unit):  # a loss that is no number is none of a solution
         progress.note(
-            f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources at most {worst:.2f}; "
-            "a barrier is low where an end is high; more --epochs, more --restarts of the alignment or wider networks "
-            "may help"
+            f"{what} is hardly a solution: its training loss is {own:.2f}, that of its sources at most {worst:.2f} "
+            f"({measured}); a barrier is low where an end is high; more --epochs, more --restarts of the alignment or "
+            "wider networks may help"
         )

@@ -28,7 +28,7 @@ def test_a_star_that_is_no_solution_says_so_and_a_good_one_is_silent(mlp, mlps, 
     search_star(mlp, mlps, RECIPE.override(epochs=1), 4, mu=mu, progress=watcher)
     [note] = watcher.notes
     assert note.startswith(f"{what} is hardly a solution")
-    assert all(word in note for word in ("--epochs", "--restarts", "wider"))
+    assert all(word in note for word in ("--epochs", "--restarts", "wider", "on 128 training examples"))
 
 
 def test_a_star_whose_loss_is_no_number_is_named(mlp, mlps):

@@ -100,6 +100,7 @@ def test_a_star_that_is_no_solution_is_named(solutions, star, place):
     for given, notes in ((star, 0), ("weak.safetensors", 1)):
         judged = run_here("barrier", "--star", given, "--sources", *sources, "--held-out", *held_out, *table)
         assert "regular-regular less star-held-out" in judged.out
+        assert "loss of the sources" in judged.out
         assert judged.err.count("is hardly a solution: its training loss is") == notes, judged.err
 
 
