@@ -90,18 +90,30 @@ def run_id(**settings: Any) -> Sha256:
 
 
 def ancestry(parents: Sequence[Checkpoint]) -> tuple[list[Sha256], list[Ancestor]]:
-    """Fields `parents` and `ancestors` of a file made from `parents`: all generations, each ancestor once.
+    """Fields `parents` and `ancestors` of a file made from `parents`: all generations, each ancestor once."""
+    found = generations(parents)
+    return [parent.sha256 for parent in parents], [found[key] for key in sorted(found)]
+
+
+def generations(models: Sequence[Checkpoint]) -> dict[Sha256, Ancestor]:
+    """Models and all their ancestors, by their hashes.
 
     Weights that came back (a permutation and its inverse, an alignment that moves nothing) are those of the first file
     that had them: an ancestor never descends from itself.
     """
     found: dict[Sha256, Ancestor] = {}
-    for parent in parents:
-        metadata = parent.metadata
-        itself = Ancestor(sha256=parent.sha256, name=parent.base_name, kind=metadata.kind, parents=metadata.parents)
+    for model in models:
+        metadata = model.metadata
+        itself = Ancestor(
+            sha256=model.sha256,
+            name=model.base_name,
+            kind=metadata.kind,
+            parents=metadata.parents,
+            made_of=metadata.made_of,
+        )
         for ancestor in (*metadata.ancestors, itself):
             found.setdefault(ancestor.sha256, ancestor)
-    return [parent.sha256 for parent in parents], [found[key] for key in sorted(found)]
+    return found
 
 
 # -- reading and writing -----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoints.checkpoint import Checkpoint, read_metadata
+from starcli.checkpoints.checkpoint import Checkpoint, generations, read_metadata
 from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
@@ -17,29 +17,50 @@ from starcli.files.shards import checkpoints_in
 MAXIMUM_GENERATIONS = 100
 """Largest number of generations: a file whose ancestors go in a circle was not written by us."""
 
-RENAMED = ("align", "aligned_by", "permute", "normal_form")
-"""Tables in the recipe of a file whose units stand under other names than in the one that it was made from."""
 
+class Lineage:
+    """What went into the weights of a model, by what its file records.
 
-def trained_with(star: Metadata) -> set[Sha256]:
-    """Hashes of what a star or fused model was made from, and of what those were made from that it began at."""
-    of = {ancestor.sha256: ancestor for ancestor in star.ancestors}
-    found: set[Sha256] = set()
-    generation = set(star.parents)
-    while generation:
-        found |= generation
-        stars = [of[each] for each in generation if each in of and of[each].kind in ("star", "fused")]
-        generation = {parent for each in stars for parent in each.parents} - found
-    return found
+    A copy of a model is it with other names of units (aligned, permuted, in normal form) or converted: the same
+    solution. What a model was aligned to left nothing in it. Files of before this was recorded do not say which of
+    their ancestors are copies or points, so that what these were made from is not known.
+    """
+
+    def __init__(self, model: Checkpoint) -> None:
+        self.sha256, self.known = model.sha256, generations([model])
+
+    def copies(self, sha256: Sha256 | None = None) -> set[Sha256]:
+        """Hashes of the model, or of another one of its lineage, and of all of which that is a copy."""
+        return set(self._back(sha256 or self.sha256))
+
+    def _back(self, sha256: Sha256) -> list[Sha256]:
+        """A model, what it is a copy of, and so on to the first."""
+        found: list[Sha256] = []
+        each: Sha256 | None = sha256
+        while each is not None and each not in found:
+            found.append(each)
+            each = self.known[each].copy_of if each in self.known else None
+        return found
+
+    def made_from(self) -> set[Sha256]:
+        """Hashes of what the model was made from in one step, and of all of which that is a copy."""
+        first = self._back(self.sha256)[-1]
+        parents = self.known[first].went_in if first in self.known else []
+        return {copy for parent in parents for copy in self._back(parent)}
+
+    def seen(self) -> set[Sha256]:
+        """Hashes of the model and of all that ever went into it, of every generation."""
+        found: set[Sha256] = set()
+        generation = {self.sha256}
+        while generation:
+            found |= generation
+            generation = {each for one in generation & self.known.keys() for each in self.known[one].went_in} - found
+        return found
 
 
 def is_among(model: Checkpoint, weights: Collection[Sha256]) -> bool:
-    """Whether a model has `weights`, or is one of them with other names of units: aligned, permuted."""
-    metadata = model.metadata
-    reference = metadata.aligned_to and metadata.aligned_to.reference
-    renamed = any(table in (metadata.recipe or {}) for table in RENAMED)
-    before = [parent for parent in metadata.parents if parent != reference][:1] if renamed else []
-    return any(each in weights for each in (model.sha256, *before))
+    """Whether a model, or one of which it is a copy, has `weights`."""
+    return not Lineage(model).copies().isdisjoint(weights)
 
 
 @dataclass(frozen=True)

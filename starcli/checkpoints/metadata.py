@@ -28,6 +28,10 @@ Kind = Literal["model", "star", "fused", "bend", "permutation", "element"]
 """What a file holds."""
 MODELS: tuple[Kind, ...] = ("model", "star", "fused", "bend")
 """Kinds of files that hold the weights of a network."""
+MADE_OF_PARENTS: tuple[Kind, ...] = ("star", "fused", "bend")
+"""Kinds of files into whose weights those of all parents went."""
+COPIED = {"align": 1, "aligned_by": 0, "permute": 0, "normal_form": 0}
+"""Tables in the recipe of a copy with other names of units, and the place among its parents of what it is a copy of."""
 Sha256 = str
 """SHA-256 in hexadecimal."""
 
@@ -193,6 +197,27 @@ class Ancestor(_Record):
     name: str
     kind: Kind
     parents: list[Sha256] = []
+    made_of: list[Sha256] = []
+    """Whose weights went into it: the one that it is a copy of (aligned, permuted, converted), or those that a point
+    lies between. Left out of files where it is empty: all parents of a star, fused model or bend, none of a model."""
+
+    @property
+    def went_in(self) -> list[Sha256]:
+        """Hashes of all whose weights went into it."""
+        return self.made_of or (self.parents if self.kind in MADE_OF_PARENTS else [])
+
+    @property
+    def copy_of(self) -> Sha256 | None:
+        """Hash of the model of which it is a copy."""
+        return self.made_of[0] if len(self.made_of) == 1 else None
+
+    @model_serializer(mode="wrap")
+    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `made_of` where it is empty."""
+        found: dict[str, Any] = fields(self)
+        if not self.made_of:
+            found.pop("made_of", None)
+        return found
 
 
 class Metadata(_Record):
@@ -214,6 +239,18 @@ class Metadata(_Record):
     statistics: Literal["training", "recalibrated", "stale"] = "training"
     """BatchNorm statistics: running averages of training, re-estimated for these weights, or those of other weights."""
     program: str = __version__
+
+    @property
+    def made_of(self) -> list[Sha256]:
+        """What an `Ancestor` keeps of this file under that name."""
+        recipe = self.recipe or {}
+        if place := [place for table, place in COPIED.items() if table in recipe]:
+            return self.parents[place[0] :][:1]
+        if "interpolate" in recipe:
+            return self.parents
+        converted = recipe.get("convert")
+        original = converted.get("weights") if isinstance(converted, dict) and self.kind == "model" else None
+        return [original] if isinstance(original, str) and original != self.weights_sha256 else []
 
     def to_text(self) -> str:
         """Serialise as the canonical JSON that is stored."""

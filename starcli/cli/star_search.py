@@ -226,8 +226,8 @@ class StarSearch:
         """What is new to the star that grows, where one does."""
         from starcli.star.growing import growth_of
 
-        sources, held_out, beginning = self._files[:3]
-        return growth_of(beginning[0], sources, held_out, self._named_recipe) if self.search.grow else None
+        sources, _, beginning = self._files[:3]
+        return growth_of(beginning[0], sources, self._named_recipe) if self.search.grow else None
 
     @property
     def _named_recipe(self) -> "Recipe | None":
@@ -270,6 +270,9 @@ class StarSearch:
         return star_plan(self.workspace, kind, self.sources, recipe, number, settings, **facts)
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+        from starcli.star.check_sources import check_held_out
+
+        check_held_out([*self.sources, *self.groups[2]], self.groups[1])
         plans = [self.plan(kind, number) for number in self.search.numbers]
         if self.growth is not None:
             length = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs != 1 else ''}"

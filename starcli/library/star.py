@@ -32,6 +32,7 @@ from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.runtime.progress import Progress
+from starcli.star.check_sources import check_held_out
 from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
 from starcli.star.growing import Growth, growth_of
@@ -262,7 +263,8 @@ def _search(
     workspace, models, watcher = open_models([*sources, *held_out, *begun], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None
-    growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, others, recipe, watcher)
+    check_held_out([*own, *models[several:]], others)
+    growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, recipe, watcher)
     chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
     begins: dict[str, Any] = {"init": beginning, "growth": growth}
     plan = star_plan(workspace, kind, own, chosen, seed, settings, **begins, held_out=others)
@@ -290,12 +292,11 @@ def _search(
 def _growth(
     star: Checkpoint,
     sources: Sequence[Checkpoint],
-    held_out: Sequence[Checkpoint],
     recipe: Recipe | str | Path | None,
     watcher: Progress,
 ) -> Growth:
     """What is new to a star that grows; a note says what is dropped, which may not be meant."""
-    found = growth_of(star, sources, held_out, None if recipe is None else understood_recipe(recipe))
+    found = growth_of(star, sources, None if recipe is None else understood_recipe(recipe))
     if found.dropped:
         watcher.note(found.title)
     return found

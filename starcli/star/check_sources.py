@@ -9,7 +9,7 @@ from torch import Tensor
 
 from starcli.barriers.star_report import StarReport
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.lineage import is_among, trained_with
+from starcli.checkpoints.lineage import Lineage, is_among
 from starcli.errors import StarcliError, few
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.logits import prediction_rows
@@ -84,11 +84,17 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
     return losses
 
 
-def check_held_out(star: Checkpoint, held_out: Sequence[Checkpoint]) -> None:
-    """Raise StarcliError for held-out models that a star, or one that it began at, was trained with."""
-    seen = trained_with(star.metadata)
-    if trained_on := [model.name for model in held_out if is_among(model, seen)]:
-        raise StarcliError(f"--held-out: {star.name} was made from {few(trained_on, 5)}")
+def check_held_out(models: Iterable[Checkpoint], held_out: Sequence[Checkpoint]) -> None:
+    """Raise StarcliError for held-out models that are the same solution as one of `models`, or that went into it.
+
+    models: a finished star; or what a search is to see: its sources, and what it begins at.
+    """
+    for model in models if held_out else ():
+        lineage = Lineage(model)
+        if same := [each.name for each in held_out if is_among(each, lineage.copies())]:
+            raise StarcliError(f"--held-out: the same solution as {model.name}: {few(same, 5)}")
+        if gone_in := [each.name for each in held_out if is_among(each, lineage.seen())]:
+            raise StarcliError(f"--held-out: {model.name} was made from {few(gone_in, 5)}")
 
 
 def check_roles(
@@ -96,13 +102,14 @@ def check_roles(
 ) -> None:
     """Compare what a star records of its sources with the models that are said to be sources and held out.
 
-    A held-out model that the star was made from is an error, a source that it was not made from a note. An aligned
-    model counts as the one that was aligned: only units are renamed.
+    A held-out model that the star was made from is an error, a source that it was not made from a note. A copy counts
+    as what it is a copy of, see `Lineage`.
     """
     if not star.metadata.parents:
         return
-    check_held_out(star, held_out)
-    if strangers := [model.name for model in sources if not is_among(model, star.metadata.parents)]:
+    check_held_out([star], held_out)
+    own = Lineage(star).made_from()
+    if strangers := [model.name for model in sources if not is_among(model, own)]:
         progress.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.lineage import is_among
+from starcli.checkpoints.lineage import Lineage, is_among
 from starcli.errors import StarcliError, few
 from starcli.recipes.recipe import Recipe
-from starcli.star.check_sources import check_held_out
 from starcli.workspace.plan import inherited_recipe
 
 
@@ -23,8 +22,8 @@ class Growth:
 
     anew: the recipe by which a star of these sources would be trained anew.
 
-    A source is old where the star was made from these weights, whatever its file is called, or from the same ones with
-    other names of units.
+    A source is old where the star was made from these weights, whatever its file is called, or from the same solution
+    with other names of units.
     """
 
     star: Checkpoint
@@ -62,20 +61,20 @@ class Growth:
 def growth_of(
     star: Checkpoint,
     sources: Sequence[Checkpoint],
-    held_out: Sequence[Checkpoint] = (),
     recipe: Recipe | None = None,
 ) -> Growth:
     """What is new among `sources` to a finished `star`, and what is dropped; its own recipe, unless another is named.
 
     A model that was fused as a star is one, too. StarcliError for a model that is none, for one that has just these
-    sources or none of them, or is among them, and for held-out models that it was trained with.
+    sources or none of them, or is among them.
     """
-    own = _own_sources(star)
-    if is_among(star, {source.sha256 for source in sources}):
+    own, lineage = _own_sources(star), Lineage(star)
+    known = {copy for sha256 in own for copy in lineage.copies(sha256)}
+    if any(is_among(source, lineage.copies()) for source in sources):
         raise StarcliError(f"{star.name}: is to grow, and is among its own --sources")
-    check_held_out(star, held_out)
-    new = tuple(number for number, source in enumerate(sources) if not is_among(source, own))
-    dropped = tuple(name for sha256, name in own.items() if not any(is_among(each, {sha256}) for each in sources))
+    new = tuple(number for number, source in enumerate(sources) if not is_among(source, known))
+    kept = {sha256 for sha256 in own if any(is_among(each, lineage.copies(sha256)) for each in sources)}
+    dropped = tuple(name for sha256, name in own.items() if sha256 not in kept)
     if not new and not dropped:
         raise StarcliError(
             f"{star.name}: was made from just these --sources, none is new", ["--init goes on with the same ones"]
@@ -105,5 +104,7 @@ def _own_sources(star: Checkpoint) -> dict[str, str]:
             f"{star.name}: is no star that says what its sources are, and cannot grow", ["--init begins at any model"]
         )
     names = {ancestor.sha256: ancestor.name for ancestor in metadata.ancestors}
-    parents = metadata.parents[:-1] if how.get("init") else metadata.parents
-    return {parent: names.get(parent, parent[:12]) for parent in parents}
+    sources = list(metadata.parents)
+    if how.get("init") in sources:  # a source as well, it is there twice
+        sources.remove(how["init"])
+    return {source: names.get(source, source[:12]) for source in sources}

@@ -1,45 +1,78 @@
-"""What a star was trained with, by its ancestors, and which models are these with other names of units."""
+"""What went into a star, by its ancestors, and which models are copies of these, with other names of units."""
 
 import pytest
 
-from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.lineage import is_among, trained_with
-from starcli.checkpoints.metadata import AlignedTo, Ancestor, Metadata
+from starcli.checkpoints.checkpoint import Checkpoint, ancestry
+from starcli.checkpoints.lineage import Lineage, is_among
+from starcli.checkpoints.metadata import AlignedTo, Ancestor, Metadata, parse_metadata
 
 
-def test_a_star_saw_what_the_one_that_it_grew_from_saw_and_nothing_that_models_were_aligned_to():
+def made(sha256, *parents, kind="model", **facts):
+    """A file made from others, as what is read back from it."""
+    names, ancestors = ancestry(parents)
+    written = Metadata(kind=kind, weights_sha256=sha256, parents=names, ancestors=ancestors, **facts)
+    return Checkpoint({}, parse_metadata(written.to_text(), sha256), sha256)
+
+
+def aligned(sha256, reference, model, *others):
+    to = AlignedTo(reference=reference.sha256, method="weight", restarts=1, seed=0, objective=1.0)
+    recipe = {"epochs": 1, "align": {"joint": 3} if others else {}}
+    return made(sha256, reference, model, *others, kind=model.metadata.kind, recipe=recipe, aligned_to=to)
+
+
+A, B, C, D = map(made, "abcd")
+POINT = made("point", C, D, recipe={"interpolate": {}})
+
+COPIES = {
+    "aligned": aligned("copy", A, B),
+    "aligned together": aligned("copy", A, B, C),
+    "aligned to itself": aligned("copy", B, B, A),
+    "aligned twice": aligned("copy", D, aligned("once", C, B)),
+    "of an unmoved one": aligned("copy", A, aligned("b", C, B)),
+    "kept": made("copy", B, recipe={"aligned_by": {}}, aligned_to=aligned("x", A, B).metadata.aligned_to),
+    "permuted, then in normal form": made("copy", made("once", B, recipe={"permute": {}}), recipe={"normal_form": {}}),
+    "of another type": made("copy", recipe={"epochs": 1, "convert": {"weights": "b"}}),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+def test_a_copy_is_the_same_solution_on_either_side(copy):
+    others = {"a", "c", "d"}
+    assert is_among(copy, {"copy"})
+    assert is_among(copy, {"b"})
+    assert not is_among(copy, others)
+    star = made("star", copy, made("e"), kind="star")
+    grown = made("grown", made("f"), star, kind="star")
+    assert Lineage(star).made_from() == Lineage(copy).copies() | {"e"}
+    for each in (star, grown, aligned("star'", A, star)):
+        assert is_among(B, Lineage(each).seen())
+        assert is_among(aligned("b'", C, B), Lineage(each).seen())
+        assert not Lineage(each).seen() & others
+    assert Lineage(aligned("star'", A, star)).made_from() == Lineage(star).made_from()
+
+
+@pytest.mark.parametrize("begun", [POINT, made("bend", C, D, kind="bend"), made("s", C, D, kind="fused")], ids=str)
+def test_a_star_saw_whatever_went_into_what_it_began_at(begun):
+    star = made("star", A, B, aligned("begun'", made("reference"), begun), kind="star")
+    assert Lineage(star).seen() == {"star", "a", "b", "begun'", begun.sha256, "c", "d"}
+    assert not is_among(begun, {"c", "d"})  # what lies between models is none of them
+
+
+def test_files_of_before_do_not_say_which_ancestors_are_copies_or_points():
     ancestors = [
         Ancestor(sha256="reference", name="r", kind="model"),
         Ancestor(sha256="aligned", name="a", kind="model", parents=["reference", "model"]),
         Ancestor(sha256="first", name="s", kind="star", parents=["aligned", "dropped"]),
         Ancestor(sha256="second", name="t", kind="fused", parents=["aligned", "kept", "first"]),
     ]
-    star = Metadata(kind="star", parents=["kept", "new", "second"], ancestors=ancestors)
-    assert trained_with(star) == {"kept", "new", "second", "aligned", "first", "dropped"}
+    parents = ["kept", "new", "second"]
+    star = Metadata(kind="star", weights_sha256="star", parents=parents, ancestors=ancestors)
+    assert Lineage(Checkpoint({}, star, "s")).seen() == {"star", *parents, "aligned", "first", "dropped"}
+    assert parse_metadata(star.to_text(), "s") == star
 
 
-ALIGNED = AlignedTo(reference="reference", method="weight", restarts=1, seed=0, objective=1.0)
-
-
-@pytest.mark.parametrize(
-    ("recipe", "aligned_to", "parents", "other"),
-    [
-        ({"align": {}}, ALIGNED, ["reference", "model"], "reference"),
-        ({"align": {"joint": 3}}, ALIGNED, ["reference", "model", "third"], "third"),
-        ({"aligned_by": {}}, ALIGNED, ["model"], "reference"),
-        ({"permute": {}}, None, ["model"], "reference"),
-        ({"normal_form": {}}, None, ["model"], "reference"),
-    ],
-    ids=lambda each: str(each)[:20],
-)
-def test_a_renamed_model_counts_as_the_one_before_and_as_no_other(recipe, aligned_to, parents, other):
-    facts = {"weights_sha256": "own", "recipe": {"epochs": 1, **recipe}, "aligned_to": aligned_to, "parents": parents}
-    model = Checkpoint({}, Metadata(**facts), "m")
-    assert is_among(model, {"own"})
-    assert is_among(model, {"model"})
-    assert not is_among(model, {other})
-
-
-def test_a_point_between_models_is_none_of_them():
-    model = Checkpoint({}, Metadata(weights_sha256="own", recipe={"interpolate": {}}, parents=["a", "b"]), "m")
-    assert not is_among(model, {"a", "b"})
+def test_only_copies_and_points_are_written_down():
+    star = made("star", A, B, kind="star")
+    assert "made_of" not in made("x", star, made("bend", A, B, kind="bend"), kind="fused").metadata.to_text()
+    kept = {each.sha256: each.made_of for each in made("x", COPIES["aligned"], POINT, kind="star").metadata.ancestors}
+    assert kept == {"a": [], "b": [], "c": [], "d": [], "copy": ["b"], "point": ["c", "d"]}
