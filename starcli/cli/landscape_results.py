@@ -22,6 +22,7 @@ _COLUMNS = (
     Column("test.loss", "test loss", LOSS, main=True),
     *Column.of_metrics("test.{}", "test {}", optional=1),
     Column("alignment", "alignment", common=True, usual="none"),
+    Column("curve", "curve", common=True),
     PRECISION,
     LOSS_KIND,
 )
@@ -37,6 +38,8 @@ def show_landscape(
     paint: "Callable[[Sequence[ResultRow]], None]",
 ) -> None:
     """Show a plane or surface of `models`, and draw it where a figure is asked for."""
+    from starcli.plots.plane_figure import way_words
+    from starcli.plots.rows import DrawnPath
     from starcli.workspace.stamp import stamps
 
     row = {**found.to_dict(), **facts, "points": len(found.x), "statistics": "recalibrate"}
@@ -46,6 +49,8 @@ def show_landscape(
     else:
         columns = columns_of_split(_COLUMNS, measure.split)
         shared: dict[str, Any] = {key: row[key] for key in ("alignment", "precision", "loss_kind") if key in row}
+        if found.path:
+            shared["curve"] = way_words(DrawnPath.model_validate(found.path))
         for mark in found.marks:
             scores: dict[str, Any] = {split: each.to_dict() for split, each in mark.scores.items()}
             place = {"model": mark.name, "x": mark.place[0], "y": mark.place[1]}

@@ -48,7 +48,7 @@ class Landscape:
 
     x, y: the grid. values: by split, then `loss` and each metric, a list for each y, in it a value for each x.
     marks: the models on the plane. path: of a curve, its `form`, `bends`, places `x` and `y` of points on it, and
-    `distance`, how far the farthest of them lies from the plane.
+    `distance`, how far the farthest of them lies from the plane, which losses are of.
     """
 
     x: tuple[float, ...]

@@ -8,7 +8,7 @@ import numpy as np
 
 from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.errors import few
-from starcli.plots.parts import model_name, treatment_words, two_digits
+from starcli.plots.parts import form_words, model_name, treatment_words, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
 from starcli.registry.tasks import METRICS
@@ -99,8 +99,7 @@ def path_words(line: DrawnLine) -> str:
     """What leads from one model to the other: a line, or by way of which bends."""
     if not line.bends:
         return line.path
-    form = "Bezier curve" if line.path == "bezier" else line.path
-    return f"{form} by way of {few([model_name(each) for each in line.bends], 3)}"
+    return f"{form_words(line.path)} by way of {few([model_name(each) for each in line.bends], 3)}"
 
 
 def common_words(bundles: Sequence[Bundle]) -> list[str]:

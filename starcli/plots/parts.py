@@ -70,6 +70,15 @@ def treatment_words(alignment: str | None, renormalise: str) -> str:
     return "; ".join(filter(None, [aligned, "" if renormalise == "recalibrate" else f"renormalised: {renormalise}"]))
 
 
+def form_words(form: str) -> str:
+    """Name of the form of a path.
+
+    >>> form_words("bezier"), form_words("polygon")
+    ('Bezier curve', 'polygon')
+    """
+    return "Bezier curve" if form == "bezier" else form
+
+
 def model_name(file: str) -> str:
     """A model's name without the suffix that all have."""
     return file.removesuffix(".safetensors")

@@ -9,13 +9,14 @@ from starcli.plots.look import Look
 from starcli.plots.parts import (
     NARROWEST_PANEL,
     few_ticks,
+    form_words,
     heading,
     legend_below,
     model_name,
     treatment_words,
     two_digits,
 )
-from starcli.plots.rows import DrawnPlane, loss_title
+from starcli.plots.rows import DrawnPath, DrawnPlane, loss_title
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import BLACK, draw_figure, grow
 from starcli.registry.tasks import METRICS
@@ -65,9 +66,9 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
             axis.set_title("\n".join(Ruler(look).shorten(each, look.width / across - BESIDE_PANEL) for each in above))
         handles = [_marker(place) for place in names.values()]
         labels = [f"model {name}" if name.isdecimal() else name for name in map(model_name, names)]
-        if path := next((plane.curve for _, plane in planes if plane.curve), None):
-            handles.append(_way())
-            labels.append("Bezier curve" if path.form == "bezier" else path.form)
+        for label, path in {way_words(plane.curve): plane.curve for _, plane in planes if plane.curve}.items():
+            handles.append(_way(path))
+            labels.append(label)
         legend_below(figure, look, handles, labels)
 
     return draw_figure(paint, kind, look)
@@ -133,7 +134,7 @@ def _levels(values: Any, *, logarithmic: bool) -> tuple[Any, Any]:
 def _mark(axis: "Axes", plane: DrawnPlane, names: Mapping[str, int]) -> None:
     """Draw the way of a curve, and the models above it."""
     if plane.curve is not None:
-        axis.plot(plane.curve.x, plane.curve.y, **_way_style())
+        axis.plot(plane.curve.x, plane.curve.y, **_way_style(plane.curve))
     for name, (x, y) in zip(plane.models, plane.places, strict=True):
         axis.plot([x], [y], clip_on=False, zorder=5, **_marker_style(names[name]))
 
@@ -143,8 +144,20 @@ def _marker_style(place: int) -> dict[str, Any]:
     return {"marker": marker, "linestyle": "", "color": "white", "markeredgecolor": BLACK, "markersize": 5}
 
 
-def _way_style() -> dict[str, Any]:
-    return {"color": "white", "linestyle": (0, (4, 1.5)), "linewidth": 1.2, "zorder": 4}
+def way_words(path: DrawnPath) -> str:
+    """What the way of a curve is called: by its form, and how far the curve is from where it is drawn.
+
+    >>> way_words(DrawnPath(form="bezier", bends=["bend"], x=[0, 8], y=[0, 0], distance=0.606))
+    'Bezier curve, projected, up to 0.61 (L2) off the plane'
+    """
+    off = f", projected, up to {two_digits(path.distance)} (L2) off the plane" if path.is_projected else ""
+    return form_words(path.form) + off
+
+
+def _way_style(path: DrawnPath) -> dict[str, Any]:
+    """How the way of a curve is drawn: dashed, and dotted where the curve itself is elsewhere."""
+    dash = (0, (1, 1.5)) if path.is_projected else (0, (4, 1.5))
+    return {"color": "white", "linestyle": dash, "linewidth": 1.2, "zorder": 4}
 
 
 def _marker(place: int) -> Any:
@@ -154,8 +167,8 @@ def _marker(place: int) -> Any:
     return Line2D([], [], **_marker_style(place))
 
 
-def _way() -> Any:
+def _way(path: DrawnPath) -> Any:
     """A piece of a curve, for the legend, where it is not on a dark ground."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], **{**_way_style(), "color": BLACK})
+    return Line2D([], [], **{**_way_style(path), "color": BLACK})

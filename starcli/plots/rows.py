@@ -117,13 +117,23 @@ class DrawnGrid(BaseModel):
         return {"metric": name, **row, **({"values": row[name]} if name in row else {})}
 
 
+ON_PLANE = 1e-3
+"""A curve lies on a plane where no point is farther from it than this part of the distance between the curve's ends."""
+
+
 class DrawnPath(BaseModel):
-    """The way of a curve on a plane."""
+    """The way of a curve on a plane; of one that leaves the plane, by up to `distance`, the nearest points."""
 
     form: str
     bends: list[str]
     x: list[float]
     y: list[float]
+    distance: float = 0.0
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether the curve leaves the plane, so that losses on its way are others than those of the curve."""
+        return self.distance > ON_PLANE * math.dist((self.x[0], self.y[0]), (self.x[-1], self.y[-1]))
 
 
 class DrawnPlane(BaseModel):

@@ -75,7 +75,7 @@ def _way(plane: DrawnPlane, across: Scale, up: Scale) -> Markup | None:
     points: Sequence[tuple[float, float]] = [
         (across(x), up(y)) for x, y in zip(plane.curve.x, plane.curve.y, strict=True)
     ]
-    return element("path", d=polyline(points), class_="curve s1 d1")
+    return element("path", d=polyline(points), class_=f"curve s1 d{2 if plane.curve.is_projected else 1}")
 
 
 def _mark(name: str, x: float, y: float) -> Markup:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from starcli.plots.plane_figure import way_words
 from starcli.plots.rows import DrawnPlane, loss_title, parse_rows
 from starcli.reports.drawing import figure
 from starcli.reports.findings import SavedRun
@@ -27,6 +28,7 @@ def _planes(run: SavedRun) -> Markup:
     for row, plane in zip(rows, planes, strict=True):
         for split in plane.grids:
             title = f"{split} loss on the {plane.type} of {', '.join(plane.models)}"
+            title += f"; line: {way_words(plane.curve)}" if plane.curve else ""
             drawing = plane_map(plane, split, title, loss_title(plane.task))
             figures.append(figure(drawing, title, f"{run.name} {title}"))
         for number, (name, (x, y)) in enumerate(zip(plane.models, plane.places, strict=True)):

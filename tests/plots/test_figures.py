@@ -77,6 +77,7 @@ CASES: dict[str, dict[str, list[Row]]] = {
     "a plane of long names": {"": [plane_row(long_names(3), wide=200.0)]},
     "a plane that is not finite": {"": [plane_row(["a", "b", "c"], worst=math.nan)]},
     "a surface of a small loss": {"": [plane_row(["$a_b$"], worst=0.0, kind="surface")]},
+    "planes off which curves are": {name: [plane_row(["a", "b", "c"], distance=len(name))] for name in ("p", "qq")},
     "planes of two files": {name: [plane_row(["a", "b", "c"], wide=2.0)] for name in ("width 4", LONG.format(0))},
     "a run": {"": epochs(5)},
     "runs": {name: epochs(30) for name in long_names(3)},
@@ -239,3 +240,15 @@ def test_what_cannot_be_drawn_is_one_error(results: dict[str, list[Row]], words:
 def test_a_barrier_that_is_none_or_not_finite_is_said() -> None:
     assert texts("equal values").count("0") == 4 + 2  # the number in each panel, and t
     assert texts("not finite").count("not finite") == 4
+
+
+def test_a_curve_off_the_plane_is_dotted_and_says_how_far_off() -> None:
+    (lying, _), (off, _) = (laid_out({"": [plane_row(["a", "b", "c"], distance=d)]}, Look()) for d in (1e-6, 0.61))
+    assert lying.legends[0].get_texts()[-1].get_text() == "Bezier curve"
+    assert off.legends[0].get_texts()[-1].get_text() == "Bezier curve, projected, up to 0.61 (L2) off the plane"
+    dashes = [figure.axes[0].lines[0]._dash_pattern[1] for figure in (lying, off)]
+    assert dashes[0][0] > 2 * dashes[1][0]
+    several = texts("planes off which curves are")
+    assert [text for text in several if "projected" in text] == [
+        f"Bezier curve, projected, up to {far} (L2) off the plane" for far in ("1.0", "2.0")
+    ]

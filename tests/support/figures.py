@@ -52,15 +52,23 @@ def star_rows(held_out: int = 3) -> list[Row]:
     ]
 
 
-def plane_row(names: list[str], *, size: int = 5, wide: float = 10.0, worst: float = 3.0, kind: str = "plane") -> Row:
-    """A row of plane: a bowl around its first model, and the way of a curve."""
+def plane_row(
+    names: list[str],
+    *,
+    size: int = 5,
+    wide: float = 10.0,
+    worst: float = 3.0,
+    kind: str = "plane",
+    distance: float = 0.0,
+) -> Row:
+    """A row of plane: a bowl around its first model, and the way of a curve, `distance` off the plane."""
     places = [(wide * n / len(names), 2.0 * n) for n in range(len(names))]
     x, y = ([low + i * (high - low) / (size - 1) for i in range(size)] for low, high in ((-1.0, wide), (-1.0, 5.0)))
     loss = [[1e-3 + worst * (i * i + j * j) / 2 / (size - 1) ** 2 for i in range(size)] for j in range(size)]
     accuracy = [[1 - min(each / 5, 0.9) for each in line] for line in loss]
     values = {split: {"loss": loss, "accuracy": accuracy} for split in ("train", "test")}
     about = {"alignment": "weight, 10 restarts"} if kind == "plane" else {"radius": 1.0}
-    curve = {"form": "bezier", "bends": names[-1:], "x": [0.0, 1.0, wide], "y": [0.0, 2.0, 0.0]}
+    curve = {"form": "bezier", "bends": names[-1:], "x": [0.0, 1.0, wide], "y": [0.0, 2.0, 0.0], "distance": distance}
     way = {"curve": curve} if kind == "plane" else {}
     return {"type": kind, "models": names, "places": places, "x": x, "y": y, **values, **about, **way}
 

@@ -38,8 +38,10 @@ def plane_command(
     """Measure the loss on the plane through three models, on the training split and on --split.
 
     A is the origin, B lies on the x axis, C above it; x and y are L2 distances in weight space. With --curve the way of
-    a curve from A to B is drawn, and without C the plane goes through its first bend. BatchNorm statistics are
-    re-estimated at every point. Models are taken as they are unless --align brings the others to A, the end of a curve
+    a curve from A to B is drawn, and without C the plane goes through its first bend. A curve that leaves the plane, as
+    one of several bends or on a plane through another C, is drawn dotted where it comes nearest: the losses there are
+    the plane's, those of the curve are found by starcli barrier A B --curve. BatchNorm statistics are re-estimated at
+    every point. Models are taken as they are unless --align brings the others to A, the end of a curve
     as when it was trained. A stopped line goes on where it was when it is typed again.
     """
     from starcli.alignment.measure import Measure

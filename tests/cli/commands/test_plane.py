@@ -56,6 +56,12 @@ def test_the_way_of_a_curve(solutions):
     assert row["models"][2] == "bend.safetensors"
     assert (row["curve"]["form"], row["alignment"]) == ("bezier", "weight, 1 restart")
     assert max(row["curve"]["y"]) == pytest.approx(row["places"][2][1] / 2)
+    through = ("plane", *solutions.some(0, 1, 2), "--curve", "bend.safetensors", "--points", 3)
+    ran = run_here(*through, "--format", "table")
+    assert "curve: Bezier curve, projected, up to" in ran.out
+    Path("p.jsonl").write_text(run_here(*through).out)
+    run_here("report", "p.jsonl", "-o", "page.html")
+    assert "(L2) off the plane" in Path("page.html").read_text()
     refused(run_here("plane", *ends[::-1], "--curve", "bend.safetensors"), "are not the ends of this curve")
 
 
