@@ -111,7 +111,10 @@ def _chord(axis: "Axes", t: Any, curve: Any, colour: str) -> None:
 
 
 def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> None:
-    """Draw each line's barrier where the curve is farthest from the straight line between its ends, with its number."""
+    """Draw each line's barrier where the curve is farthest from the straight line between its ends, with its number.
+
+    Of a barrier of 0 only the number stands, at that straight line.
+    """
     for bundle in bundles:
         t = bundle.t
         for curve in bundle.curves(split, metric):
@@ -121,12 +124,15 @@ def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> N
             if not np.isfinite(rise).all():
                 axis.text(0.5, 0.5, "not finite", color=colour, ha="center", va="center", transform=axis.transAxes)
                 continue
-            place = int(rise.argmax()) if rise.max() > 0 else len(t) // 2
-            ends = [chord[place], curve[place]]
-            axis.plot([t[place]] * 2, ends, color=colour, linewidth=0.7, marker="_", markersize=4, zorder=1.7)
+            rise[[0, -1]] = 0.0  # without rounding
+            rises = rise.max() > 0
+            place = int(rise.argmax()) if rises else len(t) // 2
+            ends = [chord[place], curve[place] if rises else chord[place]]
+            if rises:
+                axis.plot([t[place]] * 2, ends, color=colour, linewidth=0.7, marker="_", markersize=4, zorder=1.7)
             above = metric == "loss"
             axis.annotate(
-                two_digits(max(rise[place], 0.0)), (t[place], curve[place]), (0, 3 if above else -3),
+                two_digits(max(rise[place], 0.0)), (t[place], ends[1]), (0, 3 if above else -3),
                 textcoords="offset points", ha="center", va="bottom" if above else "top", color=colour, zorder=4,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3},
             )  # fmt: skip

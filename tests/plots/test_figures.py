@@ -152,6 +152,17 @@ def test_the_barrier_stands_where_the_rise_is_largest_not_the_loss() -> None:
     assert list(figure.axes[0].lines[2].get_xdata()) == [0.25, 0.25]
 
 
+def test_a_curve_below_its_chord_has_no_bracket() -> None:
+    row = line("a", "b", 0.0)
+    for split in ("train", "test"):
+        row[split] |= {"loss": [0.3, 0.1, 0.1, 0.1, 0.7], "accuracy": [0.8, 0.9, 0.9, 0.9, 0.7], "loss_barrier": 0.0}
+    figure, _ = laid_out({"": [row]}, Look())
+    for axis, chord in zip(figure.axes, (0.5, 75) * 2, strict=True):
+        assert len(axis.lines) == 2  # the curve and the straight line
+        [number] = [text for text in axis.texts if text.get_text() == "0"]
+        assert number.xy == pytest.approx((0.5, chord))
+
+
 def test_a_star_lies_at_0() -> None:
     assert {"star", "other"} <= set(texts("a star"))
     found = texts("a star")
