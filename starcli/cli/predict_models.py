@@ -78,7 +78,9 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
         if self.star is None:
             return predictor.ensemble(models) if self.ensemble else predictor.each(models)
         from starcli.averaging.predict import StarDomain
+        from starcli.star.check_sources import check_roles
 
         star, *sources = models
+        check_roles(star, sources, (), predictor.progress)
         alignment, activations = self.chosen(self.seed), self.between()
         return predictor.star(StarDomain(star, sources, self.samples, self.seed, alignment, activations, self.points()))

@@ -16,7 +16,7 @@ from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, listed, open_models
 from starcli.registry.alignment_methods import DEFAULT_METHOD
-from starcli.star.check_sources import warn_of_weak_domain
+from starcli.star.check_sources import check_domain
 
 
 @library_call
@@ -87,7 +87,7 @@ def bma(
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
-    warn_of_weak_domain(workspace, found[0], found[1:], watcher)
+    check_domain(workspace, found[0], found[1:], watcher)
     between, points = Renormalise(renormalise, renormalise_logits), PointSampling(sampling, in_turn)
     measure = Measure(workspace, how, split=split, progress=watcher, renormalise=between)
     draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}

@@ -32,6 +32,7 @@ from starcli.library.inputs import (
 )
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress
+from starcli.star.check_sources import check_roles
 from starcli.workspace.workspace import Workspace
 
 InputsLike = DataLike | Tensor | NDArray[Any]
@@ -98,6 +99,7 @@ def predict(
         return predictor.ensemble(found) if ensemble else predictor.each(found)
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     points = PointSampling(sampling, in_turn)
+    check_roles(found[0], found[1:], (), watcher)
     return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between, points))
 
 

@@ -144,8 +144,8 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         return None
     sources, beginning = _names(found), []
     if how.get("init"):
-        if "grown" not in how:
-            return None
+        if "grown" not in how or "recipe" in how["grown"]:
+            return None  # what it began at, or a recipe that was named, whose place and other settings are not known
         *sources, star = sources
         beginning = ["--grow", star, "--epochs", str(settings["epochs"])]
         settings = {key: value for key, value in settings.items() if key != "epochs"}

@@ -113,10 +113,9 @@ def check_roles(
         progress.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")
 
 
-def warn_of_weak_domain(
-    workspace: "Workspace", star: Checkpoint, sources: Sequence[Checkpoint], progress: Progress
-) -> None:
-    """Note a star of which a domain is made by the rule of `warn_of_weak_star`."""
+def check_domain(workspace: "Workspace", star: Checkpoint, sources: Sequence[Checkpoint], progress: Progress) -> None:
+    """Note sources of a domain that its star was not made from, and by the rule of `warn_of_weak_star` a weak star."""
+    check_roles(star, sources, (), progress)
     losses = first_losses(workspace, [Source.of(source) for source in sources])
     warn_of_weak_star(workspace, star.tensors, losses, star.name, progress)
 

@@ -30,7 +30,7 @@ from starcli.registry.merges import MERGES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
-from starcli.star.check_sources import warn_of_outliers
+from starcli.star.check_sources import check_roles, warn_of_outliers
 from starcli.star.source_bank import Source
 from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
@@ -177,6 +177,8 @@ def fuse_sources(
     """
     need_several(sources)
     warn_of_outliers(workspace, [Source.of(source) for source in sources], progress)
+    if fusion.teacher is not None:
+        check_roles(fusion.teacher.star, sources, (), progress)
     fusing = Fusing(workspace, sources, fusion, state, checkpoint_every, progress)
     found: Fused = resolve(FUSIONS, "method", fusion.method)(fusing)
     return found

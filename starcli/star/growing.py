@@ -20,7 +20,7 @@ from starcli.workspace.plan import inherited_recipe
 class Growth:
     """A finished star and the sources that it is to have: which of them are `new`, by number, and names of `dropped`.
 
-    anew: the recipe by which a star of these sources would be trained anew.
+    anew: the recipe by which a star of these sources would be trained anew; `another` than that of the star.
 
     A source is old where the star was made from these weights, whatever its file is called, or from the same solution
     with other names of units.
@@ -31,6 +31,7 @@ class Growth:
     new: tuple[int, ...]
     dropped: tuple[str, ...]
     anew: Recipe
+    another: bool = False
 
     def turns(self) -> list[int] | None:
         """Numbers of the sources, one of which is drawn in each step: half of the draws are of new ones.
@@ -47,7 +48,8 @@ class Growth:
 
     def record(self) -> dict[str, Any]:
         """What the file of the grown star keeps, beside the hash of the star."""
-        return {"epochs_anew": self.anew.epochs, "new": len(self.new), "dropped": len(self.dropped)}
+        another = {"recipe": "another"} if self.another else {}
+        return {"epochs_anew": self.anew.epochs, "new": len(self.new), "dropped": len(self.dropped), **another}
 
     @property
     def title(self) -> str:
@@ -84,7 +86,8 @@ def growth_of(
             f"{star.name}: was made from none of these --sources",
             ["--sources names old and new ones; --init begins at any model"],
         )
-    return Growth(star, sources, new, dropped, recipe or _recipe_anew(star))
+    inherited = _recipe_anew(star)
+    return Growth(star, sources, new, dropped, recipe or inherited, another=recipe not in (None, inherited))
 
 
 def _recipe_anew(star: Checkpoint) -> Recipe:

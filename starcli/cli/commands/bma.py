@@ -92,7 +92,7 @@ def bma_command(
     """
     from starcli.alignment.measure import Measure
     from starcli.averaging.cached import posterior_rows
-    from starcli.star.check_sources import warn_of_weak_domain
+    from starcli.star.check_sources import check_domain
     from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of
 
@@ -105,7 +105,7 @@ def bma_command(
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
         note_data(workspace, watch)
-        warn_of_weak_domain(workspace, model, solutions, watch)
+        check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
         rows = posterior_rows(measure, model, solutions, **draws)

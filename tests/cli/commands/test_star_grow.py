@@ -64,6 +64,17 @@ def test_what_is_not_named_is_dropped_and_stays_seen(star, solutions, place):
     assert "more.safetensors: finished already" in ran.err
 
 
+def test_a_star_that_grew_by_another_recipe_has_no_line(star, solutions, place):
+    words = ("star", "--grow", star, "--sources", *solutions.some(0, 1, 2, 3), "--epochs", 1)
+    for number, (recipe, record) in enumerate((("quickstart", {"recipe": "another"}), (None, {}))):
+        named = ("--recipe", recipe) if recipe else ()
+        assert run_here(*words, *named, "-o", f"{number}.safetensors").status == 0
+        metadata = read_metadata(place / f"{number}.safetensors")[1]
+        grown = metadata.recipe["star"]["grown"]
+        assert grown == {"epochs_anew": grown["epochs_anew"], "new": 1, "dropped": 0, **record}
+        assert (rebuilt_line("x.safetensors", metadata) is None) == bool(recipe)
+
+
 def test_a_fused_model_grows_if_it_is_a_star(solutions, place):
     words = ("fuse", "--sources", *solutions.some(0, 1), "--epochs", 1)
     run_here(*words, "-o", "fused.safetensors")

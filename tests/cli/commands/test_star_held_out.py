@@ -54,6 +54,20 @@ def test_a_report_and_a_star_that_grows_know_copies(solutions, place):
         sc.star_report(begun, [a, b], [c], points=3)
 
 
+def test_a_domain_of_other_sources_than_the_stars_is_noted(star, solutions, place):
+    assert run_here("align", solutions[3], solutions[1], "-o", "copy.safetensors").status == 0
+    sources, note = ("copy.safetensors", solutions[4]), "star.safetensors was not made from 4.safetensors, given as"
+    for words in (
+        ("bma", "--samples", 2, "--repeats", 1),
+        ("predict", "--samples", 2, "-o", "p.npz"),
+        ("fuse", "--method", "distil", "--samples", 1, "--epochs", 1, "-o", "f.safetensors"),
+    ):
+        ran = run_here(*words, "--star", star, "--sources", *sources, "--align", "weight")
+        assert (ran.status, note in ran.err) == (0, True), ran.err
+    with pytest.warns(sc.StarcliWarning, match="was not made from 4"):
+        sc.predict(star=str(star), sources=["copy.safetensors", str(solutions[4])], samples=2)
+
+
 def test_a_source_that_is_what_the_star_began_at_is_still_its_source(solutions, place):
     words = ("star", "--sources", *solutions.some(0, 1), "--init", solutions[1], "--epochs", 1)
     assert run_here(*words, "-o", "s.safetensors").status == 0
