@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from paper import record
 from paper.__main__ import NAMES, experiments
-from paper.page import page_text, write_page
+from paper.page import page_text, said_of, write_page
 from paper.record import FAILS, HOLDS, OPEN, SCALES, Bench, Finding, braces, paired, recorded
 from paper.rehearsal import rehearsal_of
 from scipy import stats
@@ -64,6 +64,24 @@ def test_the_page_is_what_was_recorded() -> None:
     assert not [each for each in (str(Path.home()), "/tmp", "/usr") if each in page]
     for path in (PAPER / "results").glob("*.json"):
         assert json.loads(path.read_text())["scale"] != "quick"
+
+
+def test_a_quick_run_says_what_it_found_and_that_it_proves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    for scale, warned in (("quick", True), ("here", False)):
+        known = json.loads((PAPER / "results" / "lemma.json").read_text())
+        (tmp_path / "results" / "lemma.json").write_text(json.dumps({**known, "scale": scale}))
+        said, page = "\n".join(said_of(KNOWN["lemma"], tmp_path)), page_text([KNOWN["lemma"]], tmp_path)
+        assert said.count(f"lemma: {HOLDS}: ") == page.count(f"*{HOLDS}* |") > 0
+        assert (
+            ("prove nothing" in said) == ("prove nothing" in page) == ("Notes on the larger scales" in page) == warned
+        )
+
+
+def test_what_is_no_line_of_a_shell_is_a_comment() -> None:
+    for path in (PAPER / "results").glob("*.json"):
+        lines = [each["line"] for each in json.loads(path.read_text())["lines"]]
+        assert not [line for line in lines if not line.startswith(("starcli ", "# "))]
 
 
 def test_the_script_writes_the_page_alone(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@
     examples/paper/run.sh --page [--record examples/paper]
 
 Without a name all experiments of the scale are run, in the order of the page. What a line gave is kept in OUT, so that
-a stopped run goes on. DIR (OUT unless said) gets `results/NAME.json` for each experiment, and from all that are there
-`RESULTS.md` and `figures/`; `--page` writes these alone. `--dry-run`: the networks of this scale are built and trained
-for two steps on random images, a few of each, in OUT/dry-run: does all of it work, before days are spent?
+a stopped run goes on; findings are printed. DIR (OUT unless said) gets `results/NAME.json` for each experiment, and
+from all that are there `RESULTS.md` and `figures/`; `--page` writes these alone. `--dry-run`: the networks of this
+scale are built and trained for two steps on random images, a few of each, in OUT/dry-run: does all of it work, before
+days are spent?
 
 Data from elsewhere: $FASHION_MNIST names the directory of Fashion-MNIST's four files, $STARCLI_DATA_DIR that of
 torchvision's files, $IMAGENET a folder of ImageNet.
@@ -17,8 +18,8 @@ import importlib
 from dataclasses import replace
 from pathlib import Path
 
-from paper.page import write_page
-from paper.record import SCALES, Bench, Experiment, recorded
+from paper.page import said_of, write_page
+from paper.record import DRY_RUN, SCALES, Bench, Experiment, recorded
 from paper.rehearsal import rehearsal_of
 
 NAMES = (
@@ -53,11 +54,14 @@ def main() -> None:
     for experiment in known:
         if experiment.name not in (asked.names or NAMES) or asked.scale not in experiment.scales or asked.page:
             continue
+        scale = DRY_RUN if asked.dry_run else asked.scale
         if asked.dry_run:
-            experiment = replace(experiment, scales={asked.scale: rehearsal_of(experiment, asked.scale, out)})
-        (record / "results" / f"{experiment.name}.json").write_text(recorded(experiment, asked.scale, Bench(out)))
+            experiment = replace(experiment, scales={scale: rehearsal_of(experiment, asked.scale, out)})
+        (record / "results" / f"{experiment.name}.json").write_text(recorded(experiment, scale, Bench(out)))
         write_page(known, record)
+        print(*said_of(experiment, record), sep="\n")
     write_page(known, record)
+    print(f"written: {record / 'RESULTS.md'}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paper.record import FAILS, HOLDS, NOT_RUN, OPEN, Experiment, Finding, Table
+from paper.record import DRY_RUN, FAILS, HOLDS, NOT_RUN, OPEN, Experiment, Finding, Table
 
 HEAD = """\
 # The paper on record
@@ -19,6 +19,17 @@ networks and data a hundred times as large, so that no number is to be compared 
 compared is the direction of each claim. `examples/paper/run.sh` measures, and writes this page from the JSON files in
 `results/`; nothing here is written by hand.
 
+**To run one**, from the directory of the project:
+
+```sh
+examples/paper/run.sh lemma --scale quick  # seconds, to see that it works
+examples/paper/run.sh lemma --scale here   # as recorded here: minutes to hours on one core
+examples/paper/run.sh lemma --scale full   # the paper's own settings
+```
+
+Each prints its findings and writes such a page, `runs/paper/RESULTS.md` (`--out` says another directory); a stopped run
+goes on when its line is typed again, and `--help` names the experiments and the data that they need.
+
 **The rule.** A claim that one thing is larger than another *holds* where the 95% interval of the mean paired difference
 lies above 0, *does not hold* where it lies below, and is *not decided* where 0 is inside. A claim that two things are
 alike *holds* where the interval lies within the margin that is named with it, *does not hold* where it lies outside.
@@ -28,6 +39,11 @@ of a two-sided paired t-test over held-out models. A quantity *falls* where the 
 and barriers are in nats, `a ± b` is mean and standard deviation, `[a, b]` from the least to the largest, and CPU
 seconds are of one core (models that were there already cost none).
 """
+
+
+SMALL = {"quick", DRY_RUN}
+"""Scales of which findings prove nothing."""
+PROVES_NOTHING = "At scale `{}` an experiment only shows that it works: findings and figures prove nothing."
 
 
 def write_page(experiments: Sequence[Experiment], directory: Path) -> None:
@@ -66,6 +82,17 @@ def overview(experiments: Sequence[Experiment], records: dict[str, Any]) -> str:
     return table(Table(["experiment", "in the paper", "claim", "findings"], lines)) + "\n"
 
 
+def said_of(experiment: Experiment, directory: Path) -> Iterator[str]:
+    """What an experiment found, in lines for a terminal."""
+    record = record_of(experiment, directory)
+    if record is None:
+        return
+    for found in experiment.judge(record["rows"]):
+        yield f"{experiment.name}: {found.verdict}: {found.claim} ({found.where})"
+    if record["scale"] in SMALL:
+        yield PROVES_NOTHING.format(record["scale"])
+
+
 def heading(experiment: Experiment) -> str:
     """The words above an experiment's section."""
     return f"{experiment.name}: {experiment.paper}"
@@ -80,8 +107,11 @@ def anchor(experiment: Experiment) -> str:
 def section(experiment: Experiment, record: dict[str, Any] | None) -> Iterator[str]:
     """An experiment: claim, findings, tables, figure, lines."""
     yield f"## {heading(experiment)}\n\n{experiment.claim}\n"
+    small = record is not None and record["scale"] in SMALL
+    if record is not None and small:
+        yield f"**{PROVES_NOTHING.format(record['scale'])}**\n"
     if experiment.notes:
-        yield f"{experiment.notes}\n"
+        yield f"{'*Notes on the larger scales:* ' if small else ''}{experiment.notes}\n"
     if record is None:
         yield f"*{NOT_RUN.capitalize()}.*\n"
         return

@@ -29,6 +29,8 @@ Row = dict[str, Any]
 """What is recorded of one thing that was measured."""
 SCALES = ("quick", "here", "full")
 """quick: seconds, to see that it works; here: hours on one core; full: the paper's own settings."""
+DRY_RUN = "dry run"
+"""The scale of the record of a dry run."""
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "not decided", "not run"
 
 

@@ -74,7 +74,7 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
         bench.line(f"{teach} --seeds 0-{settings['students'] - 1} -o '{file}-{{seed}}.safetensors'")
         students |= {f"{name}, {seed}": f"{file}-{seed}.safetensors" for seed in range(settings["students"])}
     places = [f"{folder}/{seed}.safetensors" for seed in range(first, first + min(FEW, count))]
-    what = f"{len(students)} students, SWA and SWAG against the ensemble of {len(places)} of {folder}"
+    what = f"# {len(students)} students, SWA and SWAG against the ensemble of {len(places)} of {folder}"
     return [*rows, *bench.keep(what, lambda: _alone(of, places, star, students, bench.out, settings["swag"]))]
 
 
@@ -303,6 +303,8 @@ EXPERIMENT = Experiment(
     draw=draw,
     notes="Intervals are over the test examples (paired bootstrap, 1,000 resamples), with the models as drawn "
     "and means over the repeats; so \\* marks what is apart from the ensemble of as many models, or of five. "
+    "A better average is *as low as the ensemble's* where its interval ends at most 1% of the ensemble's own figure "
+    "above it: what is apart by less is as good. "
     "Temperatures are fitted on the validation split, one for each average, of star domain and ensemble alike, and all "
     "models have BatchNorm statistics re-estimated. *In turn*: each source is drawn once before any again, as the "
     "ensemble does. The law t = 0.9 was chosen on the validation split of networks of other seeds. SWA and SWAG "

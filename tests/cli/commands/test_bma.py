@@ -54,7 +54,7 @@ def test_bma_chooses_on_validation_and_reports_on_test(solutions, star):
     assert "leave out --split" in refused.err
 
 
-def test_the_star_is_held_against_the_ensemble_of_as_many(solutions, star):
+def test_the_star_is_held_against_the_ensemble_of_as_many(solutions, star, monkeypatch):
     words = ("bma", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 3, "--repeats", 2, "--in-turn")
     ran = run_here(*words, "--sampling", "beta:5,1", "--temperature", 2)
     star_rows = {row["samples"]: row for row in ran.rows if row["posterior"] == "star"}
@@ -72,6 +72,10 @@ def test_the_star_is_held_against_the_ensemble_of_as_many(solutions, star):
             assert found["low"] <= found["difference"] <= found["high"]
     table = run_here(*words, "--sampling", "beta:5,1", "--format", "table").out
     assert all(word in table for word in ("than ensemble", "in turn", "beta:5,1"))
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = run_here(*words, "--temperature", 2, "--format", "table").out
+    assert "than" in narrow
+    assert "than ensemble" not in narrow.partition("left out for width")[2]
     for said, problem in (("beta:1", "expected t from Beta"), ("betta", "did you mean beta")):
         refused = run_here(*words, "--sampling", said)
         assert refused.status
