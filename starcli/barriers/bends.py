@@ -115,6 +115,24 @@ class Bends:
         return {"path": self.form, **({"bends": [model.name for model in self.models]} if self.models else {})}
 
 
+def check_bends_fit(models: Sequence[Checkpoint]) -> None:
+    """StarcliError where one of `models` is the bend of a curve between two others, which was trained to them aligned.
+
+    Between the others as they are it says nothing of the curve.
+    """
+    for model in models:
+        made = [each for each in models if each.sha256 in model.metadata.parents]
+        if model.metadata.kind != "bend" or len(made) < 2:
+            continue
+        curve = _curve_in(model)
+        if not {*curve["ends"]} <= {each.tensors_sha256 for each in models}:
+            how = Alignment(**curve["align"]).title if "align" in curve else AS_GIVEN.title
+            raise StarcliError(
+                f"{model.name} is a bend of the curve from {made[0].name} to {made[1].name}, the second aligned: {how}",
+                ["between these as they are it shows nothing; name it as their curve: --curve, in Python curve="],
+            )
+
+
 def _curve_in(model: Checkpoint) -> Mapping[str, Any]:
     """What a bend says of its curve, and of its ends; empty for other models."""
     if model.metadata.kind != "bend":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from starcli.alignment.measure import Measure
-from starcli.barriers.bends import STRAIGHT, Bends
+from starcli.barriers.bends import STRAIGHT, Bends, check_bends_fit
 from starcli.barriers.line_barrier import grid
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
@@ -80,18 +80,23 @@ class Landscape:
         )
 
 
+def check_plane(models: Sequence[Checkpoint], bends: Bends, margin: float) -> None:
+    """StarcliError where models and bends make no plane, or a bend among the models is not that of the others."""
+    if len(models) + bool(bends.models) < 3 or len(models) > 3:
+        raise StarcliError(f"a plane goes through three models, or through two and a bend between; found {len(models)}")
+    if not margin >= 0:
+        raise StarcliError(f"the margin is at least 0, found {margin:g}")
+    check_bends_fit(models)
+
+
 def plane_landscape(
     measure: Measure, models: Sequence[Checkpoint], *, margin: float = 0.2, bends: Bends = STRAIGHT
 ) -> Landscape:
     """The plane through three models, of which the others are aligned to the first; of two, by way of a curve's bend.
 
-    margin: how far the grid goes beyond models and curve, as a share of their extent. Errors are those of
-    `WeightPlane.through` and `Bends.check_ends`.
+    margin: how far the grid goes beyond models and curve, as a share of their extent. They have passed `check_plane`;
+    errors are those of `WeightPlane.through` and `Bends.check_ends`.
     """
-    if len(models) + bool(bends.models) < 3 or len(models) > 3:
-        raise StarcliError(f"a plane goes through three models, or through two and a bend between; found {len(models)}")
-    if not margin >= 0:
-        raise StarcliError(f"the margin is at least 0, found {margin:g}")
     nodes = bends.tensors(measure.workspace, models[:2], measure.alignment, measure.progress)
     if len(models) == 3:
         third = [models[2].tensors]

@@ -6,7 +6,7 @@ from typing import Unpack
 from starcli.alignment.align import Alignment
 from starcli.alignment.measure import Measure
 from starcli.barriers.bends import Bends
-from starcli.landscape.measure import GRID, Landscape, plane_landscape, surface_landscape
+from starcli.landscape.measure import GRID, Landscape, check_plane, plane_landscape, surface_landscape
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Where, bends_in, open_models
@@ -42,6 +42,7 @@ def plane(
     bent = bends_in(curve)
     workspace, found, watcher = open_models([*models, *bent], where, measures=True, distinct=len(models))
     given, bends = found[: len(models)], Bends.of(found[len(models) :])
+    check_plane(given, bends, margin)
     how = bends.alignment_of(*given[:2]) if bent and alignment is None else as_alignment(alignment)
     measure = Measure(workspace, how, points, split=split, progress=watcher)
     return plane_landscape(measure, given, margin=margin, bends=bends)

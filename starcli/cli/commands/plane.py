@@ -46,7 +46,7 @@ def plane_command(
     """
     from starcli.alignment.measure import Measure
     from starcli.barriers.bends import Bends
-    from starcli.landscape.measure import plane_landscape
+    from starcli.landscape.measure import check_plane, plane_landscape
     from starcli.workspace.workspace import workspace_of
 
     paint = figure.writer([*models, *(curve or ())])
@@ -55,6 +55,7 @@ def plane_command(
         workspace, opened = workspace_of([*files[0], *files[1]], setup, measures=True)
         given, bent = grouped_like(files, opened)
         bends = Bends.of(bent)
+        check_plane(given, bends, margin)
         alignment = bends.alignment_of(*given[:2]) if bent and how.align is None else how.chosen(seed)
         measure = Measure(workspace, alignment, points, split=split, progress=watch)
         note_data(workspace, watch)

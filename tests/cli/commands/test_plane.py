@@ -71,4 +71,18 @@ def test_a_dry_run_tells_how_long(solutions):
 
 
 def test_too_few_models(solutions):
-    refused(run_here("plane", *solutions.some(0, 1)), "a plane goes through three models", "found 2")
+    ran = run_here("plane", *solutions.some(0, 1))
+    refused(ran, "a plane goes through three models", "found 2")
+    assert "note" not in ran.err
+
+
+def test_a_bend_among_the_models_is_of_the_ends_as_they_were_aligned(solutions):
+    ends = solutions.some(0, 1)
+    run_here("curve", *ends, "--epochs", 1, "--align", "weight", "-o", "bend.safetensors")
+    ran = run_here("plane", *ends, "bend.safetensors", "--points", 3)
+    refused(ran, "is a bend of the curve from 0.safetensors to 1.safetensors", "aligned: weight", "--curve")
+    assert "note" not in ran.err
+    run_here("align", *ends, "-o", "aligned.safetensors")
+    assert run_here("plane", ends[0], "aligned.safetensors", "bend.safetensors", "--points", 3).status == 0
+    run_here("curve", *ends, "--epochs", 1, "-o", "straight.safetensors")
+    assert run_here("plane", *ends, "straight.safetensors", "--points", 3).status == 0
