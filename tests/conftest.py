@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two workers with two threads each crawl
+os.environ.pop("COLUMNS", None)  # workers inherit 80 from readline; tables in a pipe are as wide as they have to be
 
 import pytest
 import torch

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from library.conftest import three_classes
+from support.data import three_classes
 from torch import Tensor, nn
 
 import starcli as sc

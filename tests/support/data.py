@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import MemorySplit
@@ -41,3 +42,11 @@ def refused(read: Callable[[], object], *words: str) -> None:
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in caught.value.summary
+
+
+def three_classes(seed: int, count: int = 90) -> tuple[Tensor, Tensor]:
+    """Points (N, 4) around three means, and their classes (N,)."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    means = torch.tensor([[2.0, 0, 0, 1], [0, 2, 0, -1], [0, 0, 2, 0]])
+    return means[labels] + 0.5 * torch.randn(count, 4, generator=generator), labels

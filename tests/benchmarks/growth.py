@@ -1,0 +1,192 @@
+"""How time and memory grow with sources, width, depth, data and points: whole commands. Writes docs/growth.md.
+
+    python tests/benchmarks/growth.py [--quick] [--work DIR] [-o docs/growth.md]
+
+Processor seconds (user and system) and the largest resident memory of fresh processes, one thread. What an epoch takes
+is the difference of two runs of different length, so that start-up, reading and the last scores drop out. The exponent
+is the slope of log(seconds) over log(size) by least squares over the larger half of the sizes, where constant parts
+weigh little.
+"""
+
+import argparse
+import math
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+STARCLI = [sys.executable, "-m", "starcli"]
+EPOCHS = 2, 6
+"""Lengths of the two runs of which the difference is taken."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Processor seconds and the largest resident memory in bytes of a process."""
+
+    seconds: float
+    memory: int
+
+
+def run(line: str) -> Cost:
+    """Run a line of starcli, silent."""
+    command = [*STARCLI, *line.split(), "-q"]
+    null = os.open(os.devnull, os.O_RDWR)
+    actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(Path("cache").resolve())}
+    _, status, usage = os.wait4(os.posix_spawn(command[0], command, environment, file_actions=actions), 0)
+    os.close(null)
+    if status:
+        raise SystemExit(f"failed: starcli {line}")
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def epoch(line: str, out: str) -> Cost:
+    """Cost of an epoch of a training: `{epochs}` and `{out}` in the line are filled in."""
+    short, long = (run(line.format(epochs=epochs, out=f"{out}-{epochs}")) for epochs in EPOCHS)
+    return Cost((long.seconds - short.seconds) / (EPOCHS[1] - EPOCHS[0]), long.memory)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One row of the table: how the cost grows with a size, and the exponent that is expected of the seconds."""
+
+    what: str
+    by: str
+    sizes: Sequence[int]
+    costs: Sequence[Cost]
+    expected: str
+
+    def exponent(self) -> float:
+        """Slope of log(seconds) over log(size), over the larger half of the sizes."""
+        half = len(self.sizes) // 2
+        x = [math.log(size) for size in self.sizes[half:]]
+        y = [math.log(max(cost.seconds, 1e-3)) for cost in self.costs[half:]]
+        return statistics.linear_regression(x, y).slope
+
+    def cells(self) -> list[str]:
+        """For the table."""
+        seconds = ", ".join(f"{cost.seconds:.3g}" for cost in self.costs)
+        memory = ", ".join(f"{cost.memory / 1e6:.0f}" for cost in self.costs)
+        sizes = ", ".join(f"{size:,}" for size in self.sizes)
+        return [self.what, self.by, sizes, seconds, f"{self.exponent():.2f}", self.expected, memory]
+
+
+def images(path: Path, count: int, *, size: int = 16) -> Path:
+    """Images of ten noisy patterns, in a file."""
+    if not path.exists():
+        draw = np.random.default_rng(0)
+        patterns, arrays = draw.normal(size=(10, 1, size, size)), {}
+        for split, number in (("train", count), ("test", 1000)):
+            labels = draw.integers(0, 10, number)
+            noise = draw.normal(size=(number, 1, size, size))
+            arrays |= {f"x_{split}": (patterns[labels] + noise).astype("float32"), f"y_{split}": labels}
+        np.savez(path, **arrays)
+    return path
+
+
+MLP = "--arch mlp --arch-arg depth=3 hidden_dim=64 --data digits"
+
+
+def by_sources(counts: Sequence[int]) -> list[Growth]:
+    """Epochs of stars of MLPs, with their sources aligned anew in each epoch and once."""
+    run(f"train {MLP} --epochs 2 --stacked --seeds 0-{counts[-1] - 1} -o sources/{{seed}}.safetensors")
+    found = []
+    for realign, expected in (("epoch", "1"), ("never", "0")):
+        costs = []
+        for count in counts:
+            sources = " ".join(f"sources/{seed}.safetensors" for seed in range(count))
+            line = f"star --sources {sources} --align weight --realign-every {realign} --epochs {{epochs}}"
+            costs.append(epoch(f"{line} -o {{out}}.safetensors", f"star-{realign}-{count}"))
+        what = "an epoch of a star, 12 steps, " + ("sources aligned anew" if realign == "epoch" else "aligned once")
+        found.append(Growth(what, "sources (MLP, digits)", counts, costs, expected))
+    return found
+
+
+def by_large_sources(counts: Sequence[int], width: int) -> list[Growth]:
+    """Whole stars of one epoch of ResNet-18: what the sources themselves cost."""
+    arch = f"--arch resnet18-cifar --arch-arg width={width} --data digits"
+    run(f"train {arch} --epochs 1 --limit 100 --seeds 0-{counts[-1] - 1} -o large/{{seed}}.safetensors")
+    costs = []
+    for count in counts:
+        sources = " ".join(f"large/{seed}.safetensors" for seed in range(count))
+        line = f"star --sources {sources} --limit 100 --align weight --epochs 1"
+        costs.append(run(f"{line} -o large-star-{count}.safetensors"))
+    return [Growth("a whole star of one step", f"sources (ResNet-18 of width {width})", counts, costs, "1")]
+
+
+def by_network(name: str, sizes: Sequence[int], fixed: str, expected: Sequence[str]) -> list[Growth]:
+    """An epoch of training an MLP, and aligning two of them, by width or depth."""
+    trained, aligned = [], []
+    for size in sizes:
+        network = f"--arch mlp --arch-arg {fixed} {name}={size} --data digits"
+        trained.append(epoch(f"train {network} --epochs {{epochs}} --seeds 0 -o {{out}}.safetensors", f"{name}{size}"))
+        run(f"train {network} --epochs 1 --seeds 0-1 -o {name}-{size}-{{seed}}.safetensors")
+        pair = f"{name}-{size}-0.safetensors {name}-{size}-1.safetensors"
+        aligned.append(run(f"align {pair} --method weight --restarts 10 -o {name}-{size}-aligned.safetensors"))
+    least = aligned[0].seconds
+    beyond = [Cost(max(cost.seconds - least, 0.0), cost.memory) for cost in aligned[1:]]
+    words = {"hidden_dim": "width", "depth": "depth"}[name]
+    return [
+        Growth("an epoch of training", f"{words} (MLP, digits)", sizes, trained, expected[0]),
+        Growth("`align`, beyond the smallest", f"{words} (MLP, digits)", sizes[1:], beyond, expected[1]),
+    ]
+
+
+def by_examples(counts: Sequence[int], points: Sequence[int]) -> list[Growth]:
+    """An epoch of training by the number of examples, and a barrier by that of its points."""
+    costs = []
+    for count in counts:
+        file = images(Path(f"images-{count}.npz"), count)
+        line = f"train --arch resnet --arch-arg width=8 --data {file} --epochs {{epochs}} --seeds 0"
+        costs.append(epoch(f"{line} -o {{out}}.safetensors", f"data-{count}"))
+    rows = [Growth("an epoch of training", "examples (ResNet of width 8, 16x16)", counts, costs, "1")]
+    file = images(Path(f"images-{counts[0]}.npz"), counts[0])
+    network = f"--arch resnet --arch-arg width=8 --data {file}"
+    run(f"train {network} --epochs 1 --seeds 0-1 -o pair-{{seed}}.safetensors")
+    line = f"barrier pair-0.safetensors pair-1.safetensors --data {file}"
+    measured = [run(f"{line} --points {number}") for number in (3, *points)]
+    beyond = [Cost(cost.seconds - measured[0].seconds, cost.memory) for cost in measured[1:]]
+    return [*rows, Growth("`barrier`, beyond 3 points", "points", [n - 3 for n in points], beyond, "1")]
+
+
+def page(rows: Sequence[Growth]) -> str:
+    """The whole page."""
+    header = ["what", "by", "sizes", "CPU seconds", "exponent", "expected", "memory, MB"]
+    lines = [header, ["---"] * len(header), *(row.cells() for row in rows)]
+    return "\n".join([
+        "# Growth", "",
+        "Made by `python tests/benchmarks/growth.py`: processor seconds of one thread and the largest resident memory",
+        "of whole commands, importing torch included (about 330 MB). The exponent is the slope of log(seconds) over",
+        "log(size), over the larger half of the sizes. Small networks are bound by the calls of operators, not by",
+        "arithmetic, so their exponents stay below those of the arithmetic, which are the expected ones.", "",
+        *("| " + " | ".join(cells) + " |" for cells in lines), "",
+    ])  # fmt: skip
+
+
+def main() -> None:
+    """Measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes")
+    parser.add_argument("--work", type=Path, help="where models are kept (an empty folder); else nowhere")
+    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[2] / "docs" / "growth.md")
+    options = parser.parse_args()
+    few: Callable[[Sequence[int]], Sequence[int]] = lambda sizes: sizes[:3] if options.quick else sizes  # noqa: E731
+    output = options.output.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(options.work or folder)
+        rows = by_sources(few([5, 20, 100, 300, 1000]))
+        rows += by_large_sources(few([5, 20, 50, 200]), 4 if options.quick else 16)
+        rows += by_network("hidden_dim", few([16, 64, 256, 1024]), "depth=3", ["2", "3"])
+        rows += by_network("depth", few([2, 4, 8, 16, 32]), "hidden_dim=64", ["1", "1"])
+        rows += by_examples(few([1000, 5000, 20000, 50000]), few([11, 27, 51]))
+    output.write_text(page(rows))
+
+
+if __name__ == "__main__":
+    main()
