@@ -1,11 +1,13 @@
 """Paired bootstrap: metrics of each resample against those of the examples that it has; intervals in closed form."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from starcli.evaluation import paired_bootstrap
 from starcli.evaluation.confidence import Confidence, Judged, confidence
 from starcli.evaluation.paired_bootstrap import COMPARED, Difference, Resamples, differences, less
 
@@ -34,6 +36,23 @@ def test_metrics_are_those_of_the_examples_that_were_drawn(units: Tensor) -> Non
         assert {name: float(found[name][number]) for name in COMPARED} == pytest.approx(
             {name: getattr(expected, name) for name in COMPARED}, rel=1e-12
         )
+
+
+def test_memory_is_that_of_few_resamples_of_all_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts are few, their tokens many: a piece of resamples is cut by what is ranked in it."""
+    taken: list[Tensor] = []
+
+    class Ranks(paired_bootstrap._Ranks):
+        @classmethod
+        def of(cls, copies: Tensor, *others: Any) -> "paired_bootstrap._Ranks":
+            taken.append(copies)
+            return super().of(copies, *others)
+
+    monkeypatch.setattr(paired_bootstrap, "_Ranks", Ranks)
+    found = Resamples(torch.arange(40_000) // 2000, count=40).metrics(judged(predictions(40_000, 0)))
+    assert {len(each) for each in found.values()} == {40}
+    assert sum(each.shape[1] for each in taken) == 40
+    assert max(each.numel() for each in taken) <= 8 * 40_000
 
 
 def test_an_interval_is_that_of_the_normal_distribution() -> None:
