@@ -77,7 +77,8 @@ class CurveRun:
         """Make the files that are not there yet; rows of all, in the order of the bends."""
         jobs = self._jobs(self.options.outputs())
         with contextlib.ExitStack() as held:
-            needed = [job for job in jobs if held.enter_context(job.making())]
+            # the first one last: each has the log of what is made from then on
+            needed = [job for job in reversed(jobs) if held.enter_context(job.making())]
             if needed:
                 self._make(jobs, needed)
         label = self.settings.alignment.label(*self.ends)
@@ -122,7 +123,7 @@ class CurveRun:
         return recipe_by_flags(base, self.training, self.workspace, self.watch)
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
-        """A job for each bend; the run's log and state lie beside the first."""
+        """A job for each bend; the run's log and state lie beside the first that is made."""
         from starcli.library.plans import curve_plans
 
         plans = curve_plans(self.workspace, self.ends, self.recipe, self.options.seed, self.settings)
@@ -137,7 +138,7 @@ class CurveRun:
         ]
 
     def _make(self, jobs: Sequence[Job], needed: Sequence[Job]) -> None:
-        """Train, and write the files that are needed; the first one last, for its state is that of the run."""
+        """Train, and write the files that are `needed`, of which the last one has the run's state and log."""
         from starcli.curves.curve import train_curve
 
         found = train_curve(
@@ -146,14 +147,15 @@ class CurveRun:
             self.recipe,
             self.options.seed,
             self.settings,
-            state=jobs[0].state,
+            state=needed[-1].state,
             checkpoint_every=self.options.checkpoint_every,
             progress=self.watch,
         )
-        for job, tensors, metrics in reversed(list(zip(jobs, found.bends, found.metrics, strict=True))):
-            history = found.history if job is jobs[0] else ()
-            if job in needed:
-                job.write(tensors, metrics=metrics, statistics="recalibrated", history=history)
+        made = dict(zip(jobs, zip(found.bends, found.metrics, strict=True), strict=True))
+        for job in needed:
+            tensors, metrics = made[job]
+            history = found.history if job is needed[-1] else ()
+            job.write(tensors, metrics=metrics, statistics="recalibrated", history=history)
 
     def _row(self, job: Job) -> dict[str, Any]:
         """What is shown of a bend, taken from its file."""

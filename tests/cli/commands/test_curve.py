@@ -8,6 +8,7 @@ from support.refused import refused
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
+from starcli.training.run import TrainingRun
 
 
 @pytest.fixture
@@ -75,6 +76,34 @@ def test_several_bends_have_a_file_each_and_one_that_is_lost_comes_back(solution
     for number in (1, 2):
         [own] = run_here("eval", f"bend-{number}.safetensors", "--recalibrate").rows
         assert own["nll"] == pytest.approx(row["test"]["loss"][number], abs=1e-6)
+
+
+@pytest.mark.parametrize("finished", [(), (1,)], ids=["all are made", "the second was lost"])
+def test_the_first_bend_that_is_made_has_log_and_state_of_the_run(solutions, place, monkeypatch, finished):
+    ends, how = solutions.some(0, 1), ("--epochs", 2, "--form", "polygon", "--bends", 2)
+    words = ("curve", *ends, *how, "-o", "b-{k}.safetensors")
+    whole = run_here(*words)
+    kept = [Path(f"b-{k}.safetensors").read_bytes() for k in (1, 2)]
+    for k in {1, 2} - {*finished}:
+        Path(f"b-{k}.safetensors").unlink()
+        Path(f"b-{k}.metrics.jsonl").unlink(missing_ok=True)
+    end_epoch, ended = TrainingRun._end_epoch, []
+
+    def stop_after_one(self):
+        end_epoch(self)
+        ended.append(1)
+        if len(ended) == 1:
+            self.progress.stop_signal = 2
+
+    monkeypatch.setattr(TrainingRun, "_end_epoch", stop_after_one)
+    assert run_here(*words).status == 130
+    first = 1 + len(finished)
+    assert len(Path(f"b-{first}.metrics.jsonl").read_text().splitlines()) == 1
+    assert [path.name for path in place.glob("b-*.state*")] == [f"b-{first}.safetensors.state"]
+    assert run_here(*words).out == whole.out
+    assert len(ended) == 2  # it went on from the state
+    assert kept == [Path(f"b-{k}.safetensors").read_bytes() for k in (1, 2)]
+    assert not list(place.glob("b-*.state*"))
 
 
 def test_other_ends_than_its_own_are_refused(bend, solutions):
