@@ -74,6 +74,7 @@ NETWORKS = {
         data="texts",
     ),
     "fashion": Network("resnet", {"width": 8}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5),
+    "fashion-5k": Network("resnet", {"width": 8}, {"limit": 5_000, "epochs": 10}, data="fashion", points=5),
     "fashion-mlp": Network(
         "mlp", {"hidden_dim": 64, "depth": 3}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5
     ),
