@@ -295,9 +295,9 @@ def _growth(
     recipe: Recipe | str | Path | None,
     watcher: Progress,
 ) -> Growth:
-    """What is new to a star that grows; a note says what is dropped, which may not be meant."""
+    """What is new to a star that grows; a note says what is dropped or gone, which may not be meant."""
     found = growth_of(star, sources, None if recipe is None else understood_recipe(recipe))
-    if found.dropped:
+    if found.dropped or found.companions:
         watcher.note(found.title)
     return found
 

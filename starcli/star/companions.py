@@ -62,6 +62,8 @@ def train_companions(
     seed: int,
     count: int,
     *,
+    pieces: int,
+    sync_batchnorm: bool,
     state: StateFile | None,
     checkpoint_every: float | None,
     progress: Progress,
@@ -69,7 +71,7 @@ def train_companions(
     """`count` companions for a star that is to be trained by `recipe`, and the state that the star goes on with.
 
     They are held in memory. Saving and resuming are those of `train_network`; those that were finished are not trained
-    again.
+    again. Their batches are cut into `pieces` as the star's are, so that they are the same on any number of ranks.
     """
     if not count:
         return [], state
@@ -84,6 +86,8 @@ def train_companions(
             substream(seed, "companion", number),
             state=None if state is None else StageState(state, made),
             checkpoint_every=checkpoint_every,
+            pieces=pieces,
+            sync_batchnorm=sync_batchnorm,
             task=f"companion {number + 1} of {count}",
             progress=_Unlogged(progress),
         )

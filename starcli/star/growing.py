@@ -20,7 +20,9 @@ from starcli.workspace.plan import inherited_recipe
 class Growth:
     """A finished star and the sources that it is to have: which of them are `new`, by number, and names of `dropped`.
 
-    anew: the recipe by which a star of these sources would be trained anew; `another` than that of the star.
+    anew: the recipe by which a star of these sources would be trained anew, without companions; `another` than that of
+        the star.
+    companions: number of those that the star was trained with. They are gone: no file has them.
 
     A source is old where the star was made from these weights, whatever its file is called, or from the same solution
     with other names of units.
@@ -32,6 +34,7 @@ class Growth:
     dropped: tuple[str, ...]
     anew: Recipe
     another: bool = False
+    companions: int = 0
 
     def turns(self) -> list[int] | None:
         """Numbers of the sources, one of which is drawn in each step: half of the draws are of new ones.
@@ -57,7 +60,9 @@ class Growth:
         names = [self.sources[number].name for number in self.new]
         new = f"{few(names, 3)} new" if names else "none new"
         dropped = f", {few(self.dropped, 3)} dropped" if self.dropped else ""
-        return f"{self.star.name} grows to {len(self.sources)} sources: {new}{dropped}"
+        are = "companions are" if self.companions != 1 else "companion is"
+        gone = f"; its {self.companions} {are} gone" if self.companions else ""
+        return f"{self.star.name} grows to {len(self.sources)} sources: {new}{dropped}{gone}"
 
 
 def growth_of(
@@ -87,15 +92,23 @@ def growth_of(
             ["--sources names old and new ones; --init begins at any model"],
         )
     inherited = _recipe_anew(star)
-    return Growth(star, sources, new, dropped, recipe or inherited, another=recipe not in (None, inherited))
+    another, companions = recipe not in (None, inherited), _how(star).get("companions", 0)
+    return Growth(star, sources, new, dropped, recipe or inherited, another=another, companions=companions)
 
 
 def _recipe_anew(star: Checkpoint) -> Recipe:
-    """The recipe of a star, in as many epochs as it would have had if it had not been grown."""
+    """The recipe of a star, in as many epochs as it had itself, beside companions, or would have had if not grown."""
     found = inherited_recipe([star])
     assert found is not None  # a star records how it was trained
-    grown = (star.metadata.recipe or {})[star.metadata.kind].get("grown", {})
-    return found.lasting(grown.get("epochs_anew", found.epochs))
+    how = _how(star)
+    own = found.epochs - how.get("companions", 0) * how.get("companion_epochs", 0)
+    return found.lasting(how.get("grown", {}).get("epochs_anew", own))
+
+
+def _how(star: Checkpoint) -> dict[str, Any]:
+    """What a star keeps of its search."""
+    found: dict[str, Any] = (star.metadata.recipe or {})[star.metadata.kind]
+    return found
 
 
 def _own_sources(star: Checkpoint) -> dict[str, str]:

@@ -85,8 +85,8 @@ def starlight(
     own_seed = substream(seed, "star")
     losses = warn_of_outliers(workspace, sources, progress)
     saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "progress": progress}
-    own = (recipe, own_seed, settings.companions)
-    companions, state = train_companions(workspace, *own, state=state, **saving)
+    cut: dict[str, Any] = {"pieces": settings.pieces(recipe), "sync_batchnorm": settings.sync_batchnorm}
+    companions, state = train_companions(workspace, recipe, own_seed, settings.companions, state=state, **cut, **saving)
     recipe = settings.own_recipe(recipe)
     bank = _bank(workspace, [*sources, *companions], own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)

@@ -7,6 +7,7 @@ from support.training import Stopping
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
 from starcli.runtime.progress import Interrupted
+from starcli.star import companions
 from starcli.star.companions import shared_epochs
 from starcli.star.source_bank import Source
 from starcli.training.seeds import substream
@@ -27,6 +28,25 @@ def test_a_companion_is_a_short_trained_source(mlp, mlps, options):
     assert list(star.history) == list(expected.history)
     assert len(star.symmetries) == 2  # those of the sources that were named
     assert same(star.aligned(1), expected.aligned(1))
+
+
+@pytest.mark.parametrize(("options", "pieces"), [({"draws_per_step": 2}, 2), ({"sync_batchnorm": True}, 1)], ids=str)
+def test_companions_are_trained_in_pieces_as_the_star_is(resnet, resnets, monkeypatch, options, pieces):
+    """BatchNorm normalises each piece by itself: a draw, which ranks share, or a rank where it is synchronised."""
+    asked = []
+
+    def training(*arguments, **more):
+        asked.append((more["pieces"], more["sync_batchnorm"]))
+        return train_network(*arguments, **more)
+
+    monkeypatch.setattr(companions, "train_network", training)
+    recipe = RECIPE.lasting(2)
+    star = search_star(resnet, resnets[:2], recipe, 1, companions=1, method=None, **options)
+    assert asked == [(pieces, "sync_batchnorm" in options)]
+    seed = substream(substream(1, "star"), "companion", 0)
+    alone = train_network(resnet, recipe.lasting(1), seed, pieces=pieces)
+    sources = [*resnets[:2], Source("companion", lambda: alone.tensors)]
+    assert same(star.tensors, search_star(resnet, sources, recipe.lasting(1), 1, method=None, **options).tensors)
 
 
 def test_a_search_with_companions_takes_as_many_steps():

@@ -75,6 +75,15 @@ def test_a_star_that_grew_by_another_recipe_has_no_line(star, solutions, place):
         assert (rebuilt_line("x.safetensors", metadata) is None) == bool(recipe)
 
 
+def test_companions_are_gone_and_their_epochs_not_counted(solutions, place):
+    search = ("star", "--sources", *solutions.some(0, 1, 2), "--epochs", 8, "--align", "none", "--companions", 2)
+    assert run_here(*search, "-o", "short.safetensors").status == 0
+    words = ("star", "--grow", "short.safetensors", "--sources", *solutions.some(0, 1, 2, 3), "--dry-run")
+    ran = run_here(*words, "-o", "grown.safetensors")
+    said = "4 sources: 3.safetensors new; its 2 companions are gone; trained for 1 epoch, anew 4"
+    assert (ran.status, said in ran.err) == (0, True), ran.err
+
+
 def test_a_fused_model_grows_if_it_is_a_star(solutions, place):
     words = ("fuse", "--sources", *solutions.some(0, 1), "--epochs", 1)
     run_here(*words, "-o", "fused.safetensors")
