@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starcli.plots.look import Look
-from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, panel_columns, treatment_words
+from starcli.plots.parts import (
+    FEWEST_FOR_BAND,
+    average_words,
+    few_ticks,
+    heading,
+    legend_below,
+    panel_columns,
+    treatment_words,
+)
 from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
 from starcli.plots.rows import DrawnPosterior, loss_title
 from starcli.plots.style import BLACK, BLUE, LINE_STYLES, RED, draw_figure, grow
@@ -31,6 +39,8 @@ BMA_PANELS = (
     ("auroc_max_prob", "AUROC (max. prob.)", True),
     ("auroc_entropy", "AUROC (entropy)", True),
     ("aurc", "AURC", True),
+    ("scaled.nll", "loss at T (nats)", False),
+    ("scaled.ece", "ECE at T", False),
 )
 """Metric and title of each panel, and whether it ranks errors, which few errors do not decide."""
 
@@ -63,8 +73,10 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
     def paint(figure: "Figure") -> None:
         splits = {f"{row.split} split" for row in rows if row.split}
         treatments = {treatment_words(row.alignment, row.renormalise) for row in rows} - {""}
-        heading(figure, look, [", ".join(sorted(treatments | splits))])
-        panels = [panel for panel in PANELS_OF.get(rows[0].task, BMA_PANELS) if panel[0] in rows[0].measures]
+        draws = dict.fromkeys(words for some in results.values() for words in average_words(some))
+        heading(figure, look, [", ".join([*sorted(treatments | splits), *draws])])
+        known = PANELS_OF.get(rows[0].task, BMA_PANELS)
+        panels = [panel for panel in known if all(panel[0] in row.measures for row in rows)]
         columns = panel_columns(look, 3)
         metric_rows = math.ceil(len(panels) / columns)
         ratios = [0.62 * look.width / columns] * metric_rows + (

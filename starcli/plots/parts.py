@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+    from starcli.plots.rows import DrawnPosterior
+
 HANDLE = 3.4
 """Width of what stands before a legend's text, in sizes of the font."""
 
@@ -77,6 +79,19 @@ def form_words(form: str) -> str:
     ('Bezier curve', 'polygon')
     """
     return "Bezier curve" if form == "bezier" else form
+
+
+def average_words(rows: Sequence["DrawnPosterior"]) -> list[str]:
+    """Words for how the points of averages were drawn and which temperatures they have; none for what is usual."""
+    star = next((row for row in rows if row.posterior == "star"), None)
+    law = [f"t: {star.sampling}"] if star and star.sampling != "uniform" else []
+    turn = ["each source in turn"] if star and star.in_turn else []
+    found = [row.temperature for row in rows if math.isfinite(row.temperature)]
+    if not found:
+        return [*law, *turn]
+    low, high = two_digits(min(found)), two_digits(max(found))
+    between = f"T = {low}" if low == high else f"T from {low} to {high}"
+    return [*law, *turn, between + (f", fitted on {rows[0].fitted_on}" if rows[0].fitted_on else "")]
 
 
 def model_name(file: str) -> str:

@@ -197,14 +197,23 @@ class DrawnPosterior(BaseModel):
     selected_on: str | None = None
     split: str | None = None
     task: str = CLASSES
+    sampling: str = "uniform"
+    in_turn: bool = False
+    temperature: Number = math.nan
+    fitted_on: str | None = None
     measures: dict[str, Number]
     reliability: DrawnBins | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, row: Any) -> Any:
-        """Take all metrics that a row has, with their deviations; those of classes are needed."""
+        """Take all metrics that a row has, with their deviations; those of classes are needed.
+
+        Those at a temperature have `scaled.` before their names.
+        """
         row = as_object(row)
+        scaled = row.get("scaled")
+        row = row | {f"scaled.{name}": value for name, value in (scaled if isinstance(scaled, dict) else {}).items()}
         found = {key: row[key] for name in row if (key := name.removesuffix("_std")) != name and key in row}
         task = row.get("task", CLASSES)
         if missing := [name for name in ("reliability", *CLASS_MEASURES) if task == CLASSES and name not in row]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from starcli.checkpoints.lineage import Description
-from starcli.plots.parts import model_name
+from starcli.plots.parts import average_words, model_name
 from starcli.plots.rows import DrawnCalibration, DrawnModel, DrawnPosterior, parse_rows
 from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import without_figure
@@ -26,6 +26,8 @@ AVERAGE_METRICS = {
     "loss": "loss",
     **{name: each.title for name, each in METRICS.items()},
     "ece": "calibration error (ECE)",
+    "scaled.nll": "loss at temperature (nats)",
+    "scaled.ece": "calibration error (ECE) at temperature",
 }
 """What is drawn of averages over their number of models, as far as their task has it."""
 
@@ -100,10 +102,13 @@ def _averages(run: SavedRun) -> Markup:
     diagrams = small_gallery(figures, "reliability diagrams", len(largest))
     columns = [
         TableColumn("posterior", "averaged over"), TableColumn("samples", "models", "count"),
-        *_metric_columns(spread=True), TableColumn("selected_on", "selected on"),
+        *_metric_columns(spread=True),
+        TableColumn("temperature", "temperature", "number"), TableColumn("scaled.nll", "loss at temperature", "loss"),
+        TableColumn("scaled.ece", "ECE at temperature", "loss"), TableColumn("selected_on", "selected on"),
         TableColumn("split", "split", common=True),
     ]  # fmt: skip
-    words = f"alignment: {parsed[0].alignment}" if parsed[0].alignment else ""
+    aligned = [f"alignment: {parsed[0].alignment}"] if parsed[0].alignment else []
+    words = "; ".join([*aligned, *average_words(parsed)])
     means = table(run.of_type("bma"), columns, "means over repeats")
     return run_block(run, curves, means, RELIABILITY_NOTE if figures else None, diagrams, words=words)
 
@@ -112,7 +117,7 @@ def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]
     """Charts over the number of models, where there are several numbers."""
     several = len({row.samples for row in rows}) > 2
     for metric, label in AVERAGE_METRICS.items():
-        if not several or metric not in rows[0].measures:
+        if not several or not all(metric in row.measures for row in rows):
             continue
         curves, factor = [], METRICS[metric].factor if metric in METRICS else 1
         for posterior in dict.fromkeys(row.posterior for row in rows):

@@ -19,6 +19,7 @@ from support.figures import (
     model_rows,
     plane_row,
     posterior_rows,
+    posterior_rows_at,
     star_rows,
 )
 
@@ -66,6 +67,7 @@ CASES: dict[str, dict[str, list[Row]]] = {
     "averages": {"": posterior_rows()},
     "averages of one repeat": {"": posterior_rows(1, decided=False)},
     "averages of two files": {"width 4": posterior_rows(), LONG.format(0): posterior_rows(2)},
+    "averages at temperatures": {"": posterior_rows_at(0.5)},
     "a model": {"": model_rows(["a"])},
     "models of long names": {"": model_rows(long_names(5))},
     "models of odd names": {"": model_rows(ODD)},

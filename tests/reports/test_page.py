@@ -7,11 +7,22 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from support.figures import all_pairs, epochs, fusion_rows, line, model_rows, posterior_rows, saved, star_rows
+from support.figures import (
+    all_pairs,
+    epochs,
+    fusion_rows,
+    line,
+    model_rows,
+    posterior_rows,
+    posterior_rows_at,
+    saved,
+    star_rows,
+)
 
 from starcli.checkpoints.checkpoint import write
 from starcli.checkpoints.metadata import Ancestor, Architecture, Metadata
 from starcli.errors import StarcliError
+from starcli.plots.parts import two_digits
 from starcli.reports.findings import find
 from starcli.reports.html import VOID
 from starcli.reports.page import render_page
@@ -113,6 +124,15 @@ def test_hostile_names_are_text_and_nothing_is_fetched(directory):
     assert policy
     assert policy[1].startswith("default-src &#x27;none&#x27;;")
     assert "script-src &#x27;sha256-" in policy[1]
+
+
+def test_averages_at_temperatures_say_so(tmp_path):
+    for temperature in (0.5, 2.0):
+        path = tmp_path / f"{temperature}.jsonl"
+        path.write_text(saved(posterior_rows_at(temperature)))
+        page = render_page(find([path]))
+        assert f"t: beta:5,1; each source in turn; T = {two_digits(temperature)}, fitted on validation" in page
+        assert all(words in page for words in ("loss at temperature", "ECE at temperature"))
 
 
 def test_all_that_is_there_has_its_section_and_nothing_else(directory, tmp_path):

@@ -99,6 +99,13 @@ def posterior_rows(repeats: int = 3, *, decided: bool = True) -> list[Row]:
     return [row("single", 1, 0.85), *rows, {**row("star", 3, 0.5), "selected_on": "validation"}]
 
 
+def posterior_rows_at(temperature: float) -> list[Row]:
+    """Rows of bma with points drawn by another law, and metrics at a temperature."""
+    at = {"temperature": temperature, "fitted_on": "validation", "sampling": "beta:5,1", "in_turn": True}
+    figures = {"nll": 0.3, "nll_std": 0.01, "ece": 0.02, "ece_std": 0.01}
+    return [row | at | {"scaled": figures} for row in posterior_rows()]
+
+
 def fusion_rows(splits: tuple[str, ...] = ("train", "validation", "test")) -> list[Row]:
     """Rows of fuse, of three sources."""
     kinds = ("fused", "source", "source", "source", "best_source", "ensemble", "mean", "aligned_mean", "joint_mean")
