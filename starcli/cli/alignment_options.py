@@ -1,16 +1,20 @@
 """The options of how models are aligned: the same for every command that aligns."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
+from starcli.errors import StarcliError
 from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, GAINS, SELECTIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.align import Alignment
+    from starcli.barriers.bends import Bends
+    from starcli.checkpoints.checkpoint import Checkpoint
 
 
 @bundle
@@ -118,6 +122,20 @@ class SelectOptions(AlignOptions):
     def alignment_settings(self, seed: int = 0) -> dict[str, Any]:
         """What the command line says of the alignment beside its method, the choice among ends included."""
         return {**super().alignment_settings(seed), "select": self.select, "ends": self.ends}
+
+    def along(self, bends: "Bends", ends: "Sequence[Checkpoint]", seed: int) -> "Alignment":
+        """As the command line asks, or where it does not and there is a curve, as its end was aligned in training.
+
+        StarcliError for settings of an alignment that the command line does not ask for then.
+        """
+        if self.align is not None or not bends.models:
+            return self.chosen(seed)
+        said = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        if said:
+            options = ", ".join("--" + name.replace("_", "-") for name in said)
+            hints = ["without --align the end of a curve is aligned as when the curve was trained"]
+            raise StarcliError(f"no --align is asked for, only how it would be done: {options}", hints)
+        return bends.alignment_of(ends[0], ends[-1])
 
 
 @bundle

@@ -83,7 +83,7 @@ def interpolate_command(
     given, bent = grouped_like(files, opened)
     bends, nodes = Bends.of(bent), Bends.of(bent).nodes(given)
     points = [replace(bends.place(point), renormalise=between) for _, point in found]
-    alignment = bends.alignment_of(*given) if bent and how.align is None else alignment
+    alignment = how.along(bends, given, seed)
     with common.session(output) as (watch, results):
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
         jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]

@@ -56,7 +56,7 @@ def plane_command(
         given, bent = grouped_like(files, opened)
         bends = Bends.of(bent)
         check_plane(given, bends, margin)
-        alignment = bends.alignment_of(*given[:2]) if bent and how.align is None else how.chosen(seed)
+        alignment = how.along(bends, given[:2], seed)
         measure = Measure(workspace, alignment, points, split=split, progress=watch)
         note_data(workspace, watch)
         note_what_moves(workspace, alignment, watch)

@@ -112,6 +112,12 @@ def test_other_ends_than_its_own_are_refused(bend, solutions):
         refused(ran, "are not the ends of this curve", "aligned: weight, 1 restart")
     refused(run_here("barrier", *solutions.some(0, 1, 2), "--curve", bend), "--curve is measured between two models")
     words = ("interpolate", *solutions.some(0, 1), "--curve", bend, "-o", "x.safetensors")
+    for line in (("barrier", *words[1:4], bend), ("plane", *words[1:4], bend), (*words, "--t", 0.5)):
+        refused(
+            run_here(*line, "--restarts", 7), "only how it would be done: --restarts", "as when the curve was trained"
+        )
+    ran = run_here("plane", *words[1:4], bend, "--ends", 3, "--align-share", 0.3)
+    refused(ran, "done: --align-share, --ends", "as when")
     refused(run_here(*words), "--curve takes points at --t")
     refused(run_here(*words, "--t", 1.5), "from t = 0 to t = 1, found 1.5")
 
