@@ -6,6 +6,7 @@ Hinton et al. 2015, at temperature 1, without labels, on the training split with
 domain is an ensemble without end: its points are drawn anew in each step.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,7 +43,7 @@ def distil(fusing: Fusing) -> Fused:
     seed = substream(fusing.fusion.seed, "distil")
     flat = workspace.network(seed)
     flat.load(_start(fusing))
-    teachers = Ensemble.of(fusing) if fusing.fusion.teacher is None else DrawnPoints(fusing, seed)
+    teachers: Teachers = Ensemble.of(fusing) if fusing.fusion.teacher is None else DrawnPoints(fusing, seed)
     objective = OfTeachers(workspace, flat, recipe, teachers, fusing.progress)
     run = TrainingRun(
         objective,
@@ -56,7 +57,7 @@ def distil(fusing: Fusing) -> Fused:
         pieces=fusing.fusion.pieces,
         progress=fusing.progress,
     )
-    with objective.batchnorm:
+    with objective.batchnorm, contextlib.closing(teachers):
         history = run.run()
     with run.saving_when_stopped():
         final_statistics_(flat, workspace, fusing.progress)
@@ -73,6 +74,9 @@ class Teachers(Protocol):
 
     def outputs(self, inputs: Tensor, place: RunPlace) -> Iterable[Tensor]:
         """The outputs of each for a batch at a place of the run."""
+
+    def close(self) -> None:
+        """End what runs in the background."""
 
 
 class Ensemble:
@@ -97,6 +101,9 @@ class Ensemble:
         """See `Teachers.outputs`."""
         return (each.network(inputs) for each in self.networks)
 
+    def close(self) -> None:
+        """Nothing runs."""
+
 
 class DrawnPoints:
     """Points of a star domain, drawn by `seed` and the place of a run; in eval mode, but for BatchNorm's statistics."""
@@ -120,11 +127,17 @@ class DrawnPoints:
 
     def outputs(self, inputs: Tensor, place: RunPlace) -> Iterator[Tensor]:
         """See `Teachers.outputs`."""
-        network = self.bank.flat.network
-        for source, t in self.draw(place):
-            self.bank.put_between_(self.star, self.fixed, source, t)
+        network, points = self.bank.flat.network, self.draw(place)
+        epoch, step, number = place  # a process has the same piece in each step
+        following = [source for source, _ in [*points[1:], self.draw((epoch, step + 1, number))[0]]]
+        for (source, t), soon in zip(points, following, strict=True):
+            self.bank.put_between_(self.star, self.fixed, source, t, soon)
             with batch_statistics(network):
                 yield network(inputs)
+
+    def close(self) -> None:
+        """End the thread that reads sources ahead."""
+        self.bank.close()
 
 
 def _held(name: str, tensors: Mapping[str, Tensor]) -> Source:

@@ -1,5 +1,8 @@
 """Fusing without a star: the mean is the mean, a soup leaves out what harms, a student learns from the ensemble."""
 
+import threading
+from itertools import pairwise
+
 import pytest
 import torch
 from support.stars import RECIPE, same
@@ -14,8 +17,10 @@ from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
+from starcli.star import source_bank
 from starcli.star.distillation import DrawnPoints, Ensemble, OfTeachers
 from starcli.star.fusing import OF_DOMAINS, DomainTeacher, Fusing, Fusion, fuse_sources, refuse_unused
+from starcli.star.source_vectors import PrefetchedVectors
 from starcli.symmetry.permutation import Permutation
 from starcli.training.train import train_network
 
@@ -196,3 +201,29 @@ def test_a_student_of_a_star_domain_begins_at_the_star(workspace, models):
     assert all(torch.equal(still.tensors[n], star.tensors[n]) for n in workspace.spec.resolved.learnable())
     with pytest.raises(StarcliError, match="samples of a star domain that teach: 0"):
         DomainTeacher(star, 0)
+
+
+def test_a_star_domain_reads_its_next_source_ahead_and_ends_its_thread(workspace, models, monkeypatch):
+    star, *sources = models
+    how = {"recipe": RECIPE, "teacher": DomainTeacher(star, samples=2)}
+    kept = fused(workspace, sources, "distil", **how)
+    made = []
+
+    class Watched(PrefetchedVectors):
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.asked = []
+            made.append(self)
+
+        def vector(self, number, following):
+            self.asked.append((number, following))
+            return super().vector(number, following)
+
+    monkeypatch.setattr(source_bank, "fits", lambda *_: False)
+    monkeypatch.setattr(source_bank, "PrefetchedVectors", Watched)
+    threads = set(threading.enumerate())
+    assert same(fused(workspace, sources, "distil", **how).tensors, kept.tensors)
+    [vectors] = made
+    wrong = sum(soon != after for (_, soon), (after, _) in pairwise(vectors.asked))
+    assert wrong < RECIPE.epochs  # between two epochs alone
+    assert set(threading.enumerate()) <= threads
