@@ -1,6 +1,8 @@
 """Figure of loss and accuracy, or another metric, on planes in weight space."""
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +25,25 @@ from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
 CONTOURS = 14
-"""Colours of a panel."""
+"""Levels of a panel, of which two neighbours bound a colour."""
+
+TICKS = 4
+"""Spaces between ticks beside the colours, at most; the ends are ticks too."""
+
+TICK_ROOM = 0.18
+"""Least distance of two such ticks, as a share of the scale."""
+
+LOWEST, HIGHEST = 0.4, 1.3
+"""Least and largest height of a panel, as a multiple of its width; other planes are stretched to these."""
 
 LEAST_COLOURED = 1e-6
 """Least loss that has a colour of its own, as a share of the largest."""
 
-BESIDE_PANEL = 1.05
+BESIDE_PANEL = 1.15
 """Room in inches for what stands beside a panel: its ticks, label and scale of colours."""
 
 MARKERS = "o^sDvP"
@@ -41,8 +53,9 @@ MARKERS = "o^sDvP"
 def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: Look) -> bytes:
     """Draw loss (on a logarithmic scale) and accuracy, or R2 or F1, on each plane; dark is good.
 
-    A row for each split of each plane. Models are marked, and the way of a curve is drawn. results: the planes of each
-    file, by its label.
+    A row for each split of each plane, whose colours are those of the other files. Both axes have one scale, or their
+    labels say how far one is stretched. Models are marked, and the way of a curve is drawn. results: the planes of
+    each file, by its label.
     """
     planes = [(file, plane) for file, found in results.items() for plane in found]
     across = 2 if look.width / 2 - BESIDE_PANEL * look.size / 8 >= NARROWEST_PANEL / 2 else 1
@@ -54,13 +67,17 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
         heading(figure, look, _common_words([plane for _, plane in planes]))
         shown = [(file, plane, split) for file, plane in planes for split in plane.grids]
         panels = [(*each, what) for each in shown for what in ("loss", each[1].grids[each[2]].metric)]
+        limits = {
+            (split, what): _limits(_all_values(shown, split, what), logarithmic=what == "loss")
+            for _, _, split, what in panels
+        }
         rows = -(-len(panels) // across)
         axes = figure.subplots(rows, across, squeeze=False)
         for start in range(0, len(panels), across):
             sizes = [_height(plane, look.width / across) for _, plane, *_ in panels[start : start + across]]
             grow(figure, max(sizes) + 3.2 * Ruler(look).line)
         for axis, (file, plane, split, what) in zip(axes.flat, panels, strict=True):
-            _paint_panel(figure, axis, plane, split, what, look)
+            _paint_panel(figure, axis, plane, split, what, limits[split, what])
             _mark(axis, plane, names)
             above = [file] if len(results) > 1 else []
             axis.set_title("\n".join(Ruler(look).shorten(each, look.width / across - BESIDE_PANEL) for each in above))
@@ -76,59 +93,122 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
 
 def _common_words(planes: Sequence[DrawnPlane]) -> list[str]:
     """What all planes have in common."""
-    said = {"random directions, normalised by filter" if p.type == "surface" else _aligned(p) for p in planes}
+    said = {plane_words(plane) for plane in planes}
     return [*said] if len(said) == 1 else []
 
 
-def _aligned(plane: DrawnPlane) -> str:
-    return treatment_words(plane.alignment, "recalibrate")
+def plane_words(plane: DrawnPlane) -> str:
+    """How models of a plane were aligned; of a surface what its directions are and how far they go.
+
+    >>> grid = {"models": ["a"], "places": [(0, 0)], "x": [-1, 1], "y": [-1, 1], "train": {"loss": [[1, 1]] * 2}}
+    >>> grid["train"]["accuracy"] = [[1, 1]] * 2
+    >>> plane_words(DrawnPlane(type="surface", radius=1, seed=3, **grid))
+    "random directions of seed 3, normalised by filter; radius 1, in the filters' norms"
+    """
+    if plane.type == "plane":
+        return treatment_words(plane.alignment, "recalibrate")
+    seed = "" if plane.seed is None else f" of seed {plane.seed}"
+    radius = "" if plane.radius is None else f"; radius {plane.radius:g}, in the filters' norms"
+    return f"random directions{seed}, normalised by filter{radius}"
+
+
+def panel_ratio(plane: DrawnPlane) -> float:
+    """How high a plane is drawn, as a multiple of its width: of one scale, unless it would be very low or high."""
+    return float(np.clip(plane.ratio, LOWEST, HIGHEST))
+
+
+def axis_labels(plane: DrawnPlane) -> tuple[str, str]:
+    """Labels of x and y: their unit; below the panel, how far one of them is stretched against the other."""
+    unit = "filters' norms" if plane.type == "surface" else "L2"
+    stretch = panel_ratio(plane) / plane.ratio
+    axis, by = ("y", stretch) if stretch > 1 else ("x", 1 / stretch)
+    return f"x ({unit}{f'; {axis} stretched {by:.2g} times' if by > 1.01 else ''})", f"y ({unit})"
 
 
 def _height(plane: DrawnPlane, width: float) -> float:
-    """Height of a panel in inches: of equal scales, unless it would be very low or high."""
-    ratio = (plane.y[-1] - plane.y[0]) / (plane.x[-1] - plane.x[0])
-    return float(np.clip(ratio, 0.5, 1.3)) * (width - BESIDE_PANEL)
+    """Height of a panel in inches."""
+    return panel_ratio(plane) * (width - BESIDE_PANEL)
 
 
-def _paint_panel(figure: "Figure", axis: "Axes", plane: DrawnPlane, split: str, what: str, look: Look) -> None:
-    """Draw levels of the loss or the metric, with their scale."""
+def _values(plane: DrawnPlane, split: str, what: str) -> Any:
+    """Losses or values of the metric on a grid, masked where they are not finite."""
     grid = plane.grids[split]
+    values = np.ma.masked_invalid(np.array(grid.loss if what == "loss" else grid.values, dtype=float))
+    return values if what == "loss" else values * METRICS[what].factor
+
+
+def _all_values(shown: Sequence[tuple[str, DrawnPlane, str]], split: str, what: str) -> Any:
+    """Finite values of a split of all planes, which are to have one scale."""
+    grids = [(plane, each) for _, plane, each in shown if each == split]
+    found = [
+        _values(plane, each, what).compressed() for plane, each in grids if what in ("loss", plane.grids[each].metric)
+    ]
+    return np.concatenate(found)
+
+
+def _paint_panel(
+    figure: "Figure", axis: "Axes", plane: DrawnPlane, split: str, what: str, limits: tuple[float, float]
+) -> None:
+    """Draw levels of the loss or the metric, with their scale."""
     is_loss = what == "loss"
-    values = np.ma.masked_invalid(np.array(grid.loss if is_loss else grid.values, dtype=float))
-    values = values if is_loss else values * METRICS[what].factor
-    levels, norm = _levels(values, logarithmic=is_loss)
+    values, (levels, norm) = _values(plane, split, what), _levels(*limits, logarithmic=is_loss)
     shown = np.ma.clip(values, levels[0], levels[-1])
     filled = axis.contourf(
         plane.x, plane.y, shown, levels=levels, norm=norm, cmap="cividis" if is_loss else "cividis_r"
     )
     axis.contour(plane.x, plane.y, shown, levels=levels, colors="white", linewidths=0.25, alpha=0.6)
     title = loss_title(plane.task) if is_loss else METRICS[what].title
-    ticks = levels[:: (CONTOURS - 1) // 4 + 1]
+    ticks = _ticks(norm, logarithmic=is_loss)
     bar = figure.colorbar(filled, ax=axis, label=f"{split} {title}", pad=0.02, aspect=18, ticks=ticks)
-    bar.ax.set_yticks(ticks, [two_digits(tick) if is_loss else f"{tick:.1f}" for tick in ticks])
+    bar.ax.set_yticks(ticks, _tick_texts(ticks))
     bar.ax.minorticks_off()
     bar.outline.set_visible(False)
     axis.grid(visible=False)
-    unit = "" if plane.type == "surface" else " (L2)"
-    axis.set_xlabel(f"x{unit}")
-    axis.set_ylabel(f"y{unit}")
+    across, up = axis_labels(plane)
+    axis.set_xlabel(across)
+    axis.set_ylabel(up)
     few_ticks(axis.xaxis)
     few_ticks(axis.yaxis)
 
 
-def _levels(values: Any, *, logarithmic: bool) -> tuple[Any, Any]:
-    """Levels from the least to the largest value, of losses in equal factors, and how colours follow them."""
-    from matplotlib.colors import LogNorm, Normalize
-
-    known = values.compressed()
+def _limits(known: Any, *, logarithmic: bool) -> tuple[float, float]:
+    """The least and the largest value, a little apart; of losses none so small that it would hide the others."""
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     if logarithmic:
         high = high if high > 0 else 1.0
         low = max(low, LEAST_COLOURED * high)
-        high = max(high, 1.001 * low)
+        return low, max(high, 1.001 * low)
+    return low, max(high, low + 1e-3 * max(abs(low), 1.0))
+
+
+def _levels(low: float, high: float, *, logarithmic: bool) -> tuple[Any, "Normalize"]:
+    """Levels from the least to the largest value, of losses in equal factors, and how colours follow them."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    if logarithmic:
         return np.geomspace(low, high, CONTOURS), LogNorm(low, high)
-    high = max(high, low + 1e-3 * max(abs(low), 1.0))
     return np.linspace(low, high, CONTOURS), Normalize(low, high)
+
+
+def _ticks(norm: "Normalize", *, logarithmic: bool) -> list[float]:
+    """Both ends of a scale, and round numbers between them that are not too near to others."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    low, high = norm.vmin or 0.0, norm.vmax or 1.0
+    wide = logarithmic and high > 10 * low
+    locator = LogLocator(numticks=TICKS + 1) if wide else MaxNLocator(TICKS, steps=[1, 2, 5, 10])
+    ticks = [low, high]
+    for tick in map(float, locator.tick_values(low, high)):
+        if low < tick < high and all(abs(norm(tick) - norm(other)) > TICK_ROOM for other in ticks):
+            ticks.append(tick)
+    return sorted(ticks)
+
+
+def _tick_texts(ticks: Sequence[float]) -> list[str]:
+    """Ticks in as few digits, at least two, as tell them apart."""
+    least = min(b - a for a, b in pairwise(ticks)) / max(map(abs, ticks))
+    digits = max(2, math.ceil(-math.log10(least)) + 1)
+    return [f"{tick:.{digits}g}".replace("-", "−") for tick in ticks]
 
 
 def _mark(axis: "Axes", plane: DrawnPlane, names: Mapping[str, int]) -> None:

@@ -145,6 +145,8 @@ class DrawnPlane(BaseModel):
     x: list[float]
     y: list[float]
     alignment: str | None = None
+    radius: float | None = None
+    seed: int | None = None
     task: str = CLASSES
     curve: DrawnPath | None = None
     train: DrawnGrid | None = None
@@ -156,6 +158,11 @@ class DrawnPlane(BaseModel):
         """The grid of each split that was measured."""
         found = {split: getattr(self, split) for split in ("train", "validation", "test")}
         return {split: grid for split, grid in found.items() if grid is not None}
+
+    @property
+    def ratio(self) -> float:
+        """How high the plane is, as a multiple of its width."""
+        return (self.y[-1] - self.y[0]) / (self.x[-1] - self.x[0])
 
     @model_validator(mode="after")
     def _check(self) -> "DrawnPlane":

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from starcli.plots.parts import model_name
-from starcli.plots.plane_figure import LEAST_COLOURED
+from starcli.plots.plane_figure import LEAST_COLOURED, axis_labels, panel_ratio
 from starcli.plots.rows import DrawnPlane
 from starcli.reports.curve_chart import LEFT, TOP, WIDTH
 from starcli.reports.drawing import LETTER, Scale, axes, cut_middle, polyline, svg, text_at
@@ -18,8 +18,7 @@ MAP_SIDE = 300
 
 def plane_map(plane: DrawnPlane, split: str, title: str, unit: str) -> Markup:
     """Draw the loss on a split, in colours of equal factors; what is not finite has the colour of what is unknown."""
-    ratio = (plane.y[-1] - plane.y[0]) / (plane.x[-1] - plane.x[0])
-    height = MAP_SIDE * min(max(ratio, 0.4), 1.3)
+    height = MAP_SIDE * panel_ratio(plane)
     across = Scale(plane.x[0], plane.x[-1], LEFT, LEFT + MAP_SIDE)
     up = Scale(plane.y[0], plane.y[-1], TOP + height, TOP)
     values = plane.grids[split].loss
@@ -34,9 +33,8 @@ def plane_map(plane: DrawnPlane, split: str, title: str, unit: str) -> Markup:
             left, right = max(across(x) - wide / 2, LEFT), min(across(x) + wide / 2, LEFT + MAP_SIDE)
             top, bottom = max(up(y) - high / 2, TOP), min(up(y) + high / 2, TOP + height)
             cells.append(element("rect", x=left, y=top, width=right - left, height=bottom - top, class_=levels(value)))
-    label = "" if plane.type == "surface" else " (L2)"
     squares = element("g", *cells, shape_rendering="crispEdges")
-    parts = [axes(across, up, f"x{label}", f"y{label}"), squares, _way(plane, across, up)]
+    parts = [axes(across, up, *axis_labels(plane)), squares, _way(plane, across, up)]
     parts += [_mark(name, across(x), up(y)) for name, (x, y) in zip(plane.models, plane.places, strict=True)]
     parts.append(levels.scale(TOP + height + 52, unit))
     said = f"{title}: {unit} from {words(lowest)} to {words(highest)}"

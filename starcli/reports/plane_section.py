@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from starcli.plots.plane_figure import way_words
+from starcli.plots.plane_figure import plane_words, way_words
 from starcli.plots.rows import DrawnPlane, loss_title, parse_rows
 from starcli.reports.drawing import figure
 from starcli.reports.findings import SavedRun
@@ -38,5 +38,5 @@ def _planes(run: SavedRun) -> Markup:
         TableColumn("model", "model"), TableColumn("x", "x", "number"), TableColumn("y", "y", "number"),
         *(TableColumn(f"{split}.loss", f"{split} loss", "loss") for split in ("train", "validation", "test")),
     ]  # fmt: skip
-    words = f"alignment: {planes[0].alignment}" if planes[0].alignment else ""
+    words = "; ".join(dict.fromkeys(filter(None, map(plane_words, planes))))
     return run_block(run, gallery(figures), table(marks, columns, "models on it"), words=words)

@@ -265,3 +265,30 @@ def test_a_curve_off_the_plane_is_dotted_and_says_how_far_off() -> None:
     assert [text for text in several if "projected" in text] == [
         f"Bezier curve, projected, up to {far} (L2) off the plane" for far in ("1.0", "2.0")
     ]
+
+
+@pytest.mark.parametrize(("wide", "label"), [(10.0, "x (L2)"), (99.0, "x (L2; y stretched 6.7 times)")])
+def test_axes_of_a_plane_have_one_scale_or_say_which_is_stretched(wide: float, label: str) -> None:
+    figure, _ = laid_out({"": [plane_row(["a", "b", "c"], wide=wide)]}, Look())
+    axis = figure.axes[0]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == (label, "y (L2)")
+    box = axis.get_position()
+    inches = box.height * figure.get_figheight() / (box.width * figure.get_figwidth())
+    drawn = inches * (wide + 1) / 6 if "stretched" not in label else inches / 0.4
+    assert drawn == pytest.approx(1, rel=0.12)
+
+
+def test_colours_of_all_files_have_one_scale_with_both_ends_labelled() -> None:
+    results = {name: [plane_row(["a", "b"], worst=worst)] for name, worst in (("low", 0.3), ("high", 3.0))}
+    figure, _ = laid_out(results, Look())
+    bars = figure.axes[8:]
+    ticks = [[text.get_text() for text in bar.get_yticklabels()] for bar in bars]
+    assert ticks[:4] == ticks[4:]
+    assert (ticks[0][0], ticks[0][-1]) == ("0.001", "3.001")
+
+
+def test_a_surface_says_its_directions() -> None:
+    row = plane_row(["a"], kind="surface") | {"seed": 7}
+    words = set(re.findall(r">([^<>]+)</text>", draw({"": [row]}, "svg").decode()))
+    assert {"random directions of seed 7, normalised by filter; radius 1, in the filters' norms"} <= words
+    assert {"x (filters' norms)", "y (filters' norms)"} <= words
