@@ -2,20 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from starcli.cli.framework.command import said_in
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.fusion_runs import FuseOptions
 from starcli.cli.option_groups import Setup
 from starcli.cli.read_models import refuse_repeats
 from starcli.errors import StarcliError, need_several
 from starcli.files.shards import is_adapter
+from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.huggingface.adapters import Adapter
 
-_METHOD, _SETTINGS = "linear", ("weights", "normalise_weights")
+_METHOD = "linear"
+_USED = ("sources", "output", "weights", "normalise_weights", "force", "data_dir", "threads")
+"""Options that say what the mean is, where it goes, or nothing of it: a variable of the environment, threads."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class AdapterMean:
     setup: Setup
     method: str
     watch: Bars
+    drawn: bool = False
+    """Whether a figure of it is asked for."""
     workspace: ClassVar[Any] = None
 
     def check(self, split: str | None) -> None:
@@ -49,13 +56,11 @@ class AdapterMean:
         options, hint = self.options, "starcli convert ADAPTER --base BASE -o OUT makes a model of each"
         if models := [path for path in options.inputs if not is_adapter(path)]:
             raise StarcliError(f"{models[0]}: is no adapter, as {self._first} is", [hint])
-        settings = {**options.merge(_METHOD).said, "overrides": options.overrides}  # type: ignore[union-attr]
-        said = [name for name, value in settings.items() if value and name not in _SETTINGS]
-        said += [name for name in ("align", "seeds") if getattr(options, name) not in (None, "none")]
-        said += [name for name in ("arch", "data") if getattr(self.setup, name) is not None]
-        said += ["split"] if split else []
+        nothing = {"align": options.align == "none", "arch_args": not self.setup.arch_args}
+        said = [name for name in said_in(options, self.setup) if name not in _USED and not nothing.get(name)]
+        said += [name for name, value in {"split": split, "plot": self.drawn}.items() if value]
         if self.method != _METHOD or said:
-            what = f"--{said[0]} has no use" if said else f"--method {self.method} is for models"
+            what = f"--{said[0].replace('_', '-')} has no use" if said else f"--method {self.method} is for models"
             raise StarcliError(f"{what}: adapters are averaged by --method {_METHOD} and --weights alone", [hint])
         need_several(options.sources)
         refuse_repeats(options.sources)
@@ -72,5 +77,5 @@ class AdapterMean:
         options = self.options
         adapters = [read_adapter(path) for path in options.sources]
         mean = averaged_adapters(adapters, options.weights, divide=options.normalise_weights is not False)
-        write_adapter(options.output, mean, force=options.force)
+        distributed.by_writer(partial(write_adapter, options.output, mean, force=options.force))
         yield WrittenAdapter(options.output, mean)

@@ -1,12 +1,12 @@
 """The options of how models are aligned: the same for every command that aligns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.framework.command import bundle
+from starcli.cli.framework.command import bundle, said_in
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
 from starcli.errors import StarcliError
 from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, GAINS, SELECTIONS
@@ -130,8 +130,7 @@ class SelectOptions(AlignOptions):
         """
         if self.align is not None or not bends.models:
             return self.chosen(seed)
-        said = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
-        if said:
+        if said := said_in(self):
             options = ", ".join("--" + name.replace("_", "-") for name in said)
             hints = ["without --align the end of a curve is aligned as when the curve was trained"]
             raise StarcliError(f"no --align is asked for, only how it would be done: {options}", hints)

@@ -112,13 +112,3 @@ class FusionRuns(StarSearch):
         how |= {"merge": self.options.merge(self.method), "base": self.base}
         how |= {"init": self.initial, "teacher": self.teacher}
         return Fusion(method=self.method, seed=seed, recipe=recipe, **how)
-
-
-def said_in(*bundles: Any) -> list[str]:
-    """Names of the options that have another value than their default."""
-    return [
-        option.name
-        for bundle in bundles
-        for option in dataclasses.fields(bundle)
-        if getattr(bundle, option.name) != option.default
-    ]

@@ -167,7 +167,7 @@ def open_data(
     """
     kind, rest = check_data_name(name)
     if image_size is not None and kind not in IMAGES_OF_ANY_SIZE:
-        raise StarcliError(f"--image-size is for folders of images, and {kind} has its own size")
+        raise StarcliError(f"--image-size is for folders and shards of images, and {kind} has its own size")
     if image_size is not None and not 1 <= image_size <= 4096:
         raise StarcliError(f"--image-size {image_size}: expected 1 to 4096")
     texts.refuse_useless(kind)

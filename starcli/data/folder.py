@@ -106,10 +106,6 @@ def _labels(part: ImageListing) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.array([label for _, _, label in part.images], dtype=np.int64)
 
 
-def _files(part: ImageListing) -> ImageFiles:
-    return ImageFiles.below(part.directory, (name for name, _, _ in part.images))
-
-
 def _fingerprint(parts: Mapping[str, ImageListing], *, deep: bool) -> str:
     """SHA-256 over the listings, and over whether images are `deep`, which once were read otherwise."""
     digest = hashlib.sha256(b"deep\n" if deep else b"")

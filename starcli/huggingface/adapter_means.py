@@ -111,6 +111,7 @@ def _refuse_differences(adapters: Sequence[Adapter], numbers: Sequence[float]) -
         found = few([f"{number:g}" for number in numbers], 5)
         raise StarcliError(f"--weights {found}: expected a finite number for each of {len(adapters)} adapters")
     first, problems = adapters[0], []
+    holders: dict[str, Adapter] = dict.fromkeys(first.tensors, first)
     whole = {name for name in first.tensors if "lora_" not in name}
     for other in adapters[1:]:
         for key in _ALIKE:
@@ -119,16 +120,20 @@ def _refuse_differences(adapters: Sequence[Adapter], numbers: Sequence[float]) -
                 problems.append(f"{key}: {one} in {first.path}, {two} in {other.path}")
         theirs = {name for name in other.tensors if "lora_" not in name}
         problems += [f"{name}: not in both {first.path} and {other.path}" for name in sorted(whole ^ theirs)]
-        shapes = {name: _but_rank(name, tensor) for name, tensor in first.tensors.items()}
-        problems += [
-            f"{name}: {tuple(tensor.shape)} in {other.path}, {tuple(first.tensors[name].shape)} in {first.path}"
-            for name, tensor in other.tensors.items()
-            if name in shapes and shapes[name] != _but_rank(name, tensor)
-        ]
+        for name, tensor in other.tensors.items():
+            holder = holders.setdefault(name, other)  # the first one that changes this weight
+            if _but_rank(name, holder.tensors[name]) != _but_rank(name, tensor):
+                problems.append(
+                    f"{name}: {_form(tensor)} in {other.path}, {_form(holder.tensors[name])} in {holder.path}"
+                )
     if whole and abs(math.fsum(numbers) - 1) > 1e-9:
         problems.append(f"{min(whole)} is held as a whole: the weights must sum to 1")
     if problems:
         raise StarcliError("the adapters cannot be averaged", first_of(problems, 12))
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _but_rank(name: str, tensor: Tensor) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
 from starcli.huggingface.adapters import WEIGHTS, read_adapter
+from starcli.runtime import distributed
 
 CONFIG = {"peft_type": "LORA", "lora_alpha": 6, "target_modules": ["q", "v"], "r": 2}
 PLACES = ("h.0.q", "h.1.v")
@@ -115,6 +116,13 @@ def test_what_has_no_mean_is_refused(saved, tmp_path):
         (a,): "needs at least two",
         (a, whole, "--method", "ties"): "--method ties is for models",
         (a, whole, "--data", "digits"): "--data has no use",
+        (a, whole, "--align", "none", "--renormalise", "repair"): "--renormalise has no use",
+        (a, whole, "--val-fraction", 0.1): "--val-fraction has no use",
+        (a, whole, "--restarts", 3): "--restarts has no use",
+        (a, whole, "--seed", 3): "--seed has no use",
+        (a, whole, "--log", "csv"): "--log has no use",
+        (a, whole, "--plot", tmp_path / "mean.svg"): "--plot has no use",
+        (a, whole, "--scale", 2): "--scale has no use",
         (a, whole, "--weights", 1, -1): "sum to 0",
         (a, whole, "--weights", 1): "expected a finite number for each of 2 adapters",
     }
@@ -123,3 +131,22 @@ def test_what_has_no_mean_is_refused(saved, tmp_path):
         ran = run_here("fuse", *method, "--sources", *words, "-o", tmp_path / "mean")
         assert (ran.status, said in ran.err) == (1, True), (words, ran.err)
     assert not (tmp_path / "mean").exists()
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((2, 4), torch.float32), ((2, 5), torch.float64)], ids=str)
+def test_later_adapters_that_disagree_are_refused(tmp_path, shape, dtype):
+    """In a weight that the first one does not change."""
+    paths = [save(tmp_path / name, 0, places=PLACES[:count]) for name, count in (("a", 1), ("b", 2), ("c", 2))]
+    tensors, name = read_tensors(paths[2] / WEIGHTS)[1], "base_model.model.h.1.v.lora_A.weight"
+    write_tensors(paths[2] / WEIGHTS, {**tensors, name: torch.zeros(shape, dtype=dtype)}, {"format": "pt"})
+    with pytest.raises(StarcliError, match="cannot be averaged") as error:
+        sc.mean_adapter(paths)
+    [problem] = error.value.problems
+    assert problem == f"{name}: {shape} of {str(dtype)[6:]} in {paths[2]}, (2, 5) of float32 in {paths[1]}"
+
+
+def test_one_rank_writes(tmp_path, monkeypatch):
+    a, b = save(tmp_path / "a", 0), save(tmp_path / "b", 1)
+    monkeypatch.setattr(distributed, "by_writer", lambda work: None)  # as on the others
+    ran = run_here("fuse", "--method", "linear", "--sources", a, b, "-o", tmp_path / "mean")
+    assert (ran.status, (tmp_path / "mean").exists()) == (0, False), ran.err

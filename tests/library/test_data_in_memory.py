@@ -152,7 +152,9 @@ def test_a_test_part_alone_says_what_to_give():
 def test_an_image_size_is_of_folders_by_name():
     with pytest.raises(sc.StarcliError, match="image_size goes with data by name"):
         sc.train(torch.nn.Linear(4, 3), (INPUTS, LABELS), image_size=8)
-    with pytest.raises(sc.StarcliError, match="image_size is for folders of images, and digits has its own size"):
+    with pytest.raises(
+        sc.StarcliError, match="image_size is for folders and shards of images, and digits has its own size"
+    ):
         sc.train("mlp", "digits", image_size=8)
     with pytest.raises(sc.StarcliError, match="image_size=0: expected an integer from 1 up"):
         sc.train("mlp", "digits", image_size=0)

@@ -324,7 +324,7 @@ def test_the_size_of_a_folders_images_is_chosen_recorded_and_found_again(of_othe
 def test_an_image_size_is_for_folders_alone(of_others):
     for data in ("digits", "a.npz"):
         ran = run_here("train", *SMALL, "--data", data, "--image-size", 9, "-o", "m.safetensors")
-        assert (ran.status, "--image-size is for folders of images" in ran.err) == (1, True)
+        assert (ran.status, "--image-size is for folders and shards of images" in ran.err) == (1, True)
         assert len(ran.err.splitlines()) == 1
 
 

@@ -10,9 +10,9 @@ from starcli.cli.adapter_means import AdapterMean
 from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.file_merges import FileMerges
-from starcli.cli.framework.command import command
+from starcli.cli.framework.command import command, said_in
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.fusion_runs import FuseOptions, FusionRuns, said_in
+from starcli.cli.fusion_runs import FuseOptions, FusionRuns
 from starcli.cli.merge_options import files_alone
 from starcli.cli.option_groups import LOSS_KIND, PRECISION, LinesSetup
 from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
@@ -100,12 +100,12 @@ def fuse_command(
 
     words = {"mu": mu != 1, "objective": objective != "sum"}
     refuse_unused(method, [*said_in(search, training), *(name for name, said in words.items() if said)])
-    paint = figure.writer(search.sources)
+    paint = figure.writer([path for path in search.sources if not is_adapter(path)])  # of which there is no figure
     drawn: list[Mapping[str, Any]] = []
     with common.session(search.output) as (watch, results):
         run: AdapterMean | StarSearch | FileMerges
         if any(map(is_adapter, search.inputs)):
-            run = AdapterMean(search, setup, method, watch)
+            run = AdapterMean(search, setup, method, watch, drawn=figure.plot is not None)
         elif method == "star":
             run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
         elif files_alone(method, search.inputs, setup):

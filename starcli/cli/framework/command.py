@@ -33,6 +33,16 @@ def bundle(cls: type) -> type:
     return cls
 
 
+def said_in(*bundles: Any) -> list[str]:
+    """Names of the options of these bundles that have another value than their default."""
+    return [
+        option.name
+        for bundle in bundles
+        for option in dataclasses.fields(bundle)
+        if getattr(bundle, option.name) != option.default
+    ]
+
+
 def leaving_out(*names: str) -> Callable[[type], type]:
     """Mark a bundle some of whose inherited fields have no meaning for its commands: they are no options there."""
 
