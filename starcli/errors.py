@@ -72,14 +72,16 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Clause that helps with a mistyped name: the nearest known names, else all of them.
+
+    cutoff: least similarity, from 0 to 1, see `difflib.get_close_matches`.
 
     >>> suggestion("resnt", ["resnet", "vgg11"])
     '; did you mean resnet?'
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=cutoff)
     if close:
         return "; did you mean " + " or ".join(close) + "?"
     return "; there is " + ", ".join(known) if known else ""

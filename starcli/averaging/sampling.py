@@ -101,7 +101,7 @@ def sampling_of(said: str | Sampling) -> Sampling:
     except ValueError:
         fits = False
     if not fits:
-        raise StarcliError(f"sampling {said!r}: expected {SAMPLINGS[name].help}")
+        raise StarcliError(f"sampling {said!r}: expected {name} for {SAMPLINGS[name].help}")
     return lambda generator: function(generator, *numbers)
 
 

@@ -36,7 +36,8 @@ def output_paths(
     paths = [_place(filled(template, value, option), inputs, option) for value in values]
     for path, count in Counter(paths).most_common(1):
         if count > 1:
-            unused = [name for name in (f"{{{name}}}" for name in values[0]) if name not in text]
+            differing = [name for name in values[0] if len({str(value[name]) for value in values}) > 1]
+            unused = [name for name in (f"{{{name}}}" for name in differing) if name not in text]
             apart = f"a template with {' or '.join(unused)} tells them apart" if unused else "give these one at a time"
             raise StarcliError(f"{option} {text}: {count} files would have the same name, {path}", [apart])
     for path in paths:

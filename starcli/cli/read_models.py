@@ -40,7 +40,7 @@ def grouped_like(groups: Sequence[Sequence[Any]], models: "Iterable[Checkpoint]"
     return [list(islice(following, len(group))) for group in groups]
 
 
-def refuse_repeats(paths: Sequence[Path]) -> None:
+def refuse_repeats(paths: Sequence[Path], what: str = "a model") -> None:
     """The same path twice, or stdin twice, is an error, found without reading anything."""
     seen: set[Path] = set()
     problems = []
@@ -50,7 +50,7 @@ def refuse_repeats(paths: Sequence[Path]) -> None:
             problems.append(f"{path} occurs twice")
         seen.add(key)
     if problems:
-        raise StarcliError("a model is given twice", sorted(set(problems)))
+        raise StarcliError(f"{what} is given twice", sorted(set(problems)))
 
 
 def note_files(workspace: "Workspace", watch: "Progress") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream, shortest_names
+from starcli.files.safetensors import other_kind
 from starcli.files.write import raise_os_error
 
 SCHEMA = 1
@@ -34,6 +35,9 @@ def read_result_lines(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise_os_error(path, error, "read")
     name = "stdin" if is_standard_stream(path) else str(path)
+    other = "a checkpoint" if content[8:10] in (b'{"', b"{}") else other_kind(content[:8])
+    if other and not content.startswith(b"{"):
+        raise StarcliError(f"{name}: is {other}: results are saved with --json")
     lines = content.splitlines()
     rows = [_row(name, number, line, len(lines)) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:

@@ -128,12 +128,26 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
     return Header(tensors, metadata, 8 + len(raw))
 
 
+def other_kind(first: bytes) -> str | None:
+    """What a file is by its first bytes, where it is a figure or results; None for any other file.
+
+    >>> other_kind(b'{"schema": 1}'), other_kind((100).to_bytes(8, "little"))
+    ('a file of results or a log', None)
+    """
+    if first.startswith(b'{"'):
+        return "a file of results or a log"
+    return "a figure" if first.startswith((b"\x89PNG", b"%PDF", b"<?xml", b"<svg")) else None
+
+
 def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
     """Read and check the header at the beginning of a stream of `size` bytes."""
     try:
         if size < 8:
             raise ValueError("it is shorter than a header")
-        length = int.from_bytes(handle.read(8), "little")
+        first = handle.read(8)
+        if other := other_kind(first):
+            raise StarcliError(f"{source}: is {other}, not a checkpoint")
+        length = int.from_bytes(first, "little")
         if length > min(size - 8, MAXIMUM_HEADER):
             raise ValueError("its header is longer than the file or than 8 MiB")
         return _parse_header(handle.read(length), size - 8 - length)

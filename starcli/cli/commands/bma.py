@@ -41,11 +41,11 @@ _COLUMNS = (
     Column("ece", "ECE", LOSS, optional=2),
     Column("auroc_max_prob", "AUROC", ".3f", optional=3),
     Column("aurc", "AURC", LOSS, optional=7),
-    Column("verdict", "than ensemble", main=True),
+    Column("verdict", "than ensemble"),
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=1),
-    Column("scaled_verdict", "than ensemble at T", main=True),
+    Column("scaled_verdict", "than ensemble at T"),
     Column("sampling", "t", usual="uniform"),
     Column("in_turn", "in turn", usual="no"),
     Column("validation_nll", "validation loss", LOSS),
@@ -128,6 +128,8 @@ def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
 
     posterior = row["posterior"] + (", chosen" if row.get("selected_on") else "")
     verdicts = {f"{kind}verdict": _verdict(row.get(f"{kind}against_ensemble")) for kind in ("", "scaled_")}
+    if row["posterior"] == "star" and verdicts["verdict"] is None:
+        verdicts["verdict"] = "no ensemble of as many"
     return {**mark_undecided(row), "posterior": posterior, **verdicts}
 
 

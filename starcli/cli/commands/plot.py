@@ -42,7 +42,7 @@ def plot_command(
     from starcli.plots.draw import draw, kind_of
     from starcli.plots.style import check_format
 
-    refuse_repeats(results)
+    refuse_repeats(results, "a file of results")
     check_place(output, results)
     with common.session() as (_, table):
         rows = read_results(results)

@@ -58,7 +58,7 @@ def report_command(
     from starcli.reports.findings import find
     from starcli.reports.page import render_page
 
-    refuse_repeats(paths)
+    refuse_repeats(paths, "a file or directory")
     check_place(output, [path for path in paths if path.is_file()])
     with common.session() as (watch, table):
         found = find(paths, title)

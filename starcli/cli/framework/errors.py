@@ -100,7 +100,7 @@ def _status(error: BaseException) -> int:
 
 def _how_to_continue(error: Interrupted) -> tuple[str, ...]:
     """Line that tells how to go on after an interruption."""
-    return () if str(error) else ("the same line typed again goes on from here, if it had begun to write",)
+    return () if str(error) else ("the same line typed again goes on after what was kept so far",)
 
 
 def _wrong_words(error: typer.TyperException) -> int:
@@ -111,7 +111,7 @@ def _wrong_words(error: typer.TyperException) -> int:
         known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
         name = str(getattr(error, "option_name", ""))
         # without the dashes, which all have in common and which make all look alike
-        nearest = suggestion(name.lstrip("-"), [option[2:] for option in known if option.startswith("--")])
+        nearest = suggestion(name.lstrip("-"), [option[2:] for option in known if option.startswith("--")], 0.65)
         nearest = nearest.replace("mean ", "mean --").replace(" or ", " or --")
         message = f"no such option {name}" + (nearest if "mean" in nearest else "")
     hints = () if context is None else (f"{context.command_path} --help shows what there is",)

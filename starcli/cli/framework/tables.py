@@ -21,6 +21,10 @@ NARROW, NARROW_FIRST = 8, 12
 """Smallest width of text as long as there is a column that may be left out; more for the first column."""
 
 
+LONGEST_RULE = 200
+"""Most columns that the rule below the headings takes: in a pipe, text may be in one line of any length."""
+
+
 def show_table(console: "Console", table: TextTable) -> None:
     """Print a table as wide as the terminal allows, then what all its rows have in common and what did not fit."""
     from rich.text import Text
@@ -154,7 +158,7 @@ def _lines(layout: TableLayout, table: TextTable) -> tuple[list[str], list[str]]
     height = max(map(len, headings), default=1)
     above = _side_by_side(layout, [[""] * (height - len(lines)) + lines for lines in headings])
     rows = zip(*(table.cells[column] for column in layout.widths), strict=True)
-    found = [" " + "─" * (layout.total - 2)]
+    found = [" " + "─" * min(layout.total - 2, LONGEST_RULE)]
     for row in rows:
         cells = [
             [cell] if column.unbreakable else _wrapped(cell, width)

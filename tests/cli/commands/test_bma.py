@@ -71,12 +71,12 @@ def test_the_star_is_held_against_the_ensemble_of_as_many(solutions, star, monke
             assert found["difference"] == pytest.approx(of[0][metric] - of[1][metric], abs=1e-12)
             assert found["low"] <= found["difference"] <= found["high"]
     table = run_here(*words, "--sampling", "beta:5,1", "--format", "table").out
-    assert all(word in table for word in ("than ensemble", "in turn", "beta:5,1"))
+    assert all(word in table for word in ("than ensemble", "in turn", "beta:5,1", "no ensemble"))
     monkeypatch.setenv("COLUMNS", "80")
     narrow = run_here(*words, "--temperature", 2, "--format", "table").out
     assert "than" in narrow
     assert "than ensemble" not in narrow.partition("left out for width")[2]
-    for said, problem in (("beta:1", "expected t from Beta"), ("betta", "did you mean beta")):
+    for said, problem in (("beta:1", "expected beta for t from Beta"), ("betta", "did you mean beta")):
         refused = run_here(*words, "--sampling", said)
         assert refused.status
         assert problem in refused.err

@@ -66,6 +66,8 @@ GOOD = saved([line("a", "b")])
         ("", "holds no results"),
         ("\n\n", "holds no results"),
         ("barriers  pairs\n", "line 1 is not JSON: results are saved with --json"),
+        ("\x02\0\0\0\0\0\0\0{}", "is a checkpoint: results are saved with --json"),
+        ("%PDF-1.4", "is a figure: results are saved with --json"),
         (GOOD + GOOD[:70], "its last line is cut off (line 2)"),
         (GOOD.replace('"schema": 1', '"schema": 2'), "line 1 has schema 2, this program reads 1"),
         ('{"type": "barrier"}\n', "line 1 is not a result of starcli: it has no schema"),
