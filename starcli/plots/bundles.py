@@ -89,7 +89,7 @@ def _line_labels(lines: Sequence[FileLine]) -> list[str]:
         for file, line in lines
     ]
     differing = [key for key in parts[0] if len({part[key] for part in parts}) > 1]
-    labels = [", ".join(part[key] for key in differing) or f"line {n}" for n, part in enumerate(parts, start=1)]
+    labels = [", ".join(part[key] for key in differing) or part["path"] for part in parts]
     if len(set(labels)) < len(labels):
         labels = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
     return labels

@@ -89,7 +89,7 @@ def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:
             ]
             if curves:
                 what = metric.capitalize() if metric in ("loss", "accuracy") else METRICS[metric].heading
-                title = f"{what} along the lines, {split} split{ends}"
+                title = f"{what} along the lines, {split} split{ends}; dotted: the straight line between the ends"
                 least = 0.0 if metric == "loss" else None
                 yield figure(
                     curve_chart(curves, Labels(title, "t", label), least=least), title, f"{name} {split} {metric}"
@@ -101,15 +101,13 @@ def _measured(bundle: Bundle, split: str) -> bool:
 
 
 def _curve(bundle: Bundle, split: str, metric: str, number: int) -> ChartCurve:
-    """The mean of a bundle's lines, and their lowest and highest values where there are several."""
+    """The mean of a bundle's lines with its chord, and their lowest and highest values where there are several."""
     values = bundle.curves(split, metric)
     slot = GROUP_SLOTS.get(bundle.lines[0].group or "", number)
-    mean = values.mean(axis=0).tolist()
+    mean, low, high = (each.tolist() for each in (values.mean(axis=0), values.min(axis=0), values.max(axis=0)))
     if len(values) == 1:
-        return ChartCurve(bundle.label, slot, bundle.t.tolist(), mean)
-    return ChartCurve(
-        bundle.label, slot, bundle.t.tolist(), mean, values.min(axis=0).tolist(), values.max(axis=0).tolist()
-    )
+        low = high = None
+    return ChartCurve(bundle.label, slot, bundle.t.tolist(), mean, low, high, has_chord=True)
 
 
 def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow], unit: str) -> Iterator[Markup]:

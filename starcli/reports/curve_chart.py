@@ -23,7 +23,7 @@ COLOURS = 8
 class ChartCurve:
     """A curve: its label, places and values, perhaps the lowest and highest ones of what it is the mean of.
 
-    slot: number of its colour and dash.
+    slot: number of its colour and dash. has_chord: whether the straight line between its ends is drawn too.
     """
 
     label: str
@@ -32,6 +32,7 @@ class ChartCurve:
     y: Sequence[float]
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    has_chord: bool = False
 
     @property
     def style(self) -> str:
@@ -75,7 +76,9 @@ def _line(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
     points = [(across(x), up(y)) for x, y in zip(curve.x, curve.y, strict=True)]
     dots = () if len(points) > 40 else [p for p in points if all(map(math.isfinite, p))]
     marks = (element("circle", cx=x, cy=y, r=2.1, class_=f"f{curve.slot % COLOURS}") for x, y in dots)
-    return element("g", element("path", d=polyline(points), class_=curve.style), *marks)
+    straight = polyline([points[0], points[-1]])
+    chord = element("path", d=straight, class_=f"{curve.style} chord") if curve.has_chord else None
+    return element("g", chord, element("path", d=polyline(points), class_=curve.style), *marks)
 
 
 def _band(curve: ChartCurve, across: Scale, up: Scale) -> Markup:

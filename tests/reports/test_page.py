@@ -273,3 +273,12 @@ def test_errors(tmp_path):
     (tmp_path / "b.safetensors").write_bytes(b"nothing")
     with pytest.raises(StarcliError, match="not a whole safetensors file"):
         find([tmp_path / "b.safetensors"])
+
+
+def test_a_curve_has_its_name_and_its_chord(tmp_path):
+    row = line("a", "b") | {"path": "bezier", "bends": ["bend.safetensors"]}
+    (tmp_path / "curve.jsonl").write_text(saved([row]))
+    page = render_page(find([tmp_path]))
+    assert "Bezier curve by way of bend" in page
+    assert "line 1" not in page
+    assert page.count('d0 chord"') == 4

@@ -34,8 +34,8 @@ def plot_command(
 ) -> None:
     """Draw results that were saved, without measuring anything again.
 
-    What barrier, bma, eval and fuse print with --json, as their --plot draws it, or the .metrics.jsonl that train, star
-    and fuse write beside a model. Several files are drawn into one figure, each under its name.
+    It draws, as --plot does, what barrier, plane, surface, bma, eval and fuse print with --json; or the .metrics.jsonl
+    that train, star, curve and fuse write beside a model. Several files are drawn into one figure, each under its name.
     """
     from starcli.files.result_lines import read_results
     from starcli.files.write import write_atomically
