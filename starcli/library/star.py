@@ -32,7 +32,7 @@ from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.runtime.progress import Progress
-from starcli.star.check_sources import check_held_out
+from starcli.star.check_sources import check_held_out, note_made_of_others
 from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
 from starcli.star.growing import Growth, growth_of
@@ -264,6 +264,7 @@ def _search(
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None
     check_held_out([*own, *models[several:]], others)
+    note_made_of_others([*own, *others], watcher)
     growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, recipe, watcher)
     chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
     begins: dict[str, Any] = {"init": beginning, "growth": growth}

@@ -97,6 +97,17 @@ def check_held_out(models: Iterable[Checkpoint], held_out: Sequence[Checkpoint])
             raise StarcliError(f"--held-out: {model.name} was made from {few(gone_in, 5)}")
 
 
+MADE_OF_SOLUTIONS = {"star": "a star", "fused": "a fused model", "bend": "the bend of a curve"}
+"""Kinds of models that were trained on others, which are no solutions of their own, and what they are called."""
+
+
+def note_made_of_others(models: Iterable[Checkpoint], progress: Progress) -> None:
+    """Note sources and held-out models that are stars and the like: barriers to them say nothing of solutions."""
+    for model in models:
+        if model.metadata.kind in MADE_OF_SOLUTIONS:
+            progress.note(f"{model.name} is {MADE_OF_SOLUTIONS[model.metadata.kind]}, and counts here as a solution")
+
+
 def check_roles(
     star: Checkpoint, sources: Sequence[Checkpoint], held_out: Sequence[Checkpoint], progress: Progress
 ) -> None:
@@ -105,7 +116,10 @@ def check_roles(
     A held-out model that the star was made from is an error, a source that it was not made from a note. A copy counts
     as what it is a copy of, see `Lineage`.
     """
+    note_made_of_others([*sources, *held_out], progress)
     if not star.metadata.parents:
+        if star.metadata.recipe is not None:
+            progress.note(f"{star.name} was trained from random weights: it is no star")
         return
     check_held_out([star], held_out)
     own = Lineage(star).made_from()

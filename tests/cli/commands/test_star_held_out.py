@@ -75,3 +75,13 @@ def test_a_source_that_is_what_the_star_began_at_is_still_its_source(solutions, 
     assert ran.status == 0, ran.err
     grown = read_metadata(place / "t.safetensors")[1].recipe["star"]["grown"]
     assert (grown["new"], grown["dropped"]) == (1, 0)
+
+
+def test_a_star_among_solutions_and_a_solution_as_star_are_noted(star, solutions, place):
+    search = ("star", "--sources", star, solutions[4], "--recipe", "default", "--epochs", 1, "--limit", 300)
+    notes = "star.safetensors is a star, and counts here as a solution"
+    assert notes in run_here(*search, "-o", "x.safetensors", "--dry-run").err
+    lines = ("barrier", "--star", solutions[0], "--sources", *solutions.some(1, 2), "--points", 3, "--align", "none")
+    said = run_here(*lines, "--held-out", star).err
+    assert notes in said
+    assert "0.safetensors was trained from random weights: it is no star" in said
