@@ -64,7 +64,7 @@ class Growth:
 
     def exponent(self) -> float:
         """Slope of log(seconds) over log(size), over the larger half of the sizes."""
-        half = len(self.sizes) // 2
+        half = min(len(self.sizes) // 2, len(self.sizes) - 2)
         x = [math.log(size) for size in self.sizes[half:]]
         y = [math.log(max(cost.seconds, 1e-3)) for cost in self.costs[half:]]
         return statistics.linear_regression(x, y).slope
