@@ -72,10 +72,10 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
             for _, _, split, what in panels
         }
         rows = -(-len(panels) // across)
-        axes = figure.subplots(rows, across, squeeze=False)
-        for start in range(0, len(panels), across):
-            sizes = [_height(plane, look.width / across) for _, plane, *_ in panels[start : start + across]]
-            grow(figure, max(sizes) + 3.2 * Ruler(look).line)
+        sizes = [_height(plane, look.width / across) for _, plane, *_ in panels]
+        heights = [max(sizes[start : start + across]) for start in range(0, len(panels), across)]
+        axes = figure.subplots(rows, across, squeeze=False, height_ratios=heights)
+        grow(figure, sum(heights) + 3.2 * Ruler(look).line * rows)
         for axis, (file, plane, split, what) in zip(axes.flat, panels, strict=True):
             _paint_panel(figure, axis, plane, split, what, limits[split, what])
             _mark(axis, plane, names)
