@@ -92,7 +92,7 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
             if number >= len(panels) - columns:
                 axis.set_xlabel("models averaged")
         for axis in axes[:metric_rows].flat[len(panels) :]:
-            axis.set_visible(False)
+            axis.remove()
         diagrams = [
             Diagram(f"{curve.label} ({row.samples})" if row.samples > 1 else curve.label, row.measures["ece"], bins)
             for curve, row, bins in drawn

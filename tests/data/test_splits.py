@@ -160,5 +160,5 @@ def test_names() -> None:
     ):
         with pytest.raises(StarcliError, match=words):
             parse_name(name)
-    with pytest.raises(StarcliError, match="is for folders of images"):
+    with pytest.raises(StarcliError, match="is for folders and shards of images"):
         open_data("digits", image_size=32)

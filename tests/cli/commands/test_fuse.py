@@ -122,7 +122,8 @@ def test_a_star_domain_is_distilled_alike_in_the_library(solutions, place):
     teacher = {"star": metadata.parents[2], "samples": 2, "sampling": "beta:5,1", "in_turn": True}
     assert metadata.recipe["fused"]["teacher"] == teacher
     how = {"samples": 2, "sampling": "beta:5,1", "in_turn": True, "epochs": 1}
-    made = sc.fuse(sources, method="distil", star=star, **how)
+    with pytest.warns(sc.StarcliWarning, match="is no star"):
+        made = sc.fuse(sources, method="distil", star=star, **how)
     assert made.metadata.run_id == metadata.run_id
     assert made.sha256 == metadata.weights_sha256
     refused(run_here("fuse", "--sources", *sources, "--star", star, "-o", "g.safetensors"), "has no use for --star")
