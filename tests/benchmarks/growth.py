@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 STARCLI = [sys.executable, "-m", "starcli"]
-EPOCHS = 2, 6
-"""Lengths of the two runs of which the difference is taken."""
+EPOCHS, MANY_EPOCHS = (2, 6), (2, 52)
+"""Lengths of the two runs of which the difference is taken; of epochs of few milliseconds it takes many."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def run(line: str) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def epoch(line: str, out: str) -> Cost:
+def epoch(line: str, out: str, lengths: tuple[int, int] = EPOCHS) -> Cost:
     """Cost of an epoch of a training: `{epochs}` and `{out}` in the line are filled in."""
-    short, long = (run(line.format(epochs=epochs, out=f"{out}-{epochs}")) for epochs in EPOCHS)
-    return Cost((long.seconds - short.seconds) / (EPOCHS[1] - EPOCHS[0]), long.memory)
+    short, long = (run(line.format(epochs=epochs, out=f"{out}-{epochs}")) for epochs in lengths)
+    return Cost((long.seconds - short.seconds) / (lengths[1] - lengths[0]), long.memory)
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ def by_sources(counts: Sequence[int]) -> list[Growth]:
     """Epochs of stars of MLPs, with their sources aligned anew in each epoch and once."""
     run(f"train {MLP} --epochs 2 --stacked --seeds 0-{counts[-1] - 1} -o sources/{{seed}}.safetensors")
     found = []
-    for realign, expected in (("epoch", "1"), ("never", "0")):
+    for realign, expected, lengths in (("epoch", "1", EPOCHS), ("never", "0", MANY_EPOCHS)):
         costs = []
         for count in counts:
             sources = " ".join(f"sources/{seed}.safetensors" for seed in range(count))
             line = f"star --sources {sources} --align weight --realign-every {realign} --epochs {{epochs}}"
-            costs.append(epoch(f"{line} -o {{out}}.safetensors", f"star-{realign}-{count}"))
+            costs.append(epoch(f"{line} -o {{out}}.safetensors", f"star-{realign}-{count}", lengths))
         what = "an epoch of a star, 12 steps, " + ("sources aligned anew" if realign == "epoch" else "aligned once")
         found.append(Growth(what, "sources (MLP, digits)", counts, costs, expected))
     return found
@@ -125,7 +125,8 @@ def by_network(name: str, sizes: Sequence[int], fixed: str, expected: Sequence[s
     trained, aligned = [], []
     for size in sizes:
         network = f"--arch mlp --arch-arg {fixed} {name}={size} --data digits"
-        trained.append(epoch(f"train {network} --epochs {{epochs}} --seeds 0 -o {{out}}.safetensors", f"{name}{size}"))
+        line = f"train {network} --epochs {{epochs}} --seeds 0 -o {{out}}.safetensors"
+        trained.append(epoch(line, f"{name}{size}", MANY_EPOCHS))
         run(f"train {network} --epochs 1 --seeds 0-1 -o {name}-{size}-{{seed}}.safetensors")
         pair = f"{name}-{size}-0.safetensors {name}-{size}-1.safetensors"
         aligned.append(run(f"align {pair} --method weight --restarts 10 -o {name}-{size}-aligned.safetensors"))
@@ -162,9 +163,10 @@ def page(rows: Sequence[Growth]) -> str:
     return "\n".join([
         "# Growth", "",
         "Made by `python tests/benchmarks/growth.py`: processor seconds of one thread and the largest resident memory",
-        "of whole commands, importing torch included (about 330 MB). The exponent is the slope of log(seconds) over",
+        "of whole commands, importing torch included. The exponent is the slope of log(seconds) over",
         "log(size), over the larger half of the sizes. Small networks are bound by the calls of operators, not by",
-        "arithmetic, so their exponents stay below those of the arithmetic, which are the expected ones.", "",
+        "arithmetic, so their exponents stay below those of the arithmetic, which are the expected ones. Differences",
+        "of whole commands are uncertain by some tenths of a second: much of the smaller figures of `align`.", "",
         *("| " + " | ".join(cells) + " |" for cells in lines), "",
     ])  # fmt: skip
 
