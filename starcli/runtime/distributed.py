@@ -225,11 +225,7 @@ def begin_sum(tensor: "Tensor") -> Callable[[], None]:
 
 def sum_(tensor: "Tensor") -> "Tensor":
     """Replace `tensor` by its sum over the ranks, in place: one all-reduce."""
-    if size() > 1:
-        import torch.distributed as dist
-
-        with _exchanging():
-            dist.all_reduce(tensor)
+    begin_sum(tensor)()
     return tensor
 
 

@@ -88,8 +88,11 @@ class Exchange:
         """Context in which gradients that backward passes leave at `parameters`, one for each part, are sent early.
 
         From the second step on, if each pass left each gradient once in the first: a pass within a pass (checkpointed
-        activations) may leave parts of it.
+        activations) may leave parts of it. A single bucket, which goes with the loss, has nothing to be sent early.
         """
+        if len(self.buckets) == 1:
+            yield
+            return
         self._parameters = parameters
         hooks = [
             parameter.register_post_accumulate_grad_hook(partial(self._left, number))  # type: ignore[no-untyped-call]
