@@ -187,6 +187,14 @@ def cases(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
+def by_sources(rows: Sequence[Row], key: str) -> dict[str, dict[int, list[Row]]]:
+    """Rows of cases by their `key` ("network", "align") and their number of sources."""
+    found: dict[str, dict[int, list[Row]]] = {}
+    for some in cases(rows).values():
+        found.setdefault(some[0][key], {})[some[0]["sources"]] = some
+    return found
+
+
 def names(rows: Iterable[Row], case: str) -> list[str]:
     """Names of the stars of a case."""
     return [row["star"] for row in chosen(rows, kind="loss", case=case)]

@@ -4,6 +4,8 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from paper import stars
+from paper.record import Row
 from starcli.plots.style import BLACK, GROUP_STYLES, LINE_STYLES, grow
 
 if TYPE_CHECKING:
@@ -27,6 +29,34 @@ def strips(columns: Mapping[str, Sequence[float]], label: str) -> "Callable[[Fig
         axis.set_ylim(bottom=0)
 
     return paint
+
+
+def star_strips(rows: Sequence[Row]) -> "Callable[[Figure], None]":
+    """Train barriers between regular models, and from the stars of each case to held-out models."""
+    columns = {stars.REGULAR: stars.barriers(rows, stars.REGULAR)}
+    columns |= {case: stars.barriers(some, stars.STAR) for case, some in stars.cases(rows).items()}
+    return strips(columns, "train barrier (nats)")
+
+
+def paired_strips(rows: Sequence[Row]) -> "Callable[[Figure], None]":
+    """Train barriers between regular models, and from the star, of each case up to the first comma of its name."""
+    columns = {}
+    for case, some in stars.cases(rows).items():
+        for short, group in (("regular", stars.REGULAR), ("star", stars.STAR)):
+            columns[f"{case.split(',')[0]}, {short}"] = stars.barriers(some, group)
+    return strips(columns, "train barrier (nats)")
+
+
+def source_trends(rows: Sequence[Row], by: str) -> "Callable[[Figure], None]":
+    """Train barriers against the number of sources, a panel for each `by`: "network" or "align"."""
+    panels = {
+        name: {
+            group: {count: stars.barriers(some, group) for count, some in counted.items()}
+            for group in (stars.REGULAR, stars.STAR)
+        }
+        for name, counted in stars.by_sources(rows, by).items()
+    }
+    return trends(panels, "number of sources", "train barrier (nats)")
 
 
 def trends(

@@ -1,15 +1,12 @@
 """Table 12: are there stars without ReLU's homogeneity?"""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from paper import networks, stars
 from paper.networks import Network
 from paper.record import Bench, Experiment, Finding, Row, Table
-from paper.strips import strips
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from paper.strips import paired_strips
 
 PAPER = {
     "relu": ("0.383 ± 0.056", "about 0.19"),
@@ -40,15 +37,6 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
     return stars.all_connected(rows)
 
 
-def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Barriers between regular models, and from the star, by function."""
-    columns = {}
-    for case, some in stars.cases(rows).items():
-        for short, group in (("regular", stars.REGULAR), ("star", stars.STAR)):
-            columns[f"{case}, {short}"] = stars.barriers(some, group)
-    return strips(columns, "train barrier (nats)")
-
-
 def networks_with(base: Network) -> dict[str, Network]:
     """A network with each activation function; ReLU is its own."""
     found = {"relu": base}
@@ -75,5 +63,5 @@ EXPERIMENT = Experiment(
     measure=measure,
     tables=tables,
     judge=judge,
-    draw=draw,
+    draw=paired_strips,
 )

@@ -1,14 +1,11 @@
 """Figure 8: do stars stay ahead where Sinkhorn re-basin takes the place of weight matching?"""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from paper import networks, stars
 from paper.record import Bench, Experiment, Finding, Row, Table
-from paper.strips import strips
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from paper.strips import paired_strips
 
 
 def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
@@ -44,15 +41,6 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
     return found
 
 
-def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Barriers between regular models, and from the star, by aligner."""
-    columns = {}
-    for case, some in stars.cases(rows).items():
-        for short, group in (("regular", stars.REGULAR), ("star", stars.STAR)):
-            columns[f"{case.split(',')[0]}, {short}"] = stars.barriers(some, group)
-    return strips(columns, "train barrier (nats)")
-
-
 EXPERIMENT = Experiment(
     name="aligner",
     paper="Figure 8",
@@ -76,7 +64,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     tables=tables,
     judge=judge,
-    draw=draw,
+    draw=paired_strips,
     notes="`sinkhorn` here learns on the loss between the models, from where matching of activations ends; the paper "
     "has the variant that learns on the distance of the weights. So the second claim is of another method.",
 )

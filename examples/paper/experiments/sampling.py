@@ -1,15 +1,12 @@
 """Table 9: does it matter how t is drawn while a star is trained?"""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from paper import stars
 from paper.networks import RESNET, RESNET18, TINY
 from paper.record import Bench, Experiment, Finding, Row, Table
-from paper.strips import strips
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from paper.strips import star_strips
 
 LAWS = {"uniform": "", "beta": "--sampling beta", "constant": "--sampling constant"}
 """How t is drawn, and what `star` says of it."""
@@ -49,13 +46,6 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Barriers to held-out models, by law."""
-    columns = {stars.REGULAR: stars.barriers(rows, stars.REGULAR)}
-    columns |= {law: stars.barriers(some, stars.STAR) for law, some in stars.cases(rows).items()}
-    return strips(columns, "train barrier (nats)")
-
-
 EXPERIMENT = Experiment(
     name="sampling",
     paper="Table 9",
@@ -69,5 +59,5 @@ EXPERIMENT = Experiment(
     measure=measure,
     tables=tables,
     judge=judge,
-    draw=draw,
+    draw=star_strips,
 )

@@ -3,15 +3,13 @@
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from paper import networks, stars
 from paper.record import Bench, Experiment, Finding, Row, Table
-from paper.strips import trends
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from paper.strips import source_trends
 
 
 def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
@@ -26,14 +24,6 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
             judged = study.all_lines(found, align, case, first=count == counts[-1])
             rows += [{**row, "sources": count} for row in judged]
     return rows
-
-
-def counts_of(rows: Sequence[Row]) -> dict[str, dict[int, list[Row]]]:
-    """Rows by network and number of sources."""
-    found: dict[str, dict[int, list[Row]]] = {}
-    for some in stars.cases(rows).values():
-        found.setdefault(some[0]["network"], {})[some[0]["sources"]] = some
-    return found
 
 
 def means(rows: Sequence[Row]) -> dict[str, float]:
@@ -52,7 +42,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 def judge(rows: Sequence[Row]) -> list[Finding]:
     """More sources against fewer, and each number against regular models."""
     found = []
-    for network, counted in counts_of(rows).items():
+    for network, counted in stars.by_sources(rows, "network").items():
         counts = list(counted)
         points = [(math.log2(count), mean) for count, some in counted.items() for mean in means(some).values()]
         found.append(Finding.falling("the barrier falls with each doubling of the sources", f"`{network}`", points))
@@ -61,18 +51,6 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
             less = stars.better(stars.chosen(rows, network=network), *names)
             found.append(Finding.above("more sources, lower barrier", f"`{network}`, {few} less {many}", less))
     return [*found, *stars.all_connected(rows)]
-
-
-def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Barriers against the number of sources, a panel for each network."""
-    panels = {
-        network: {
-            group: {count: stars.barriers(some, group) for count, some in counted.items()}
-            for group in (stars.REGULAR, stars.STAR)
-        }
-        for network, counted in counts_of(rows).items()
-    }
-    return trends(panels, "number of sources", "train barrier (nats)")
 
 
 EXPERIMENT = Experiment(
@@ -103,7 +81,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     tables=tables,
     judge=judge,
-    draw=draw,
+    draw=partial(source_trends, by="network"),
     notes="The fall with each doubling is a least-squares line through one mean for each star, over the same held-out "
     "models; its interval is of stars. Differences of two numbers of sources have three stars on each side. The "
     "line was added after the single steps had been seen to be undecided: it is no test that was planned.",

@@ -1,14 +1,12 @@
 """Table 5 and Figure 6: stars of small vision transformers, without permutations as in the paper, and with them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from paper import networks, stars
 from paper.record import Bench, Experiment, Finding, Row, Table
-from paper.strips import trends
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from paper.strips import source_trends
 
 PAPER = ("5.687 ± 1.167", "2.312 ± 0.708")
 """Of 50 sources on MNIST, without permutations."""
@@ -29,14 +27,6 @@ def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     return rows
 
 
-def aligns(rows: Sequence[Row]) -> dict[str, dict[int, list[Row]]]:
-    """Rows by alignment and number of sources."""
-    found: dict[str, dict[int, list[Row]]] = {}
-    for some in stars.cases(rows).values():
-        found.setdefault(some[0]["align"], {})[some[0]["sources"]] = some
-    return found
-
-
 def tables(rows: Sequence[Row]) -> list[Table]:
     """A line for each alignment and number of sources."""
     most = max(row["sources"] for row in stars.chosen(rows, kind="loss"))
@@ -46,24 +36,12 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 def judge(rows: Sequence[Row]) -> list[Finding]:
     """Stars against regular models, and more sources against fewer."""
     found = stars.all_connected(rows)
-    for align, counted in aligns(rows).items():
+    for align, counted in stars.by_sources(rows, "align").items():
         few, many = min(counted), max(counted)
         names = ([row["star"] for row in stars.chosen(counted[n], kind="loss")] for n in (few, many))
         less = stars.better(stars.chosen(rows, align=align), *names)
         found.append(Finding.above("more sources, lower barrier", f"{align}, {few} less {many}", less))
     return found
-
-
-def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
-    """Barriers against the number of sources, a panel for each alignment."""
-    panels = {
-        align: {
-            group: {count: stars.barriers(some, group) for count, some in counted.items()}
-            for group in (stars.REGULAR, stars.STAR)
-        }
-        for align, counted in aligns(rows).items()
-    }
-    return trends(panels, "number of sources", "train barrier (nats)")
 
 
 EXPERIMENT = Experiment(
@@ -94,7 +72,7 @@ EXPERIMENT = Experiment(
     measure=measure,
     tables=tables,
     judge=judge,
-    draw=draw,
+    draw=partial(source_trends, by="align"),
     notes="With permutations, which the paper leaves open, whole heads and the units in each head change places. Stars "
     "of the same transformers by `learn`, over all symmetries, are in `docs/alignment.md`.",
 )
