@@ -53,7 +53,7 @@ EXPERIMENT = Experiment(
             "held_out": 3,
             "aligns": (stars.WEIGHT, "--align sinkhorn --align-steps 2"),
         },
-        "here": {"network": networks.MLP, "sources": 5, "held_out": 5, "aligns": (stars.WEIGHT, "--align sinkhorn")},
+        "here": {"network": networks.RESNET, "sources": 5, "held_out": 5, "aligns": (stars.WEIGHT, "--align sinkhorn")},
         "full": {
             "network": networks.PAPER[3],
             "sources": 50,

@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
             "network": networks.VIT,
             "counts": (2, 5),
             "held_out": 5,
-            "aligns": ("--align none", stars.WEIGHT),
+            "aligns": ("--align none", stars.WEIGHT, "--align learn"),
         },
         "full": {
             "network": networks.of_the_paper("vit-mnist"),
