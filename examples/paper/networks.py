@@ -1,10 +1,14 @@
 """The networks of the experiments, in words of `starcli`: small ones, and the paper's own."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-DIGITS32 = "digits32.npz"
-"""The digits as images of 32 x 32, for networks that halve them five times."""
+DIGITS32, FASHION32 = "digits32.npz", "fashion32.npz"
+"""The digits enlarged to 32 x 32 pixels, and Fashion-MNIST with a border, for networks that halve images five times."""
+FASHION = "--data idx:$FASHION_MNIST"
+FEW = 5000
+"""Training images of Fashion-MNIST that convolutional networks are trained on."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +36,18 @@ ADAM = Network("resnet-w8-adam", "--recipe quickstart --optimizer adam --lr 0.00
 MLP = Network("mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --data digits", "--epochs 50")
 DENSENET = Network("densenet", "--arch densenet40-12 --arch-arg depth=13 --data digits")
 VGG = Network("vgg", "--arch vgg11-bn --arch-arg width=8 --epochs 15", data=f"--data {DIGITS32}")
+FASHION_VGG = Network("fashion5k-vgg", VGG.train, "", f"--data {FASHION32}", "--points 5")
 VIT = Network(
     "vit",
     "--arch vit --arch-arg patch_size=2 dim=32 depth=3 heads=4 mlp_dim=64 --data digits --optimizer adam --lr 0.003 "
     "--epochs 50",
     "--epochs 60 --lr 0.001",
 )
-FASHION = "--data idx:$FASHION_MNIST"
 FASHION_MLP = Network(
     "fashion-mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --limit 10000 --epochs 20 --stacked", data=FASHION
 )
 FASHION_RESNET = Network(
-    "fashion5k", "--arch resnet --arch-arg width=8 --limit 5000 --epochs 10", "--epochs 20", FASHION, "--points 5"
+    "fashion5k", f"--arch resnet --arch-arg width=8 --limit {FEW} --epochs 10", "--epochs 20", FASHION, "--points 5"
 )
 
 
@@ -62,18 +66,24 @@ PAPER = (
 """Those of Table 1, in its order."""
 
 
-def write_digits32(directory: Path) -> None:
-    """Write the digits in 32 x 32 pixels, if they are not there."""
+def write_images(directory: Path, data: str) -> None:
+    """Write the images of 32 x 32 pixels that a line's data name, if there are any and they are not there."""
     import numpy as np
     import torch
 
     from starcli.data.dataset import open_data
 
-    file, arrays, digits = directory / DIGITS32, {}, open_data("digits")
-    if file.exists():
+    file = directory / data.removeprefix("--data ")
+    if file.name not in (DIGITS32, FASHION32) or file.exists():
         return
-    for name, split in (("train", digits.train), ("test", digits.test)):
+    digits = file.name == DIGITS32
+    opened = open_data("digits") if digits else open_data(os.path.expandvars(FASHION.split()[1]), limit=FEW)
+    arrays = {}
+    for name, split in (("train", opened.train), ("test", opened.test)):
         images, labels = (torch.cat(parts) for parts in zip(*split.batches(512), strict=True))
-        larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
+        if digits:
+            larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
+        else:
+            larger = torch.nn.functional.pad(images, (2, 2, 2, 2), value=float(images.min()))
         arrays |= {f"x_{name}": larger.numpy(), f"y_{name}": labels.numpy()}
     np.savez(file, **arrays)

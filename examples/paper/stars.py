@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paper.networks import DIGITS32, Network, write_digits32
+from paper.networks import Network, write_images
 from paper.page import number, spread
 from paper.record import Bench, Finding, Row, Table, paired
 
@@ -42,8 +42,7 @@ class Study:
     def train(self) -> None:
         """Train all models."""
         of = self.network
-        if DIGITS32 in of.data:
-            write_digits32(self.bench.out)
+        write_images(self.bench.out, of.data)
         for first, count in ((0, self.sources), (HELD_OUT, self.held_out)):
             seeds = f"{first}-{first + count - 1}"
             self.bench.line(f"starcli train {of.train} {of.data} --seeds {seeds} -o '{of.name}/{{seed}}.safetensors'")

@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def strips(columns: Mapping[str, Sequence[float]], label: str) -> "Callable[[Figure], None]":
-    """A column of points for each list of values, with a dash at their mean."""
+def strips(
+    columns: Mapping[str, Sequence[float]], label: str, styles: int = len(LINE_STYLES)
+) -> "Callable[[Figure], None]":
+    """A column of points for each list of values, with a dash at their mean; so many styles take turns."""
 
     def paint(figure: "Figure") -> None:
         grow(figure, 2.2)
         axis = figure.subplots()
         for place, values in enumerate(columns.values()):
-            color, marker, _ = LINE_STYLES[place % len(LINE_STYLES)]
+            color, marker, _ = LINE_STYLES[place % styles]
             beside = [place + 0.24 * ((n * 0.618) % 1 - 0.5) for n in range(len(values))]
             axis.plot(beside, values, marker, color=color, alpha=0.6, markeredgewidth=0)
             axis.hlines(statistics.fmean(values), place - 0.25, place + 0.25, color=BLACK)
@@ -44,7 +46,7 @@ def paired_strips(rows: Sequence[Row]) -> "Callable[[Figure], None]":
     for case, some in stars.cases(rows).items():
         for short, group in (("regular", stars.REGULAR), ("star", stars.STAR)):
             columns[f"{case.split(',')[0]}, {short}"] = stars.barriers(some, group)
-    return strips(columns, "train barrier (nats)")
+    return strips(columns, "train barrier (nats)", styles=2)
 
 
 def source_trends(rows: Sequence[Row], by: str) -> "Callable[[Figure], None]":

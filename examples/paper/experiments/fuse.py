@@ -109,7 +109,7 @@ EXPERIMENT = Experiment(
         "quick": {"network": networks.TINY, "counts": (2, 3), "held_out": 3, "seeds": 3, "align": stars.WEIGHT},
         "here": {
             "network": networks.FASHION_MLP,
-            "counts": (2, 5),
+            "counts": (2, 5, 20),
             "held_out": 5,
             "seeds": 3,
             "align": stars.WEIGHT,

@@ -60,4 +60,6 @@ EXPERIMENT = Experiment(
     tables=tables,
     judge=judge,
     draw=star_strips,
+    notes="A barrier is the rise above the line between the losses at the ends. The star of t = 0.5 alone is worse "
+    "than guessing (a loss of ln 10 = 2.303), so that this line begins high, and a low barrier from it says little.",
 )

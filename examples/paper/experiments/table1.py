@@ -26,7 +26,9 @@ PAPER = {
 LIKE = {
     "resnet-w8": "resnet18-cifar10",
     "resnet-w8-adam": "resnet18-adam-cifar10",
+    "fashion5k": "resnet18-cifar10",
     "vgg": "vgg11-cifar10",
+    "fashion5k-vgg": "vgg11-cifar10",
     "densenet": "densenet40-12-cifar10",
 }
 """The network of the paper that a small one stands for, if any."""
@@ -147,7 +149,8 @@ EXPERIMENT = Experiment(
             "networks": {
                 **dict.fromkeys((networks.RESNET, networks.MLP), BOTH),
                 **dict.fromkeys((networks.FASHION_MLP, networks.VIT, networks.ADAM), (stars.WEIGHT,)),
-                **dict.fromkeys((networks.DENSENET, networks.VGG, networks.FASHION_RESNET), (stars.WEIGHT,)),
+                **dict.fromkeys((networks.DENSENET, networks.VGG, networks.FASHION_VGG), (stars.WEIGHT,)),
+                networks.FASHION_RESNET: (stars.WEIGHT,),
             },
             "sources": 5,
             "held_out": 5,

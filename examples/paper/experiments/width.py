@@ -1,6 +1,7 @@
 """Figure 3: what do width and depth do to the barriers of stars and of regular models?"""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from paper import networks, stars
@@ -71,8 +72,12 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
         small, large = min(sizes), max(sizes)
         for group in (stars.REGULAR, stars.STAR):
             few, many = (by_held_out(sizes[size], group) for size in (small, large))
-            less = {(model,): few[model] - many[model] for model in few}
-            found.append(Finding.above(f"the larger the lower: {group}", f"{family} {small} less {large}", less))
+            if "depth" in family:
+                more = {(model,): many[model] - few[model] for model in few}
+                found.append(Finding.above(f"the deeper the higher: {group}", f"{family} {large} less {small}", more))
+            else:
+                less = {(model,): few[model] - many[model] for model in few}
+                found.append(Finding.above(f"the wider the lower: {group}", f"{family} {small} less {large}", less))
     return [*found, *stars.all_connected(rows)]
 
 
@@ -80,11 +85,11 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
     """Star-regular against regular-regular barriers, with the line of regression and the diagonal."""
 
     def paint(figure: "Figure") -> None:
-        grow(figure, 2.6)
         found = families(rows)
-        for place, (axis, (family, sizes)) in enumerate(
-            zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True)
-        ):
+        lines = -(-len(found) // 2)
+        grow(figure, 2.6 * lines)
+        axes = figure.subplots(lines, -(-len(found) // lines), squeeze=False)
+        for place, (axis, (family, sizes)) in enumerate(zip(axes.flat, found.items(), strict=False)):
             pairs = points(sizes)
             color, marker, _ = LINE_STYLES[place]
             ends = [min(x for x, _ in pairs) / 1.5, max(x for x, _ in pairs) * 1.5]
@@ -101,7 +106,10 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
             axis.set_title(family)
             axis.set_xlabel("regular-regular (nats)")
             axis.legend(loc="upper left")
-        figure.axes[0].set_ylabel("star-regular (nats)")
+        for axis in axes.flat[len(found) :]:
+            axis.set_axis_off()
+        for axis in axes[:, 0]:
+            axis.set_ylabel("star-regular (nats)")
 
     return paint
 
@@ -110,6 +118,19 @@ def perceptrons(*widths: int) -> dict[int, Network]:
     """Perceptrons of three hidden layers on the digits."""
     words = "--arch mlp --arch-arg hidden_dim={0} depth=3 --data digits --stacked"
     return {width: Network(f"mlp-{width}", words.format(width), "--epochs 50") for width in widths}
+
+
+def of_fashion(*widths: int) -> dict[int, Network]:
+    """The same on Fashion-MNIST."""
+    of = networks.FASHION_MLP
+    words = {width: of.train.replace("hidden_dim=64", f"hidden_dim={width}") for width in widths}
+    return {width: replace(of, name=f"{of.name}-{width}", train=train) for width, train in words.items()}
+
+
+def residual(argument: str, size: int) -> Network:
+    """The small residual network with another `width`, or other `blocks`, of which 6 to 2 more are its depth."""
+    train = f"{networks.RESNET.train} --arch-arg {argument}={size}"
+    return replace(networks.RESNET, name=f"resnet-{argument[0]}{size}", train=train)
 
 
 def wide(depth: int, width: int) -> Network:
@@ -131,7 +152,19 @@ EXPERIMENT = Experiment(
             "align": stars.WEIGHT,
         },
         "here": {
-            "families": {"MLP of width": perceptrons(4, 16, 64, 256)},
+            "families": {
+                "MLP of width": perceptrons(4, 16, 64, 256),
+                "Fashion-MNIST's MLP of width": of_fashion(4, 16, 64, 256),
+                "ResNet of width": {
+                    **{width: residual("width", width) for width in (2, 4)},
+                    8: networks.RESNET,
+                    16: residual("width", 16),
+                },
+                "ResNet of depth": {
+                    8: networks.RESNET,
+                    **{6 * blocks + 2: residual("blocks", blocks) for blocks in (2, 4)},
+                },
+            },
             "sources": 5,
             "held_out": 5,
             "align": stars.WEIGHT,
@@ -150,4 +183,6 @@ EXPERIMENT = Experiment(
     tables=tables,
     judge=judge,
     draw=draw,
+    notes="ResNets of the digits have one block in each of three stages and 2, 4, 8 or 16 channels in the first; of 8 "
+    "channels, 1, 2 or 4 blocks, which are 8, 14 or 26 layers.",
 )
