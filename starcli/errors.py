@@ -96,6 +96,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> StarcliError:
     return StarcliError(f"unknown {kind} {name!r}{suggestion(name, known)}")
 
 
+def option_of(parameter: str) -> str:
+    """Option of the command line that sets a parameter, as messages name it.
+
+    >>> option_of("align_examples")
+    '--align-examples'
+    """
+    return "--arch-arg" if parameter == "arch_args" else "--" + parameter.replace("_", "-")
+
+
 def need_several(models: Sized, what: str = "--sources") -> None:
     """Raise StarcliError for fewer than two models: lines, stars, ensembles and fusions are between several.
 

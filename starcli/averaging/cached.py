@@ -11,11 +11,10 @@ from starcli.averaging.bma import COPIES_AVERAGED, average_models
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
 from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.tasks.task import Measures
-from starcli.evaluation.temperature import NOT_FITTED, VALIDATION, Temperature
+from starcli.evaluation.temperature import NOT_FITTED
 from starcli.files.cache import cached, hash_json, recall, remember
 from starcli.runtime import distributed
 
@@ -27,25 +26,21 @@ def posterior_rows(
     measure: Measure,
     star: Checkpoint,
     sources: Sequence[Checkpoint],
+    scoring: Scoring,
     *,
     samples: int,
     repeats: int,
     seed: int,
     points: PointSampling = UNIFORM_POINTS,
-    temperature: Temperature | None = None,
-    choose: bool = False,
 ) -> list[PosteriorRow]:
     """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
 
-    seed: of the draws. points: how these of the star domain are drawn. temperature: of the averages, see `Scoring`.
-    choose: at the end come the rows of `choose_samples`. Draws by a function of the caller's own are always measured.
+    scoring: of the averages; where it is to choose, the rows of `choose_samples` come at the end. seed: of the draws.
+    points: how these of the star domain are drawn. Draws by a function of the caller's own are always measured.
     """
-    if choose and measure.split == VALIDATION:
-        raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
-    scoring = Scoring(measure.workspace.dataset, measure.split, temperature, choose)
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
     draws = [seed, samples, repeats, points.settings()]
-    key = hash_json([_FORM, measure.settings(), draws, temperature, choose, *weights])
+    key = hash_json([_FORM, measure.settings(), draws, scoring.temperature, scoring.choose, *weights])
     is_kept = measure.is_kept and isinstance(points.sampling, str)
     found = distributed.by_writer(lambda: recall("averages", key) if is_kept else None)
     if found is None:
@@ -56,9 +51,9 @@ def posterior_rows(
         if is_kept:
             remember("averages", key, found)
     rows = [PosteriorRow.from_dict(row) for row in found]
-    if temperature is not None and any(row.temperature is None for row in rows):
+    if scoring.temperature is not None and any(row.temperature is None for row in rows):
         measure.progress.note(NOT_FITTED)
-    return [*rows, *choose_samples(rows)] if choose else rows
+    return [*rows, *choose_samples(rows)] if scoring.choose else rows
 
 
 @dataclass(frozen=True)

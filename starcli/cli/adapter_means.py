@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from starcli.cli.framework.command import said_in
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.fusion_runs import FuseOptions
+from starcli.cli.job import note_finished
 from starcli.cli.option_groups import Setup
 from starcli.cli.read_models import refuse_repeats
-from starcli.errors import StarcliError, need_several
+from starcli.errors import StarcliError, need_several, option_of
 from starcli.files.shards import is_adapter
 from starcli.runtime import distributed
 
@@ -60,7 +61,7 @@ class AdapterMean:
         said = [name for name in said_in(options, self.setup) if name not in _USED and not nothing.get(name)]
         said += [name for name, value in {"split": split, "plot": self.drawn}.items() if value]
         if self.method != _METHOD or said:
-            what = f"--{said[0].replace('_', '-')} has no use" if said else f"--method {self.method} is for models"
+            what = f"{option_of(said[0])} has no use" if said else f"--method {self.method} is for models"
             raise StarcliError(f"{what}: adapters are averaged by --method {_METHOD} and --weights alone", [hint])
         need_several(options.sources)
         refuse_repeats(options.sources)
@@ -71,11 +72,14 @@ class AdapterMean:
 
     def all(self, _: str) -> Iterator[WrittenAdapter]:
         """Read the adapters and write their mean."""
-        from starcli.huggingface.adapter_means import averaged_adapters, write_adapter
+        from starcli.huggingface.adapter_means import averaged_adapters, is_written, write_adapter
         from starcli.huggingface.adapters import read_adapter
 
         options = self.options
         adapters = [read_adapter(path) for path in options.sources]
         mean = averaged_adapters(adapters, options.weights, divide=options.normalise_weights is not False)
-        distributed.by_writer(partial(write_adapter, options.output, mean, force=options.force))
+        if not options.force and distributed.by_writer(partial(is_written, options.output, mean)):
+            note_finished(options.output, self.watch)
+        else:
+            distributed.by_writer(partial(write_adapter, options.output, mean, force=options.force))
         yield WrittenAdapter(options.output, mean)

@@ -8,7 +8,7 @@ import typer
 
 from starcli.cli.framework.command import bundle, said_in
 from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, option_of
 from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, GAINS, SELECTIONS
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class SelectOptions(AlignOptions):
         if self.align is not None or not bends.models:
             return self.chosen(seed)
         if said := said_in(self):
-            options = ", ".join("--" + name.replace("_", "-") for name in said)
+            options = ", ".join(map(option_of, said))
             hints = ["without --align the end of a curve is aligned as when the curve was trained"]
             raise StarcliError(f"no --align is asked for, only how it would be done: {options}", hints)
         return bends.alignment_of(ends[0], ends[-1])

@@ -13,7 +13,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.option_groups import WriterSetup
 from starcli.cli.options import ALIGNMENT, IN, OUT
 from starcli.cli.read_models import note_files, read_groups
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, option_of
 
 
 def _but_with(*flags: str) -> Callable[[typer.Context, Any], Any]:
@@ -21,7 +21,7 @@ def _but_with(*flags: str) -> Callable[[typer.Context, Any], Any]:
 
     def check(context: typer.Context, value: Any) -> Any:
         if not value and not any(map(context.params.get, flags)) and not context.resilient_parsing:
-            words = " and ".join(f"--{flag.replace('_', '-')}" for flag in flags)
+            words = " and ".join(map(option_of, flags))
             raise typer.BadParameter(f"none is given, and only {words} {'do' if len(flags) > 1 else 'does'} without")
         return value
 

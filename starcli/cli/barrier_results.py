@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from starcli.plots.rows import ResultRow
     from starcli.workspace.stamp import Stamp
 
+_ENDS = Column("ends", "BatchNorm statistics of the ends", common=True)
+_ENDS_WORDS = {"recalibrate": "re-estimated, as of all between", "own-ends": "their own"}
 LINE_COLUMNS = (
     Column("a", "a", "name"),
     Column("b", "b", "name", main=True),
     Column("alignment", "alignment", common=True),
     Column("path", "path", common=True, usual="line"),
+    _ENDS,
     RENORMALISED,
     PRECISION,
     LOSS_KIND,
@@ -41,6 +44,7 @@ SUMMARY_COLUMNS = (
     Column("group", "barriers", "name"),
     Column("count", "pairs", "d"),
     Column("alignment", "alignment", common=True),
+    _ENDS,
     RENORMALISED,
     PRECISION,
     LOSS_KIND,
@@ -80,6 +84,14 @@ class BarrierResults:
         from starcli.workspace.stamp import stamps
 
         return stamps(self.measure.workspace)
+
+    @cached_property
+    def _ends(self) -> str | None:
+        """Which BatchNorm statistics the ends of lines are measured with, for people; None: the network has none."""
+        from starcli.evaluation.batchnorm_statistics import has_batch_statistics
+
+        has_some = has_batch_statistics(self.measure.workspace.outline())
+        return _ENDS_WORDS[self.measure.statistics] if has_some else None
 
     @property
     def _between(self) -> dict[str, str]:
@@ -163,7 +175,7 @@ class BarrierResults:
     def _add(self, kind: str, row: Mapping[str, Any], columns: Sequence[Column]) -> None:
         """Show a row, and keep it for the figure."""
         self.drawn.append({"type": kind, **row})
-        self.results.add(kind, row, columns)
+        self.results.add(kind, row if self.results.for_programs else {**row, "ends": self._ends}, columns)
 
     def _line(
         self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = LINE_COLUMNS, **more: Any

@@ -86,9 +86,7 @@ class Job:
             if self.metadata is not None:
                 if self.state is not None:
                     self.state.remove()  # of a process killed between its last two steps
-                if (rehearsal := present_rehearsal()) is not None:
-                    rehearsal.found[self.path] = "finished already"
-                self.watch.note(f"{self.path}: finished already with these settings; --force makes it anew")
+                note_finished(self.path, self.watch)
                 yield False
                 return
             try:
@@ -120,6 +118,13 @@ class Job:
             self.state.remove()
         # as it will be read: results made from it are then the same when the line is typed again
         return metadata.parse_metadata(stored.to_text(), str(self.path))
+
+
+def note_finished(path: Path, watch: "Bars") -> None:
+    """Say that what was asked for is there already, and why nothing is made."""
+    if (rehearsal := present_rehearsal()) is not None:
+        rehearsal.found[path] = "finished already"
+    watch.note(f"{path}: finished already with these settings; --force makes it anew")
 
 
 def _settings(plan: "Plan") -> dict[str, Any]:

@@ -65,6 +65,8 @@ class Scoring:
         """Refuse what cannot be, before any work."""
         check_temperature(self.temperature)
         self.task.refuse_useless(temperature=self.temperature)
+        if self.choose and self.split == VALIDATION:
+            raise StarcliError("--choose shows the test figures of what is best on validation: leave out --split")
         for split in self.splits:
             self.dataset.split(split)
         if len(self.splits) > 1 and self.dataset.split(self.split) is self.dataset.validation:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError, few, first_of
+from starcli.files.safetensors import read_tensors
 from starcli.files.shards import ADAPTER
 from starcli.files.write import check_output, write_atomically, write_tensors
 from starcli.huggingface.adapters import WEIGHTS, Adapter, Factors
@@ -58,6 +59,20 @@ def write_adapter(place: Path, adapter: Adapter, *, force: bool = False) -> None
         check_output(place / name, force=force)
     write_tensors(place / WEIGHTS, adapter.tensors, {"format": "pt"})
     write_atomically(place / ADAPTER, config_text(adapter.config))
+
+
+def is_written(place: Path, adapter: Adapter) -> bool:
+    """Whether the directory `place` holds just this adapter."""
+    try:
+        config, tensors = (place / ADAPTER).read_bytes(), read_tensors(place / WEIGHTS)[1]
+    except (OSError, StarcliError):
+        return False
+    same = tensors.keys() == adapter.tensors.keys() and config == config_text(adapter.config)
+    return same and all(_same(tensors[name], tensor) for name, tensor in adapter.tensors.items())
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _scaled(up: Tensor, factor: float) -> Tensor:

@@ -11,6 +11,7 @@ from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.rows import evaluation_rows
+from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
@@ -87,9 +88,10 @@ def bma(
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
-    check_domain(workspace, found[0], found[1:], watcher)
     between, points = Renormalise(renormalise, renormalise_logits), PointSampling(sampling, in_turn)
     measure = Measure(workspace, how, split=split, progress=watcher, renormalise=between)
+    scoring = Scoring(workspace.dataset, split, temperature, choose)
+    check_domain(workspace, found[0], found[1:], watcher)
     draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
-    rows = posterior_rows(measure, found[0], found[1:], **draws, temperature=temperature, choose=choose)
+    rows = posterior_rows(measure, found[0], found[1:], scoring, **draws)
     return ResultTable({"split": split, **row.to_dict()} for row in rows)

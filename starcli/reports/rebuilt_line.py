@@ -6,6 +6,7 @@ from typing import Any
 
 from starcli.checkpoints.metadata import Metadata
 from starcli.data.names import needs_path
+from starcli.errors import option_of
 from starcli.recipes.recipe import UNREAD, Recipe
 
 OF_THE_DATA = {"num_classes", "input_size", "in_channels", "image_size", "vocab_size", "length", "next_token"}
@@ -89,15 +90,20 @@ def _data(found: Metadata) -> Words:
         yield from ("--split-seed", str(found.data.split_seed))
 
 
-def _recipe(settings: Mapping[str, Any]) -> Words:
-    """Flags of the settings of training that are not the default ones."""
+def _recipe(settings: Mapping[str, Any], *, all_of_it: bool = False) -> Words:
+    """Flags of the settings of training that are not those of the default recipe, or of all that have a value.
+
+    What is made of other models has the recipe of these, which its file does not record, unless one is named.
+    """
     optimizer = str(settings.get("optimizer", "sgd"))
     usual = Recipe(optimizer=optimizer).settings() if optimizer in UNREAD else {}
-    usual |= {"optimizer": Recipe().optimizer, "class_weights": None}
+    usual |= {"optimizer": Recipe().optimizer, "class_weights": None, "precision": "fp32"}
+    if all_of_it:
+        usual = {**dict.fromkeys(usual), "compile": False, "precision": "fp32"}
     unread = (*UNREAD.get(optimizer, ()), *(() if settings.get("schedule") == "step" else ("milestones", "gamma")))
     for key, value in settings.items():
         if key in usual and value != usual[key] and key not in unread:
-            flag = f"--{key.replace('_', '-')}"
+            flag = option_of(key)
             if isinstance(value, bool):
                 yield flag if value else f"--no-{flag[2:]}"
             elif key == "class_weights" and isinstance(value, list):
@@ -142,7 +148,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
     how = settings["star"]
     if how.get("held_out") or how.get("sync_batchnorm") or how.get("draws_per_step", 1) != 1:
         return None
-    sources, beginning = _names(found), []
+    sources, beginning = _names(found), ["--recipe", "default"]
     if how.get("init"):
         if "grown" not in how or "recipe" in how["grown"]:
             return None  # what it began at, or a recipe that was named, whose place and other settings are not known
@@ -150,7 +156,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         beginning = ["--grow", star, "--epochs", str(settings["epochs"])]
         settings = {key: value for key, value in settings.items() if key != "epochs"}
     words = ["star", *beginning, "--sources", *sources]
-    words += [*_recipe(settings), "--align", str(how.get("method") or "none")]
+    words += [*_recipe(settings, all_of_it="--grow" in beginning), "--align", str(how.get("method") or "none")]
     words += _alignment({key: value for key, value in how.items() if key != "seed"})
     for key, usual in (
         ("sampling", "uniform"),
@@ -161,7 +167,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         ("companions", 0),
     ):
         if how.get(key, usual) != usual:
-            words += [f"--{key.replace('_', '-')}", _value(how[key])]
+            words += [option_of(key), _value(how[key])]
     return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]
 
 
@@ -171,10 +177,18 @@ def _curve(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str]
     if how["bends"] != 1 or "pieces" in how or aligned.get("seed", found.seed) != found.seed:
         return None  # one line makes several files, ranks did, or Python aligned by a seed of its own
     form = ["--form", how["form"]] if how["form"] != "bezier" else []
-    words = ["curve", *_names(found), *form, *_recipe(settings), "--align", str(aligned.get("method", "none"))]
+    recipe = ["--recipe", "default", *_recipe(settings)]
+    words = ["curve", *_names(found), *form, *recipe, "--align", str(aligned.get("method", "none"))]
     words += _alignment({key: value for key, value in aligned.items() if key != "seed"})
     return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]
 
 
 def _value(value: Any) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    """A value as it is typed: a number in as few digits as give it back.
+
+    >>> _value(5.0), _value(1 / 3)
+    ('5', '0.3333333333333333')
+    """
+    if isinstance(value, float) and float(text := f"{value:.12g}") == value:
+        return text
+    return str(value)

@@ -17,7 +17,7 @@ from starcli.alignment.joint import tensors_jointly
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, few, need_several
+from starcli.errors import StarcliError, few, need_several, option_of
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import Scores
@@ -240,7 +240,7 @@ def refuse_unused(method: str, said: Iterable[str]) -> None:
     taught = method == "distil" and "star" in said
     without = tuple(name for name in without if name != "sampling") if taught else (*without, *OF_DOMAINS)
     if strange := [name for name in said if name in without]:
-        options = ", ".join("--" + name.replace("_", "-") for name in strange)
+        options = ", ".join(map(option_of, strange))
         hint = ["--star STAR says whose domain teaches"] if method == "distil" and not taught else []
         raise StarcliError(f"--method {method} has no use for {options}", hint if {*strange} & {*OF_DOMAINS} else [])
 

@@ -1,9 +1,20 @@
 """Options that make no sense, alone or together, and specs and data that are not there: status 1 or 2."""
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import typer.main
 from support.program import run_here
 from support.refused import refused
+
+import starcli
+from starcli.cli.main import app
+from starcli.errors import option_of
 
 
 def test_wrong_spec(place, solutions):
@@ -132,3 +143,31 @@ def test_a_command_has_no_option_that_it_cannot_use(place, words, option):
     ran = run_here(*words, option, "x")
     assert ran.status == 2
     assert option in ran.err
+
+
+def _options() -> Iterator[Any]:
+    """The options of all commands."""
+    commands: list[Any] = [typer.main.get_command(app)]
+    while commands:
+        command = commands.pop()
+        commands += getattr(command, "commands", {}).values()
+        yield from (each for each in command.params if each.param_type_name == "option")
+
+
+def test_options_that_the_package_speaks_of_are_there():
+    """In any text, and where a message makes one of a parameter's name; --help of all, others of other programs."""
+    known = {name for option in _options() for name in (*option.opts, *option.secondary_opts)}
+    known |= {"--help", "--no", "--nproc-per-node", "--backend-store-uri"}
+    option = re.compile(r"(?<![\w-])--[a-z]\w*(?:-\w+)*")
+    modules = {path.name: path.read_text() for path in Path(starcli.__file__).parent.rglob("*.py")}
+    texts = [
+        (name, node.value)
+        for name, text in modules.items()
+        if not known.issuperset(option.findall(text))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    named = {(name, found) for name, text in texts for found in option.findall(text)}
+    assert {(name, found) for name, found in named if found not in known} == set()
+    made = {(option.name, option_of(option.name)) for option in _options() if option_of(option.name) not in option.opts}
+    assert made == {("align", "--align")}  # which `starcli align` calls --method

@@ -123,6 +123,7 @@ def test_what_has_no_mean_is_refused(saved, tmp_path):
         (a, whole, "--log", "csv"): "--log has no use",
         (a, whole, "--plot", tmp_path / "mean.svg"): "--plot has no use",
         (a, whole, "--scale", 2): "--scale has no use",
+        (a, whole, "--arch-arg", "width=2"): "--arch-arg has no use",
         (a, whole, "--weights", 1, -1): "sum to 0",
         (a, whole, "--weights", 1): "expected a finite number for each of 2 adapters",
     }
@@ -143,6 +144,22 @@ def test_later_adapters_that_disagree_are_refused(tmp_path, shape, dtype):
         sc.mean_adapter(paths)
     [problem] = error.value.problems
     assert problem == f"{name}: {shape} of {str(dtype)[6:]} in {paths[2]}, (2, 5) of float32 in {paths[1]}"
+
+
+def test_a_mean_that_is_there_is_finished(tmp_path):
+    a, b, mean = save(tmp_path / "a", 0), save(tmp_path / "b", 1), tmp_path / "mean"
+    words = ("fuse", "--method", "linear", "--sources", a, b, "-o", mean)
+    first = run_here(*words)
+    before = (mean / WEIGHTS).stat().st_mtime_ns
+    again = run_here(*words)
+    assert (again.status, again.out) == (0, first.out)
+    assert f"{mean}: finished already with these settings; --force makes it anew" in again.err
+    assert (mean / WEIGHTS).stat().st_mtime_ns == before
+    other = run_here(*words, "--weights", 1, 3)
+    assert other.status == 1
+    assert "exists; --force overwrites it" in other.err
+    assert (mean / WEIGHTS).stat().st_mtime_ns == before
+    assert run_here(*words, "--weights", 1, 3, "--force").status == 0
 
 
 def test_one_rank_writes(tmp_path, monkeypatch):

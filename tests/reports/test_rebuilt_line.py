@@ -43,11 +43,16 @@ MADE = {
     ),
     "nesterov": ("train", *SMALL, "--nesterov", "--label-smoothing", "0.1", "--split-seed", "3"),
     "class weights": ("train", *SMALL, "--class-weights", "1,2,3,4,5,6,7,8,9,10.5"),
+    "another precision": ("train", *SMALL, "--precision", "bf16"),
     "an aligned model": ("align", *PAIR, "--restarts", "3", "--seed", "2"),
     "aligned by activation": ("align", *PAIR, "--method", "activation", "--align-share", "0.7"),
     "a point": ("interpolate", *PAIR, "--t", "0.3", "--align", "weight", "--restarts", "2"),
     "a point as given": ("interpolate", *PAIR, "--t", "0.5"),
     "a star": ("star", "--sources", *PAIR, "--epochs", "2", "--sampling", "beta", "--seed", "4"),
+    "a star by the default recipe, not its sources'": (
+        "star", "--sources", *PAIR, "--epochs", "25", "--align", "none",
+    ),
+    "a curve by the default recipe, not its ends'": ("curve", *PAIR, "--epochs", "25", "--align", "none"),
     "a curve": ("curve", *PAIR, "--epochs", "1", "--align", "weight", "--restarts", "2", "--seed", "3"),
     "a curve as given": ("curve", *PAIR, "--form", "polygon", "--epochs", "1", "--lr", "0.03"),
     "a star by weight": (

@@ -92,23 +92,24 @@ def bma_command(
     """
     from starcli.alignment.measure import Measure
     from starcli.averaging.cached import posterior_rows
+    from starcli.evaluation.scoring import Scoring
     from starcli.star.check_sources import check_domain
     from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
-    drawn = points.points()
+    drawn, at = points.points(), temperature_of(temperature)
     draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": drawn}
-    draws |= {"temperature": temperature_of(temperature), "choose": choose}
     paint = figure.writer([star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
     with common.session() as (watch, results):
+        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
+        scoring = Scoring(workspace.dataset, split, at, choose)
         note_data(workspace, watch)
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
-        measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
-        rows = posterior_rows(measure, model, solutions, **draws)
+        rows = posterior_rows(measure, model, solutions, scoring, **draws)
         alignment = measure.alignment.labels((model, solution) for solution in solutions)
         stamp, found = stamps(workspace), []
         for each in rows:

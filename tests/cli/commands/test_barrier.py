@@ -227,6 +227,19 @@ def test_other_settings_are_measured_anew(solutions):
     assert one["train"]["loss"][0] != other["train"]["loss"][0]
 
 
+def test_tables_say_which_statistics_ends_have(solutions):
+    """Only of networks that have some."""
+    words = ("barrier", *solutions.some(0, 1), "--points", 3, "--format", "table")
+    said = "BatchNorm statistics of the ends: "
+    assert f"{said}re-estimated, as of all between" in run_here(*words).out
+    assert f"{said}their own" in run_here(*words, "--statistics", "own-ends").out
+    train = ("train", "--arch", "mlp", "--data", "digits", "--limit", 50, "--epochs", 1)
+    assert run_here(*train, "--seeds", "0-1", "-o", "{seed}.safetensors").status == 0
+    plain = run_here("barrier", "0.safetensors", "1.safetensors", *words[3:])
+    assert plain.status == 0, plain.err
+    assert "statistics" not in plain.out
+
+
 def test_a_model_against_itself_under_another_name_has_no_barrier(solutions):
     run_here("permute", solutions[0], "--random", "-o", "r.safetensors")
     [row] = run_here("barrier", solutions[0], "r.safetensors", "--align", "weight", "--restarts", 3).rows

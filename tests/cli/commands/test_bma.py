@@ -97,10 +97,12 @@ def test_a_temperature_is_that_of_the_average(solutions, star):
 
 
 @pytest.mark.parametrize("words", [("--split", "validation"), ("--choose",), ("--temperature", "fit")])
-def test_nothing_is_chosen_without_a_validation_split(solutions, star, words):
-    ran = run_here("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--val-fraction", 0, *words)
-    assert ran.status == 1
-    assert "there is no validation split" in ran.err
+def test_nothing_is_chosen_without_a_validation_split(solutions, words):
+    """And nothing else is said, such as that the star is none."""
+    models = ("--star", solutions[3], "--sources", *solutions.some(0, 1, 2))
+    ran = run_here("bma", *models, "--val-fraction", 0, *words)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("starcli: there is no validation split\n")
     assert "--val-fraction" in ran.err
 
 

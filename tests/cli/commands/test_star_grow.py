@@ -46,7 +46,7 @@ def test_what_is_not_named_is_dropped_and_stays_seen(star, solutions, place):
     for name in ("star.safetensors", *(f"{n}.safetensors" for n in range(5))):
         shutil.copy(star if name == star.name else solutions[int(name[0])], name)
     kept = ("0.safetensors", "1.safetensors")
-    ran = run_here("star", "--grow", "star.safetensors", "--sources", *kept, "-o", "less.safetensors")
+    ran = run_here("star", "--grow", "star.safetensors", "--sources", *kept, "--lr", 0.03, "-o", "less.safetensors")
     assert "2 sources: none new, 2.safetensors dropped; trained for 1 epoch, anew 3" in ran.err
     for command in (
         ("barrier", "--star", "less.safetensors", "--points", 3, "--align", "weight"),
@@ -56,7 +56,7 @@ def test_what_is_not_named_is_dropped_and_stays_seen(star, solutions, place):
         assert (ran.status, "--held-out: less.safetensors was made from 2.safetensors" in ran.err) == (1, True), ran.err
     with pytest.raises(sc.StarcliError, match="held_out: less"):
         sc.star_report("less.safetensors", list(kept), ["2.safetensors"])
-    words = ("star", "--grow", "less.safetensors", "--sources", *kept, "3.safetensors", "4.safetensors")
+    words = ("star", "--grow", "less.safetensors", "--sources", *kept, "3.safetensors", "4.safetensors", "--lr", 0.1)
     assert run_here(*words, "-o", "more.safetensors").status == 0
     metadata = read_metadata(place / "more.safetensors")[1]
     assert (metadata.recipe["epochs"], metadata.recipe["star"]["grown"]["epochs_anew"]) == (2, 3)  # 3 times 2 of 4
