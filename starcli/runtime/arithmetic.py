@@ -1,6 +1,7 @@
 """What a GPU computes with: how exact float32 is there, and whether two runs take their sums in the same order."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 REPEATABLE_CUBLAS = ":4096:8"
 """Workspace of cuBLAS with which a product is the same each time (its documentation, "Results reproducibility")."""
+
+OFF, WARNS, RAISES = 0, 1, 2
+"""Modes of `torch.set_deterministic_debug_mode`."""
 
 
 def set_arithmetic(device: "torch.device", precision: str, *, fast: bool) -> list[str]:
@@ -33,7 +37,7 @@ def set_arithmetic(device: "torch.device", precision: str, *, fast: bool) -> lis
         return [f"--fast: is for GPUs, and changes nothing on {device.type}"] if fast else []
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = not fast, fast
-    torch.use_deterministic_algorithms(not fast, warn_only=True)
+    _set_determinism(OFF if fast else WARNS)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # would cost a pass each
     if fast:
         return ["--fast: the same line need not give the same bits again, nor a resumed run those of one in one piece"]
@@ -46,8 +50,7 @@ def arithmetic_restored() -> Iterator[None]:
     """Context after which torch's settings are as before: the process may be somebody else's."""
     import torch
 
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    determinism = torch.get_deterministic_debug_mode()
     before = [(where, name, getattr(where, name)) for where, name in _settings()]
     try:
         yield
@@ -57,8 +60,43 @@ def arithmetic_restored() -> Iterator[None]:
                 if getattr(where, name) == value:
                     continue
             setattr(where, name, value)
-        if torch.are_deterministic_algorithms_enabled() != deterministic:
-            torch.use_deterministic_algorithms(deterministic, warn_only=only_warns)
+        if torch.get_deterministic_debug_mode() != determinism:
+            _set_determinism(determinism)
+
+
+def only_warns() -> bool:
+    """Whether operators whose sums may differ from run to run are run all the same, with a warning."""
+    import torch
+
+    return torch.get_deterministic_debug_mode() == WARNS
+
+
+@contextmanager
+def strict_determinism() -> Iterator[None]:
+    """Context in which such operators are errors, where they were warned of before: torch's attention obeys that alone.
+
+    Its backward pass on a GPU takes the same sums each time only where `warn_only` is not set.
+    """
+    import torch
+
+    torch.set_deterministic_debug_mode(RAISES)
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(WARNS)
+
+
+def _set_determinism(mode: int) -> None:
+    """Set torch's mode of determinism; its compiler follows where it is loaded.
+
+    `torch.use_deterministic_algorithms` loads it, which takes a second.
+    """
+    import torch
+
+    if "torch._inductor.config" in sys.modules:
+        torch.use_deterministic_algorithms(mode != OFF, warn_only=mode == WARNS)
+    else:
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _settings() -> list[tuple[Any, str]]:

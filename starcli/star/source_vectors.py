@@ -82,7 +82,7 @@ class _Slot:
         return self
 
     def vector(self) -> Tensor:
-        """The vector, for steps that are asked for from now on."""
+        """The vector, for steps that are asked for from now on; after what still writes into this place."""
         return self.composed
 
 
@@ -160,6 +160,8 @@ class PrefetchedVectors:
             self._next = None
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; what is asked of a GPU from now on, in memory that was these places', comes after copies."""
         self.forget()
         self._thread.shutdown()
+        for slot in self._slots:
+            slot.vector()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, first_line
+from starcli.runtime.arithmetic import only_warns
 from starcli.runtime.progress import Progress
 from starcli.training.seeds import generators_restored
 
@@ -26,6 +27,8 @@ class CompiledForward:
     def __init__(self, network: nn.Module, steps: int, progress: Progress) -> None:
         """`steps` is the number of steps in the whole run, over which the time to compile must come back."""
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no CUDA
+        if only_warns():  # tells the compiler, too, which is not loaded for that elsewhere
+            torch.use_deterministic_algorithms(True, warn_only=True)
         self.network, self.steps, self.progress = network, steps, progress
         self.compiled: Callable[[Tensor], Tensor] = torch.compile(network.forward, dynamic=False)
         self.checked = False

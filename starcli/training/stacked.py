@@ -88,7 +88,7 @@ def train_stacked(
     flat = workspace.network()
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
         raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")
-    stack = StackedObjective(workspace, flat, recipe, seeds)
+    stack = StackedObjective(workspace, flat, recipe, seeds, progress)
     run = StackedRun(
         stack,
         workspace.dataset.train,

@@ -15,6 +15,8 @@ from starcli.models.logits import as_logits, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.blame import raised_at
+from starcli.runtime.progress import SILENT, Progress
+from starcli.training.backward import Backward
 from starcli.training.batched import batched_forward
 from starcli.training.class_weights import class_weights_of
 from starcli.training.objective import Row
@@ -33,7 +35,14 @@ class StackedObjective:
 
     passes = 1
 
-    def __init__(self, workspace: "Workspace", flat: FlatNetwork, recipe: Recipe, seeds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        workspace: "Workspace",
+        flat: FlatNetwork,
+        recipe: Recipe,
+        seeds: Sequence[int],
+        progress: Progress = SILENT,
+    ) -> None:
         """Stack the initial weights of `seeds`; `flat` is the network that computes."""
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.workspace, self.flat, self.recipe, self.seeds = workspace, flat, recipe, tuple(seeds)
@@ -62,6 +71,7 @@ class StackedObjective:
         self.task = task_named(workspace.dataset.task)
         weights = class_weights_of(recipe, workspace.dataset)
         self.class_weights = None if weights is None else weights.float().to(flat.parameters.device)
+        self.backward = Backward(progress)
         self._forward: Callable[[Tensor], Tensor] | None = None
 
     def begin_epoch(self, epoch: int) -> Row:

@@ -24,6 +24,7 @@ from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
+from starcli.training.backward import Backward
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
 from starcli.training.class_weights import class_weights_of
 from starcli.training.compiling import CompiledForward
@@ -79,6 +80,7 @@ class PlainObjective:
         weights = class_weights_of(recipe, workspace.dataset)
         self.class_weights = None if weights is None else weights.float().to(flat.parameters.device)
         self.batchnorm = BatchNormOverRanks(flat.network, progress, sync=sync_batchnorm)
+        self.backward = Backward(progress, compiled=recipe.compile)
         self.forward: Callable[[Tensor], Tensor] = flat.network
         if recipe.compile and self.batchnorm.sync:
             raise StarcliError("--compile: steps with --sync-batchnorm among ranks cannot be compiled")
@@ -127,7 +129,7 @@ class PlainObjective:
         rows, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "training")
         logits = with_gradient(rows).float()
         loss = self.loss(logits, inputs, labels)
-        torch.autograd.backward(factor * loss)  # a gradient given beside it would load sympy
+        self.backward(factor * loss, self.clear)
         hits = (logits.detach().argmax(1) == targets).sum() if self.task.counts else torch.zeros_like(loss).long()
         return loss.detach(), hits
 

@@ -10,6 +10,8 @@ from starcli.workspace.workspace import Workspace
 from .lab import Lab
 
 POINTS = 11
+PART = 20
+"""Share of the images that a profile is of."""
 
 
 def bare(lab: Lab, workspace: Workspace, batch: int) -> float:
@@ -49,7 +51,8 @@ def run(lab: Lab) -> None:
     taken = lab.seconds(lambda: measure_line(evaluator, a, b, points=points))
     lab.row(f"a barrier of {points} points, bf16", seconds=taken, limit=10.0)
     lab.row("a barrier over its bare forward passes, bf16", ratio=taken / points / min(passes.values()), limit=1.15)
-    lab.profile("profile of a barrier of 3 points, bf16", lambda: measure_line(evaluator, a, b, points=3), 3)
+    part = Evaluator(lab.workspace("bf16", dataset=lab.images(1 if lab.quick else PART)))
+    lab.profile(f"profile of a point over 1/{PART} of the images, bf16", lambda: measure_line(part, a, b, points=3), 3)
     for precision in ("tf32", "fp32") if lab.device.type == "cuda" else ("fp32",):
         exact = Evaluator(lab.workspace(precision, dataset=workspace.dataset))
         taken = lab.seconds(lambda exact=exact: measure_line(exact, a, b, points=3))

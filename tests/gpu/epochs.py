@@ -45,9 +45,9 @@ def matrix_rate(lab: Lab) -> float:
 
 def run(lab: Lab) -> None:
     """Plain training, a star whose sources are taken as they are, and a star that aligns."""
+    workspace = lab.workspace("bf16")  # first, for it says what products compute with before there are any
     rate = matrix_rate(lab)
     lab.row("bf16 matrix product", teraflops=rate / 1e12)
-    workspace = lab.workspace("bf16")
     recipe = recipe_of(lab, epochs=3)
     ways = {
         "train": lambda ends: train_network(workspace, recipe, 0, progress=ends),

@@ -1,13 +1,15 @@
 """The visit to a card, tried out on the CPU: every section runs, time is kept, and the table says what was found."""
 
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gpu import table
+from gpu import pack, table
 from gpu.__main__ import SECTIONS, inside
 
 LONG = ("works", "step", "epoch", "many")
@@ -91,3 +93,11 @@ def test_the_page_shows_the_rows_that_are_kept() -> None:
     text = table.PAGE.read_text(encoding="utf-8")
     _, _, rest = text.partition(table.BEGIN)
     assert rest.partition(table.END)[0] == table.render(table.read(table.KEPT))
+
+
+def test_what_a_bare_machine_lacks_is_named_as_it_is_installed_here() -> None:
+    words = pack.command(Path("there"), "3.12", ["manylinux_2_17_x86_64"])
+    assert words[words.index("--python-version") + 1] == "3.12"
+    assert [word.partition("==")[0] for word in words if "==" in word] == list(pack.LACKS)
+    needed = {re.split("[^a-z-]", each)[0] for each in requires("pydantic") or () if "extra" not in each}
+    assert needed <= {*pack.LACKS, "typing-extensions"}

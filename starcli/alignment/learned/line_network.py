@@ -37,8 +37,6 @@ class LineNetwork:
         flat.load_buffers([reference, model], [0.5, 0.5])
         found = dict(flat.network.named_parameters(remove_duplicate=False))
         self._layout, self._parameters = layout, [found[name] for name in layout.names]
-        self._flat = flat
-        self._inside, self._places, self._outside = _places(flat, layout, found)
         self._reference = layout.vector(reference).to(workspace.device)
         self._normalised = bool(spectral_vector_names(flat.network))
 
@@ -56,9 +54,8 @@ class LineNetwork:
         device = self._workspace.device
         with torch.no_grad():
             between = torch.lerp(self._reference, weights.to(device), t)
-            self._flat.parameters.scatter_(0, self._places, between.index_select(0, self._inside))
-            for name, parameter in self._outside.items():
-                parameter.copy_(self._layout.views(between)[name])
+            for parameter, value in zip(self._parameters, self._layout.views(between).values(), strict=True):
+                parameter.copy_(value)
         if self._normalised:
             approach_spectral_norms_(self._network)
         with autocast(device, self._workspace.precision):
@@ -69,21 +66,3 @@ class LineNetwork:
         found = iter(torch.autograd.grad(loss, moving, materialize_grads=True))
         parts = [next(found) if each.requires_grad else torch.zeros_like(each) for each in self._parameters]
         return torch.cat([part.reshape(-1) for part in parts]).nan_to_num_(0.0, 0.0, 0.0)
-
-
-def _places(
-    flat: FlatNetwork, layout: ParameterLayout, parameters: Mapping[str, Tensor]
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Entries of a vector in `layout` that lie in the network's vector, their places there, and all other parameters.
-
-    These are frozen. A tied parameter may have another name here and there.
-    """
-    places = flat.views(torch.arange(flat.parameters.numel(), device=flat.parameters.device))
-    slots = {id(parameters[name]): place.reshape(-1) for name, place in places.items()}
-    entries = layout.views(torch.arange(layout.size, device=flat.parameters.device))
-    inside = [name for name in layout.names if id(parameters[name]) in slots]
-    return (
-        torch.cat([entries[name].reshape(-1) for name in inside]),
-        torch.cat([slots[id(parameters[name])] for name in inside]),
-        {name: parameters[name] for name in layout.names if name not in inside},
-    )
