@@ -88,7 +88,7 @@ def test_a_gpu_copies_beside_the_steps_and_after_those_that_read(resnet, resnets
         bank.vector(1, 2)
         bank.close()
         log = list(Stream.log)
-    # 2 comes into the place of 0 once its copy is done and the steps that read 0 are; steps wait for the copy of 1; after
+    # 2 comes into the place of 0 once its copy is done and the steps that read 0 are; steps wait for that of 1; after
     # `close` all waits for both copies, for it may be given that memory
     made = ["the host waits for an event of side", "side waits for an event of main", "side marks"]
     assert [line for line in log if line in made] == made
