@@ -47,7 +47,10 @@ def summarise(
     std = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else math.nan
     low, high = interval(values, pairs, strata)
     ends = (max(low, least), high) if math.isfinite(low) else (low, high)
-    return Summary(len(values), math.fsum(values) / len(values), std, min(values), max(values), ends)
+    if any(map(math.isnan, values)):  # Python's `min` depends on where it stands
+        return Summary(len(values), math.nan, math.nan, math.nan, math.nan, ends)
+    mean = (math.fsum if all(map(math.isfinite, values)) else sum)(values) / len(values)
+    return Summary(len(values), mean, std, min(values), max(values), ends)
 
 
 def interval(values: Sequence[float], pairs: Sequence[Pair], strata: Sequence[Sequence[int]]) -> tuple[float, float]:

@@ -121,15 +121,15 @@ def auroc(scores: Tensor, positive: Tensor) -> float:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
 
     (R - P (P + 1) / 2) / (P Q) with R the sum of the positives' average ranks, P positives and Q negatives (Mann and
-    Whitney 1947); NaN without one of either. scores: (N,) float; positive: (N,) bool. Exact in float64 for N below
-    10^7.
+    Whitney 1947); NaN without one of either, and where a score is NaN. scores: (N,) float; positive: (N,) bool. Exact
+    in float64 for N below 10^7.
 
     >>> auroc(torch.tensor([0.9, 0.8, 0.3]), torch.tensor([True, False, True]))
     0.5
     """
     positives = int(positive.sum())
     negatives = len(positive) - positives
-    if not positives or not negatives:
+    if not positives or not negatives or bool(scores.isnan().any()):
         return math.nan
     ordered, order = scores.sort()
     group, lengths = _runs(ordered)
@@ -142,11 +142,14 @@ def auroc(scores: Tensor, positive: Tensor) -> float:
 def aurc(confidence: Tensor, wrong: Tensor) -> float:
     """Area under the risk-coverage curve: the mean, over n, of the error rate among the n most confident.
 
-    Among equally confident examples the order is random: its expectation is taken. Geifman et al. 2019.
+    Among equally confident examples the order is random: its expectation is taken. NaN where a confidence is none.
+    Geifman et al. 2019.
 
     >>> aurc(torch.tensor([0.9, 0.6]), torch.tensor([False, True]))
     0.25
     """
+    if bool(confidence.isnan().any()):
+        return math.nan
     risk = ranked(confidence, wrong).risk
     accepted = torch.arange(1, len(wrong) + 1, dtype=torch.float64)
     return float((risk.cumsum(0) / accepted).mean())
@@ -195,8 +198,8 @@ def _bin_sums(confidence: Tensor, values: Tensor, bins: int) -> Tensor:
 
 
 def bin_of(confidence: Tensor, bins: int = ECE_BINS) -> Tensor:
-    """Number of the bin of each confidence (N,), as of `calibration_error`."""
-    return (confidence * bins).long().clamp_(max=bins - 1)
+    """Number of the bin of each confidence (N,), as of `calibration_error`; NaN is in the first, and makes it NaN."""
+    return (confidence.nan_to_num() * bins).long().clamp_(max=bins - 1)
 
 
 def reliability(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> Reliability:
@@ -252,6 +255,15 @@ def confidence(log_probabilities: Tensor, labels: Tensor, temperature: float | N
     return judged.measures()
 
 
+def predicts(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Whether predictions (N, classes) are right for labels (N,); those that are no numbers are not.
+
+    >>> predicts(torch.tensor([[0.9, 0.1], [float("nan")] * 2]).log(), torch.tensor([0, 0]))
+    tensor([ True, False])
+    """
+    return (log_probabilities.argmax(1) == labels) & ~log_probabilities[:, 0].isnan()  # one NaN makes a row of them
+
+
 class Judged:
     """Predictions of which a few numbers each are kept, not the probabilities: all metrics of as many as there are.
 
@@ -274,7 +286,7 @@ class Judged:
             outputs, wanted = log_probabilities[some].double(), labels[some]
             if self.temperature is not None:
                 outputs = scaled(outputs, self.temperature)
-            correct = outputs.argmax(dim=1) == wanted
+            correct = predicts(outputs, wanted)
             probabilities = outputs.exp().clamp_(max=1.0)  # a rounded log-probability may lie above 0
             true = outputs.gather(1, wanted[:, None]).squeeze(1)  # (n,)
             # sum_c (p_c - [c = y])^2 = sum_c p_c^2 - 2 p_y + 1

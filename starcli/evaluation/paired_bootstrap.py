@@ -92,14 +92,14 @@ class Resamples:
         sums = torch.zeros(total, 4, dtype=torch.float64).index_add_(0, self.units, values)
         gaps = torch.zeros(total, ECE_BINS, dtype=torch.float64)
         gaps.index_put_((self.units, bin_of(each.highest)), right - each.highest, accumulate=True)
-        ranking = ranked(each.highest, ~each.correct)
+        ranking, unranked = ranked(each.highest, ~each.correct), 0 * each.highest.sum()  # NaN where a confidence is
         found = []
         for some in torch.split(self.weights, max(FEWEST_AT_ONCE, PIECE // max(len(right), total))):
             weights = some.T.contiguous()  # (units, resamples): rows are gathered fast
             drawn = (sums.T @ weights.double(), gaps.T @ weights.double())  # (4 or bins, resamples)
             means, ece = drawn[0][1:] / drawn[0][0], drawn[1].abs().sum(0) / drawn[0][0]
             ranks = _Ranks.of(weights[self.units[ranking.order]], ~each.correct[ranking.order], ranking)
-            found.append(torch.stack([*means, ece, ranks.auroc, ranks.aurc]))
+            found.append(torch.stack([*means, ece, ranks.auroc + unranked, ranks.aurc + unranked]))
         return dict(zip(COMPARED, torch.cat(found, dim=1), strict=True))
 
 

@@ -19,14 +19,14 @@ from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, first_of
 from starcli.library.calls import in_python
-from starcli.library.networks import copies_of, network_copies, tensors_of
+from starcli.library.networks import NetworkCopies, copies_of, network_copies, refuse_other_network, tensors_of
 from starcli.models.copies import uncompiled
 from starcli.models.dtypes import float_types
 from starcli.models.names import check_architecture_name
-from starcli.models.state_dicts import versions_of
+from starcli.models.state_dicts import load_state, versions_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import FLOATS, Choices
-from starcli.workspace.workspace import Given, Workspace, new_workspace, workspace_of
+from starcli.workspace.workspace import Given, NetworkBuilder, Workspace, new_workspace, workspace_of
 
 ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tensor]
 """A model: a file, a checkpoint (also what this library returned), a module, or a state dict."""
@@ -129,9 +129,9 @@ class MadeModel(Checkpoint):
         """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32."""
         assert self.workspace is not None
         dtype = torch.float64 if "float64" in float_types(self.tensors) else torch.float32
-        flat = replace(self.workspace, device=torch.device("cpu")).network(dtype=dtype)
-        flat.load(self.tensors)
-        return flat.network.eval()
+        network = self.workspace.build().to(dtype)
+        load_state(network, self.tensors, versions_of(network))
+        return network.eval()
 
 
 def open_models(
@@ -162,7 +162,19 @@ def open_models(
     if dtype is not None:
         choices = replace(choices, dtype=_dtype("dtype", dtype, FLOATS))
     workspace, checkpoints = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
+    for model, checkpoint in zip(models, checkpoints, strict=True):
+        if (own := _own_network(model, workspace.builder)) is not None:
+            refuse_other_network(own, workspace.build(), workspace.example(), checkpoint)
     return workspace, checkpoints, _watcher(where, workspace, uses_data)
+
+
+def _own_network(model: ModelLike, builder: NetworkBuilder | None) -> nn.Module | None:
+    """The network in memory that a model has of its own, unless it is the one of which `builder` makes copies."""
+    if isinstance(model, nn.Module):
+        own = uncompiled(model)
+        return None if isinstance(builder, NetworkCopies) and builder.network is own else own
+    made = model.workspace if isinstance(model, MadeModel) else None
+    return None if made is None or made.builder == builder else model.module()  # type: ignore[union-attr]
 
 
 def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, Given]:

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network, uncompiled
 from starcli.models.initialise import initialised
+from starcli.models.state_dicts import load_state, versions_of
+from starcli.symmetry.proof.redraw import fresh_inputs
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,33 @@ def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
             f"a {type(network).__name__} is no network: expected a name, a module, or a function that builds one"
         )
     return NetworkCopies(network, frozen)
+
+
+SAME = 1e-3
+"""Outputs that differ by more than this part of the largest are those of another network; rounding stays far below."""
+
+
+def refuse_other_network(own: nn.Module, network: nn.Module, example: Tensor, model: Checkpoint) -> None:
+    """Refuse a model that its `own` network does not compute as `network`, which is used up, does with its weights.
+
+    The names and shapes of tensors may be the same where an activation is not. What cannot be run on inputs like
+    `example`, or returns no tensor, is not compared.
+    """
+    load_state(network, model.tensors, versions_of(network))
+    inputs, outputs = fresh_inputs(network, (example,), torch.Generator().manual_seed(0)), []
+    try:
+        for each in (copy_network(own), network):
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                outputs.append(each.float().cpu().eval()(*(tensor.clone() for tensor in inputs)))
+    except Exception:  # a network of the caller's own may raise anything, and says so where it is measured
+        return
+    one, other = outputs
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return
+    if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=SAME * float(one.abs().max())):
+        hint = "models that are measured together are weights of one network; `arch` says which"
+        raise StarcliError(f"{model.name} is of another network, whose tensors have the same names", [hint])
 
 
 def tensors_of(module: nn.Module, name: str) -> Mapping[str, Tensor]:

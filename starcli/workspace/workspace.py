@@ -15,9 +15,11 @@ from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import Directory
 from starcli.models.build import build_network, build_outline, runnable
+from starcli.models.external import is_of_library
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import example_input, parse_input_shape
 from starcli.models.names import is_external
+from starcli.models.own_inputs import admits_channels_last, give_own_inputs_
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
@@ -90,12 +92,27 @@ class Workspace:
         """
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         if dtype != torch.float32:
-            return FlatNetwork(self._build(generator), dtype=dtype)
-        # convolutions are a fifth faster with the channels innermost (measured on CPUs); mps knows no such layout
-        layout = torch.contiguous_format if self.device.type == "mps" else torch.channels_last
-        return FlatNetwork(self._build(generator), memory_format=layout).to(self.device)
+            return FlatNetwork(self.build(generator), dtype=dtype)
+        flat = FlatNetwork(self.build(generator), memory_format=self._layout).to(self.device)
+        if self._is_users_own:
+            give_own_inputs_(flat.network, self._layout)
+        return flat
 
-    def _build(self, generator: torch.Generator | None = None) -> torch.nn.Module:
+    @property
+    def _is_users_own(self) -> bool:
+        """Whether the network is code of the user's own: of nobody else it is unknown what it does to its input."""
+        name = self.architecture.name
+        return self.builder is not None or (is_external(name) and not is_of_library(name))
+
+    @cached_property
+    def _layout(self) -> torch.memory_format:
+        """Channels innermost, where device and network take that: a fifth faster for convolutions (measured on CPUs)."""
+        example = self.example()
+        plain = self._is_users_own and example.dim() == 4 and not admits_channels_last(self.build(), example)
+        return torch.contiguous_format if plain or self.device.type == "mps" else torch.channels_last
+
+    def build(self, generator: torch.Generator | None = None) -> torch.nn.Module:
+        """A fresh network as its builder makes it, on the CPU; see `network`."""
         if self.builder is not None:
             return self.builder(generator)
         return build_network(
@@ -108,7 +125,7 @@ class Workspace:
     def outline(self) -> torch.nn.Module:
         """The network for its names and shapes alone: on the meta device where the architecture is ours."""
         if self.builder is not None or is_external(self.architecture.name):
-            return self._build()
+            return self.build()
         return build_outline(self.architecture.name, **self.architecture.arguments)
 
     @cached_property
@@ -116,7 +133,7 @@ class Workspace:
         """Hash that tells a network from outside the registry: empty where its name does, None where nothing does."""
         if self.builder is not None:
             return None
-        return network_fingerprint(self.architecture.name, self._build(), (self.example(),))
+        return network_fingerprint(self.architecture.name, self.build(), (self.example(),))
 
     @property
     def average_buffers(self) -> bool | None:
@@ -133,10 +150,10 @@ class Workspace:
         """The permutation spec, proved unless the user waived it; that of a network without a name is never cached."""
         if self.builder is not None:
             file, unproved = self.choices.spec, self.choices.unproved
-            return spec_without_name(self._build(), (self.example(),), file=file, accept_unproved=unproved)
+            return spec_without_name(self.build(), (self.example(),), file=file, accept_unproved=unproved)
         return find_spec(
             self.architecture,
-            self._build(),
+            self.build(),
             (self.example(),),
             file=self.choices.spec,
             record=self.record,
@@ -147,7 +164,7 @@ class Workspace:
     def kinds(self) -> Kinds:
         """What acts on the units of each group of the spec, proved; its notes are to be said to the user."""
         named = None if self.builder is not None else self.architecture
-        return find_kinds(self.spec, named, self._build(), (self.example(),), file=self.choices.spec)
+        return find_kinds(self.spec, named, self.build(), (self.example(),), file=self.choices.spec)
 
     def example(self) -> Tensor:
         """Two inputs as the network takes them."""

@@ -68,6 +68,16 @@ def test_equal_barriers_have_a_narrow_interval() -> None:
     assert all(map(math.isnan, interval([1.0, math.nan, 1.0], to_the_star(3), [range(3)])))
 
 
+@pytest.mark.parametrize("values", [[0.1, math.nan, 0.2], [math.nan, 0.1, 0.2], [0.1, 0.2, math.nan]])
+def test_of_a_barrier_that_is_no_number_nothing_is_summed_up(values: list[float]) -> None:
+    """Wherever it stands: the largest of the others would be read as the largest of all."""
+    found = summarise(values, [(0, 1), (0, 2), (0, 3)], [[1, 2, 3]], least=0.0)
+    assert all(map(math.isnan, (found.mean, found.std, found.min, found.max, *found.interval)))
+    infinite = summarise([math.inf, -math.inf, 0.0], [(0, 1), (0, 2), (0, 3)], [[1, 2, 3]])
+    assert math.isnan(infinite.mean)
+    assert (infinite.min, infinite.max) == (-math.inf, math.inf)
+
+
 def test_one_model_has_no_spread() -> None:
     assert math.isnan(summarise([2.0], [(STAR, 0)], [[0]]).std)
     with pytest.raises(StarcliError):

@@ -24,6 +24,7 @@ from starcli.evaluation.confidence import (
     pooled,
     reliability,
 )
+from starcli.evaluation.tasks.classification import CLASSIFICATION
 
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40)
 
@@ -117,6 +118,17 @@ def test_without_errors_there_is_no_ranking() -> None:
     assert found.aurc == 0
     assert not found.decided
     assert confidence(outputs, labels).decided
+
+
+def test_a_prediction_that_is_no_number_is_wrong_and_ranks_nothing() -> None:
+    """Also where the first class, which is the largest of NaNs, is the label."""
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [math.nan, 1.0], [math.inf, 0.0]]).double()
+    logs, labels = logits.log_softmax(1), torch.tensor([0, 1, 0, 0])
+    found = confidence(logs, labels)
+    assert (found.accuracy, found.errors) == (0.5, 2)
+    assert CLASSIFICATION.score([(logs, labels)]).accuracy == 0.5
+    values = (found.nll, found.brier, found.ece, found.auroc_max_prob, found.auroc_entropy, found.aurc)
+    assert all(map(math.isnan, values))
 
 
 def test_calibration_error_is_the_gap_by_hand() -> None:

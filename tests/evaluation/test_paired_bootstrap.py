@@ -101,6 +101,18 @@ def test_without_an_error_there_is_no_ranking_and_no_verdict_on_it() -> None:
     assert {one.verdict for one in found.values()} == {"not decided"}
 
 
+def test_predictions_that_are_no_numbers_give_no_verdict_but_on_accuracy() -> None:
+    logs, labels = predictions(200, 0)
+    broken = torch.where(torch.arange(200)[:, None] < 150, logs, math.nan)
+    resamples, pair = Resamples(torch.arange(200), count=50), (judged((broken, labels)), judged((logs, labels)))
+    found = differences(
+        [tuple(each.measures() for each in pair)], [less(*(resamples.metrics(each) for each in pair))]
+    )
+    assert {name: each.verdict for name, each in found.items()} == {
+        name: "worse" if name == "accuracy" else "not decided" for name in COMPARED
+    }
+
+
 def test_few_errors_give_no_verdict_on_what_errors_decide() -> None:
     labels = torch.zeros(400, dtype=torch.int64)
     logits = torch.zeros(400, 2, dtype=torch.float64)

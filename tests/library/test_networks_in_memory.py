@@ -152,6 +152,72 @@ def test_models_of_networks_in_memory_are_pickled_and_go_on(data: Data) -> None:
     assert sc.barrier(again, b, points=3).to_dict() == sc.barrier(a, b, points=3).to_dict()
 
 
+class Shifting(Net):
+    """Writes into its input."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        inputs -= 0.5
+        return super().forward(inputs.mul_(2.0))
+
+
+class Shifted(Net):
+    """The same function, with tensors of its own."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward((inputs - 0.5) * 2.0)
+
+
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
+def test_a_network_may_write_into_its_input(data: Data) -> None:
+    before = {role: inputs.clone() for role, (inputs, _) in data.items()}
+    found = []
+    for make in (Shifting, Shifted):
+        a, b = (sc.train(make, data, epochs=3, batch_size=30, seed=seed) for seed in (0, 1))
+        fused = sc.fuse([a, b], epochs=1)  # passes twice over each batch
+        rows = [sc.evaluate(a, b, fused).column(name) for name in ("nll", "accuracy")]
+        lines = [sc.barrier(a, b, points=3, alignment=how).to_dict() for how in (None, "activation")]
+        found.append((rows, lines, sc.bma(fused, [a, b], samples=2, repeats=1, alignment=None).column("nll")))
+    assert found[0] == found[1]
+    assert all(torch.equal(data[role][0], inputs) for role, inputs in before.items())
+
+
+class Viewed(nn.Module):
+    """Views the outputs of a convolution as rows, which channels that lie innermost do not admit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 5, 3), nn.Linear(5 * 4 * 4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(torch.relu(self.conv(images)).view(-1, 5 * 4 * 4))
+
+
+def test_a_network_may_view_images_as_rows() -> None:
+    images, labels = torch.rand(60, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
+    a, b = (sc.train(Viewed, (images, labels), epochs=1, batch_size=20, seed=seed) for seed in (0, 1))
+    middle = {name: (a.tensors[name] + b.tensors[name]) / 2 for name in a.tensors}
+    logits = torch.func.functional_call(Viewed(), middle, (images,))
+    loss = float(nn.functional.cross_entropy(logits, labels))
+    assert sc.barrier(a, b, points=3).curves["test"].loss[1] == pytest.approx(loss, abs=1e-6)
+
+
+class OfTanh(nn.Sequential):
+    """Tensors of the same names and shapes as those of `Net`, and another function."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+
+def test_models_of_two_networks_are_not_measured_by_one(data: Data) -> None:
+    a, b = (sc.train(make, data, epochs=1, seed=seed) for seed, make in enumerate((Net, OfTanh)))
+    for one, other in ((a, b), (a.module(), b.module()), (a.module(), b), (b, a.module())):
+        with pytest.raises(sc.StarcliError, match="is of another network, whose tensors have the same names"):
+            sc.barrier(one, other, data=data, points=3)
+    alone = [sc.evaluate(each, data=data)[0]["nll"] for each in (a, a.module(), torch.compile(a.module()))]
+    assert alone == [alone[0]] * 3
+    assert sc.evaluate(a, a.module(), dict(a.tensors), data=data).column("nll") == alone
+
+
 def test_a_spec_of_the_callers_own_is_used(data: Data) -> None:
     a, b = modules(2)
     with pytest.raises(sc.StarcliError, match=r"none\.yaml"):

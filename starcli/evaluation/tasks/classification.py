@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
-from starcli.evaluation.confidence import Judged
+from starcli.evaluation.confidence import Judged, predicts
 from starcli.evaluation.moments import float64
 from starcli.evaluation.predictions import Predictions
 from starcli.evaluation.tasks.task import Pieces, Scores, Task
@@ -66,7 +66,7 @@ class Classification(Task):
         for found, labels in pieces:
             # kept on the device: asking for a number here would wait for each batch
             losses.append(nll_loss(found, labels, reduction="sum"))
-            correct.append((found.argmax(1) == labels).sum())
+            correct.append(predicts(found, labels).sum())
             count += len(labels)
         accuracy = int(torch.stack(correct).sum()) / count
         return Scores(float(torch.stack(losses).sum()) / count, {"accuracy": accuracy}, count)
