@@ -161,11 +161,11 @@ def open_models(
         choices, given = _as_made(choices, given, made)
     if dtype is not None:
         choices = replace(choices, dtype=_dtype("dtype", dtype, FLOATS))
-    workspace, checkpoints = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
-    for model, checkpoint in zip(models, checkpoints, strict=True):
+    workspace, found = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
+    for model, fitted in zip(models, found, strict=True):
         if (own := _own_network(model, workspace.builder)) is not None:
-            refuse_other_network(own, workspace.build(), workspace.example(), checkpoint)
-    return workspace, checkpoints, _watcher(where, workspace, uses_data)
+            refuse_other_network(own, workspace.build(), workspace.example(), fitted)
+    return workspace, found, _watcher(where, workspace, uses_data)
 
 
 def _own_network(model: ModelLike, builder: NetworkBuilder | None) -> nn.Module | None:

@@ -6,11 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from starcli.models.modes import modes_restored
-
 
 def give_own_inputs_(network: nn.Module, memory_format: torch.memory_format) -> None:
-    """Let a network have a copy of each input: what is read may be kept for the next pass, and `x -= mean` writes there.
+    """Let a network have a copy of each input: what is read may be kept for later passes, and `x -= mean` writes there.
 
     memory_format: `torch.contiguous_format`, or `torch.channels_last` for inputs as they come.
 
@@ -31,11 +29,16 @@ def _copied(memory_format: torch.memory_format, network: nn.Module, inputs: Sequ
 
 
 def admits_channels_last(network: nn.Module, images: Tensor) -> bool:
-    """Whether a network, which is used up, takes images with their channels innermost: `x.view(len(x), -1)` does not."""
-    network, inputs = (each.to(memory_format=torch.channels_last) for each in (network, images.clone()))
+    """Whether a network, which is used up, takes images with channels innermost: one that views them as rows does not.
+
+    >>> admits_channels_last(nn.Sequential(nn.Conv2d(2, 3, 1), nn.Flatten()), torch.zeros(1, 2, 4, 4))
+    True
+    """
+    layout = torch.channels_last
+    network.to(memory_format=layout)
     try:
-        with modes_restored(network), torch.no_grad():
-            network.eval()(inputs)
+        with torch.no_grad():
+            network.eval()(images.clone().to(memory_format=layout))
     except Exception:  # a network of the user's own may raise anything, and says so again where it is run
         return False
     return True

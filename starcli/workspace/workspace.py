@@ -106,7 +106,7 @@ class Workspace:
 
     @cached_property
     def _layout(self) -> torch.memory_format:
-        """Channels innermost, where device and network take that: a fifth faster for convolutions (measured on CPUs)."""
+        """Channels innermost where device and network take that: a fifth faster for convolutions (measured on CPUs)."""
         example = self.example()
         plain = self._is_users_own and example.dim() == 4 and not admits_channels_last(self.build(), example)
         return torch.contiguous_format if plain or self.device.type == "mps" else torch.channels_last

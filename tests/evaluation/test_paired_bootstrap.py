@@ -105,9 +105,7 @@ def test_predictions_that_are_no_numbers_give_no_verdict_but_on_accuracy() -> No
     logs, labels = predictions(200, 0)
     broken = torch.where(torch.arange(200)[:, None] < 150, logs, math.nan)
     resamples, pair = Resamples(torch.arange(200), count=50), (judged((broken, labels)), judged((logs, labels)))
-    found = differences(
-        [tuple(each.measures() for each in pair)], [less(*(resamples.metrics(each) for each in pair))]
-    )
+    found = differences([tuple(each.measures() for each in pair)], [less(*(resamples.metrics(each) for each in pair))])
     assert {name: each.verdict for name, each in found.items()} == {
         name: "worse" if name == "accuracy" else "not decided" for name in COMPARED
     }
