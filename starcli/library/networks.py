@@ -68,7 +68,7 @@ def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
     return NetworkCopies(network, frozen)
 
 
-SAME = 1e-3
+ROUNDING_APART = 1e-3
 """Outputs that differ by more than this part of the largest are those of another network; rounding stays far below."""
 
 
@@ -90,7 +90,7 @@ def refuse_other_network(own: nn.Module, network: nn.Module, example: Tensor, mo
     one, other = outputs
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
         return
-    if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=SAME * float(one.abs().max())):
+    if one.shape != other.shape or not torch.allclose(one, other, rtol=0, atol=ROUNDING_APART * float(one.abs().max())):
         hint = "models that are measured together are weights of one network; `arch` says which"
         raise StarcliError(f"{model.name} is of another network, whose tensors have the same names", [hint])
 
