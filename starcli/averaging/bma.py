@@ -131,8 +131,10 @@ def average_models(
     rows = [row_of("single", 1, single)]
     for (posterior, count), values in found.items():
         row = row_of(posterior, count, values)
-        paired = posterior == "star" and count in drawn
-        rows.append(compared(row, values, found["ensemble", count], drawn[count]) if paired else row)
+        if posterior == "star" and count in drawn:
+            models = min(count, len(sources))
+            row = compared(row, models, values, found["ensemble", models], drawn[count])
+        rows.append(row)
     fitted = scoring.temperature == "fit"
     return [replace(row, fitted_on=VALIDATION) if fitted and row.temperature is not None else row for row in rows]
 
@@ -155,7 +157,8 @@ def draw_members(sources: int, samples: int, points: PointSampling, generator: t
 def _repeat(members: Members, draw: Draw, scoring: Scoring) -> dict[str, Any]:
     """Metrics of the first 2, 3, ... members of both, which are computed as they are added, and their differences.
 
-    `scored` has (posterior, count, metrics), `star_less_ensemble` (count, differences in resamples of the examples).
+    `scored` has (posterior, count, metrics), `star_less_ensemble` (count, differences in resamples of the examples):
+    from the ensemble of as many, or of all.
     """
     outputs: dict[Posterior, Iterator[Tensor]] = {
         "star": (members.between(position, t) for position, t in draw.points),
@@ -169,9 +172,11 @@ def _repeat(members: Members, draw: Draw, scoring: Scoring) -> dict[str, Any]:
                 continue
             found = scoring.score(average)
             scored.append((posterior, count, asdict(found)))
-            if count <= len(draw.order):
-                resampled[posterior, count] = scoring.resampled(average, found.temperature)
-    pairs = ((count, resampled["star", count], resampled["ensemble", count]) for count in range(2, len(draw.order) + 1))
+            resampled[posterior, count] = scoring.resampled(average, found.temperature)
+    pairs = (
+        (count, resampled["star", count], resampled["ensemble", min(count, len(draw.order))])
+        for count in range(2, len(draw.points) + 1)
+    )
     differences = [
         # a temperature may have been found for one alone
         (count, [less(a, b) for a, b in zip(star, others, strict=False)])

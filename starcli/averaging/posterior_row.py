@@ -26,12 +26,13 @@ class PosteriorRow:
     errors on average: which posterior ranks its errors better is then not decided. `reliability` is of the predictions
     of all repeats; None where the task has no confidence.
 
-    temperature, scaled: the mean temperature, and mean and `_std` of each metric with it, where one was asked for and
-    found in every repeat. fitted_on: the split that it was fitted on. against_ensemble: of the star domain, what the
-    mean of each metric is above that of the ensemble of as many models, with its interval over examples by paired
-    bootstrap, the draws of models being those of the repeats. scaled_against_ensemble: the same at the temperatures of
-    both. validation_loss: the mean loss on the validation split, where the number of samples is to be
-    chosen by it. selected_on: the split by which this row was chosen, see `choose_samples`.
+    temperature, scaled: the mean temperature, and mean and `_std` of each metric with it, where one was asked for
+    and found in every repeat. fitted_on: the split that it was fitted on. against_ensemble: of the star domain,
+    what the mean of each metric is above that of the ensemble of `ensemble_samples`, as many models or all sources,
+    with its interval over examples by paired bootstrap, the draws of models being those of the repeats.
+    scaled_against_ensemble: the same at the temperatures of both. validation_loss: the mean loss on the validation
+    split, where the number of samples is to be chosen by it. selected_on: the split by which this row was chosen,
+    see `choose_samples`.
     """
 
     posterior: Posterior
@@ -45,6 +46,7 @@ class PosteriorRow:
     validation_loss: float | None = None
     selected_on: str | None = None
     fitted_on: str | None = None
+    ensemble_samples: int | None = None
     against_ensemble: Mapping[str, Difference] | None = None
     scaled_against_ensemble: Mapping[str, Difference] | None = None
 
@@ -79,6 +81,7 @@ class PosteriorRow:
         loss = "validation_loss" if self.reliability is None else "validation_nll"
         more: dict[str, Any] = {"temperature": self.temperature, "scaled": self.scaled, loss: self.validation_loss}
         more |= {"selected_on": self.selected_on, "fitted_on": self.fitted_on}
+        more |= {"ensemble_samples": self.ensemble_samples}
         for name in ("against_ensemble", "scaled_against_ensemble"):
             found: Mapping[str, Difference] | None = getattr(self, name)
             more[name] = found and {metric: one.to_dict() for metric, one in found.items()}
@@ -106,14 +109,19 @@ def row_of(posterior: Posterior, samples: int, found: Sequence[Scored]) -> Poste
 
 
 def compared(
-    row: PosteriorRow, star: Sequence[Scored], ensemble: Sequence[Scored], drawn: Sequence[ResampledDifferences]
+    row: PosteriorRow,
+    models: int,
+    star: Sequence[Scored],
+    ensemble: Sequence[Scored],
+    drawn: Sequence[ResampledDifferences],
 ) -> PosteriorRow:
-    """The row of a star domain with what it has more than the ensemble, from what was found in each repeat."""
+    """The row of a star domain with what it has more than the ensemble of `models`, as found in each repeat."""
     plain = [(a.plain, b.plain) for a, b in zip(star, ensemble, strict=True)]
     scaled = [(a.scaled, b.scaled) for a, b in zip(star, ensemble, strict=True)]
     at_temperature = all(len(one) > 1 for one in drawn)
     return replace(
         row,
+        ensemble_samples=models,
         against_ensemble=differences(plain, [one[0] for one in drawn]),
         scaled_against_ensemble=differences(scaled, [one[1] for one in drawn]) if at_temperature else None,
     )

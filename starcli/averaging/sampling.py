@@ -50,11 +50,14 @@ class PointSampling:
     """How points (source, t) of a star domain are drawn for an average.
 
     sampling: how t is drawn, see `sampling_of`. in_turn: each source is drawn once before any of them again, in an
-    order drawn anew each time; else the source of each point is uniform among them.
+    order drawn anew each time; else the source of each point is uniform among them. Of "ends" in turn the star, which
+    is one point whatever the source, comes first, then each source once.
 
     >>> found = PointSampling("constant:0.9", in_turn=True).points(3, 3, torch.Generator())
     >>> sorted(found)
     [(0, 0.9), (1, 0.9), (2, 0.9)]
+    >>> sorted(PointSampling("ends", in_turn=True).points(3, 4, torch.Generator()))
+    [(0, 0.0), (0, 1.0), (1, 1.0), (2, 1.0)]
     """
 
     sampling: str | Sampling = "uniform"
@@ -65,17 +68,25 @@ class PointSampling:
 
     def points(self, sources: int, samples: int, generator: torch.Generator) -> list[tuple[int, float]]:
         """`samples` points of the domain of so many sources."""
-        if self.in_turn:
-            rounds = [torch.randperm(sources, generator=generator) for _ in range(math.ceil(samples / sources))]
-            chosen = torch.cat(rounds)[:samples]
-        else:
-            chosen = torch.randint(sources, (samples,), generator=generator)
         draw_t = sampling_of(self.sampling)
-        return [(source, draw_t(generator)) for source in chosen.tolist()]
+        if not self.in_turn:
+            chosen = torch.randint(sources, (samples,), generator=generator).tolist()
+        elif draw_t is ends_t:
+            rounds = _rounds(sources, math.ceil(samples / (1 + sources)), generator)
+            return [point for each in rounds for point in ((0, 0.0), *((source, 1.0) for source in each))][:samples]
+        else:
+            rounds = _rounds(sources, math.ceil(samples / sources), generator)
+            chosen = [source for each in rounds for source in each][:samples]
+        return [(source, draw_t(generator)) for source in chosen]
 
     def settings(self) -> dict[str, Any]:
         """What is kept of it where results say how they came about."""
         return {"sampling": sampling_name(self.sampling), "in_turn": self.in_turn}
+
+
+def _rounds(sources: int, count: int, generator: torch.Generator) -> list[list[int]]:
+    """All sources in an order of its own, `count` times."""
+    return [torch.randperm(sources, generator=generator).tolist() for _ in range(count)]
 
 
 def sampling_of(said: str | Sampling) -> Sampling:

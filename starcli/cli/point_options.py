@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starcli.averaging.sampling import PointSampling
 
 InTurnOpt = Annotated[
-    bool, typer.Option("--in-turn", help="Draw each source once before any again, as the ensemble does.")
+    bool, typer.Option("--in-turn", help="Draw each source, of ends also the star, once before any again.")
 ]
 
 

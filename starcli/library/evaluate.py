@@ -69,12 +69,12 @@ def bma(
     """Average the predictions of models sampled between a star and its sources, against their ensemble.
 
     Rows for single models and for 2, 3, ..., `samples` models of each posterior, means and deviations over `repeats`,
-    with the keys of `starcli bma --json`: `against_ensemble` has differences to the ensemble of as many models, with
-    intervals by paired bootstrap over the examples. sampling: how t, the place between star (0) and source (1), is
-    drawn: "uniform", "beta:A,B", "constant:T", "midpoint", or "ends", the star or a source, or by a function of a
-    `torch.Generator`, whose results are not kept between runs. in_turn: each source is drawn once
-    before any again. seed: of the draws, and of the alignment of the sources to the star unless `alignment` has its
-    own. split: test, or validation to choose by.
+    with the keys of `starcli bma --json`: `against_ensemble` has differences to the ensemble of `ensemble_samples`,
+    as many models or all sources, with intervals by paired bootstrap over the examples. sampling: how t, the place
+    between star (0) and source (1), is drawn: "uniform", "beta:A,B", "constant:T", "midpoint", or "ends", the star
+    or a source, or by a function of a `torch.Generator`, whose results are not kept between runs. in_turn: each
+    source, of "ends" the star before them, is drawn once before any again. seed: of the draws, and of the alignment
+    of the sources to the star unless `alignment` has its own. split: test, or validation to choose by.
     choose: at the end a row for star domain and ensemble each, whose number of samples has the least loss on the
     validation split (`selected_on`). temperature: as of `evaluate`, of the averaged predictions; "fit" fits one to each
     average of both. renormalise, renormalise_logits: of the points between star and sources, see `barrier`.

@@ -69,6 +69,15 @@ def test_sources_in_turn_come_as_often_as_each_other() -> None:
     assert all(abs(uniform.count(source) - 1000) < 120 for source in range(4))  # 4 standard deviations
 
 
+def test_of_ends_in_turn_the_star_comes_once_before_each_round_of_sources() -> None:
+    found = PointSampling("ends", in_turn=True).points(3, 10, generator(0))
+    for each in (found[:4], found[4:8]):
+        assert each[0][1] == 0
+        assert sorted(each[1:]) == [(0, 1.0), (1, 1.0), (2, 1.0)]
+    assert [t for _, t in found[8:]] == [0, 1]
+    assert len({tuple(PointSampling("ends", in_turn=True).points(4, 3, generator(seed))) for seed in range(20)}) > 8
+
+
 def test_draws_one_by_one_are_those_of_all_at_once() -> None:
     """So that averages of the same seed are those that were drawn together, before there were other laws."""
     place = generator(0)

@@ -87,8 +87,8 @@ def bma_command(
     Rows are for 2, 3, ... models, means over the repeats. Every model has its BatchNorm statistics
     re-estimated, so that one alone may differ from what eval says of its file. The loss is `nll` in JSON; below 30
     errors AUROC and AURC are not decided. A temperature is one of the averaged predictions, not of each model; fitted,
-    each average of star and ensemble has its own. Better or worse than the ensemble of as many models: where the 95%
-    interval of the difference, by paired bootstrap over the examples, is beyond 0.
+    each average of star and ensemble has its own. Better or worse than the ensemble of as many models, or of all
+    sources: where the 95% interval of the difference, by paired bootstrap over the examples, is beyond 0.
     """
     from starcli.alignment.measure import Measure
     from starcli.averaging.cached import posterior_rows
@@ -128,14 +128,14 @@ def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
     from starcli.evaluation.confidence import mark_undecided
 
     posterior = row["posterior"] + (", chosen" if row.get("selected_on") else "")
-    verdicts = {f"{kind}verdict": _verdict(row.get(f"{kind}against_ensemble")) for kind in ("", "scaled_")}
-    if row["posterior"] == "star" and verdicts["verdict"] is None:
-        verdicts["verdict"] = "no ensemble of as many"
+    models = row.get("ensemble_samples")
+    of = "" if models in (None, row["samples"]) else f"of {models}, "
+    verdicts = {f"{kind}verdict": _verdict(row.get(f"{kind}against_ensemble"), of) for kind in ("", "scaled_")}
     return {**mark_undecided(row), "posterior": posterior, **verdicts}
 
 
-def _verdict(differences: Mapping[str, Any] | None) -> str | None:
-    """Which metrics are better or worse than the ensemble's.
+def _verdict(differences: Mapping[str, Any] | None, of: str = "") -> str | None:
+    """Which metrics are better or worse than the ensemble's; `of` says which ensemble.
 
     >>> _verdict({"accuracy": {"verdict": "not decided"}, "nll": {"verdict": "worse"}, "aurc": {"verdict": "worse"}})
     'worse: loss, AURC'
@@ -148,4 +148,4 @@ def _verdict(differences: Mapping[str, Any] | None) -> str | None:
         verdict: [names[metric] for metric, each in differences.items() if each["verdict"] == verdict]
         for verdict in ("better", "worse")
     }
-    return "; ".join(f"{verdict}: {', '.join(of)}" for verdict, of in found.items() if of) or "not decided"
+    return of + ("; ".join(f"{word}: {', '.join(some)}" for word, some in found.items() if some) or "not decided")
