@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
+from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
 from starcli.plots.look import Look
 from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, two_digits
 from starcli.plots.rows import DrawnLine, loss_title, unit_of_loss
@@ -16,9 +16,6 @@ from starcli.registry.tasks import METRICS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-MOST_MARKED = 3
-"""Largest number of lines whose barriers are drawn into the panels: more would hide the curves."""
 
 LEAST_RANGE = 1e-3
 """Least range of an axis, as a share of its values."""
@@ -118,13 +115,11 @@ def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> N
     for bundle in bundles:
         t = bundle.t
         for curve in bundle.curves(split, metric):
-            chord = curve[0] + t * (curve[-1] - curve[0])
-            rise = curve - chord if metric == "loss" else chord - curve
+            chord, rise = curve[0] + t * (curve[-1] - curve[0]), rise_above_chord(t, curve, metric)
             colour = bundle.style[0]
             if not np.isfinite(rise).all():
                 axis.text(0.5, 0.5, "not finite", color=colour, ha="center", va="center", transform=axis.transAxes)
                 continue
-            rise[[0, -1]] = 0.0  # without rounding
             rises = rise.max() > 0
             place = int(rise.argmax()) if rises else len(t) // 2
             ends = [chord[place], curve[place] if rises else chord[place]]

@@ -13,6 +13,9 @@ from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
 from starcli.registry.tasks import METRICS
 
+MOST_MARKED = 3
+"""Largest number of lines whose barriers are drawn into the panels: more would hide the curves."""
+
 MOST_LABELLED = len(LINE_STYLES)
 """Largest number of lines that have a style and a label each; more are drawn as one group."""
 
@@ -45,6 +48,13 @@ class Bundle:
         """Mean loss barrier on each split, in words."""
         found = [[line.curves[split].loss_barrier for line in self.lines if split in line.curves] for split in splits]
         return " / ".join(two_digits(float(np.mean(values))) if values else "–" for values in found)
+
+
+def rise_above_chord(t: Any, curve: Any, metric: str) -> Any:
+    """How far a loss lies above, or a metric below, the straight line between its ends, (points,): 0 at the ends."""
+    chord = curve[0] + t * (curve[-1] - curve[0])
+    rise = curve - chord if metric == "loss" else chord - curve
+    return np.concatenate([[0.0], rise[1:-1], [0.0]]) if np.isfinite(rise).all() else rise
 
 
 def bundles_of(results: Mapping[str, Sequence[DrawnLine]]) -> list[Bundle]:

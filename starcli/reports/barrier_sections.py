@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from starcli.barriers.groups import UNALIGNED
-from starcli.plots.bundles import Bundle, bundles_of, common_words, ends_of
+from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
 from starcli.plots.parts import model_name
 from starcli.plots.rows import DrawnLine, loss_title, loss_unit, parse_rows
 from starcli.registry.tasks import METRICS
@@ -82,14 +82,18 @@ def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:
     first = bundles[0].lines[0]
     names = {curve.metric for curve in first.curves.values()}
     titles = {"loss": loss_title(first.task), **{name: METRICS[name].title for name in names}}
+    marked = len(bundles) <= MOST_MARKED and all(len(each.lines) == 1 for each in bundles)
+    dotted = "dotted: the straight line between the ends" + ("; upright: the farthest from it" if marked else "")
     for split in SPLIT_NAMES:
         for metric, label in titles.items():
             curves = [
-                _curve(each, split, metric, number) for number, each in enumerate(bundles) if _measured(each, split)
+                _curve(each, split, metric, number, marked=marked)
+                for number, each in enumerate(bundles)
+                if _measured(each, split)
             ]
             if curves:
                 what = metric.capitalize() if metric in ("loss", "accuracy") else METRICS[metric].heading
-                title = f"{what} along the lines, {split} split{ends}; dotted: the straight line between the ends"
+                title = f"{what} along the lines, {split} split{ends}; {dotted}"
                 least = 0.0 if metric == "loss" else None
                 yield figure(
                     curve_chart(curves, Labels(title, "t", label), least=least), title, f"{name} {split} {metric}"
@@ -100,14 +104,16 @@ def _measured(bundle: Bundle, split: str) -> bool:
     return any(split in line.curves for line in bundle.lines)
 
 
-def _curve(bundle: Bundle, split: str, metric: str, number: int) -> ChartCurve:
-    """The mean of a bundle's lines with its chord, and their lowest and highest values where there are several."""
+def _curve(bundle: Bundle, split: str, metric: str, number: int, *, marked: bool) -> ChartCurve:
+    """The mean of a bundle's lines with its chord; their lowest and highest values, or of one line its barrier."""
     values = bundle.curves(split, metric)
     slot = GROUP_SLOTS.get(bundle.lines[0].group or "", number)
     mean, low, high = (each.tolist() for each in (values.mean(axis=0), values.min(axis=0), values.max(axis=0)))
-    if len(values) == 1:
-        low = high = None
-    return ChartCurve(bundle.label, slot, bundle.t.tolist(), mean, low, high, has_chord=True)
+    if len(values) > 1:
+        return ChartCurve(bundle.label, slot, bundle.t.tolist(), mean, low, high, has_chord=True)
+    rise = rise_above_chord(bundle.t, values[0], metric)
+    place = int(rise.argmax()) if marked and 0 < rise.max() < math.inf else None
+    return ChartCurve(bundle.label, slot, bundle.t.tolist(), mean, has_chord=True, marked=place)
 
 
 def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow], unit: str) -> Iterator[Markup]:

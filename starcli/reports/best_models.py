@@ -1,4 +1,7 @@
-"""Which models predict best on the test split of the data that they were measured on."""
+"""Which models predict best on the test split of the data that they were measured on.
+
+Points between models are none of them.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from starcli.checkpoints.metadata import MODELS
 from starcli.plots.parts import model_name
 from starcli.plots.rows import loss_in, metric_in
 from starcli.registry.tasks import METRICS
-from starcli.reports.findings import Findings
+from starcli.reports.findings import Findings, is_point
 from starcli.reports.tables import at_key, is_figure, words
 
 
@@ -77,14 +80,22 @@ def _best(scores: Sequence[TestScore], data: str) -> BestModel:
 
 def _evaluated(found: Findings) -> Iterator[TestScore]:
     """From rows of `eval`, the last of each model."""
+    points = [each.metadata.weights_sha256 or "" for _, each in found.checkpoints if is_point(each.metadata)]
     rows = {
         (str(row["model"]), str(at_key(row, "data.name") or ""), str(at_key(row, "data.fingerprint") or "")): row
         for run in found.runs
         for row in run.of_type("eval")
-        if row.get("split") == "test" and "model" in row
+        if row.get("split") == "test" and "model" in row and not _is_among(points, row)
     }
     for (name, *data), row in rows.items():
         yield from _score(name, (data[0], data[1]), row)
+
+
+def _is_among(hashes: Sequence[str], row: Mapping[str, Any]) -> bool:
+    """Whether the weights that a row rests on are those of one of these hashes, of which it has the beginning."""
+    weights = row.get("weights")
+    begins = weights[0] if isinstance(weights, list) and weights else None
+    return isinstance(begins, str) and begins != "" and any(each.startswith(begins) for each in hashes)
 
 
 def _recorded(found: Findings) -> Iterator[TestScore]:

@@ -24,6 +24,7 @@ class ChartCurve:
     """A curve: its label, places and values, perhaps the lowest and highest ones of what it is the mean of.
 
     slot: number of its colour and dash. has_chord: whether the straight line between its ends is drawn too.
+    marked: number of the point whose distance from that line is drawn.
     """
 
     label: str
@@ -33,6 +34,7 @@ class ChartCurve:
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
     has_chord: bool = False
+    marked: int | None = None
 
     @property
     def style(self) -> str:
@@ -78,7 +80,16 @@ def _line(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
     marks = (element("circle", cx=x, cy=y, r=2.1, class_=f"f{curve.slot % COLOURS}") for x, y in dots)
     straight = polyline([points[0], points[-1]])
     chord = element("path", d=straight, class_=f"{curve.style} chord") if curve.has_chord else None
-    return element("g", chord, element("path", d=polyline(points), class_=curve.style), *marks)
+    return element("g", chord, _mark(curve, points), element("path", d=polyline(points), class_=curve.style), *marks)
+
+
+def _mark(curve: ChartCurve, points: Sequence[tuple[float, float]]) -> Markup | None:
+    """From the straight line between the ends to the marked point."""
+    if curve.marked is None:
+        return None
+    (left, start), (right, end), (x, y) = points[0], points[-1], points[curve.marked]
+    upright = polyline([(x, start + (end - start) * (x - left) / (right - left)), (x, y)])
+    return element("path", d=upright, class_=f"{curve.style} mark")
 
 
 def _band(curve: ChartCurve, across: Scale, up: Scale) -> Markup:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.checkpoints.lineage import Description, describe
+from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.files.names import shortest_names
 from starcli.files.result_lines import read_result_lines
@@ -50,6 +51,16 @@ class Findings:
     runs: Sequence[SavedRun]
     logs: Sequence[SavedRun]
     left_out: Sequence[str] = ()
+
+
+def is_point(metadata: Metadata) -> bool:
+    """Whether a model is no solution but a point between or around others, as `interpolate` writes them."""
+    return "interpolate" in (metadata.recipe or {})
+
+
+def file_kind(metadata: Metadata) -> str:
+    """What a file is, in words."""
+    return "point" if is_point(metadata) else "fused model" if metadata.kind == "fused" else metadata.kind
 
 
 def find(paths: Sequence[Path], title: str | None = None) -> Findings:

@@ -10,7 +10,7 @@ from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import without_figure
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
 from starcli.reports.drawing import figure
-from starcli.reports.findings import Findings, SavedRun
+from starcli.reports.findings import Findings, SavedRun, file_kind
 from starcli.reports.html import Markup, element
 from starcli.reports.lineage import merged, nodes_of
 from starcli.reports.lineage_graph import lineage_graph
@@ -78,7 +78,11 @@ def _file_row(name: str, found: Description) -> dict[str, Any]:
     def called(sha256: str) -> str:
         return model_name(names[sha256].name) if sha256 in names else sha256[:12]
 
-    said = {"file": name, "made_from": [called(parent) for parent in row["parents"]]}
+    said = {
+        "file": name,
+        "kind": file_kind(found.metadata),
+        "made_from": [called(parent) for parent in row["parents"]],
+    }
     return {**row, **said, "to": row["aligned_to"] and called(row["aligned_to"])}
 
 
@@ -109,8 +113,18 @@ def _averages(run: SavedRun) -> Markup:
     ]  # fmt: skip
     aligned = [f"alignment: {parsed[0].alignment}"] if parsed[0].alignment else []
     words = "; ".join([*aligned, *average_words(parsed)])
-    means = table(run.of_type("bma"), columns, "means over repeats")
+    means = table(run.of_type("bma"), columns, _caption(parsed))
     return run_block(run, curves, means, RELIABILITY_NOTE if figures else None, diagrams, words=words)
+
+
+def _are_repeated(rows: Sequence[DrawnPosterior]) -> bool:
+    """Whether averages were drawn more than once; the repeats of single models are the sources."""
+    return any(row.repeats > 1 for row in rows if row.posterior != "single")
+
+
+def _caption(rows: Sequence[DrawnPosterior]) -> str:
+    averages = "means over repeats" if _are_repeated(rows) else "averages, each drawn once"
+    return averages + ("; of single models over these" if any(row.posterior == "single" for row in rows) else "")
 
 
 def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]:
@@ -128,7 +142,8 @@ def _over_samples(name: str, rows: Sequence[DrawnPosterior]) -> Iterator[Markup]
             high = [m + s for m, s in zip(mean, spread, strict=True)]
             x = [float(row.samples) for row in some]
             curves.append(ChartCurve(posterior, POSTERIOR_SLOTS.get(posterior, 4), x, mean, low, high))
-        title = f"{label[0].upper()}{label[1:]} of averages, ± one deviation over repeats"
+        deviation = ", ± one deviation over repeats" if _are_repeated(rows) else ""
+        title = f"{label[0].upper()}{label[1:]} of averages{deviation}"
         chart = curve_chart(curves, Labels(title, "number of models", label), whole=True)
         yield figure(chart, title, f"{name} {metric}")
 

@@ -275,10 +275,42 @@ def test_errors(tmp_path):
         find([tmp_path / "b.safetensors"])
 
 
-def test_a_curve_has_its_name_and_its_chord(tmp_path):
+def test_a_curve_has_its_name_its_chord_and_its_barrier(tmp_path):
     row = line("a", "b") | {"path": "bezier", "bends": ["bend.safetensors"]}
     (tmp_path / "curve.jsonl").write_text(saved([row]))
     page = render_page(find([tmp_path]))
-    assert "Bezier curve by way of bend" in page
+    assert "On the Bezier curve by way of bend from a to b the test loss rises by 0.5000 nats" in page
     assert "line 1" not in page
-    assert page.count('d0 chord"') == 4
+    assert page.count('d0 chord"') == page.count('d0 mark"') == 4
+    top, half = float(row["train"]["t_max"]), 46 + (390 - 16 - 46) / 2
+    assert top == 0.5
+    assert re.search(rf'<path d="M{half:g} [0-9.]+L{half:g} [0-9.]+" class="curve s0 d0 mark"/>', page)
+    (tmp_path / "curve.jsonl").write_text(saved([line("a", "b"), line("a", "c"), line("a", "d"), line("a", "e", 0.1)]))
+    page = render_page(find([tmp_path]))
+    assert "On 4 lines between models the test loss rises by 0.4000 nats on average, by 0.1000 to 0.5000." in page
+    assert 'mark"' not in page
+
+
+def test_points_are_no_models_and_growth_and_curves_are_spoken_of(tmp_path):
+    ancestors = [Ancestor(sha256=model(tmp_path, "a.safetensors"), name="a.safetensors", kind="star")]
+    parents = [each.sha256 for each in ancestors]
+    grown = {"epochs": 3, "star": {"grown": {"new": 2, "dropped": 1, "epochs_anew": 8}}}
+    model(tmp_path, "grown.safetensors", kind="star", parents=parents, ancestors=ancestors, recipe=grown)
+    point = model(tmp_path, "point.safetensors", parents=parents, recipe={"interpolate": {"weights": [0.5, 0.5]}})
+    rows = [{**row, "weights": [("f" * 64, point)[row["model"] == "p"][:12]]} for row in model_rows(["a", "b", "p"])]
+    (tmp_path / "eval.jsonl").write_text(saved([{**row, "accuracy": 0.9, "nll": 0.4} for row in rows]))
+    curve = {"type": "curve", "output": "runs/bend.safetensors", "form": "bezier", "curve": {"loss": 0.25}}
+    (tmp_path / "curve.jsonl").write_text(saved([curve]))
+    page = render_page(find([tmp_path]))
+    assert ": 1 model, 1 star, 1 point." in page
+    assert "grown grew from a: 2 of its sources are new, 1 were dropped, epochs: 3, trained anew 8." in page
+    assert "Along the Bezier curve by way of bend the training loss is 0.2500 nats on average." in page
+    assert "Of 2 models a has the highest test accuracy" in page
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_a_deviation_is_spoken_of_where_there_is_one(repeats, tmp_path):
+    (tmp_path / "bma.jsonl").write_text(saved(posterior_rows(repeats)))
+    page = render_page(find([tmp_path]))
+    assert ("± one deviation over repeats" in page) == ("means over repeats" in page) == (repeats > 1)
+    assert ("averages, each drawn once" in page) == (repeats == 1)
