@@ -31,13 +31,21 @@ from starcli.data.dataset import open_data
 
 @dataclass(frozen=True)
 class Network:
-    """Architecture, its arguments, settings of training beside the default recipe, and what it is trained on."""
+    """Architecture, its arguments, settings of training beside the default recipe, and what it is trained on.
+
+    data: `digits`, `fashion` or `texts`; with a number behind it images are resized to so many pixels a side.
+    """
 
     arch: str
     arch_args: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
     data: str = "digits"
     points: int = 11  # of a line
+
+    @property
+    def source(self) -> str:
+        """The data without the size of its images."""
+        return self.data.rstrip("0123456789")
 
 
 NETWORKS = {
@@ -75,6 +83,10 @@ NETWORKS = {
     ),
     "fashion": Network("resnet", {"width": 8}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5),
     "fashion-5k": Network("resnet", {"width": 8}, {"limit": 5_000, "epochs": 10}, data="fashion", points=5),
+    "fashion-vgg": Network("vgg11-bn", {"width": 8}, {"limit": 5_000, "epochs": 10}, data="fashion32", points=5),
+    "fashion-densenet": Network(
+        "densenet40-12", {"depth": 13}, {"limit": 5_000, "epochs": 10}, data="fashion14", points=5
+    ),
     "fashion-mlp": Network(
         "mlp", {"hidden_dim": 64, "depth": 3}, {"limit": 20_000, "epochs": 10}, data="fashion", points=5
     ),
@@ -134,17 +146,16 @@ class Study:
     texts: Path | None = None
 
     def data(self, network: str) -> str:
-        """The name of a network's data. The digits of 32 x 32 pixels are for the VGG, which halves them five times."""
-        file, data = self.out / "digits32.npz", NETWORKS[network].data
-        if data == "digits32" and not file.exists():
-            arrays, digits = {}, open_data("digits")
-            for name, split in (("train", digits.train), ("test", digits.test)):
-                images, labels = (torch.cat(parts) for parts in zip(*split.batches(512), strict=True))
-                larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
-                arrays |= {f"x_{name}": larger.numpy(), f"y_{name}": labels.numpy()}
-            np.savez(file, **arrays)
-        named = {"digits32": str(file), "fashion": f"idx:{self.fashion}", "texts": f"text:{self.texts}"}
-        return named.get(data, data)
+        """The name of a network's data, of a file in the folder where its images are resized."""
+        how = NETWORKS[network]
+        limit = how.settings.get("limit")
+        named = {"fashion": f"idx:{self.fashion}", "texts": f"text:{self.texts}"}.get(how.source, how.source)
+        if how.source == how.data:
+            return named
+        file = self.out / (f"{how.data}.npz" if limit is None else f"{how.data}-{limit}.npz")
+        if not file.exists():
+            np.savez(file, **resized(named, int(how.data.removeprefix(how.source)), limit))
+        return str(file)
 
     def model(self, network: str, seed: int) -> sc.Checkpoint:
         """A trained model."""
@@ -174,6 +185,16 @@ class Study:
         seconds = time.process_time() - began
         curves = sc.barrier(a, other, points=NETWORKS[network].points, **renormalise, **where).curves
         return Result(network, method, first_seed, *(curves[s].loss_barrier for s in ("train", "test")), seconds)
+
+
+def resized(data: str, side: int, limit: int | None) -> dict[str, np.ndarray]:
+    """Arrays of a data set of images (as many as `limit` of its training split), each of `side` squared pixels."""
+    found, arrays = open_data(data, limit=limit), {}
+    for name, split in (("train", found.train), ("test", found.test)):
+        images, labels = (torch.cat(parts) for parts in zip(*split.batches(512), strict=True))
+        images = torch.nn.functional.interpolate(images, size=(side, side), mode="bilinear")
+        arrays |= {f"x_{name}": images.numpy(), f"y_{name}": labels.numpy()}
+    return arrays
 
 
 def spread(values: list[float]) -> str:
@@ -225,10 +246,10 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/alignment"))
     words = parser.parse_args()
     given = {"fashion": words.fashion, "texts": words.texts}
-    words.networks = words.networks or [name for name, how in NETWORKS.items() if given.get(how.data, True)]
+    words.networks = words.networks or [name for name, how in NETWORKS.items() if given.get(how.source, True)]
     if unknown := set(words.networks) - NETWORKS.keys():
         parser.error(f"unknown network: {', '.join(sorted(unknown))}; there are {', '.join(NETWORKS)}")
-    if missing := {data for data in (NETWORKS[name].data for name in words.networks) if not given.get(data, True)}:
+    if missing := {data for data in (NETWORKS[name].source for name in words.networks) if not given.get(data, True)}:
         parser.error(f"these networks need --{' and --'.join(sorted(missing))}")
     return words
 

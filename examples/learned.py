@@ -31,6 +31,9 @@ import starcli as sc
 
 COMPARED = ["none", BASELINE, "weight, all kinds", "learn"]
 """The methods of the table of pairs."""
+ONCE, THEN_WEIGHT = "learn, once", "learn, then weight"
+"""Ways to train a star by `learn`: sources stay as they were learned, or are aligned by weight in each later epoch."""
+TRAINED = [*(method for method in METHODS if method != "learn"), ONCE, THEN_WEIGHT]
 AS_TRAINED = "as trained"
 """In the place of a method of judging: sources as the training of their star left them."""
 HELD_OUT = range(105, 108)
@@ -133,15 +136,15 @@ class Stars:
     def star(self, count: int, trained: str) -> sc.Checkpoint:
         """A star of so many sources.
 
-        By `learn` these are aligned to the first one once, and the star begins at their mean. By others they are
-        aligned to the star in each epoch, as `find_star` does it.
+        By `learn, once` these are aligned to the first one, and the star begins at their mean. By others they are
+        aligned to the star in each epoch, as `find_star` does it: after `learn` by weight over all kinds.
         """
         epochs = self.settings["epochs"]
         file = self.study.out / self.network / f"star-{count}-{epochs}-{re.sub('[ ,]+', '-', trained)}.safetensors"
         if not file.exists():
             sources = [self.study.model(self.network, seed) for seed in SOURCES[:count]]
-            how, init, seconds = METHODS[trained][0], None, 0.0
-            if trained == "learn":
+            how, init, seconds = METHODS.get(trained, METHODS["learn"])[0], None, 0.0
+            if trained == ONCE:
                 sources, how = [sources[0], *map(self.learned, SOURCES[1:count])], None
                 init = sc.interpolate(*sources, **self.where)
                 lines = (each for each in kept(self.study.out, Line, self.network) if each.sources == 0)
@@ -239,7 +242,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=100, help="of pairs")
     parser.add_argument("--stars", type=int, nargs="+", default=[], metavar="SOURCES")
     parser.add_argument("--epochs", type=int, help="of stars, if not the usual ones")
-    parser.add_argument("--trained", nargs="+", choices=METHODS, default=["learn"], metavar="HOW")
+    parser.add_argument("--trained", nargs="+", choices=TRAINED, default=[THEN_WEIGHT], metavar="HOW")
     parser.add_argument("--judged", nargs="+", choices=METHODS, default=["learn"], metavar="HOW")
     parser.add_argument("--held-out", type=int, default=3)
     parser.add_argument("--judged-sources", type=int, default=5, metavar="N", help="at most N of a star's sources")

@@ -146,18 +146,19 @@ def test_table_of_alignments_is_printed_and_kept(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_stars_are_measured_and_kept(tmp_path: Path) -> None:
-    """Two stars, each judged in two ways on lines to one source and to one held-out model."""
-    words = ["mlp", "--pairs", "0", "--stars", "2", "--trained", "none", "learn", "--judged", "none", "activation"]
+    """Three stars, each judged in two ways on lines to one source and to one held-out model."""
+    ways = ["none", "learn, once", "learn, then weight"]
+    words = ["mlp", "--pairs", "0", "--stars", "2", "--trained", *ways, "--judged", "none", "activation"]
     words += ["--held-out", "1", "--judged-sources", "1", "--out", str(tmp_path)]
     line = [sys.executable, EXAMPLES / "learned.py", *words]
     first, again = (subprocess.run(line, capture_output=True, timeout=120, check=True).stdout for _ in range(2))
     assert again == first, "what is there is not measured again"
     lines = [json.loads(each) for each in (tmp_path / "lines.jsonl").read_text().splitlines()]
-    asked = {(star, how, group) for star in ("none", "learn") for how in ("none", "activation") for group in GROUPS}
+    asked = {(star, how, group) for star in ways for how in ("none", "activation") for group in GROUPS}
     found = [(each["trained"], each["judged"], each["group"]) for each in lines]
     assert sorted(each for each in found if each in asked) == sorted(asked)
-    assert found.count(("learn", "as trained", "source")) == found.count(("none", "as trained", "source")) == 2
-    assert first.decode().count("| 2 `mlp`, 25 epochs |") == 2
+    assert [found.count((star, "as trained", "source")) for star in ways] == [2, 2, 2]
+    assert first.decode().count("| 2 `mlp`, 25 epochs |") == 3
 
 
 def test_tables_of_the_documentation_are_what_was_kept(tmp_path: Path) -> None:
