@@ -120,6 +120,9 @@ class DataRecord(_Record):
     """Names of the classes by label, or of the columns that are predicted, where the data have any; left out of files
     and hashes where they have none."""
 
+    features: list[str] = []
+    """Names of the columns of a table that inputs are made of, in order; of other data left out of files and hashes."""
+
     vocab_size: int | None = None
     """How many tokens there are, where inputs are tokens; else left out of files and hashes."""
 
@@ -134,9 +137,9 @@ class DataRecord(_Record):
 
     @model_serializer(mode="wrap")
     def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only some data have: `span`, `class_names`, what is of tokens, and of tasks."""
+        """Leave out what only some data have: `span`, names, what is of tokens, and of tasks."""
         found: dict[str, Any] = fields(self)
-        for name in ("span", "class_names", "vocab_size", "next_token", "task", "tokenizer"):
+        for name in ("span", "class_names", "features", "vocab_size", "next_token", "task", "tokenizer"):
             if getattr(self, name) in (None, False, []):
                 found.pop(name, None)
         return found

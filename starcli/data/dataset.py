@@ -36,6 +36,7 @@ class Dataset:
     fingerprint: SHA-256 over the whole data, whatever limit and split.
     augmentation: this data set's usual one for training.
     class_names: names of the classes by label, or of the columns that are predicted, where they have any.
+    features: names of the columns of a table that inputs are made of, in order.
     written: hash of when the files were last written, where the fingerprint is not of their contents; results are kept
         under it, records do not have it.
     notes: what users should know about it.
@@ -66,6 +67,7 @@ class Dataset:
     vocab_size: int | None = None
     tokenizer: str | None = None
     task: str = CLASSES
+    features: tuple[str, ...] = ()
 
     @property
     def per_token(self) -> bool:
@@ -200,6 +202,7 @@ def open_data(
         vocab_size=loaded.vocab_size,
         tokenizer=loaded.tokenizer,
         task=loaded.task,
+        features=loaded.features,
     )
     return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)
 

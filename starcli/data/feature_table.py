@@ -26,6 +26,9 @@ from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError, few
 from starcli.registry.tasks import CLASSES
 
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""What pandas calls the index that it writes beside the columns, and what it calls one without a name."""
+
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 """A number with commas between thousands."""
 
@@ -39,16 +42,35 @@ def load_table(request: Request) -> Loaded:
         if missing := [name for name in wanted if name not in names]:
             hint = f"its columns are {few(names, 10)}; --label-column A,B chooses what is predicted"
             raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 3)}", [hint])
+        if strange := [name for name in names if INDEX.fullmatch(name)]:
+            hint = "pandas writes none by df.to_csv(..., index=False); the number of a row is nothing to predict from"
+            raise StarcliError(f"{path}: the column {strange[0]!r} is an index", [hint])
         if len(names) == len(wanted):
             raise StarcliError(f"{path}: no column is left to predict from")
-        return names
+        return [*_read_by_model(names, wanted, options, path), *wanted]
 
     columns = read_columns(path, choose)
-    features = np.stack([_numbers(columns[name], name, path) for name in columns if name not in wanted], axis=1)
+    read = [name for name in columns if name not in wanted]
+    features = np.stack([_numbers(columns[name], name, path) for name in read], axis=1)
     targets, task, names = _targets([columns[name] for name in wanted], wanted, options, path)
     parts, said = divided({"train": Part(features, targets, str(path))}, path)
     loaded = assemble("table", *parts, task=task, num_classes=len(names) if task == CLASSES else None)
-    return replace(loaded, class_names=names, notes=(*said, *loaded.notes))
+    return replace(loaded, class_names=names, features=tuple(read), notes=(*said, *loaded.notes))
+
+
+def _read_by_model(names: Sequence[str], wanted: Sequence[str], options: TextOptions, path: Path) -> Sequence[str]:
+    """The columns to predict from, in the order of the model that is to read them, by default that of the file."""
+    found = [name for name in names if name not in wanted]
+    if options.features is None:
+        return found
+    if missing := [name for name in options.features if name not in found]:
+        hint = f"it reads {few(options.features, 10)}; here are {few(found, 10)}"
+        raise StarcliError(
+            f"{path}: no column {few([repr(name) for name in missing], 3)}, which the model reads", [hint]
+        )
+    if more := [name for name in found if name not in options.features]:
+        raise StarcliError(f"{path}: the model does not read {few([repr(name) for name in more], 3)}: leave them out")
+    return options.features
 
 
 def _targets(

@@ -59,6 +59,8 @@ class Loaded:
     """Hash of when the files were last written, where the fingerprint is not of their contents."""
     class_names: tuple[str, ...] = ()
     """Names of the classes, where they have any."""
+    features: tuple[str, ...] = ()
+    """Names of the columns of a table that inputs are made of, in order."""
     notes: tuple[str, ...] = ()
     """What users should know about the data, though it is no error."""
     vocab_size: int | None = None

@@ -33,6 +33,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         split_seed=dataset.split_seed,
         limit=dataset.limit,
         class_names=list(dataset.class_names),
+        features=list(dataset.features),
         span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES and not dataset.vocab_size else None,
         vocab_size=dataset.vocab_size,
         next_token=dataset.task == NEXT_TOKEN,
@@ -82,8 +83,9 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
         raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
     if record is None or kind not in OPTIONS_OF_KINDS:
         return texts
-    if kind == "table" and record.task is None:
-        return replace(texts, task=task, classes=tuple(record.class_names) or None)
+    if kind == "table":
+        classes = tuple(record.class_names) if record.task is None else ()
+        return replace(texts, task=task, classes=classes or None, features=tuple(record.features) or None)
     if kind not in ("text", "hf") or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
@@ -134,7 +136,7 @@ def open_agreed(
         return dataset, (what,)
     if len(record.mean) not in (1, dataset.input_shape[0]):
         return dataset, (f"{what}, and not normalised as those were",)
-    of_floats = record.span is not None or record.name.startswith("gaussians")
+    of_floats = record.span is not None or record.name == "table" or record.name.startswith("gaussians")
     if of_floats != (dataset.span == 1.0) and record.name != IN_MEMORY:
         kind = "bytes" if of_floats else "floats"
         raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")

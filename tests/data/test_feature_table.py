@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.data import refused
 
+import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.text_options import TextOptions
 
@@ -48,6 +49,29 @@ def test_numbers_are_predicted_as_such_and_zeros_and_ones_as_labels(table: str, 
     said = open_data(numbers, texts=TextOptions(label_column="one", task="regression"))
     assert (said.task, said.num_classes) == ("regression", 1)
     assert open_data(numbers, texts=TextOptions(label_column="one")).class_names == ("0", "1")
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_a_model_reads_its_columns_by_their_names(tmp_path: Path) -> None:
+    """In whatever order a table has them, and never the number of a row, which tells the class of sorted rows."""
+    columns = {"a": ROWS[:, 0], "b": ROWS[:, 1], "c": ROWS[:, 2], "label": np.arange(40) // 20}
+
+    def written(name: str, order: str, extra: str | None = None) -> str:
+        names = [*order.split(), "label"]
+        head = [*([] if extra is None else [extra]), *names]
+        rows = [[*([] if extra is None else [n]), *(columns[each][n] for each in names)] for n in range(40)]
+        (tmp_path / name).write_text("\n".join(",".join(map(str, row)) for row in [head, *rows]) + "\n")
+        return f"table:{tmp_path / name}"
+
+    model = sc.train("mlp", written("t.csv", "a b c"), epochs=2)
+    assert model.metadata.data is not None
+    assert model.metadata.data.features == ["a", "b", "c"]
+    expected = sc.evaluate(model)[0]
+    assert sc.evaluate(model, data=written("other.csv", "c a b"))[0] == expected
+    refused(lambda: sc.evaluate(model, data=written("less.csv", "a b")), "no column 'c', which the model reads")
+    refused(lambda: sc.evaluate(model, data=written("more.csv", "a b c", "d")), "does not read 'd'")
+    for name in ("", "Unnamed: 0", "__index_level_0__"):
+        refused(lambda name=name: open_data(written("i.csv", "a b c", name)), f"the column {name!r} is an index")
 
 
 def test_faults(table: str, tmp_path: Path) -> None:
