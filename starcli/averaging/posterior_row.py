@@ -148,7 +148,8 @@ def choose_samples(rows: Sequence[PosteriorRow]) -> list[PosteriorRow]:
     """
 
     def loss(row: PosteriorRow) -> float:
-        return math.inf if row.validation_loss is None else row.validation_loss
+        found = row.validation_loss
+        return math.inf if found is None or math.isnan(found) else found
 
     found = [[row for row in rows if row.posterior == posterior] for posterior in ("star", "ensemble")]
     return [replace(min(some, key=loss), selected_on=VALIDATION) for some in found]

@@ -1,5 +1,6 @@
 """A fused model beside what it was made from: sources, the best of them, their ensemble, their means."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,7 @@ class _Comparison:
         """Number of the outputs of lowest loss on the split that is chosen on."""
         chosen = self.selection
         losses = [self.task.measures(found[chosen], self.labels[chosen]).loss for found in outputs]
-        return losses.index(min(losses))
+        return min(range(len(losses)), key=lambda number: (math.isnan(losses[number]), losses[number]))
 
     def rows(
         self, kind: str, name: str, models: Sequence[Checkpoint], found: Mapping[str, Tensor], **more: Any

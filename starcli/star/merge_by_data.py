@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from starcli.barriers.interpolation import complete_state
+from starcli.evaluation.batchnorm_statistics import evened_batch_size
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.tasks.task import Task, task_named
 from starcli.merging.data_weighted import fisher_mean, regression_mean
@@ -109,9 +110,10 @@ def _of_each(fusing: Fusing, task: str, look: Callable[[FlatNetwork], dict[str, 
 
 
 def _examples(fusing: Fusing, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the training examples, the same for each source."""
+    """Batches of the training examples, of `size` at most, the same for each source."""
     split = fusing.workspace.dataset.train
     some = torch.randperm(len(split), generator=generator(fusing.fusion.seed, "examples"))[:EXAMPLES]
+    size = evened_batch_size(size, len(some))  # BatchNorm knows no variance of a last one alone
     return split.subset(some.sort().values).batches(size, device=fusing.workspace.device)
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from torch import Tensor
 
 import starcli as sc
 from starcli.averaging.bma import Members, average_models, draw_members
-from starcli.averaging.posterior_row import PosteriorRow
+from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import PointSampling
 from starcli.errors import StarcliError
 from starcli.evaluation.confidence import CONFIDENCE_METRICS, Reliability, confidence
@@ -128,6 +128,16 @@ def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
     assert [row.mean for row in first] == [row.mean for row in same]
     assert first[1].mean != other[1].mean
     assert all(math.isnan(value) for value in first[1].std.values())  # one repeat has no deviation
+
+
+def test_nothing_is_chosen_for_a_loss_that_is_no_number(measured: tuple[Counting, list[PosteriorRow]]) -> None:
+    losses = iter([math.nan, 0.5, 0.25, math.nan] * 3)
+    rows = [replace(row, validation_loss=next(losses)) for row in measured[1] if row.posterior != "single"]
+    star, ensemble = choose_samples(rows)
+    assert star.validation_loss == 0.25
+    assert ensemble.validation_loss == min(
+        row.validation_loss for row in rows if row.posterior == "ensemble" and not math.isnan(row.validation_loss)
+    )
 
 
 def test_few_errors_decide_nothing() -> None:

@@ -125,3 +125,11 @@ def test_of_one_model_twice_it_is_that_model(name, method):
     found = fuse_sources(workspace, [model, model], how, progress=Stopping()).tensors
     for key in workspace.spec.resolved.learnable():
         torch.testing.assert_close(found[key], model.tensors[key], rtol=1e-4, atol=1e-5)
+
+
+def test_no_example_is_looked_at_alone():
+    """Of 33 examples, 32 at a time, one would be left, of which BatchNorm knows no variance."""
+    workspace = small("mlp", limit=33, hidden_dim=8, batch_norm="all")
+    models = [Checkpoint(workspace.network(seed).state(), Metadata(), str(seed)) for seed in (0, 1)]
+    how = Fusion(method="regmean", alignment=Alignment("none"), seed=0)
+    assert all(tensor.isfinite().all() for tensor in fuse_sources(workspace, models, how).tensors.values())
