@@ -84,8 +84,8 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     if record is None or kind not in OPTIONS_OF_KINDS:
         return texts
     if kind == "table":
-        classes = tuple(record.class_names) if record.task is None else ()
-        return replace(texts, task=task, classes=classes or None, features=tuple(record.features) or None)
+        named = tuple(record.class_names) if record.task is None else ()
+        return replace(texts, task=task, classes=named or None, features=tuple(record.features) or None)
     if kind not in ("text", "hf") or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
