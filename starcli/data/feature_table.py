@@ -26,7 +26,7 @@ from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError, few
 from starcli.registry.tasks import CLASSES
 
-INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+PANDAS_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 """What pandas calls the index that it writes beside the columns, and what it calls one without a name."""
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
@@ -42,7 +42,7 @@ def load_table(request: Request) -> Loaded:
         if missing := [name for name in wanted if name not in names]:
             hint = f"its columns are {few(names, 10)}; --label-column A,B chooses what is predicted"
             raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 3)}", [hint])
-        if strange := [name for name in names if INDEX.fullmatch(name)]:
+        if strange := [name for name in names if PANDAS_INDEX.fullmatch(name)]:
             hint = "pandas writes none by df.to_csv(..., index=False); the number of a row is nothing to predict from"
             raise StarcliError(f"{path}: the column {strange[0]!r} is an index", [hint])
         if len(names) == len(wanted):
