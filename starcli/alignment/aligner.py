@@ -21,6 +21,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
+from starcli.runtime.threads import in_threads
 from starcli.symmetry.element import Symmetry, units_of
 
 
@@ -148,10 +149,17 @@ class Aligner(Search):
             return [self.checked(match, models[n]) for n, match in enumerate(elements)]
         if self.learner is None:
             [first] = self.compared([reference])
+            how: dict[str, Any] = {"seeds": seeds, "restarts": restarts, "starts": starts}
             found = self.alignment.match_method.match_all(
-                first, self.compared(models), self.compared_spec, seeds=seeds, restarts=restarts, starts=starts
+                first, self.compared(models), self.compared_spec, device=self.costs_device, **how
             )
-            return [self.of_weights(match, reference, models[number]) for number, match in enumerate(found)]
+            if not self.alignment.reads_activations:
+                return found
+
+            def own(number: int) -> Match:
+                return self.of_weights(found[number], reference, models[number])
+
+            return list(in_threads(own, range(len(found))))
         return [
             self.match(reference, models[number], seed=seed)
             if start is None

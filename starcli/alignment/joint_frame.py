@@ -30,7 +30,7 @@ class JointFrame:
     ) -> None:
         """Take `models` as they are; an `end` has a seed and examples of its own, a `start` another first model."""
         self.method, self.spec = aligner.alignment.match_method, aligner.compared_spec
-        self.kinds = aligner.kinds
+        self.kinds, self.device = aligner.kinds, aligner.costs_device
         self.models = aligner.compared(models, draw=end)
         if self.kinds is not None:
             self.models = [normal_element(self.kinds, model).apply(model) for model in models]
@@ -109,7 +109,8 @@ class JointFrame:
         seeds = self.generator.integers(2**31, size=len(numbers)).tolist()
         models = [self.models[number] for number in numbers]
         if self.kinds is None:
-            found = self.method.match_all(reference, models, self.spec, seeds=seeds, restarts=restarts, starts=starts)
+            how = {"seeds": seeds, "restarts": restarts, "starts": starts, "device": self.device}
+            found = self.method.match_all(reference, models, self.spec, **how)
         else:
             assert self.method.elements is not None
             each = zip(models, seeds, starts, strict=True)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from starcli.alignment.activations import Activations
 from starcli.alignment.align import Alignment
+from starcli.alignment.matching.costs import costs_device
 from starcli.alignment.matching.method import Match
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.objective import inner_product
@@ -93,7 +95,12 @@ class Search:
         """That end of a search among permutations alone."""
         compared = self.compared([reference, model], draw=number)
         found = self.alignment.match_method.one(
-            *compared, self.compared_spec, seed=seed + number, restarts=self.alignment.restarts, progress=progress
+            *compared,
+            self.compared_spec,
+            seed=seed + number,
+            restarts=self.alignment.restarts,
+            device=self.costs_device,
+            progress=progress,
         )
         return self.of_weights(found, reference, model)
 
@@ -116,6 +123,11 @@ class Search:
     def compared_spec(self) -> Resolved:
         """Spec of what is compared."""
         return self.spec if self._activations is None else self._activations.spec
+
+    @property
+    def costs_device(self) -> torch.device:
+        """Where it is matched."""
+        return costs_device(self.compared_spec, self.workspace.device, self.workspace.precision)
 
     def compared(self, models: Sequence[Mapping[str, Tensor]], *, draw: int = 0) -> Sequence[Mapping[str, Tensor]]:
         """State dicts as the method compares them, each made when it is asked for; `draw`: on which examples."""

@@ -1,9 +1,14 @@
 """Alignment beside a card: many sources cold and warm, and one pair of large networks."""
 
-import torch
+from unittest import mock
 
+import torch
+from torch import Tensor
+
+from starcli.alignment import search
 from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.matching.costs import costs_device
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.models.build import build_network, complete_arguments
 from starcli.runtime.progress import SILENT
@@ -26,21 +31,30 @@ def run(lab: Lab) -> None:
     ]
     sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(found)]
     bank = SourceBank(sources, workspace.network(0))
-    star, aligner = workspace.network(0).state(), Aligner(Alignment(), workspace)
-    aligner.match(star, states[0])  # what is imported once
+    star = workspace.network(0).state()
     lab.row("threads", count=torch.get_num_threads())
-    for what, limit in (("cold", 10.0), ("warm", 2.0), ("warm again", 2.0)):
-        taken = lab.seconds(lambda star=star: bank.align(star, aligner, 0, 1, progress=SILENT))
-        lab.row(f"{count} sources aligned, {what}", seconds=taken, limit=limit)
-        # a star that training moved
-        star = {n: t + 0.1 * t.std() * torch.randn_like(t) if t.is_floating_point() else t for n, t in star.items()}
+    for method in ("weight", "activation"):
+        aligner = Aligner(Alignment(method), workspace)
+        aligner.match(star, states[0])  # what is imported once
+        bank.set([None] * count)
+        for what, limit in (("cold", 10.0), ("warm", 2.0), ("warm again", 2.0)):
+            star = {n: _moved(tensor) for n, tensor in star.items()}  # as training does
+            taken = lab.seconds(lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, progress=SILENT))
+            lab.row(f"{count} sources aligned by {method}, {what}", seconds=taken, limit=limit)
+        with mock.patch.object(search, "costs_device", return_value=torch.device("cpu")):
+            taken = lab.seconds(lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, progress=SILENT))
+        lab.row(f"{count} sources aligned by {method}, warm again, costs on the host's threads", seconds=taken)
     taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
     lab.row(f"{count} sources composed on the device, first time", seconds=taken)
     bank.set(bank.symmetries)
     taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
     lab.row(f"{count} sources composed on the device", seconds=taken)
+    start, steps = bank.symmetries[0], 2 if lab.quick else 10
     bank.close()
     pair(lab)
+    learner = Aligner(Alignment("straight-through"), workspace)
+    taken = lab.seconds(lambda: learner.learn(star, found[0], start, seed=0, steps=steps))
+    lab.row("a step of learning a permutation, straight-through", seconds=taken / steps)
 
 
 def pair(lab: Lab) -> None:
@@ -53,6 +67,12 @@ def pair(lab: Lab) -> None:
     assert found is not None
     spec = resolve_for(one, *found)
     a, b = one.state_dict(), other.state_dict()
-    for restarts, limit in ((0, 1.0), (1, 1.0)):
-        taken = lab.seconds(lambda r=restarts: match_weights(a, b, spec, seed=0, restarts=r))
-        lab.row(f"a pair of {name}, {restarts} restarts", seconds=taken, limit=limit)
+    for device in (costs_device(spec, lab.device, "bf16"), torch.device("cpu")):
+        for restarts in (0, 1):
+            how = {"seed": 0, "restarts": restarts, "device": device}
+            taken = lab.seconds(lambda how=how: match_weights(a, b, spec, **how))
+            lab.row(f"a pair of {name}, {restarts} restarts, costs on {device.type}", seconds=taken, limit=1.0)
+
+
+def _moved(tensor: Tensor) -> Tensor:
+    return tensor + 0.1 * tensor.std() * torch.randn_like(tensor) if tensor.is_floating_point() else tensor

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Invertible, Rotations, Scales
 from starcli.alignment.learned.parameter_layout import ParameterLayout
+from starcli.runtime.without_compiler import without_compiler
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
@@ -33,7 +34,7 @@ class ContinuousMotion:
         self._coordinates = torch.zeros(sum(sizes), device=device)
         for factor, part in zip(self._factors, torch.split(self._coordinates, sizes), strict=True):
             factor.coordinates = part.view(factor.coordinates.shape)
-        self._optimizer = torch.optim.Adam([self._coordinates], rate)
+        self._optimizer = without_compiler(torch.optim.Adam)([self._coordinates], rate)
         self._rate, self._steps, self._done = rate, steps, 0
 
     def act(self, weights: Tensor, *, adjoint: bool = False) -> Tensor:

@@ -19,6 +19,7 @@ from starcli.alignment.learned.soft_permutation import SoftApplication
 from starcli.alignment.matching.linear_assignment import assign
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
+from starcli.runtime.without_compiler import without_compiler
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -53,7 +54,7 @@ class SinkhornPermutation:
         self._spec, self._layout, self._application = spec, ParameterLayout(spec), SoftApplication(spec)
         self._model = learnable_floats(spec, model)
         self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
-        self._optimizer = torch.optim.Adam(list(self._scores.values()), 2 * SCORE_REACH / steps)
+        self._optimizer = without_compiler(torch.optim.Adam)(list(self._scores.values()), 2 * SCORE_REACH / steps)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
         self._soften()
 

@@ -22,6 +22,7 @@ from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
+from starcli.runtime.without_compiler import without_compiler
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -44,7 +45,7 @@ class StraightThrough:
         self._place({name: index.numpy() for name, index in start.index.items()})
         self._latent = self._weights.clone()
         rate = 2 * LATENT_REACH / steps * float(self._latent.double().square().mean().sqrt())  # of a cosine half counts
-        self._optimizer = torch.optim.Adam([self._latent], rate)
+        self._optimizer = without_compiler(torch.optim.Adam)([self._latent], rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
         self._generator = np.random.default_rng(seed)
 

@@ -16,8 +16,8 @@ from starcli.alignment.matching.nested import GainTerm, LowRankGains
 from starcli.alignment.matching.stacks import WeightStack
 from starcli.symmetry.archspec.resolved import Resolved
 
-WIDENED = 1 << 15
-"""Elements that are converted to float64 at once: few enough for the cache."""
+WIDENED = {"cpu": 1 << 15, "cuda": 1 << 23}
+"""Elements that are converted to float64 at once: few enough for the cache, or enough for each wait."""
 CHEAP = 1 << 16
 """Stacks of up to this many elements are multiplied whole: finding out what moved would take longer."""
 FEW = 64
@@ -25,22 +25,43 @@ FEW = 64
 WIDEST_CHAIN = 4096
 """Chains of nested groups with more positions than this are never written out (3 x 64 MB each would be)."""
 LARGE_PRODUCT = 1 << 22
-"""Problems of at least this many elements are worth rounding to 8 bits."""
+"""Problems of at least this many elements are worth rounding to 8 bits, or handing to a GPU."""
+GPU_COPIES, GPU_SHARE = 6, 8
+"""A model that is matched on a GPU takes so many times its memory there; all at a time no more than 1 / GPU_SHARE."""
+
+
+def costs_device(spec: Resolved, device: torch.device, precision: str) -> torch.device:
+    """Where models of a network on `device` are matched: on a GPU large ones, as many at a time as there are threads.
+
+    A rule of sizes alone, not of what is free, so that the same line computes in the same place each time. Never in
+    TF32, whose products tell too little.
+    """
+    count = sum(math.prod(spec.shapes[name]) for name in spec.learnable())
+    if device.type != "cuda" or precision == "tf32" or count < LARGE_PRODUCT:
+        return torch.device("cpu")
+    _, whole = torch.cuda.mem_get_info(device)
+    fits = torch.get_num_threads() * GPU_COPIES * 4 * count <= whole // GPU_SHARE
+    return device if fits else torch.device("cpu")
 
 
 class StackedModel:
     """A model's weights, laid out as stacks for matching. Serves any number of matchings."""
 
-    def __init__(self, spec: Resolved, tensors: Mapping[str, Tensor]) -> None:
-        """Fill the stacks of `spec` from the learnable parameters among `tensors`."""
+    def __init__(self, spec: Resolved, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
+        """Fill the stacks of `spec` from the learnable parameters among `tensors`, on a device of their own."""
         self.layout = matching_layout(spec)
-        self.tensors = {name: tensors[name].detach().cpu() for name in spec.learnable()}
+        self.tensors = {name: tensors[name].detach().to(device) for name in spec.learnable()}
         self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
 
     @cached_property
     def norms(self) -> tuple[float, ...]:
         """L2 norm of each stack."""
         return tuple(float(torch.linalg.vector_norm(stack)) for stack in self.stacks)
+
+
+def _selected(table: Tensor, rows: Indices, axis: int = 0) -> Tensor:
+    """Some rows of a table, or columns."""
+    return table.index_select(axis, torch.from_numpy(rows).to(table.device))
 
 
 class MatchingState:
@@ -83,7 +104,7 @@ class Costs:
         self.a, self.b = a[still:], b[still:]
         middle = stack.output_rows - still
         self.ranges = (slice(0, middle), slice(middle, stack.rows)) if split else (slice(0, stack.rows),)
-        self.parts = [torch.zeros(1) for _ in self.ranges]
+        self.parts = [a.new_zeros(1) for _ in self.ranges]
         self.unit = 1.0
         """What 1 in `parts` stands for."""
         self.error = 0.0
@@ -93,7 +114,7 @@ class Costs:
     def reset_copy(self) -> "Costs":
         """Copy that shares the weights, before any `update`."""
         made = copy.copy(self)
-        made.parts = [torch.zeros(1) for _ in self.ranges]
+        made.parts = [self.still[0].new_zeros(1) for _ in self.ranges]
         made.source = np.full_like(self.source, -1)
         return made
 
@@ -118,14 +139,14 @@ class Costs:
             first, last = np.searchsorted(changed, (rows.start, rows.stop))
             if last > first:
                 some = changed[first:last]
-                a = self.a.index_select(0, torch.from_numpy(some))
+                a = _selected(self.a, some)
                 self.parts[k] += self._product(a, source[some])
                 self.parts[k] -= self._product(a, self.source[some])
         self.source = source
 
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
         """a^T b[rows]."""
-        return torch.mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
+        return torch.mm(a.T, _selected(self.b, rows))
 
     def term(self, state: MatchingState, weight: float) -> GainTerm | LowRankGains:
         """Gains in the form that `best_permutations` takes; those of a wide chain as a product."""
@@ -135,15 +156,15 @@ class Costs:
             return GainTerm(chain, self.gains(weight))
         source, middle = self.stack.source(state.flat), self.stack.output_rows - self.stack.fixed_rows
         a = torch.cat([self.still[0], weight * self.a[:middle], self.a[middle:]])
-        b = torch.cat([self.still[1], self.b.index_select(0, torch.from_numpy(source))])
-        return LowRankGains(chain, a.numpy(), b.numpy())
+        b = torch.cat([self.still[1], _selected(self.b, source)])
+        return LowRankGains(chain, a.cpu().numpy(), b.cpu().numpy())
 
     def gains(self, weight: float = 1.0) -> NDArray[np.float32]:
         """Cost matrix (size, size) in which the part of output axes counts `weight` times."""
         total = self.still[0].T @ self.still[1] if self.fixed is None else self.fixed.clone()
         for part, times in zip(self.parts, (weight, 1.0), strict=False):
             total.add_(part, alpha=times * self.unit)
-        matrix: NDArray[np.float32] = total.numpy()
+        matrix: NDArray[np.float32] = total.cpu().numpy()
         return matrix
 
 
@@ -160,7 +181,7 @@ class CoarseCosts(Costs):
 
     def _product(self, a: Tensor, rows: Indices) -> Tensor:
         """a^T b[rows] in units of both, exact."""
-        return torch._int_mm(a.T, self.b.index_select(0, torch.from_numpy(rows)))
+        return torch._int_mm(a.T, _selected(self.b, rows))
 
 
 def _multiplies_bytes() -> bool:
@@ -175,7 +196,7 @@ def round_to_int8(values: Tensor) -> tuple[Tensor, float]:
     """
     unit = 6 / 127 * float(torch.linalg.vector_norm(values)) / max(1, values.numel()) ** 0.5
     narrow = torch.empty(values.shape, dtype=torch.int8)
-    step = max(1, WIDENED // max(1, values.shape[1]))
+    step = max(1, WIDENED["cpu"] // max(1, values.shape[1]))
     for start in range(0, len(values), step):
         part = torch.mul(values[start : start + step], 1 / unit if unit else 0.0)
         narrow[start : start + step] = part.round_().clamp_(-127, 127)
@@ -205,7 +226,9 @@ class MatchingProblem:
     @cached_property
     def uses_int8(self) -> bool:
         """Whether detours use costs in 8 bits: on large problems, where the processor multiplies those faster."""
-        return sum(stack.numel() for stack in self.sides[0].stacks) >= LARGE_PRODUCT and _multiplies_bytes()
+        stacks = self.sides[0].stacks
+        large = sum(stack.numel() for stack in stacks) >= LARGE_PRODUCT
+        return large and stacks[0].device.type == "cpu" and _multiplies_bytes()
 
     @cached_property
     def coarse(self) -> tuple[Costs, ...]:
@@ -233,8 +256,7 @@ class MatchingProblem:
         """Inner product of the reference and the permuted model over all learnable parameters, in float64."""
         total = self.constant
         for number, (stack, a, b) in enumerate(self.pairs):
-            rows, columns = stack.rows_of(state.flat), torch.from_numpy(state.chain(number))
-            total += _product(a, b, stack.counted, rows, columns)
+            total += _product(a, b, stack.counted, stack.rows_of(state.flat), state.chain(number))
         return total
 
     def value(self, family: Family, state: MatchingState) -> float:
@@ -242,8 +264,8 @@ class MatchingProblem:
         total = 0.0
         for number in family.stacks:
             stack, a, b = self.pairs[number]
-            rows, columns = stack.rows_of(state.flat), torch.from_numpy(state.chain(number))
-            total += _product(a, b, [(0, len(rows))], rows, columns, torch.from_numpy(stack.share))
+            rows = stack.rows_of(state.flat)
+            total += _product(a, b, [(0, len(rows))], rows, state.chain(number), stack.share)
         return total
 
     def difference(self, number: int, state: MatchingState, after: Indices) -> float:
@@ -251,27 +273,29 @@ class MatchingProblem:
         (stack, a, b), before = self.pairs[number], state.chain(number)
         moved = np.flatnonzero(before != after)
         rows = stack.rows_of(state.flat)
-        new, old = (b.index_select(1, torch.from_numpy(each[moved])).index_select(0, rows) for each in (after, before))
-        return float((a.index_select(1, torch.from_numpy(moved)).double() * (new.double() - old)).sum())
+        new, old = (_selected(_selected(b, each[moved], 1), rows) for each in (after, before))
+        return float((_selected(a, moved, 1).double() * (new.double() - old)).sum())
 
 
 def _product(
     a: Tensor,
     b: Tensor,
     ranges: Sequence[tuple[int, int]],
-    rows: Tensor,
-    columns: Tensor,
-    share: Tensor | None = None,
+    rows: Indices,
+    columns: Indices,
+    share: NDArray[np.float64] | None = None,
 ) -> float:
     """Compute sum over r in `ranges` and i of share[r] a[r, i] b[rows[r], columns[i]], in float64."""
-    total, step = 0.0, max(1, WIDENED // max(1, a.shape[1]))
+    total, step = 0.0, max(1, WIDENED[a.device.type] // max(1, a.shape[1]))
+    chosen, order = (torch.from_numpy(each).to(a.device) for each in (rows, columns))
+    weights = None if share is None else torch.from_numpy(share).to(a.device)
     for start, stop in ranges:
         for first in range(start, stop, step):
             part = slice(first, min(stop, first + step))
             here = a[part].double()
-            if share is not None:
-                here *= share[part, None]
-            there = b.index_select(0, rows[part]).index_select(1, columns).double()
+            if weights is not None:
+                here *= weights[part, None]
+            there = b.index_select(0, chosen[part]).index_select(1, order).double()
             total += float(torch.dot(here.view(-1), there.view(-1)))
     return total
 

@@ -11,6 +11,8 @@ from starcli.symmetry.element import Element, Symmetry, units_of
 from starcli.symmetry.permutation import Permutation
 
 if TYPE_CHECKING:
+    import torch
+
     from starcli.alignment.learned.relaxation import Relaxation
 
 
@@ -54,12 +56,12 @@ class Match:
 class MatchMethod:
     """Alignment method, as `starcli.registry.alignment_methods` names it.
 
-    one: `one(reference, model, spec, seed=, restarts=, start=, progress=)`, the `Match` of one model; both are state
-        dicts, `start` is the permutation to begin from (None: a cold search).
+    one: `one(reference, model, spec, seed=, restarts=, start=, device=, progress=)`, the `Match` of one model; both are
+        state dicts, `start` is the permutation to begin from (None: a cold search), `device` where costs are computed.
     settings: names of `starcli.alignment.align.SETTINGS` that it has; with `examples`, the state dicts that it is given
         have activations beside the weights.
-    many: `many(reference, models, spec, seeds=, restarts=, starts=)`, several models against one reference, where that
-        is faster than one after the other; None: one after the other.
+    many: `many(reference, models, spec, seeds=, restarts=, starts=, device=)`, several models against one reference,
+        where that is faster than one after the other; None: one after the other.
     elements: `elements(reference, model, kinds, seed=, restarts=, start=, progress=)`, the `Match` of one model over
         all `kinds` of symmetry (`Kinds`), `start` an `Element`; None: the method knows permutations alone.
     kinds: what it is of where nothing says so, "permutation" or "all".
@@ -88,9 +90,11 @@ class MatchMethod:
         seeds: Sequence[int],
         restarts: int,
         starts: Sequence[Symmetry | None],
+        device: "torch.device | str" = "cpu",
     ) -> list[Match]:
         """Match each of `models` to `reference` by permutations, each with its seed and from its start."""
+        how: dict[str, Any] = {"restarts": restarts, "device": device}
         if self.many is not None:
-            return self.many(reference, models, spec, seeds=seeds, restarts=restarts, starts=starts)
+            return self.many(reference, models, spec, seeds=seeds, starts=starts, **how)
         each = zip(models, seeds, starts, strict=True)
-        return [self.one(reference, m, spec, seed=seed, restarts=restarts, start=start) for m, seed, start in each]
+        return [self.one(reference, m, spec, seed=seed, start=start, **how) for m, seed, start in each]

@@ -112,13 +112,14 @@ class WeightStack:
             source = source + state[units] * strides
         return source
 
-    def rows_of(self, state: Indices) -> Tensor:
+    def rows_of(self, state: Indices) -> Indices:
         """Row of the model that belongs at each row (rows,)."""
-        return torch.from_numpy(np.concatenate([np.arange(self.fixed_rows), self.source(state) + self.fixed_rows]))
+        return np.concatenate([np.arange(self.fixed_rows), self.source(state) + self.fixed_rows])
 
     def fill(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Stack (rows, chain size) of a model, float32 on the CPU."""
-        stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32)
+        """Stack (rows, chain size) of a model, float32, where its tensors are."""
+        device = tensors[self.pieces[0].tensor].device
+        stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32, device=device)
         for piece in self.pieces:
             plain = tensors[piece.tensor].detach().contiguous()
             # a view of a flat vector does not begin where its memory does

@@ -34,6 +34,7 @@ def match_weights(
     restarts: int = 1,
     start: Permutation | None = None,
     max_sweeps: int = 100,
+    device: torch.device | str = "cpu",
     progress: Progress = SILENT,
 ) -> Match:
     """Find the permutation of `model` under which its inner product with `reference` is greatest.
@@ -42,14 +43,16 @@ def match_weights(
     further rounds makes a detour from the best permutation that was known when its wave began, and the best end of a
     wave is kept where it is higher; with 0 restarts there is nothing but one descent, the fastest way and the one of
     the paper. The same seed gives the same result, up to rounding on other numbers of threads. The objective is never
-    below that of `start` (default: the identity), though it need not be the greatest of all.
+    below that of `start` (default: the identity), though it need not be the greatest of all. Costs are computed on
+    `device` (see `costs_device`), assignments on the CPU.
 
     Raises StarcliError where the tensors do not fit the spec or are not finite, Interrupted where `progress` asks to
     stop before a detour.
     """
     _check(reference, spec, "the reference")
     _check(model, spec, "the model")
-    return _match(StackedModel(spec, reference), StackedModel(spec, model), seed, restarts, start, max_sweeps, progress)
+    sides = StackedModel(spec, reference, device), StackedModel(spec, model, device)
+    return _match(*sides, seed, restarts, start, max_sweeps, progress)
 
 
 def match_many(
@@ -62,6 +65,7 @@ def match_many(
     starts: Sequence[Permutation | None] | None = None,
     max_sweeps: int = 100,
     workers: int | None = None,
+    device: torch.device | str = "cpu",
     progress: Progress = SILENT,
 ) -> list[Match]:
     """`match_weights` of each model against one reference, each with its seed (default 0, 1, ...) and its start.
@@ -74,12 +78,13 @@ def match_many(
     if not len(models) == len(seeds) == len(starts):
         raise ValueError(f"{len(models)} models, {len(seeds)} seeds, {len(starts)} starts")
     _check(reference, spec, "the reference")
-    side = StackedModel(spec, reference)
+    side = StackedModel(spec, reference, device)
 
     def one(number: int) -> Match:
         model = models[number]  # once: it may be made when it is asked for
         _check(model, spec, f"model {number}")
-        return _match(side, StackedModel(spec, model), seeds[number], restarts, starts[number], max_sweeps, progress)
+        own = StackedModel(spec, model, device)
+        return _match(side, own, seeds[number], restarts, starts[number], max_sweeps, progress)
 
     progress.start("aligning", len(models))
     found = []

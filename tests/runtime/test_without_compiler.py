@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from starcli.training.optimizer import without_compiler
+from starcli.runtime.without_compiler import without_compiler
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,23 @@ def test_steps_are_those_of_torch(optimizer, options):
     ours.load_state_dict(torchs.state_dict())
 
 
-def test_training_does_not_load_the_compiler(tmp_path):
+def test_neither_training_nor_learned_alignment_loads_the_compiler(tmp_path):
     """Which takes about a second."""
+    model = str(tmp_path / "{seed}.safetensors")
     code = f"""
 import sys
 from starcli.cli.main import main
 sys.argv = ["starcli", "train", "--arch", "mlp", "--data", "digits", "--limit", "100", "--epochs", "1",
-            "-o", {str(tmp_path / "a.safetensors")!r}]
+            "--seeds", "0-1", "-o", {model!r}]
 try:
     main()
-finally:
-    print("LOADED", sorted({{"torch._dynamo"}} & set(sys.modules)))
+except SystemExit as end:
+    assert not end.code
+import starcli as sc
+models = [{model!r}.format(seed=seed) for seed in range(2)]
+for method in "straight-through", "sinkhorn", "learn":
+    sc.align(*models, method=sc.Alignment(method, steps=2))
+print("LOADED", sorted({{"torch._dynamo"}} & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
