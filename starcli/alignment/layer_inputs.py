@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.models.logits import token_places
-from starcli.models.modes import modes_restored, plain_attention
+from starcli.models.modes import modes_restored, plain_attention, set_eval_
 from starcli.symmetry.archspec.expression import Node, Product, Ref
 
 _aten = torch.ops.aten
@@ -56,7 +56,7 @@ def layer_inputs(
     reading.texts = token_places(inputs)
     with ExitStack() as stack:
         stack.enter_context(modes_restored(network))
-        network.eval()
+        set_eval_(network)
         stack.enter_context(plain_attention())
         for name, module in network.named_modules():
             if isinstance(module, nn.Linear | _ConvNd):

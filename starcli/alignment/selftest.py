@@ -24,6 +24,7 @@ from starcli.alignment.aligner import Aligner
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.planted import one_after_the_other, random_symmetry, relative_distance, units_back
 from starcli.errors import StarcliError
+from starcli.models.modes import set_eval_
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import resolve
 from starcli.runtime.progress import SILENT, Progress
@@ -236,7 +237,7 @@ class _Outputs:
     def at(self, tensors: Mapping[str, Tensor]) -> list[list[Tensor]]:
         """The outputs of a state dict on each input, in float64 on the CPU."""
         self.network.load(tensors)
-        network, found = self.network.network.train().eval(), []  # some keep in eval mode what they once computed
+        network, found = set_eval_(self.network.network), list[list[Tensor]]()
         with torch.inference_mode():
             for each in self.inputs:
                 outputs = [leaf.cpu().double() for leaf in leaves(network(each)) if leaf.is_floating_point()]

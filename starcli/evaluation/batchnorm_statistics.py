@@ -23,7 +23,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from starcli.errors import StarcliError
 from starcli.evaluation.moments import MeansOfMoments, Moments, Observed, TogetherPooled
-from starcli.models.modes import modes_restored
+from starcli.models.modes import modes_restored, set_eval_
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 
@@ -139,7 +139,7 @@ def _observing(network: nn.Module, layers: list[_NormBase]) -> Iterator[_Layers]
     hooks += [layer.register_forward_pre_hook(each.keep) for layer, each in zip(layers, found.calls, strict=True)]
     try:
         with modes_restored(network):
-            network.eval()  # dropout off
+            set_eval_(network)  # dropout off
             for layer in layers:
                 layer.train()
                 layer.reset_running_stats()  # momentum 1 computes 0 * old + new: an infinite old value would stay

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from starcli.evaluation.moments import Moments, float64
 from starcli.evaluation.repairable_layers import RepairableLayer, fold_
 from starcli.models.logits import token_places
-from starcli.models.modes import modes_restored, plain_attention
+from starcli.models.modes import modes_restored, plain_attention, set_eval_
 from starcli.runtime.progress import SILENT, Progress
 
 CONSTANT = 1e-6
@@ -130,7 +130,7 @@ class Repair:
             for layer in layers:
                 hook = self.network.get_submodule(layer.name).register_forward_hook(partial(observe, layer))
                 stack.callback(hook.remove)
-            self.network.eval()
+            set_eval_(self.network)
             for inputs, _ in self.batches:
                 self.progress.stop_if_asked()
                 texts = token_places(inputs)

@@ -35,7 +35,7 @@ from starcli.evaluation.batchnorm_folding import FOLDING_EXAMPLES, LAYERS, SAME
 from starcli.evaluation.batchnorm_statistics import batch_norms
 from starcli.evaluation.moments import float64
 from starcli.evaluation.renormalise import Renormalise
-from starcli.models.modes import modes_restored, plain_attention
+from starcli.models.modes import modes_restored, plain_attention, set_eval_
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
 
@@ -87,7 +87,7 @@ def repairable_layers(network: nn.Module, inputs: Tensor, how: Renormalise) -> l
     """
     inputs = inputs[:FOLDING_EXAMPLES]
     with modes_restored(network), torch.no_grad(), plain_attention():
-        network.eval()
+        set_eval_(network)
         seen = _Readers()
         calls = _called(network, inputs, seen)
         once = [name for name in calls if name is not None and calls.count(name) == 1]

@@ -13,7 +13,7 @@ from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.tasks.classification import CLASSIFICATION
 from starcli.evaluation.tasks.task import Scores, Task
 from starcli.models.logits import prediction_rows
-from starcli.models.modes import autocast, modes_restored
+from starcli.models.modes import autocast, modes_restored, set_eval_
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import sampled
 
@@ -43,7 +43,7 @@ def predictions_of(
     A batch with very many next tokens comes in several pieces.
     """
     with modes_restored(network), contextlib.ExitStack() as stack:
-        network.eval()
+        set_eval_(network)
         for number, (inputs, labels) in enumerate(batches):
             progress.stop_if_asked()
             if folding and number == 0:

@@ -20,6 +20,15 @@ def modes_restored(network: "nn.Module") -> Iterator[None]:
             module.training = mode
 
 
+def set_eval_(network: "nn.Module") -> "nn.Module":
+    """Set eval mode after new weights, by way of train mode, and return the network.
+
+    Some networks keep in eval mode what they once computed of their weights (timm's LeViT its tables of positions,
+    LoRA layers that merge), and forget it where `train` is called.
+    """
+    return network.train().eval()
+
+
 @contextmanager
 def plain_attention() -> Iterator[None]:
     """Context without torch's fast path of attention in eval mode, which reads weights out of their modules' sight."""

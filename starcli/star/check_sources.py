@@ -13,7 +13,7 @@ from starcli.checkpoints.lineage import Lineage, is_among
 from starcli.errors import StarcliError, few
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.logits import prediction_rows
-from starcli.models.modes import autocast
+from starcli.models.modes import autocast, set_eval_
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.star.source_bank import Source
@@ -39,9 +39,9 @@ def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> l
     chosen = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:count]
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))
     flat, losses, task = workspace.network(), [], task_named(workspace.dataset.task)
-    flat.network.eval()
     for model in models:
         flat.load(model)
+        set_eval_(flat.network)
         with torch.inference_mode(), autocast(workspace.device, workspace.precision):
             logits, targets = prediction_rows(flat.network(inputs), labels, 1, "evaluation")
         losses.append(float(task.loss(logits.float(), targets)))

@@ -16,7 +16,7 @@ from torch import Tensor
 from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
-from starcli.models.modes import autocast
+from starcli.models.modes import autocast, set_eval_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
@@ -93,7 +93,7 @@ class Ensemble:
             flat = fusing.workspace.network()
             flat.load(source.fresh_tensors())
             final_statistics_(flat, fusing.workspace, fusing.progress)
-            flat.network.eval()
+            set_eval_(flat.network)
             networks.append(flat)
         return cls(networks)
 
@@ -114,7 +114,6 @@ class DrawnPoints:
         self.teacher, self.seed = teacher, seed
         flat = fusing.workspace.network()
         flat.load(teacher.star.tensors)
-        flat.network.eval()
         aligned = zip(fusing.sources, fusing.together, strict=True)
         self.bank = SourceBank([_held(source.name, tensors) for source, tensors in aligned], flat)
         self.star = flat.parameters.clone()
@@ -132,7 +131,7 @@ class DrawnPoints:
         following = [source for source, _ in [*points[1:], self.draw((epoch, step + 1, number))[0]]]
         for (source, t), soon in zip(points, following, strict=True):
             self.bank.put_between_(self.star, self.fixed, source, t, soon)
-            with batch_statistics(network):
+            with batch_statistics(set_eval_(network)):
                 yield network(inputs)
 
     def close(self) -> None:

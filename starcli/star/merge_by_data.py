@@ -13,7 +13,7 @@ from starcli.evaluation.tasks.task import Task, task_named
 from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
-from starcli.models.modes import modes_restored
+from starcli.models.modes import modes_restored, set_eval_
 from starcli.star.fusing import Fused, Fusing, scored
 from starcli.star.input_products import InputProducts, input_products
 from starcli.training.seeds import generator
@@ -102,7 +102,7 @@ def _of_each(fusing: Fusing, task: str, look: Callable[[FlatNetwork], dict[str, 
         fusing.progress.stop_if_asked()
         evaluator.load(model)
         with modes_restored(evaluator.network.network):
-            evaluator.network.network.eval()
+            set_eval_(evaluator.network.network)
             found.append(look(evaluator.network))
         fusing.progress.step()
     fusing.progress.finish()

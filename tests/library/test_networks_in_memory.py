@@ -181,6 +181,54 @@ def test_a_network_may_write_into_its_input(data: Data) -> None:
     assert all(torch.equal(data[role][0], inputs) for role, inputs in before.items())
 
 
+class Remembering(nn.Module):
+    """Keeps in eval mode what it computed of a weight, as timm's LeViT, and forgets it where it is set to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+        self.table, self.kept = nn.Parameter(torch.randn(8)), dict[str, Tensor]()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.table)
+
+    def train(self, mode: bool = True) -> "Remembering":
+        if mode:
+            self.kept = {}
+        return super().train(mode)
+
+    def waves(self) -> Tensor:
+        return torch.sin(3 * self.table)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            return self.last(self.norm(torch.relu(self.first(inputs)) * self.waves()))
+        kept = self.kept.setdefault("waves", self.waves())
+        return self.last(self.norm(torch.relu(self.first(inputs)) * kept))
+
+
+class Forgetful(Remembering):
+    """The same without a memory."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.norm(torch.relu(self.first(inputs)) * self.waves()))
+
+
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
+def test_a_network_forgets_what_it_computed_of_other_weights(data: Data) -> None:
+    found = []
+    for make in (Remembering, Forgetful):
+        models = [sc.train(make, data, epochs=3, batch_size=30, seed=seed) for seed in (0, 1)]
+        learned = sc.Alignment("straight-through", steps=3)
+        lines = [sc.barrier(*models, points=3, alignment=how).to_dict() for how in (None, "activation", learned)]
+        star = sc.find_star(models, epochs=1)
+        distilled = sc.fuse(models, method="distil", star=star, samples=2, epochs=1)
+        repaired = sc.interpolate(*models, t=0.5, renormalise="repair")
+        rows = sc.evaluate(*models, star, distilled, repaired, recalibrate=True)
+        found.append((lines, rows.column("nll"), sc.bma(star, models, samples=2, repeats=1).column("nll")))
+    assert found[0] == found[1]
+
+
 class Viewed(nn.Module):
     """Views the outputs of a convolution as rows, which channels that lie innermost do not admit."""
 

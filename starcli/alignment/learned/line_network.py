@@ -12,7 +12,7 @@ from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
-from starcli.models.modes import autocast, modes_restored
+from starcli.models.modes import autocast, modes_restored, set_eval_
 from starcli.models.spectral_norm import approach_spectral_norms_, spectral_vector_names
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class LineNetwork:
     @contextmanager
     def learning(self) -> Iterator[None]:
         """Context of `gradients`: in eval mode, BatchNorm on the statistics of each batch; restored afterwards."""
-        with modes_restored(self._network), batch_statistics(self._network.eval()):
+        with modes_restored(self._network), batch_statistics(self._network):
             yield
 
     def gradients(self, weights: Tensor, inputs: Tensor, labels: Tensor, t: float = 0.5) -> Tensor:
@@ -58,6 +58,7 @@ class LineNetwork:
                 parameter.copy_(value)
         if self._normalised:
             approach_spectral_norms_(self._network)
+        set_eval_(self._network)
         with autocast(device, self._workspace.precision):
             outputs = self._network(inputs)
         logits, targets = prediction_rows(outputs, labels, self._workspace.dataset.num_classes, "evaluation")

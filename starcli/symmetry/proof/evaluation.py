@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network
+from starcli.models.modes import set_eval_
 from starcli.runtime.blame import raised_at
 
 ROUNDED = 1e-3
@@ -54,7 +55,7 @@ class ProofNetwork:
 
     def forget(self) -> None:
         """Make the network forget what it computed from weights that changed (tables of relative positions)."""
-        self.network.train().eval()
+        set_eval_(self.network)
 
     def shared(self) -> list[tuple[str, ...]]:
         """Sets of names that are one and the same memory in the original; copies in another precision may part."""
