@@ -84,6 +84,33 @@ def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
     return doubts
 
 
+def doubts_of_passes(network: nn.Module, inputs: Tensor) -> list[str]:
+    """What makes figures of a network in eval mode figures of something else, as notes.
+
+    Outputs that are other ones each time, or other ones beside other examples.
+
+    >>> doubts_of_passes(nn.BatchNorm1d(2, track_running_stats=False), torch.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    ['in eval mode too the network returns other outputs for an example beside others in its batch']
+    """
+    alone = inputs[:1].expand_as(inputs)  # no other example beside the first one
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            first, again, beside = (network(each.clone()) for each in (inputs, inputs, alone))
+        nothing = APART * float(first.abs().max())
+        changes, depends = float((again - first).abs().max()), float((beside - first)[0].abs().max())
+    except Exception:  # a network of the user's own may raise anything, and says so where it is measured
+        return []
+    if changes > nothing:
+        return ["in eval mode the network returns other outputs each time (F.dropout needs training=self.training)"]
+    if depends > nothing:
+        return ["in eval mode too the network returns other outputs for an example beside others in its batch"]
+    return []
+
+
+APART = 1e-4
+"""Outputs that differ by more than this part of the largest are other ones."""
+
+
 def how_to_wrap(outputs: object) -> list[str]:
     """What makes a network that returns `outputs`, which are no tensor, return logits; nothing where they are one.
 

@@ -8,7 +8,7 @@ from starcli.errors import StarcliError
 from starcli.models.build import check_forward
 from starcli.models.external import SYNONYMS
 from starcli.models.inputs import extreme_tokens
-from starcli.models.logits import doubts_of_logits, looks_ahead
+from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
 from starcli.registry.tasks import MULTI_LABEL, REGRESSION
 from starcli.workspace.data import misfits_explained
 
@@ -31,6 +31,9 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
         inputs = extreme_tokens(data.input_shape, data.vocab_size, padded=padded)
     with misfits_explained(workspace.opened):
         outputs = check_forward(architecture.name, network, inputs, data.output_shape)
+    doubts = []
+    if workspace.is_users_own:
+        doubts = doubts_of_passes(network, workspace.example() if data.vocab_size is None else inputs)
     if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
         hint = "each output may depend on the tokens up to its own: a causal mask is needed"
         raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
@@ -38,8 +41,8 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
         if outputs.shape[-1] != data.num_classes:
             columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
             raise StarcliError(f"the network has {outputs.shape[-1]} outputs to predict {columns}")
-        return []
+        return doubts
     # more classes than the data have are no surprise where an argument says how many
     names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
     said = {architecture.arguments.get(name) for name in names}
-    return doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)
+    return [*doubts, *doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)]

@@ -94,12 +94,12 @@ class Workspace:
         if dtype != torch.float32:
             return FlatNetwork(self.build(generator), dtype=dtype)
         flat = FlatNetwork(self.build(generator), memory_format=self._layout).to(self.device)
-        if self._is_users_own:
+        if self.is_users_own:
             give_own_inputs_(flat.network, self._layout)
         return flat
 
     @property
-    def _is_users_own(self) -> bool:
+    def is_users_own(self) -> bool:
         """Whether the network is code of the user's own: of nobody else it is unknown what it does to its input."""
         name = self.architecture.name
         return self.builder is not None or (is_external(name) and not is_of_library(name))
@@ -108,7 +108,7 @@ class Workspace:
     def _layout(self) -> torch.memory_format:
         """Channels innermost where device and network take that: a fifth faster for convolutions (measured on CPUs)."""
         example = self.example()
-        plain = self._is_users_own and example.dim() == 4 and not admits_channels_last(self.build(), example)
+        plain = self.is_users_own and example.dim() == 4 and not admits_channels_last(self.build(), example)
         return torch.contiguous_format if plain or self.device.type == "mps" else torch.channels_last
 
     def build(self, generator: torch.Generator | None = None) -> torch.nn.Module:

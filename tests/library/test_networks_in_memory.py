@@ -229,6 +229,29 @@ def test_a_network_forgets_what_it_computed_of_other_weights(data: Data) -> None
     assert found[0] == found[1]
 
 
+class AlwaysDropping(Net):
+    """Drops in eval mode too, as `F.dropout` does that is not told of the mode."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(inputs, 0.5))
+
+
+class OfBatches(Net):
+    """Subtracts the mean of whatever examples lie in a batch."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs - inputs.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("make", "note"),
+    [(AlwaysDropping, "other outputs each time"), (OfBatches, "other outputs for an example beside others")],
+)
+def test_figures_that_another_pass_would_not_give_are_noted(data: Data, make: Any, note: str) -> None:
+    with pytest.warns(sc.StarcliWarning, match=f"in eval mode .*the network returns {note}"):
+        sc.evaluate(make(), data=data)
+
+
 class Viewed(nn.Module):
     """Views the outputs of a convolution as rows, which channels that lie innermost do not admit."""
 
