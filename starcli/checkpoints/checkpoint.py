@@ -17,7 +17,7 @@ from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
 from starcli.files.names import is_standard_stream
-from starcli.files.shards import SHARD_METADATA, header_of, write_shards, write_shards_lazily
+from starcli.files.shards import SHARD_METADATA, files_of, header_of, write_shards, write_shards_lazily
 from starcli.files.write import write_tensors
 from starcli.huggingface.directory import directory_of
 from starcli.runtime.memory import garbage_collection_paused
@@ -153,6 +153,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     from starcli.checkpoints.weights import read_weights
 
     from_stdin = is_standard_stream(path)
+    written = None if from_stdin else _written(path)
     source, which = "stdin" if from_stdin else str(path), pick or EVERYTHING
     with garbage_collection_paused():
         found = read_weights(path, which)
@@ -173,11 +174,20 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
         return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes, pick=which)
 
     def reopen() -> "Mapping[str, Tensor]":
-        return read_weights(path, which).tensors
+        """What was read: of a file that was replaced since, the mapping of the old one, which is still whole."""
+        return read_weights(path, which).tensors if _written(path) == written else found.tensors
 
     return Checkpoint(
         found.tensors, metadata, path.absolute().name, path, reopen, found.versions, notes=found.notes, pick=which
     )
+
+
+def _written(path: Path) -> list[tuple[int, int]] | None:
+    """Which files a checkpoint is read from, and when they were written; None where they are gone."""
+    try:
+        return [(found.st_ino, found.st_mtime_ns) for found in (each.stat() for each in files_of(path))]
+    except (OSError, StarcliError):  # who reads it says what is wrong
+        return None
 
 
 def write(

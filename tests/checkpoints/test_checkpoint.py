@@ -99,6 +99,18 @@ def test_a_file_opened_anew_has_the_same_tensors_and_one_in_memory_has_its_own(t
     assert not other.fresh_tensors()["w"].any()
 
 
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_a_file_that_is_replaced_stays_what_was_read(change: str, tmp_path: Path) -> None:
+    """Its hash was taken: a star would be of other sources than those that it records."""
+    found = saved(tmp_path / "a")
+    before = found.tensors["w"].clone()
+    if change == "replaced":
+        checkpoint.write(tmp_path / "a", {"w": before + 1}, Metadata())
+    else:
+        (tmp_path / "a").unlink()
+    assert torch.equal(found.fresh_tensors()["w"], before)
+
+
 def test_a_foreign_file_is_hashed_once_for_all_its_results(monkeypatch):
     hashed = []
     monkeypatch.setattr(checkpoint, "weights_sha256", lambda tensors: hashed.append(tensors) or "0123456789abcdef")
