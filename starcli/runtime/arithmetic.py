@@ -38,6 +38,7 @@ def set_arithmetic(device: "torch.device", precision: str, *, fast: bool) -> lis
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = not fast, fast
     _set_determinism(OFF if fast else WARNS)
+    torch.backends.cuda.enable_cudnn_sdp(fast)  # its sums differ, and nothing warns of it
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # would cost a pass each
     if fast:
         return ["--fast: the same line need not give the same bits again, nor a resumed run those of one in one piece"]
@@ -51,6 +52,7 @@ def arithmetic_restored() -> Iterator[None]:
     import torch
 
     determinism = torch.get_deterministic_debug_mode()
+    attention = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     before = [(where, name, getattr(where, name)) for where, name in _settings()]
     try:
         yield
@@ -62,6 +64,7 @@ def arithmetic_restored() -> Iterator[None]:
             setattr(where, name, value)
         if torch.get_deterministic_debug_mode() != determinism:
             _set_determinism(determinism)
+        torch.backends.cuda.enable_cudnn_sdp(attention)
 
 
 def only_warns() -> bool:

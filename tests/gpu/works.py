@@ -41,7 +41,8 @@ def run(lab: Lab) -> None:
             bytes_of_runs(lab, "resnet", {"width": 8}, precision)
         if not lab.quick:
             commands(lab, str(lab.device), "vit", {})
-            bytes_of_runs(lab, "vit", {}, "fp32")
+            for precision in ("fp32", "bf16"):  # which take other kernels of attention
+                bytes_of_runs(lab, "vit", {}, precision)
         file_round(lab, Path(place))
     precisions(lab)
     doubts = {str(each.message).partition("\n")[0][:160] for each in said if "deterministic" in str(each.message)}

@@ -29,6 +29,7 @@ def settings() -> dict[str, Any]:
         "benchmark": backends.cudnn.benchmark,
         "algorithms": torch.are_deterministic_algorithms_enabled(),
         "fills": torch.utils.deterministic.fill_uninitialized_memory,
+        "cudnn's attention": torch.backends.cuda.cudnn_sdp_enabled(),
     }
 
 
@@ -46,6 +47,7 @@ def test_the_same_sums_each_time_unless_fast(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert not found["benchmark"]
     assert not found["fills"]
+    assert not found["cudnn's attention"]
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == REPEATABLE_CUBLAS
     [note] = set_arithmetic(CUDA, "fp32", fast=True)
     assert "need not give the same bits" in note
@@ -53,6 +55,7 @@ def test_the_same_sums_each_time_unless_fast(monkeypatch: pytest.MonkeyPatch) ->
     assert found["benchmark"]
     assert not found["deterministic"]
     assert not found["algorithms"]
+    assert found["cudnn's attention"]
 
 
 def test_a_cpu_is_as_it_was() -> None:
