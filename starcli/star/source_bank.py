@@ -6,6 +6,7 @@ A source's vector is composed from file and permutation, or element of a larger 
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import alike, repeated
-from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, fits
+from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, are_small, fits
 from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
@@ -80,6 +81,8 @@ class SourceBank:
     """Sources, what aligns each (None: as in the file), and the vector (P,) of each in the layout of `flat`."""
 
     def __init__(self, sources: Sequence[Source], flat: FlatNetwork) -> None:
+        if are_small(len(sources), flat.parameters):  # a small file takes longer to open than to read
+            sources = [Source(each.name, cache(each.open)) for each in sources]
         self.sources, self.flat = tuple(sources), flat
         self.symmetries: tuple[Symmetry | None, ...] = (None,) * len(sources)
         self.keeps = fits(len(sources), flat.parameters)

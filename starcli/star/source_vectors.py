@@ -27,10 +27,14 @@ KEPT_SOURCE_BYTES = 256 * 2**20
 
 def fits(count: int, parameters: Tensor) -> bool:
     """Whether so many sources are kept: in 256 MiB; as they are and composed in a quarter of a GPU's free memory."""
-    size = count * parameters.numel() * parameters.element_size()
     if parameters.device.type == "cuda":
-        return 2 * size <= spare_bytes(parameters.device)
-    return size <= KEPT_SOURCE_BYTES
+        return 2 * count * parameters.nbytes <= spare_bytes(parameters.device)
+    return are_small(count, parameters)
+
+
+def are_small(count: int, parameters: Tensor) -> bool:
+    """Whether so many sources are small enough to be held in memory."""
+    return count * parameters.nbytes <= KEPT_SOURCE_BYTES
 
 
 class KeptVectors:

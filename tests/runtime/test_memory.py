@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from starcli.errors import StarcliError
-from starcli.runtime.memory import free_bytes, keep_freed_memory, need_bytes
+from starcli.runtime.memory import free_bytes, give_back_freed_memory, keep_freed_memory, need_bytes
 
 
 def faults() -> int:
@@ -24,6 +24,21 @@ def test_memory_is_used_again_without_page_faults() -> None:
     faults()
     if platform.libc_ver()[0] == "glibc":
         assert faults() < 2 * 2**20 * 4 // resource.getpagesize()  # fewer than one activation's pages
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives back what lies between used blocks")
+def test_free_memory_between_used_blocks_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    keep_freed_memory()
+    blocks = [(torch.ones(2**18), torch.ones(2**8)) for _ in range(100)]
+    small = [each for _, each in blocks]
+    del blocks
+    before = resident()
+    give_back_freed_memory()
+    assert resident() < before - 50 * 2**20
+    assert all(bool(each.all()) for each in small)
 
 
 def system(root: Path, **files: str) -> Path:

@@ -5,8 +5,11 @@ import torch
 from support.pretended import Stream, pretended_cuda
 from support.stars import RECIPE, same, search_star
 
+from starcli.alignment.align import Alignment
+from starcli.alignment.aligner import Aligner
+from starcli.runtime.progress import SILENT
 from starcli.star import source_vectors as sources_module
-from starcli.star.source_bank import SourceBank
+from starcli.star.source_bank import Source, SourceBank
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator
 
@@ -47,6 +50,22 @@ def test_a_vector_is_valid_until_the_call_after_next(resnet, resnets, monkeypatc
             assert torch.equal(before[1], flat.flatten(resnets[before[0]].open()))
         before = number, found
     bank.close()
+
+
+@pytest.mark.parametrize(("kept", "opened"), [(2**30, 3), (0, 3 * 3)])
+def test_small_sources_are_opened_once(resnet, resnets, monkeypatch, kept, opened):
+    """Else for each alignment and each vector."""
+    monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", kept)
+    calls = []
+    sources = [Source(s.name, lambda s=s: (calls.append(s.name), s.open())[1]) for s in resnets]
+    flat = resnet.network(0)
+    bank, aligner = SourceBank(sources, flat), Aligner(Alignment("weight"), resnet)
+    for _ in range(2):
+        bank.align(flat.state(), aligner, 0, 1, progress=SILENT)
+    for number in range(3):
+        bank.vector(number)
+    bank.close()
+    assert len(calls) == opened
 
 
 def test_sources_are_never_written_to(mlp, mlps):

@@ -18,11 +18,15 @@ from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.restarts import search
 from starcli.errors import StarcliError
 from starcli.models.state_dicts import computable
+from starcli.runtime.memory import give_back_freed_memory
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.tied import check_tied
+
+GIVEN_BACK_AFTER = 2**30
+"""Bytes of models after which freed memory is given back: seldom enough to cost nothing."""
 
 
 def match_weights(
@@ -87,9 +91,13 @@ def match_many(
         return _match(side, own, seeds[number], restarts, starts[number], max_sweeps, progress)
 
     progress.start("aligning", len(models))
-    found = []
+    found, size, matched = [], sum(tensor.nbytes for tensor in side.tensors.values()), 0
     for match in in_threads(one, range(len(models)), workers):
         found.append(match)
+        matched += size
+        if matched >= GIVEN_BACK_AFTER:
+            give_back_freed_memory()
+            matched = 0
         progress.step()
     progress.finish()
     return found

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.matching import CASES, case, draw, inner_product, shuffled
 
-from starcli.alignment.matching import costs
+from starcli.alignment.matching import costs, weight_matching
 from starcli.alignment.matching.weight_matching import distances, match_many, match_weights
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolve import resolve_spec
@@ -199,6 +199,16 @@ def test_many_equals_one_by_one() -> None:
         single = match_weights(a, model, spec, seed=seed, restarts=2, start=start)
         assert single.objective == match.objective
         assert single.permutation.moved(match.permutation) == 0
+
+
+def test_memory_is_given_back_after_so_many_bytes_of_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, calls = case("residual"), []
+    a = draw(spec, 0)
+    size = sum(a[name].nbytes for name in spec.learnable())
+    monkeypatch.setattr(weight_matching, "GIVEN_BACK_AFTER", 2 * size)
+    monkeypatch.setattr(weight_matching, "give_back_freed_memory", lambda: calls.append(1))
+    match_many(a, [draw(spec, seed) for seed in range(5)], spec)
+    assert len(calls) == 2
 
 
 def test_distances_by_hand() -> None:
