@@ -101,6 +101,17 @@ class Resolved:
         return {name: blocks(name, axes, self.groups) for name, axes in self.terms.items() if _permuted(axes)}
 
     @cached_property
+    def blocks_at(self) -> Mapping[tuple[str, int, int, str], tuple[tuple[Block, int], ...]]:
+        """By tensor, axis, start on that axis, and group: each block there, with the sub-axis that bears the group."""
+        found: dict[tuple[str, int, int, str], list[tuple[Block, int]]] = {}
+        for name, made in self.blocks.items():
+            for block in made:
+                for k, (axis, group) in enumerate(zip(block.axes, block.groups, strict=True)):
+                    if group is not None:
+                        found.setdefault((name, axis, block.starts[axis], group), []).append((block, k))
+        return {key: tuple(each) for key, each in found.items()}
+
+    @cached_property
     def dependent(self) -> frozenset[str]:
         """Tensors with a nested group whose parent stands on another axis (ResNeXt's `[(g out), in]`)."""
         return frozenset(
@@ -144,7 +155,11 @@ class Resolved:
 
     def index_shape(self, group: str) -> tuple[int, ...]:
         """Shape of the group's permutation: sizes of the groups around it, outermost first, then its own."""
-        return tuple(self.groups[name].size for name in (*self.ancestors(group), group))
+        return self._index_shapes[group]
+
+    @cached_property
+    def _index_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {name: tuple(self.groups[each].size for each in (*self.ancestors(name), name)) for name in self.groups}
 
     def learnable(self) -> tuple[str, ...]:
         """Names of the tensors that are no buffers; of each tied set only the first."""

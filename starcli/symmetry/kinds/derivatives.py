@@ -39,11 +39,9 @@ def unit_view(block: Block, k: int, tensor: Tensor) -> Tensor:
     return block.view(tensor).movedim(front, tuple(range(len(front))))
 
 
-def place_blocks(spec: Resolved, place: GroupPlace) -> Iterator[tuple[Block, int]]:
+def place_blocks(spec: Resolved, place: GroupPlace) -> tuple[tuple[Block, int], ...]:
     """Each block that the place covers, with the sub-axis that bears its group."""
-    for block in spec.blocks[place.tensor]:
-        for k in place.sub_axes(block):
-            yield block, k
+    return spec.blocks_at[place.tensor, place.axis, place.start, place.group]
 
 
 def place_derivatives(
@@ -64,7 +62,7 @@ def place_derivatives(
     units = {name: torch.randperm(group.size, generator=generator)[:most] for name, group in spec.groups.items()}
     found: dict[GroupPlace, list[tuple[Tensor, Tensor]]] = {place: [] for place in places}
     for x in inputs:
-        for number, gradients in enumerate(gradients_at(spec, reference, places, passes, generator, x)):
+        for number, (_, gradients) in enumerate(gradients_at(spec, reference, places, passes, generator, x)):
             at = [place for place in places if passes[place.group] > number]
             for name, own in by_tensor(at).items():
                 tensor, gradient = state[name].detach(), gradients[name]
@@ -95,8 +93,8 @@ def gradients_at(
     passes: Mapping[str, int],
     generator: torch.Generator,
     inputs: tuple[Tensor, ...],
-) -> Iterator[dict[str, Tensor]]:
-    """Gradients by the tensors of `places` of random projections of the outputs of the subject, in units of spread.
+) -> Iterator[tuple[float, dict[str, Tensor]]]:
+    """Random projections of the outputs of the subject, in units of spread, and gradients by the tensors of `places`.
 
     Those of one tensor in as many backward passes as its groups need. RuntimeError where the network cannot be
     differentiated.
@@ -113,7 +111,8 @@ def gradients_at(
             wanted = {id(leaf): leaf for name, own in aliases.items() if needed[name] > number for leaf in own}
             made = torch.autograd.grad(total, list(wanted.values()), retain_graph=True, allow_unused=True)
             gradients = dict(zip(wanted, made, strict=True))
-            yield {name: _added(own, gradients) for name, own in aliases.items() if needed[name] > number}
+            by_name = {name: _added(own, gradients) for name, own in aliases.items() if needed[name] > number}
+            yield float(total), by_name
     finally:
         for leaf in leaves.values():
             leaf.requires_grad_(False)

@@ -12,7 +12,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.claims import inert_places, scalings
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives, passes_needed, place_derivatives
-from starcli.symmetry.proof.evaluation import Reference, spreads
+from starcli.symmetry.proof.evaluation import Reference, last_example_alone, spreads
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
 from starcli.symmetry.proof.places import GroupPlace, places
 from starcli.symmetry.proof.redraw import fresh_inputs
@@ -46,9 +46,8 @@ class GenericSetting:
         """Draw weights and inputs like `example`; `groups` are those of interest."""
         self.groups = groups
         self.spec, self.generator = spec, generator
-        generic, outputs, others = _evaluated(network, example, generator)
+        generic, self.reference = _evaluated(network, example, generator)
         self.base, self.subject = generic.base, generic.subject
-        self.reference = Reference(self.subject, generic.inputs[0], outputs, spreads(outputs, others))
         around = {group.within for group in spec.groups.values()}
         self.places = {
             name: found
@@ -57,17 +56,29 @@ class GenericSetting:
         }
         self.passes = passes_needed(spec, self.places)
         few = {name for name in self.places if math.prod(spec.index_shape(name)) < FEW_UNITS}
-        self.found = self.derivatives([name for name in self.places if name not in few])
+        wanted = [name for name in self.places if name not in few]
+        self.found = self.derivatives(wanted)
+        together = generic.inputs[0]
+        if self.reference.inputs is not together and self._misses(tuple(each[:-1] for each in together)):
+            self.reference = _together(generic)
+            self.found = self.derivatives(wanted)
         seen = {name for name, found in self.found.items() if _equations(found) >= 2 * len(found)}
         thin = [name for name in self.places if name in few or (name in self.found and name not in seen)]
         if thin:  # units that are off on these examples, or on at few positions
-            inputs = [fresh_inputs(network, example, generator) for _ in range(MORE)]
+            like = example if self.reference.inputs is together else [each[-1:] for each in example]
+            inputs = [fresh_inputs(network, like, generator) for _ in range(MORE)]
             self.found |= self.derivatives(thin, inputs=[self.reference.inputs, *inputs])
         self.found = {name: self.found[name] for name in self.places if name in self.found}
         self.inert = {name: inert_places(found) for name, found in self.found.items()}
         self._scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         self.near_zero_scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         """Ways to scale that hold near zero, as far as they were looked for (see `signs`)."""
+
+    def _misses(self, others: tuple[Tensor, ...]) -> bool:
+        """Whether places that do nothing for the examples of the reference do something for others."""
+        inert = {name: at for name, found in self.found.items() if (at := inert_places(found))}
+        found = self.derivatives(inert, inputs=[others])
+        return any(not at <= inert_places(found[name]) if name in found else True for name, at in inert.items())
 
     def with_groups(self, spec: Resolved, groups: Sequence[str]) -> "GenericSetting":
         """The same with `groups` besides, of a spec that has them all."""
@@ -157,21 +168,31 @@ def _equations(found: Mapping[GroupPlace, PlaceDerivatives]) -> int:
 
 def _evaluated(
     network: nn.Module, example: Sequence[Tensor], generator: torch.Generator
-) -> tuple[GenericNetwork, list[Tensor], list[Tensor]]:
-    """The network in float64 at generic weights, and its outputs for two inputs."""
+) -> tuple[GenericNetwork, Reference]:
+    """The network in float64 at generic weights, and its outputs: for one example where it treats each by itself."""
     numbers = sum(tensor.numel() for tensor in network.state_dict().values() if isinstance(tensor, Tensor))
     if numbers <= SMALL_NETWORK and all(tensor.dim() for tensor in example):
         try:
-            return _run(network, [torch.cat([tensor] * MORE) for tensor in example], generator)
+            generic = at_generic_weights(network, [torch.cat([tensor] * MORE) for tensor in example], generator)
+            generic.subject.become(torch.float64, generic.base)
+            return generic, _together(generic)
         except StarcliError:
             pass  # it takes no other number of examples
-    return _run(network, example, generator)
-
-
-def _run(
-    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator
-) -> tuple[GenericNetwork, list[Tensor], list[Tensor]]:
     generic = at_generic_weights(network, example, generator)
+    alone = _alone(generic)
     generic.subject.become(torch.float64, generic.base)
+    return generic, alone.anew() if alone else _together(generic)
+
+
+def _alone(generic: GenericNetwork) -> Reference | None:
+    """The outputs for the last example in float32, which is good enough for a unit of measure (see `prove`)."""
+    try:
+        return last_example_alone(generic.subject, generic.inputs[0], generic.subject.run(generic.inputs[0]))
+    except StarcliError:
+        return None
+
+
+def _together(generic: GenericNetwork) -> Reference:
+    """The outputs for all examples; others give their spread."""
     outputs, others = (generic.subject.run(inputs) for inputs in generic.inputs)
-    return generic, outputs, others
+    return Reference(generic.subject, generic.inputs[0], outputs, spreads(outputs, others))

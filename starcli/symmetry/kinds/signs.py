@@ -16,6 +16,9 @@ from starcli.symmetry.kinds.unit_screen import Claim, slopes_at_zero, spread_uni
 from starcli.symmetry.proof.controls import THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
 
+SignSets = dict[str, list[frozenset[GroupPlace]]]
+"""By group, sets of places at each of which signs act together."""
+
 NEAR_ZERO = 1e-7
 """Factor of weights near zero, where an odd function of units is linear."""
 SUGGESTED = ((1e-10, 1e-10, 0.05), (1e-6, 1e-6, 0.05))
@@ -41,22 +44,46 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
     }
     setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if kind.kind == "permutation"])
     tried = {name: kind.scalings or [_everywhere(setting, name)] for name, kind in before.items()}
-    signs: dict[str, list[frozenset[GroupPlace]]] = {}
-    for suggested in (
-        _odd_places(generic),
+    signs: SignSets = {}
+    _prove(setting, proof, _odd_places(generic), signs)
+    less_likely = (
         _odd_places(setting.near_zero_scalings),
         _odd_places(tried),  # u(x) * v(x), x^2, x - tanh x
         {name: _overlapping(odd) for name, odd in _odd_places(tried).items()},  # relu(u(x)) * v(x)
         {name: _written(ways) for name, ways in tried.items()},  # |x|, cos x
-    ):  # what the first two suggest mostly holds, the others less so: all of one are tried together
-        elements: dict[Claim, Acts] = {}
-        for name, sets in suggested.items():
-            for way in claims.independent(sets, signs.get(name, [])):
-                g = random_signs(setting.shape(name), setting.generator)
-                elements[name, len(elements)] = diagonal_acts(g, dict.fromkeys(way, 1))
-        for claim in proof.holding(elements, partial(even_places, setting)):
-            signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
+    )
+    possible = _possible(setting, proof, less_likely, signs)
+    for suggested in less_likely:
+        left = {name: [way for way in sets if (name, way) in possible] for name, sets in suggested.items()}
+        _prove(setting, proof, left, signs)
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
+
+
+def _prove(setting: GenericSetting, proof: KindProof, suggested: SignSets, signs: SignSets) -> None:
+    """Add those of the suggested signs to `signs` that hold and do not follow from it."""
+    elements = _elements(setting, suggested, signs)
+    for claim in proof.holding(elements, partial(even_places, setting)):
+        signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
+
+
+def _possible(
+    setting: GenericSetting, proof: KindProof, suggested: Sequence[SignSets], known: SignSets
+) -> set[tuple[str, frozenset[GroupPlace]]]:
+    """Those of the suggested signs, by group, that few passes do not refute, all tried together."""
+    elements: dict[Claim, Acts] = {}
+    for each in suggested:
+        for (name, _), acts in _elements(setting, each, known).items():
+            elements[name, len(elements)] = acts
+    return {(name, frozenset(acts)) for (name, _), acts in proof.possible(elements).items()}
+
+
+def _elements(setting: GenericSetting, suggested: SignSets, known: SignSets) -> dict[Claim, Acts]:
+    """A random element for each of the suggested signs that does not follow from others and known ones."""
+    ways = [(name, way) for name, sets in suggested.items() for way in claims.independent(sets, known.get(name, []))]
+    return {
+        (name, number): diagonal_acts(random_signs(setting.shape(name), setting.generator), dict.fromkeys(way, 1))
+        for number, (name, way) in enumerate(ways)
+    }
 
 
 def _odd_places(ways: Mapping[str, Sequence[Exponents]]) -> dict[str, list[frozenset[GroupPlace]]]:

@@ -8,7 +8,8 @@ Where an element acts on no weights that read units, let all that it acts on of 
 nothing there, and derivatives along what it would multiply must be zero.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -19,7 +20,6 @@ from starcli.symmetry.kinds.derivatives import by_tensor, gradients_at, place_bl
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
-from starcli.symmetry.proof.evaluation import difference
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import TOLERANCE
 
@@ -47,26 +47,22 @@ class UnitScreen:
         self.readers = {name: [place for place in setting.places[name] if place.axis] for name in groups}
         self.writers = {name: setting.flippable([p for p in setting.places[name] if p.axis == 0]) for name in groups}
         self.units = {name: torch.arange(_screened(setting.spec.groups[name].size)) for name in groups}
-        self.groups: list[str] = []
-        self.before: dict[GroupPlace, Tensor] = {}
-        self._look([name for name, at in self.readers.items() if at])
+        self.groups = [name for name, at in self.readers.items() if at]
+        self._look()
 
-    def _look(self, groups: list[str]) -> None:
-        """Set those of `groups` that can be screened, and derivatives along what reads their units."""
-        if not groups:
-            return
-        at = [place for name in groups for place in (*self.writers[name], *self.readers[name])]
-        self.groups = groups
-        self.before = self._derivatives(at, {})
-        leaking = {
-            name
-            for name in groups
-            if any(float(self.before[p].abs().max()) > NOTHING for p in self.writers[name] if p in self.before)
-        }
-        leaking = leaking or _at_fault(groups, self._changed)
-        if leaking:
-            self.groups, self.before = [], {}
-            self._look([name for name in groups if name not in leaking])
+    def _look(self, leaking: Collection[str] = ()) -> None:
+        """Find what stands in the groups that are screened, without those that leak: a projection, and derivatives.
+
+        Groups that turn out to leak are left out as well.
+        """
+        self.groups = [name for name in self.groups if name not in leaking]
+        at = [place for name in self.groups for place in (*self.writers[name], *self.readers[name])]
+        self.value, self.before = self._derivatives(at, {})
+        if not self.before:
+            self.groups = []
+        found = {p.group for p, each in self.before.items() if p.axis == 0 and float(each.abs().max()) > NOTHING}
+        if found:
+            self._look(found)
 
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
         """Those of some diagonal elements that may act, as far as few units tell."""
@@ -79,7 +75,15 @@ class UnitScreen:
             if free is None:
                 rounds.append(free := {})
             free.setdefault(claim[0], []).append(claim)
-        impossible = {claim for each in rounds for claim in self._refuted(elements, self._shared_out(each))}
+        impossible = set[Claim]()
+        for each in rounds:
+            units = self._shared_out(each)
+            factors = self._factors(elements, units)
+            value, after = self._derivatives(self._all_readers(), factors)
+            if not abs(value - self.value) < TOLERANCE:
+                self._look(leaking=self._leaking(factors))
+                return self.possible(elements)
+            impossible |= self._refuted(elements, units, after)
         return {claim: acts for claim, acts in elements.items() if claim not in uneven | impossible}
 
     def _shared_out(self, claims: Mapping[str, Sequence[Claim]]) -> dict[Claim, Tensor]:
@@ -112,15 +116,30 @@ class UnitScreen:
         except (RuntimeError, StarcliError):
             return {}
 
-    def _refuted(self, elements: Mapping[Claim, Acts], units: Mapping[Claim, Tensor]) -> set[Claim]:
-        """Which of these claims cannot hold, each tried on some units, on which it acts as on the first."""
+    def _factors(self, elements: Mapping[Claim, Acts], units: Mapping[Claim, Tensor]) -> dict[GroupPlace, Tensor]:
+        """What these claims do to what writes some units each, on which they act as on the first."""
         factors: dict[GroupPlace, Tensor] = {}
         for claim, some in units.items():
             for place, act in elements[claim].items():
                 if place.axis == 0:
                     ones = torch.ones(*act.shape[:-1], len(self.units[place.group]), dtype=act.dtype)
                     factors.setdefault(place, ones)[..., some] = act[..., :1]
-        after = self._derivatives([place for name in self.groups for place in self.readers[name]], factors)
+        return factors
+
+    def _leaking(self, factors: Mapping[GroupPlace, Tensor]) -> set[str]:
+        """Groups of which these factors change the outputs, although nothing reads their units."""
+
+        def leaks(names: list[str]) -> bool:
+            own = {place: factor for place, factor in factors.items() if place.group in names}
+            value, _ = self._derivatives(self._all_readers(), own)
+            return not abs(value - self.value) < TOLERANCE
+
+        return _at_fault(self.groups, leaks)
+
+    def _refuted(
+        self, elements: Mapping[Claim, Acts], units: Mapping[Claim, Tensor], after: Mapping[GroupPlace, Tensor]
+    ) -> set[Claim]:
+        """Which of these claims cannot hold, each tried on some units: `after` are the derivatives when they act."""
         found = set()
         for claim, some in units.items():
             acts = elements[claim]
@@ -132,40 +151,29 @@ class UnitScreen:
                     found.add(claim)
         return found
 
-    def _derivatives(self, at: Sequence[GroupPlace], factors: Mapping[GroupPlace, Tensor]) -> dict[GroupPlace, Tensor]:
-        """By the screened units at some places, (parents, units), always of the same projection of the outputs."""
+    def _all_readers(self) -> list[GroupPlace]:
+        return [place for name in self.groups for place in self.readers[name]]
+
+    def _derivatives(
+        self, at: Sequence[GroupPlace], factors: Mapping[GroupPlace, Tensor]
+    ) -> tuple[float, dict[GroupPlace, Tensor]]:
+        """A projection of the outputs, always the same one, and its derivatives by the screened units at some places.
+
+        Not a number, and nothing, where the network cannot be differentiated or gives out what is not finite.
+        """
         units = {place: self.units[place.group] for place in at}
         try:
-            with self._read_by_zeros(factors, self.groups):
+            with self._read_by_zeros(factors):
                 return _slopes(self.setting, units, self.inputs, torch.Generator().manual_seed(self.seed))
         except (RuntimeError, StarcliError):
-            return {}
+            return math.nan, {}
 
-    def _changed(self, groups: Collection[str]) -> bool:
-        """Whether flips of the screened units of groups, where they are written, change the outputs."""
-
-        def outputs(at: Iterable[GroupPlace]) -> list[Tensor]:
-            flips = {
-                place: -torch.ones(*self.setting.shape(place.group)[:-1], len(self.units[place.group])).double()
-                for place in at
-            }
-            with self._read_by_zeros(flips, groups):
-                return self.setting.subject.run(self.inputs)
-
-        try:
-            first, second = outputs(()), outputs(place for name in groups for place in self.writers[name])
-        except StarcliError:  # outputs that are not finite, or a network that takes no single example
-            return True
-        return not difference(first, second, self.setting.reference.scale) < TOLERANCE
-
-    def _read_by_zeros(
-        self, factors: Mapping[GroupPlace, Tensor], groups: Collection[str]
-    ) -> AbstractContextManager[None]:
+    def _read_by_zeros(self, factors: Mapping[GroupPlace, Tensor]) -> AbstractContextManager[None]:
         """The subject where screened units of groups are read by zeros, and multiplied at some places.
 
         Factors are of shape (parents..., units).
         """
-        zeros = {place: torch.zeros(()) for name in groups for place in self.readers[name]}
+        zeros = {place: torch.zeros(()) for place in self._all_readers()}
         at = {**factors, **zeros}
 
         def write(state: Mapping[str, Tensor]) -> None:
@@ -202,20 +210,22 @@ def slopes_at_zero(setting: GenericSetting, units: UnitNumbers, inputs: tuple[Te
                 block.view(state[place.tensor]).index_fill_(k, some, 0)
 
     with setting.moved(by_tensor(units), write):
-        return _slopes(setting, units, inputs, setting.generator)
+        return _slopes(setting, units, inputs, setting.generator)[1]
 
 
 def _slopes(
     setting: GenericSetting, units: UnitNumbers, inputs: tuple[Tensor, ...], generator: torch.Generator
-) -> dict[GroupPlace, Tensor]:
-    """Derivatives along the generic weights of some units at each place, by one random projection of the outputs."""
+) -> tuple[float, dict[GroupPlace, Tensor]]:
+    """A random projection of the outputs, and its derivatives along the generic weights of some units at each place."""
     once = dict.fromkeys((place.group for place in units), 1)
-    found: dict[GroupPlace, Tensor] = {}
-    for gradients in gradients_at(setting.spec, setting.reference, list(units), once, generator, inputs):
-        for place, some in units.items():
-            own = setting.base[place.tensor], some
-            found[place] = unit_slopes(setting.spec, place, gradients[place.tensor], *own)
-    return found
+    passes = gradients_at(setting.spec, setting.reference, list(units), once, generator, inputs)
+    value, gradients = next(passes, (math.nan, None))
+    if gradients is None:
+        return value, {}
+    return value, {
+        place: unit_slopes(setting.spec, place, gradients[place.tensor], setting.base[place.tensor], some)
+        for place, some in units.items()
+    }
 
 
 def _at_fault(names: list[str], faulty: Callable[[list[str]], bool]) -> set[str]:

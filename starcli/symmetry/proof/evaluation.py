@@ -14,6 +14,7 @@ from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network
 from starcli.models.modes import set_eval_
 from starcli.runtime.blame import raised_at
+from starcli.symmetry.proof.operators import batch_norm, conv2d
 
 ROUNDED = 1e-3
 """Largest difference between outputs that are the same but for float32, in units of their spread.
@@ -44,6 +45,7 @@ class ProofNetwork:
         }
         for value in self.state.values():
             value.requires_grad_(False)
+        self._remembers = any(map(_notices_mode, self.network.modules()))
         self.load(tensors.items())
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
@@ -55,7 +57,8 @@ class ProofNetwork:
 
     def forget(self) -> None:
         """Make the network forget what it computed from weights that changed (tables of relative positions)."""
-        set_eval_(self.network)
+        if self._remembers:
+            set_eval_(self.network)
 
     def shared(self) -> list[tuple[str, ...]]:
         """Sets of names that are one and the same memory in the original; copies in another precision may part."""
@@ -92,6 +95,12 @@ class ProofNetwork:
                 f"the network cannot be evaluated in {self.dtype}, as a proof has to",
                 [f"{type(error).__name__}: {first_line(error)}", *raised_at(error)],
             ) from error
+
+
+def _notices_mode(module: nn.Module) -> bool:
+    """Whether a module does something of its own when it is put into a mode."""
+    own, usual = type(module), nn.Module
+    return own.train is not usual.train or own.eval is not usual.eval or not {"train", "eval"}.isdisjoint(vars(module))
 
 
 def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
@@ -209,30 +218,12 @@ class _Precision(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is torch.nn.functional.batch_norm and torch.is_grad_enabled():
-            return _batch_norm(*args, **kwargs)
+            return batch_norm(*args, **kwargs)
         if self.dtype is torch.float64:
+            if func is torch.nn.functional.conv2d:
+                return conv2d(*args, **kwargs)
             if func is Tensor.float:
                 func = Tensor.double
             args = [self.dtype if argument is torch.float32 else argument for argument in args]
             kwargs = {key: self.dtype if value is torch.float32 else value for key, value in kwargs.items()}
         return func(*args, **kwargs)
-
-
-def _batch_norm(
-    x: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """(x - mean) / sqrt(var + eps) * weight + bias, by operators that have a gradient for the statistics too."""
-    if training or running_mean is None or running_var is None:
-        return torch.nn.functional.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-    scale = (running_var + eps).rsqrt()
-    scale = scale if weight is None else scale * weight
-    shift = -running_mean * scale if bias is None else bias - running_mean * scale
-    shape = [1, -1] + [1] * (x.dim() - 2)
-    return x * scale.reshape(shape) + shift.reshape(shape)
