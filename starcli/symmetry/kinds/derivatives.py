@@ -112,7 +112,7 @@ def gradients_at(
             made = torch.autograd.grad(total, list(wanted.values()), retain_graph=True, allow_unused=True)
             gradients = dict(zip(wanted, made, strict=True))
             by_name = {name: _added(own, gradients) for name, own in aliases.items() if needed[name] > number}
-            yield float(total), by_name
+            yield float(total.detach()), by_name
     finally:
         for leaf in leaves.values():
             leaf.requires_grad_(False)

@@ -133,7 +133,21 @@ def act_(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> None:
             if diagonal and not act.requires_grad:
                 view.mul_(act.reshape(*shape, *[1] * (view.dim() - len(shape))))
                 continue
+            if not diagonal and not act.requires_grad and shape[-1] > MOST_ROTATED:
+                _act_on_moving_(view, act)
+                continue
             rest = view.reshape(*shape, -1)
             rest = rest.clone() if act.requires_grad else rest  # what gradients need must not be written over
             made = act.unsqueeze(-1) * rest if diagonal else act @ rest
             view.copy_(made.reshape(view.shape))
+
+
+def _act_on_moving_(view: Tensor, act: Tensor) -> None:
+    """Multiply a block (parents..., n, rest...), in place, by matrices (parents..., n, n) that leave most units alone."""
+    n = act.shape[-1]
+    other = (act != torch.eye(n, dtype=act.dtype)).reshape(-1, n, n).any(dim=0)
+    some = (other.any(dim=0) | other.any(dim=1)).nonzero().flatten()
+    axis = act.dim() - 2
+    moving = view.index_select(axis, some)
+    made = act.index_select(-1, some).index_select(-2, some) @ moving.reshape(*act.shape[:-2], len(some), -1)
+    view.index_copy_(axis, some, made.reshape(moving.shape))
