@@ -143,7 +143,7 @@ def act_(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> None:
 
 
 def _act_on_moving_(view: Tensor, act: Tensor) -> None:
-    """Multiply a block (parents..., n, rest...), in place, by matrices (parents..., n, n) that leave most units alone."""
+    """Multiply a block (parents..., n, rest...), in place, by matrices that leave most of the n units alone."""
     n = act.shape[-1]
     other = (act != torch.eye(n, dtype=act.dtype)).reshape(-1, n, n).any(dim=0)
     some = (other.any(dim=0) | other.any(dim=1)).nonzero().flatten()
