@@ -14,7 +14,7 @@ from starcli.symmetry.kinds.shifts import moved_shifts, with_named_biases
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import TOLERANCE
 
-FLAT = 1e-6
+NO_SLOPE = 1e-6
 """Largest derivative along a shift and the biases that make up for it, as a share of its parts, that may be zero."""
 
 
@@ -59,7 +59,7 @@ def _flat(proof: KindProof, folds: Sequence[Fold]) -> list[Fold]:
     for fold in folds:
         moved = moved_shifts(spec, proof.base, [fold], _drawn(proof, [fold]))
         parts = [float((gradients[name] * (to - proof.base[name])).sum()) for name, to in moved.items()]
-        if abs(sum(parts)) <= FLAT * max(map(abs, parts)):
+        if abs(sum(parts)) <= NO_SLOPE * max(map(abs, parts)):
             found.append(fold)
     return found
 

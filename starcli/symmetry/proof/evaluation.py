@@ -14,7 +14,7 @@ from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network
 from starcli.models.modes import set_eval_
 from starcli.runtime.blame import raised_at
-from starcli.symmetry.proof.operators import batch_norm, conv2d
+from starcli.symmetry.proof.operators import differentiable_batch_norm, grouped_conv2d
 
 ROUNDED = 1e-3
 """Largest difference between outputs that are the same but for float32, in units of their spread.
@@ -218,10 +218,10 @@ class _Precision(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is torch.nn.functional.batch_norm and torch.is_grad_enabled():
-            return batch_norm(*args, **kwargs)
+            return differentiable_batch_norm(*args, **kwargs)
         if self.dtype is torch.float64:
             if func is torch.nn.functional.conv2d:
-                return conv2d(*args, **kwargs)
+                return grouped_conv2d(*args, **kwargs)
             if func is Tensor.float:
                 func = Tensor.double
             args = [self.dtype if argument is torch.float32 else argument for argument in args]

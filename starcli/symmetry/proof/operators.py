@@ -8,7 +8,7 @@ MOST_WINDOWS = 512
 """Most numbers that a group of channels sees, over all positions, for which all groups go through one product."""
 
 
-def batch_norm(
+def differentiable_batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
@@ -28,7 +28,7 @@ def batch_norm(
     return input * scale.reshape(shape) + shift.reshape(shape)
 
 
-def conv2d(
+def grouped_conv2d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -42,7 +42,7 @@ def conv2d(
     In float64 torch takes one group after the other, and a depthwise convolution has hundreds.
 
     >>> x, weight = torch.randn(2, 6, 5, 5).double(), torch.randn(6, 2, 3, 3).double()
-    >>> torch.allclose(conv2d(x, weight, None, 2, 1, 1, 3), torch.conv2d(x, weight, None, 2, 1, 1, 3))
+    >>> torch.allclose(grouped_conv2d(x, weight, None, 2, 1, 1, 3), torch.conv2d(x, weight, None, 2, 1, 1, 3))
     True
     """
     if groups > 1 and input.dim() == 4 and not isinstance(padding, str):
