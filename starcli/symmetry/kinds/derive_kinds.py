@@ -16,6 +16,7 @@ from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.loud_proof import broken_when_loud, without_broken
 from starcli.symmetry.kinds.reasons import with_reasons
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.signs import signed_kinds
@@ -44,7 +45,7 @@ def derive_kinds(
 
     Null spaces of derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave
     the outputs alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind
-    fails, the next smaller one is taken. A network that cannot be differentiated has permutations only, and a note.
+    fails, the next smaller one is taken; where it holds for small units alone (see `loud_proof`), permutations. A network that cannot be differentiated has permutations only, and a note.
     StarcliError where torch.export cannot follow the network, and where the spec is not of this network.
 
     >>> import torch
@@ -72,7 +73,9 @@ def derive_kinds(
     kinds = {name: {**kinds, **pairs.kinds}[name] for name in pairs.whole.groups}
     notes = (NOT_DIFFERENTIABLE,) if setting.places and not setting.found else ()
     kinds = with_reasons(pairs.setting, kinds) if reasons else kinds
-    return Kinds(pairs.whole, kinds, max(proof.worst, pairs.worst), notes)
+    found_kinds = Kinds(pairs.whole, kinds, max(proof.worst, pairs.worst), notes)
+    broken = broken_when_loud(pairs.setting, found_kinds)
+    return without_broken(found_kinds, broken) if broken else found_kinds
 
 
 def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) -> tuple[Resolved, list[str]]:

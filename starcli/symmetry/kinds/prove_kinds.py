@@ -15,6 +15,7 @@ from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_scales, 
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.loud_proof import ONLY_SMALL, broken_when_loud, without_broken
 from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
@@ -69,7 +70,10 @@ def prove_kinds(
     }
     groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
     whole = held(kinds.whole, kinds.groups.keys() - groups_now.keys())
-    return replace(kinds, whole=whole, groups=groups_now, worst_difference=proof.worst), dict(sorted(refused.items()))
+    proved = replace(kinds, whole=whole, groups=groups_now, worst_difference=proof.worst)
+    broken = broken_when_loud(setting, proved)
+    refused |= {name: f"{proved.groups[name].kind} {ONLY_SMALL}" for name in broken}
+    return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
 
 
 def _scales(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:

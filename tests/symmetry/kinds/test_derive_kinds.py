@@ -76,6 +76,17 @@ def test_activations(activation, kind, dimension, bias):
     assert kinds.continuous_dimension == dimension
 
 
+@pytest.mark.parametrize(
+    "activation", [nn.Hardtanh(-50, 50), nn.Hardtanh(-1000, 1000), nn.Hardtanh(0, 65504), nn.Hardtanh(-1e5, 65504)]
+)
+def test_what_holds_for_small_units_alone_is_no_kind(activation):
+    """Between its bounds a clamp is linear, and rotations and matrices pass: units of generic weights are of size 1."""
+    network = layers(activation, nn.ReLU())
+    first, second = kinds_of(network, VECTORS, reasons=True).groups.values()
+    assert (first.kind, first.scalings, second.kind) == ("permutation", (), "scaled")
+    assert set(first.larger.values()) == {"holds as long as units are small, as between the bounds of a clamp"}
+
+
 def test_exponents_are_where_units_are_written_and_read():
     names = ("0.weight", 0), ("0.bias", 0), ("2.weight", 1)
     for activation, exponents in ((nn.ReLU(), (1, 1, -1)), (nn.Identity(), (1, 1, -1)), (nn.Tanh(), (1, 1, 1))):

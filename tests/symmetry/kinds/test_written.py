@@ -104,6 +104,13 @@ def proof_of(network: nn.Module, text: str, example: Tensor) -> dict[str, str]:
     return prove_kinds(network, (example,), kinds, list(resolved.groups))[1]
 
 
+def test_a_written_kind_that_holds_for_small_units_alone_is_refused() -> None:
+    network = nn.Sequential(nn.Linear(9, 6), nn.Hardtanh(-1000, 1000), nn.Linear(6, 3))
+    text = HIDDEN.format("scaled", "h", "h", "h^-1")
+    said = "scaled holds as long as units are small, as between the bounds of a clamp"
+    assert proof_of(network, text, torch.zeros(2, 9)) == {"h": said}
+
+
 HIDDEN = (
     "format: 2\ngroups: {{h: {{kind: {}}}}}\ntensors: {{0.weight: [{}], 0.bias: [{}], 2.weight: [_, {}], 2.bias: []}}"
 )
