@@ -45,7 +45,8 @@ def derive_kinds(
 
     Null spaces of derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave
     the outputs alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind
-    fails, the next smaller one is taken; where it holds for small units alone (see `loud_proof`), permutations. A network that cannot be differentiated has permutations only, and a note.
+    fails, the next smaller one is taken; where it holds for small units alone (see `loud_proof`), permutations.
+    A network that cannot be differentiated has permutations only, and a note.
     StarcliError where torch.export cannot follow the network, and where the spec is not of this network.
 
     >>> import torch

@@ -78,6 +78,8 @@ def _outputs(setting: GenericSetting, tensors: Mapping[str, Tensor]) -> list[Ten
 
 def _of_groups(element: Element, groups: Collection[str]) -> Element:
     """The part of an element that acts on the units of these groups, but for their places."""
-    parts = ({n: each for n, each in part.items() if n in groups} for part in (element.matrices, element.scales))
-    signs = {name: each for name, each in element.signs.items() if name in groups}
-    return Element(element.kinds, Permutation.identity(element.kinds.spec), *parts, signs)
+    matrices, scales, signs = (
+        {name: each for name, each in part.items() if name in groups}
+        for part in (element.matrices, element.scales, element.signs)
+    )
+    return Element(element.kinds, Permutation.identity(element.kinds.spec), matrices, scales, signs)
