@@ -1,4 +1,4 @@
-"""Kinds with continuous elements: scales, rotations, invertible matrices."""
+"""Kinds with continuous elements: scales, rotations, invertible matrices; and random elements of kinds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from starcli.symmetry.kinds.elements import (
     random_invertible,
     random_rotation,
     random_scales,
+    random_signs,
 )
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
@@ -106,6 +107,24 @@ def random_element(setting: GenericSetting, kind: GroupKind) -> Acts:
         g = random_rotation(shape, setting.generator, fix_ones=kind.fixes_ones)
     scales = conjugated(setting.spec, setting.base, kind.exponents, kind.folds)
     return matrix_acts(g, kind.exponents, scales, scales)
+
+
+def scale_elements(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
+    """A random element for each way to scale; a matrix is tried with all of its own."""
+    return {
+        (name, i): diagonal_acts(random_scales(setting.shape(name), setting.generator), way)
+        for name, kind in kinds.items()
+        for i, way in enumerate(kind.scalings if kind.kind != "invertible" else ())
+    }
+
+
+def sign_elements(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
+    """A random element for each way to set signs."""
+    return {
+        (name, i): diagonal_acts(random_signs(setting.shape(name), setting.generator), way)
+        for name, kind in kinds.items()
+        for i, way in enumerate(kind.signs)
+    }
 
 
 def _proved(setting: GenericSetting, proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:

@@ -4,21 +4,25 @@ At generic weights units are of size 1, and an element passes that a clamp at 20
 once more where what writes units is LOUD times as large, and what reads them as much smaller.
 """
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
+from copy import copy
 from dataclasses import replace
 
 from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.held import held
-from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.kind_proof import KindProof, together
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import LARGER
 from starcli.symmetry.kinds.setting import VARIANCE, GenericSetting
-from starcli.symmetry.permutation import Permutation
-from starcli.symmetry.proof.evaluation import ROUNDED, difference, spreads
+from starcli.symmetry.kinds.unit_screen import Claim
+from starcli.symmetry.proof.evaluation import ROUNDED, Reference, spreads
 
 ONLY_SMALL = "holds as long as units are small, as between the bounds of a clamp"
 """Why a kind is not that of a group."""
@@ -32,25 +36,35 @@ def broken_when_loud(setting: GenericSetting, kinds: Kinds) -> list[str]:
 
     A clamp shows in all digits, while few are left of a softmax of products of large queries and keys.
     """
-    acting = [name for name, kind in kinds.groups.items() if kind.kind != "permutation" or kind.scalings or kind.signs]
-    loud = _loud(setting, [name for name in acting if name in setting.places])
-    try:
-        before = _outputs(setting, loud)
-    except StarcliError:
-        return []
-    scale = spreads(before, [each.roll(1, 0) for each in before])
-    element = Element.random(kinds, setting.generator)
-
-    def broken(groups: Collection[str]) -> bool:
+    acting = {name: kind for name, kind in kinds.groups.items() if name in setting.places and _acts(kind)}
+    loud = copy(setting)
+    loud.base = _loud_weights(setting, acting)
+    with setting.moved_to(loud.base):
         try:
-            after = _outputs(setting, _of_groups(element, groups).apply(loud))
+            outputs = loud.subject.run(loud.reference.inputs)
         except StarcliError:
-            return False
-        return not difference(after, before, scale) < ROUNDED
+            return []
+        scale = spreads(outputs, [each.roll(1, 0) for each in outputs])
+        loud.reference = Reference(loud.subject, loud.reference.inputs, outputs, scale)
+        matrices = {(name, 0): random_element(loud, kind) for name, kind in acting.items() if kind.by_matrix}
+        sets = (matrices, scale_elements(loud, acting), sign_elements(loud, acting))
+        return sorted({name for elements in sets for name in _broken(KindProof(loud), elements)})
 
-    if not acting or not broken(acting):
-        return []
-    return [name for name in acting if broken([name])] or acting
+
+def _broken(proof: KindProof, elements: Mapping[Claim, Acts]) -> set[str]:
+    """Groups of elements that change the outputs; all are tried together first."""
+
+    def breaks(some: Iterable[Acts]) -> bool:
+        return ROUNDED <= proof.change(together(some)) < math.inf
+
+    if not elements or not breaks(elements.values()):
+        return set()
+    return {name for (name, _), acts in elements.items() if breaks([acts])} or {name for name, _ in elements}
+
+
+def _acts(kind: GroupKind) -> bool:
+    """Whether anything but permutations acts on a group."""
+    return kind.kind != "permutation" or bool(kind.scalings or kind.signs)
 
 
 def without_broken(kinds: Kinds, broken: Collection[str]) -> Kinds:
@@ -61,7 +75,7 @@ def without_broken(kinds: Kinds, broken: Collection[str]) -> Kinds:
     return replace(kinds, whole=held(kinds.whole, kinds.groups.keys() - groups.keys()), groups=found)
 
 
-def _loud(setting: GenericSetting, groups: Collection[str]) -> dict[str, Tensor]:
+def _loud_weights(setting: GenericSetting, groups: Iterable[str]) -> dict[str, Tensor]:
     """The generic weights with loud units of these groups."""
     found = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in setting.base.items()}
     for place in (place for name in groups for place in setting.places[name]):
@@ -69,17 +83,3 @@ def _loud(setting: GenericSetting, groups: Collection[str]) -> dict[str, Tensor]
         for block, k in place_blocks(setting.spec, place):
             unit_view(block, k, found[place.tensor]).mul_(factor)
     return found
-
-
-def _outputs(setting: GenericSetting, tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    with setting.moved_to(tensors):
-        return setting.subject.run(setting.reference.inputs)
-
-
-def _of_groups(element: Element, groups: Collection[str]) -> Element:
-    """The part of an element that acts on the units of these groups, but for their places."""
-    matrices, scales, signs = (
-        {name: each for name, each in part.items() if name in groups}
-        for part in (element.matrices, element.scales, element.signs)
-    )
-    return Element(element.kinds, Permutation.identity(element.kinds.spec), matrices, scales, signs)

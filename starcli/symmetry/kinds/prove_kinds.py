@@ -1,6 +1,6 @@
 """Proof of the kinds that a spec writes: a finite random element of each way, with negative controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.kinds.breaks import Passes
-from starcli.symmetry.kinds.continuous import random_element
-from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_scales, random_signs
+from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
+from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
@@ -20,7 +20,6 @@ from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
-from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.places import GroupPlace
 
 
@@ -58,8 +57,8 @@ def prove_kinds(
             {(name, 0): random_element(setting, k) for name, k in tried.items() if k.by_matrix},
             None,
         ),
-        (_scales(setting, tried), None),
-        (_signs(setting, tried), partial(even_places, setting)),
+        (scale_elements(setting, tried), None),
+        (sign_elements(setting, tried), partial(even_places, setting)),
     ):
         for name, number in elements.keys() - set(proof.holding(elements, doubtful)):
             refused.setdefault(name, _reason(setting, proof, tried[name], elements[name, number]))
@@ -74,24 +73,6 @@ def prove_kinds(
     broken = broken_when_loud(setting, proved)
     refused |= {name: f"{proved.groups[name].kind} {ONLY_SMALL}" for name in broken}
     return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
-
-
-def _scales(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
-    """A random element for each way to scale; a matrix is tried with all of its own."""
-    return {
-        (name, i): diagonal_acts(random_scales(setting.shape(name), setting.generator), way)
-        for name, kind in kinds.items()
-        for i, way in enumerate(kind.scalings if kind.kind != "invertible" else ())
-    }
-
-
-def _signs(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
-    """A random element for each way to set signs."""
-    return {
-        (name, i): diagonal_acts(random_signs(setting.shape(name), setting.generator), way)
-        for name, kind in kinds.items()
-        for i, way in enumerate(kind.signs)
-    }
 
 
 def _reason(setting: GenericSetting, proof: KindProof, kind: GroupKind, acts: Acts) -> str:
