@@ -105,10 +105,10 @@ class KindProof:
 
     def _change_either_way(self, elements: Mapping[Claim, Acts]) -> float:
         """The change of the outputs when all these elements act, or others of their kinds: see `_other`."""
-        change = self.change(together(elements.values()))
+        change = self.change(acted_together(elements.values()))
         if not change < TOLERANCE:
             return change
-        return max(change, self.change(together(map(self._others, elements.values()))))
+        return max(change, self.change(acted_together(map(self._others, elements.values()))))
 
     def _others(self, acts: Acts) -> Acts:
         """The inverse element; of signs, and of matrices that need not fix ones, the negative of it.
@@ -171,7 +171,7 @@ def _fixes_ones(matrix: Tensor) -> bool:
     return torch.allclose(matrix.sum(-1), torch.ones((), dtype=matrix.dtype))
 
 
-def together(elements: Iterable[Acts]) -> Acts:
+def acted_together(elements: Iterable[Acts]) -> Acts:
     """What several elements do one after the other; those at one place are diagonal."""
     made: dict[GroupPlace, Tensor] = {}
     for acts in elements:

@@ -17,7 +17,7 @@ from starcli.symmetry.kinds.continuous import random_element, scale_elements, si
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
-from starcli.symmetry.kinds.kind_proof import KindProof, together
+from starcli.symmetry.kinds.kind_proof import KindProof, acted_together
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import LARGER
 from starcli.symmetry.kinds.setting import VARIANCE, GenericSetting
@@ -55,7 +55,7 @@ def _broken(proof: KindProof, elements: Mapping[Claim, Acts]) -> set[str]:
     """Groups of elements that change the outputs; all are tried together first."""
 
     def breaks(some: Iterable[Acts]) -> bool:
-        return ROUNDED <= proof.change(together(some)) < math.inf
+        return ROUNDED <= proof.change(acted_together(some)) < math.inf
 
     if not elements or not breaks(elements.values()):
         return set()
