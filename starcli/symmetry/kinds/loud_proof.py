@@ -1,7 +1,7 @@
 """What holds in a part of the range alone: clamps and the like are linear, or homogeneous, as long as units are small.
 
 At generic weights units are of size 1, and an element passes that a clamp at 20 would break. So all that acts is tried
-once more where what writes units is LOUD times as large, and what reads them as much smaller.
+once more where what writes units is LOUDER times as large, and what reads them as much smaller.
 """
 
 import math
@@ -27,7 +27,7 @@ from starcli.symmetry.proof.evaluation import ROUNDED, Reference, spreads
 ONLY_SMALL = "holds as long as units are small, as between the bounds of a clamp"
 """Why a kind is not that of a group."""
 
-LOUD = 2.0**17
+LOUDER = 2.0**17
 """A power of two, by which floats are multiplied exactly: units are then beyond what half precision holds."""
 
 
@@ -79,7 +79,7 @@ def _loud_weights(setting: GenericSetting, groups: Iterable[str]) -> dict[str, T
     """The generic weights with loud units of these groups."""
     found = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in setting.base.items()}
     for place in (place for name in groups for place in setting.places[name]):
-        factor = (LOUD if place.axis == 0 else 1 / LOUD) ** (2 if place.tensor.endswith(VARIANCE) else 1)
+        factor = (LOUDER if place.axis == 0 else 1 / LOUDER) ** (2 if place.tensor.endswith(VARIANCE) else 1)
         for block, k in place_blocks(setting.spec, place):
             unit_view(block, k, found[place.tensor]).mul_(factor)
     return found
