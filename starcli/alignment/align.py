@@ -127,6 +127,7 @@ class Alignment:
             raise StarcliError(f"restarts is at least 0, found {self.restarts}")
         own = self._own_settings() if self.active else ()
         given = [name for name in SETTINGS if getattr(self, name) is not None]
+        given += ["restarts"] if not self.active and self.restarts != Alignment.restarts else []
         if strange := [name for name in given if name not in own]:
             raise self._unused(strange)
         for name in own:
@@ -159,6 +160,8 @@ class Alignment:
 
     def _takers(self, setting: str) -> str:
         """What has a setting that this alignment has not."""
+        if setting == "restarts":
+            return "any"
         if self.active and setting in self.match_method.settings:
             return "rotations, matrices and scales, and kinds (--align-kinds) are permutation"
         return ", ".join(name for name in METHODS if setting in resolve(METHODS, "method", name).settings)
@@ -278,7 +281,7 @@ class Alignment:
 
 def _called(setting: str) -> str:
     """What a setting is called in Python, and on the command line."""
-    return f"{setting} (--align-{setting})"
+    return f"{setting} (--{setting})" if setting == "restarts" else f"{setting} (--align-{setting})"
 
 
 AS_GIVEN = Alignment(method=None)

@@ -270,10 +270,10 @@ class StarSearch:
         return star_plan(self.workspace, kind, self.sources, recipe, number, settings, **facts)
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
-        from starcli.star.check_sources import check_held_out, note_made_of_others
+        from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 
         check_held_out([*self.sources, *self.groups[2]], self.groups[1])
-        note_made_of_others([*self.sources, *self.groups[1]], self.watch)
+        note_doubtful_solutions([*self.sources, *self.groups[1]], self.watch)
         plans = [self.plan(kind, number) for number in self.search.numbers]
         if self.growth is not None:
             length = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs != 1 else ''}"

@@ -32,7 +32,7 @@ from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.runtime.progress import Progress
-from starcli.star.check_sources import check_held_out, note_made_of_others
+from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.star.fusion_report import fusion_rows
 from starcli.star.growing import Growth, growth_of
@@ -230,6 +230,7 @@ def _fused(
     workspace, models, watcher = open_models(models, where, distinct=len(sources))
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in ends)
+    note_doubtful_solutions(own, watcher)
     chosen = inherited(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
     taught = None if star is None or teacher is None else teacher(star)
     whole = Fusion(**fusion, recipe=chosen, init=init, base=base, teacher=taught)
@@ -264,7 +265,7 @@ def _search(
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None
     check_held_out([*own, *models[several:]], others)
-    note_made_of_others([*own, *others], watcher)
+    note_doubtful_solutions([*own, *others], watcher)
     growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, recipe, watcher)
     chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
     begins: dict[str, Any] = {"init": beginning, "growth": growth}

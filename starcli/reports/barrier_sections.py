@@ -83,7 +83,7 @@ def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:
     names = {curve.metric for curve in first.curves.values()}
     titles = {"loss": loss_title(first.task), **{name: METRICS[name].title for name in names}}
     marked = len(bundles) <= MOST_MARKED and all(len(each.lines) == 1 for each in bundles)
-    dotted = "dotted: the straight line between the ends" + ("; upright: the farthest from it" if marked else "")
+    dotted = "dotted: the straight line between the ends" + ("; upright: the barrier" if marked else "")
     for split in SPLIT_NAMES:
         for metric, label in titles.items():
             curves = [

@@ -101,9 +101,17 @@ MADE_OF_SOLUTIONS = {"star": "a star", "fused": "a fused model", "bend": "the be
 """Kinds of models that were trained on others, which are no solutions of their own, and what they are called."""
 
 
-def note_made_of_others(models: Iterable[Checkpoint], progress: Progress) -> None:
-    """Note sources and held-out models that are stars and the like: barriers to them say nothing of solutions."""
+def note_doubtful_solutions(models: Iterable[Checkpoint], progress: Progress) -> None:
+    """Note sources and held-out models that are stars and the like, or one solution twice, as a model and its copy.
+
+    Barriers to the first say nothing of solutions; the second count for more than others.
+    """
+    known: dict[str, str] = {}
     for model in models:
+        copies = Lineage(model).copies()
+        if first := next((name for sha256, name in known.items() if sha256 in copies), ""):
+            progress.note(f"{model.name} is the same solution as {first}, and counts here as another")
+        known |= dict.fromkeys(copies, model.name)
         if model.metadata.kind in MADE_OF_SOLUTIONS:
             progress.note(f"{model.name} is {MADE_OF_SOLUTIONS[model.metadata.kind]}, and counts here as a solution")
 
@@ -116,12 +124,12 @@ def check_roles(
     A held-out model that the star was made from is an error, a source that it was not made from a note. A copy counts
     as what it is a copy of, see `Lineage`.
     """
-    note_made_of_others([*sources, *held_out], progress)
+    check_held_out([star] if star.metadata.parents else [], held_out)
+    note_doubtful_solutions([*sources, *held_out], progress)
     if not star.metadata.parents:
         if star.metadata.recipe is not None:
             progress.note(f"{star.name} was trained from random weights: it is no star")
         return
-    check_held_out([star], held_out)
     own = Lineage(star).made_from()
     if strangers := [model.name for model in sources if not is_among(model, own)]:
         progress.note(f"{star.name} was not made from {few(strangers, 5)}, given as --sources")

@@ -77,8 +77,8 @@ def interpolate_command(
     found = _points(len(models), t, weights, perturb, seed, on_curve=bool(curve))
     paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in found], [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
-    alignment, between = how.chosen(seed), activations.between()
-    needs_data = alignment.reads_data or between.active or bool(curve)
+    between = activations.between()
+    needs_data = bool(curve) or between.active or how.chosen(seed).reads_data
     workspace, opened = workspace_of([*files[0], *files[1]], setup, data=needs_data)
     given, bent = grouped_like(files, opened)
     bends, nodes = Bends.of(bent), Bends.of(bent).nodes(given)

@@ -109,6 +109,9 @@ def test_settings_of_no_alignment_name_what_is_missing(solutions):
     assert ran.status == 1
     assert "no alignment is asked for" in ran.err
     assert "needs a method: weight, learn (--align)" in ran.err
+    ran = run_here("barrier", *solutions.some(0, 1), "--restarts", 7)
+    assert (ran.status, ran.out) == (1, "")
+    assert "restarts (--restarts) needs a method: any (--align)" in ran.err
 
 
 def hashes(*paths):

@@ -1,5 +1,7 @@
 """What a star has seen is no held-out model, in its search and in its report, on the command line and in Python."""
 
+from functools import partial
+
 import pytest
 from support.program import run_here
 
@@ -85,3 +87,16 @@ def test_a_star_among_solutions_and_a_solution_as_star_are_noted(star, solutions
     said = run_here(*lines, "--held-out", star).err
     assert notes in said
     assert "0.safetensors was trained from random weights: it is no star" in said
+
+
+def test_a_solution_and_its_copy_are_noted_among_sources(solutions, place):
+    assert run_here("permute", solutions[1], "--random", "-o", "copy.safetensors").status == 0
+    pair = (solutions[1], place / "copy.safetensors")
+    note = "copy.safetensors is the same solution as 1.safetensors, and counts here"
+    for words in (("star",), ("fuse", "--method", "mean")):
+        ran = run_here(*words, "--sources", *pair, "-o", "x.safetensors", "--dry-run")
+        assert (ran.status, note in ran.err) == (0, True), ran.err
+    assert note in run_here("bma", "--star", solutions[0], "--sources", *pair, "--dry-run").err
+    for find in (partial(sc.find_star, epochs=1), partial(sc.fuse, method="mean")):
+        with pytest.warns(sc.StarcliWarning, match=note):
+            find([str(each) for each in pair])
