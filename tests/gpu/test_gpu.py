@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pretended import pretended_cuda
 
 from gpu import pack, table
 from gpu.__main__ import SECTIONS, inside
+from gpu.lab import Lab
 
 LONG = ("works", "step", "epoch", "many")
 QUICK = [name for name in SECTIONS if name not in (*LONG, "compiled")]  # which takes a minute, and a C++ compiler
@@ -32,6 +34,23 @@ def test_a_section_runs_on_something_tiny(section: str, tmp_path: Path) -> None:
     assert not [row for row in rows if not row.get("held", True)]
     if section in ("step", "epoch", "barrier"):
         assert [row["kind"] for row in rows if "kind" in row] == ["profile"]
+
+
+@pytest.mark.parametrize(
+    "section", [*(pytest.param(name, marks=pytest.mark.slow) for name in (*LONG, "alignment")), "barrier"]
+)
+def test_a_section_on_a_card_that_is_only_pretended(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No tensor on the wrong device, and the CPU's results; only profiles need a driver."""
+    monkeypatch.setattr(Lab, "profile", lambda lab, what, work, steps: work())
+    with pretended_cuda(monkeypatch):
+        inside(section, "cuda", tmp_path / "rows.jsonl", quick=True)
+    rows = table.read(tmp_path / "rows.jsonl")
+    assert {row["card"] for row in rows} == {"pretended"}
+    of_kernels = ("product", "convolution")  # which are the CPU's, in float32
+    missed = [row["what"] for row in rows if not row.get("held", True)]
+    assert not [what for what in missed if not what.startswith(of_kernels)]
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_steps_are_those_of_torch(optimizer, options):
     ours.load_state_dict(torchs.state_dict())
 
 
-def test_neither_training_nor_learned_alignment_loads_the_compiler(tmp_path):
+def test_neither_training_nor_learned_alignment_nor_a_gpu_s_arithmetic_loads_the_compiler(tmp_path):
     """Which takes about a second."""
     model = str(tmp_path / "{seed}.safetensors")
     code = f"""
@@ -46,7 +46,10 @@ import starcli as sc
 models = [{model!r}.format(seed=seed) for seed in range(2)]
 for method in "straight-through", "sinkhorn", "learn":
     sc.align(*models, method=sc.Alignment(method, steps=2))
-print("LOADED", sorted({{"torch._dynamo"}} & set(sys.modules)))
+import torch
+from starcli.runtime.arithmetic import set_arithmetic
+set_arithmetic(torch.device("cuda", 0), "fp32", fast=False)
+print("LOADED", sorted({{"torch._dynamo", "torch._inductor.config"}} & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
