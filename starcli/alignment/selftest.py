@@ -236,6 +236,7 @@ class _Outputs:
 
     def at(self, tensors: Mapping[str, Tensor]) -> list[list[Tensor]]:
         """The outputs of a state dict on each input, in float64 on the CPU."""
+        self.network.network.train()
         self.network.load(tensors)
         network, found = set_eval_(self.network.network), list[list[Tensor]]()
         with torch.inference_mode():

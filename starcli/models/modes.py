@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 @contextmanager
 def modes_restored(network: "nn.Module") -> Iterator[None]:
-    """Context after which every module of the network is in the mode (train or eval) in which it was before."""
+    """Context after which every module of the network is in the mode (train or eval) in which it was before.
+
+    It ends by way of train mode: what a network did to its weights in eval mode is undone before there are others.
+    """
     modes = [(module, module.training) for module in network.modules()]
     try:
         yield
     finally:
+        network.train()
         for module, mode in modes:
             module.training = mode
 
@@ -23,8 +27,8 @@ def modes_restored(network: "nn.Module") -> Iterator[None]:
 def set_eval_(network: "nn.Module") -> "nn.Module":
     """Set eval mode after new weights, by way of train mode, and return the network.
 
-    Some networks keep in eval mode what they once computed of their weights (timm's LeViT its tables of positions,
-    LoRA layers that merge), and forget it where `train` is called.
+    Some networks keep in eval mode what they once computed of their weights (timm's LeViT its tables of positions), or
+    add it to these (loralib), and forget or undo it where `train` is called: weights are put in in train mode.
     """
     return network.train().eval()
 

@@ -40,6 +40,7 @@ def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> l
     inputs, labels = next(iter(split.batches(count, order=chosen, device=workspace.device, channels_last=True)))
     flat, losses, task = workspace.network(), [], task_named(workspace.dataset.task)
     for model in models:
+        flat.network.train()
         flat.load(model)
         set_eval_(flat.network)
         with torch.inference_mode(), autocast(workspace.device, workspace.precision):

@@ -130,6 +130,7 @@ class DrawnPoints:
         epoch, step, number = place  # a process has the same piece in each step
         following = [source for source, _ in [*points[1:], self.draw((epoch, step + 1, number))[0]]]
         for (source, t), soon in zip(points, following, strict=True):
+            network.train()
             self.bank.put_between_(self.star, self.fixed, source, t, soon)
             with batch_statistics(set_eval_(network)):
                 yield network(inputs)

@@ -229,6 +229,47 @@ def test_a_network_forgets_what_it_computed_of_other_weights(data: Data) -> None
     assert found[0] == found[1]
 
 
+class Added(nn.Module):
+    """A change of low rank beside a weight, as LoRA has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.down, self.up = nn.Linear(4, 2, bias=False), nn.Linear(2, 8, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(torch.relu(self.first(inputs) + self.up(self.down(inputs))))
+
+
+class Merging(Added):
+    """The same, which in eval mode adds the change to the weight itself, as layers of loralib do."""
+
+    merged = False
+
+    def train(self, mode: bool = True) -> "Merging":
+        if mode == self.merged:
+            change = self.up.weight.data @ self.down.weight.data
+            self.first.weight.data += -change if mode else change
+            self.merged = not mode
+        return super().train(mode)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(torch.relu(self.first(inputs))) if self.merged else super().forward(inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
+def test_a_network_may_merge_weights_in_eval_mode(data: Data) -> None:
+    """What it adds to one model's weights is taken away before another's are there."""
+    found = []
+    for make in (Merging, Added):
+        models = [sc.train(make, data, epochs=3, batch_size=30, seed=seed) for seed in (0, 1)]
+        star = sc.find_star(models, epochs=1, alignment=None)
+        distilled = sc.fuse(models, method="distil", star=star, samples=2, epochs=1, alignment=None)
+        rows = sc.evaluate(*models, star, distilled, sc.interpolate(*models, t=0.5))
+        found.append([*rows.column("nll"), *sc.barrier(*models, points=3).curves["test"].loss])
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
 class AlwaysDropping(Net):
     """Drops in eval mode too, as `F.dropout` does that is not told of the mode."""
 

@@ -52,6 +52,7 @@ class LineNetwork:
         Zeros where the loss is infinite, and of frozen parameters, which are renamed with the rest but have none.
         """
         device = self._workspace.device
+        self._network.train()
         with torch.no_grad():
             between = torch.lerp(self._reference, weights.to(device), t)
             for parameter, value in zip(self._parameters, self._layout.views(between).values(), strict=True):
