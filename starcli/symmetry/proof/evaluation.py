@@ -50,7 +50,8 @@ class ProofNetwork:
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
         """Copy these named tensors in, one after the other; names that are left out keep their values."""
-        self.network.train()
+        if self._remembers:
+            self.network.train()
         with torch.no_grad():
             for name, tensor in tensors:
                 self.state[name].copy_(tensor)
