@@ -15,13 +15,14 @@ PAPER = ("5.687 ± 1.167", "2.312 ± 0.708")
 def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     """Stars of several numbers of sources by each alignment, judged by the same."""
     rows: list[Row] = []
-    study = stars.Study(bench, settings["network"], max(settings["counts"]), settings["held_out"])
+    aligns = settings["aligns"]
+    study = stars.Study(bench, settings["network"], max(map(max, aligns.values())), settings["held_out"])
     study.train()
-    for align in settings["aligns"]:
-        for count in settings["counts"]:
+    for align, counts in aligns.items():
+        for count in counts:
             found = study.stars(align, sources=count)
             case = f"{stars.in_short(align)}, {count} sources"
-            first = count == settings["counts"][-1]
+            first = count == counts[-1]
             judged = study.all_lines(found, align, case, first=first)
             rows += [{**row, "sources": count} for row in judged]
     return rows
@@ -38,6 +39,8 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
     found = stars.all_connected(rows)
     for align, counted in stars.by_sources(rows, "align").items():
         few, many = min(counted), max(counted)
+        if few == many:
+            continue
         names = ([row["star"] for row in stars.chosen(counted[n], kind="loss")] for n in (few, many))
         less = stars.better(stars.chosen(rows, align=align), *names)
         found.append(Finding.above("more sources, lower barrier", f"{align}, {few} less {many}", less))
@@ -52,21 +55,18 @@ EXPERIMENT = Experiment(
     scales={
         "quick": {
             "network": networks.TINY,
-            "counts": (2, 3),
+            "aligns": {"--align none": (2, 3), stars.WEIGHT: (2, 3)},
             "held_out": 3,
-            "aligns": ("--align none", stars.WEIGHT),
         },
         "here": {
             "network": networks.VIT,
-            "counts": (2, 5),
+            "aligns": {"--align none": (2, 5), stars.WEIGHT: (2, 5), "--align learn": (5,)},
             "held_out": 5,
-            "aligns": ("--align none", stars.WEIGHT, "--align learn"),
         },
         "full": {
             "network": networks.of_the_paper("vit-mnist"),
-            "counts": (10, 20, 30, 40, 50),
+            "aligns": dict.fromkeys(("--align none", "--align weight", "--align learn"), (10, 20, 30, 40, 50)),
             "held_out": 3,
-            "aligns": ("--align none", "--align weight", "--align learn"),
         },
     },
     measure=measure,
