@@ -19,18 +19,26 @@ PAPER = {
 def measure(settings: Mapping[str, Any], bench: Bench) -> list[Row]:
     """All lines between the most sources and held-out models; fewer are a part of these."""
     most, align = max(settings["sizes"]), settings["align"]
-    study = stars.Study(bench, settings["network"], most, most)
-    study.train()
-    [star] = study.stars(align, sources=most)
-    return [{"kind": "size", "size": size} for size in settings["sizes"]] + study.judge(star, align, "", sources=most)
+    rows: list[Row] = []
+    for network in settings["networks"]:
+        study = stars.Study(bench, network, most, most)
+        study.train()
+        [star] = study.stars(align, sources=most)
+        rows += [{"kind": "size", "network": network.name, "size": size} for size in settings["sizes"]]
+        rows += study.judge(star, align, "", sources=most)
+    return rows
 
 
-def part(rows: Sequence[Row], group: str, size: int) -> dict[tuple[str, str], float]:
-    """Train barriers between the first sources, or the star, and the first held-out models."""
+def part(rows: Sequence[Row], group: str, of: Row) -> dict[tuple[str, str], float]:
+    """Train barriers between a network's first sources, or its star, and the first held-out models.
+
+    of: the row of this network and size.
+    """
+    size = of["size"]
     held_out = range(stars.HELD_OUT, stars.HELD_OUT + size)
     return {
         (row["a"], row["b"]): row["train"]
-        for row in stars.chosen(rows, kind="barrier", group=group)
+        for row in stars.chosen(rows, kind="barrier", network=of["network"], group=group)
         if int(row["b"]) in held_out and (group == stars.STAR or int(row["a"]) < size)
     }
 
@@ -41,14 +49,13 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         "models of each kind",
         *(f"{what} {name}" for what in ("least", "mean", "largest") for name in ("RR", "SR")),
     ]
-    lines, theirs = [], []
+    lines = []
     for row in stars.chosen(rows, kind="size"):
-        groups = [[*part(rows, group, row["size"]).values()] for group in (stars.REGULAR, stars.STAR)]
+        groups = [[*part(rows, group, row).values()] for group in (stars.REGULAR, stars.STAR)]
         means = [f"{number(statistics.fmean(each))} ± {number(statistics.stdev(each))}" for each in groups]
         least, most = ([number(of(each)) for each in groups] for of in (min, max))
-        lines.append([str(row["size"]), *least, *means, *most])
-        if row["size"] in PAPER:
-            theirs.append([f"paper: {row['size']}", *PAPER[row["size"]]])
+        lines.append([f"`{row['network']}`, {row['size']}", *least, *means, *most])
+    theirs = [[f"paper: {size}", *figures] for size, figures in PAPER.items()]
     return [Table(columns, [*lines, *theirs])]
 
 
@@ -56,14 +63,14 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
     """Each size: is the star nearer, and is its largest barrier below the least between regular models?"""
     found = []
     for row in stars.chosen(rows, kind="size"):
-        size = row["size"]
-        regular, star = (part(rows, group, size) for group in (stars.REGULAR, stars.STAR))
+        where = f"`{row['network']}`, {row['size']} of each"
+        regular, star = (part(rows, group, row) for group in (stars.REGULAR, stars.STAR))
         to = {model: value for (_, model), value in star.items()}
         gain = {(a, b): value - to[b] for (a, b), value in regular.items()}
-        found.append(Finding.above("star-regular below regular-regular", f"{size} of each", gain))
+        found.append(Finding.above("star-regular below regular-regular", where, gain))
         gap = min(regular.values()) - max(to.values())
         verdict = HOLDS if gap > 0 else FAILS
-        found.append(Finding("largest star-regular below least regular-regular", f"{size} of each", verdict, gap))
+        found.append(Finding("largest star-regular below least regular-regular", where, verdict, gap))
     return found
 
 
@@ -73,9 +80,9 @@ EXPERIMENT = Experiment(
     claim="Three or five models of each kind give the same picture as fifteen, and even the largest star-regular "
     "barrier is below the least between regular models.",
     scales={
-        "quick": {"network": networks.TINY, "sizes": (3,), "align": stars.WEIGHT},
-        "here": {"network": networks.MLP, "sizes": (3, 5, 15), "align": stars.WEIGHT},
-        "full": {"network": networks.RESNET18, "sizes": (3, 5, 15), "align": "--align weight"},
+        "quick": {"networks": (networks.TINY,), "sizes": (3,), "align": stars.WEIGHT},
+        "here": {"networks": (networks.MLP, networks.RESNET), "sizes": (3, 5, 15), "align": stars.WEIGHT},
+        "full": {"networks": (networks.RESNET18,), "sizes": (3, 5, 15), "align": "--align weight"},
     },
     measure=measure,
     tables=tables,
