@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.pretended import pretended_cuda
 
-from gpu import pack, table
+from gpu import pack, table, works
 from gpu.__main__ import SECTIONS, inside
 from gpu.lab import Lab
 
@@ -42,8 +42,9 @@ def test_a_section_runs_on_something_tiny(section: str, tmp_path: Path) -> None:
 def test_a_section_on_a_card_that_is_only_pretended(
     section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No tensor on the wrong device, and the CPU's results; only profiles need a driver."""
+    """No tensor on the wrong device, and the CPU's results; only profiles and readers of files need a driver."""
     monkeypatch.setattr(Lab, "profile", lambda lab, what, work, steps: work())
+    monkeypatch.setattr(works, "streamed", lambda lab, place: None)
     with pretended_cuda(monkeypatch):
         inside(section, "cuda", tmp_path / "rows.jsonl", quick=True)
     rows = table.read(tmp_path / "rows.jsonl")

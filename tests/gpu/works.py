@@ -5,14 +5,18 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import torch
 from support.training import Memory, Stopping
 
 import starcli as sc
 from starcli.data.dataset import open_data
+from starcli.data.streaming import StreamedSplit
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.arithmetic import arithmetic_restored, set_arithmetic
 from starcli.runtime.progress import Interrupted
@@ -44,6 +48,7 @@ def run(lab: Lab) -> None:
             for precision in ("fp32", "bf16"):  # which take other kernels of attention
                 bytes_of_runs(lab, "vit", {}, precision)
         file_round(lab, Path(place))
+        streamed(lab, Path(place) / "images")
     precisions(lab)
     doubts = {str(each.message).partition("\n")[0][:160] for each in said if "deterministic" in str(each.message)}
     lab.row("operators that are not deterministic", count=len(doubts), which=str(sorted(doubts)))
@@ -117,6 +122,22 @@ def file_round(lab: Lab, place: Path) -> None:
     model = sc.train("mlp", "digits", epochs=1, limit=100, device=str(lab.device))
     found = sc.load(sc.save(model, place / "model.safetensors"))
     lab.check("written and read", float(found.sha256 != model.sha256), 0.0)
+
+
+def streamed(lab: Lab, place: Path) -> None:
+    """Image files that workers decode while the device computes: begun after it was, and as on the CPU."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for split, label, number in product(("train", "test"), "ab", range(48)):
+        file = place / split / label / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 128 if label == "a" else 256, (16, 16, 3), dtype=np.uint8)).save(file)
+    how: dict[str, Any] = {"arch_args": {"width": 8}, "image_size": 16, "epochs": 1, "batch_size": 16, "lr": 0.02}
+    with mock.patch.object(StreamedSplit, "RESIDENT_BYTES", 0):
+        found = [sc.train("resnet", f"folder:{place}", device=d, **how) for d in ("cpu", str(lab.device))]
+    here, there = (float(model.metadata.metrics["train"]["loss"]) for model in found)
+    lab.check("train on image files read by workers", relative(there, here), TRAINED)
 
 
 def precisions(lab: Lab) -> None:
