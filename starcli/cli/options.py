@@ -270,6 +270,12 @@ DrawsOpt = Annotated[
         "--draws-per-step", metavar="N", min=1, help="Sources and t drawn at each step (default: one for each rank)."
     ),
 ]
+NoiseOpt = Annotated[
+    float,
+    typer.Option(
+        "--noise", metavar="SHARE", min=0, help="Train on points with noise, of this share of each tensor's size: 0.3."
+    ),
+]
 CompanionsOpt = Annotated[
     int,
     typer.Option(

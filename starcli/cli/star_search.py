@@ -24,6 +24,7 @@ from starcli.cli.options import (
     HeldOutOpt,
     InitOpt,
     LogsOpt,
+    NoiseOpt,
     OutputOpt,
     RealignDriftOpt,
     RealignMethodOpt,
@@ -72,6 +73,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     realign_method: RealignMethodOpt = None
     realign_drift: RealignDriftOpt = None
     draws_per_step: DrawsOpt = None
+    noise: NoiseOpt = 0.0
     companions: CompanionsOpt = 0
     sync_batchnorm: SyncOpt = False
     init: InitOpt = None
@@ -140,6 +142,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             realign_method=self.realign_method,
             realign_drift=self.realign_drift,
             draws_per_step=self.draws_per_step,
+            noise=self.noise,
             companions=self.companions,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,

@@ -164,6 +164,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         ("realign_restarts", 1),
         ("realign_method", None),
         ("realign_drift", None),
+        ("noise", 0.0),
         ("companions", 0),
     ):
         if how.get(key, usual) != usual:

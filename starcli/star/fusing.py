@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 OF_STARS = (
     "mu", "objective", "normalised", "sampling", "realign_every", "realign_restarts", "realign_method", "realign_drift",
-    "draws_per_step", "companions", "sync_batchnorm", "held_out", "eval_every", "aligned_sources", "grow",
+    "draws_per_step", "noise", "companions", "sync_batchnorm", "held_out", "eval_every", "aligned_sources", "grow",
 )  # fmt: skip
 """Settings that only a star has."""
 

@@ -32,6 +32,8 @@ class StarSettings:
         it was last aligned to (None: all).
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
+    noise: standard deviation of the Gaussian noise on each tensor of the points that are trained on, as a share of the
+        root mean square of its entries; stars that bear it are nearer to models that they never saw.
     companions: networks that the search trains itself in half of its epochs, as further sources; see
         `starcli.star.companions`.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
@@ -53,6 +55,7 @@ class StarSettings:
     realign_method: str | None = None
     realign_drift: float | None = None
     draws_per_step: int | None = None
+    noise: float = 0.0
     companions: int = 0
     eval_every: int | None = None
     sync_batchnorm: bool = False
@@ -78,6 +81,8 @@ class StarSettings:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
+        if not 0 <= self.noise < math.inf:
+            problems.append(f"noise is a finite number from 0 up, found {self.noise}")
         if self.companions < 0:
             problems.append(f"companions is a number from 0 up, found {self.companions}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):
@@ -211,6 +216,7 @@ class StarSettings:
             **({"realign_drift": self.realign_drift} if self.realign_drift is not None else {}),
             **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
+            **({"noise": self.noise} if self.noise else {}),
             **self._shared(recipe),
             "mu": self.mu,
             "normalised": self.normalised,

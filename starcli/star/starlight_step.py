@@ -119,6 +119,8 @@ class OnLines(PlainObjective):
         scale = 1 / (1 + settings.mu) if settings.normalised else 1.0
         source, t = self.draw(epoch, step, number)
         self.bank.put_between_(self.vector, self.fixed, source, t, self._following(epoch, step, number))
+        if settings.noise:
+            self._add_noise(epoch, step, number)
         # the only place where the chain rule's factor (1 - t) enters
         loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
         loss = scale * loss
@@ -127,6 +129,15 @@ class OnLines(PlainObjective):
             own_loss, _ = self.accumulate(inputs, labels, weight * scale * settings.mu)
             loss = loss + scale * settings.mu * own_loss
         return loss, correct
+
+    def _add_noise(self, epoch: int, step: int, number: int) -> None:
+        """Noise on the point, by its place in the run: sigma rms(w) N(0, 1) on each tensor w."""
+        generator = torch.Generator(self.vector.device)
+        generator.manual_seed(substream(self.seed, "noise", epoch, step, self._place(number)))
+        for tensor in self.flat.views(self.flat.parameters).values():
+            drawn = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
+            tensor += self.settings.noise * tensor.square().mean().sqrt() * drawn
+        approach_spectral_norms_(self.flat.network)
 
     def _put_star(self) -> None:
         """The star itself into the network, but for running statistics; vectors of spectral norms nearly."""
@@ -153,14 +164,17 @@ class OnLines(PlainObjective):
         return self.draw(epoch, *following)[0]
 
     def draw(self, epoch: int, step: int, number: int) -> tuple[int, float]:
-        """Source and t of one point: a function of its place in the run.
+        """Source and t of one point: a function of its place in the run."""
+        place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, self._place(number)))
+        source = self.turns[int(torch.randint(len(self.turns), (1,), generator=place))]
+        return source, self.draw_t(place)
+
+    def _place(self, number: int) -> int:
+        """Number of the point of a piece.
 
         Pieces whose BatchNorm has statistics in common are all at one point, for only there do these mean something.
         """
-        number = 0 if self.settings.sync_batchnorm else number
-        place = self.draw_generator.manual_seed(substream(self.seed, "draw", epoch, step, number))
-        source = self.turns[int(torch.randint(len(self.turns), (1,), generator=place))]
-        return source, self.draw_t(place)
+        return 0 if self.settings.sync_batchnorm else number
 
     def end_epoch(self, epoch: int) -> Row:
         """The barrier to each held-out model, where it is time; the validation split is left to the end."""

@@ -145,6 +145,7 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
         ({"realign_drift": 0.1, "method": "learn"}, "realign_drift is for one method, found learn and weight"),
         ({"restarts": -1}, "restarts"),
         ({"draws_per_step": 49}, "draws_per_step"),
+        ({"noise": -0.1}, "noise is a finite number from 0 up"),
         ({"sampling": "unifrom"}, "uniform"),
         ({"method": "wieght"}, "weight"),
     ],

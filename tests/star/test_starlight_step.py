@@ -66,6 +66,31 @@ def test_the_gradient_is_autograds(mlp, mlps, changes):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_noise_is_on_the_point_and_of_the_size_of_each_tensor(mlp, mlps):
+    """The gradient is that of the loss there; the noise is a function of the place in the run."""
+    objective = objective_of(mlp, mlps, noise=0.3)
+    objective.begin_epoch(0)
+    inputs, labels = next(mlp.dataset.train.batches(47))
+    flat, network, noises = objective.flat, mlp.network().network, []
+    for step in (0, 0, 1):
+        objective.clear()
+        objective.step(inputs, labels, 0, step)
+        source, t = objective.draw(0, step, 0)
+        plain = torch.lerp(objective.vector, flat.flatten(objective.bank.sources[source].open()), t)
+        noises.append(flat.parameters - plain)
+        for noise, tensor in zip(*(flat.views(each).values() for each in (noises[-1], plain)), strict=True):
+            share = noise.norm() / tensor.norm()
+            assert abs(share / 0.3 - 1) < 5 / (2 * noise.numel()) ** 0.5
+        point = flat.parameters.clone().requires_grad_()
+        loss = cross_entropy(torch.func.functional_call(network, flat.views(point), (inputs,)), labels)
+        (expected,) = torch.autograd.grad((1 - t) * loss, point)
+        found = torch.cat([each.flatten() for each in objective.gradients()])
+        torch.testing.assert_close(found, expected[: len(found)], rtol=1e-4, atol=1e-7)
+    assert torch.allclose(noises[0], noises[1])
+    assert abs(torch.cosine_similarity(noises[0], noises[2], dim=0)) < 0.1
+    assert abs(noises[0].mean()) < 0.1 * noises[0].std()
+
+
 def test_sources_are_drawn_evenly(mlp, mlps):
     objective = objective_of(mlp, mlps)
     counts = torch.zeros(4)

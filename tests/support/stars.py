@@ -53,7 +53,7 @@ def stopped_run(pauses, *arguments, **options):
 OPTIONS = [
     {},
     {"mu": 1.0, "draws_per_step": 2, "sampling": "beta"},
-    {"realign_every": 2},
+    {"realign_every": 2, "noise": 0.3},
     {"realign_every": None, "restarts": 2},
     {"method": None},
     {"turns": [0, 1, 2, 2, 2]},
