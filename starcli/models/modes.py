@@ -33,6 +33,18 @@ def set_eval_(network: "nn.Module") -> "nn.Module":
     return network.train().eval()
 
 
+def notices_mode(network: "nn.Module") -> bool:
+    """Whether a module does something of its own where it is put into a mode: all others need no `set_eval_` anew."""
+    from torch.nn import Module
+
+    return any(
+        type(each).train is not Module.train
+        or type(each).eval is not Module.eval
+        or not {"train", "eval"}.isdisjoint(vars(each))
+        for each in network.modules()
+    )
+
+
 @contextmanager
 def plain_attention() -> Iterator[None]:
     """Context without torch's fast path of attention in eval mode, which reads weights out of their modules' sight."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from starcli.alignment.learned.falling_adam import FallingAdam
 from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Invertible, Rotations, Scales
 from starcli.alignment.learned.parameter_layout import ParameterLayout
-from starcli.runtime.without_compiler import without_compiler
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
@@ -34,8 +34,7 @@ class ContinuousMotion:
         self._coordinates = torch.zeros(sum(sizes), device=device)
         for factor, part in zip(self._factors, torch.split(self._coordinates, sizes), strict=True):
             factor.coordinates = part.view(factor.coordinates.shape)
-        self._optimizer = without_compiler(torch.optim.Adam)([self._coordinates], rate)
-        self._rate, self._steps, self._done = rate, steps, 0
+        self._optimizer = FallingAdam([self._coordinates], rate, steps=steps)
 
     def act(self, weights: Tensor, *, adjoint: bool = False) -> Tensor:
         """The weights (P,) after all factors have acted; `adjoint`: gradients by them, of gradients by the result."""
@@ -47,21 +46,17 @@ class ContinuousMotion:
     def follow(self, weights: Tensor, gradients: Tensor) -> None:
         """Take a step down the gradients (P,) of a loss by the `weights` (P,) after all factors have acted."""
         slopes = [factor.derivative(weights, gradients).reshape(-1) for factor in self._factors]
-        self._coordinates.grad = torch.cat([self._coordinates[:0], *slopes])
-        self._optimizer.param_groups[0]["lr"] = self._rate * (1 + math.cos(math.pi * self._done / self._steps)) / 2
-        self._optimizer.step()
-        self._done += 1
+        self._optimizer.step([torch.cat([self._coordinates[:0], *slopes])])
         for factor in self._factors:
             factor.move()
 
     def state(self) -> dict[str, Tensor]:
         """What the optimiser knows of the steps before, as copies."""
-        return {name: tensor.clone() for name, tensor in self._optimizer.state[self._coordinates].items()}
+        return self._optimizer.state()
 
     def resume(self, done: int, state: Mapping[str, Tensor]) -> None:
         """Go on after `done` steps from a `state`."""
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": {0: dict(state)} if state else {}})
-        self._done = done
+        self._optimizer.resume(done, state)
 
     def place(self, element: Element) -> None:
         """Go on from the factors of an element."""

@@ -12,7 +12,7 @@ from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
-from starcli.models.modes import autocast, modes_restored, set_eval_
+from starcli.models.modes import autocast, modes_restored, notices_mode, set_eval_
 from starcli.models.spectral_norm import approach_spectral_norms_, spectral_vector_names
 
 if TYPE_CHECKING:
@@ -36,14 +36,18 @@ class LineNetwork:
         torch.lerp(flat.flatten(reference), flat.flatten(model), 0.5, out=flat.parameters)
         flat.load_buffers([reference, model], [0.5, 0.5])
         found = dict(flat.network.named_parameters(remove_duplicate=False))
-        self._layout, self._parameters = layout, [found[name] for name in layout.names]
+        self._parameters = [found[name] for name in layout.names]
         self._reference = layout.vector(reference).to(workspace.device)
+        self._between = torch.empty_like(self._reference)
+        self._values = list(layout.views(self._between).values())
         self._normalised = bool(spectral_vector_names(flat.network))
+        self._notices_mode = notices_mode(flat.network)
 
     @contextmanager
     def learning(self) -> Iterator[None]:
         """Context of `gradients`: in eval mode, BatchNorm on the statistics of each batch; restored afterwards."""
         with modes_restored(self._network), batch_statistics(self._network):
+            set_eval_(self._network)
             yield
 
     def gradients(self, weights: Tensor, inputs: Tensor, labels: Tensor, t: float = 0.5) -> Tensor:
@@ -54,12 +58,13 @@ class LineNetwork:
         device = self._workspace.device
         self._network.train()
         with torch.no_grad():
-            between = torch.lerp(self._reference, weights.to(device), t)
-            for parameter, value in zip(self._parameters, self._layout.views(between).values(), strict=True):
+            torch.lerp(self._reference, weights.to(device), t, out=self._between)
+            for parameter, value in zip(self._parameters, self._values, strict=True):
                 parameter.copy_(value)
         if self._normalised:
             approach_spectral_norms_(self._network)
-        set_eval_(self._network)
+        if self._notices_mode:
+            set_eval_(self._network)
         with autocast(device, self._workspace.precision):
             outputs = self._network(inputs)
         logits, targets = prediction_rows(outputs, labels, self._workspace.dataset.num_classes, "evaluation")

@@ -14,12 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from starcli.alignment.learned.falling_adam import FallingAdam
 from starcli.alignment.learned.parameter_layout import ParameterLayout, learnable_floats
 from starcli.alignment.learned.soft_permutation import SoftApplication
 from starcli.alignment.matching.linear_assignment import assign
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
-from starcli.runtime.without_compiler import without_compiler
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -54,8 +54,7 @@ class SinkhornPermutation:
         self._spec, self._layout, self._application = spec, ParameterLayout(spec), SoftApplication(spec)
         self._model = learnable_floats(spec, model)
         self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
-        self._optimizer = without_compiler(torch.optim.Adam)(list(self._scores.values()), 2 * SCORE_REACH / steps)
-        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
+        self._optimizer = FallingAdam(self._scores.values(), 2 * SCORE_REACH / steps, steps=steps)
         self._soften()
 
     def _soften(self) -> None:
@@ -71,10 +70,9 @@ class SinkhornPermutation:
         """Move the scores."""
         by_name = self._layout.views(gradients.cpu())
         moving = [name for name, tensor in self._mixed.items() if tensor.requires_grad]
-        self._optimizer.zero_grad()
-        torch.autograd.backward([self._mixed[name] for name in moving], [by_name[name] for name in moving])
-        self._optimizer.step()
-        self._schedule.step()
+        mixed, by_mixed = [self._mixed[name] for name in moving], [by_name[name] for name in moving]
+        scores = list(self._scores.values())
+        self._optimizer.step(torch.autograd.grad(mixed, scores, by_mixed, materialize_grads=True))
         self._soften()
 
     def symmetry(self) -> Permutation:

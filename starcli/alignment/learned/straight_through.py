@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from starcli.alignment.learned.falling_adam import FallingAdam
 from starcli.alignment.learned.parameter_layout import ParameterLayout, learnable_floats
 from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.weight_matching import match_many, match_weights
-from starcli.runtime.without_compiler import without_compiler
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
@@ -45,8 +45,7 @@ class StraightThrough:
         self._place({name: index.numpy() for name, index in start.index.items()})
         self._latent = self._weights.clone()
         rate = 2 * LATENT_REACH / steps * float(self._latent.double().square().mean().sqrt())  # of a cosine half counts
-        self._optimizer = without_compiler(torch.optim.Adam)([self._latent], rate)
-        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
+        self._optimizer = FallingAdam([self._latent], rate, steps=steps)
         self._generator = np.random.default_rng(seed)
 
     def _place(self, index: Mapping[str, Indices]) -> None:
@@ -60,9 +59,7 @@ class StraightThrough:
 
     def follow(self, gradients: Tensor) -> None:
         """Move the latent weights, and match the model to them from where it is."""
-        self._latent.grad = gradients.cpu()
-        self._optimizer.step()
-        self._schedule.step()
+        self._optimizer.step([gradients.cpu()])
         problem = MatchingProblem(StackedModel(self._spec, self._layout.views(self._latent)), self._side)
         descent = Descent(problem, problem.exact, self._index)
         descent.run(self._generator, MAX_SWEEPS)

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network
-from starcli.models.modes import set_eval_
+from starcli.models.modes import notices_mode, set_eval_
 from starcli.runtime.blame import raised_at
 from starcli.symmetry.proof.operators import differentiable_batch_norm, grouped_conv2d
 
@@ -45,7 +45,7 @@ class ProofNetwork:
         }
         for value in self.state.values():
             value.requires_grad_(False)
-        self._remembers = any(map(_notices_mode, self.network.modules()))
+        self._remembers = notices_mode(self.network)
         self.load(tensors.items())
 
     def load(self, tensors: Iterable[tuple[str, Tensor]]) -> None:
@@ -97,12 +97,6 @@ class ProofNetwork:
                 f"the network cannot be evaluated in {self.dtype}, as a proof has to",
                 [f"{type(error).__name__}: {first_line(error)}", *raised_at(error)],
             ) from error
-
-
-def _notices_mode(module: nn.Module) -> bool:
-    """Whether a module does something of its own when it is put into a mode."""
-    own, usual = type(module), nn.Module
-    return own.train is not usual.train or own.eval is not usual.eval or not {"train", "eval"}.isdisjoint(vars(module))
 
 
 def _blank(network: nn.Module, dtype: torch.dtype) -> dict[int, Tensor]:
