@@ -25,7 +25,9 @@ def stamps(workspace: "Workspace") -> Stamp:
     given: a model that is aligned before it is measured keeps the hash that it has.
     """
     dataset = workspace.dataset
-    data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS]}
+    # the hash is of the whole data: of a part of them, training loss and BatchNorm statistics are others
+    parts = {name: value for name in ("limit", "val_fraction") if (value := getattr(dataset, name))}
+    data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS], **parts}
     how = {**task_facts(dataset.task), "data": data, "precision": workspace.precision, "program": __version__}
     return lambda models: {"weights": short_hashes(models), **how}
 
