@@ -3,29 +3,37 @@
     python -m tests.gpu.pack [FOLDER] [--python 3.12] [--platform manylinux_2_17_x86_64 ...]
 
 needs pip and a package index; the line that it prints needs neither. Packages are of the versions that are installed
-here. On the machine there are torch, torchvision and what lies beside them (`LACKS` says what does not).
+here. On the machine there are torch, torchvision and what lies beside them, but not pydantic and what that needs.
 """
 
 import argparse
+import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
-LACKS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection")
-"""Distributions that starcli's library needs and torch's own surroundings do not have."""
+THERE = "typing-extensions"
+"""What pydantic needs and torch as well."""
 
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64")
 LINE = "PYTHONUNBUFFERED=1 PYTHONPATH={} python3 -m tests.gpu --out gpu.jsonl 2>&1 | tee gpu.log"
 """What is to be typed there, in the root of the repository."""
 
 
+def lacking() -> list[str]:
+    """Distributions that starcli's library needs and torch's own surroundings do not have."""
+    needed = [re.split("[^a-z-]", each)[0] for each in requires("pydantic") or () if "extra" not in each]
+    return ["pydantic", *(name for name in needed if name != THERE)]
+
+
 def command(folder: Path, python: str, platforms: list[str]) -> list[str]:
-    """Pip's line that puts `LACKS` for another Python into a folder, as they are imported."""
+    """Pip's line that puts these for another Python into a folder, as they are imported."""
     target = ["--target", str(folder), "--upgrade", "--no-deps", "--no-compile", "--only-binary", ":all:"]
     target += ["--implementation", "cp", "--python-version", python]
     target += [word for name in platforms for word in ("--platform", name)]
-    return [sys.executable, "-m", "pip", "install", "--quiet", *target, *(f"{name}=={version(name)}" for name in LACKS)]
+    wanted = [f"{name}=={version(name)}" for name in lacking()]
+    return [sys.executable, "-m", "pip", "install", "--quiet", *target, *wanted]
 
 
 def main() -> None:
