@@ -293,6 +293,23 @@ def test_figures_that_another_pass_would_not_give_are_noted(data: Data, make: An
         sc.evaluate(make(), data=data)
 
 
+class Undropped(Net):
+    """`Net` without dropout: the same function in eval mode, with the same names of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self[3].p = 0.0
+
+
+@pytest.mark.parametrize("method", ["straight-through", "sinkhorn", "learn"])
+def test_nothing_is_dropped_where_an_alignment_is_learned(data: Data, method: str) -> None:
+    a, b = modules(2)
+    states = [dict(module.state_dict()) for module in (a, b)]
+    how = sc.Alignment(method, steps=20)
+    first, second = (sc.align(*states, method=how, data=data, arch=arch) for arch in (Net, Undropped))
+    assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+
+
 class Viewed(nn.Module):
     """Views the outputs of a convolution as rows, which channels that lie innermost do not admit."""
 

@@ -56,7 +56,8 @@ class LineNetwork:
         Zeros where the loss is infinite, and of frozen parameters, which are renamed with the rest but have none.
         """
         device = self._workspace.device
-        self._network.train()
+        if self._notices_mode:
+            self._network.train()
         with torch.no_grad():
             torch.lerp(self._reference, weights.to(device), t, out=self._between)
             for parameter, value in zip(self._parameters, self._values, strict=True):
