@@ -36,7 +36,12 @@ from starcli.runtime import distributed
 class Program(TyperGroup):
     """The program as a whole: whatever goes wrong in a command becomes words and an exit status here."""
 
-    examples = ("bash examples/quickstart.sh",)
+    examples = (
+        "starcli train --arch resnet --data digits --seeds 0-4 -o '{seed}.safetensors'",
+        "starcli star --sources [0-2].safetensors -o star.safetensors",
+        "starcli barrier --star star.safetensors --sources [0-2].safetensors --held-out [34].safetensors "
+        "--align weight",
+    )
     see = "docs/tutorial.md"
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -193,6 +193,7 @@ AverageBuffersOpt = Annotated[
     bool,
     typer.Option(
         "--average-buffers",
+        rich_help_panel=NETWORK,
         help="Between models, average buffers that nothing computes anew (codebooks, scales); else an error.",
     ),
 ]

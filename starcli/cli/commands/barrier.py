@@ -26,7 +26,7 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 @command(
     "starcli barrier a.safetensors b.safetensors --align weight --restarts 10 --plot ab.png",
-    "starcli barrier ckpts/*.safetensors --all-pairs --align weight --plot pairs.png",
+    "starcli barrier --star star.safetensors --sources [0-4].safetensors --held-out [5-7].safetensors --align weight",
     see="docs/how-to/reading-a-barrier.md",
 )
 def barrier_command(
@@ -48,13 +48,17 @@ def barrier_command(
 ) -> None:
     """Measure how far the loss rises on the straight line between models.
 
-    A and B: their line, or with --curve the path by way of its bends. A and several B: from A to each. --all-pairs:
-    every pair, and the share of models that are stars. --star, --sources and --held-out: is it a star? (the paper's
-    Table 1). Models are taken as they are unless --align is given, the end of a curve as when it was trained. The
-    barrier is the largest rise of the loss above the line between its ends, on the training split and on --split.
+    The barrier is the largest rise of the loss above the straight line between the losses of the ends, on the training
+    split and on --split. Models are taken as they are unless --align is given, the end of a curve as when it was
+    trained.
 
-    Rows of --star: regular-regular pairs each of H held-out models with max(H, 2) sources, the next ones for each (all
-    where there are no more); star-source and star-held-out pair the star with each model.
+    A and B: their line, or with --curve the path by way of its bends. A and several B: from A to each. --all-pairs:
+    every pair, and the share of models that are stars.
+
+    With --star, --sources and --held-out: is it a star? It is if the barriers from it to held-out models
+    (star-held-out) are clearly below those between two ordinary models (regular-regular: each of H held-out models with
+    max(H, 2) sources, the next ones for each, all where there are no more); star-source are the lines that it was
+    trained on.
 
     The 95% interval of a mean counts models, not pairs: mean ± t(df) × standard error by leaving out each model in
     turn, cut at 0, for independent, near normal models and a fixed star or first model; below 3 models there is none.
