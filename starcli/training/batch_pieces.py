@@ -32,6 +32,11 @@ class BatchPiece:
     stop: int
     weight: float
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Place of its draws, beside epoch and step: a batch's first piece draws as a whole batch does."""
+        return (self.number,) if self.number else ()
+
 
 def cut_batch(length: int, count: int) -> list[BatchPiece]:
     """Cut a batch of `length` examples into `count` pieces whose sizes differ by one at most, the larger ones first.

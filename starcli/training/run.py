@@ -6,13 +6,12 @@ What is optimised, and how a batch gives its gradient, is an `Objective`. Everyt
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
@@ -21,13 +20,12 @@ from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Interrupted, Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
-from starcli.training.batch_pieces import BatchPiece, own_pieces, steps_per_epoch
-from starcli.training.class_weights import example_masses
+from starcli.training.epoch_batches import Batch, EpochBatches
 from starcli.training.exchange import Exchange
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generator, generators_restored, seed_globally, substream
+from starcli.training.seeds import generators_restored, seed_globally, substream
 
 SAVE_INTERVAL = 1.0
 """Shortest time in seconds between two saves at ends of epochs: the flush would cost more than a shorter epoch."""
@@ -40,9 +38,6 @@ HOW_TO_GO_ON = "type the same line again to go on"
 
 CHECK_EVERY = 50
 """Steps between checks of the loss on a device that computes ahead; on a CPU each step is checked."""
-
-Batch = Sequence[tuple[Tensor, Tensor, BatchPiece]]
-"""This process's pieces of a batch: inputs and labels of each."""
 
 
 @dataclass
@@ -58,11 +53,6 @@ class Position:
     def state(self) -> dict[str, Any]:
         """Plain data, without the number of steps."""
         return {"epoch": self.epoch, "step": self.step, "history": self.history, "figures": self.figures}
-
-
-def _number(piece: BatchPiece) -> tuple[int, ...]:
-    """Place of a piece's draws, beside epoch and step: a batch's first piece draws as a whole batch does."""
-    return (piece.number,) if piece.number else ()
 
 
 class TrainingRun:
@@ -93,13 +83,10 @@ class TrainingRun:
         self.objective, self.split, self.recipe, self.seed = objective, split, recipe, seed
         self.augmentation, self.task = augmentation, task
         self.file, self.checkpoint_every, self.progress = state, checkpoint_every, progress
-        self.pieces = pieces
         self.device = objective.vector.device
         self.optimizer = build_optimizer(recipe, objective.parts)
-        self.position = Position(steps_per_epoch(len(split), recipe.batch_size))
-        self.sizes = [min(recipe.batch_size, len(split) - i * recipe.batch_size) for i in range(self.position.steps)]
-        self.masses = example_masses(recipe, split)
-        self.totals: Sequence[float] = self.sizes  # of the masses of each batch
+        self.batches = EpochBatches(split, recipe, seed, augmentation, pieces, self.device)
+        self.position = Position(len(self.batches.sizes))
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
@@ -151,58 +138,8 @@ class TrainingRun:
                 self._save()
 
     def _batches(self) -> Iterator[Batch]:
-        """Remaining batches of the epoch as this process's pieces, each augmented by the generator of its own place."""
-        position = self.position
-        order = torch.randperm(len(self.split), generator=generator(self.seed, "order", position.epoch))
-        if self.masses is not None:
-            batches = torch.split(self.masses[order], self.recipe.batch_size)
-            self.totals = [each.sum().item() for each in batches[: position.steps]]
-        short = self.sizes[-1] != self.sizes[0]
-        last = position.steps - short
-        yield from self._pieces(order, range(position.step, last))
-        if short:  # its pieces have other sizes
-            yield from self._pieces(order, range(max(position.step, last), position.steps))
-
-    def _pieces(self, order: Tensor, steps: range) -> Iterator[Batch]:
-        """Batches of `steps`, all of one size, read one piece after the other."""
-        if not steps:
-            return
-        pieces = own_pieces(self.sizes[steps[0]], self.pieces)
-        if len({piece.stop - piece.start for piece in pieces}) == 1:
-            readers = [self._reader(order, steps, pieces)] * len(pieces)
-        else:
-            readers = [self._reader(order, steps, [piece]) for piece in pieces]
-        for step in steps:
-            batch = []
-            for piece, (batches, augmenting) in zip(pieces, readers, strict=True):
-                augmenting.manual_seed(substream(self.seed, "augment", self.position.epoch, step, *_number(piece)))
-                batch.append((*next(batches), self._weighed(piece, order, step)))
-            yield batch
-
-    def _weighed(self, piece: BatchPiece, order: Tensor, step: int) -> BatchPiece:
-        """A piece with its share of the batch's mass as weight."""
-        if self.masses is None or not piece.weight:
-            return piece
-        start = step * self.recipe.batch_size
-        own = self.masses[order[start + piece.start : start + piece.stop]].sum()
-        return replace(piece, weight=own.item() / self.totals[step])
-
-    def _reader(
-        self, order: Tensor, steps: range, pieces: Sequence[BatchPiece]
-    ) -> tuple[Iterator[tuple[Tensor, Tensor]], torch.Generator]:
-        """Examples of `pieces`, all of one size, of each step; and the generator that augments them."""
-        starts = [step * self.recipe.batch_size for step in steps]
-        rows = torch.cat([order[start + piece.start : start + piece.stop] for start in starts for piece in pieces])
-        augmenting = torch.Generator()
-        batches = self.split.batches(
-            pieces[0].stop - pieces[0].start,
-            order=rows,
-            augmentation=self.augmentation,
-            generator=augmenting,
-            device=self.device,
-            channels_last=True,
-        )
-        return batches, augmenting
+        """Remaining batches of the epoch."""
+        return self.batches.of_epoch(self.position.epoch, self.position.step)
 
     def _step(self, batch: Batch) -> bool:
         """Take one step of the optimiser; return whether a stop is asked for, of any rank."""
@@ -214,7 +151,7 @@ class TrainingRun:
             self.exchange.begin(len(batch) * objective.passes)
         loss, correct = torch.zeros((), device=self.device), torch.zeros((), dtype=torch.int64, device=self.device)
         for inputs, labels, piece in batch:
-            seed = substream(self.seed, "dropout", position.epoch, position.step, *_number(piece))
+            seed = substream(self.seed, "dropout", position.epoch, position.step, *piece.place)
             seed_globally(self.device, seed)
             mean, hits = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
             loss, correct = loss + piece.weight * mean, correct + (hits if piece.weight else 0)
@@ -254,8 +191,8 @@ class TrainingRun:
     def _end_epoch(self) -> None:
         """Log the epoch's figures and move on to the next."""
         position = self.position
-        totals = torch.tensor(self.totals, dtype=torch.float64)
-        predictions = sum(self.totals) if self.split.per_token else sum(self.sizes)
+        totals = torch.tensor(self.batches.totals, dtype=torch.float64)
+        predictions = sum(self.batches.totals if self.split.per_token else self.batches.sizes)
         row: Row = {
             "epoch": position.epoch + 1,
             "loss": float(self.losses.cpu().double() @ totals / totals.sum()),

@@ -17,8 +17,9 @@ from starcli.recipes.recipe import Recipe
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch
+from starcli.training.epoch_batches import Batch
 from starcli.training.objective import Row
-from starcli.training.run import Batch, TrainingRun
+from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator, substream
 from starcli.training.stacked_objective import StackedObjective
 from starcli.training.train import Trained, augmentation_of, final_metrics
