@@ -13,7 +13,8 @@ from starcli.cli.merge_options import MergeOptions
 from starcli.cli.options import IN, FuseAlignOpt
 from starcli.cli.point_options import InTurnOpt
 from starcli.cli.read_models import read_groups
-from starcli.cli.star_search import SearchOptions, StarSearch
+from starcli.cli.search_options import SearchOptions
+from starcli.cli.star_search import StarSearch
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.fusions import TRAINED_FUSIONS
 

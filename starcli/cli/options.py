@@ -229,91 +229,9 @@ SamplingOpt = Annotated[
         help="How t is drawn: uniform, beta or beta:A,B, constant or constant:T, midpoint; of averages also ends.",
     ),
 ]  # fmt: skip
-RealignOpt = Annotated[
-    str,
-    typer.Option(
-        "--realign-every",
-        metavar="epoch|K|never",
-        help="When the sources are aligned to the star anew.",
-        rich_help_panel=ALIGNMENT,
-    ),
-]
-RealignRestartsOpt = Annotated[
-    int,
-    typer.Option(
-        "--realign-restarts",
-        min=1,
-        help="Rounds of the search when they are aligned anew, from where they are; not of methods that learn.",
-        rich_help_panel=ALIGNMENT,
-    ),
-]
-RealignMethodOpt = Annotated[
-    str | None,
-    typer.Option(
-        "--realign-method",
-        help="How they are aligned anew, if not by --align; of learn: weight, by the same kinds of symmetries.",
-        rich_help_panel=ALIGNMENT,
-        **choice_in("method", METHODS),
-    ),
-]
-RealignDriftOpt = Annotated[
-    float | None,
-    typer.Option(
-        "--realign-drift",
-        metavar="SHARE",
-        help="Align anew only if the star has moved by more than this share of its norm since the last time: 0.05.",
-        rich_help_panel=ALIGNMENT,
-    ),
-]
-DrawsOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--draws-per-step", metavar="N", min=1, help="Sources and t drawn at each step (default: one for each rank)."
-    ),
-]
-NoiseOpt = Annotated[
-    float,
-    typer.Option(
-        "--noise", metavar="SHARE", min=0, help="Train on points with noise, of this share of each tensor's size: 0.3."
-    ),
-]
-CompanionsOpt = Annotated[
-    int,
-    typer.Option(
-        "--companions", metavar="N", min=0, help="Train so many more sources here, in half of --epochs in all."
-    ),
-]
 SyncOpt = Annotated[
     bool,
     typer.Option("--sync-batchnorm", help="Under torchrun: BatchNorm statistics of whole batches, as of one process."),
-]
-AlignedSourcesOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--aligned-sources", metavar="DIR", help="Keep the sources as training permuted them at the end; {seed} varies."
-    ),
-    OUT,
-]
-InitOpt = Annotated[
-    Path | None, typer.Option("--init", metavar="MODEL", help="Begin at this model instead of random weights."), IN
-]
-GrowOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--grow",
-        metavar="STAR",
-        help="Train this finished star on for --sources old and new; those of it that are not among them are dropped.",
-    ),
-    IN,
-]
-EvalEveryOpt = Annotated[
-    int | None,
-    typer.Option(
-        "--eval-every",
-        metavar="K",
-        min=1,
-        help="Log the held-out models' barriers every K epochs (default: the last).",
-    ),
 ]
 TracebackOpt = Annotated[
     bool,

@@ -6,47 +6,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from starcli.cli.aligned_sources import Keeper, kept_places
-from starcli.cli.alignment_options import SearchedOptions
+from starcli.cli.aligned_sources import Keeper
 from starcli.cli.found_star import FoundStar
-from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.cli.option_groups import Setup
-from starcli.cli.options import (
-    AlignedSourcesOpt,
-    CompanionsOpt,
-    DrawsOpt,
-    EvalEveryOpt,
-    EveryOpt,
-    ForceOpt,
-    GrowOpt,
-    HeldOutOpt,
-    InitOpt,
-    LogsOpt,
-    NoiseOpt,
-    OutputOpt,
-    RealignDriftOpt,
-    RealignMethodOpt,
-    RealignOpt,
-    RealignRestartsOpt,
-    RecipeOpt,
-    SamplingOpt,
-    SeedOpt,
-    SeedsOpt,
-    SourcesOpt,
-    SyncOpt,
-)
-from starcli.cli.outputs import log_targets, output_paths
+from starcli.cli.outputs import log_targets
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
-from starcli.cli.renormalise_options import RenormaliseOptions
+from starcli.cli.search_options import SearchOptions
 from starcli.cli.training_options import Training, recipe_by_flags
-from starcli.cli.values import epochs_between, seed_list
-from starcli.errors import StarcliError, need_several
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.recipes.recipe import Recipe
     from starcli.star.fusing import Fused
@@ -55,99 +26,6 @@ if TYPE_CHECKING:
     from starcli.star.starlight import Star
     from starcli.workspace.plan import Plan
     from starcli.workspace.workspace import Workspace
-
-
-@bundle
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions(SearchedOptions, RenormaliseOptions):
-    """What is searched for, from what, and how, beside the settings of training."""
-
-    sources: SourcesOpt
-    output: OutputOpt
-    recipe: RecipeOpt = None
-    seed: SeedOpt = 0
-    seeds: SeedsOpt = None
-    sampling: SamplingOpt = "uniform"
-    realign_every: RealignOpt = "epoch"
-    realign_restarts: RealignRestartsOpt = 1
-    realign_method: RealignMethodOpt = None
-    realign_drift: RealignDriftOpt = None
-    draws_per_step: DrawsOpt = None
-    noise: NoiseOpt = 0.0
-    companions: CompanionsOpt = 0
-    sync_batchnorm: SyncOpt = False
-    init: InitOpt = None
-    grow: GrowOpt = None
-    held_out: HeldOutOpt = None
-    eval_every: EvalEveryOpt = None
-    aligned_sources: AlignedSourcesOpt = None
-    checkpoint_every: EveryOpt = None
-    log: LogsOpt = None
-    force: ForceOpt = False
-
-    def __post_init__(self) -> None:
-        """Refuse words that do not go together, before torch is loaded."""
-        need_several(self.sources)
-        if self.eval_every and not self.held_out:
-            raise StarcliError("--eval-every needs --held-out models to measure")
-        if self.init and self.grow:
-            raise StarcliError("--init and --grow both say where to begin")
-        if self.companions and self.grow:
-            raise StarcliError("--companions is not for a star that grows")
-
-    @property
-    def numbers(self) -> list[int]:
-        """The seeds, a search each."""
-        return seed_list(self.seeds) if self.seeds else [self.seed]
-
-    @property
-    def held_out_files(self) -> list[Path]:
-        """The files of held-out models."""
-        return self.held_out or []
-
-    @property
-    def beginning(self) -> list[Path]:
-        """The file of the model that training begins at, if it is not random weights."""
-        return [each for each in (self.init, self.grow) if each is not None]
-
-    @property
-    def inputs(self) -> list[Path]:
-        """All files that are read, none of which may be written over."""
-        return [*self.sources, *self.held_out_files, *self.beginning]
-
-    def outputs(self) -> tuple[list[Path], list[list[Path]] | None]:
-        """The stars' files, and for each where its permuted sources are kept; what is wrong with the words is said."""
-        paths = output_paths(self.output, [{"seed": number} for number in self.numbers], self.inputs)
-        if self.aligned_sources is None:
-            return paths, None
-        stars = dict(zip(self.numbers, paths, strict=True))
-        return paths, kept_places(self.aligned_sources, stars, self.sources, self.inputs)
-
-    @cached_property
-    def alignment(self) -> "Alignment":
-        """How the sources are aligned to the star."""
-        return self.chosen()
-
-    def settings(self, mu: float, normalised: bool) -> "StarSettings":
-        """The settings of the search."""
-        from starcli.star.settings import StarSettings
-
-        return StarSettings(
-            mu=mu,
-            normalised=normalised,
-            sampling=self.sampling,
-            alignment=self.alignment,
-            realign_every=epochs_between(self.realign_every),
-            realign_restarts=self.realign_restarts,
-            realign_method=self.realign_method,
-            realign_drift=self.realign_drift,
-            draws_per_step=self.draws_per_step,
-            noise=self.noise,
-            companions=self.companions,
-            eval_every=self.eval_every,
-            sync_batchnorm=self.sync_batchnorm,
-            renormalise=self.between(),
-        )
 
 
 @dataclass

@@ -4,7 +4,8 @@ from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.option_groups import LOSS_KIND, LinesSetup
-from starcli.cli.star_search import SearchOptions, StarSearch
+from starcli.cli.search_options import SearchOptions
+from starcli.cli.star_search import StarSearch
 from starcli.cli.training_options import Training
 
 _COLUMNS = (
