@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
     from starcli.library.curve import curve
     from starcli.library.evaluate import bma, evaluate
+    from starcli.library.fuse import fuse
     from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.landscape import plane, surface
     from starcli.library.load_save import load, save
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from starcli.library.predict import predict
     from starcli.library.report import report
     from starcli.library.selftest import selftest
-    from starcli.library.star import find_star, fuse
+    from starcli.library.star import find_star
     from starcli.library.train import train
     from starcli.recipes.recipe import Recipe
     from starcli.symmetry.derive.derive import derive_and_prove
@@ -101,6 +102,7 @@ _MODULES = {
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),
     "library.curve": ("curve",),
     "library.evaluate": ("bma", "evaluate"),
+    "library.fuse": ("fuse",),
     "library.inputs": ("StarcliWarning", "Where"),
     "library.landscape": ("plane", "surface"),
     "library.load_save": ("load", "save"),
@@ -109,7 +111,7 @@ _MODULES = {
     "library.predict": ("predict",),
     "library.report": ("report",),
     "library.selftest": ("selftest",),
-    "library.star": ("find_star", "fuse"),
+    "library.star": ("find_star",),
     "library.train": ("train",),
     "recipes.recipe": ("Recipe",),
     "symmetry.derive.derive": ("derive_and_prove",),

@@ -1,0 +1,155 @@
+"""Fused models from Python."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+from starcli.alignment.align import Alignment
+from starcli.averaging.sampling import PointSampling, Sampling
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.errors import need_several
+from starcli.evaluation.renormalise import Renormalise
+from starcli.library.align import as_alignment
+from starcli.library.calls import library_call
+from starcli.library.inputs import ModelLike, listed, open_models
+from starcli.library.merging import (
+    MergeKeywords,
+    merged_without_data,
+    need_as_given,
+    need_no_network,
+    opened,
+    split_merge,
+    understood_merge,
+)
+from starcli.library.plans import fusion_plan
+from starcli.library.star import SearchKeywords, StarModel, search_for_star
+from starcli.library.train import inherited, made, split_options
+from starcli.recipes.recipe import Recipe
+from starcli.registry.alignment_methods import DEFAULT_METHOD
+from starcli.registry.entry import lookup
+from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.star.check_sources import note_doubtful_solutions
+from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
+from starcli.star.settings import StarSettings
+
+
+class FuseKeywords(SearchKeywords, MergeKeywords, total=False):
+    """Keywords of `fuse`."""
+
+
+@library_call
+def fuse(
+    sources: Sequence[ModelLike],
+    *,
+    method: str = "star",
+    mu: float = 1.0,
+    normalised: bool = False,
+    seed: int = 0,
+    alignment: Alignment | str | None = "auto",
+    recipe: Recipe | str | Path | None = None,
+    sampling: str | Sampling = "uniform",
+    realign_every: int | None = 1,
+    realign_restarts: int = 1,
+    realign_method: str | None = None,
+    realign_drift: float | None = None,
+    draws_per_step: int | None = None,
+    noise: float = 0.0,
+    companions: int = 0,
+    renormalise: str = "recalibrate",
+    renormalise_logits: bool = False,
+    init: ModelLike | None = None,
+    grow: ModelLike | None = None,
+    star: ModelLike | None = None,
+    samples: int = 5,
+    in_turn: bool = False,
+    **options: Unpack[FuseKeywords],
+) -> StarModel:
+    """Fuse several models into one that costs no more than one of them.
+
+    method: "star", a star with its own loss, times `mu`, added (normalised: divided by 1 + mu); all else is then as of
+        `find_star`. Others align the sources to each other: "mean" (with alignment None the uniform soup),
+        "greedy-soup", the mean of those that do not lower the accuracy on the validation split (the training split,
+        where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
+        from `init`; with `star` on those of its domain, the mean of `samples` points drawn anew in each step by
+        `sampling` and `in_turn` (see `bma`), from the star. "fisher" and "regmean" are means weighted by what the
+        training split says.
+        "linear", "slerp", "task-arithmetic", "ties", "dare-linear", "dare-ties" and "model-stock" merge weights alone,
+        by the settings of `MergeKeywords`; where some model says no data, all are merged as they are,
+        each tensor when it is asked for, so that `save` holds one at a time, and there is no `.comparison`.
+        Settings that a method has no use for are refused.
+    alignment: of `find_star`; "auto" is by activation, of the sources of a base not at all.
+    `.comparison` has the fused model beside its sources, their ensemble and their means, to whose activations is done
+    what `renormalise` and `renormalise_logits` say, see `barrier`.
+
+    >>> import starcli as sc
+    >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
+    >>> fused = sc.fuse(sources, epochs=2)
+    >>> sorted(set(fused.comparison.column("model")))
+    ['aligned_mean', 'best_source', 'ensemble', 'fused', 'joint_mean', 'mean', 'source']
+    >>> sc.fuse(sources, method="mean").metadata.recipe["fused"]["fusion"]
+    'mean'
+    """
+    settings = StarSettings(
+        mu=mu,
+        normalised=normalised,
+        sampling=sampling,
+        realign_every=realign_every,
+        realign_restarts=realign_restarts,
+        realign_method=realign_method,
+        realign_drift=realign_drift,
+        draws_per_step=draws_per_step,
+        noise=noise,
+        companions=companions,
+        renormalise=Renormalise(renormalise, renormalise_logits),
+    )
+    lookup(FUSIONS, "method", method)
+    merging, others = split_merge(options)
+    if alignment == "auto":
+        alignment = None if "base" in merging else DEFAULT_METHOD
+    how = as_alignment(alignment)
+    given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
+    given |= {"star": star is not None, "samples": samples != 5, "in_turn": in_turn}
+    given |= dict.fromkeys((*split_options(others)[1], *merging), True)
+    usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
+    said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
+    refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
+    if method == "star":
+        return search_for_star(
+            "fused", sources, (), seed, replace(settings, alignment=how), recipe, (init, grow), others
+        )
+    fusion = {"method": method, "alignment": how, "seed": seed, "renormalise": settings.renormalise}
+    fusion["merge"] = understood_merge(method, merging)
+    teacher = None if star is None else partial(DomainTeacher, samples=samples, points=PointSampling(sampling, in_turn))
+    return _fused(fusion, sources, (init, merging.get("base"), star), teacher, recipe, others)
+
+
+def _fused(
+    fusion: Mapping[str, Any],
+    sources: Sequence[ModelLike],
+    ends: tuple[ModelLike | None, ModelLike | None, ModelLike | None],
+    teacher: Callable[[Checkpoint], DomainTeacher] | None,
+    recipe: Recipe | str | Path | None,
+    options: Any,
+) -> StarModel:
+    """Fuse by another method than star: fields of a `Fusion`, which `ends` (init, base, a star to teach) complete."""
+    where, changed = split_options(options)
+    sources = listed(sources, "sources")
+    need_several(sources)
+    models = opened([*sources, *(each for each in ends if each is not None)])
+    if need_no_network(fusion["method"], models, where):
+        need_as_given(fusion["alignment"])
+        return StarModel(**merged_without_data(fusion["merge"], models, ends[1] is not None, fusion["seed"]))
+    workspace, models, watcher = open_models(models, where, distinct=len(sources))
+    own, others = models[: len(sources)], iter(models[len(sources) :])
+    init, base, star = (None if each is None else next(others) for each in ends)
+    note_doubtful_solutions(own, watcher)
+    chosen = inherited(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
+    taught = None if star is None or teacher is None else teacher(star)
+    whole = Fusion(**fusion, recipe=chosen, init=init, base=base, teacher=taught)
+    plan, name = fusion_plan(workspace, own, whole), f"fused-{whole.seed}"
+    found = fuse_sources(workspace, own, whole, progress=watcher)
+    facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
+    facts |= {"sources": own, "alignment": whole.alignment, "renormalise": whole.renormalise, "base": whole.base}
+    return made(StarModel, workspace, plan, found.tensors, name, **facts)  # type: ignore[no-any-return]
