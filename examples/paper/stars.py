@@ -175,14 +175,15 @@ def chosen(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 
 def cases(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by case, each with those between regular models of the same network and alignment."""
+    """Rows by case, each with those between regular models of the same network and alignment, once each."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if "star" in row:
             found.setdefault(row["case"], []).append(row)
     for some in found.values():
         like = {key: some[0][key] for key in ("network", "align")}
-        some += [row for row in chosen(rows, **like) if "star" not in row]
+        regular = [row for row in chosen(rows, **like) if "star" not in row]
+        some += {tuple(row.get(key) for key in ("kind", "a", "b", "split")): row for row in regular}.values()
     return found
 
 

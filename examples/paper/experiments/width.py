@@ -83,6 +83,7 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
 
 def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
     """Star-regular against regular-regular barriers, with the line of regression and the diagonal."""
+    from matplotlib.ticker import LogLocator
 
     def paint(figure: "Figure") -> None:
         found = families(rows)
@@ -101,6 +102,7 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
             axis.set_xscale("log")
             axis.set_yscale("log")
             for side in (axis.xaxis, axis.yaxis):  # the style shows no formulas, such as powers of ten
+                side.set_major_locator(LogLocator(subs=(1, 3)))
                 side.set_major_formatter("{x:g}")
                 side.set_minor_formatter("")
             axis.set_title(family)
