@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from starcli.evaluation.confidence import CONFIDENCE_METRICS, FEWEST_ERRORS, Confidence, Reliability, pooled
+from starcli.evaluation.calibration import Reliability, pooled
+from starcli.evaluation.confidence import CONFIDENCE_METRICS, FEWEST_ERRORS, Confidence
 from starcli.evaluation.paired_bootstrap import COMPARED, Difference, differences
 from starcli.evaluation.scoring import Scored
 from starcli.evaluation.tasks.task import Measures

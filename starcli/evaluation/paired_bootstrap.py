@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.evaluation.confidence import ECE_BINS, FEWEST_ERRORS, Judged, Ranking, bin_of, ranked
+from starcli.evaluation.calibration import ECE_BINS, bin_of
+from starcli.evaluation.confidence import FEWEST_ERRORS, Judged, Ranking, ranked
 from starcli.runtime.memory import PIECE
 
 RESAMPLES = 1000

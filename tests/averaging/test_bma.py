@@ -16,7 +16,8 @@ from starcli.averaging.bma import Members, average_models, draw_members
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import PointSampling
 from starcli.errors import StarcliError
-from starcli.evaluation.confidence import CONFIDENCE_METRICS, Reliability, confidence
+from starcli.evaluation.calibration import Reliability
+from starcli.evaluation.confidence import CONFIDENCE_METRICS, confidence
 from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.tasks.classification import CLASSIFICATION

@@ -12,17 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from starcli.evaluation.calibration import calibration_error, pooled, reliability
 from starcli.evaluation.confidence import (
     Confidence,
     Judged,
     aurc,
     auroc,
-    calibration_error,
     confidence,
     entropy,
     mark_undecided,
-    pooled,
-    reliability,
 )
 from starcli.evaluation.tasks.classification import CLASSIFICATION
 
