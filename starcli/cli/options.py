@@ -1,6 +1,7 @@
-"""Every option of every command, declared once.
+"""Options of more than one command, each declared once.
 
-A command names an option by its annotation and states the default. What always goes together is in option_groups.py.
+A command names an option by its annotation and states the default. What always goes together is a bundle
+(option_groups.py, search_options.py and others), and what one command alone has stands in its own file.
 """
 
 from collections.abc import Callable, Mapping
