@@ -287,7 +287,7 @@ EXPERIMENT = Experiment(
     "ensemble does. The laws t = 0.9 and *fused star, then sources* were chosen on the validation split of networks of "
     "other seeds. A fused star is found with its own loss as well, at twice the price of a step; that of 5 sources has "
     "these alone. That it is a good member is due to its longer training: a plain network of as many gradients is a "
-    "better one ([measured](../../docs/how-to/calibrated-averaging.md#what-to-expect)). SWA and SWAG (diagonal and rank "
-    "20) go on from the first source. Sources, star and the first "
+    "better one ([measured](../../docs/how-to/calibrated-averaging.md#what-to-expect)). SWA and SWAG (diagonal and "
+    "rank 20) go on from the first source. Sources, star and the first "
     "two stars of 5 were trained before the record was begun: their six CPU minutes are not in its seconds.",
 )  # fmt: skip
