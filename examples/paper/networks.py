@@ -34,9 +34,9 @@ TINY_ADAM = Network("tiny-adam", TINY.train.replace("--lr 0.1", "--optimizer ada
 RESNET = Network("resnet-w8", "--recipe quickstart", "--epochs 50")
 ADAM = Network("resnet-w8-adam", "--recipe quickstart --optimizer adam --lr 0.003", "--epochs 50")
 MLP = Network("mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --data digits", "--epochs 50")
-DENSENET = Network("densenet", "--arch densenet40-12 --arch-arg depth=13 --data digits")
-VGG = Network("vgg", "--arch vgg11-bn --arch-arg width=8 --epochs 15", data=f"--data {DIGITS32}")
-FASHION_VGG = Network("fashion5k-vgg", VGG.train, "", f"--data {FASHION32}", "--points 5")
+DENSENET = Network("densenet", "--arch densenet40-12 --arch-arg depth=13 --data digits", "--epochs 50")
+VGG = Network("vgg", "--arch vgg11-bn --arch-arg width=8 --epochs 15", "--epochs 60", f"--data {DIGITS32}")
+FASHION_VGG = Network("fashion5k-vgg", VGG.train, "--epochs 30", f"--data {FASHION32}", "--points 5")
 VIT = Network(
     "vit",
     "--arch vit --arch-arg patch_size=2 dim=32 depth=3 heads=4 mlp_dim=64 --data digits --optimizer adam --lr 0.003 "

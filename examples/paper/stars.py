@@ -17,7 +17,7 @@ from typing import Any
 
 from paper.networks import Network, write_images
 from paper.page import number, spread
-from paper.record import Bench, Finding, Row, Table, paired
+from paper.record import NOT_RUN, Bench, Finding, Row, Table, paired
 
 HELD_OUT = 100
 """Seed of the first held-out model; sources have those from 0: neither changes with the other's number."""
@@ -27,6 +27,7 @@ SOURCE, TRAINING = "star-source", "star-source (training)"
 GROUPS = (REGULAR, SOURCE, TRAINING, STAR)
 PARTNERS = 3
 """Sources that each held-out model is paired with: as many kinds of models as an interval needs."""
+CLAIM = "star-regular below regular-regular"
 WEIGHT, ACTIVATION = "--align weight --restarts 10", "--align activation"
 
 
@@ -227,12 +228,22 @@ def better(rows: Sequence[Row], first: Iterable[str], second: Iterable[str]) -> 
 
 def connected(rows: Sequence[Row], where: str, split: str = "train") -> Finding:
     """Whether stars are nearer to held-out models than regular models are, as everywhere in the paper."""
-    return Finding.above("star-regular below regular-regular", f"{where}, {split}", gains(rows, split))
+    return Finding.above(CLAIM, f"{where}, {split}", gains(rows, split))
 
 
 def all_connected(rows: Sequence[Row], split: str = "train") -> list[Finding]:
     """The same of each case."""
     return [connected(some, case, split) for case, some in cases(rows).items()]
+
+
+def not_run(rows: Sequence[Row], key: str, asked: Iterable[str]) -> list[Finding]:
+    """What is asked for at a scale and not in its record, because the run was stopped.
+
+    asked: the values that `key` should have; nothing is missing in the record of another scale, which has none of them.
+    """
+    there, wanted = {row.get(key) for row in rows}, list(asked)
+    missing = [each for each in wanted if each not in there]
+    return [Finding(CLAIM, each, NOT_RUN) for each in missing] if len(missing) < len(wanted) else []
 
 
 def star_table(rows: Sequence[Row], paper: Mapping[str, Sequence[str]], split: str = "train") -> Table:

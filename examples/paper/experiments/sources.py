@@ -50,7 +50,8 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
             names = ([row["star"] for row in stars.chosen(counted[n], kind="loss")] for n in (few, many))
             less = stars.better(stars.chosen(rows, network=network), *names)
             found.append(Finding.above("more sources, lower barrier", f"`{network}`, {few} less {many}", less))
-    return [*found, *stars.all_connected(rows)]
+    asked = [network.name for network in EXPERIMENT.scales["here"]["networks"]]
+    return [*found, *stars.all_connected(rows), *stars.not_run(rows, "network", asked)]
 
 
 EXPERIMENT = Experiment(

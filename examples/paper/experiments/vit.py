@@ -44,7 +44,8 @@ def judge(rows: Sequence[Row]) -> list[Finding]:
         names = ([row["star"] for row in stars.chosen(counted[n], kind="loss")] for n in (few, many))
         less = stars.better(stars.chosen(rows, align=align), *names)
         found.append(Finding.above("more sources, lower barrier", f"{align}, {few} less {many}", less))
-    return found
+    asked = [stars.in_short(align) for align in EXPERIMENT.scales["here"]["aligns"]]
+    return [*found, *stars.not_run(stars.chosen(rows, network=networks.VIT.name), "align", asked)]
 
 
 EXPERIMENT = Experiment(
