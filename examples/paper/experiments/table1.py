@@ -156,7 +156,8 @@ EXPERIMENT = Experiment(
     "paper beside a small network is that of the same family on CIFAR-10. Essentially zero: within a twentieth of the "
     "mean regular-regular barrier. A star whose own loss is far above that of its sources is no solution, whatever its "
     "barriers; so those of VGG and DenseNet were trained anew, for four times and twice the epochs of their sources: "
-    "with as many as these the VGG's loss was 0.5, with the same finding. The figure has lines after weight matching: mean and deviation over pairs. `fashion-mlp` has "
+    "with as many as these the VGG's loss was 0.5, with the same finding. The figure has lines after weight matching: "
+    "mean and deviation over pairs. `fashion-mlp` has "
     "10,000 images of Fashion-MNIST, `fashion5k` and `fashion5k-vgg` 5,000 (the VGG's with a border, 32 x 32 pixels), "
     "whose lines have 5 points; these two take about 25 and 10 CPU minutes. A DenseNet and a transformer of these data "
     "are left out: their ten models alone would take 50, and 20 to 50.",
