@@ -4,12 +4,12 @@
     python examples/paper/better_star.py table
     python examples/paper/better_star.py images FASHION_MNIST FILE
 
-MODELS is a directory of SEED.safetensors, trained by `starcli train`. Each star of each way is a line of
-`better_star.jsonl` (`--record`), written as soon as it is measured, and not measured again. All ways go through the
-training examples as often, forward and backward; lines are aligned and judged alike. `table` prints Markdown: means
-over stars and held-out models, the ratio to Algorithm 1 with the batch size named, and its 95% interval, of bootstrap
-over star seeds and held-out models. `images` writes Fashion-MNIST, small: of the directory of its files the first 2,000
-images of each split, each 2 x 2 pixels averaged, into FILE (.npz).
+MODELS is a directory of SEED.safetensors, trained by `starcli train`; `--epochs` (100) are a star's. Each star of
+each way is a line of `better_star.jsonl` (`--record`), written as soon as it is measured, and not measured again. All
+ways go through the training examples as often, forward and backward; lines are aligned and judged alike. `table` prints
+Markdown: means over stars and held-out models, the ratio to Algorithm 1 with the batch size named, and its 95%
+interval, of bootstrap over star seeds and held-out models. `images` writes Fashion-MNIST, small: of the directory of
+its files the first 2,000 images of each split, each 2 x 2 pixels averaged, into FILE (.npz).
 """
 
 import argparse
@@ -38,11 +38,13 @@ FIGURES = ("barrier", "max", "test barrier", "test max")
 Row = dict[str, Any]
 
 
-def star_row(models: Path, sources: list[int], held_out: list[int], way: str, seed: int, **where: Any) -> Row:
+def star_row(
+    models: Path, sources: list[int], held_out: list[int], way: str, seed: int, epochs: int, **where: Any
+) -> Row:
     """Train one star and measure its lines to all held-out models."""
     began = time.process_time()
     paths = [models / f"{number}.safetensors" for number in sources]
-    star = sc.find_star(paths, seed=seed, epochs=100, **WAYS[way], **where)
+    star = sc.find_star(paths, seed=seed, epochs=epochs, **WAYS[way], **where)
     seconds = time.process_time() - began
     lines = []
     for number in held_out:
@@ -145,6 +147,7 @@ def main() -> None:
     parser.add_argument("--sources", type=seed_list)
     parser.add_argument("--held-out", type=seed_list)
     parser.add_argument("--seeds", type=seed_list, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--data")
     parser.add_argument("--record", type=Path, default=Path(__file__).with_name("better_star.jsonl"))
     asked = parser.parse_intermixed_args()
@@ -160,7 +163,7 @@ def main() -> None:
     for seed in asked.seeds:
         for way in asked.ways or WAYS:
             if (asked.network, way, seed) not in done:
-                row = star_row(asked.models, asked.sources, asked.held_out, way, seed, **where)
+                row = star_row(asked.models, asked.sources, asked.held_out, way, seed, asked.epochs, **where)
                 with asked.record.open("a") as file:
                     file.write(json.dumps({"network": asked.network, **row}) + "\n")
 
