@@ -110,13 +110,13 @@ def bma_command(
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         rows = posterior_rows(measure, model, solutions, scoring, **draws)
-        alignment = measure.alignment.labels((model, each) for each in solutions)
+        alignment, stamp = measure.alignment.labels((model, each) for each in solutions), stamps(workspace)
         # a row rests on what its posterior is made from; only the star's has points between models
         made, found = {"star": ([model, *solutions], measure.renormalise, drawn.settings())}, []
         for each in rows:
             models, between, law = made.get(each.posterior, (solutions, RECALIBRATE, {}))
             row = {"split": split, **each.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
-            row |= {"renormalise": between.title, **stamps(workspace)(models), **law}
+            row |= {"renormalise": between.title, **stamp(models), **law}
             found.append({"type": "bma", **row})
             results.add("bma", row if results.for_programs else _for_people(row), _COLUMNS)
         paint(found)
