@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from starcli.version import __version__
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.barriers.line_barrier import Barrier
     from starcli.barriers.star_report import StarReport
     from starcli.checkpoints.checkpoint import Checkpoint
@@ -88,7 +88,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "alignment.align": ("Alignment",),
+    "alignment.alignment": ("Alignment",),
     "barriers.line_barrier": ("Barrier",),
     "barriers.star_report": ("StarReport",),
     "checkpoints.checkpoint": ("Checkpoint",),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import starcli as sc
-from starcli.cli.values import seed_list
+from starcli.cli.options.values import seed_list
 from starcli.data.dataset import open_data
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import SETTINGS, Alignment
+from starcli.alignment.alignment import SETTINGS, Alignment
 from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.matching.method import Match
 from starcli.alignment.matching.weight_matching import distances
 from starcli.checkpoints.checkpoint import Checkpoint

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.learned.lesson import LessonKeeper
 from starcli.alignment.matching.method import Match
 from starcli.checkpoints.hashes import weights_sha256

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.cached import match_settings
 from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.activations import Activations
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.matching.costs import costs_device
 from starcli.alignment.matching.method import Match
 from starcli.alignment.midpoint import MidpointJudge

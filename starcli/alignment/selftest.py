@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.planted import one_after_the_other, random_symmetry, relative_distance, units_back
 from starcli.errors import StarcliError

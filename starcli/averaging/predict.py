@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling

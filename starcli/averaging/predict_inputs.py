@@ -11,7 +11,7 @@ from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, parse_name
 from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import AS_THEY_ARE, MeanStd, parse_normalise
+from starcli.data.normalise_option import AS_THEY_ARE, MeanStd, parse_normalise
 from starcli.data.splits import MemorySplit, Split
 from starcli.data.text_options import TextOptions
 from starcli.data.tokens import next_tokens, token_rows

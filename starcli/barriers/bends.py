@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.barriers.interpolation import Point
 from starcli.barriers.path import LINE, Path, node_weights
 from starcli.checkpoints.checkpoint import Checkpoint

@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.measure import POINTS
 from starcli.barriers.bends import STRAIGHT, Bends
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk

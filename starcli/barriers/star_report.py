@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.measure import POINTS
 from starcli.barriers.groups import TRAINED, UNALIGNED
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise

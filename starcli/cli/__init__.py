@@ -2,7 +2,7 @@
 
 main.py          the program and its commands
 commands/        one file a command
-options.py       options of several commands; option_groups.py, *_options.py: options that go together
+options/         options of several commands: shared.py has single ones, the other files bundles that go together
 read_models.py   from words to checkpoints
 outputs.py       from words to files to write; job.py: one file in the making
 framework/       what typer does not do: commands, help, errors, signals, results, tables, progress bars

@@ -10,7 +10,7 @@ from starcli.cli.framework.command import said_in
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.fusion_runs import FuseOptions
 from starcli.cli.job import note_finished
-from starcli.cli.option_groups import Setup
+from starcli.cli.options.setup import Setup
 from starcli.cli.read_models import refuse_repeats
 from starcli.errors import StarcliError, need_several, option_of
 from starcli.files.shards import is_adapter

@@ -16,7 +16,7 @@ from starcli.runtime import distributed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import AlignedTo
     from starcli.star.starlight import Star

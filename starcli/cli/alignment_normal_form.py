@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import WriterSetup
-from starcli.cli.options import ALIGNMENT
+from starcli.cli.options.common import CommonCached
+from starcli.cli.options.setup import WriterSetup
+from starcli.cli.options.shared import ALIGNMENT
 from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli.alignment_options import MethodOptions
-from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import WriterSetup
-from starcli.cli.options import ALIGNMENT, IN, OUT
+from starcli.cli.options.alignment import MethodOptions
+from starcli.cli.options.common import CommonCached
+from starcli.cli.options.setup import WriterSetup
+from starcli.cli.options.shared import ALIGNMENT, IN, OUT
 from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError, option_of
 

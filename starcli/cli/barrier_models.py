@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.options import IN, CurveOpt, HeldOutOpt
+from starcli.cli.options import checks
+from starcli.cli.options.shared import IN, CurveOpt, HeldOutOpt
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError, few, need_several
 
@@ -68,7 +68,7 @@ class BarrierModels:
 
     def read(self) -> "list[list[Checkpoint]]":
         """The models: one group and the bends between them, or star, sources, held-out models and aligned sources."""
-        from starcli.alignment.align import is_left_by
+        from starcli.alignment.alignment import is_left_by
 
         if self.star is None:
             return read_groups(self.models or (), self.curve or (), distinct=self.all_pairs)

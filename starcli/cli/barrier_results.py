@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.columns import columns_of_split
 from starcli.cli.framework.results import LOSS, Column, Results
-from starcli.cli.option_groups import LOSS_KIND, PRECISION
 from starcli.cli.read_models import TWO_WAYS, note_unaligned
-from starcli.cli.renormalise_options import RENORMALISED
+from starcli.cli.shared_columns import LOSS_KIND, PRECISION, RENORMALISED
 from starcli.registry.tasks import REGRESSION
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.alignment_options import SelectOptions
 from starcli.cli.framework.command import bundle
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Setup
-from starcli.cli.options import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
+from starcli.cli.options.alignment import SelectOptions
+from starcli.cli.options.setup import Setup
+from starcli.cli.options.shared import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
+from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
-from starcli.cli.training_options import Training, recipe_by_flags
 from starcli.registry.curve_forms import CURVE_FORMS
 
 if TYPE_CHECKING:

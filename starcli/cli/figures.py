@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.checks import output_place
 from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.options.checks import output_place
 from starcli.cli.outputs import check_place
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically

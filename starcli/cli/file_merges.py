@@ -72,7 +72,7 @@ class FileMerges:
 
     def _fusion(self, models: list[Any], seed: int) -> "Fusion":
         """What is made of `seed`, of the sources and behind them the base, where there is one."""
-        from starcli.alignment.align import AS_GIVEN
+        from starcli.alignment.alignment import AS_GIVEN
         from starcli.star.fusing import Fusion
 
         base = models[-1] if self.options.base else None

@@ -9,7 +9,7 @@ from starcli.cli.job import Job
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.cli.search_options import SearchOptions
+    from starcli.cli.options.search import SearchOptions
     from starcli.workspace.workspace import Workspace
 
 

@@ -9,17 +9,17 @@ import typer
 
 from starcli.cli.framework.command import bundle
 from starcli.cli.job import Job
-from starcli.cli.merge_options import MergeOptions
-from starcli.cli.options import IN, FuseAlignOpt
-from starcli.cli.point_options import InTurnOpt
+from starcli.cli.options.merging import MergeOptions
+from starcli.cli.options.points import InTurnOpt
+from starcli.cli.options.search import SearchOptions
+from starcli.cli.options.shared import IN, FuseAlignOpt
 from starcli.cli.read_models import read_groups
-from starcli.cli.search_options import SearchOptions
 from starcli.cli.star_search import StarSearch
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.fusions import TRAINED_FUSIONS
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.star.fusing import DomainTeacher, Fused, Fusion
     from starcli.workspace.plan import Plan
@@ -46,7 +46,7 @@ class FuseOptions(SearchOptions, MergeOptions):
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """By activation unless the command line says otherwise, but models of one base are taken as they are."""
-        from starcli.alignment.align import Alignment
+        from starcli.alignment.alignment import Alignment
 
         return Alignment(self.align or ("none" if self.base else DEFAULT_METHOD), **self.alignment_settings(seed))
 

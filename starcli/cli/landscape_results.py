@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.columns import columns_of_split
 from starcli.cli.framework.results import LOSS, Column, Results
-from starcli.cli.option_groups import LOSS_KIND, PRECISION
+from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 
 if TYPE_CHECKING:
     from starcli.alignment.measure import Measure

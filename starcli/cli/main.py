@@ -29,7 +29,7 @@ from starcli.cli.framework.command import register, show_help_if_asked
 from starcli.cli.framework.errors import guard
 from starcli.cli.framework.help import page
 from starcli.cli.framework.typed_line import remember_line
-from starcli.cli.options import TracebackOpt
+from starcli.cli.options.shared import TracebackOpt
 from starcli.runtime import distributed
 
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.alignment_options import AlignedOptions
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import IN, SeedOpt
-from starcli.cli.point_options import PointOptions
+from starcli.cli.options.alignment import AlignedOptions
+from starcli.cli.options.points import PointOptions
+from starcli.cli.options.renormalise import RenormaliseOptions
+from starcli.cli.options.shared import IN, SeedOpt
 from starcli.cli.read_models import read_groups
-from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.errors import StarcliError, need_several
 
 if TYPE_CHECKING:

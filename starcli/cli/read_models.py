@@ -10,7 +10,7 @@ from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.cli.framework.progress_bars import Bars
     from starcli.runtime.progress import Progress

@@ -10,11 +10,11 @@ from starcli.cli.aligned_sources import Keeper
 from starcli.cli.found_star import FoundStar
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
-from starcli.cli.option_groups import Setup
+from starcli.cli.options.search import SearchOptions
+from starcli.cli.options.setup import Setup
+from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
-from starcli.cli.search_options import SearchOptions
-from starcli.cli.training_options import Training, recipe_by_flags
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.errors import StarcliError
 from starcli.registry.curve_forms import CURVE_FORMS
 from starcli.registry.entry import lookup

@@ -11,7 +11,7 @@ import torch
 from starcli.data.loading import Loaded, Request
 from starcli.data.names import IMAGES_OF_ANY_SIZE, check_data_name, needs_path
 from starcli.data.normalisation import Normalisation
-from starcli.data.normalise import IMAGENET_MEAN, parse_normalise, same_statistics
+from starcli.data.normalise_option import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
 from starcli.data.splits import MemorySplit, Split
 from starcli.data.streaming import StreamedSplit

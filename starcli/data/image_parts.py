@@ -10,7 +10,7 @@ import torch
 from starcli.data.encoded_images import ImageFiles
 from starcli.data.loading import Loaded
 from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
+from starcli.data.normalise_option import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.streaming import StreamedSplit
 from starcli.data.targets import Targets
 

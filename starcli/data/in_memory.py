@@ -15,7 +15,7 @@ from starcli.data.dataset import Dataset
 from starcli.data.layout import channels_are_last, empty_classes
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import AS_THEY_ARE
+from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import next_tokens, token_rows

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from starcli.data.layout import empty_classes
 from starcli.data.moments import mean_and_std
 from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import AS_THEY_ARE
+from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.data.splits import MemorySplit, Split
 from starcli.data.targets import check_targets

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.data.normalise import MeanStd
+from starcli.data.normalise_option import MeanStd
 
 _CHUNK = 1 << 20
 """Values that are looked at together: it bounds the memory that the statistics take beside the data."""

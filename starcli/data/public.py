@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from starcli.data.idx import read_parts
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import IMAGENET_MEAN, IMAGENET_STD
+from starcli.data.normalise_option import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.public_files import (
     CIFAR10_SUMS,
     CIFAR100_SUMS,

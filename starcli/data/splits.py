@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from starcli.data.augment import check_augmentations
 from starcli.data.moments import mean_and_std
 from starcli.data.normalisation import Normalisation, prepare_batch
-from starcli.data.normalise import MeanStd
+from starcli.data.normalise_option import MeanStd
 from starcli.runtime.memory import spare_bytes
 
 Device = torch.device | str

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from starcli.data.loading import Loaded, Part, fingerprint
 from starcli.data.normalisation import Normalisation
-from starcli.data.normalise import AS_THEY_ARE
+from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.errors import StarcliError
 from starcli.registry.tasks import CLASSES, OF_TOKENS

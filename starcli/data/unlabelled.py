@@ -19,7 +19,7 @@ from starcli.data.image_parts import stored_size
 from starcli.data.loading import Array
 from starcli.data.names import parse_name
 from starcli.data.normalisation import BYTES, Normalisation
-from starcli.data.normalise import AS_THEY_ARE, MeanStd
+from starcli.data.normalise_option import AS_THEY_ARE, MeanStd
 from starcli.data.splits import MemorySplit, Split
 from starcli.data.streaming import StreamedSplit
 from starcli.data.text import is_labelled, unlabelled_texts

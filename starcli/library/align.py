@@ -8,9 +8,9 @@ from typing import Any, Unpack
 
 import torch
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligned import Aligned
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.element_file import chosen_symmetry
 from starcli.alignment.joint import apply_jointly
 from starcli.alignment.matching.bound import check_bounded, optimality

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import POINTS, Measure
 from starcli.barriers.bends import Bends
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, get_args
 import numpy
 import torch
 
-from starcli.alignment.align import SETTINGS, Alignment
+from starcli.alignment.alignment import SETTINGS, Alignment
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import RENORMALISATIONS
 from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS

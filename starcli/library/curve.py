@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Unpack
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.curves.curve import train_curve
 from starcli.curves.settings import CurveSettings
 from starcli.library.align import as_alignment

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
 from starcli.averaging.sampling import PointSampling, Sampling

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several

@@ -75,8 +75,9 @@ class Where(Surroundings, total=False):
         `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made with.
     arch_args: arguments of a network by name.
     data_dir, download, limit, val_fraction, split_seed, image_size: of data by name, as the options of these names.
-    normalise: how inputs are normalised: "none", "data", "imagenet" or "MEAN:STD", see `starcli.data.normalise`. By
-        default data in memory and floats are taken as they are, and images of bytes by name standardised.
+    normalise: how inputs are normalised: "none", "data", "imagenet" or "MEAN:STD", see
+        `starcli.data.normalise_option`. By default data in memory and floats are taken as they are, and images of bytes
+        by name standardised.
     text_column, label_column, tokenizer, length, task: of texts, `text:FILE`, see `starcli.data.text_options`.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
     spec: a file with the permutation spec. unproved: take that spec at its word.

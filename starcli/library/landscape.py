@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.barriers.bends import Bends
 from starcli.landscape.measure import GRID, Landscape, check_plane, plane_landscape, surface_landscape

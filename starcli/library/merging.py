@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from starcli.alignment.align import AS_GIVEN, Alignment
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.errors import StarcliError

@@ -11,7 +11,7 @@ from starcli.workspace.plan import Plan, plan_of, training_settings
 if TYPE_CHECKING:  # imported for every command that writes: nothing that it does not need
     from collections.abc import Sequence
 
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.barriers.interpolation import Point
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
 from starcli.averaging.sampling import PointSampling, Sampling

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.selftest import PLANTS, at_hand, every_search, recoveries
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from starcli.alignment.align import AS_GIVEN, Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.joint import tensors_jointly
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.barriers.interpolation import interpolate_models

@@ -5,7 +5,7 @@ from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import Sampling, sampling_name, sampling_of
 from starcli.errors import StarcliError
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise

@@ -9,7 +9,7 @@ from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, needs_path, parse_name
 from starcli.data.normalisation import BYTES
-from starcli.data.normalise import AS_THEY_ARE, normalise_words, same_statistics
+from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few

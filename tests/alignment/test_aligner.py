@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from starcli.alignment.activations import INPUT, Activations, _batch_size
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
 from starcli.symmetry.permutation import Permutation

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import starcli as sc
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.matching.method import Match
 from starcli.files.cache_contents import cache_contents

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import starcli as sc
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.joint import tensors_jointly
 from starcli.library.inputs import open_models
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from starcli.alignment import joint_frame
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.joint import apply_jointly, match_jointly
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata

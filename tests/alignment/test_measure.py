@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.barriers.interpolation import Point
 from starcli.files.cache import hash_json

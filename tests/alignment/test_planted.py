@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import starcli as sc
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.planted import one_after_the_other, relative_distance, units_back
 from starcli.alignment.selftest import NOISES, plant_and_recover
 from starcli.library.inputs import open_models

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.joint import match_jointly
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.errors import StarcliError

@@ -9,8 +9,8 @@ from torch import Tensor
 
 import starcli as sc
 from starcli.alignment.activations import INPUT, Activations
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.matching.method import Match
 from starcli.alignment.selftest import kinds_of_units, plant_and_recover
 from starcli.errors import StarcliError

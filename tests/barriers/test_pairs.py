@@ -6,7 +6,7 @@ import pytest
 import torch
 from support.barriers import Counting, Model, Watcher
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.barriers.line_barrier import Barrier, measure_line
 from starcli.barriers.pairs import barriers, matrix, pairs_of, star_share
 from starcli.evaluation.evaluator import Evaluator

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from support.barriers import Counting, Model
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.barriers.star_report import TRAINED, UNALIGNED, measure_star
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator

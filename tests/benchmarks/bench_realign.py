@@ -17,7 +17,7 @@ from bench_star import random_workspace
 from rows import Row, parser, save, seconds, show
 from support.training import Stopping
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe

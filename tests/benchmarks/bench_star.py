@@ -20,7 +20,7 @@ from bench_matching import train as train_briefly
 from rows import Row, compare, parser, save, show
 from support.training import Small, Stopping, small
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.data.dataset import Dataset
 from starcli.data.normalisation import Normalisation
 from starcli.data.splits import MemorySplit

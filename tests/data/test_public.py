@@ -136,7 +136,7 @@ def test_several_that_ask_for_a_download_do_it_one_after_the_other(
 
 def test_what_is_missing_is_told_before_torch_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys; from starcli.cli.option_groups import Setup; from pathlib import Path\n"
+        "import sys; from starcli.cli.options.setup import Setup; from pathlib import Path\n"
         "try: Setup(data='cifar10', data_dir=Path(sys.argv[1]))\n"
         "except Exception as error: sys.exit('torch' in sys.modules or 'say --download' not in str(error))\n"
         "sys.exit('it was not told')\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.runtime.progress import Progress
 from starcli.star.settings import StarSettings
 from starcli.star.starlight import starlight

@@ -6,7 +6,7 @@ from unittest import mock
 
 import torch
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT
 from starcli.star import source_bank

@@ -10,7 +10,7 @@ from support.program import run_here
 from torch.nn.functional import cross_entropy
 
 import starcli as sc
-from starcli.alignment.align import AS_GIVEN
+from starcli.alignment.alignment import AS_GIVEN
 from starcli.data.tokenizers import byte_tokens
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors

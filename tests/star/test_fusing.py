@@ -8,8 +8,8 @@ import torch
 from support.stars import RECIPE, same
 from support.training import Memory, Stopping, small
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata

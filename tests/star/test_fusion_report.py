@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from support.training import small
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.runtime.progress import Progress

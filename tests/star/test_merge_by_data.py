@@ -7,7 +7,7 @@ from support.training import Stopping, small
 from torch import nn
 from torch.nn.functional import conv1d, conv2d
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.evaluation.tasks.task import task_named

@@ -5,8 +5,8 @@ import torch
 from support.pretended import Stream, pretended_cuda
 from support.stars import RECIPE, same, search_star
 
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.runtime.progress import SILENT
 from starcli.star import source_vectors as sources_module
 from starcli.star.source_bank import Source, SourceBank

@@ -5,7 +5,7 @@ import torch
 from support.stars import same, search_star, settings_of, stopped_run
 from support.training import Stopping
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings

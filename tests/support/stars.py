@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.training import Memory, Stopping
 
-from starcli.alignment.align import Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import uniform_t
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted

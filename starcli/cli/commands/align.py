@@ -7,14 +7,14 @@ import typer
 
 from starcli.cli.alignment_jobs import Alignments
 from starcli.cli.alignment_normal_form import NormalFormOpt, write_normal_forms
-from starcli.cli.alignment_options import MethodOptions
 from starcli.cli.alignment_selftest import AlignedArg, AlignedToOpt, PlantsOpt, SelftestOpt, show_selftest
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import WriterSetup
-from starcli.cli.options import ALIGNMENT, IN, OUT, ForceOpt, SeedOpt
+from starcli.cli.options.alignment import MethodOptions
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.setup import WriterSetup
+from starcli.cli.options.shared import ALIGNMENT, IN, OUT, ForceOpt, SeedOpt
 from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.read_models import note_files, note_what_moves, read_groups
 from starcli.errors import StarcliError

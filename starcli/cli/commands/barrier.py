@@ -5,16 +5,16 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from starcli.cli.alignment_options import SelectOptions
 from starcli.cli.barrier_models import BarrierModels
 from starcli.cli.barrier_results import BarrierResults
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
-from starcli.cli.option_groups import LinesSetup
-from starcli.cli.options import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
+from starcli.cli.options.alignment import SelectOptions
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.renormalise import RenormaliseOptions
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.shared import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.read_models import grouped_like, note_data, note_what_moves
-from starcli.cli.renormalise_options import RenormaliseOptions
 from starcli.errors import StarcliError
 
 COARSEST = 1e-3

@@ -5,13 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli.alignment_options import AlignedOptions
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import LOSS_KIND, PRECISION, LinesSetup
-from starcli.cli.options import (
+from starcli.cli.options.alignment import AlignedOptions
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.points import PointOptions
+from starcli.cli.options.renormalise import RenormaliseOptions
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.shared import (
     RepeatsOpt,
     SeedOpt,
     SourcesOpt,
@@ -19,10 +21,9 @@ from starcli.cli.options import (
     StarOpt,
     TemperatureOpt,
 )
-from starcli.cli.point_options import PointOptions
+from starcli.cli.options.values import temperature_of
 from starcli.cli.read_models import note_data, read_groups
-from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
-from starcli.cli.values import temperature_of
+from starcli.cli.shared_columns import LOSS_KIND, PRECISION, RENORMALISED
 from starcli.errors import need_several
 from starcli.evaluation.renormalise import RECALIBRATE
 

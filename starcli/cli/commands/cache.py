@@ -2,9 +2,9 @@
 
 import typer
 
-from starcli.cli.common_options import Common
 from starcli.cli.framework.command import CommandGroup, command, register
 from starcli.cli.framework.results import Column
+from starcli.cli.options.common import Common
 
 
 class CacheCommands(CommandGroup):

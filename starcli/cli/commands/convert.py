@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.common_options import Common
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import WriterSetup
-from starcli.cli.options import IN, ForceOpt, OutputOpt
+from starcli.cli.options.common import Common
+from starcli.cli.options.setup import WriterSetup
+from starcli.cli.options.shared import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data
 from starcli.errors import StarcliError

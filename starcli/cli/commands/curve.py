@@ -1,11 +1,12 @@
 """`starcli curve`: connect two models by a curve of low loss."""
 
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.curve_runs import CurveOptions, CurveRun
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.option_groups import LOSS_KIND, LinesSetup
-from starcli.cli.training_options import Training
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.training import Training
+from starcli.cli.shared_columns import LOSS_KIND
 
 _COLUMNS = (
     Column("output", "bend", "name", main=True),

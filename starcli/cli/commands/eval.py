@@ -4,14 +4,15 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.common_options import Common
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
-from starcli.cli.option_groups import LOSS_KIND, PRECISION, EvalSetup
-from starcli.cli.options import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
+from starcli.cli.options.common import Common
+from starcli.cli.options.setup import EvalSetup
+from starcli.cli.options.shared import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
+from starcli.cli.options.values import temperature_of
 from starcli.cli.read_models import note_data, read_groups
-from starcli.cli.values import temperature_of
+from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 from starcli.errors import StarcliError
 
 _COLUMNS = (

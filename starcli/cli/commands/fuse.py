@@ -7,17 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from starcli.cli.adapter_means import AdapterMean
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.file_merges import FileMerges
 from starcli.cli.framework.command import command, said_in
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.fusion_runs import FuseOptions, FusionRuns
-from starcli.cli.merge_options import files_alone
-from starcli.cli.option_groups import LOSS_KIND, PRECISION, LinesSetup
-from starcli.cli.options import SPLIT_WORDS, choice_in, choice_of
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.merging import files_alone
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.shared import SPLIT_WORDS, choice_in, choice_of
+from starcli.cli.options.training import Training
+from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 from starcli.cli.star_search import StarSearch
-from starcli.cli.training_options import Training
 from starcli.files.shards import is_adapter
 from starcli.registry.fusions import FUSIONS
 from starcli.registry.tasks import METRICS

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.common_options import Common
 from starcli.cli.framework.command import command
 from starcli.cli.framework.project_file import find_project_file
 from starcli.cli.framework.results import Column
-from starcli.cli.options import IN
-from starcli.data.normalise import normalise_words
+from starcli.cli.options.common import Common
+from starcli.cli.options.shared import IN
+from starcli.data.normalise_option import normalise_words
 from starcli.errors import StarcliError
 from starcli.files.names import on_disk, shortest_names
 

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.alignment_options import SelectOptions
-from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import PointSetup
-from starcli.cli.options import CurveOpt, ForceOpt, ModelsArg, OutputOpt, SeedOpt
+from starcli.cli.options.alignment import SelectOptions
+from starcli.cli.options.common import CommonCached
+from starcli.cli.options.renormalise import RenormaliseOptions
+from starcli.cli.options.setup import PointSetup
+from starcli.cli.options.shared import CurveOpt, ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import grouped_like, note_files, note_unaligned, note_what_moves, read_groups
-from starcli.cli.renormalise_options import RENORMALISED, RenormaliseOptions
+from starcli.cli.shared_columns import RENORMALISED
 from starcli.errors import StarcliError, need_several
 
 if TYPE_CHECKING:

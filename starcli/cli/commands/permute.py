@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import WriterSetup
-from starcli.cli.options import IN, OUT, ForceOpt, ModelArg, OutputOpt, SeedOpt, choice_of
+from starcli.cli.options.common import CommonCached
+from starcli.cli.options.setup import WriterSetup
+from starcli.cli.options.shared import IN, OUT, ForceOpt, ModelArg, OutputOpt, SeedOpt, choice_of
 from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.permuting import Permuting
 from starcli.cli.read_models import note_files, read_groups

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.alignment_options import SelectOptions
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.landscape_results import show_landscape
-from starcli.cli.option_groups import LinesSetup
-from starcli.cli.options import IN, CurveOpt, GridOpt, SeedOpt, SplitOpt
+from starcli.cli.options.alignment import SelectOptions
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.shared import IN, CurveOpt, GridOpt, SeedOpt, SplitOpt
 from starcli.cli.read_models import grouped_like, note_data, note_unaligned, note_what_moves, read_groups
 
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.common_options import Common
 from starcli.cli.figures import DRAWN, FigureLook
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
-from starcli.cli.options import IN
+from starcli.cli.options.common import Common
+from starcli.cli.options.shared import IN
 from starcli.cli.outputs import check_place
 from starcli.cli.read_models import refuse_repeats
 

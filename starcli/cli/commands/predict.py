@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli import checks
-from starcli.cli.common_options import CommonCached
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.option_groups import PRECISION, LinesSetup
-from starcli.cli.options import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
+from starcli.cli.options import checks
+from starcli.cli.options.common import CommonCached
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.shared import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
+from starcli.cli.options.values import temperature_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
-from starcli.cli.renormalise_options import RENORMALISED
-from starcli.cli.values import temperature_of
+from starcli.cli.shared_columns import PRECISION, RENORMALISED
 from starcli.files.names import is_standard_stream
 from starcli.files.write import check_output, write_pieces
 from starcli.runtime import distributed

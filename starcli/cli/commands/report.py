@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.checks import input_files, output_place
-from starcli.cli.common_options import Common
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import Column
+from starcli.cli.options.checks import input_files, output_place
+from starcli.cli.options.common import Common
 from starcli.cli.outputs import check_place
 from starcli.cli.read_models import refuse_repeats
 from starcli.errors import StarcliError

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli import checks
-from starcli.cli.common_options import Common
 from starcli.cli.framework.command import Checked, CommandGroup, command, register
 from starcli.cli.framework.results import Column
-from starcli.cli.option_groups import SpecSetup
-from starcli.cli.options import OUT, ForceOpt
+from starcli.cli.options import checks
+from starcli.cli.options.common import Common
+from starcli.cli.options.setup import SpecSetup
+from starcli.cli.options.shared import OUT, ForceOpt
 from starcli.errors import StarcliError
 from starcli.runtime import stdout
 

@@ -1,12 +1,13 @@
 """`starcli star`: find a star model."""
 
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.option_groups import LOSS_KIND, LinesSetup
-from starcli.cli.search_options import SearchOptions
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.search import SearchOptions
+from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.training import Training
+from starcli.cli.shared_columns import LOSS_KIND
 from starcli.cli.star_search import StarSearch
-from starcli.cli.training_options import Training
 
 _COLUMNS = (
     Column("output", "star", "name"),

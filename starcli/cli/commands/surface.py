@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.landscape_results import show_landscape
-from starcli.cli.option_groups import EvalSetup
-from starcli.cli.options import GridOpt, ModelArg, SeedOpt, SplitOpt
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.setup import EvalSetup
+from starcli.cli.options.shared import GridOpt, ModelArg, SeedOpt, SplitOpt
 from starcli.cli.read_models import note_data, read_groups
 
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.common_options import CommonPlanned
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.job import Job
-from starcli.cli.option_groups import LOSS_KIND, Setup
-from starcli.cli.options import EveryOpt, ForceOpt, LogsOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
+from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.setup import Setup
+from starcli.cli.options.shared import EveryOpt, ForceOpt, LogsOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
+from starcli.cli.options.training import Training
+from starcli.cli.options.values import seed_list
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_data
-from starcli.cli.training_options import Training
-from starcli.cli.values import seed_list
+from starcli.cli.shared_columns import LOSS_KIND
 from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
 from starcli.files.state import StateFile

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import starcli as sc
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.learned.straight_through import StraightThrough
 from starcli.errors import StarcliError

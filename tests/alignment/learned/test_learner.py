@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.alignment.align import Alignment
 from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.learned.lesson import Lesson
 from starcli.alignment.learned.line_network import LineNetwork

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from starcli.cli.framework.command import _repeated, expand_patterns
+from starcli.cli.options.values import epochs_between, pairs, seed_list
 from starcli.cli.outputs import output_paths
-from starcli.cli.values import epochs_between, pairs, seed_list
 from starcli.errors import StarcliError
 from starcli.files.names import stem
 

@@ -8,7 +8,7 @@ import pytest
 from support.program import run_here
 
 from starcli.cli.framework.project_file import PROJECT_KEYS, ProjectFile
-from starcli.cli.option_groups import NetworkSetup
+from starcli.cli.options.setup import NetworkSetup
 
 NETWORK = """
 from torch import nn

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.aligned_sources import kept_places
-from starcli.cli.alignment_options import SearchedOptions
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import (
+from starcli.cli.options.alignment import SearchedOptions
+from starcli.cli.options.renormalise import RenormaliseOptions
+from starcli.cli.options.shared import (
     ALIGNMENT,
     IN,
     OUT,
@@ -27,14 +28,13 @@ from starcli.cli.options import (
     SyncOpt,
     choice_in,
 )
+from starcli.cli.options.values import epochs_between, seed_list
 from starcli.cli.outputs import output_paths
-from starcli.cli.renormalise_options import RenormaliseOptions
-from starcli.cli.values import epochs_between, seed_list
 from starcli.errors import StarcliError, need_several
 from starcli.registry.alignment_methods import METHODS
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.star.settings import StarSettings
 
 

@@ -1,4 +1,4 @@
-"""Options of network and data, which always go together. What every command has: common_options.py."""
+"""Which network, which data, which device: options that always go together."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle, leaving_out
-from starcli.cli.framework.results import Column
-from starcli.cli.options import GENERAL, NETWORK, AverageBuffersOpt, a_device, choice_of, names_of, words_of
-from starcli.cli.values import pairs
+from starcli.cli.options import checks
+from starcli.cli.options.shared import GENERAL, NETWORK, AverageBuffersOpt, a_device, choice_of, names_of, words_of
+from starcli.cli.options.values import pairs
 from starcli.data.public_files import TORCHVISION_NAMES, need_public
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.registry.data_sets import DATASETS
@@ -21,12 +20,6 @@ from starcli.workspace.choices import FLOATS, Choices
 
 if TYPE_CHECKING:
     from starcli.recipes.recipe import Recipe
-
-PRECISION = Column("precision", "precision", common=True, usual="fp32")
-"""In what arithmetic figures were measured, in tables where it is not the default."""
-
-LOSS_KIND = Column("loss_kind", "kind of loss", common=True)
-"""What losses are, in tables where they are not cross-entropies in nats."""
 
 
 @bundle

@@ -79,7 +79,7 @@ def data_set(name: str) -> None:
 
 def normalisation(text: str) -> None:
     """A normalisation can be understood."""
-    from starcli.data.normalise import parse_normalise
+    from starcli.data.normalise_option import parse_normalise
 
     parse_normalise(text)
 

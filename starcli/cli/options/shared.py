@@ -1,7 +1,7 @@
-"""Options of more than one command, each declared once.
+"""Single options of more than one command, each declared once.
 
-A command names an option by its annotation and states the default. What always goes together is a bundle
-(option_groups.py, search_options.py and others), and what one command alone has stands in its own file.
+A command names an option by its annotation and states the default. What always goes together is a bundle, in a file of
+its own beside this one; what one command alone has stands with the command.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli import checks
 from starcli.cli.framework import errors
 from starcli.cli.framework.command import Checked
+from starcli.cli.options import checks
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import Entry
 from starcli.registry.run_logs import RUN_LOGS

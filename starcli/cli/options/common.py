@@ -15,7 +15,7 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.project_file import PROJECT_WORDS
 from starcli.cli.framework.results import RESULT_FORMATS, Results
 from starcli.cli.framework.typed_line import typed_line
-from starcli.cli.options import GENERAL, choice_of
+from starcli.cli.options.shared import GENERAL, choice_of
 from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
 from starcli.files.names import is_standard_stream

@@ -1,4 +1,4 @@
-"""Alignment: a model brought nearest to a reference by symmetries of its network, which change no function."""
+"""How models are aligned, which changes no function: a method and its settings, as one value."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import bundle
-from starcli.cli.options import SamplingOpt
+from starcli.cli.options.shared import SamplingOpt
 
 if TYPE_CHECKING:
     from starcli.averaging.sampling import PointSampling

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starcli.cli.framework.command import bundle, said_in
-from starcli.cli.options import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
+from starcli.cli.options.shared import ALIGNMENT, AlignOpt, MethodOpt, RestartsOpt, choice_of
 from starcli.errors import StarcliError, option_of
 from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, GAINS, SELECTIONS
 
 if TYPE_CHECKING:
-    from starcli.alignment.align import Alignment
+    from starcli.alignment.alignment import Alignment
     from starcli.barriers.bends import Bends
     from starcli.checkpoints.checkpoint import Checkpoint
 
@@ -71,7 +71,7 @@ class AlignOptions:
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for. StarcliError where its words contradict each other."""
-        from starcli.alignment.align import Alignment
+        from starcli.alignment.alignment import Alignment
 
         return Alignment(self.align, **self.alignment_settings(seed))
 
@@ -154,6 +154,6 @@ class MethodOptions(SelectOptions):
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for: by weight where it names no method."""
-        from starcli.alignment.align import Alignment
+        from starcli.alignment.alignment import Alignment
 
         return Alignment(self.align or "weight", **self.alignment_settings(seed))

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import bundle
-from starcli.cli.framework.results import Column
-from starcli.cli.options import choice_of
+from starcli.cli.options.shared import choice_of
 from starcli.evaluation.renormalise import RENORMALISATIONS, Renormalise
 
 if TYPE_CHECKING:
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
 BETWEEN = "Points between models"
 """Heading of the help page for these options."""
-
-RENORMALISED = Column("renormalise", "renormalised", common=True, usual="recalibrate")
-"""How points were renormalised, in tables where it is not the default."""
 
 
 @bundle

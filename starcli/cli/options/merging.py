@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import bundle
-from starcli.cli.option_groups import Setup
-from starcli.cli.options import IN, MERGING
+from starcli.cli.options.setup import Setup
+from starcli.cli.options.shared import IN, MERGING
 from starcli.files.names import is_standard_stream
 from starcli.registry.merges import MERGES
 

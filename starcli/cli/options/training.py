@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli import checks
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.options import TRAINING, names_of, words_of
-from starcli.cli.values import class_weights
+from starcli.cli.options import checks
+from starcli.cli.options.shared import TRAINING, names_of, words_of
+from starcli.cli.options.values import class_weights
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
