@@ -18,7 +18,7 @@ from starcli.alignment.normalised import note_near_zero
 from starcli.alignment.search import Search
 from starcli.alignment.unchanged import check_acted
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.runtime import distributed
+from starcli.runtime import sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
 from starcli.runtime.threads import in_threads
@@ -191,7 +191,7 @@ class Aligner(Search):
         self, reference: Checkpoint, models: Sequence[Checkpoint], *, progress: Progress = SILENT
     ) -> list[Aligned]:
         """Each of `models` aligned to `reference` on its own, exactly as `apply` would; the ranks share them."""
-        progress.start("aligning", distributed.own_share(len(models), self.waves) * self.pieces)
+        progress.start("aligning", sharing.own_share(len(models), self.waves) * self.pieces)
         if self.kinds is not None:
             note_near_zero(self.kinds, reference, progress)
 
@@ -200,7 +200,7 @@ class Aligner(Search):
             return match.symmetry.to_tensors(), match.figures()  # what ranks tell each other: neither spec nor weights
 
         what = f"alignment of a model: {self.alignment.title}"
-        matches = alike(what, models, lambda own: distributed.share_out(own, found, self.waves))
+        matches = alike(what, models, lambda own: sharing.share_out(own, found, self.waves))
         progress.finish()
         return [
             Aligned(reference, model, Match.of(self.symmetry(found), **figures), self.alignment)

@@ -33,7 +33,7 @@ from starcli.alignment.objective import inner_product
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several
 from starcli.models.state_dicts import computable
-from starcli.runtime import distributed
+from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
 from starcli.symmetry.element import Symmetry, units_of
@@ -73,7 +73,7 @@ def match_jointly(
     if kinds is not None and aligner.learner is not None:
         return _learned_in_turn(aligner, aligner.learner, models, progress)
     ends, starts = how.ends or 1, max(1, how.restarts)
-    progress.start("aligning together", distributed.own_share(ends * starts))
+    progress.start("aligning together", sharing.own_share(ends * starts))
 
     def from_start(place: tuple[int, int]) -> tuple[list[dict[str, Tensor]], dict[str, Any]]:
         frame = JointFrame(aligner, models, *place, progress)
@@ -85,7 +85,7 @@ def match_jointly(
         return found, {"objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
 
     places = [(end, start) for end in range(ends) for start in range(starts)]
-    found = alike("starts of an alignment together", places, lambda own: distributed.share_out(own, from_start))
+    found = alike("starts of an alignment together", places, lambda own: sharing.share_out(own, from_start))
     progress.finish()
     matches = [JointMatch([aligner.symmetry(one) for one in each], **figures) for each, figures in found]
     if kinds is not None:
@@ -143,7 +143,7 @@ def _learned(
         progress.finish()
         return [dict(each.index) for each in permutations], lowest
 
-    [(indices, loss)] = distributed.share_out([found], learn)
+    [(indices, loss)] = sharing.share_out([found], learn)
     return replace(found, symmetries=[Permutation(aligner.spec, index) for index in indices], midpoint_loss=loss)
 
 
@@ -167,7 +167,7 @@ def _learned_in_turn(
         loss = learner.judge.loss_of_mean(placed, progress=progress)
         return [each.to_tensors() for each in found], {"objective": objective, "midpoint_loss": loss}
 
-    [(found, figures)] = distributed.share_out([models], learn)
+    [(found, figures)] = sharing.share_out([models], learn)
     progress.finish()
     return JointMatch([aligner.symmetry(each) for each in found], rounds=1, sweeps=0, **figures)
 

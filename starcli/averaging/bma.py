@@ -20,8 +20,8 @@ from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.paired_bootstrap import less
 from starcli.evaluation.scoring import Resampled, Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
-from starcli.runtime.distributed import own_share, share_out
 from starcli.runtime.rehearsal import alike, repeated
+from starcli.runtime.sharing import own_share, share_out
 
 COPIES_AVERAGED = 4
 """How many times predictions are held at least while they are averaged: sum, next sum, a member, and a mean."""

@@ -14,8 +14,8 @@ from starcli.barriers.bends import STRAIGHT, Bends
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.tasks.task import Scores
-from starcli.runtime.distributed import own_share, share_out
 from starcli.runtime.rehearsal import alike
+from starcli.runtime.sharing import own_share, share_out
 
 Pair = tuple[int, int]
 """Positions of two models in a list: the line goes from the first to the second."""

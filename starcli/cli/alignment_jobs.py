@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
-from starcli.runtime import distributed
+from starcli.runtime import distributed, sharing
 from starcli.runtime.rehearsal import repeated
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Alignments:
         if self.together and any(job.wanted for job in jobs):
             _ = self._jointly  # by all ranks at once, before they share the files
         waves = self.aligner.waves
-        self.watch.start("aligning", distributed.own_share(len(jobs), waves) * self._pieces)
-        for job, (metadata, seconds) in zip(jobs, distributed.deal(jobs, _AlignmentJob.make, waves), strict=True):
+        self.watch.start("aligning", sharing.own_share(len(jobs), waves) * self._pieces)
+        for job, (metadata, seconds) in zip(jobs, sharing.deal(jobs, _AlignmentJob.make, waves), strict=True):
             job.job.metadata, job.seconds = metadata, seconds
             yield job.row() | self._optimality(job)
         self.watch.finish()

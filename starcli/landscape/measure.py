@@ -20,8 +20,8 @@ from starcli.evaluation.frames import frame_of
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.cache import hash_json, recall, remember
 from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights
-from starcli.runtime.distributed import own_share, share_out
 from starcli.runtime.rehearsal import alike
+from starcli.runtime.sharing import own_share, share_out
 
 GRID = 21
 """Points on each side of a grid, where nothing is said."""

@@ -1,8 +1,8 @@
 """Several processes (ranks) that share one command: `torchrun --nproc-per-node 2 -m starcli star ...`.
 
-torchrun tells each process its rank through environment variables. Units of work (seeds, pairs, sources) are dealt out
-and gathered; a gradient is summed by one all-reduce a step; rank 0 writes files and prints. With one process, and
-outside of `group`, every function here does the work of a single process.
+torchrun tells each process its rank through environment variables. Here are the group of ranks, its exchanges and its
+end: a gradient is summed by one all-reduce a step; rank 0 writes files and prints. How work is dealt out: sharing.py.
+With one process, and outside of `group`, every function here does the work of a single process.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +24,6 @@ from starcli.runtime.rendezvous import meet
 if TYPE_CHECKING:
     from torch import Tensor
 
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 EXCHANGE_TIMEOUT = datetime.timedelta(days=30)
@@ -44,7 +43,7 @@ class _World:
     rank: int = 0
     size: int = 1
     joined: bool = False
-    """Whether all ranks work together on one item of `share_out` at the moment."""
+    """Whether all ranks work together on one item of `sharing.share_out` at the moment."""
 
 
 _world = _World()
@@ -89,6 +88,16 @@ def crowded() -> bool:
 def alone() -> contextlib.AbstractContextManager[None]:
     """Context in which this rank works as a single process: it writes, and waits for no other rank."""
     return _within(_World())
+
+
+def working_together() -> contextlib.AbstractContextManager[None]:
+    """Context in which all ranks work on one item, whose pieces they share."""
+    return _within(replace(_world, joined=True))
+
+
+def work_together() -> bool:
+    """Whether this is within `working_together`."""
+    return _world.joined
 
 
 @contextlib.contextmanager
@@ -248,7 +257,7 @@ def by_writer(work: Callable[[], _Result]) -> _Result:
         return work()
     import torch.distributed as dist
 
-    outcome: list[Any] = [_attempt(work) if is_writer() else None]
+    outcome: list[Any] = [attempt(work) if is_writer() else None]
     with _exchanging():
         dist.broadcast_object_list(outcome, src=0)
     result, failure = outcome[0]
@@ -269,61 +278,7 @@ def all_gather(value: _Result) -> list[_Result]:
     return gathered
 
 
-def own_share(count: int, waves: Sequence[int] = ()) -> int:
-    """Number of the `count` items that `share_out` gives to this rank."""
-    return count if _together(count, waves) else len(range(rank(), count, size()))
-
-
-def share_out(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequence[int] = ()) -> list[_Result]:
-    """Compute `[work(item) for item in items]`, each item on one rank; all ranks get all results, in order.
-
-    An item may consist of pieces that ranks can share, `waves` of them after each other. Where that is faster, all
-    ranks work on every item together, and each piece is computed by exactly one of them (see `share_pieces`). An error
-    of one rank is raised by all, so that none waits for ever.
-    """
-    return list(deal(items, work, waves))
-
-
-def deal(items: Sequence[_Item], work: Callable[[_Item], _Result], waves: Sequence[int] = ()) -> Iterator[_Result]:
-    """Yield the results of `share_out`: one by one where all ranks work together or there is a single process."""
-    if not _together(len(items), waves):
-        yield from share_out_together(items, lambda own: [work(item) for item in own])
-        return
-    for item in items:
-        with _within(replace(_world, joined=True)):
-            result = work(item)
-        yield by_writer(lambda result=result: result)  # type: ignore[misc]  # processors may round differently
-
-
-def _together(count: int, waves: Sequence[int]) -> bool:
-    """Whether items are done sooner one after the other, their waves shared, than dealt out whole."""
-    return size() == 1 or count * sum(-(-wave // size()) for wave in waves) < -(-count // size()) * sum(waves)
-
-
-def share_pieces(pieces: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
-    """Compute `work(pieces)` of one item of `share_out`, the pieces shared where all ranks do that item together."""
-    return share_out_together(pieces, work) if _world.joined else work(pieces)
-
-
-def share_out_together(items: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
-    """`share_out` with `work` on lists: each rank calls it once, on its items, as a single process would."""
-    if size() == 1:
-        return work(items)
-
-    def own() -> list[_Result]:
-        mine = items[rank() :: size()]
-        with alone():
-            return work(mine) if mine else []
-
-    gathered = all_gather(_attempt(own))
-    for _, failure in gathered:
-        if failure is not None:
-            raise from_dict(failure)
-    results = [result or [] for result, _ in gathered]
-    return [results[position % size()][position // size()] for position in range(len(items))]
-
-
-def _attempt(work: Callable[[], _Result]) -> tuple[_Result | None, dict[str, Any] | None]:
+def attempt(work: Callable[[], _Result]) -> tuple[_Result | None, dict[str, Any] | None]:
     """Result of `work`, or its StarcliError or interruption as a dictionary; others (bugs) are raised."""
     try:
         return work(), None

@@ -14,7 +14,7 @@ from starcli.errors import StarcliError, few
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, set_eval_
-from starcli.runtime import distributed
+from starcli.runtime import sharing
 from starcli.runtime.progress import Progress
 from starcli.star.source_bank import Source
 
@@ -29,7 +29,7 @@ for many sources."""
 
 def first_losses(workspace: "Workspace", sources: Sequence[Source]) -> list[float]:
     """Mean loss of each source, as it is in its file, on the same few training examples."""
-    return distributed.share_out_together(sources, lambda own: _losses(workspace, (source.open() for source in own)))
+    return sharing.share_list(sources, lambda own: _losses(workspace, (source.open() for source in own)))
 
 
 def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> list[float]:

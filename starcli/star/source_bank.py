@@ -16,7 +16,7 @@ from starcli.alignment.aligner import Aligner
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.spectral_norm import approach_spectral_norms_
-from starcli.runtime import distributed
+from starcli.runtime import sharing
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import alike, repeated
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, are_small, fits
@@ -140,7 +140,7 @@ class SourceBank:
 
         again = "" if None in self.symmetries else " anew"
         what = f"alignment of {len(numbers)} sources{again}: {aligner.alignment.title}"
-        return repeated(what, lambda: alike(what, numbers, lambda own: distributed.share_out_together(own, aligned)))
+        return repeated(what, lambda: alike(what, numbers, lambda own: sharing.share_list(own, aligned)))
 
     def set(self, symmetries: Sequence[Symmetry | None]) -> None:
         """Put these in the place of the present ones."""

@@ -18,7 +18,7 @@ from starcli.barriers.line_barrier import measure_line
 from starcli.evaluation.evaluator import Evaluator
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
-from starcli.runtime import distributed
+from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated
 from starcli.star.settings import StarSettings
@@ -228,4 +228,4 @@ class OnLines(PlainObjective):
             barriers = {f"{split}_barrier": c.loss_barrier for split, c in curves.items()}
             return {"model": model.name, **barriers, **self.settings.renormalise.settings()}
 
-        return distributed.share_out(range(len(self.held_out.models)), measured)
+        return sharing.share_out(range(len(self.held_out.models)), measured)

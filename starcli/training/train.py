@@ -21,7 +21,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows, targets_of, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
-from starcli.runtime import distributed
+from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
 from starcli.training.backward import Backward
@@ -236,7 +236,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
         what = f"evaluation on {len(split):,} examples"
         return repeated(what, lambda: distributed.by_writer(lambda: score(split))).to_dict()
     pieces = cut_batch(len(split), distributed.size())
-    found = distributed.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
+    found = sharing.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct, count = sum(round(each.accuracy * each.count) for each in found), sum(each.count for each in found)
     return {"loss": math.fsum(each.loss * each.count for each in found) / count, "accuracy": correct / count}
 

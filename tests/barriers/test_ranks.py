@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 from starcli.averaging.bma import average_models
 from starcli.barriers.pairs import barriers, pairs_of
 from starcli.evaluation.evaluator import Evaluator
-from starcli.runtime import distributed
+from starcli.runtime import distributed, sharing
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import new_workspace
 
@@ -35,7 +35,7 @@ with distributed.group():
     rows = average_models(
         Evaluator(workspace), models[0], models[1:], generator=torch.Generator().manual_seed(0), samples=3, repeats=2
     )
-    counts = distributed.share_out(range(distributed.size()), lambda _: evaluator.measured)
+    counts = sharing.share_out(range(distributed.size()), lambda _: evaluator.measured)
     if distributed.is_writer():
         print(json.dumps([[b.to_dict() for b in found], [row.mean for row in rows], counts]))
 """

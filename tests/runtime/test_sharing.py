@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from starcli.errors import StarcliError
-from starcli.runtime import distributed
+from starcli.runtime import distributed, sharing
 from starcli.training.batch_pieces import cut_batch, own_pieces, pieces_per_step
 
 
@@ -48,7 +48,7 @@ def test_ranks_share_the_pieces(length, monkeypatch):
 )
 def test_items_are_shared_where_that_is_faster(count, waves, size, together, monkeypatch):
     monkeypatch.setattr(distributed, "_world", distributed._World(size - 1, size))
-    assert distributed.own_share(count, waves) == (count if together else len(range(size - 1, count, size)))
+    assert sharing.own_share(count, waves) == (count if together else len(range(size - 1, count, size)))
 
 
 def test_draws_are_a_multiple_of_the_ranks(monkeypatch):

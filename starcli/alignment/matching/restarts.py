@@ -25,7 +25,7 @@ import torch
 from starcli.alignment.matching.costs import Costs, MatchingProblem
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
-from starcli.runtime import distributed
+from starcli.runtime import sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
 
@@ -158,4 +158,4 @@ def _ends(
         return detour.go(problem, costs, start, np.random.default_rng([seed, 1 + number]), max_sweeps)
 
     threads = min(torch.get_num_threads(), max(1, SIDE_BY_SIDE // max(1, sum(each.size for each in costs))))
-    return distributed.share_pieces(wave, lambda own: list(in_threads(end, own, threads)))
+    return sharing.share_pieces(wave, lambda own: list(in_threads(end, own, threads)))

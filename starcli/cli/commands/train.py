@@ -128,15 +128,15 @@ class TrainingJobs:
 
     def each(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """One after the other; ranks deal several out and share a single one."""
-        from starcli.runtime import distributed
+        from starcli.runtime import sharing
 
-        return told(jobs, distributed.deal(jobs, self._one) if len(jobs) > 1 else map(self._one, jobs))
+        return told(jobs, sharing.deal(jobs, self._one) if len(jobs) > 1 else map(self._one, jobs))
 
     def stacked(self, jobs: Sequence[Job]) -> Iterator[Job]:
         """All at once; each rank its part of them."""
-        from starcli.runtime import distributed
+        from starcli.runtime import sharing
 
-        return told(jobs, distributed.share_out_together(jobs, self._stack))
+        return told(jobs, sharing.share_list(jobs, self._stack))
 
     def _one(self, job: Job) -> "Metadata":
         from starcli.training.train import train_network
