@@ -10,8 +10,8 @@ from torch import Tensor
 
 from starcli.alignment.activations import Activations
 from starcli.alignment.alignment import Alignment
-from starcli.alignment.matching.costs import costs_device
 from starcli.alignment.matching.method import Match
+from starcli.alignment.matching.problem import costs_device
 from starcli.alignment.midpoint import MidpointJudge
 from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end

@@ -51,7 +51,7 @@ def share_pieces(pieces: Sequence[_Item], work: Callable[[Sequence[_Item]], list
 
 
 def share_list(items: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
-    """Compute `work(items)`, a result for each, where each rank calls `work` once, on its part of them; as `share_out`."""
+    """Compute `work(items)`, a result for each item: each rank calls `work` once, on its part; see `share_out`."""
     rank, ranks = distributed.rank(), distributed.size()
     if ranks == 1:
         return work(items)

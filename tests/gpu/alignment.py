@@ -8,7 +8,7 @@ from torch import Tensor
 from starcli.alignment import search
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
-from starcli.alignment.matching.costs import costs_device
+from starcli.alignment.matching.problem import costs_device
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.models.build import build_network, complete_arguments
 from starcli.runtime.progress import SILENT

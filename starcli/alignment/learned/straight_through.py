@@ -18,10 +18,10 @@ from torch import Tensor
 
 from starcli.alignment.learned.falling_adam import FallingAdam
 from starcli.alignment.learned.parameter_layout import ParameterLayout, learnable_floats
-from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.method import MatchMethod
+from starcli.alignment.matching.problem import MatchingProblem, StackedModel
 from starcli.alignment.matching.weight_matching import match_many, match_weights
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from starcli.alignment.matching.costs import Costs, MatchingProblem, MatchingState
+from starcli.alignment.matching.costs import Costs, MatchingState
 from starcli.alignment.matching.families import Family
 from starcli.alignment.matching.linear_assignment import EPS, Floats, Indices, assign
 from starcli.alignment.matching.nested import GainTerm, best_permutations
+from starcli.alignment.matching.problem import MatchingProblem
 
 ROUNDING = 16 * EPS
 """Rounding error of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""

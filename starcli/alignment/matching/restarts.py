@@ -22,9 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from starcli.alignment.matching.costs import Costs, MatchingProblem
+from starcli.alignment.matching.costs import Costs
 from starcli.alignment.matching.descent import Descent
 from starcli.alignment.matching.linear_assignment import Indices
+from starcli.alignment.matching.problem import MatchingProblem
 from starcli.runtime import sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from starcli.alignment.matching.costs import MatchingProblem, StackedModel
 from starcli.alignment.matching.method import Match, MatchMethod
+from starcli.alignment.matching.problem import MatchingProblem, StackedModel
 from starcli.alignment.matching.restarts import search
 from starcli.errors import StarcliError
 from starcli.models.state_dicts import computable

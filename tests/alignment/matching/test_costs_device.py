@@ -5,8 +5,8 @@ import torch
 from support.matching import CASES, case, draw
 from support.pretended import pretended_cuda
 
-from starcli.alignment.matching import costs
-from starcli.alignment.matching.costs import costs_device
+from starcli.alignment.matching import costs, problem
+from starcli.alignment.matching.problem import costs_device
 from starcli.alignment.matching.weight_matching import match_many, match_weights
 
 CUDA = torch.device("cuda", 0)
@@ -30,7 +30,7 @@ def test_large_networks_of_which_several_fit_are_matched_there(monkeypatch: pyte
     cpu = torch.device("cpu")
     with pretended_cuda(monkeypatch, free=0):  # what is free changes nothing
         assert costs_device(spec, CUDA, "fp32") == cpu
-        monkeypatch.setattr(costs, "LARGE_PRODUCT", 1)
+        monkeypatch.setattr(problem, "LARGE_PRODUCT", 1)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 1 << 30))
         assert costs_device(spec, CUDA, "bf16") == CUDA
         assert costs_device(spec, CUDA, "tf32") == costs_device(spec, cpu, "fp32") == cpu

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.matching import CASES, case, draw
 
-from starcli.alignment.matching.costs import MatchingProblem
+from starcli.alignment.matching.problem import MatchingProblem
 from starcli.alignment.matching.restarts import HEAVIEST, LIGHTEST, Detour, DetourEnd, wave_sizes, waves
 from starcli.alignment.matching.weight_matching import match_weights
 from starcli.runtime.progress import Interrupted, Progress

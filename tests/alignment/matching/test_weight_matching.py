@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.matching import CASES, case, draw, inner_product, shuffled
 
-from starcli.alignment.matching import costs, weight_matching
+from starcli.alignment.matching import costs, problem, weight_matching
 from starcli.alignment.matching.weight_matching import distances, match_many, match_weights
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolve import resolve_spec
@@ -77,10 +77,10 @@ def test_chains_too_wide_to_write_out_are_matched_alike(name: str, monkeypatch: 
     assert product.permutation.moved(written.permutation) == 0
 
 
-@pytest.mark.skipif(not costs._multiplies_bytes(), reason="costs in 8 bits only where the processor has them")
+@pytest.mark.skipif(not costs.multiplies_bytes(), reason="costs in 8 bits only where the processor has them")
 @pytest.mark.parametrize("name", CASES)
 def test_planted_permutation_is_recovered_with_coarse_detours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "LARGE_PRODUCT", 0)
+    monkeypatch.setattr(problem, "LARGE_PRODUCT", 0)
     test_planted_permutation_is_recovered(name, 0.1)
     test_no_single_group_can_be_improved(name)
 
