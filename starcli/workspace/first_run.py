@@ -7,9 +7,12 @@ import torch
 from starcli.errors import StarcliError
 from starcli.models.build import check_forward
 from starcli.models.external import SYNONYMS
+from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
+from starcli.models.outside_state import refuse_outside_state
 from starcli.registry.tasks import MULTI_LABEL, REGRESSION
+from starcli.symmetry.proof.redraw import fresh_inputs
 from starcli.workspace.data import misfits_explained
 
 if TYPE_CHECKING:
@@ -19,11 +22,12 @@ if TYPE_CHECKING:
 def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     """Run a network once, which must have an output for each class of the data: notes on its outputs.
 
-    Where columns are predicted, it has one for each and no more.
+    Where columns are predicted, it has one for each and no more. One of the user's own is used up.
     """
     architecture, data = workspace.architecture, workspace.data
     if data is None:
         check_forward(architecture.name, network, workspace.example())
+        _refuse_outside_state(network, workspace, workspace.example())
         return []
     inputs = torch.zeros(2, *data.input_shape)
     if data.vocab_size is not None:
@@ -37,6 +41,7 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     if data.next_token and looks_ahead(network, extreme_tokens(data.input_shape, data.vocab_size or 1)):
         hint = "each output may depend on the tokens up to its own: a causal mask is needed"
         raise StarcliError(f"the network {architecture.name} looks at the tokens that it is to predict", [hint])
+    _refuse_outside_state(network, workspace, workspace.example() if data.vocab_size is None else inputs)
     if data.task_name in (REGRESSION, MULTI_LABEL):
         if outputs.shape[-1] != data.num_classes:
             columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
@@ -46,3 +51,15 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
     said = {architecture.arguments.get(name) for name in names}
     return [*doubts, *doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)]
+
+
+def _refuse_outside_state(network: torch.nn.Module, workspace: "Workspace", inputs: torch.Tensor) -> None:
+    """See `refuse_outside_state`: for networks of the user's own, where there is a way to build another."""
+    if not workspace.is_users_own:
+        return
+    try:
+        other = workspace.build(torch.Generator().manual_seed(1))
+    except StarcliError:  # a module in memory whose weights cannot be drawn
+        other = workspace.build()
+    [fresh] = fresh_inputs(network, (inputs,), torch.Generator().manual_seed(1))
+    refuse_outside_state(workspace.architecture.name, network, FlatNetwork(other), fresh)
