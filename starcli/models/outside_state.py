@@ -1,5 +1,6 @@
 """What a network computes with beside its state dict: no file of its weights holds that."""
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
@@ -47,10 +48,8 @@ def refuse_outside_state(name: str, network: nn.Module, other: FlatNetwork, inpu
 def _move_(network: nn.Module, inputs: Tensor) -> None:
     """A pass in train mode, if there can be one, and a step of all parameters."""
     torch.manual_seed(0)
-    try:
+    with contextlib.suppress(Exception):  # it may need more examples
         network.train()(inputs.clone())
-    except Exception:  # it may need more examples
-        pass
     for parameter in network.parameters():
         if parameter.is_floating_point():
             parameter.add_(STEP * torch.randn_like(parameter))
