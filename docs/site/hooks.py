@@ -34,7 +34,13 @@ def library_reference() -> str:
     functions = [place for name, place in places.items() if name[0].islower()]
     classes = [place for name, place in places.items() if name[0].isupper()]
     parts = ["# The library", INTRODUCTION, "## Functions", *(f"::: {place}" for place in functions)]
-    return "\n\n".join([*parts, "## Classes", *(f"::: {place}" for place in classes)]) + "\n"
+    parts += ["## Classes", *(f"::: {place}" for place in classes)]
+    settings = (f"::: {place}\n    options: {{ members: false }}" for place in SETTINGS)
+    return "\n\n".join([*parts, "## Settings that functions take as keywords", *settings]) + "\n"
+
+
+SETTINGS = ("starcli.star.settings.StarSettings", "starcli.library.merging.MergeKeywords")
+"""What docstrings of functions refer to, and has no public name: a keyword for each field."""
 
 
 INTRODUCTION = """\

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from starcli.alignment.alignment import Alignment
-from starcli.averaging.sampling import PointSampling, Sampling
+from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several
-from starcli.evaluation.renormalise import Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
@@ -24,7 +23,7 @@ from starcli.library.merging import (
     understood_merge,
 )
 from starcli.library.plans import fusion_plan
-from starcli.library.star import SearchKeywords, StarModel, search_for_star
+from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
 from starcli.library.train import inherited, made, split_options
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
@@ -33,6 +32,9 @@ from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.star.check_sources import note_doubtful_solutions
 from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.star.settings import StarSettings
+
+_ENDS = ("init", "base", "star")
+"""Models beside the sources: what training begins at, what the sources descend from, the star whose domain teaches."""
 
 
 class FuseKeywords(SearchKeywords, MergeKeywords, total=False):
@@ -49,16 +51,6 @@ def fuse(
     seed: int = 0,
     alignment: Alignment | str | None = "auto",
     recipe: Recipe | str | Path | None = None,
-    sampling: str | Sampling = "uniform",
-    realign_every: int | None = 1,
-    realign_restarts: int = 1,
-    realign_method: str | None = None,
-    realign_drift: float | None = None,
-    draws_per_step: int | None = None,
-    noise: float = 0.0,
-    companions: int = 0,
-    renormalise: str = "recalibrate",
-    renormalise_logits: bool = False,
     init: ModelLike | None = None,
     grow: ModelLike | None = None,
     star: ModelLike | None = None,
@@ -91,21 +83,9 @@ def fuse(
     >>> sc.fuse(sources, method="mean").metadata.recipe["fused"]["fusion"]
     'mean'
     """
-    settings = StarSettings(
-        mu=mu,
-        normalised=normalised,
-        sampling=sampling,
-        realign_every=realign_every,
-        realign_restarts=realign_restarts,
-        realign_method=realign_method,
-        realign_drift=realign_drift,
-        draws_per_step=draws_per_step,
-        noise=noise,
-        companions=companions,
-        renormalise=Renormalise(renormalise, renormalise_logits),
-    )
+    settings, others = understood_search(options, mu=mu, normalised=normalised)
     lookup(FUSIONS, "method", method)
-    merging, others = split_merge(options)
+    merging, others = split_merge(others)
     if alignment == "auto":
         alignment = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(alignment)
@@ -116,40 +96,41 @@ def fuse(
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
     if method == "star":
-        return search_for_star(
-            "fused", sources, (), seed, replace(settings, alignment=how), recipe, (init, grow), others
-        )
-    fusion = {"method": method, "alignment": how, "seed": seed, "renormalise": settings.renormalise}
-    fusion["merge"] = understood_merge(method, merging)
-    teacher = None if star is None else partial(DomainTeacher, samples=samples, points=PointSampling(sampling, in_turn))
-    return _fused(fusion, sources, (init, merging.get("base"), star), teacher, recipe, others)
+        settings = replace(settings, alignment=how)
+        return search_for_star("fused", sources, settings, others, seed=seed, recipe=recipe, init=init, grow=grow)
+    merge = understood_merge(method, merging)
+    fusion = Fusion(method=method, alignment=how, seed=seed, renormalise=settings.renormalise, merge=merge)
+    points = PointSampling(settings.sampling, in_turn)
+    teacher = None if star is None else partial(DomainTeacher, samples=samples, points=points)
+    ends = {"init": init, "base": merging.get("base"), "star": star}
+    return _fused(fusion, sources, ends, teacher, recipe, others)
 
 
 def _fused(
-    fusion: Mapping[str, Any],
+    fusion: Fusion,
     sources: Sequence[ModelLike],
-    ends: tuple[ModelLike | None, ModelLike | None, ModelLike | None],
+    ends: Mapping[str, ModelLike | None],
     teacher: Callable[[Checkpoint], DomainTeacher] | None,
     recipe: Recipe | str | Path | None,
-    options: Any,
+    options: Mapping[str, Any],
 ) -> StarModel:
-    """Fuse by another method than star: fields of a `Fusion`, which `ends` (init, base, a star to teach) complete."""
+    """Fuse by another method than star: as `fusion`, with a recipe and the models `ends`, some of `_ENDS`."""
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
-    models = opened([*sources, *(each for each in ends if each is not None)])
-    if need_no_network(fusion["method"], models, where):
-        need_as_given(fusion["alignment"])
-        return StarModel(**merged_without_data(fusion["merge"], models, ends[1] is not None, fusion["seed"]))
+    models = opened([*sources, *(each for each in map(ends.get, _ENDS) if each is not None)])
+    if fusion.merge is not None and need_no_network(fusion.method, models, where):
+        need_as_given(fusion.alignment)
+        return StarModel(**merged_without_data(fusion.merge, models, ends["base"] is not None, fusion.seed))
     workspace, models, watcher = open_models(models, where, distinct=len(sources))
     own, others = models[: len(sources)], iter(models[len(sources) :])
-    init, base, star = (None if each is None else next(others) for each in ends)
+    init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)
-    chosen = inherited(recipe, own, changed) if fusion["method"] in TRAINED_FUSIONS else None
+    chosen = inherited(recipe, own, changed) if fusion.method in TRAINED_FUSIONS else None
     taught = None if star is None or teacher is None else teacher(star)
-    whole = Fusion(**fusion, recipe=chosen, init=init, base=base, teacher=taught)
-    plan, name = fusion_plan(workspace, own, whole), f"fused-{whole.seed}"
-    found = fuse_sources(workspace, own, whole, progress=watcher)
+    fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught)
+    plan, name = fusion_plan(workspace, own, fusion), f"fused-{fusion.seed}"
+    found = fuse_sources(workspace, own, fusion, progress=watcher)
     facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
-    facts |= {"sources": own, "alignment": whole.alignment, "renormalise": whole.renormalise, "base": whole.base}
+    facts |= {"sources": own, "alignment": fusion.alignment, "renormalise": fusion.renormalise, "base": fusion.base}
     return made(StarModel, workspace, plan, found.tensors, name, **facts)  # type: ignore[no-any-return]

@@ -1,10 +1,10 @@
 """Stars from Python, and the search that fused models share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
@@ -29,8 +29,27 @@ from starcli.star.source_bank import Source
 from starcli.star.starlight import starlight
 
 
-class SearchKeywords(Where, RecipeSettings, total=False):
-    """Keywords of `find_star` and `fuse`."""
+class SearchSettings(TypedDict, total=False):
+    """Settings of a search for a star, as the options of `starcli star`; what is left out is as `StarSettings` has it.
+
+    realign_every: None is never.
+    renormalise, renormalise_logits: of points that are measured on the lines to sources, see `barrier`.
+    """
+
+    sampling: str | Sampling
+    realign_every: int | None
+    realign_restarts: int
+    realign_method: str | None
+    realign_drift: float | None
+    draws_per_step: int | None
+    noise: float
+    companions: int
+    renormalise: str
+    renormalise_logits: bool
+
+
+class SearchKeywords(Where, RecipeSettings, SearchSettings, total=False):
+    """Keywords of `find_star` and `fuse`: network and data, training, and the search."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,30 +83,22 @@ def find_star(
     seed: int = 0,
     alignment: Alignment | str | None = DEFAULT_METHOD,
     recipe: Recipe | str | Path | None = None,
-    sampling: str | Sampling = "uniform",
-    realign_every: int | None = 1,
-    realign_restarts: int = 1,
-    realign_method: str | None = None,
-    realign_drift: float | None = None,
-    draws_per_step: int | None = None,
-    noise: float = 0.0,
-    companions: int = 0,
     eval_every: int | None = None,
-    renormalise: str = "recalibrate",
-    renormalise_logits: bool = False,
     init: ModelLike | None = None,
     grow: ModelLike | None = None,
     **options: Unpack[SearchKeywords],
 ) -> StarModel:
     """Find a star: a model that straight lines of low loss connect to every source, up to permutation (Algorithm 1).
 
-    held_out: models to which barriers are logged; they select nothing. alignment: how the sources are aligned to the
-    star: an `Alignment`, the name of a method, or None (as they are). init: a model to begin from. renormalise,
-    renormalise_logits: of points that are measured on those lines, see `barrier`. The other settings are those of
-    `StarSettings`. The recipe is that of the sources unless one is named, and settings of training win.
+    held_out: models to which barriers are logged, every `eval_every` epochs; they select nothing.
+    alignment: how the sources are aligned to the star: an `Alignment`, the name of a method, or None (as they are).
+    recipe: of training; by default that of the sources. Settings of training win over it.
+    init: a model to begin from.
     grow: a finished star that is trained on for `sources`, old and new, by its own recipe in fewer epochs: their number
-    times the share of sources that are new or dropped. Dropped are those that are not among `sources`.
-    options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
+        times the share of sources that are new or dropped. Dropped are those that are not among `sources`.
+    options: settings of the search (`sampling`, `realign_every`, `noise`, ...), see `StarSettings`; settings of
+        training (`epochs`, `lr`, ...), fields of `Recipe`; and `arch`, `data`, `device` and others, see `Where`.
+
     StarcliError for fewer than 2 sources, the same one twice, and models of different networks.
 
     >>> import starcli as sc
@@ -99,48 +110,51 @@ def find_star(
     >>> sc.find_star(more, grow=star).metadata.recipe["star"]["grown"]
     {'epochs_anew': 2, 'new': 1, 'dropped': 0}
     """
-    settings = StarSettings(
-        sampling=sampling,
-        alignment=as_alignment(alignment),
-        realign_every=realign_every,
-        realign_restarts=realign_restarts,
-        realign_method=realign_method,
-        realign_drift=realign_drift,
-        draws_per_step=draws_per_step,
-        noise=noise,
-        companions=companions,
-        eval_every=eval_every,
-        renormalise=Renormalise(renormalise, renormalise_logits),
+    settings, others = understood_search(options, alignment=as_alignment(alignment), eval_every=eval_every)
+    return search_for_star(
+        "star", sources, settings, others, held_out=held_out, seed=seed, recipe=recipe, init=init, grow=grow
     )
-    return search_for_star("star", sources, held_out, seed, settings, recipe, (init, grow), options)
+
+
+def understood_search(options: Mapping[str, Any], **more: Any) -> tuple[StarSettings, dict[str, Any]]:
+    """The settings of a search among `options`, and all others of these; `more` are fields of `StarSettings`."""
+    mine = {name: value for name, value in options.items() if name in SearchSettings.__annotations__}
+    others = {name: value for name, value in options.items() if name not in mine}
+    said = {name: value for name, value in mine.items() if value is not None or name == "realign_every"}
+    method = said.pop("renormalise", RECALIBRATE.method)
+    renormalise = Renormalise(method, said.pop("renormalise_logits", RECALIBRATE.logits))
+    return StarSettings(renormalise=renormalise, **said, **more), others
 
 
 def search_for_star(
     kind: Literal["star", "fused"],
     sources: Sequence[ModelLike],
-    held_out: Sequence[ModelLike],
-    seed: int,
     settings: StarSettings,
+    options: Mapping[str, Any],
+    *,
+    held_out: Sequence[ModelLike] = (),
+    seed: int,
     recipe: Recipe | str | Path | None,
-    beginnings: tuple[ModelLike | None, ModelLike | None],
-    options: Any,
+    init: ModelLike | None,
+    grow: ModelLike | None,
 ) -> StarModel:
-    """Find a star, which begins at a model, or at a star that grows: the two `beginnings`."""
+    """Find a star or a fused model, arguments as of `find_star`; options: of training, and of network and data."""
     where, changed = split_options(options)
     sources, held_out = listed(sources, "sources"), listed(held_out, "held_out")
     need_several(sources)
     settings.check_measured(kind, held_out)
-    begun, several = [each for each in beginnings if each is not None], len(sources) + len(held_out)
-    if len(begun) > 1:
+    if init is not None and grow is not None:
         raise StarcliError("init and grow both say where to begin")
-    if settings.companions and beginnings[1] is not None:
+    if settings.companions and grow is not None:
         raise StarcliError("companions is not for a star that grows")
+    begun = [each for each in (init, grow) if each is not None]
+    several = len(sources) + len(held_out)
     workspace, models, watcher = open_models([*sources, *held_out, *begun], where, distinct=several)
     own, others = models[: len(sources)], models[len(sources) : several]
     beginning = models[-1] if begun else None
     check_held_out([*own, *models[several:]], others)
     note_doubtful_solutions([*own, *others], watcher)
-    growth = None if beginning is None or beginnings[1] is None else _growth(beginning, own, recipe, watcher)
+    growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
     chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
     begins: dict[str, Any] = {"init": beginning, "growth": growth}
     plan = star_plan(workspace, kind, own, chosen, seed, settings, **begins, held_out=others)
@@ -160,9 +174,9 @@ def search_for_star(
         for number, source in enumerate(own)
     ]
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
-    models_of = {"sources": own, "aligned_sources": aligned, "alignment": settings.alignment}
-    models_of["renormalise"] = settings.renormalise
-    return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **models_of)  # type: ignore[no-any-return]
+    how = {"alignment": settings.alignment, "renormalise": settings.renormalise}
+    of_sources = {"sources": own, "aligned_sources": aligned, **how}
+    return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **of_sources)  # type: ignore[no-any-return]
 
 
 def _growth(
