@@ -57,17 +57,18 @@ class FusionRuns(StarSearch):
 
     method: str = "mean"
     options: FuseOptions = dataclasses.field(kw_only=True)
+    """`search`, with what a fusion has besides."""
 
     @cached_property
-    def _files(self) -> "list[list[Checkpoint]]":
-        """The models of any search, and the one that the sources descend from."""
-        ends = (self.options.base, self.options.star)
-        return [*super()._files, *(read_groups([each])[0] if each else [] for each in ends)]
+    def _files(self) -> "dict[str, list[Checkpoint]]":
+        """The models of any search, the one that the sources descend from, and the star whose domain teaches."""
+        others = {"base": self.options.base, "star": self.options.star}
+        return {**super()._files, **{role: read_groups([each])[0] if each else [] for role, each in others.items()}}
 
     @property
     def base(self) -> "Checkpoint | None":
         """The model that the sources descend from."""
-        return self.groups[3][0] if self.options.base else None
+        return next(iter(self.models["base"]), None)
 
     @cached_property
     def teacher(self) -> "DomainTeacher | None":
@@ -77,8 +78,9 @@ class FusionRuns(StarSearch):
 
         if not self.options.star:
             return None
+        [star] = self.models["star"]
         points = PointSampling(self.options.sampling, self.options.in_turn)
-        return DomainTeacher(self.groups[4][0], self.options.samples, points)
+        return DomainTeacher(star, self.options.samples, points)
 
     def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
         """Plan the model of seed `number`."""

@@ -71,15 +71,16 @@ class StarSearch:
             yield FoundStar(job, model, self.sources, self.title, self.base)
 
     @cached_property
-    def _files(self) -> "list[list[Checkpoint]]":
-        """Sources, held-out models and the initial one, which may be one of them, as they were read."""
-        [initial] = read_groups(self.search.beginning)
-        return [*read_groups(self.search.sources, self.search.held_out_files), initial]
+    def _files(self) -> "dict[str, list[Checkpoint]]":
+        """The models by their roles, as they were read; the one that training begins at may be one of the others."""
+        sources, held_out = read_groups(self.search.sources, self.search.held_out_files)
+        [beginning] = read_groups(self.search.beginning)
+        return {"sources": sources, "held_out": held_out, "beginning": beginning}
 
     @property
     def sources(self) -> "list[Checkpoint]":
         """The solutions to work from."""
-        return self.groups[0]
+        return self.models["sources"]
 
     @property
     def base(self) -> "Checkpoint | None":
@@ -90,7 +91,7 @@ class StarSearch:
     def _opened(self) -> "tuple[Workspace, list[Checkpoint]]":
         from starcli.workspace.workspace import workspace_of
 
-        return workspace_of([model for group in self._files for model in group], self.setup)
+        return workspace_of([model for group in self._files.values() for model in group], self.setup)
 
     @property
     def workspace(self) -> "Workspace":
@@ -98,17 +99,19 @@ class StarSearch:
         return self._opened[0]
 
     @cached_property
-    def groups(self) -> "list[list[Checkpoint]]":
-        """Sources, held-out models and the initial one, as their network has them."""
-        return grouped_like(self._files, self._opened[1])
+    def models(self) -> "dict[str, list[Checkpoint]]":
+        """The models by their roles, as their network has them."""
+        return dict(zip(self._files, grouped_like([*self._files.values()], self._opened[1]), strict=True))
 
     @cached_property
     def growth(self) -> "Growth | None":
         """What is new to the star that grows, where one does."""
         from starcli.star.growing import growth_of
 
-        sources, _, beginning = self._files[:3]
-        return growth_of(beginning[0], sources, self._named_recipe) if self.search.grow else None
+        if not self.search.grow:
+            return None
+        [star] = self._files["beginning"]
+        return growth_of(star, self._files["sources"], self._named_recipe)
 
     @property
     def _named_recipe(self) -> "Recipe | None":
@@ -124,7 +127,7 @@ class StarSearch:
         if self.growth is not None:
             base: Recipe | None = self.growth.recipe(self.training.epochs)
         else:
-            base = self._named_recipe or inherited_recipe(self._files[0])
+            base = self._named_recipe or inherited_recipe(self._files["sources"])
         return recipe_by_flags(base, self.training, self.workspace, self.watch)
 
     @cached_property
@@ -140,21 +143,21 @@ class StarSearch:
     @property
     def initial(self) -> "Checkpoint | None":
         """The model that training begins at, if it is not random weights."""
-        return next(iter(self.groups[2]), None)
+        return next(iter(self.models["beginning"]), None)
 
     def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
         """Plan the model of seed `number`."""
         from starcli.library.plans import star_plan
 
         recipe, settings = self.recipe, self.settings  # what is wrong with them is told before the spec is proved
-        facts: dict[str, Any] = {"init": self.initial, "growth": self.growth, "held_out": self.groups[1]}
+        facts: dict[str, Any] = {"init": self.initial, "growth": self.growth, "held_out": self.models["held_out"]}
         return star_plan(self.workspace, kind, self.sources, recipe, number, settings, **facts)
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
         from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 
-        check_held_out([*self.sources, *self.groups[2]], self.groups[1])
-        note_doubtful_solutions([*self.sources, *self.groups[1]], self.watch)
+        check_held_out([*self.sources, *self.models["beginning"]], self.models["held_out"])
+        note_doubtful_solutions([*self.sources, *self.models["held_out"]], self.watch)
         plans = [self.plan(kind, number) for number in self.search.numbers]
         if self.growth is not None:
             length = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs != 1 else ''}"
@@ -189,7 +192,7 @@ class StarSearch:
             self.settings,
             init=None if self.initial is None else self.initial.tensors,
             turns=None if self.growth is None else self.growth.turns(),
-            held_out=[Source.of(model) for model in self.groups[1]],
+            held_out=[Source.of(model) for model in self.models["held_out"]],
             state=job.state,
             checkpoint_every=self.search.checkpoint_every,
             progress=self.watch,

@@ -7,8 +7,9 @@ import numpy as np
 
 from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
 from starcli.plots.look import Look
+from starcli.plots.loss_words import loss_title, unit_of_loss
 from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, two_digits
-from starcli.plots.rows import DrawnLine, loss_title, unit_of_loss
+from starcli.plots.rows import DrawnLine
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import GREY, draw_figure, grow
 from starcli.registry.tasks import METRICS

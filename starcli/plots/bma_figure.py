@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starcli.plots.look import Look
+from starcli.plots.loss_words import loss_title
 from starcli.plots.parts import (
     FEWEST_FOR_BAND,
     average_words,
@@ -18,7 +19,7 @@ from starcli.plots.parts import (
     treatment_words,
 )
 from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
-from starcli.plots.rows import DrawnPosterior, loss_title
+from starcli.plots.rows import DrawnPosterior
 from starcli.plots.style import BLACK, BLUE, LINE_STYLES, RED, draw_figure, grow
 from starcli.registry.tasks import METRICS, MULTI_LABEL, REGRESSION
 

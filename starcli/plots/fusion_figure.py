@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starcli.plots.look import Look
+from starcli.plots.loss_words import loss_title
 from starcli.plots.parts import few_ticks, heading, legend_below
-from starcli.plots.rows import DrawnScores, loss_title
+from starcli.plots.rows import DrawnScores
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import BLUE, GREEN, RED, draw_figure, grow
 from starcli.registry.tasks import METRICS

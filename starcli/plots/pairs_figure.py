@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starcli.plots.look import Look
+from starcli.plots.loss_words import loss_title
 from starcli.plots.parts import few_ticks, heading, model_name, treatment_words, two_digits
-from starcli.plots.rows import DrawnLine, loss_title
+from starcli.plots.rows import DrawnLine
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import draw_figure, grow
 from starcli.registry.tasks import METRICS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from starcli.plots.look import Look
+from starcli.plots.loss_words import loss_title
 from starcli.plots.parts import (
     NARROWEST_PANEL,
     few_ticks,
@@ -18,7 +19,7 @@ from starcli.plots.parts import (
     treatment_words,
     two_digits,
 )
-from starcli.plots.rows import DrawnPath, DrawnPlane, loss_title
+from starcli.plots.rows import DrawnPath, DrawnPlane
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import BLACK, draw_figure, grow
 from starcli.registry.tasks import METRICS

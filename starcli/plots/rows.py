@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
 from starcli.errors import StarcliError
-from starcli.registry.tasks import CLASSES, METRICS, MULTI_LABEL, REGRESSION
+from starcli.plots.loss_words import metric_in
+from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 ResultRow = Mapping[str, Any]
 """A result with its `type`, and the keys of docs/architecture.md, JSON objects."""
@@ -20,36 +21,11 @@ Number = Annotated[
 """A number; NaN where it is not finite, which is null in JSON."""
 
 
-def metric_in(row: Any) -> str:
-    """The first of the metrics that a row has: accuracy, of numbers R2, of labels micro F1; without any, accuracy."""
-    return next((name for name in METRICS if isinstance(row, Mapping) and name in row), "accuracy")
-
-
 def as_object(row: Any) -> Mapping[str, Any]:
     """`row`, if it is a JSON object; ValueError for all else."""
     if not isinstance(row, Mapping):
         raise ValueError("expected an object")
     return row
-
-
-def loss_in(row: ResultRow) -> Any:
-    """The loss that a row has, called `nll` where predictions of classes are judged; None without any."""
-    return row.get("nll", row.get("loss"))
-
-
-def loss_title(task: str) -> str:
-    """Name and unit of the loss of a task."""
-    return f"loss ({unit_of_loss(task)})"
-
-
-def unit_of_loss(task: str) -> str:
-    """Unit of losses and barriers of a task: nats, of numbers their mean squared error."""
-    return "MSE" if task == REGRESSION else "nats"
-
-
-def loss_unit(rows: Sequence[ResultRow]) -> str:
-    """The same of the rows of one command, some of which may not say their task."""
-    return unit_of_loss(REGRESSION if any(row.get("task") == REGRESSION for row in rows) else CLASSES)
 
 
 class DrawnCurve(BaseModel):

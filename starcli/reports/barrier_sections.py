@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 from starcli.barriers.groups import UNALIGNED
 from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
+from starcli.plots.loss_words import loss_title, loss_unit
 from starcli.plots.parts import model_name
-from starcli.plots.rows import DrawnLine, loss_title, loss_unit, parse_rows
+from starcli.plots.rows import DrawnLine, parse_rows
 from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import GroupRow, PairsRow, SummedBarriers, pairs_row
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from starcli.checkpoints.metadata import MODELS
+from starcli.plots.loss_words import loss_in, metric_in
 from starcli.plots.parts import model_name
-from starcli.plots.rows import loss_in, metric_in
 from starcli.registry.tasks import METRICS
 from starcli.reports.findings import Findings, is_point
 from starcli.reports.tables import at_key, is_figure, words

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from starcli.plots.loss_words import loss_title
 from starcli.plots.plane_figure import plane_words, way_words
-from starcli.plots.rows import DrawnPlane, loss_title, parse_rows
+from starcli.plots.rows import DrawnPlane, parse_rows
 from starcli.reports.drawing import figure
 from starcli.reports.findings import SavedRun
 from starcli.reports.html import Markup

@@ -7,8 +7,9 @@ from starcli.barriers.groups import UNALIGNED
 from starcli.checkpoints.lineage import Description
 from starcli.errors import few
 from starcli.plots.bundles import path_words
+from starcli.plots.loss_words import loss_in, loss_unit, metric_in
 from starcli.plots.parts import form_words, model_name
-from starcli.plots.rows import DrawnLine, ResultRow, loss_in, loss_unit, metric_in, parse_rows
+from starcli.plots.rows import DrawnLine, ResultRow, parse_rows
 from starcli.registry.tasks import METRICS
 from starcli.reports.best_models import metric_words
 from starcli.reports.checked_rows import pairs_row

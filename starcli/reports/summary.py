@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from starcli.plots.loss_words import loss_unit
 from starcli.plots.parts import model_name
-from starcli.plots.rows import loss_unit
 from starcli.reports.best_models import BestModel, best_models, metric_words
 from starcli.reports.findings import Findings, SavedRun
 from starcli.reports.html import Markup, element, together
