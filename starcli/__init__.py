@@ -30,16 +30,17 @@ if TYPE_CHECKING:
     from starcli.library.curve import curve
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.fuse import fuse
-    from starcli.library.inputs import StarcliWarning, Where
     from starcli.library.landscape import plane, surface
     from starcli.library.load_save import load, save
     from starcli.library.normal_form import normal_form
+    from starcli.library.notes import StarcliWarning
     from starcli.library.plot import plot
     from starcli.library.predict import predict
     from starcli.library.report import report
     from starcli.library.selftest import selftest
     from starcli.library.star import find_star
     from starcli.library.train import train
+    from starcli.library.where import Where
     from starcli.recipes.recipe import Recipe
     from starcli.symmetry.derive.derive import derive_and_prove
     from starcli.symmetry.element import Element
@@ -103,16 +104,17 @@ _MODULES = {
     "library.curve": ("curve",),
     "library.evaluate": ("bma", "evaluate"),
     "library.fuse": ("fuse",),
-    "library.inputs": ("StarcliWarning", "Where"),
     "library.landscape": ("plane", "surface"),
     "library.load_save": ("load", "save"),
     "library.normal_form": ("normal_form",),
+    "library.notes": ("StarcliWarning",),
     "library.plot": ("plot",),
     "library.predict": ("predict",),
     "library.report": ("report",),
     "library.selftest": ("selftest",),
     "library.star": ("find_star",),
     "library.train": ("train",),
+    "library.where": ("Where",),
     "recipes.recipe": ("Recipe",),
     "symmetry.derive.derive": ("derive_and_prove",),
     "symmetry.element": ("Element",),

@@ -269,7 +269,7 @@ def trained_like(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.filterwarnings("ignore::starcli.library.inputs.StarcliWarning")
+@pytest.mark.filterwarnings("ignore::starcli.library.notes.StarcliWarning")
 @pytest.mark.parametrize("what", FILES)
 def test_it_computes_what_it_computes_in_torch(what: str, tmp_path: pathlib.Path) -> None:
     build, write = FILES[what]

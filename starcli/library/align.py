@@ -20,9 +20,10 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.files.write import check_output
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, Where, listed, open_models
+from starcli.library.inputs import MadeModel, ModelLike, listed, open_models
 from starcli.library.plans import alignment_plan, permutation_plan, permuted_plan, permuting_plan
 from starcli.library.train import made
+from starcli.library.where import Where
 from starcli.runtime.progress import Progress
 from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation

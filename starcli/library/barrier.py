@@ -21,9 +21,10 @@ from starcli.evaluation.frames import frame_of
 from starcli.evaluation.renormalise import Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, Where, bends_in, listed, open_models
+from starcli.library.inputs import MadeModel, ModelLike, bends_in, listed, open_models
 from starcli.library.plans import point_plan
 from starcli.library.train import made
+from starcli.library.where import Where
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.star.check_sources import check_roles, warn_of_weak_report
 

@@ -8,9 +8,10 @@ from starcli.curves.curve import train_curve
 from starcli.curves.settings import CurveSettings
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, open_models
+from starcli.library.inputs import ModelLike, open_models
 from starcli.library.plans import curve_plans
 from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options
+from starcli.library.where import Where
 from starcli.recipes.recipe import Recipe
 
 

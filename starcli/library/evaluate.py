@@ -15,7 +15,8 @@ from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, listed, open_models
+from starcli.library.inputs import ModelLike, listed, open_models
+from starcli.library.where import Where
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.star.check_sources import check_domain
 

@@ -9,7 +9,8 @@ from starcli.barriers.bends import Bends
 from starcli.landscape.measure import GRID, Landscape, check_plane, plane_landscape, surface_landscape
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, bends_in, open_models
+from starcli.library.inputs import ModelLike, bends_in, open_models
+from starcli.library.where import Where
 
 
 @library_call

@@ -7,7 +7,8 @@ from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.errors import StarcliError
-from starcli.library.inputs import MadeModel, ModelLike, Warnings, as_checkpoint
+from starcli.library.inputs import MadeModel, ModelLike, as_checkpoint
+from starcli.library.notes import Warnings
 from starcli.merging.merge import MERGE_SETTINGS, Merge, Override
 from starcli.registry.merges import MERGES
 from starcli.star.fusing import Fusion

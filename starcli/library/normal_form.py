@@ -8,9 +8,10 @@ import torch
 from starcli.alignment.normalised import Normalised, normalise
 from starcli.library.align import PermutedModel
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, open_models
+from starcli.library.inputs import ModelLike, open_models
 from starcli.library.plans import normal_form_plan
 from starcli.library.train import made
+from starcli.library.where import Where
 
 
 @dataclass(frozen=True, eq=False, repr=False)

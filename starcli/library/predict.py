@@ -20,16 +20,8 @@ from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import (
-    DataLike,
-    ModelLike,
-    NetworkLike,
-    Surroundings,
-    Where,
-    as_checkpoint,
-    listed,
-    open_models,
-)
+from starcli.library.inputs import ModelLike, as_checkpoint, listed, open_models
+from starcli.library.where import DataLike, NetworkLike, Surroundings, Where
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress
 from starcli.star.check_sources import check_roles

@@ -7,7 +7,8 @@ from starcli.alignment.selftest import PLANTS, at_hand, every_search, recoveries
 from starcli.evaluation.frames import ResultTable
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, open_models
+from starcli.library.inputs import ModelLike, open_models
+from starcli.library.where import Where
 
 
 @library_call

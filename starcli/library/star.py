@@ -15,9 +15,10 @@ from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, Where, listed, open_models
+from starcli.library.inputs import ModelLike, listed, open_models
 from starcli.library.plans import star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options, understood_recipe
+from starcli.library.where import Where
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress

@@ -10,8 +10,9 @@ from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.evaluation.frames import frame_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import DataLike, MadeModel, NetworkLike, Surroundings, Where, open_network
+from starcli.library.inputs import MadeModel, open_network
 from starcli.library.plans import spec_record
+from starcli.library.where import DataLike, NetworkLike, Surroundings, Where
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
 from starcli.workspace.plan import Plan, inherited_recipe, plan_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.library.inputs import StarcliWarning
+from starcli.library.notes import StarcliWarning
 
 
 def network() -> nn.Module:

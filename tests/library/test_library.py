@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import starcli as sc
-from starcli.library.inputs import StarcliWarning
+from starcli.library.notes import StarcliWarning
 
 Data = dict[str, tuple[Tensor, Tensor]]
 
