@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from starcli.data.arrays import divided
-from starcli.data.in_memory import examples_by_role
+from starcli.data.in_memory import examples_by_role, notes_of_draws
 from starcli.data.layout import empty_classes
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.tokens import assemble_tokens
@@ -28,7 +28,8 @@ def load_built(request: Request) -> Loaded:
     build = user_callable(place, attribute, "data")
     with user_code_explained(f"data {request.rest} cannot be built"):
         made: Any = build()
-    found, task = examples_by_role(made if isinstance(made, Mapping) else {"train": made}, request.texts.task)
+    given = dict(made) if isinstance(made, Mapping) else {"train": made}
+    found, task = examples_by_role(given, request.texts.task)
     names = {"train": "train", "validation": "val", "test": "test"}
     parts = {
         names[role]: Part(np.ascontiguousarray(inputs.numpy()), labels.numpy(), f"{request.rest}, {role}")
@@ -41,4 +42,4 @@ def load_built(request: Request) -> Loaded:
         said += [f"{request.rest}: {absent}"] if absent else []
     else:
         loaded = assemble("build", *split, task=task)
-    return replace(loaded, notes=(*said, *loaded.notes))
+    return replace(loaded, notes=(*notes_of_draws(given, request.rest), *said, *loaded.notes))

@@ -50,7 +50,8 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     >>> found.num_classes, found.input_shape, len(found.test)
     (3, (4,), 3)
     """
-    tensors, task = examples_by_role(dict(examples) if isinstance(examples, Mapping) else {"train": examples}, task)
+    given = dict(examples) if isinstance(examples, Mapping) else {"train": examples}
+    tensors, task = examples_by_role(given, task)
     first = tensors["train"][0]
     vocab_size = None
     if first.dtype == torch.int64:
@@ -74,7 +75,7 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
         val_fraction=0.0,
         split_seed=0,
         limit=None,
-        notes=_notes(*tensors["train"], classes) if task == CLASSES else (),
+        notes=(*notes_of_draws(given, f"data {IN_MEMORY}"), *_notes(*tensors["train"], classes, task)),
         vocab_size=vocab_size,
         task=task,
     )
@@ -122,8 +123,33 @@ def _outputs(tensors: Mapping[str, tuple[Tensor, Tensor]], task: str, vocab_size
     )
 
 
-def _notes(inputs: Tensor, labels: Tensor, classes: int) -> tuple[str, ...]:
+LOOKED_AT = 8
+"""Examples that tell whether a data set draws something: of a flip, one of two, 1 in 256 times they do not."""
+
+
+def notes_of_draws(given: Mapping[str, Any], what: str) -> tuple[str, ...]:
+    """What parts, by role, are data sets or loaders whose examples are other ones each time, with random transforms."""
+    drawn = [role for role, examples in given.items() if _draws(examples)]
+    where = f"{what}: examples of {', '.join(drawn)} are other ones each time, by random transforms"
+    return (f"{where}: each is read once and stays so; leave these out",) if drawn else ()
+
+
+def _draws(examples: Any) -> bool:
+    data = examples.dataset if isinstance(examples, DataLoader) else examples
+    if isinstance(data, tuple | list | IterableDataset) or not hasattr(data, "__getitem__"):
+        return False
+    with torch.random.fork_rng(devices=[]):
+        twice = [(data[place][0], data[place][0]) for place in range(min(LOOKED_AT, len(data)))]  # type: ignore[arg-type]
+    try:
+        return not all(torch.equal(*map(torch.as_tensor, pair)) for pair in twice)
+    except (TypeError, ValueError, RuntimeError):  # words or pictures, of which a loader makes tensors
+        return False
+
+
+def _notes(inputs: Tensor, labels: Tensor, classes: int, task: str) -> tuple[str, ...]:
     """What is odd about training examples: classes without any, channels where torch does not have them."""
+    if task != CLASSES:
+        return ()
     notes = [empty_classes(labels.numpy(), classes)]
     if inputs.dim() == 4 and channels_are_last(inputs.shape):
         way = "permute(0, 3, 1, 2) if the last axis holds the channels"
@@ -162,8 +188,8 @@ def _in_order(examples: Any, what: str) -> DataLoader[Any]:
     """A loader that reads each example once, in the order of the data set, in batches as the caller's loader."""
     if not isinstance(examples, DataLoader):
         return DataLoader(examples, batch_size=256)
-    if isinstance(examples.dataset, IterableDataset):
-        return examples
+    if isinstance(examples.dataset, IterableDataset):  # without `drop_last`, and without workers, who each read all
+        return DataLoader(examples.dataset, batch_size=examples.batch_size, collate_fn=examples.collate_fn)
     batches = examples.batch_sampler
     sampler = examples.sampler if batches is None else getattr(batches, "sampler", batches)
     count = len(examples.dataset)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ class CompiledForward:
         if only_warns():  # tells the compiler, too, which is not loaded for that elsewhere
             torch.use_deterministic_algorithms(True, warn_only=True)
         self.network, self.steps, self.progress = network, steps, progress
-        self.compiled: Callable[[Tensor], Tensor] = torch.compile(network.forward, dynamic=False)
+        self.compiled: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
         self.checked = False
 
     def __call__(self, inputs: Tensor) -> Tensor:

@@ -53,6 +53,14 @@ def stacked(batch: Any) -> Any:
     return torch.stack([x for x, _ in batch]), [y for _, y in batch]
 
 
+@pytest.mark.parametrize("role", ["train", "test"])
+def test_random_transforms_are_noted_by_part(role: str) -> None:
+    flipped = Examples(lambda x, y: (x if np.random.rand() < 0.5 else -x, int(y)))
+    found = dataset_in_memory({"train": Examples(), "validation": (INPUTS, LABELS), role: DataLoader(flipped)})
+    assert [note for note in found.notes if "other ones each time" in note and f"of {role} are" in note]
+    assert not dataset_in_memory({"train": Examples(), "test": DataLoader(Examples())}).notes
+
+
 @pytest.mark.parametrize(
     "examples",
     [
@@ -67,7 +75,7 @@ def stacked(batch: Any) -> Any:
         DataLoader(Examples(), batch_sampler=BatchSampler(RandomSampler(range(40)), 7, drop_last=False)),
         DataLoader(Examples(), batch_size=None, shuffle=True),
         DataLoader(whole_batches(), batch_size=None),
-        DataLoader(Stream(), batch_size=9),
+        DataLoader(Stream(), batch_size=9, drop_last=True),
         {"train": (INPUTS, LABELS), "test": None},
     ],
     ids=map(str, range(13)),

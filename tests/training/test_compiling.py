@@ -52,6 +52,16 @@ def test_the_first_call_measures_and_leaves_statistics_and_gradients_alone(
     assert "pay" in text
 
 
+def test_what_is_compiled_is_the_network_with_its_hooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hook gives it inputs of its own to write into; others compute weights."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    network = nn.Sequential(nn.Linear(5, 5), nn.ReLU(inplace=True))
+    network.register_forward_pre_hook(lambda _, arguments: (2 * arguments[0],))
+    network.register_forward_hook(lambda *found: found[-1] + 1)
+    inputs = torch.randn(6, 5)
+    assert torch.equal(CompiledForward(network, 100, Notes())(inputs), network[:1](2 * inputs).relu() + 1)
+
+
 def test_what_cannot_be_compiled_is_said_in_a_line(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("no C++ compiler\nand a long story")

@@ -8,6 +8,7 @@ from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
 from starcli.training.stacked import train_stacked
+from starcli.training.stacked_objective import right
 from starcli.training.train import train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
@@ -63,3 +64,11 @@ def test_dropout_is_refused():
 def test_a_loss_that_explodes_names_the_seed(mlp):
     with pytest.raises(StarcliError, match=r"seed 3, 1, 4"):
         train_stacked(mlp, RECIPE.override(lr=1e30), SEEDS)
+
+
+def test_of_equal_outputs_the_first_is_the_prediction():
+    """As `argmax` has it, with which networks that are trained alone are scored."""
+    outputs = torch.randn(5, 4, 50, generator=torch.Generator().manual_seed(0)).round()
+    labels = torch.arange(200).view(4, 50) % 5
+    assert torch.equal(right(outputs, labels), outputs.argmax(0) == labels)
+    assert bool(((outputs == outputs.amax(0)).sum(0) > 1).any())
