@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,11 +53,6 @@ class Adapter:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
 
-    @cached_property
-    def changes(self) -> dict[str, Tensor]:
-        """s B A in float64 by the name of the module, in the layout of its weight but for a convolution's kernel."""
-        return dict(self._changes())
-
     @property
     def replaced(self) -> dict[str, Tensor]:
         """Tensors that are in the adapter as a whole, such as a new classifier, by their names in the model."""
@@ -79,24 +74,27 @@ class Adapter:
             found.append(Factors(module, (name, other), scale, down, self.tensors[other]))
         return found
 
-    def _changes(self) -> Iterator[tuple[str, Tensor]]:
+    def _changes(self, turned: Container[str] | None) -> Iterator[tuple[str, Tensor]]:
+        """s B A in float64 by the name of the module, in the layout of its weight but for a convolution's kernel."""
         for each in self.factors:
             product = each.scale * each.up.double().flatten(1) @ each.down.double().flatten(1)
-            turned = "embedding" in each.names[0] or (self.config.get("fan_in_fan_out") and each.down.dim() == 2)
-            yield each.module, product.T if turned else product
+            said = self.config.get("fan_in_fan_out") if turned is None else each.module in turned
+            yield each.module, product.T if "embedding" in each.names[0] or (said and each.down.dim() == 2) else product
 
     def _alpha(self, module: str) -> float:
         patterns = (self.config.get("alpha_pattern") or {}).items()
         own = (value for key, value in patterns if re.fullmatch(rf"(.*\.)?({key})", module))
         return float(next(own, self.config["lora_alpha"]))
 
-    def apply(self, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def apply(self, base: Mapping[str, Tensor], turned: Container[str] | None = None) -> dict[str, Tensor]:
         """The state dict `base` with the adapter in it, tensor by tensor in the type of `base`.
 
+        turned: names of the modules whose weights are (inputs, outputs); None where they are not known: all or none, as
+        `fan_in_fan_out` of the config says. Its package looks at the modules too, whatever the config says.
         Raises StarcliError with what the adapter changes and `base` does not have, or has in another shape.
         """
         found, problems = dict(base), []
-        for module, change in self.changes.items():
+        for module, change in self._changes(turned):
             name = f"{module}.weight"
             if name not in base:
                 problems.append(f"{name}: not in the base")

@@ -100,6 +100,15 @@ def names_in_class(name: str, arguments: str) -> frozenset[str]:
         return frozenset(huggingface_network(name, json.loads(arguments)).state_dict())
 
 
+@cache
+def turned_modules(name: str, arguments: str) -> frozenset[str]:
+    """Names of the modules of a class, with arguments in JSON, whose weights are (inputs, outputs), as GPT-2's are."""
+    kind = import_module("transformers.pytorch_utils").Conv1D
+    with torch.device("meta"):
+        network = huggingface_network(name, json.loads(arguments))
+    return frozenset(each for each, module in network.named_modules() if isinstance(module, kind))
+
+
 def huggingface_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """The network of a class, its weights drawn anew. Errors as of `class_of`."""
     kind, config = class_of(name), config_of(name, arguments)

@@ -20,7 +20,7 @@ from starcli.huggingface.companions import write_companions
 from starcli.huggingface.directory import PREFIX, Directory, directory_of
 from starcli.huggingface.tasks import TEXT_CLASSES
 from starcli.models.dtypes import float_types
-from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk
+from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
 from starcli.models.names import is_huggingface
 from starcli.workspace.choices import Choices
 
@@ -137,8 +137,12 @@ def adapted(base: Checkpoint, place: Path) -> Checkpoint:
     adapter = read_adapter(place)
     model = in_terms_of_network(base, Choices())
     parents, ancestors = checkpoint.ancestry([base])
-    metadata = Metadata(architecture=model.metadata.architecture, parents=parents, ancestors=ancestors)
-    return Checkpoint(adapter.apply(model.tensors), metadata, place.absolute().name, base.path)
+    network = model.metadata.architecture
+    turned = None
+    if network is not None and is_huggingface(network.name):
+        turned = turned_modules(network.name.removeprefix(PREFIX), json.dumps(network.arguments, sort_keys=True))
+    metadata = Metadata(architecture=network, parents=parents, ancestors=ancestors)
+    return Checkpoint(adapter.apply(model.tensors, turned), metadata, place.absolute().name, base.path)
 
 
 def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

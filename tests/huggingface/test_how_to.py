@@ -98,6 +98,23 @@ def test_a_model_with_an_adapter_is_the_one_of_its_own_library(place):
     assert found.sha256 == sc.load("adapter_a", base="gpt_a").sha256 != sc.load("gpt_a").sha256
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("kind", "layer", "said"), [("gpt2", "c_proj", False), ("llama", "o_proj", True)])
+def test_modules_say_how_a_square_weight_lies_whatever_the_config_does(saved, tmp_path, kind, layer, said):
+    peft = pytest.importorskip("peft")
+    base = pretrained(saved(kind))
+    [module] = [name for name, _ in base.named_modules() if name.endswith(f".{layer}") and "mlp" not in name]
+    tmp_path.joinpath("adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 6, "fan_in_fan_out": said, "target_modules": [module]})
+    )
+    shapes = {"A": (2, 16), "B": (16, 2)}
+    tensors = {f"base_model.model.{module}.lora_{name}.weight": torch.randn(*shape) for name, shape in shapes.items()}
+    write_tensors(tmp_path / "adapter_model.safetensors", tensors, {"format": "pt"})
+    expected = peft.PeftModel.from_pretrained(base, tmp_path).merge_and_unload().state_dict()
+    found = sc.load(tmp_path, base=saved(kind)).tensors
+    torch.testing.assert_close(found[f"{module}.weight"], expected[f"{module}.weight"])
+
+
 def test_an_embedding_is_not_turned_by_what_is_said_of_linear_layers(tmp_path):
     path = adapter(tmp_path / "adapter", 0)
     down, up = torch.randn(2, 30), torch.randn(16, 2)
