@@ -27,7 +27,7 @@ class ImageListing:
     """Images below a directory that has a folder for each class.
 
     images: (name below the directory, size in bytes, label) of each, in torchvision's order.
-    written: when each of them was last written, in nanoseconds.
+    written: when each of them was last written, in nanoseconds: its ctime, for a copy may keep the date of another file.
     unread: names of what else lies there, hidden files apart.
     """
 
@@ -81,7 +81,7 @@ def list_images(directory: Path) -> ImageListing:
             if path.lower().endswith(SUFFIXES):
                 found = _ordinary(path)
                 listing.images.append((below, found.st_size, label))
-                listing.written.append(found.st_mtime_ns)
+                listing.written.append(found.st_ctime_ns)
             elif not os.path.basename(path).startswith("."):
                 listing.unread.append(below)
     empty = sorted({*range(len(classes))} - {label for _, _, label in listing.images})

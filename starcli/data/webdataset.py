@@ -99,7 +99,7 @@ def load_webdataset(request: Request) -> Loaded:
     if kinds == ARRAYS:
         loaded = _arrays(parts, request, task)
     else:
-        written = hash_json([path.stat().st_mtime_ns for shards in files.values() for path in shards])
+        written = hash_json([path.stat().st_ctime_ns for shards in files.values() for path in shards])
         loaded = replace(_images(parts, request, task), written=written)
     return replace(loaded, notes=(*notes, *loaded.notes))
 
