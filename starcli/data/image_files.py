@@ -27,7 +27,7 @@ class ImageListing:
     """Images below a directory that has a folder for each class.
 
     images: (name below the directory, size in bytes, label) of each, in torchvision's order.
-    written: when each of them was last written, in nanoseconds: its ctime, for a copy may keep the date of another file.
+    written: when each of them was last written, in nanoseconds: the ctime, for a copy may keep the date of another.
     unread: names of what else lies there, hidden files apart.
     """
 
