@@ -71,7 +71,7 @@ class Kinds:
     @cached_property
     def sha256(self) -> str:
         """Hash of what acts where, the ways of each group in their order: what the factors of an element refer to."""
-        return hash_json([self.spec.to_json(), {name: _acts(kind) for name, kind in self.groups.items()}])
+        return hash_json([self.spec.to_json(), {name: _does(kind) for name, kind in self.groups.items()}])
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ def _plain(kind: GroupKind) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value}
 
 
-def _acts(kind: GroupKind) -> list[Any]:
+def _does(kind: GroupKind) -> list[Any]:
     """What a kind does, as plain values; all but the ways in an order of its own."""
     matrix = {} if kind.kind in ("scaled", "signed") else kind.exponents  # of these a way
     folds = sorted([_place(f.scale), sorted(_powers(f.exponents)), sorted(f.biases.items())] for f in kind.folds)
