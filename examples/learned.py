@@ -31,9 +31,15 @@ import starcli as sc
 
 COMPARED = ["none", BASELINE, "weight, all kinds", "learn"]
 """The methods of the table of pairs."""
-ONCE, THEN_WEIGHT = "learn, once", "learn, then weight"
-"""Ways to train a star by `learn`: sources stay as they were learned, or are aligned by weight in each later epoch."""
-TRAINED = [*(method for method in METHODS if method != "learn"), ONCE, THEN_WEIGHT]
+THEN_WEIGHT = "learn, then weight"
+"""A star by `learn` as the command trains it: in each later epoch the sources are aligned by weight."""
+ONCE: dict[str, dict[str, Any]] = {
+    "learn, once": {},
+    "learn, once, midpoint": {"sampling": "midpoint"},
+    "learn, once, midpoint, noise": {"sampling": "midpoint", "noise": 0.3},
+}
+"""Stars whose sources stay as they were learned, and what else their training is told."""
+TRAINED = [*(method for method in METHODS if method != "learn"), *ONCE, THEN_WEIGHT]
 AS_TRAINED = "as trained"
 """In the place of a method of judging: sources as the training of their star left them."""
 HELD_OUT = range(105, 108)
@@ -136,7 +142,7 @@ class Stars:
     def star(self, count: int, trained: str) -> sc.Checkpoint:
         """A star of so many sources.
 
-        By `learn, once` these are aligned to the first one, and the star begins at their mean. By others they are
+        By those of `ONCE` these are aligned to the first one, and the star begins at their mean. By others they are
         aligned to the star in each epoch, as `find_star` does it: after `learn` by weight over all kinds.
         """
         epochs = self.settings["epochs"]
@@ -144,13 +150,14 @@ class Stars:
         if not file.exists():
             sources = [self.study.model(self.network, seed) for seed in SOURCES[:count]]
             how, init, seconds = METHODS.get(trained, METHODS["learn"])[0], None, 0.0
-            if trained == ONCE:
+            if trained in ONCE:
                 sources, how = [sources[0], *map(self.learned, SOURCES[1:count])], None
                 init = sc.interpolate(*sources, **self.where)
                 lines = (each for each in kept(self.study.out, Line, self.network) if each.sources == 0)
                 seconds = sum(each.seconds for each in lines if each.seed in SOURCES[:count])
             began = time.process_time()
-            star = sc.find_star(sources, alignment=how, init=init, **self.settings, **self.where)
+            settings = self.settings | ONCE.get(trained, {})
+            star = sc.find_star(sources, alignment=how, init=init, **settings, **self.where)
             seconds += time.process_time() - began
             for seed, source in zip(SOURCES, star.aligned_sources, strict=False):
                 self.measure((count, epochs, trained, AS_TRAINED, "source", seed), star, source, "none")
