@@ -90,6 +90,9 @@ def trends(
                     label=name,
                 )
             axis.set_xscale("log")
+            if len(values) == 1:
+                [only] = values
+                axis.set_xlim(only / 2, only * 2)
             axis.set_xticks(list(values), [f"{each:g}" for each in values])
             axis.set_xticks([], minor=True)
             axis.set_title(title)
