@@ -36,22 +36,28 @@ def recomputed_buffers(network: nn.Module) -> set[str]:
 
 
 def differing_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]]) -> list[str]:
-    """Names of float buffers in which `models` differ by more than rounding, and which are not computed anew."""
+    """Names of buffers in which `models` differ by more than rounding, and which are not computed anew.
+
+    Of integers and truth values those of several numbers, as masks; single ones count steps.
+    """
     recomputed = recomputed_buffers(flat.network)
     kept = {name for name, _ in flat.network.named_buffers(remove_duplicate=False)} | flat.extra_state.keys()
     own = flat.buffers | flat.extra_state
-    names = [name for name, tensor in own.items() if name in kept - recomputed and tensor.is_floating_point()]
+    named = {name: tensor for name, tensor in own.items() if name in kept - recomputed}
+    names = [name for name, tensor in named.items() if tensor.is_floating_point() or tensor.numel() > 1]
     first: dict[str, Tensor] = {}
     differing = set()
     for model in models if names else ():  # one after the other: there may be many, and large ones
-        found = {name: model[name].double() for name in names}
+        found = {name: model[name] for name in names}
         first = first or found
         differing |= {name for name in names if _differ(first[name], found[name])}
     return [name for name in names if name in differing]
 
 
 def _differ(first: Tensor, other: Tensor) -> bool:
-    first, other = computable(first), computable(other)
+    if not first.is_floating_point():
+        return not torch.equal(first, other)
+    first, other = computable(first).double(), computable(other).double()
     scale = float(first[first.isfinite()].abs().max()) if first.isfinite().any() else 0.0
     return not torch.allclose(first, other, rtol=TABLE_ROUNDING, atol=TABLE_ROUNDING * scale, equal_nan=True)
 
@@ -65,10 +71,12 @@ def admit_buffers(flat: FlatNetwork, models: Iterable[Mapping[str, Tensor]], *, 
     names = differing_buffers(flat, models)
     if names and not average:
         owners = [(name, type(flat.network.get_submodule(name.rpartition(".")[0])).__name__) for name in names]
+        hint = "--average-buffers averages them like weights"
+        if not all(_is_float(flat, name) for name in names):
+            hint += "; integers are then the first model's"
         raise StarcliError(
             "the models differ in buffers of which a point between them has none of its own",
-            [f"{name}, of {owner}" for name, owner in owners]
-            + ([] if average is None else ["--average-buffers averages them like weights"]),
+            [f"{name}, of {owner}" for name, owner in owners] + ([] if average is None else [hint]),
         )
     return names
 
@@ -79,5 +87,10 @@ def admit_points(
     """Check, before any training, that `what` is trained on points between `models` can have buffers."""
     if len(workspace.dataset.train) == 1 and has_batch_statistics(flat.network):
         raise StarcliError(f"the BatchNorm statistics of {what} need at least 2 training examples, found 1")
-    if averaged := admit_buffers(flat, models, average=workspace.average_buffers):
+    differing = admit_buffers(flat, models, average=workspace.average_buffers)
+    if averaged := [name for name in differing if _is_float(flat, name)]:
         progress.note(f"averaged like weights: {few(averaged, 3)}")
+
+
+def _is_float(flat: FlatNetwork, name: str) -> bool:
+    return (flat.buffers | flat.extra_state)[name].is_floating_point()

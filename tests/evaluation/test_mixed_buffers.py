@@ -15,7 +15,7 @@ from starcli.barriers.interpolation import interpolate_models, perturb_model
 from starcli.barriers.line_barrier import measure_line
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, recalibrate_
-from starcli.evaluation.mixed_buffers import differing_buffers, recomputed_buffers
+from starcli.evaluation.mixed_buffers import admit_buffers, differing_buffers, recomputed_buffers
 from starcli.library.networks import network_copies
 from starcli.models.flat_network import FlatNetwork
 from starcli.workspace.choices import Choices
@@ -185,6 +185,23 @@ def test_buffers_are_told_by_the_class_that_owns_them() -> None:
     flat = FlatNetwork(network)
     other = {name: tensor + 1 for name, tensor in flat.state().items()}
     assert differing_buffers(flat, [flat.state(), other]) == ["0.size", "5.running_mean"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.int64])
+def test_masks_that_are_no_floats_are_refused_too(dtype: torch.dtype) -> None:
+    """Between two models the first one's would have held; single numbers count steps."""
+    network = nn.BatchNorm1d(4)
+    network.register_buffer("mask", torch.tensor([1, 0, 1, 0], dtype=dtype))
+    network.register_buffer("steps", torch.tensor(3))
+    flat = FlatNetwork(network)
+    other = {**flat.state(), "steps": torch.tensor(4), "num_batches_tracked": torch.tensor(9)}
+    assert admit_buffers(flat, [flat.state(), other], average=False) == []
+    other["mask"] = torch.tensor([1, 1, 0, 0], dtype=dtype)
+    with pytest.raises(StarcliError) as caught:
+        admit_buffers(flat, [flat.state(), other], average=False)
+    hint = "--average-buffers averages them like weights; integers are then the first model's"
+    assert caught.value.problems == ("mask, of BatchNorm1d", hint)
+    assert admit_buffers(flat, [flat.state(), other], average=True) == ["mask"]
 
 
 @pytest.mark.parametrize(("value", "differ"), [(1.0, False), (1 + 1e-7, False), (1.01, True), (torch.inf, True)])
