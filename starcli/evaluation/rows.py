@@ -35,6 +35,8 @@ def evaluation_rows(
         evaluator.load(model.tensors, own_statistics=not recalibrate)
         found = scoring.measure(evaluator)
         progress.step()
+        if not recalibrate:
+            note_other_loss(workspace, model, split, found.plain.loss, progress)
         if temperature is not None and found.temperature is None:
             progress.note(f"{model.name}: {NOT_FITTED}")
         yield {"model": model.name, "split": split, **scoring.row(found), **stamp([model])}
@@ -47,3 +49,22 @@ def note_stale(evaluator: Evaluator, model: Checkpoint, recalibrate: bool) -> No
         evaluator.progress.note(
             f"{model.name}: its BatchNorm statistics are not of these weights; --recalibrate mends that"
         )
+
+
+APART = 0.01
+"""Part of a loss by which it may differ from the one that is recorded: another device or torch stays far below."""
+
+
+def note_other_loss(workspace: Workspace, model: Checkpoint, split: str, loss: float, progress: Progress) -> None:
+    """A note where a model's loss is not the one that its file records, of the same data at the same precision.
+
+    Its weights are those of the file: what differs is the code of the network, a library, or images of the same names.
+    """
+    metadata = model.metadata
+    recorded = ((metadata.metrics or {}).get(split) or {}).get("loss")
+    precision = (metadata.recipe or {}).get("precision", "fp32")
+    if recorded is None or metadata.data != workspace.data or precision != workspace.precision:
+        return
+    if not abs(loss - recorded) <= APART * abs(recorded) + 1e-6:
+        what = "it computes something else than when it was made (code of the network, libraries, images?)"
+        progress.note(f"{model.name}: its {split} loss is {loss:.4g}, and its file records {recorded:.4g}: {what}")

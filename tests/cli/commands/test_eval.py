@@ -3,7 +3,7 @@
 import pytest
 from support.program import run_here
 
-from starcli.checkpoints.checkpoint import read_metadata
+from starcli.checkpoints.checkpoint import read, read_metadata, write
 
 
 def test_eval(solutions):
@@ -17,6 +17,18 @@ def test_eval(solutions):
         assert run_here("eval", solutions[0], "--split", split).rows[0]["split"] == split
     fresh = run_here("eval", solutions[0], "--recalibrate").rows[0]
     assert fresh["nll"] != ran.rows[0]["nll"]
+
+
+def test_a_network_that_computes_something_else_since_is_noted(solutions, tmp_path):
+    """As one whose code was changed: the same weights, with another activation."""
+    model = read(solutions[0])
+    network = model.metadata.architecture
+    other = network.model_copy(update={"arguments": {**network.arguments, "activation": "tanh"}})
+    write(tmp_path / "m.safetensors", model.tensors, model.metadata.model_copy(update={"architecture": other}))
+    for split in ("train", "validation", "test"):
+        assert "its file records" not in run_here("eval", solutions[0], "--split", split).err
+        assert "its file records" in run_here("eval", tmp_path / "m.safetensors", "--split", split).err
+    assert "its file records" not in run_here("eval", tmp_path / "m.safetensors", "--limit", 100).err
 
 
 def test_eval_without_a_validation_split(solutions):
