@@ -7,28 +7,29 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
-from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import APART
 from starcli.models.modes import modes_restored, set_eval_
+from starcli.models.state_dicts import load_state, versions_of
 
 STEP = 0.1
 """Deviation of what is added to parameters, so that none is zero, as a head may be at first."""
 
 
-def refuse_outside_state(name: str, network: nn.Module, other: FlatNetwork, inputs: Tensor) -> None:
+def refuse_outside_state(name: str, network: nn.Module, other: nn.Module, inputs: Tensor) -> None:
     """Refuse a network called `name` whose outputs its state dict does not decide; both are used up.
 
     network: as it was built. other: the same, of which all that is drawn was drawn by another seed. After a pass of
     `network` in train mode, and with its parameters moved, `other` is given its state dict, and has to compute the
     same. It does not where a constructor draws what it does not register, where a tensor is kept that shares memory
     with a parameter, and where passes in training change what is no buffer. A network that cannot be run so, or that
-    returns other outputs each time, is not compared.
+    returns other outputs each time, is not compared. Parameters are in memory once, but while `other` is built.
     """
     try:
         with modes_restored(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
             _move_(network, inputs)
-            other.load(network.state_dict())
-            one, again, two = (_outputs(each, inputs) for each in (network, network, other.network))
+            one, again = (_outputs(network, inputs) for _ in range(2))
+            _give_(network.train(), other)
+            two = _outputs(other, inputs)
             comparable = bool(one.isfinite().all()) and torch.equal(one, again) and one.shape == two.shape
             apart = comparable and float((one - two).abs().max()) > APART * float(one.abs().max())
     except Exception:  # a network of the user's own may raise anything, and says so where it is measured
@@ -53,6 +54,14 @@ def _move_(network: nn.Module, inputs: Tensor) -> None:
     for parameter in network.parameters():
         if parameter.is_floating_point():
             parameter.add_(STEP * torch.randn_like(parameter))
+
+
+def _give_(network: nn.Module, other: nn.Module) -> None:
+    """The state of one network to the other, parameters as `FlatNetwork` has it: others' memory in the same objects."""
+    own = dict(network.named_parameters())
+    for name, parameter in other.named_parameters():
+        parameter.data = own[name].data
+    load_state(other, network.state_dict(), versions_of(network))
 
 
 def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:

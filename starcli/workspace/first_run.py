@@ -7,7 +7,6 @@ import torch
 from starcli.errors import StarcliError
 from starcli.models.build import check_forward
 from starcli.models.external import SYNONYMS
-from starcli.models.flat_network import FlatNetwork
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
 from starcli.models.outside_state import refuse_outside_state
@@ -62,4 +61,4 @@ def _refuse_outside_state(network: torch.nn.Module, workspace: "Workspace", inpu
     except StarcliError:  # a module in memory whose weights cannot be drawn
         other = workspace.build()
     [fresh] = fresh_inputs(network, (inputs,), torch.Generator().manual_seed(1))
-    refuse_outside_state(workspace.architecture.name, network, FlatNetwork(other), fresh)
+    refuse_outside_state(workspace.architecture.name, network, other, fresh)

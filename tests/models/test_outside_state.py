@@ -10,7 +10,6 @@ from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 import starcli as sc
 from starcli.errors import StarcliError
-from starcli.models.flat_network import FlatNetwork
 from starcli.models.outside_state import refuse_outside_state
 
 
@@ -80,7 +79,22 @@ REFUSED = {
     "running mean": (lambda: Centred("mean"), "mean"),
     "never forgotten": (lambda: Centred("kept"), "mean, square"),
 }
+
+
+class Merging(nn.Linear):
+    """Adds in eval mode to its weight what it takes away in train mode, as loralib does."""
+
+    merged = False
+
+    def train(self, mode: bool = True) -> "Merging":
+        if mode == self.merged:
+            self.weight.data.add_(self.bias[:, None], alpha=-1.0 if mode else 1.0)
+            self.merged = not mode
+        return super().train(mode)
+
+
 TAKEN = {
+    "merging": lambda: Merging(4, 3),
     "buffer": lambda: Features(lambda net, table: net.register_buffer("kept", table)),
     "parameter twice": lambda: Alias(lambda weight: [weight]),
     "forgotten": lambda: Centred("forgotten"),
@@ -103,7 +117,7 @@ def check(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     network = build()
     torch.manual_seed(1)
-    refuse_outside_state("net", network, FlatNetwork(build()), torch.randn(2, 4))
+    refuse_outside_state("net", network, build(), torch.randn(2, 4))
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of the old weight_norm
