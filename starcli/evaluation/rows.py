@@ -51,7 +51,7 @@ def note_stale(evaluator: Evaluator, model: Checkpoint, recalibrate: bool) -> No
         )
 
 
-APART = 0.01
+ANOTHER_LOSS = 0.01
 """Part of a loss by which it may differ from the one that is recorded: another device or torch stays far below."""
 
 
@@ -65,6 +65,6 @@ def note_other_loss(workspace: Workspace, model: Checkpoint, split: str, loss: f
     precision = (metadata.recipe or {}).get("precision", "fp32")
     if recorded is None or metadata.data != workspace.data or precision != workspace.precision:
         return
-    if not abs(loss - recorded) <= APART * abs(recorded) + 1e-6:
+    if not abs(loss - recorded) <= ANOTHER_LOSS * abs(recorded) + 1e-6:
         what = "it computes something else than when it was made (code of the network, libraries, images?)"
         progress.note(f"{model.name}: its {split} loss is {loss:.4g}, and its file records {recorded:.4g}: {what}")
