@@ -1,39 +1,23 @@
 """`align --normal-form`: models without what is not compact in their symmetries."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from starcli.cli.align_models import AlignModels
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.options.shared import ALIGNMENT
-from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.read_models import note_files, read_groups
-from starcli.errors import StarcliError
-from starcli.files.names import stem
 
 if TYPE_CHECKING:
     from starcli.alignment.normalised import Normalised
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.workspace.workspace import Workspace
-
-NormalFormOpt = Annotated[
-    bool,
-    typer.Option(
-        "--normal-form",
-        is_eager=True,
-        rich_help_panel=ALIGNMENT,
-        help="Align nothing: write REF and each MODEL with norms folded, scales and factors balanced; same functions.",
-    ),
-]
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -45,33 +29,17 @@ _COLUMNS = (
 )
 
 
-def write_normal_forms(
-    models: Sequence[Path],
-    output: Path,
-    common: CommonCached,
-    setup: WriterSetup,
-    permutation: Path | None,
-    others: Mapping[str, Any],
-    *,
-    force: bool,
-) -> None:
-    """Write the normal form of each model, and to `permutation` the element that leads there.
-
-    others: what has no meaning here, by the words of the command line, so that none of it may have been said.
-    """
+def write_normal_forms(asked: AlignModels, common: CommonCached, setup: WriterSetup) -> None:
+    """Write the normal form of REF and of each model, and where asked for the element that leads there."""
     from starcli.workspace.workspace import workspace_of
 
-    if unwanted := [word for word, value in others.items() if value]:
-        raise StarcliError(f"--normal-form aligns nothing: leave out {', '.join(unwanted)}")
-    names = [{"name": stem(path)} for path in models]
-    paths = output_paths(output, names, models)
-    files = permutation_paths(permutation, names, models, paths)
-    [given] = read_groups(models, distinct=False)
+    paths, files = asked.outputs()
+    [given] = read_groups(asked.inputs, distinct=False)
     workspace, sources = workspace_of(given, setup, data=False)
-    with common.session(output, permutation) as (watch, results):
+    with common.session(asked.output, asked.permutation) as (watch, results):
         note_files(workspace, watch)
         for source, path, file in zip_longest(sources, paths, files):
-            figures = _NormalForm(workspace, source, watch, force).make(path, file)
+            figures = _NormalForm(workspace, source, watch, asked.force).make(path, file)
             results.add("normal_form", {"model": source.name, "output": str(path)} | figures, _COLUMNS)
 
 
