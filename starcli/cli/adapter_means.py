@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starcli.huggingface.adapters import Adapter
 
 _METHOD = "linear"
-_USED = ("sources", "output", "weights", "normalise_weights", "force", "data_dir", "threads")
+_USED = ("method", "sources", "output", "weights", "normalise_weights", "force", "data_dir", "threads")
 """Options that say what the mean is, where it goes, or nothing of it: a variable of the environment, threads."""
 
 
@@ -46,22 +46,21 @@ class AdapterMean:
 
     options: FuseOptions
     setup: Setup
-    method: str
     watch: Bars
     drawn: bool = False
     """Whether a figure of it is asked for."""
     workspace: ClassVar[Any] = None
 
-    def check(self, split: str | None) -> None:
+    def check(self, _: str | None) -> None:
         """Refuse models among the adapters, and what only models make sense of."""
         options, hint = self.options, "starcli convert ADAPTER --base BASE -o OUT makes a model of each"
         if models := [path for path in options.inputs if not is_adapter(path)]:
             raise StarcliError(f"{models[0]}: is no adapter, as {self._first} is", [hint])
         nothing = {"align": options.align == "none", "arch_args": not self.setup.arch_args}
         said = [name for name in said_in(options, self.setup) if name not in _USED and not nothing.get(name)]
-        said += [name for name, value in {"split": split, "plot": self.drawn}.items() if value]
-        if self.method != _METHOD or said:
-            what = f"{option_of(said[0])} has no use" if said else f"--method {self.method} is for models"
+        said += ["plot"] if self.drawn else []
+        if options.method != _METHOD or said:
+            what = f"{option_of(said[0])} has no use" if said else f"--method {options.method} is for models"
             raise StarcliError(f"{what}: adapters are averaged by --method {_METHOD} and --weights alone", [hint])
         need_several(options.sources)
         refuse_repeats(options.sources)

@@ -35,7 +35,6 @@ class FileMerges:
     """One command's merges: one for each seed, from file to file."""
 
     options: FuseOptions
-    method: str
     watch: Bars
     workspace: ClassVar[Any] = None
 
@@ -76,5 +75,5 @@ class FileMerges:
         from starcli.star.fusing import Fusion
 
         base = models[-1] if self.options.base else None
-        merge = self.options.merge(self.method)
-        return Fusion(method=self.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=base)
+        merge = self.options.merge(self.options.method)
+        return Fusion(method=self.options.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=base)

@@ -12,16 +12,17 @@ from starcli.cli.job import Job
 from starcli.cli.options.merging import MergeOptions
 from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
-from starcli.cli.options.shared import IN, FuseAlignOpt
+from starcli.cli.options.shared import IN, SPLIT_WORDS, FuseAlignOpt, choice_in, choice_of
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_search import StarSearch
 from starcli.registry.alignment_methods import DEFAULT_METHOD
-from starcli.registry.fusions import TRAINED_FUSIONS
+from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 
 if TYPE_CHECKING:
     from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.star.fusing import DomainTeacher, Fused, Fusion
+    from starcli.star.settings import StarSettings
     from starcli.workspace.plan import Plan
 
 
@@ -38,11 +39,42 @@ class FuseOptions(SearchOptions, MergeOptions):
     ] = None
     samples: Annotated[int, typer.Option("--samples", min=1, help="Points of it in each step, drawn anew.")] = 5
     in_turn: InTurnOpt = False
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="METHOD",
+            help="star; mean of the sources (with --align none the uniform soup); greedy-soup: mean of those that do "
+            "not lower the validation accuracy; distil: a student of their averaged predictions, or a star domain's.",
+            **choice_in("method", FUSIONS),
+        ),
+    ] = "star"
+    mu: Annotated[float, typer.Option("--mu", min=0, help="Weight of the model's own loss.")] = 1.0
+    objective: Annotated[
+        str,
+        typer.Option(
+            "--objective",
+            help="sum, or normalised: divided by 1 + mu.",
+            **choice_of("objective", "sum", "normalised"),
+        ),
+    ] = "sum"
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Show rows of this split alone: train, validation or test (default: all).",
+            **choice_of("split", *SPLIT_WORDS),
+        ),
+    ] = None
 
     @property
     def inputs(self) -> list[Path]:
         """All files that are read, base and star among them."""
         return [*super().inputs, *(each for each in (self.base, self.star) if each)]
+
+    def settings(self) -> "StarSettings":
+        """The settings of the search, with the model's own loss in the objective."""
+        return dataclasses.replace(super().settings(), mu=self.mu, normalised=self.objective == "normalised")
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """By activation unless the command line says otherwise, but models of one base are taken as they are."""
@@ -53,9 +85,8 @@ class FuseOptions(SearchOptions, MergeOptions):
 
 @dataclasses.dataclass
 class FusionRuns(StarSearch):
-    """One command's fusions by `method`: one for each seed, all of the same sources."""
+    """One command's fusions by other methods than star: one for each seed, all of the same sources."""
 
-    method: str = "mean"
     options: FuseOptions = dataclasses.field(kw_only=True)
     """`search`, with what a fusion has besides."""
 
@@ -110,8 +141,9 @@ class FusionRuns(StarSearch):
         """What is made of `seed`."""
         from starcli.star.fusing import Fusion
 
-        recipe = self.recipe if self.method in TRAINED_FUSIONS else None
+        method = self.options.method
+        recipe = self.recipe if method in TRAINED_FUSIONS else None
         how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
-        how |= {"merge": self.options.merge(self.method), "base": self.base}
+        how |= {"merge": self.options.merge(method), "base": self.base}
         how |= {"init": self.initial, "teacher": self.teacher}
-        return Fusion(method=self.method, seed=seed, recipe=recipe, **how)
+        return Fusion(method=method, seed=seed, recipe=recipe, **how)

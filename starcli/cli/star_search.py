@@ -36,8 +36,6 @@ class StarSearch:
     setup: Setup
     training: Training
     watch: Bars
-    mu: float = 0.0
-    normalised: bool = False
     keeper: Keeper | None = None
     """What keeps the permuted sources, where that is asked for."""
 
@@ -133,7 +131,7 @@ class StarSearch:
     @cached_property
     def settings(self) -> "StarSettings":
         """The settings of all searches."""
-        return self.search.settings(self.mu, self.normalised)
+        return self.search.settings()
 
     @property
     def title(self) -> str:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from starcli.cli.adapter_means import AdapterMean
 from starcli.cli.figures import PlotOptions
@@ -15,12 +13,10 @@ from starcli.cli.fusion_runs import FuseOptions, FusionRuns
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.merging import files_alone
 from starcli.cli.options.setup import LinesSetup
-from starcli.cli.options.shared import SPLIT_WORDS, choice_in, choice_of
 from starcli.cli.options.training import Training
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 from starcli.cli.star_search import StarSearch
 from starcli.files.shards import is_adapter
-from starcli.registry.fusions import FUSIONS
 from starcli.registry.tasks import METRICS
 
 _COLUMNS = (
@@ -51,39 +47,7 @@ _COLUMNS = (
     see="docs/merging.md",
 )
 def fuse_command(
-    search: FuseOptions,
-    common: CommonPlanned,
-    setup: LinesSetup,
-    training: Training,
-    figure: PlotOptions,
-    *,
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="METHOD",
-            help="star; mean of the sources (with --align none the uniform soup); greedy-soup: mean of those that do "
-            "not lower the validation accuracy; distil: a student of their averaged predictions, or a star domain's.",
-            **choice_in("method", FUSIONS),
-        ),
-    ] = "star",
-    mu: Annotated[float, typer.Option("--mu", min=0, help="Weight of the model's own loss.")] = 1.0,
-    objective: Annotated[
-        str,
-        typer.Option(
-            "--objective",
-            help="sum, or normalised: divided by 1 + mu.",
-            **choice_of("objective", "sum", "normalised"),
-        ),
-    ] = "sum",
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Show rows of this split alone: train, validation or test (default: all).",
-            **choice_of("split", *SPLIT_WORDS),
-        ),
-    ] = None,
+    asked: FuseOptions, common: CommonPlanned, setup: LinesSetup, training: Training, figure: PlotOptions
 ) -> None:
     """Fuse several models into one that costs no more than one of them.
 
@@ -99,26 +63,25 @@ def fuse_command(
     """  # fmt: skip
     from starcli.star.fusing import refuse_unused
 
-    words = {"mu": mu != 1, "objective": objective != "sum"}
-    refuse_unused(method, [*said_in(search, training), *(name for name, said in words.items() if said)])
-    paint = figure.writer([path for path in search.sources if not is_adapter(path)])  # of which there is no figure
+    refuse_unused(asked.method, said_in(training, asked))
+    paint = figure.writer([path for path in asked.sources if not is_adapter(path)])  # of which there is no figure
     drawn: list[Mapping[str, Any]] = []
-    with common.session(search.output) as (watch, results):
+    with common.session(asked.output) as (watch, results):
         run: AdapterMean | StarSearch | FileMerges
-        if any(map(is_adapter, search.inputs)):
-            run = AdapterMean(search, setup, method, watch, drawn=figure.plot is not None)
-        elif method == "star":
-            run = StarSearch(search, setup, training, watch, mu, objective == "normalised")
-        elif files_alone(method, search.inputs, setup):
-            run = FileMerges(search, method, watch)
+        if any(map(is_adapter, asked.inputs)):
+            run = AdapterMean(asked, setup, watch, drawn=figure.plot is not None)
+        elif asked.method == "star":
+            run = StarSearch(asked, setup, training, watch)
+        elif files_alone(asked.method, asked.inputs, setup):
+            run = FileMerges(asked, watch)
         else:
-            run = FusionRuns(search, setup, training, watch, method=method, options=search)
-        run.check(split)
+            run = FusionRuns(asked, setup, training, watch, options=asked)
+        run.check(asked.split)
         for made in run.all("fused"):
-            rows = list(made.compared(run.workspace, search, watch, split))
+            rows = list(made.compared(run.workspace, asked, watch, asked.split))
             drawn += [{"type": "fuse", **row} for row in rows]
             for row in rows if results.for_programs else _for_people(rows, made.alignment):
-                results.add("fuse", {**row, "method": method}, _COLUMNS)
+                results.add("fuse", {**row, "method": asked.method}, _COLUMNS)
         paint(drawn)
 
 

@@ -192,13 +192,11 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
         """How the sources are aligned to the star."""
         return self.chosen()
 
-    def settings(self, mu: float, normalised: bool) -> "StarSettings":
+    def settings(self) -> "StarSettings":
         """The settings of the search."""
         from starcli.star.settings import StarSettings
 
         return StarSettings(
-            mu=mu,
-            normalised=normalised,
             sampling=self.sampling,
             alignment=self.alignment,
             realign_every=epochs_between(self.realign_every),
