@@ -167,7 +167,9 @@ class Predictions(Predicted):
         """For each predictor `model`, `count`, `accuracy` (None without labels), mean `entropy`, and `temperature`."""
         rows = []
         for number, (_, prediction, uncertain) in enumerate(self._by_model()):
-            accuracy = None if self.label is None else int((prediction == self.label).sum()) / len(self)
+            # predictions that are no numbers are wrong, whatever stands first
+            right = None if self.label is None else (prediction == self.label) & ~np.isnan(uncertain)
+            accuracy = None if right is None else int(right.sum()) / len(self)
             row = {"model": self.model[number], "count": len(self), "accuracy": accuracy}
             row["entropy"] = float(uncertain.mean())
             rows.append({**row, **({"temperature": self.temperature[number]} if self.temperature else {})})

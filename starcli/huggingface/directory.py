@@ -26,6 +26,12 @@ _OF_ITS_OWN = (
 """Keys of config.json that say nothing of the network; those that begin with `_` do not either."""
 
 
+_RESIZING = (
+    "interpolation", "crop_pct", "crop_mode", "size", "resample", "do_center_crop", "crop_size", "rescale_factor",
+)  # fmt: skip
+"""What a directory may say of how images are brought to their size."""
+
+
 @dataclass(frozen=True)
 class Directory:
     """A directory with a config.json that names a network.
@@ -107,6 +113,12 @@ class Directory:
         if not mean or not std or said.get("do_normalize") is False:
             return None
         return ":".join(",".join(map(str, each if isinstance(each, list) else [each])) for each in (mean, std))
+
+    @property
+    def resizing(self) -> str:
+        """How images were brought to their size, in the directory's own words; nothing where it does not tell."""
+        said = self.config.get("pretrained_cfg") or {} if self.is_timm else read_json(self.path / PREPROCESSOR)
+        return ", ".join(f"{key} {json.dumps(said[key])}" for key in _RESIZING if said.get(key) is not None)
 
     def shard_size(self) -> int | None:
         """Size in bytes of the largest shard; None where the weights are in one file."""

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, needs_path, parse_name
@@ -141,6 +144,15 @@ def open_agreed(
         kind = "bytes" if of_floats else "floats"
         raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")
     return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
+
+
+def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRecord | None) -> tuple[str, ...]:
+    """A note for those who measure on other data than the models' own, from which BatchNorm's statistics come then."""
+    if measured is None or own is None or measured.fingerprint == own.fingerprint:
+        return ()
+    if not any(isinstance(each, _NormBase) and each.running_mean is not None for each in network.modules()):
+        return ()
+    return (f"BatchNorm statistics that are estimated anew are those of the training split of {measured.name} here",)
 
 
 def scaling_notes(dataset: Dataset) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.dataset import Dataset
+from starcli.data.image_parts import stored_size
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
@@ -80,9 +81,16 @@ def _side(directory: Directory) -> int | None:
     return side if isinstance(side, int) else shape[-1] if shape else None
 
 
-def note_of_classes(directory: Directory | None, dataset: Dataset | None) -> tuple[str, ...]:
+def notes_of_directory(directory: Directory | None, dataset: Dataset | None) -> tuple[str, ...]:
+    """What data have otherwise than a directory says, as notes. StarcliError for another order of the same classes."""
+    if directory is None or dataset is None:
+        return ()
+    return (*_note_of_classes(directory, dataset), *_note_of_resizing(directory, dataset))
+
+
+def _note_of_classes(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
     """A note where data name their classes otherwise than a directory. StarcliError for another order of the same."""
-    if directory is None or dataset is None or not directory.class_names or not dataset.class_names:
+    if not directory.class_names or not dataset.class_names:
         return ()
     ours, theirs = tuple(dataset.class_names), directory.class_names
     if ours == theirs:
@@ -91,6 +99,17 @@ def note_of_classes(directory: Directory | None, dataset: Dataset | None) -> tup
     if sorted(ours) == sorted(theirs):
         raise StarcliError(f"{dataset.name}: the classes are in another order than the model's", [words])
     return (f"the classes have other names: {words}",)
+
+
+def _note_of_resizing(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
+    """A note on how images of any size are brought to theirs, where a directory has words of its own for that."""
+    if dataset.name not in IMAGES_OF_ANY_SIZE or not directory.resizing:
+        return ()
+    size = dataset.input_shape[-1]
+    stored = stored_size(size)
+    cut = f" and cut to {size} x {size}" if stored > size else ""
+    how = f"images are resized bilinearly to {stored} x {stored}{cut}"
+    return (f"{how}, and {directory.path} says {directory.resizing}: its published figures may be others",)
 
 
 def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:

@@ -40,9 +40,10 @@ from starcli.workspace.data import (
     record_of,
     refuse_unknown_tokens,
     scaling_notes,
+    statistics_note,
     target_notes,
 )
-from starcli.workspace.directories import directory_among, in_terms_of_network, note_of_classes, settled_by
+from starcli.workspace.directories import directory_among, in_terms_of_network, notes_of_directory, settled_by
 from starcli.workspace.first_run import run_once
 
 NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
@@ -262,7 +263,7 @@ def workspace_of(
         takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
         raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
     if first.metadata.data is None:
-        notes = (*notes, *note_of_classes(directory, opened))
+        notes = (*notes, *notes_of_directory(directory, opened))
     workspace = Workspace(
         architecture,
         record,
@@ -278,6 +279,7 @@ def workspace_of(
     outline = workspace.outline()
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
     network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
+    notes = (*notes, *statistics_note(network, record, first.metadata.data))
     notes = (*notes, *run_once(network, workspace), *_tune(network, workspace, given))
     said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
     return replace(workspace, notes=notes, model_notes=tuple(said)), models

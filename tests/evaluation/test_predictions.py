@@ -88,6 +88,12 @@ def test_certainty_has_no_entropy() -> None:
     assert found.entropy.tolist() == [0.0]
 
 
+def test_predictions_that_are_no_numbers_are_wrong() -> None:
+    logs = torch.tensor([[0.9, 0.1], [math.nan, math.nan]]).log()
+    [row] = Predictions.of({"a": logs}, label=torch.tensor([0, 0])).summaries()
+    assert row["accuracy"] == 0.5
+
+
 def test_other_files_are_refused(tmp_path) -> None:
     with pytest.raises(StarcliError, match=r"\.parquett"):
         prediction_format(tmp_path / "a.parquett")

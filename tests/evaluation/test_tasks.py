@@ -90,3 +90,11 @@ def test_what_other_tasks_do_not_have_is_refused() -> None:
             task.refuse_useless(label_smoothing=0.1)
         assert set(task.metrics) <= set(METRICS)
         assert task.name in TASKS
+
+
+def test_labels_predicted_by_no_number_are_wrong() -> None:
+    """Of two examples one is right: the other's logits are no numbers, of a label that is there and one that is not."""
+    found = torch.tensor([[2.0, -2.0], [math.nan, math.nan]], dtype=torch.float64)
+    values = MULTI_LABEL_TASK.measures(found, torch.tensor([[1.0, 0.0], [1.0, 0.0]])).values
+    assert (values["subset_accuracy"], values["micro_f1"]) == (0.5, 0.5)  # 2 TP / (2 TP + FP + FN) = 2 / (2 + 1 + 1)
+    assert all(math.isnan(values[name]) for name in ("loss", "auroc", "average_precision"))

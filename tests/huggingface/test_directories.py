@@ -1,6 +1,7 @@
 """Directories of `transformers` as models: as its own library computes them, before and after every command."""
 
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,19 @@ from torch.nn.functional import cross_entropy
 
 import starcli as sc
 from starcli.alignment.alignment import AS_GIVEN
+from starcli.data.dataset import open_data
 from starcli.data.tokenizers import byte_tokens
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
 from starcli.huggingface.companions import weights_in
+from starcli.huggingface.directory import Directory
 from starcli.merging.merge import Merge
 from starcli.models.build import build_network
 from starcli.models.huggingface import from_disk, least_arguments
 from starcli.star.fusing import Fusion
 from starcli.star.merge_files import merge_files
+from starcli.workspace.directories import notes_of_directory
 
 TOKENS = torch.randint(0, 256, (3, 12), generator=torch.Generator().manual_seed(0))
 
@@ -153,6 +157,21 @@ def test_what_a_directory_says_of_images_is_taken(saved, tmp_path):
     taken = run_here("eval", place, *words).rows[0]["nll"]
     assert taken == run_here("eval", saved("vit"), *words, "--normalise", "0.25:2").rows[0]["nll"]
     assert taken != run_here("eval", place, *words, "--normalise", "data").rows[0]["nll"]
+
+
+@pytest.mark.parametrize("said", [{"interpolation": "bicubic", "crop_pct": 0.95}, {}], ids=len)
+def test_how_images_are_resized_is_noted_where_a_directory_says_it(tmp_path, said):
+    from PIL import Image
+
+    for part, label in product(("train", "test"), "ab"):
+        folder = tmp_path / "imgs" / part / label
+        folder.mkdir(parents=True)
+        Image.new("RGB", (80, 80)).save(folder / "0.png")
+    directory = Directory(tmp_path, {"architecture": "resnet10t", "pretrained_cfg": {"mean": [0.5], **said}})
+    notes = notes_of_directory(directory, open_data(f"folder:{tmp_path / 'imgs'}"))
+    words = 'resized bilinearly to 91 x 91 and cut to 80 x 80, and {} says interpolation "bicubic", crop_pct 0.95:'
+    assert [words.format(tmp_path) in note for note in notes] == [True] * bool(said)
+    assert notes_of_directory(directory, open_data("digits")) == ()
 
 
 def changed(saved, tmp_path: Path, **keys: object) -> Path:

@@ -11,6 +11,8 @@ from support.data import write_idx
 from support.program import run_here, run_process
 
 from starcli.checkpoints.checkpoint import read
+from starcli.checkpoints.metadata import DataRecord
+from starcli.workspace.data import statistics_note
 
 SMALL = ("--arch", "mlp", "--arch-arg", "hidden_dim=4", "--epochs", 1)
 
@@ -47,6 +49,15 @@ def test_other_data_are_measured_on_with_a_note_and_the_models_own_normalisation
     logits = hidden @ tensors["fc2.weight"].T + tensors["fc2.bias"]
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data["test_labels"]))
     assert other.rows[0]["nll"] == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("fingerprint", ["own", "other"])
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm1d(2), torch.nn.LayerNorm(2)], ids=str)
+def test_whose_statistics_points_have_is_said_where_data_are_others(norm, fingerprint):
+    own = DataRecord(name="arrays", fingerprint="own", num_classes=2, input_shape=[2], mean=[0.0], std=[1.0])
+    other = own.model_copy(update={"name": "folder", "fingerprint": fingerprint})
+    noted = isinstance(norm, torch.nn.BatchNorm1d) and fingerprint == "other"
+    assert bool(statistics_note(torch.nn.Sequential(norm), other, own)) is noted
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,13 @@ def f1_scores(chosen: Tensor, targets: Tensor) -> dict[str, float]:
 def average_precision(scores: Tensor, positive: Tensor) -> float:
     """Mean over positives of the precision among all that score as high or higher; NaN without positives.
 
-    scores (N,) float, positive (N,) bool; of equal scores all count at once, as in scikit-learn.
+    NaN too where a score is none. scores (N,) float, positive (N,) bool; of equal scores all count at once, as in
+    scikit-learn.
 
     >>> average_precision(torch.tensor([0.9, 0.8, 0.3]), torch.tensor([True, False, True]))
     0.8333333333333333
     """
-    if not bool(positive.any()):
+    if not bool(positive.any()) or bool(scores.isnan().any()):
         return math.nan
     ordered, order = scores.sort(descending=True)
     _, group, lengths = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
@@ -54,6 +55,11 @@ def _mean_over_labels(values: list[float]) -> float:
     """Mean of those that are numbers; NaN where none is."""
     known = [value for value in values if not math.isnan(value)]
     return math.fsum(known) / len(known) if known else math.nan
+
+
+def _chosen(logits: Tensor, targets: Tensor) -> Tensor:
+    """Predicted labels (N, K), bool; logits that are no numbers are wrong, whatever is true."""
+    return torch.where(logits.isnan(), targets <= 0.5, logits >= 0)
 
 
 class MultiLabel(ColumnTask):
@@ -93,7 +99,7 @@ class MultiLabel(ColumnTask):
     def scores_of(self, found: Tensor, targets: Tensor) -> Scores:
         """Binary cross-entropy and F1."""
         loss = float(binary_cross_entropy_with_logits(found, targets.to(found.dtype)))
-        return Scores(loss, f1_scores(found >= 0, targets), len(found))
+        return Scores(loss, f1_scores(_chosen(found, targets), targets), len(found))
 
     def means(self, predictions: Iterator[Tensor]) -> Iterator[Tensor]:
         """The logit of the mean probability: log sum_m p_m - log sum_m (1 - p_m)."""
@@ -117,7 +123,7 @@ class MultiLabel(ColumnTask):
             **scores.to_dict(),
             "auroc": _mean_over_labels(ranks),
             "average_precision": _mean_over_labels(precisions),
-            "subset_accuracy": float(((found >= 0) == true).all(1).double().mean()),
+            "subset_accuracy": float((_chosen(found, targets) == true).all(1).double().mean()),
         }
 
     def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> ColumnPredictions:
