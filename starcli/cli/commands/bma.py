@@ -1,13 +1,12 @@
 """`starcli bma`: average predictions over a star domain."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from starcli.cli.bma_results import shown_averages
 from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
-from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.options.alignment import AlignedOptions
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.points import PointOptions
@@ -23,39 +22,7 @@ from starcli.cli.options.shared import (
 )
 from starcli.cli.options.values import temperature_of
 from starcli.cli.read_models import note_data, read_groups
-from starcli.cli.shared_columns import LOSS_KIND, PRECISION, RENORMALISED
 from starcli.errors import need_several
-from starcli.evaluation.renormalise import RECALIBRATE
-
-_COLUMNS = (
-    Column("posterior", "posterior"),
-    Column("split", "split", common=True),
-    Column("samples", "samples", "d", main=True),
-    Column("accuracy", "accuracy", SHARE, main=True),
-    Column("accuracy_std", "±", SHARE, optional=5),
-    Column("loss", "loss", LOSS, main=True),
-    Column("loss_std", "±", LOSS, optional=6),
-    *(each for each in Column.of_metrics("{}", "{}") if each.key != "accuracy"),
-    Column("nll", "loss", LOSS, main=True),
-    Column("nll_std", "±", LOSS, optional=6),
-    Column("brier", "Brier", LOSS, optional=4),
-    Column("ece", "ECE", LOSS, optional=2),
-    Column("auroc_max_prob", "AUROC", ".3f", optional=3),
-    Column("aurc", "AURC", LOSS, optional=7),
-    Column("verdict", "than ensemble"),
-    Column("temperature", "T", ".3f"),
-    Column("scaled.nll", "loss at T", LOSS),
-    Column("scaled.ece", "ECE at T", LOSS, optional=1),
-    Column("scaled_verdict", "than ensemble at T"),
-    Column("sampling", "t", usual="uniform"),
-    Column("in_turn", "in turn", usual="no"),
-    Column("validation_nll", "validation loss", LOSS),
-    Column("validation_loss", "validation loss", LOSS),
-    Column("alignment", "alignment", common=True),
-    RENORMALISED,
-    PRECISION,
-    LOSS_KIND,
-)
 
 
 @command(
@@ -95,7 +62,6 @@ def bma_command(
     from starcli.averaging.cached import posterior_rows
     from starcli.evaluation.scoring import Scoring
     from starcli.star.check_sources import check_domain
-    from starcli.workspace.stamp import stamps
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
@@ -111,41 +77,4 @@ def bma_command(
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         rows = posterior_rows(measure, model, solutions, scoring, **draws)
-        alignment, stamp = measure.alignment.labels((model, each) for each in solutions), stamps(workspace)
-        # a row rests on what its posterior is made from; only the star's has points between models
-        made, found = {"star": ([model, *solutions], measure.renormalise, drawn.settings())}, []
-        for each in rows:
-            models, between, law = made.get(each.posterior, (solutions, RECALIBRATE, {}))
-            row = {"split": split, **each.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
-            row |= {"renormalise": between.title, **stamp(models), **law}
-            found.append({"type": "bma", **row})
-            results.add("bma", row if results.for_programs else _for_people(row), _COLUMNS)
-        paint(found)
-
-
-def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose posterior says if its number of models was chosen, with a word on it beside the ensemble."""
-    from starcli.evaluation.confidence import mark_undecided
-
-    posterior = row["posterior"] + (", chosen" if row.get("selected_on") else "")
-    models = row.get("ensemble_samples")
-    of = "" if models in (None, row["samples"]) else f"of {models}, "
-    verdicts = {f"{kind}verdict": _verdict(row.get(f"{kind}against_ensemble"), of) for kind in ("", "scaled_")}
-    return {**mark_undecided(row), "posterior": posterior, **verdicts}
-
-
-def _verdict(differences: Mapping[str, Any] | None, of: str = "") -> str | None:
-    """Which metrics are better or worse than the ensemble's; `of` says which ensemble.
-
-    >>> _verdict({"accuracy": {"verdict": "not decided"}, "nll": {"verdict": "worse"}, "aurc": {"verdict": "worse"}})
-    'worse: loss, AURC'
-    """
-    if differences is None:
-        return None
-    names = {"accuracy": "accuracy", "nll": "loss", "brier": "Brier", "ece": "ECE"}
-    names |= {"auroc_max_prob": "AUROC", "aurc": "AURC"}
-    found = {
-        verdict: [names[metric] for metric, each in differences.items() if each["verdict"] == verdict]
-        for verdict in ("better", "worse")
-    }
-    return of + ("; ".join(f"{word}: {', '.join(some)}" for word, some in found.items() if some) or "not decided")
+        paint(list(shown_averages(rows, measure, model, solutions, drawn, results)))

@@ -1,0 +1,123 @@
+"""The networks that `train` makes: one after the other, or all at once in a stack."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.job import Job
+from starcli.files.cache import hash_json
+from starcli.files.state import StateFile
+from starcli.runtime import distributed, sharing
+
+if TYPE_CHECKING:
+    from starcli.checkpoints.metadata import Metadata
+    from starcli.files.run_logs.targets import LogTarget
+    from starcli.recipes.recipe import Recipe
+    from starcli.workspace.workspace import Workspace
+
+_STACK = "stack"
+"""What a state of a stack keeps the run ids of its networks under."""
+
+
+@dataclass(frozen=True)
+class TrainingJobs:
+    """How the networks of several seeds are trained: one after the other, or `stacked`, all at once."""
+
+    workspace: "Workspace"
+    recipe: "Recipe"
+    checkpoint_every: float | None
+    watch: Bars
+    stacked: bool = False
+    sync_batchnorm: bool = False
+    log_test: bool = False
+
+    def all(self, paths: Mapping[int, Path], *, force: bool, logs: "Sequence[LogTarget]") -> Iterator[Job]:
+        """Make the files of these seeds that are not there yet, in their order.
+
+        Ranks deal out several networks, and share a single one; of a stack each trains its part.
+        """
+        jobs = self._jobs(paths, force=force, logs=logs)
+        if self.stacked:
+            finished: Iterable[Metadata] = sharing.share_list(jobs, self._stack)
+        else:
+            finished = sharing.deal(jobs, self._one) if len(jobs) > 1 else map(self._one, jobs)
+        for job, metadata in zip(jobs, finished, strict=True):
+            job.metadata = metadata  # what the rank that did it wrote
+            yield job
+
+    def _jobs(self, paths: Mapping[int, Path], *, force: bool, logs: "Sequence[LogTarget]") -> list[Job]:
+        from starcli.library.plans import spec_record
+        from starcli.workspace.plan import plan_of
+
+        spec = spec_record(self.workspace, self.watch)
+        ranks = distributed.size() if len(paths) == 1 else 1
+        settings = {**self.recipe.settings(), **self._beyond_rounding(ranks)}
+        plans = [plan_of(self.workspace, "model", settings, seed=seed, spec=spec) for seed in paths]
+        how: dict[str, Any] = {"force": force, "logs": logs}
+        return [Job(path, plan, self.watch, **how) for path, plan in zip(paths.values(), plans, strict=True)]
+
+    def _beyond_rounding(self, ranks: int) -> dict[str, Any]:
+        """What changes the result beyond rounding, or is asked for: part of the plan. `ranks` share one network."""
+        if self.stacked:
+            return {"train": {"stacked": True}}
+        if ranks == 1:
+            return {}
+        return {"train": {"pieces": ranks, **({"sync_batchnorm": True} if self.sync_batchnorm else {})}}
+
+    def _one(self, job: Job) -> "Metadata":
+        from starcli.training.train import train_network
+
+        with job.making() as needed:
+            if needed:
+                seed, every = job.plan.seed or 0, self.checkpoint_every
+                found = train_network(
+                    self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every,
+                    sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, progress=self.watch,
+                )  # fmt: skip
+                job.write(found.tensors, history=found.history, metrics=found.metrics)
+        return job.finished
+
+    def _stack(self, jobs: Sequence[Job]) -> "list[Metadata]":
+        from starcli.training.stacked import train_stacked
+
+        with contextlib.ExitStack() as held:
+            missing = [job for job in jobs if held.enter_context(job.making())]
+            self.watch.log = None  # a row of the stack is of all networks; each log is written at the end
+            if missing:
+                stack = _jobs_of_stack(jobs, missing)
+                seeds, state = [job.plan.seed or 0 for job in stack], _stack_state(stack, missing)
+                trained = train_stacked(
+                    self.workspace, self.recipe, seeds, state=state, checkpoint_every=self.checkpoint_every,
+                    progress=self.watch,
+                )  # fmt: skip
+                works = dict(zip((job.path for job in stack), trained, strict=True))
+                # the state of all lies beside the first of them and goes when that is written: last
+                for job in (*missing[1:], missing[0]):
+                    found = works[job.path]
+                    job.write(found.tensors, history=found.history, metrics=found.metrics)
+        return [job.finished for job in jobs]
+
+
+def _jobs_of_stack(jobs: Sequence[Job], missing: Sequence[Job]) -> Sequence[Job]:
+    """The networks to train at once: those that are missing, and those that a killed run wrote before it was killed.
+
+    Only together with these are they what its state is of, and give the same bytes.
+    """
+    recorded = StateFile(missing[0].path, "").recorded_facts()
+    ids = recorded.get(_STACK) if isinstance(recorded, Mapping) else None
+    known = {job.plan.run_id: job for job in jobs}
+    if isinstance(ids, list) and {job.plan.run_id for job in missing} <= set(map(str, ids)) <= known.keys():
+        return [known[one] for one in ids]
+    return missing
+
+
+def _stack_state(stack: Sequence[Job], missing: Sequence[Job]) -> StateFile | None:
+    """The state of a stack, which says whose it is; nowhere when the output is stdout."""
+    holder = missing[0]
+    if holder.state is None:
+        return None
+    ids = [job.plan.run_id for job in stack]
+    return StateFile(holder.path, hash_json(ids), force=holder.force, facts={_STACK: ids})
