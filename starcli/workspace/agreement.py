@@ -17,8 +17,8 @@ from starcli.models.state_dicts import computable, fit, is_state_of, misfits, ve
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
 
-def refuse_differences(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
-    """The first checkpoint that says what network it is, if any does; all must have its architecture, spec and data."""
+def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
+    """Raise StarcliError where checkpoints say different things of their architecture, data or spec."""
     sayers = {what: first_that_says(checkpoints, what) for what in ("architecture", "data", "spec")}
     problems = []
     for other in checkpoints:
@@ -37,7 +37,6 @@ def refuse_differences(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
                 break
     if problems:
         raise StarcliError("the checkpoints do not belong together", problems)
-    return sayers["architecture"]
 
 
 def first_that_says(checkpoints: Sequence[Checkpoint], what: str) -> Checkpoint:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import Architecture, DataRecord, Metadata
+from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.names import needs_path
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import why_unknown
@@ -70,9 +70,10 @@ def chosen_architecture(
     )
 
 
-def require_flags(metadata: Metadata, choices: Choices, *, data: bool) -> None:
+def require_flags(
+    architecture: Architecture | None, record: DataRecord | None, choices: Choices, *, data: bool
+) -> None:
     """Say at once all that a checkpoint must not or cannot tell: code to import, and where data lie."""
-    record, architecture = metadata.data, metadata.architecture
     problems = []
     if data and choices.data is None and record is not None and needs_path(record.name):
         problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")

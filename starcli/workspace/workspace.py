@@ -29,7 +29,7 @@ from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.find_kinds import find_kinds
 from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.workspace.agreement import fitted, note_of_types, refuse_differences
+from starcli.workspace.agreement import first_that_says, fitted, note_of_types, refuse_differences
 from starcli.workspace.architecture import agreed_architecture, chosen_architecture, require_flags
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import (
@@ -243,17 +243,19 @@ def workspace_of(
     recorded = any(each.metadata.data is not None for each in checkpoints)
     choices = settled_by(directory, choices, recorded=recorded)
     checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]
-    first = refuse_differences(checkpoints)
+    refuse_differences(checkpoints)
+    first, trained = first_that_says(checkpoints, "architecture"), first_that_says(checkpoints, "data")
+    record = trained.metadata.data
     if given.builder is None:
-        require_flags(first.metadata, choices, data=data and given.dataset is None)
+        require_flags(first.metadata.architecture, record, choices, data=data and given.dataset is None)
     opened, notes = given.dataset, tuple[str, ...]()
     if opened is None and (data or choices.names_data):
-        opened, notes = open_agreed(choices, first.metadata.data, first.name, measures=measures)
+        opened, notes = open_agreed(choices, record, trained.name, measures=measures)
     elif given.dataset is not None:
-        opened, notes = agreed_in_memory(given.dataset, choices, first.metadata.data, first.name, measures=measures)
+        opened, notes = agreed_in_memory(given.dataset, choices, record, trained.name, measures=measures)
     if opened is not None:
         refuse_unknown_tokens(opened, first.metadata.architecture)
-    record = first.metadata.data if opened is None else record_of(opened)
+        record = record_of(opened)
     with misfits_explained(opened):
         architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)
     if record is not None and (choices.input or choices.input_dtype):
@@ -262,7 +264,7 @@ def workspace_of(
     if record is not None and architecture.input_dtype != record.input_dtype:
         takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
         raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
-    if first.metadata.data is None:
+    if not recorded:
         notes = (*notes, *notes_of_directory(directory, opened))
     workspace = Workspace(
         architecture,
@@ -270,7 +272,7 @@ def workspace_of(
         choose_device(choices.device),
         choices.precision,
         choices,
-        record=first.metadata.spec,
+        record=first_that_says(checkpoints, "spec").metadata.spec,
         opened=opened,
         notes=notes,
         builder=given.builder,

@@ -174,6 +174,19 @@ def test_how_images_are_resized_is_noted_where_a_directory_says_it(tmp_path, sai
     assert notes_of_directory(directory, open_data("digits")) == ()
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "vit"])
+def test_one_model_that_records_data_says_them_for_all(saved, texts, tmp_path, kind):
+    """Task, size and normalisation, wherever it stands in the line."""
+    data = ("--data", f"text:{texts}") if kind == "gpt2" else ("--data", "digits", "--limit", 40)
+    said = () if kind == "gpt2" else ("--normalise", "0.25:2")
+    a, b = saved(kind, 0), saved(kind, 1)
+    assert run_here("align", a, b, *data, *said, "-o", tmp_path / "c").status == 0
+    told = run_here("eval", tmp_path / "c", a, *data)
+    ran = run_here("eval", a, tmp_path / "c", *data)
+    assert ran.status == 0, ran.err
+    assert [row["nll"] for row in ran.rows] == [row["nll"] for row in reversed(told.rows)]
+
+
 def changed(saved, tmp_path: Path, **keys: object) -> Path:
     """A directory with other words in its config."""
     place = tmp_path / "changed"
