@@ -26,6 +26,7 @@ from starcli.errors import StarcliError
 from starcli.huggingface.directory import directory_of
 from starcli.models.build import check_forward, runnable
 from starcli.models.inputs import InputNeeded, extreme_tokens
+from starcli.models.names import is_huggingface
 from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded
@@ -94,6 +95,14 @@ def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
     return (texts.task or said) not in OF_TOKENS and is_unlabelled(name, texts)
 
 
+def _length(workspace: Workspace) -> int | None:
+    """How many tokens the model reads; None for a class of `transformers` without a record, which takes any number."""
+    if workspace.data is not None:
+        return workspace.data.input_shape[0]
+    architecture = workspace.architecture
+    return None if is_huggingface(architecture.name) else architecture.input_shape[0]
+
+
 def _vocabulary(workspace: Workspace) -> int | None:
     """How many tokens the model knows, as far as that is recorded."""
     trained = workspace.data.vocab_size if workspace.data is not None else None
@@ -120,15 +129,22 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:
-    """Inputs without labels by the name of the data, normalised as asked for, else as the models record."""
-    shape = tuple(workspace.architecture.input_shape)
+    """Inputs without labels by the name of the data, normalised as asked for, else as the models record.
+
+    A directory of Hugging Face says of a model without a record how texts become tokens and images are normalised.
+    """
+    shape, directory = tuple(workspace.architecture.input_shape), workspace.directory
     if workspace.architecture.input_dtype == "int64":
         if normalise is not None:
             raise StarcliError("--normalise is for images and vectors, and the model takes tokens")
+        if directory is not None and parse_name(name)[0] == "text":
+            texts = replace(texts, tokenizer=texts.tokenizer or directory.tokenizer)
         texts = as_recorded(texts, workspace.data, parse_name(name)[0])
-        tokens = open_unlabelled_tokens(name, shape[0], _vocabulary(workspace), texts)
-        return Inputs(_admitted(workspace, tokens), class_names=_class_names(workspace))
+        tokens, cuts = open_unlabelled_tokens(name, _length(workspace), _vocabulary(workspace), texts)
+        return Inputs(_admitted(workspace, tokens), class_names=_class_names(workspace), notes=tuple(cuts))
     texts.refuse_useless("images without labels")
+    if directory is not None and workspace.data is None:
+        normalise = normalise or directory.normalise
     spans = {"bytes": BYTES, "floats": 1.0} if normalise else _spans(workspace.data)
     split = open_unlabelled(name, shape, _statistics(workspace, normalise), spans)
     notes = () if normalise else (f"{name}: no labels; normalised as the models' own data were",)
@@ -149,7 +165,7 @@ def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -
     """Inputs (N, ...) in memory: as they are (bytes divided by 255), or normalised as asked for."""
     shape = tuple(workspace.architecture.input_shape)
     if workspace.architecture.input_dtype == "int64":
-        return _token_inputs(workspace, inputs, shape[0])
+        return _token_inputs(workspace, inputs)
     if inputs.shape[1:] != shape or not len(inputs):
         raise StarcliError(f"data in memory: inputs of shape {tuple(inputs.shape)}, the model takes {('N', *shape)}")
     if inputs.dtype != torch.uint8 and not (inputs.is_floating_point() and bool(inputs.isfinite().all())):
@@ -163,10 +179,10 @@ def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -
     return Inputs(split, class_names=_class_names(workspace), notes=notes if own and normalise is None else ())
 
 
-def _token_inputs(workspace: Workspace, inputs: Tensor, length: int) -> Inputs:
+def _token_inputs(workspace: Workspace, inputs: Tensor) -> Inputs:
     """Tokens (N, length) in memory, for their class or what follows each."""
     rows = token_rows(inputs.detach().cpu().numpy(), None, "data in memory")
-    checked = checked_tokens(rows, length, _vocabulary(workspace), "data in memory")
+    checked = checked_tokens(rows, _length(workspace), _vocabulary(workspace), "data in memory")
     split = _admitted(workspace, unlabelled_split(checked, AS_TOKENS_ARE))
     if workspace.task_name == MASKED_TOKEN:
         raise StarcliError("data in memory: say which tokens are masked: (tokens, labels), -1 where none is")
@@ -181,8 +197,10 @@ AS_TOKENS_ARE = Normalisation(1.0, *AS_THEY_ARE)
 
 
 def _class_names(workspace: Workspace) -> tuple[str, ...]:
-    """Names of classes that the models record."""
-    return tuple(workspace.data.class_names) if workspace.data is not None else ()
+    """Names of classes that the models record, or their directory says."""
+    if workspace.data is not None:
+        return tuple(workspace.data.class_names)
+    return workspace.directory.class_names if workspace.directory is not None else ()
 
 
 def _statistics(workspace: Workspace, normalise: str | None) -> MeanStd:

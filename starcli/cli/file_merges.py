@@ -9,6 +9,7 @@ from starcli.cli.fusion_runs import FuseOptions
 from starcli.cli.job import Job
 from starcli.cli.read_models import refuse_repeats
 from starcli.errors import StarcliError
+from starcli.files.names import model_place
 
 if TYPE_CHECKING:
     from starcli.files.lazy_tensors import LazyTensors
@@ -27,7 +28,7 @@ class MergedFile:
         """What is known of it without data: how large it is."""
         size = {"tensors": len(self.tensors), "parameters": sum(form.numel for form in self.tensors.forms.values())}
         made = {"output": str(self.job.path), "seed": self.job.finished.seed}
-        yield {"model": "fused", "name": self.job.path.name, "alignment": self.alignment, **size, **made}
+        yield {"model": "fused", "name": model_place(self.job.path).name, "alignment": self.alignment, **size, **made}
 
 
 @dataclass(frozen=True)

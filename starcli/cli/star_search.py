@@ -1,7 +1,7 @@
 """What `star` and `fuse` share: the same search, with and without the model's own loss, or other ways to fuse."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from starcli.cli.options.setup import Setup
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
+from starcli.files.names import model_place
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -56,16 +57,17 @@ class StarSearch:
         jobs = self._jobs(kind, paths)
         keeper = self.keeper = self._keeper(jobs, places)
         for job in jobs:
+            place = model_place(job.path)
             with job.making() as needed:
                 if needed:
                     found = self.make(job)
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
-                    model = Checkpoint(found.tensors, job.finished, job.path.name, job.path)
+                    model = Checkpoint(found.tensors, job.finished, place.name, place)
                 else:
-                    model = read(job.path, kinds=(kind,))
+                    model = replace(read(job.path, kinds=(kind,)), name=place.name, path=place)
                     if keeper is not None and not keeper.complete(job):
-                        place = keeper.places[job.path][0].parent
-                        self.watch.note(f"{place}: what training's permutations were is known no more; use --force")
+                        kept = keeper.places[job.path][0].parent
+                        self.watch.note(f"{kept}: what training's permutations were is known no more; use --force")
             yield FoundStar(job, model, self.sources, self.title, self.base)
 
     @cached_property

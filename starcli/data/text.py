@@ -50,8 +50,8 @@ def is_labelled(path: Path, options: TextOptions) -> bool:
     return (options.label_column or LABEL) in found
 
 
-def unlabelled_texts(path: Path, options: TextOptions) -> Tokens:
-    """The texts of a table as tokens (N, length)."""
+def unlabelled_texts(path: Path, options: TextOptions) -> tuple[Tokens, list[str]]:
+    """The texts of a table as tokens (N, length), and notes as of `pad_texts`."""
     column = options.text_column or TEXT
 
     def choose(names: Sequence[str]) -> Sequence[str]:
@@ -60,7 +60,7 @@ def unlabelled_texts(path: Path, options: TextOptions) -> Tokens:
         return (column,)
 
     texts = read_columns(path, choose)[column]
-    return pad_texts(texts, open_tokenizer(options.tokenizer), options, str(path))[0]
+    return pad_texts(texts, open_tokenizer(options.tokenizer), options, str(path))
 
 
 def load_text(request: Request) -> Loaded:
@@ -135,7 +135,8 @@ def pad_texts(texts: Sequence[str], tokenizer: Tokenizer, options: TextOptions, 
         found[row] = cut
     for row, each in enumerate(found):
         tokens[row, : len(each)] = each
-    cuts = f"{len(long)} of {len(texts)} texts are longer than {length} tokens, and cut there; --length says otherwise"
+    way = "" if options.length else "; --length says otherwise"
+    cuts = f"{len(long)} of {len(texts)} texts are longer than {length} tokens, and cut there{way}"
     return tokens, [f"{where}: {cuts}"] if long else []
 
 

@@ -46,28 +46,32 @@ def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
     return kind == "arrays" and path.is_file() and (_images_key(path) or unlabelled_tokens(path)) is not None
 
 
-def open_unlabelled_tokens(name: str, length: int, vocab_size: int | None, texts: TextOptions) -> MemorySplit:
-    """The tokens of `is_unlabelled` data, for a model that reads `length` of them; labels mean nothing.
+def open_unlabelled_tokens(
+    name: str, length: int | None, vocab_size: int | None, texts: TextOptions
+) -> tuple[MemorySplit, list[str]]:
+    """The tokens of `is_unlabelled` data, for a model that reads `length` of them, and notes; labels mean nothing.
 
+    length: None for a model that reads texts of any length.
     Raises StarcliError for tokens of another length, and beyond the model's `vocab_size` where that is known.
     """
     kind, rest = parse_name(name)
     texts.refuse_useless(kind)
-    if texts.length not in (None, length):
+    if length is not None and texts.length not in (None, length):
         raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
+    notes: list[str] = []
     if kind == "text":
-        tokens = unlabelled_texts(Path(rest), replace(texts, length=length))
+        tokens, notes = unlabelled_texts(Path(rest), replace(texts, length=length or texts.length))
     else:
         found = unlabelled_tokens(Path(rest)) if kind == "arrays" else None
         if found is None:
             raise StarcliError(f"{name}: has no tokens, which the model takes")
         tokens = found
-    return unlabelled_split(checked_tokens(tokens, length, vocab_size, name), Normalisation(1.0, *AS_THEY_ARE))
+    return unlabelled_split(checked_tokens(tokens, length, vocab_size, name), Normalisation(1.0, *AS_THEY_ARE)), notes
 
 
-def checked_tokens(tokens: Tokens, length: int, vocab_size: int | None, where: str) -> torch.Tensor:
+def checked_tokens(tokens: Tokens, length: int | None, vocab_size: int | None, where: str) -> torch.Tensor:
     """Tokens as a model takes them. Raises StarcliError as `open_unlabelled_tokens`."""
-    if tokens.shape[1] != length:
+    if length is not None and tokens.shape[1] != length:
         raise StarcliError(f"{where}: texts of {tokens.shape[1]} tokens, the model takes {length}")
     if vocab_size is not None and tokens.max() >= vocab_size:
         raise StarcliError(f"{where}: token {tokens.max()}, the model knows 0 to {vocab_size - 1}")

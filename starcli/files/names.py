@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from starcli.files.safetensors import PICKLED
+from starcli.files.shards import INDEX, WHOLE
 
 
 def is_standard_stream(path: Path) -> bool:
@@ -22,12 +23,21 @@ def stem(path: Path) -> str:
     >>> stem(Path("ckpts/0.safetensors")), stem(Path("best.0.pth.tar")), stem(Path("s/model.safetensors.index.json"))
     ('0', 'best.0', 'model')
     """
-    name = "stdin" if is_standard_stream(path) else path.absolute().name.removesuffix(".index.json")
+    name = "stdin" if is_standard_stream(path) else path.absolute().name.removesuffix(INDEX)
     if name.endswith(".safetensors"):
         return name.removesuffix(".safetensors")
     while PurePath(name).suffix.lower() in PICKLED:
         name = PurePath(name).stem
     return name
+
+
+def model_place(path: Path) -> Path:
+    """Where people look for the model in a file: in its folder, where it is called as Hugging Face calls a folder's.
+
+    >>> print(model_place(Path("ckpts/0.safetensors")), model_place(Path("merged/model.safetensors.index.json")))
+    ckpts/0.safetensors merged
+    """
+    return path.parent if path.parent.name and path.name.removesuffix(INDEX) in WHOLE else path
 
 
 def shortest_names(paths: Sequence[Path]) -> list[str]:

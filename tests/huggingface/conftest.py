@@ -64,6 +64,21 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def words_file(path: Path) -> Path:
+    """A tokenizer of words, with BERT's special tokens."""
+    tokenizers = pytest.importorskip("tokenizers")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*"abcdefgh", *map(str, range(30))]
+    made = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: n for n, word in enumerate([*special, *words])}, unk_token="[UNK]")
+    )
+    made.add_special_tokens(special)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    made.save(str(path))
+    return path
+
+
 def pretrained(path: Path) -> Any:
     """The model as its own library loads it, of the class that its config names; nothing may be missing."""
     config = transformers.AutoConfig.from_pretrained(path)

@@ -58,6 +58,7 @@ def place(saved, texts, tmp_path, monkeypatch) -> Path:
             tmp_path.joinpath(f"{name}_{letter}").symlink_to(saved(kind, seed))
     tmp_path.joinpath("vit").symlink_to(saved("colours"))
     tmp_path.joinpath("reviews.csv").write_bytes(texts.read_bytes())
+    tmp_path.joinpath("new.csv").write_text("text\nabc\n")
     for part in ("train", "test"):
         for label in range(10):
             folder = tmp_path / "imgs" / part / str(label)

@@ -5,27 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from huggingface.conftest import pretrained
+from huggingface.conftest import pretrained, words_file
 from support.program import run_here
 
 import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.text_options import TextOptions
-
-
-def words_file(path: Path) -> Path:
-    """A tokenizer of words, with BERT's special tokens."""
-    tokenizers = pytest.importorskip("tokenizers")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*"abcdefgh", *map(str, range(30))]
-    made = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({word: n for n, word in enumerate([*special, *words])}, unk_token="[UNK]")
-    )
-    made.add_special_tokens(special)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    made.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    made.save(str(path))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,8 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "verified": row["verified"],
         "written by": row["program"] and f"starcli {row['program']}",
     }
+    if not row["weights_sha256"]:  # a file of others, of which the rest is what a reader falls back on
+        lines |= {"statistics": None, "written by": None}
     if not row["run_id"] and not architecture:  # nobody wrote any of this down: it is what a reader falls back on
         yield "says", "nothing of itself: bare weights; starcli convert adds what they are"
         lines = {"parameters": lines["parameters"]}

@@ -18,7 +18,7 @@ MISSING = "–"
 SPREAD = "±"
 """Heading of a standard deviation, that of the column before."""
 
-NAME_ENDING = re.compile(r"\.safetensors(?!\S)")
+NAME_ENDING = re.compile(r"((?<=\S)/model)?\.safetensors(\.index\.json)?(?!\S)")
 """What nearly all files end with, and is left out where people read their names."""
 
 TEXT_FORMS = ("name", "words", "hash", "time", "spark", "range")

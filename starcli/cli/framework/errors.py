@@ -111,7 +111,9 @@ def _wrong_words(error: typer.TyperException) -> int:
         known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
         name = str(getattr(error, "option_name", ""))
         # without the dashes, which all have in common and which make all look alike
-        nearest = suggestion(name.lstrip("-"), [option[2:] for option in known if option.startswith("--")], 0.65)
+        typed, words = name.lstrip("-"), [option[2:] for option in known if option.startswith("--")]
+        longer = [word for word in words if word.endswith(f"-{typed}")]  # --align-steps, where --steps was typed
+        nearest = suggestion(typed, longer or words, 0 if longer else 0.65)
         nearest = nearest.replace("mean ", "mean --").replace(" or ", " or --")
         message = f"no such option {name}" + (nearest if "mean" in nearest else "")
     hints = () if context is None else (f"{context.command_path} --help shows what there is",)

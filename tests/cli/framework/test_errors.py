@@ -66,3 +66,9 @@ def test_a_closed_pipe_is_no_error(broken):
     ran = run_here("eval", "-")
     assert ran.status == 0
     assert ran.err == ""
+
+
+def test_an_option_that_ends_with_what_was_typed_is_meant():
+    assert run_here("align", "a", "b", "--steps", 3).err.startswith(
+        "starcli: no such option --steps; did you mean --align-steps?"
+    )
