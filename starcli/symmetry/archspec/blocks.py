@@ -66,11 +66,16 @@ class Block:
     starts: tuple[int, ...]
 
     def view(self, tensor: "Tensor") -> "Tensor":
-        """The block of `tensor`, of any strides: no copy, and writing to it writes to the tensor."""
-        strides = tensor.stride()
-        offset = sum(start * stride for start, stride in zip(self.starts, strides, strict=True))
-        steps = [step * strides[axis] for step, axis in zip(self.steps, self.axes, strict=True)]
-        return tensor.as_strided(self.shape, steps, tensor.storage_offset() + offset)
+        """The block of `tensor`, of any strides: no copy, and writing to it writes to the tensor.
+
+        Of several tensors, stacked along further axes in front, the block of each, with these axes in front.
+        """
+        strides, offset = tensor.stride(), tensor.storage_offset()
+        first = len(strides) - len(self.starts)
+        for start, stride in zip(self.starts, strides[first:], strict=True):
+            offset += start * stride
+        steps = [step * strides[first + axis] for step, axis in zip(self.steps, self.axes, strict=True)]
+        return tensor.as_strided((*tensor.shape[:first], *self.shape), (*strides[:first], *steps), offset)
 
     @property
     def whole(self) -> bool:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from starcli.errors import StarcliError
@@ -17,6 +17,7 @@ TiedValue = TypeVar("TiedValue")
 _DIGITS = re.compile(r"(\d+)")
 
 
+@lru_cache(1 << 16)
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sorting key under which layer2 comes before layer10.
 

@@ -6,7 +6,7 @@ diagonal ones (scales), skew ones (rotations, a = 1), all (invertible matrices, 
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -33,10 +33,11 @@ def scalings(
     zero: float = ZERO,
     not_zero: float = NOT_ZERO,
     integer: float = 1e-5,
+    known: Sequence[Exponents] = (),
 ) -> list[dict[GroupPlace, int]]:
     """Independent families of scales, diag(a)^e at each place of `at`, by their exponents e; those not 0 alone.
 
-    Families are sparse, and positive at their first writer (see `in_order`).
+    Families are sparse, and positive at their first writer (see `in_order`); those `known` are not among them.
     """
     places = in_order(at)
     if not places:
@@ -44,7 +45,8 @@ def scalings(
     basis = null_space(torch.stack([found[place].diagonal.flatten() for place in places], dim=1), zero, not_zero)
     if basis is None:
         return []
-    families = sparse_integers(basis, integer)
+    before = [tuple(each.get(place, 0) for place in places) for each in known if each.keys() <= set(places)]
+    families = sparse_integers(basis, integer, before)
     return [{place: e for place, e in zip(places, family, strict=True) if e} for family in families]
 
 

@@ -19,6 +19,8 @@ def written_out(spec: Resolved) -> Resolved:
     ('h + h',)
     """
     axes = {name: tuple(spelled_out(node) for node in nodes) for name, nodes in spec.axes.items()}
+    if axes == spec.axes:
+        return spec  # with the blocks that it has worked out
     return make_resolved(spec.groups, axes, spec.shapes, spec.buffers, spec.tied)
 
 

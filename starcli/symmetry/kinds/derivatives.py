@@ -6,7 +6,7 @@ is the gradient of r by T. So one backward pass gives M for every place, and M g
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,8 @@ from starcli.symmetry.proof.places import GroupPlace
 
 MOST_UNITS = 16
 """Most units of which the whole of M is looked at: all are alike, since they may change places."""
+FEW_NUMBERS = 4096
+"""Most numbers in a tensor of which the gradients of all passes are kept, to be looked at together."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,14 @@ class PlaceDerivatives:
 
 
 def unit_view(block: Block, k: int, tensor: Tensor) -> Tensor:
-    """The block of `tensor` as (parents..., n, rest...), where sub-axis k bears the n units; a view."""
-    front = (*block.parents[k], k)
-    return block.view(tensor).movedim(front, tuple(range(len(front))))
+    """The block of `tensor` as (parents..., n, rest...), where sub-axis k bears the n units; a view.
+
+    Of stacked tensors with the further axes in front.
+    """
+    view, front = block.view(tensor), (*block.parents[k], k)
+    first = view.dim() - len(block.shape)
+    to = range(first, first + len(front))
+    return view.movedim([first + each for each in front], list(to)) if front != tuple(range(len(front))) else view
 
 
 def place_blocks(spec: Resolved, place: GroupPlace) -> tuple[tuple[Block, int], ...]:
@@ -61,18 +68,29 @@ def place_derivatives(
     state = reference.subject.state
     units = {name: torch.randperm(group.size, generator=generator)[:most] for name, group in spec.groups.items()}
     found: dict[GroupPlace, list[tuple[Tensor, Tensor]]] = {place: [] for place in places}
+    at = by_tensor(places)
+
+    def contract(name: str, gradient: Tensor, own: Iterable[GroupPlace]) -> None:
+        """Add M of some places of a tensor, by a gradient or by those of several passes in a row."""
+        tensor = state[name].detach()
+        product = gradient * tensor
+        for place in own:
+            count = passes[place.group] if gradient.dim() > tensor.dim() else len(gradient)
+            parts = (gradient[:count], tensor, product[:count])
+            found[place].append(_contracted(spec, place, *parts, units[place.group]))
+
     for x in inputs:
+        kept: dict[str, list[Tensor]] = {}
         for number, (_, gradients) in enumerate(gradients_at(spec, reference, places, passes, generator, x)):
-            at = [place for place in places if passes[place.group] > number]
-            for name, own in by_tensor(at).items():
-                tensor, gradient = state[name].detach(), gradients[name]
-                product = gradient * tensor
-                for place in own:
-                    found[place].append(_contracted(spec, place, gradient, tensor, product, units[place.group]))
+            for name, gradient in gradients.items():
+                if gradient.numel() <= FEW_NUMBERS:
+                    kept.setdefault(name, []).append(gradient)
+                else:
+                    contract(name, gradient, (place for place in at[name] if passes[place.group] > number))
+        for name, each in kept.items():
+            contract(name, torch.stack(each), at[name])
     return {
-        place: PlaceDerivatives(
-            torch.stack([d for d, _ in each]), torch.stack([m for _, m in each]), units[place.group]
-        )
+        place: PlaceDerivatives(torch.cat([d for d, _ in each]), torch.cat([m for _, m in each]), units[place.group])
         for place, each in found.items()
         if each
     }
@@ -143,22 +161,25 @@ def _projections(
 
 
 def _contracted(
-    spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Tensor, product: Tensor, units: Tensor
+    spec: Resolved, place: GroupPlace, gradients: Tensor, tensor: Tensor, product: Tensor, units: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The diagonal (parents, n) of M = G T^T at one place, and M (parents, s, s) among `units`."""
+    """The diagonals (passes, parents, n) of M = G T^T at one place, and M (passes, parents, s, s) among `units`.
+
+    For a gradient G and its product with T, or for those of several passes, stacked.
+    """
     *parents, n = spec.index_shape(place.group)
-    diagonal = tensor.new_zeros(*parents, n)
-    minor = tensor.new_zeros(math.prod(parents), len(units), len(units))
+    front = gradients.dim() - tensor.dim() + len(parents)
+    shape = (math.prod(parents), len(units), -1)
+    diagonals, minors = [], []
     for block, k in place_blocks(spec, place):
         view = unit_view(block, k, product)
-        rest = tuple(range(len(parents) + 1, view.dim()))
-        diagonal += view.sum(rest) if rest else view
-        g, t = (
-            unit_view(block, k, each).index_select(len(parents), units).reshape(*minor.shape[:2], -1)
-            for each in (gradient, tensor)
-        )
-        minor += g @ t.transpose(-1, -2)
-    return diagonal.reshape(-1, n), minor
+        rest = tuple(range(front + 1, view.dim()))
+        diagonals.append(view.sum(rest) if rest else view)
+        g = unit_view(block, k, gradients).index_select(front, units)
+        t = unit_view(block, k, tensor).index_select(len(parents), units)
+        t = t.reshape(shape)
+        minors.append(g.reshape(-1, *t.shape) @ t.transpose(-1, -2))
+    return sum(diagonals[1:], diagonals[0]).reshape(-1, shape[0], n), sum(minors[1:], minors[0])
 
 
 def unit_slopes(spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Tensor, units: Tensor) -> Tensor:

@@ -89,9 +89,9 @@ def matrix_acts(g: Tensor, exponents: Exponents, before: Acts, after: Acts) -> A
     Where it is -1, with the inverse transpose of g. `before` and `after` are the diagonals at each place, as
     `conjugated` makes them.
     """
-    inverse = torch.linalg.inv(g).transpose(-1, -2) if any(e < 0 for e in exponents.values()) else g
+    other = inverse(g).transpose(-1, -2) if any(e < 0 for e in exponents.values()) else g
     return {
-        place: after[place].unsqueeze(-1) * (g if e > 0 else inverse) / before[place].unsqueeze(-2)
+        place: after[place].unsqueeze(-1) * (g if e > 0 else other) / before[place].unsqueeze(-2)
         for place, e in exponents.items()
     }
 
@@ -142,11 +142,26 @@ def act_(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> None:
             view.copy_(made.reshape(view.shape))
 
 
-def _act_on_moving_(view: Tensor, act: Tensor) -> None:
-    """Multiply a block (parents..., n, rest...), in place, by matrices that leave most of the n units alone."""
+def inverse(act: Tensor) -> Tensor:
+    """The inverse of matrices (parents..., n, n), which may leave most of the n units alone."""
+    if act.shape[-1] <= MOST_ROTATED:
+        return torch.linalg.inv(act)
+    some = _moving(act)
+    made = act.clone()
+    made[..., some.unsqueeze(-1), some] = torch.linalg.inv(act[..., some.unsqueeze(-1), some])
+    return made
+
+
+def _moving(act: Tensor) -> Tensor:
+    """The numbers of the units that some of the matrices (parents..., n, n) do not leave alone."""
     n = act.shape[-1]
     other = (act != torch.eye(n, dtype=act.dtype)).reshape(-1, n, n).any(dim=0)
-    some = (other.any(dim=0) | other.any(dim=1)).nonzero().flatten()
+    return (other.any(dim=0) | other.any(dim=1)).nonzero().flatten()
+
+
+def _act_on_moving_(view: Tensor, act: Tensor) -> None:
+    """Multiply a block (parents..., n, rest...), in place, by matrices that leave most of the n units alone."""
+    some = _moving(act)
     axis = act.dim() - 2
     moving = view.index_select(axis, some)
     made = act.index_select(-1, some).index_select(-2, some) @ moving.reshape(*act.shape[:-2], len(some), -1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.symmetry.kinds.claims import effect
 from starcli.symmetry.kinds.derivatives import by_tensor
-from starcli.symmetry.kinds.elements import Acts, act_
+from starcli.symmetry.kinds.elements import Acts, act_, inverse
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, UnitScreen
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
@@ -120,8 +120,7 @@ class KindProof:
 
     def _other(self, place: GroupPlace, act: Tensor, *, fixes_ones: bool) -> Tensor:
         if self._is_matrix((place, act)):
-            inverse: Tensor = torch.linalg.inv(act)
-            return inverse if fixes_ones else -inverse
+            return inverse(act) if fixes_ones else -inverse(act)
         return -act if bool((act.abs() == 1).all()) else 1 / act
 
     def unneeded(self, acts: Acts, doubtful: Iterable[GroupPlace]) -> list[GroupPlace]:

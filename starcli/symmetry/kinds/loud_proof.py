@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import by_tensor, place_blocks, unit_view
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof, acted_together
@@ -38,8 +39,9 @@ def broken_when_loud(setting: GenericSetting, kinds: Kinds) -> list[str]:
     """
     acting = {name: kind for name, kind in kinds.groups.items() if name in setting.places and _acts(kind)}
     loud = copy(setting)
-    loud.base = _loud_weights(setting, acting)
-    with setting.moved_to(loud.base):
+    weights = _loud_weights(setting, acting)
+    loud.base = {**setting.base, **weights}
+    with setting.moved_to(weights):
         try:
             outputs = loud.subject.run(loud.reference.inputs)
         except StarcliError:
@@ -47,7 +49,8 @@ def broken_when_loud(setting: GenericSetting, kinds: Kinds) -> list[str]:
         scale = spreads(outputs, [each.roll(1, 0) for each in outputs])
         loud.reference = Reference(loud.subject, loud.reference.inputs, outputs, scale)
         matrices = {(name, 0): random_element(loud, kind) for name, kind in acting.items() if kind.by_matrix}
-        sets = (matrices, scale_elements(loud, acting), sign_elements(loud, acting))
+        diagonal = [*scale_elements(loud, acting).items(), *sign_elements(loud, acting).items()]
+        sets = (matrices, {(name, k): acts for k, ((name, _), acts) in enumerate(diagonal)})
         return sorted({name for elements in sets for name in _broken(KindProof(loud), elements)})
 
 
@@ -76,9 +79,10 @@ def without_broken(kinds: Kinds, broken: Collection[str]) -> Kinds:
 
 
 def _loud_weights(setting: GenericSetting, groups: Iterable[str]) -> dict[str, Tensor]:
-    """The generic weights with loud units of these groups."""
-    found = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in setting.base.items()}
-    for place in (place for name in groups for place in setting.places[name]):
+    """The generic weights that bear units of these groups, which are loud."""
+    at = [place for name in groups for place in setting.places[name]]
+    found = {name: setting.base[name].to(torch.float64, copy=True) for name in by_tensor(at)}
+    for place in at:
         factor = (LOUDER if place.axis == 0 else 1 / LOUDER) ** (2 if place.tensor.endswith(VARIANCE) else 1)
         for block, k in place_blocks(setting.spec, place):
             unit_view(block, k, found[place.tensor]).mul_(factor)

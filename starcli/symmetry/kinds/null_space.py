@@ -1,7 +1,7 @@
 """Null spaces whose dimension is beyond doubt, and small integer vectors in them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -42,26 +42,45 @@ def null_space(matrix: Tensor, zero: float = ZERO, not_zero: float = NOT_ZERO) -
     return basis
 
 
-def sparse_integers(basis: Tensor, tolerance: float = 1e-5) -> list[tuple[int, ...]]:
+def sparse_integers(
+    basis: Tensor, tolerance: float = 1e-5, known: Sequence[tuple[int, ...]] = ()
+) -> list[tuple[int, ...]]:
     """Independent vectors of small integers in the space that `basis` (d, m) spans, those of fewest entries first.
 
     For each coordinate the vector of least L1 norm that is 1 there; such vectors are sparse (Chen, Donoho and Saunders
     2001, "Atomic decomposition by basis pursuit"). Vectors that are no multiples of small integers, up to `tolerance`,
-    are left out.
+    are left out. So are `known` independent ones of the space: where these and the vectors at coordinates at which all
+    of them are 0 span the space, no others are looked for.
 
     >>> basis = torch.tensor([[1.0, 1.0, -1.0, 1.0, -1.0], [0.0, 0.0, 0.0, 2.0, -2.0]], dtype=torch.float64)
     >>> sparse_integers(basis)
     [(0, 0, 0, 1, -1), (1, 1, -1, 0, 0)]
+    >>> sparse_integers(basis, known=[(0, 0, 0, 1, -1)])
+    [(1, 1, -1, 0, 0)]
     """
-    if not len(basis):
+    if len(known) >= len(basis):
         return []
-    basis = torch.linalg.qr(basis.T).Q.T  # a basis of entries near 1
-    vectors = [v for part in _parts(basis) for v in _sparsest_vectors(basis, part)]
+    even = torch.linalg.qr(basis.T).Q.T  # a basis of entries near 1
+    wanted = {i for i in range(basis.shape[1]) if not any(each[i] for each in known)}
+    vectors = [v for part in _parts(even) for v in _sparsest_vectors(even, part, wanted)]
     found = {_positive(each) for v in vectors if (each := _integers(v, tolerance))}
+    in_order = sorted(found, key=lambda v: (sum(map(abs, v)), [-abs(x) for x in v][::-1]))
+    chosen = _independent([*known, *in_order])[len(known) :]
+    if known and len(known) + len(chosen) < len(basis):
+        return [each for each in sparse_integers(basis, tolerance) if each not in known]
+    return chosen
+
+
+def _independent(vectors: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Those of the vectors that are no linear combination of others before them."""
     chosen: list[tuple[int, ...]] = []
-    for each in sorted(found, key=lambda v: (sum(map(abs, v)), [-abs(x) for x in v][::-1])):
-        rows = torch.tensor([*chosen, each], dtype=torch.float64)
-        if int(torch.linalg.matrix_rank(rows)) == len(rows):
+    rows = torch.zeros(0, len(vectors[0]) if vectors else 0, dtype=torch.float64)  # orthonormal
+    for each in vectors:
+        vector = torch.tensor(each, dtype=torch.float64)
+        rest = vector - (rows @ vector) @ rows
+        rest = rest - (rows @ rest) @ rows  # twice is enough (Giraud, Langou and Rozloznik 2005)
+        if float(rest.norm()) > 1e-8 * float(vector.norm()):
+            rows = torch.cat([rows, (rest / rest.norm())[None]])
             chosen.append(each)
     return chosen
 
@@ -80,12 +99,14 @@ def _parts(basis: Tensor) -> list[list[int]]:
     return [part for part in parts if bool(linked[part][:, part].any())]
 
 
-def _sparsest_vectors(basis: Tensor, part: list[int]) -> list[Tensor]:
-    """For each coordinate of a part the vectors of least L1 norm with entry 1 there, as far as they are found.
+def _sparsest_vectors(basis: Tensor, part: list[int], wanted: Collection[int]) -> list[Tensor]:
+    """For each wanted coordinate of a part the vectors of least L1 norm with entry 1 there, as far as they are found.
 
     Coordinates of constant ratio in the whole space count as one. In a space of dimension d such a vector is zero at
     d - 1 coordinates: these are tried where they are few.
     """
+    if not any(i in wanted for i in part):
+        return []
     inner = basis[:, part]
     _, values, right = torch.linalg.svd(inner, full_matrices=False)
     inner = right[values > 1e-6]
@@ -94,10 +115,11 @@ def _sparsest_vectors(basis: Tensor, part: list[int]) -> list[Tensor]:
     sizes = torch.zeros(len(some), dtype=basis.dtype).index_add_(0, which, ratios.abs())
     d, m = len(inner), len(some)
     inner = inner[:, some]
+    at = [k for k, i in enumerate(some.tolist()) if part[i] in wanted]
     if math.comb(m, d - 1) > MOST_ZEROS:
-        found = [v for k in range(m) if (v := _sparsest(inner, sizes, k)) is not None]
+        found = [v for k in at if (v := _sparsest(inner, sizes, k)) is not None]
     else:
-        found = list(_vectors_with_zeros(inner, sizes))
+        found = list(_vectors_with_zeros(inner, sizes, at))
     vectors = []
     for v in found:
         vectors.append(basis.new_zeros(basis.shape[1]))
@@ -114,8 +136,8 @@ def _in_constant_ratio(basis: Tensor) -> tuple[Tensor, Tensor]:
     return first, products[torch.arange(len(first)), first] / squares[first]
 
 
-def _vectors_with_zeros(basis: Tensor, sizes: Tensor) -> Iterator[Tensor]:
-    """For each coordinate the vectors of least L1 norm that are 1 there, among those with d - 1 zeros.
+def _vectors_with_zeros(basis: Tensor, sizes: Tensor, at: Sequence[int]) -> Iterator[Tensor]:
+    """For each of some coordinates the vectors of least L1 norm that are 1 there, among those with d - 1 zeros.
 
     A coordinate counts in the norm as much as `sizes` says.
     """
@@ -126,7 +148,7 @@ def _vectors_with_zeros(basis: Tensor, sizes: Tensor) -> Iterator[Tensor]:
         _, values, right = torch.linalg.svd(basis[:, zeros].permute(1, 2, 0), full_matrices=True)  # of (d - 1, d)
         vectors = right[values[:, -1] > 1e-6, -1] @ basis  # (choices, m)
     vectors = torch.where(vectors.abs() < 1e-9, 0.0, vectors)
-    for k in range(m):
+    for k in at:
         with_k = vectors[vectors[:, k].abs() > 1e-6]
         scaled = with_k / with_k[:, k : k + 1]
         norms = scaled.abs() @ sizes

@@ -77,8 +77,14 @@ class GenericSetting:
     def _misses(self, others: tuple[Tensor, ...]) -> bool:
         """Whether places that do nothing for the examples of the reference do something for others."""
         inert = {name: at for name, found in self.found.items() if (at := inert_places(found))}
-        found = self.derivatives(inert, inputs=[others])
-        return any(not at <= inert_places(found[name]) if name in found else True for name, at in inert.items())
+        at, once = [place for own in inert.values() for place in own], dict.fromkeys(inert, 1)
+        if not at:
+            return False
+        try:
+            found = place_derivatives(self.spec, self.reference, at, once, self.generator, [others])
+        except (RuntimeError, StarcliError):
+            return True
+        return any(inert_places({**self.found[name], **{p: found[p] for p in own}}) != own for name, own in inert.items())
 
     def with_groups(self, spec: Resolved, groups: Sequence[str]) -> "GenericSetting":
         """The same with `groups` besides, of a spec that has them all."""

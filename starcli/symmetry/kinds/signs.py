@@ -34,11 +34,9 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
     """Groups of `before` on which signs act; none of units that are all off at the generic weights: nothing is seen."""
     before = {name: kind for name, kind in before.items() if setting.active(name, buffers=True)}
     generic = {
-        name: [
-            way
-            for way in claims.scalings(found, setting.flippable(setting.active(name, buffers=True)))
-            if way not in setting.scalings(name)
-        ]
+        name: claims.scalings(
+            found, setting.flippable(setting.active(name, buffers=True)), known=setting.scalings(name)
+        )
         for name, found in setting.found.items()
         if name in before
     }

@@ -9,7 +9,7 @@ nothing there, and derivatives along what it would multiply must be zero.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -36,7 +36,8 @@ MOST_SCREENED = 16
 class UnitScreen:
     """Groups of which the first units are read by zeros alone, at generic weights, and derivatives along these weights.
 
-    Those where that does not keep the units from the outputs (a stream under LayerNorm) are not screened in that way.
+    Those where that does not keep the units from the outputs (a stream under LayerNorm) leak: they are not screened in
+    that way, although they are read by zeros as well.
     """
 
     def __init__(self, setting: GenericSetting, groups: Collection[str]) -> None:
@@ -47,22 +48,10 @@ class UnitScreen:
         self.readers = {name: [place for place in setting.places[name] if place.axis] for name in groups}
         self.writers = {name: setting.flippable([p for p in setting.places[name] if p.axis == 0]) for name in groups}
         self.units = {name: torch.arange(_screened(setting.spec.groups[name].size)) for name in groups}
-        self.groups = [name for name, at in self.readers.items() if at]
-        self._look()
-
-    def _look(self, leaking: Collection[str] = ()) -> None:
-        """Find what stands in the groups that are screened, without those that leak: a projection, and derivatives.
-
-        Groups that turn out to leak are left out as well.
-        """
-        self.groups = [name for name in self.groups if name not in leaking]
-        at = [place for name in self.groups for place in (*self.writers[name], *self.readers[name])]
+        at = [place for name in groups if self.readers[name] for place in (*self.writers[name], *self.readers[name])]
         self.value, self.before = self._derivatives(at, {})
-        if not self.before:
-            self.groups = []
-        found = {p.group for p, each in self.before.items() if p.axis == 0 and float(each.abs().max()) > NOTHING}
-        if found:
-            self._look(found)
+        leaking = {p.group for p, each in self.before.items() if p.axis == 0 and float(each.abs().max()) > NOTHING}
+        self.groups = [name for name in groups if self.before and self.readers[name] and name not in leaking]
 
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
         """Those of some diagonal elements that may act, as far as few units tell."""
@@ -79,9 +68,10 @@ class UnitScreen:
         for each in rounds:
             units = self._shared_out(each)
             factors = self._factors(elements, units)
-            value, after = self._derivatives(self._all_readers(), factors)
+            value, after = self._derivatives(self._readers_of(self.groups), factors)
             if not abs(value - self.value) < TOLERANCE:
-                self._look(leaking=self._leaking(factors))
+                leaking = self._leaking(factors)
+                self.groups = [name for name in self.groups if name not in leaking]
                 return self.possible(elements)
             impossible |= self._refuted(elements, units, after)
         return {claim: acts for claim, acts in elements.items() if claim not in uneven | impossible}
@@ -131,7 +121,7 @@ class UnitScreen:
 
         def leaks(names: list[str]) -> bool:
             own = {place: factor for place, factor in factors.items() if place.group in names}
-            value, _ = self._derivatives(self._all_readers(), own)
+            value, _ = self._derivatives(self._readers_of(names), own)
             return not abs(value - self.value) < TOLERANCE
 
         return _at_fault(self.groups, leaks)
@@ -151,8 +141,8 @@ class UnitScreen:
                     found.add(claim)
         return found
 
-    def _all_readers(self) -> list[GroupPlace]:
-        return [place for name in self.groups for place in self.readers[name]]
+    def _readers_of(self, groups: Iterable[str]) -> list[GroupPlace]:
+        return [place for name in groups for place in self.readers[name]]
 
     def _derivatives(
         self, at: Sequence[GroupPlace], factors: Mapping[GroupPlace, Tensor]
@@ -169,11 +159,11 @@ class UnitScreen:
             return math.nan, {}
 
     def _read_by_zeros(self, factors: Mapping[GroupPlace, Tensor]) -> AbstractContextManager[None]:
-        """The subject where screened units of groups are read by zeros, and multiplied at some places.
+        """The subject where some units of all groups are read by zeros, and multiplied at some places.
 
         Factors are of shape (parents..., units).
         """
-        zeros = {place: torch.zeros(()) for place in self._all_readers()}
+        zeros = {place: torch.zeros(()) for place in self._readers_of(self.readers)}
         at = {**factors, **zeros}
 
         def write(state: Mapping[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """Places where the groups of a spec stand, and involutions of units at some of them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,8 +11,7 @@ from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 
 
-@dataclass(frozen=True)
-class GroupPlace:
+class GroupPlace(NamedTuple):
     """One part (that begins at position `start`) of one axis of a tensor, and a group that it bears."""
 
     tensor: str
