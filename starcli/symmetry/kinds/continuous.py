@@ -27,11 +27,13 @@ from starcli.symmetry.proof.redraw import is_scale
 
 
 def invertible_kinds(setting: GenericSetting, proof: KindProof) -> dict[str, GroupKind]:
-    """Groups on which all invertible matrices act."""
+    """Groups on which all invertible matrices act; they would at all places, also those on buffers, and do not there."""
     kinds = {}
     for name, found in setting.found.items():
-        exponents = claims.invertible_exponents(found, setting.active(name, buffers=True))
-        if exponents and not any(place.tensor in setting.spec.buffers for place in exponents):
+        at = setting.active(name, buffers=True)
+        if any(place.tensor in setting.spec.buffers for place in at):
+            continue
+        if exponents := claims.invertible_exponents(found, at):
             exponents = claims.with_inert(exponents, setting.inert[name])
             kinds[name] = GroupKind(name, "invertible", exponents, scalings=(exponents,))
     return _proved(setting, proof, kinds)

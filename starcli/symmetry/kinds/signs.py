@@ -1,5 +1,6 @@
 """Signs: the kind without a continuous part, suggested by scales of -1, and proved by flips."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,9 +26,8 @@ SUGGESTED = ((1e-10, 1e-10, 0.05), (1e-6, 1e-6, 0.05))
 """What counts there as zero, as not zero, and as an integer: first where what is left out is of the order
 NEAR_ZERO^2, as for tanh, then of NEAR_ZERO (softsign). Signs are only suggested, and then proved."""
 
-LOOKS = 3
-"""How often derivatives are asked whether signs matter, which is less work than to try more than FEW_TRIALS."""
 FEW_TRIALS = 3
+"""Places that are as soon tried one by one as all of them looked at by derivatives once more."""
 
 
 def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
@@ -154,14 +154,12 @@ def even_places(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[
     Then the derivative at the place is zero for units that are zero there: some for each place of a group are. Units
     may be off then; what is left is looked at again on more of them.
     """
-    at = {place for acts in elements.values() for place in acts}
-    for look in range(LOOKS):
-        if look and len(at) <= FEW_TRIALS:
-            break
-        places = claims.in_order(at)
+    at, before = {place for acts in elements.values() for place in acts}, math.inf
+    while len(at) > FEW_TRIALS and before - len(at) > FEW_TRIALS:
+        places, before = claims.in_order(at), len(at)
         units = dict(zip(places, spread_units(setting, [place.group for place in places]), strict=True))
         try:
-            slopes = slopes_at_zero(setting, units, setting.reference.inputs) if at else {}
+            slopes = slopes_at_zero(setting, units, setting.reference.inputs)
         except (RuntimeError, StarcliError):
             return at
         at = {p for p in at if not float(slopes[p].norm() if p in slopes else 0) * len(units) > THRESHOLD}

@@ -9,6 +9,7 @@ nothing there, and derivatives along what it would multiply must be zero.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -131,13 +132,18 @@ class UnitScreen:
     ) -> set[Claim]:
         """Which of these claims cannot hold, each tried on some units: `after` are the derivatives when they act."""
         found = set()
-        for claim, some in units.items():
-            acts = elements[claim]
-            for place in (place for place in self.readers[claim[0]] if place in self.before and place in after):
-                before, now = self.before[place][:, some], after[place][:, some]
-                expected = before / acts[place][..., :1].reshape(-1, 1) if place in acts else before
-                size = max(float(expected.norm()), float(now.norm()))
-                if size > TOLERANCE and float((now - expected).norm()) > EQUAL_SLOPES * size:
+        for name in dict.fromkeys(name for name, _ in units):
+            at = [place for place in self.readers[name] if place in self.before and place in after]
+            if not at:
+                continue
+            was, now = (torch.stack([slopes[place] for place in at]) for slopes in (self.before, after))
+            for claim in (claim for claim in units if claim[0] == name):
+                acts, ones = elements[claim], torch.ones(was.shape[1], 1, dtype=was.dtype)
+                factors = [acts[place][..., :1].reshape(-1, 1) if place in acts else ones for place in at]
+                some = units[claim]
+                expected, actual = was[..., some] / torch.stack(factors), now[..., some]
+                size = torch.maximum(_sizes(expected), _sizes(actual))
+                if bool(((size > TOLERANCE) & (_sizes(actual - expected) > EQUAL_SLOPES * size)).any()):
                     found.add(claim)
         return found
 
@@ -176,15 +182,20 @@ class UnitScreen:
         return self.setting.moved(by_tensor(at), write)
 
 
+def _sizes(slopes: Tensor) -> Tensor:
+    """The norm at each place of (places, parents, units)."""
+    return torch.linalg.vector_norm(slopes, dim=(1, 2))
+
+
 def _screened(size: int) -> int:
     return max(1, min(size // 2, MOST_SCREENED))
 
 
 def spread_units(setting: GenericSetting, groups: Sequence[str]) -> list[Tensor]:
     """For each of these groups, which may be there several times, some of its units: others each time, if there are."""
-    found, number = [], dict.fromkeys(groups, 0)
+    found, number, count = [], dict.fromkeys(groups, 0), Counter(groups)
     for group in groups:
-        n, times = setting.spec.groups[group].size, groups.count(group)
+        n, times = setting.spec.groups[group].size, count[group]
         k = number[group]
         number[group] += 1
         found.append(torch.arange(n)[k :: 2 * times] if k < n else torch.tensor([k % n]))
