@@ -6,7 +6,7 @@ diagonal ones (scales), skew ones (rotations, a = 1), all (invertible matrices, 
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -130,7 +130,7 @@ def _skew(minor: Tensor, fix_ones: bool) -> Tensor:
     return centre @ turned @ centre
 
 
-def in_order(at: Collection[GroupPlace]) -> list[GroupPlace]:
+def in_order(at: Iterable[GroupPlace]) -> list[GroupPlace]:
     """Places with those first at which units are written: tensors of one axis, then by axis."""
     return sorted(at, key=lambda place: (place.axis, place.start, natural_key(place.tensor)))
 

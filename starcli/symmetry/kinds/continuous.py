@@ -27,7 +27,7 @@ from starcli.symmetry.proof.redraw import is_scale
 
 
 def invertible_kinds(setting: GenericSetting, proof: KindProof) -> dict[str, GroupKind]:
-    """Groups on which all invertible matrices act; they would at all places, also those on buffers, and do not there."""
+    """Groups on which all invertible matrices act, at all places: none that are on buffers."""
     kinds = {}
     for name, found in setting.found.items():
         at = setting.active(name, buffers=True)

@@ -144,9 +144,7 @@ def act_(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> None:
 
 def inverse(act: Tensor) -> Tensor:
     """The inverse of matrices (parents..., n, n), which may leave most of the n units alone."""
-    if act.shape[-1] <= MOST_ROTATED:
-        return torch.linalg.inv(act)
-    some = _moving(act)
+    some = _moving(act) if act.shape[-1] > MOST_ROTATED else torch.arange(act.shape[-1])
     made = act.clone()
     made[..., some.unsqueeze(-1), some] = torch.linalg.inv(act[..., some.unsqueeze(-1), some])
     return made

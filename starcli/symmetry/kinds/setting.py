@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.kinds.claims import inert_places, scalings
+from starcli.symmetry.kinds.claims import in_order, inert_places, scalings
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives, passes_needed, place_derivatives
 from starcli.symmetry.proof.evaluation import Reference, last_example_alone, spreads
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
@@ -76,15 +76,16 @@ class GenericSetting:
 
     def _misses(self, others: tuple[Tensor, ...]) -> bool:
         """Whether places that do nothing for the examples of the reference do something for others."""
-        inert = {name: at for name, found in self.found.items() if (at := inert_places(found))}
-        at, once = [place for own in inert.values() for place in own], dict.fromkeys(inert, 1)
+        inert = {name: own for name, found in self.found.items() if (own := inert_places(found))}
+        at = in_order(place for own in inert.values() for place in own)
         if not at:
             return False
+        once = dict.fromkeys(inert, 1)
         try:
             found = place_derivatives(self.spec, self.reference, at, once, self.generator, [others])
         except (RuntimeError, StarcliError):
             return True
-        return any(inert_places({**self.found[name], **{p: found[p] for p in own}}) != own for name, own in inert.items())
+        return any(inert_places(self.found[name] | {p: found[p] for p in own}) != own for name, own in inert.items())
 
     def with_groups(self, spec: Resolved, groups: Sequence[str]) -> "GenericSetting":
         """The same with `groups` besides, of a spec that has them all."""

@@ -16,6 +16,7 @@ from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, slopes_at_zero, spread_units
 from starcli.symmetry.proof.controls import THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
+from starcli.symmetry.proof.redraw import is_scale
 
 SignSets = dict[str, list[frozenset[GroupPlace]]]
 """By group, sets of places at each of which signs act together."""
@@ -26,6 +27,8 @@ SUGGESTED = ((1e-10, 1e-10, 0.05), (1e-6, 1e-6, 0.05))
 """What counts there as zero, as not zero, and as an integer: first where what is left out is of the order
 NEAR_ZERO^2, as for tanh, then of NEAR_ZERO (softsign). Signs are only suggested, and then proved."""
 
+MOST_PAIRS = 8
+"""Most pairs of a layer and a scale in a group that are tried."""
 FEW_TRIALS = 3
 """Places that are as soon tried one by one as all of them looked at by derivatives once more."""
 
@@ -49,6 +52,7 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
         _odd_places(tried),  # u(x) * v(x), x^2, x - tanh x
         {name: _overlapping(odd) for name, odd in _odd_places(tried).items()},  # relu(u(x)) * v(x)
         {name: _written(ways) for name, ways in tried.items()},  # |x|, cos x
+        {name: _beside_scales(setting, kind, signs.get(name, ())) for name, kind in before.items()},  # an RMSNorm
     )
     possible = _possible(setting, proof, less_likely, signs)
     for suggested in less_likely:
@@ -104,6 +108,25 @@ def _written(ways: Sequence[Exponents]) -> list[frozenset[GroupPlace]]:
     """Places at which units are written, of exponents of one sign: there signs of even functions act."""
     halves = [{p for p, e in way.items() if p.axis == 0 and e * sign > 0} for way in ways for sign in (1, -1)]
     return [frozenset(half) for half in halves if half]
+
+
+def _beside_scales(
+    setting: GenericSetting, kind: GroupKind, known: Collection[Collection[GroupPlace]]
+) -> list[frozenset[GroupPlace]]:
+    """Each layer that writes the units of a group, with each scale: signs pass a norm without a mean, scales do not.
+
+    Layers at which no scales and no known signs act; nothing where there are many, as around a stream.
+    """
+    settled = {place for way in (*kind.scalings, *known) for place in way}
+    layers: dict[tuple[str, int], set[GroupPlace]] = {}
+    scales = []
+    for place in setting.active(kind.group):
+        if is_scale(place.tensor, setting.base[place.tensor]):
+            scales.append(place)
+        elif place.axis == 0 and place not in settled:
+            layers.setdefault((place.tensor.rpartition(".")[0], place.start), set()).add(place)
+    pairs = [frozenset({*layer, scale}) for layer in layers.values() for scale in scales]
+    return pairs if len(pairs) <= MOST_PAIRS else []
 
 
 def _linear(setting: GenericSetting, groups: Collection[str]) -> dict[str, list[dict[GroupPlace, int]]]:

@@ -184,7 +184,8 @@ class UnitScreen:
 
 def _sizes(slopes: Tensor) -> Tensor:
     """The norm at each place of (places, parents, units)."""
-    return torch.linalg.vector_norm(slopes, dim=(1, 2))
+    found: Tensor = torch.linalg.vector_norm(slopes, dim=(1, 2))
+    return found
 
 
 def _screened(size: int) -> int:

@@ -2,8 +2,13 @@
 
 Values and outputs have GL(K) in each head, whatever happens to queries and keys. Without a norm these have it as well.
 RMSNorm without a scale lets rotations through, LayerNorm without one those that fix (1, ..., 1). Norms whose scale the
-heads share leave permutations of units in all heads at once, and one scale of each unit between the two norms.
+heads share leave permutations of units in all heads at once, and one scale of each unit between the two norms. RMSNorm
+takes no mean: signs of a unit in all heads pass it, at an even number of queries, keys and both scales, and signs of a
+unit in one head at queries and keys, which no kind says.
 """
+
+from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -52,3 +57,37 @@ def test_what_acts_on_queries_and_keys(name):
     reached = "q_norm.weight" if "scale" in name else "q.weight"
     [found] = [kind for kind in kinds.groups.values() if any(place.tensor == reached for place in kind.at)]
     assert (found.kind, found.fixes_ones) == expected
+
+
+UNBIASED = partial(nn.LayerNorm, bias=False)
+SIGNED = ("q.weight", "k.weight", "q_norm.weight", "k_norm.weight")
+
+
+@pytest.mark.parametrize(("norm", "of_all", "of_one"), [(nn.RMSNorm, 8, 2), (UNBIASED, 2, 1)])
+def test_signs_of_one_unit(norm, of_all, of_one):
+    """Of a unit in all heads at the four tensors, and in one head at queries and keys: all that leave the outputs."""
+    torch.manual_seed(0)
+    network = Attention(lambda: norm(K)).double()
+    state = {name: torch.randn_like(tensor) for name, tensor in network.state_dict().items()}
+    x = torch.randn(2, 6, 7, dtype=torch.float64)
+
+    def change(signs, step):
+        moved = {name: tensor.clone() for name, tensor in state.items()}
+        for name, sign in zip(SIGNED, signs, strict=False):
+            moved[name][::step] *= sign
+        outputs = [torch.func.functional_call(network, each, x) for each in (state, moved)]
+        return float((outputs[0] - outputs[1]).abs().max())
+
+    holding = {signs for signs in product((1, -1), repeat=4) if change(signs, K) < 1e-9}
+    assert len(holding) == of_all
+    assert sum(change(signs, WIDTH) < 1e-9 for signs in product((1, -1), repeat=2)) == of_one
+    kinds = derive_kinds(network, (torch.zeros(2, 6, 7),))
+    [found] = [kind for kind in kinds.groups.values() if any(place.tensor == "q_norm.weight" for place in kind.at)]
+    spanned = {(1, 1, 1, 1)}
+    for way in found.signs:
+        flipped = {place.tensor for place in way}
+        spanned |= {
+            tuple(-sign if name in flipped else sign for sign, name in zip(signs, SIGNED, strict=True))
+            for signs in spanned
+        }
+    assert spanned == holding
