@@ -47,3 +47,25 @@ def test_halves_become_whole():
     assert sparse_integers(torch.tensor([[1.0, 0.5, -0.5]])) == [(2, 1, -1)]
     assert sparse_integers(torch.tensor([[1.0, 2**0.5]], dtype=torch.float64)) == []
     assert sparse_integers(torch.zeros(0, 4)) == []
+
+
+@pytest.mark.parametrize("readers", [2, 12])
+def test_known_vectors_are_not_found_again(readers):
+    """A filter that norms read, of which each may scale its own way: all ways are found, and the filter's alone."""
+    own = torch.block_diag(*[torch.tensor([[1.0, 1.0, -1.0]])] * readers)
+    own = torch.cat([torch.zeros(readers, 1), own], 1)  # scale, shift, and what reads it
+    whole = torch.cat([torch.ones(1), torch.tensor([-1.0, 0.0, 0.0]).repeat(readers)])
+    planted = torch.cat([own, whole[None]]).double()
+    mixed = torch.randn(len(planted), len(planted), generator=torch.Generator().manual_seed(0)).double() @ planted
+    known = [tuple(map(int, each)) for each in own.tolist()]
+    assert set(sparse_integers(mixed)) == {*known, tuple(map(int, whole))}
+    assert sparse_integers(mixed, known=known) == [tuple(map(int, whole))]
+    assert sparse_integers(planted[:-1], known=known) == []
+    halves = [known[0], tuple(a + b for a, b in zip(known[0], known[1], strict=True))]
+    assert len(sparse_integers(mixed, known=halves)) == readers - 1
+
+
+def test_known_vectors_at_all_coordinates():
+    """Where what is left has no coordinate of its own, all are looked for."""
+    basis = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]], dtype=torch.float64)
+    assert sparse_integers(basis, known=[(1, 1, 1, 1)]) == [(0, 0, 1, 1), (1, 1, 0, 0)]

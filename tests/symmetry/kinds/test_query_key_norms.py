@@ -12,6 +12,7 @@ from itertools import product
 
 import pytest
 import torch
+from support.rotary import UNITS, WORDS, Decoder
 from torch import Tensor, nn
 
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
@@ -91,3 +92,36 @@ def test_signs_of_one_unit(norm, of_all, of_one):
             for signs in spanned
         }
     assert spanned == holding
+
+
+@pytest.mark.parametrize("norm", ["weight", "plain"])
+def test_what_rotary_positions_leave(norm):
+    """Of one head: a scale of each pair between both scales, or its rotation where there are none. No kind says it.
+
+    The null space of the Jacobian along all matrices on queries and on keys, and along both scales. Of all signs at
+    queries and keys those that are the same for a pair and in both leave the outputs.
+    """
+    torch.manual_seed(0)
+    network = Decoder(heads=1, kv=1, norm=norm).double()
+    weights = {name: torch.randn_like(each) for name, each in network.named_parameters()}
+    tokens = torch.randint(0, WORDS, (16, 5))
+
+    ends = ("q.weight", "q.bias", "k.weight", "k.bias", "norms.0.weight", "norms.1.weight")
+    ends = [end for end in ends if end in weights]
+
+    def outputs(x, y, a, b):
+        acting = dict(zip(ends, (x, x, y, y, a.diag(), b.diag()), strict=False))
+        moved = {end: g @ weights[end] for end, g in acting.items()}
+        return torch.func.functional_call(network, weights | moved, tokens).flatten()
+
+    one, ones = torch.eye(UNITS).double(), torch.ones(UNITS).double()
+    parts = torch.func.jacrev(outputs, (0, 1, 2, 3))(one, one, ones, ones)
+    jacobian = torch.cat([each.flatten(1) for each in parts[: len(ends) - 2]], 1)
+    values = torch.linalg.svdvals(jacobian)
+    assert int((values < 1e-10 * values[0]).sum()) == UNITS // 2
+    signs = [torch.tensor(each).double().diag() for each in product((1, -1), repeat=UNITS)]
+    before = outputs(one, one, ones, ones)
+    holding = sum(bool(torch.allclose(outputs(x, y, ones, ones), before)) for x in signs for y in signs)
+    assert holding == 2 ** (UNITS // 2)
+    kinds = derive_kinds(network, (tokens,))
+    assert not any(place.tensor in ends for kind in kinds.groups.values() for place in kind.at)
