@@ -13,7 +13,8 @@ from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
 from starcli.barriers.star_report import StarReport, measure_star
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.evaluation.evaluator import PathEnd
+from starcli.evaluation.evaluator import Evaluator, PathEnd
+from starcli.evaluation.rows import note_other_loss
 from starcli.files.cache import hash_json, recall, remember
 from starcli.runtime import distributed
 
@@ -84,19 +85,24 @@ def cached_lines(
     ends = [PathEnd(first.tensors), *(PathEnd(other.tensors) for other in others)]
     if measure.alignment.active and missing:
         models = [others[number - 1] for _, number in missing]
-        found = measure.aligner.apply_to_all(first, models, progress=measure.progress)
-        for (_, number), aligned in zip(missing, found, strict=True):
+        moved = measure.aligner.apply_to_all(first, models, progress=measure.progress)
+        for (_, number), aligned in zip(missing, moved, strict=True):
             ends[number] = PathEnd(aligned.tensors)
     for _, number in missing:
         bends.check_ends(first, others[number - 1], ends[number].model)
-    return barriers(measure.evaluator(), ends, pairs, points=measure.points, store=kept, bends=bends)
+    evaluator = measure.evaluator()
+    found = barriers(evaluator, ends, pairs, points=measure.points, store=kept, bends=bends)
+    _note_other_losses(evaluator, [first, *others], pairs, found)
+    return found
 
 
 def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[Pair]) -> list[Barrier]:
     """Measure the lines of `pairs` of models, or recall them; the second of each is aligned to the first."""
     kept = CachedBarriers(measure, _hashes(models))
-    ends = [PathEnd(model.tensors) for model in models]
-    return barriers(measure.evaluator(), ends, pairs, points=measure.points, alignment=measure.alignment, store=kept)
+    ends, evaluator = [PathEnd(model.tensors) for model in models], measure.evaluator()
+    found = barriers(evaluator, ends, pairs, points=measure.points, alignment=measure.alignment, store=kept)
+    _note_other_losses(evaluator, models, pairs, found)
+    return found
 
 
 def cached_star_report(
@@ -111,8 +117,9 @@ def cached_star_report(
     names = ("regular-regular", "star-source", "star-held-out")
     as_they_are = CachedBarriers(measure, _hashes([*sources, *held_out, star]), aligned=False)
     trained = CachedBarriers(measure, _hashes([*aligned_sources, star]), aligned=False)
-    return measure_star(
-        measure.evaluator(),
+    evaluator = measure.evaluator()
+    report = measure_star(
+        evaluator,
         star.tensors,
         [source.tensors for source in sources],
         [model.tensors for model in held_out],
@@ -121,3 +128,24 @@ def cached_star_report(
         points=measure.points,
         stores={**dict.fromkeys(names, kept), UNALIGNED: as_they_are, TRAINED: trained},
     )
+    groups = [report.groups[name] for name in ("star-source", "star-held-out")]
+    pairs = [pair for group in groups for pair in group.pairs]
+    found = [barrier for group in groups for barrier in group.barriers]
+    _note_other_losses(evaluator, [*sources, *held_out, star], pairs, found)
+    return report
+
+
+def _note_other_losses(
+    evaluator: Evaluator, models: Sequence[Checkpoint], pairs: Sequence[Pair], found: Sequence[Barrier]
+) -> None:
+    """Notes on models whose losses are not those of their files, where they are measured just as these have them."""
+    if not evaluator.keeps_models:
+        return
+    last = evaluator.splits[-1]
+    losses = {
+        place: barrier.curves[last].loss[side]
+        for pair, barrier in zip(pairs, found, strict=True)
+        for place, side in zip(pair, (0, -1), strict=True)
+    }
+    for place, loss in losses.items():
+        note_other_loss(evaluator.workspace, models[place], last, loss, evaluator.progress)

@@ -127,6 +127,11 @@ class Evaluator:
         """The batch size of the statistics pass, to be recorded with results."""
         return self._split("train").batch_size
 
+    @property
+    def keeps_models(self) -> bool:
+        """Whether the ends of paths are measured just as their files have them: nothing of them is computed anew."""
+        return not self._recomputed or self.statistics == "own-ends"
+
     def load(self, model: Mapping[str, Tensor], *, own_statistics: bool = False) -> None:
         """Put a model into the network; its statistics are re-estimated unless it keeps its own.
 

@@ -21,14 +21,24 @@ def test_eval(solutions):
 
 def test_a_network_that_computes_something_else_since_is_noted(solutions, tmp_path):
     """As one whose code was changed: the same weights, with another activation."""
-    model = read(solutions[0])
-    network = model.metadata.architecture
-    other = network.model_copy(update={"arguments": {**network.arguments, "activation": "tanh"}})
-    write(tmp_path / "m.safetensors", model.tensors, model.metadata.model_copy(update={"architecture": other}))
-    for split in ("train", "validation", "test"):
-        assert "its file records" not in run_here("eval", solutions[0], "--split", split).err
-        assert "its file records" in run_here("eval", tmp_path / "m.safetensors", "--split", split).err
-    assert "its file records" not in run_here("eval", tmp_path / "m.safetensors", "--limit", 100).err
+    others = [tmp_path / f"{number}.safetensors" for number in (0, 1)]
+    for own, place in zip(solutions.some(0, 1), others, strict=True):
+        model = read(own)
+        network = model.metadata.architecture
+        other = network.model_copy(update={"arguments": {**network.arguments, "activation": "tanh"}})
+        write(place, model.tensors, model.metadata.model_copy(update={"architecture": other}))
+
+    def noted(*line):
+        ran = run_here(*line)
+        assert ran.status == 0, ran.err
+        return ran.err.count("and its file records")
+
+    assert noted("eval", solutions[0]) == 0
+    assert noted("eval", *others) == 2
+    assert noted("eval", others[0], "--limit", 100, "--val-fraction", 0) == 0  # other data
+    words = ("--points", 3, "--align", "none")
+    assert noted("barrier", *others, *words, "--statistics", "own-ends") == 2
+    assert noted("barrier", *others, *words) == 0  # statistics are others than those of the files
 
 
 def test_eval_without_a_validation_split(solutions):
