@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from starcli.data.arrays import bytes_or_floats, divided
+from starcli.data.arrays import divided, image_rows
 from starcli.data.loading import Array, Loaded, Part, Request, assemble
 from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.text import pad_texts
@@ -52,7 +52,7 @@ def load_saved(request: Request) -> Loaded:
     inputs, vocab_size, tokenizer = _inputs(splits, columns, options, path, notes)
     parts = {role: Part(inputs[role], labels[role], f"{path}, {role}") for role in splits}
     split, said = divided(parts, path)
-    names = tuple(getattr(splits["train"].features[columns.label], "names", None) or ()) if task == CLASSES else ()
+    names = _class_names(splits, columns.label, path) if task == CLASSES else ()
     if vocab_size is not None:
         loaded = assemble_tokens("hf", *split, vocab_size=vocab_size, class_names=names)
     else:
@@ -118,6 +118,16 @@ def _labels(split: Any, columns: _Columns, where: str) -> Array:
         raise StarcliError(f"{where}: {columns.label}: lists of several lengths", [hint]) from error
 
 
+def _class_names(splits: Mapping[str, Any], label: str, path: Path) -> tuple[str, ...]:
+    """Names of the classes in order, which all splits share; none where labels are plain numbers."""
+    named = {role: tuple(getattr(split.features[label], "names", None) or ()) for role, split in splits.items()}
+    for role, names in named.items():
+        if names != named["train"]:
+            words = f"{few(names, 5) or 'no names'} in {role}, {few(named['train'], 5) or 'none'} in train"
+            raise StarcliError(f"{path}: {label}: the classes are numbered otherwise in each split", [words])
+    return named["train"]
+
+
 def _inputs(
     splits: Mapping[str, Any], columns: _Columns, options: TextOptions, path: Path, notes: list[str]
 ) -> tuple[dict[str, Array], int | None, str | None]:
@@ -148,10 +158,6 @@ def _array(split: Any, columns: _Columns, where: str) -> Array:
     except ValueError as error:
         hint = "images of any size are read as folder:DIR; or resize them in a function, --data FILE.py:NAME"
         raise StarcliError(f"{where}: {columns.inputs}: of several shapes, expected one", [hint]) from error
-    if columns.kind == "image":
-        found = found[:, None] if found.ndim == 3 else found.transpose(0, 3, 1, 2)
-    elif found.ndim == 3:
-        found = found[:, None]
-    return bytes_or_floats(
-        found.astype(np.float32) if found.dtype.kind in "iu" and found.dtype != np.uint8 else found, where
-    )
+    if found.dtype.kind in "iu" and found.dtype != np.uint8:
+        found = found.astype(np.float32)
+    return image_rows(found, where, "NHWC" if columns.kind == "image" else None)

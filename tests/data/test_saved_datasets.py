@@ -85,3 +85,26 @@ def test_what_is_missing_or_of_another_form_is_named(tmp_path, train, test, said
     parts = {"train": found} | ({} if test is None else {"test": datasets.Dataset.from_dict(test)})
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "hf")
     refused(lambda: open_data(f"hf:{tmp_path / 'hf'}"), said)
+
+
+def test_splits_that_number_their_classes_otherwise_are_refused(tmp_path):
+    """Each was encoded alone, and one lacks a class."""
+    datasets = pytest.importorskip("datasets")
+    parts = {}
+    for role, words in (("train", ["b", "a", "c"]), ("test", ["b", "c"])):
+        rows = datasets.Dataset.from_dict({"x": [[1.0]] * len(words), "label": words})
+        parts[role] = rows.cast_column("label", datasets.ClassLabel(names=sorted(words)))
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "hf")
+    refused(lambda: open_data(f"hf:{tmp_path / 'hf'}"), "label: the classes are numbered otherwise", "b, c in test")
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2)], ids=["last", "first"])
+def test_arrays_have_their_channels_first_wherever_they_lie(tmp_path, axes):
+    datasets = pytest.importorskip("datasets")
+    images = np.random.RandomState(0).randn(10, 6, 7, 3).astype("f4")
+    stored = images.transpose(axes)
+    kind = {"x": datasets.Array3D(stored.shape[1:], "float32"), "label": datasets.Value("int64")}
+    rows = {"x": list(stored), "label": [n % 2 for n in range(10)]}
+    found = datasets.Dataset.from_dict(rows, features=datasets.Features(kind))
+    datasets.DatasetDict({"train": found, "test": found}).save_to_disk(tmp_path / "hf")
+    np.testing.assert_array_equal(open_data(f"hf:{tmp_path / 'hf'}").train.raw.numpy(), images.transpose(0, 3, 1, 2))
