@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
-from starcli.data.loading import Loaded, Request
+from starcli.data.loading import DataFacts, Loaded, Request
 from starcli.data.names import IMAGES_OF_ANY_SIZE, check_data_name, needs_path
 from starcli.data.normalisation import Normalisation
 from starcli.data.normalise_option import IMAGENET_MEAN, parse_normalise, same_statistics
@@ -20,54 +20,29 @@ from starcli.data.tokens import strata
 from starcli.errors import StarcliError
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.entry import resolve
-from starcli.registry.tasks import CLASSES, OF_TOKENS
+from starcli.registry.tasks import OF_TOKENS
 
 FAR = 30.0
 """Floats beyond this, or below its negative, are hardly what somebody has normalised."""
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, kw_only=True)
+class Dataset(DataFacts):
     """Data set, ready to be read, with everything that a checkpoint records about it.
 
-    name: the kind as typed, without any path.
-    input_shape: (C, H, W), (D,) for vectors, or (length,) for tokens.
     mean, std: by which inputs are normalised, after bytes are scaled to [0, 1]; floats are taken as they are before.
-    fingerprint: SHA-256 over the whole data, whatever limit and split.
-    augmentation: this data set's usual one for training.
-    class_names: names of the classes by label, or of the columns that are predicted, where they have any.
-    features: names of the columns of a table that inputs are made of, in order.
-    written: hash of when the files were last written, where the fingerprint is not of their contents; results are kept
-        under it, records do not have it.
-    notes: what users should know about it.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
-    vocab_size: how many tokens there are, where inputs are tokens.
-    tokenizer: SHA-256 of the tokenizer file that made them, if one did.
-    task: what is predicted, a name of `starcli.registry.tasks.TASKS`; of regression `num_classes` is the number of
-        columns that are, and of multi-label that of labels.
     """
 
-    name: str
-    num_classes: int
-    input_shape: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    fingerprint: str
-    augmentation: tuple[str, ...]
     train: Split
     validation: Split | None
     test: Split
     val_fraction: float
     split_seed: int
     limit: int | None
-    class_names: tuple[str, ...] = ()
-    written: str = ""
-    notes: tuple[str, ...] = ()
     scaling: str = ""
-    vocab_size: int | None = None
-    tokenizer: str | None = None
-    task: str = CLASSES
-    features: tuple[str, ...] = ()
 
     @property
     def per_token(self) -> bool:
@@ -168,43 +143,33 @@ def open_data(
     (torch.Size([32, 1, 8, 8]), torch.Size([32]))
     """
     kind, rest = check_data_name(name)
-    if image_size is not None and kind not in IMAGES_OF_ANY_SIZE:
-        raise StarcliError(f"--image-size is for folders and shards of images, and {kind} has its own size")
-    if image_size is not None and not 1 <= image_size <= 4096:
-        raise StarcliError(f"--image-size {image_size}: expected 1 to 4096")
+    _check_image_size(kind, image_size)
     texts.refuse_useless(kind)
     loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size, texts))
-    train, validation = _divide(loaded.train, limit, val_fraction, split_seed)
-    notes = loaded.notes
-    if loaded.validation is not None and validation is None:
-        validation = loaded.validation
-    elif loaded.validation is not None:
-        notes += (f"{loaded.name}: {val_fraction:g} of the training data is held back, its own validation part unused",)
+    train, validation, notes = _divide(loaded, limit, val_fraction, split_seed)
     train, validation, test = _resident(train, validation, loaded.test)
+    facts = {each.name: getattr(loaded, each.name) for each in fields(DataFacts)}
+    facts |= {"notes": (*loaded.notes, *notes)}
+    facts |= {"scaling": _scaling_note(loaded) if needs_path(kind) and loaded.vocab_size is None else ""}
     dataset = Dataset(
-        name=loaded.name,
-        num_classes=loaded.num_classes,
-        input_shape=loaded.input_shape,
+        **facts,
         mean=loaded.normalisation.mean,
         std=loaded.normalisation.std,
-        fingerprint=loaded.fingerprint,
-        augmentation=loaded.augmentation,
         train=train,
         validation=validation,
         test=test,
         val_fraction=val_fraction,
         split_seed=split_seed,
         limit=limit,
-        class_names=loaded.class_names,
-        written=loaded.written,
-        notes=notes,
-        scaling=_scaling_note(loaded) if needs_path(kind) and loaded.vocab_size is None else "",
-        vocab_size=loaded.vocab_size,
-        tokenizer=loaded.tokenizer,
-        task=loaded.task,
-        features=loaded.features,
     )
     return dataset if normalise is None else dataset.normalised_by(normalise, loaded.train)
+
+
+def _check_image_size(kind: str, size: int | None) -> None:
+    if size is not None and kind not in IMAGES_OF_ANY_SIZE:
+        raise StarcliError(f"--image-size is for folders and shards of images, and {kind} has its own size")
+    if size is not None and not 1 <= size <= 4096:
+        raise StarcliError(f"--image-size {size}: expected 1 to 4096")
 
 
 def _scaling_note(loaded: Loaded) -> str:
@@ -219,14 +184,20 @@ def _scaling_note(loaded: Loaded) -> str:
     return f"images are standardised by {whose} mean and standard deviation; --normalise says otherwise"
 
 
-def _divide(train: Split, limit: int | None, val_fraction: float, split_seed: int) -> tuple[Split, Split | None]:
-    """Training and validation part of the images within `limit`."""
+def _divide(
+    loaded: Loaded, limit: int | None, val_fraction: float, split_seed: int
+) -> tuple[Split, Split | None, list[str]]:
+    """Training and validation part of the images within `limit`, and a note where data have another one unused."""
+    train, validation = loaded.train, loaded.validation
     kept = balanced_prefix(strata(train.labels.numpy()), limit)
     inner, outer = split_indices(len(kept), val_fraction, split_seed)
     if len(inner) == len(train):
-        return train, None
-    validation = train.subset(torch.from_numpy(kept[outer])) if len(outer) else None
-    return train.subset(torch.from_numpy(kept[inner])), validation
+        return train, validation, []
+    within = train.subset(torch.from_numpy(kept[inner]))
+    if not len(outer):
+        return within, validation, []
+    unused = f"{loaded.name}: {val_fraction:g} of the training data is held back, its own validation part unused"
+    return within, train.subset(torch.from_numpy(kept[outer])), [unused] if validation is not None else []
 
 
 def _resident(train: Split, validation: Split | None, test: Split) -> tuple[Split, Split | None, Split]:

@@ -42,33 +42,47 @@ class Request:
     texts: TextOptions = AS_THE_FILE_HAS_IT
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Result of a loader: a data set before limit and validation split are applied."""
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What is known of a data set, however it is divided.
+
+    name: the kind as typed, without any path.
+    input_shape: (C, H, W), (D,) for vectors, or (length,) for tokens.
+    fingerprint: SHA-256 over the whole data, whatever limit and split.
+    augmentation: this data set's usual one for training.
+    written: hash of when the files were last written, where the fingerprint is not of their contents; results are kept
+        under it, records do not have it.
+    class_names: names of the classes by label, or of the columns that are predicted, where they have any.
+    features: names of the columns of a table that inputs are made of, in order.
+    notes: what users should know about it, though it is no error.
+    vocab_size: how many tokens there are, where inputs are tokens.
+    tokenizer: SHA-256 of the tokenizer file that made them, if one did.
+    task: what is predicted, a name of `starcli.registry.tasks.TASKS`; of regression `num_classes` is the number of
+        columns that are, and of multi-label that of labels.
+    """
 
     name: str
     num_classes: int
-    normalisation: Normalisation
     input_shape: tuple[int, ...]
     fingerprint: str
+    augmentation: tuple[str, ...] = ()
+    written: str = ""
+    class_names: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    vocab_size: int | None = None
+    tokenizer: str | None = None
+    task: str = CLASSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded(DataFacts):
+    """Result of a loader: a data set before limit and validation split are applied."""
+
+    normalisation: Normalisation
     train: Split
     test: Split
     validation: Split | None = None
-    augmentation: tuple[str, ...] = ()
-    written: str = ""
-    """Hash of when the files were last written, where the fingerprint is not of their contents."""
-    class_names: tuple[str, ...] = ()
-    """Names of the classes, where they have any."""
-    features: tuple[str, ...] = ()
-    """Names of the columns of a table that inputs are made of, in order."""
-    notes: tuple[str, ...] = ()
-    """What users should know about the data, though it is no error."""
-    vocab_size: int | None = None
-    """How many tokens there are, where inputs are tokens."""
-    tokenizer: str | None = None
-    """SHA-256 of the tokenizer file that made them, if one did."""
-    task: str = CLASSES
-    """What is predicted: a name of `starcli.registry.tasks.TASKS`."""
 
 
 @dataclass(frozen=True)
