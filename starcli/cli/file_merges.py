@@ -13,7 +13,7 @@ from starcli.files.names import model_place
 
 if TYPE_CHECKING:
     from starcli.files.lazy_tensors import LazyTensors
-    from starcli.star.fusing import Fusion
+    from starcli.fusion.fusing import Fusion
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FileMerges:
     def all(self, _: str) -> Iterator[MergedFile]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.several import read_all
-        from starcli.star.merge_files import merge_facts, merge_files, merge_plan, with_hashes, without_data
+        from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, with_hashes, without_data
 
         paths, _places = self.options.outputs()
         refuse_repeats(self.options.inputs)
@@ -73,7 +73,7 @@ class FileMerges:
     def _fusion(self, models: list[Any], seed: int) -> "Fusion":
         """What is made of `seed`, of the sources and behind them the base, where there is one."""
         from starcli.alignment.alignment import AS_GIVEN
-        from starcli.star.fusing import Fusion
+        from starcli.fusion.fusing import Fusion
 
         base = models[-1] if self.options.base else None
         merge = self.options.merge(self.options.method)

@@ -45,7 +45,7 @@ class FoundStar:
     ) -> "Iterator[dict[str, Any]]":
         """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
         from starcli.alignment.aligner import Aligner
-        from starcli.star.fusion_report import fusion_rows
+        from starcli.fusion.fusion_report import fusion_rows
 
         seed = self.job.finished.seed
         aligner, means = Aligner(replace(search.alignment, seed=seed or 0), workspace), search.between()

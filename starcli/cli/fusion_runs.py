@@ -21,7 +21,7 @@ from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 if TYPE_CHECKING:
     from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.star.fusing import DomainTeacher, Fused, Fusion
+    from starcli.fusion.fusing import DomainTeacher, Fused, Fusion
     from starcli.star.settings import StarSettings
     from starcli.workspace.plan import Plan
 
@@ -105,7 +105,7 @@ class FusionRuns(StarSearch):
     def teacher(self) -> "DomainTeacher | None":
         """The star domain that teaches, if one does."""
         from starcli.averaging.sampling import PointSampling
-        from starcli.star.fusing import DomainTeacher
+        from starcli.fusion.fusing import DomainTeacher
 
         if not self.options.star:
             return None
@@ -126,7 +126,7 @@ class FusionRuns(StarSearch):
 
     def make(self, job: Job) -> "Fused":
         """Make the model of a job."""
-        from starcli.star.fusing import fuse_sources
+        from starcli.fusion.fusing import fuse_sources
 
         return fuse_sources(
             self.workspace,
@@ -139,7 +139,7 @@ class FusionRuns(StarSearch):
 
     def fusion(self, seed: int) -> "Fusion":
         """What is made of `seed`."""
-        from starcli.star.fusing import Fusion
+        from starcli.fusion.fusing import Fusion
 
         method = self.options.method
         recipe = self.recipe if method in TRAINED_FUSIONS else None

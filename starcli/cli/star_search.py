@@ -20,8 +20,8 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.fusion.fusing import Fused
     from starcli.recipes.recipe import Recipe
-    from starcli.star.fusing import Fused
     from starcli.star.growing import Growth
     from starcli.star.settings import StarSettings
     from starcli.star.starlight import Star
@@ -42,7 +42,7 @@ class StarSearch:
 
     def check(self, split: str | None) -> None:
         """Refuse, now and not after hours, a split that there is not, and a comparison that does not fit in memory."""
-        from starcli.star.fusion_report import need_room_to_compare
+        from starcli.fusion.fusion_report import need_room_to_compare
 
         if split:
             self.workspace.dataset.split(split)

@@ -10,6 +10,7 @@ from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several
+from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
@@ -30,7 +31,6 @@ from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.star.check_sources import note_doubtful_solutions
-from starcli.star.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.star.settings import StarSettings
 
 _ENDS = ("init", "base", "star")

@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord
     from starcli.curves.settings import CurveSettings
+    from starcli.fusion.fusing import Fusion
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
-    from starcli.star.fusing import Fusion
     from starcli.star.growing import Growth
     from starcli.star.settings import StarSettings
     from starcli.symmetry.element import Symmetry

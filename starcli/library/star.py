@@ -13,6 +13,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.fusion.fusion_report import fusion_rows
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
@@ -23,7 +24,6 @@ from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress
 from starcli.star.check_sources import check_held_out, note_doubtful_solutions
-from starcli.star.fusion_report import fusion_rows
 from starcli.star.growing import Growth, growth_of
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source

@@ -1,1 +1,1 @@
-"""Starlight: the search for a star model, and model fusion, which is the same with its own loss added."""
+"""Starlight: the search for a star model; with its own loss added it is the paper's way to fuse."""

@@ -10,10 +10,10 @@ from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.barriers.interpolation import Point
 from starcli.files.cache import hash_json
+from starcli.fusion.fusing import Fusion
 from starcli.library.inputs import open_models
 from starcli.library.plans import alignment_plan, fusion_plan, permutation_plan, point_plan, star_plan
 from starcli.recipes.recipe import Recipe
-from starcli.star.fusing import Fusion
 from starcli.star.settings import StarSettings
 
 SPEC = """format: 2

@@ -17,13 +17,13 @@ from starcli.data.tokenizers import byte_tokens
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
+from starcli.fusion.fusing import Fusion
+from starcli.fusion.merge_files import merge_files
 from starcli.huggingface.companions import weights_in
 from starcli.huggingface.directory import Directory
 from starcli.merging.merge import Merge
 from starcli.models.build import build_network
 from starcli.models.huggingface import from_disk, least_arguments
-from starcli.star.fusing import Fusion
-from starcli.star.merge_files import merge_files
 from starcli.workspace.directories import notes_of_directory
 
 TOKENS = torch.randint(0, 256, (3, 12), generator=torch.Generator().manual_seed(0))

@@ -92,6 +92,6 @@ def files_alone(method: str, paths: Sequence[Path], setup: Setup) -> bool:
     if method not in MERGES or setup.arch is not None or setup.data is not None or any(map(is_standard_stream, paths)):
         return False
     from starcli.checkpoints.several import read_all
-    from starcli.star.merge_files import without_data
+    from starcli.fusion.merge_files import without_data
 
     return bool(without_data(read_all(paths, distinct=False, verify=False)))

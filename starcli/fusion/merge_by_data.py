@@ -10,12 +10,12 @@ from starcli.barriers.interpolation import complete_state
 from starcli.evaluation.batchnorm_statistics import evened_batch_size
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.tasks.task import Task, task_named
+from starcli.fusion.fusing import Fused, Fusing, scored
+from starcli.fusion.input_products import InputProducts, input_products
 from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import modes_restored, set_eval_
-from starcli.star.fusing import Fused, Fusing, scored
-from starcli.star.input_products import InputProducts, input_products
 from starcli.training.seeds import generator
 
 EXAMPLES = 256

@@ -15,11 +15,11 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import statistics_names
+from starcli.fusion.distillation import DrawnPoints, Ensemble, OfTeachers
+from starcli.fusion.fusing import OF_DOMAINS, DomainTeacher, Fusing, Fusion, fuse_sources, refuse_unused
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 from starcli.star import source_bank
-from starcli.star.distillation import DrawnPoints, Ensemble, OfTeachers
-from starcli.star.fusing import OF_DOMAINS, DomainTeacher, Fusing, Fusion, fuse_sources, refuse_unused
 from starcli.star.source_vectors import PrefetchedVectors
 from starcli.symmetry.permutation import Permutation
 from starcli.training.train import train_network

@@ -5,9 +5,9 @@ import torch
 
 from starcli.errors import StarcliError
 from starcli.files.slices import HeldTensor
+from starcli.fusion.merged_tensors import SlicedModel, merged_tensors
 from starcli.merging.merge import Merge, parse_override
 from starcli.registry.merges import MERGES
-from starcli.star.merged_tensors import SlicedModel, merged_tensors
 
 LINEAR = Merge(method="linear")
 

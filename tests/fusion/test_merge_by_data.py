@@ -11,13 +11,13 @@ from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.evaluation.tasks.task import task_named
+from starcli.fusion.fusing import Fusion, fuse_sources
+from starcli.fusion.input_products import input_products
+from starcli.fusion.merge_by_data import fisher_information
 from starcli.merging import data_weighted
 from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
-from starcli.star.fusing import Fusion, fuse_sources
-from starcli.star.input_products import input_products
-from starcli.star.merge_by_data import fisher_information
 
 
 def draws(*shape, seed=0):

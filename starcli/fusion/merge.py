@@ -6,8 +6,8 @@ from torch import Tensor
 
 from starcli.barriers.interpolation import complete_state
 from starcli.files.slices import HeldTensor
-from starcli.star.fusing import Fused, Fusing, scored
-from starcli.star.merged_tensors import SlicedModel, merged_tensors
+from starcli.fusion.fusing import Fused, Fusing, scored
+from starcli.fusion.merged_tensors import SlicedModel, merged_tensors
 
 
 def merge_sources(fusing: Fusing) -> Fused:

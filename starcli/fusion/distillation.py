@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from starcli.evaluation.batchnorm_statistics import batch_statistics
+from starcli.fusion.fusing import Fused, Fusing
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, set_eval_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import Progress
-from starcli.star.fusing import Fused, Fusing
 from starcli.star.source_bank import Source, SourceBank
 from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.run import TrainingRun

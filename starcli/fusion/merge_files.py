@@ -12,10 +12,10 @@ from starcli.errors import StarcliError, need_several
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import files_of
 from starcli.files.slices import HeldTensor, sliced_tensors
+from starcli.fusion.fusing import Fusion
+from starcli.fusion.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.huggingface.directory import directory_of
 from starcli.runtime.progress import SILENT, Progress
-from starcli.star.fusing import Fusion
-from starcli.star.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
 from starcli.workspace.directories import directory_among, without_defaults

@@ -17,9 +17,9 @@ from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import task_named
+from starcli.fusion.fusing import selection_split
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
-from starcli.star.fusing import selection_split
 from starcli.star.settings import StarSettings
 from starcli.workspace.stamp import stamps
 

@@ -9,8 +9,8 @@ from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
+from starcli.fusion.fusion_report import fusion_rows
 from starcli.runtime.progress import Progress
-from starcli.star.fusion_report import fusion_rows
 
 
 class Counting(Progress):
