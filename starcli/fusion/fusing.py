@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 OF_STARS = (
     "mu", "objective", "normalised", "sampling", "realign_every", "realign_restarts", "realign_method", "realign_drift",
-    "draws_per_step", "noise", "companions", "sync_batchnorm", "held_out", "eval_every", "aligned_sources", "grow",
+    "realign_noise", "draws_per_step", "noise", "pull", "companions", "sync_batchnorm", "held_out", "eval_every",
+    "aligned_sources", "grow",
 )  # fmt: skip
 """Settings that only a star has."""
 

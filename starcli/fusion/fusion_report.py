@@ -119,7 +119,7 @@ def _made(fused: Checkpoint, sources: Sequence[Checkpoint], alignment: Alignment
     """How the fused model came from the sources, as its file says: those of a star are aligned each epoch."""
     recorded = (fused.metadata.recipe or {}).get(fused.metadata.kind, {})
     if "fusion" not in recorded:
-        kept = ("realign_every", "realign_restarts", "realign_method", "realign_drift")
+        kept = ("realign_every", "realign_restarts", "realign_method", "realign_drift", "realign_noise")
         later = {name: recorded[name] for name in kept if name in recorded}
         return {"alignment": StarSettings(alignment=alignment, **later).alignment_title}
     soup = (fused.metadata.metrics or {}).get("greedy_soup", {})

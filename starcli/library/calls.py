@@ -40,7 +40,7 @@ _INTEGERS = {
 }
 """Keywords that are integers, and the least of each."""
 
-_NUMBERS = ("t", "perturb", "mu", "noise", "val_fraction", "realign_drift")
+_NUMBERS = ("t", "perturb", "mu", "noise", "pull", "val_fraction", "realign_drift", "realign_noise")
 """Keywords that are numbers; what they may be is said where they are used."""
 
 _WORDS = {

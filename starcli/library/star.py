@@ -42,8 +42,10 @@ class SearchSettings(TypedDict, total=False):
     realign_restarts: int
     realign_method: str | None
     realign_drift: float | None
+    realign_noise: float
     draws_per_step: int | None
     noise: float
+    pull: float
     companions: int
     renormalise: str
     renormalise_logits: bool

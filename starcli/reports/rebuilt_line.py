@@ -164,7 +164,9 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         ("realign_restarts", 1),
         ("realign_method", None),
         ("realign_drift", None),
+        ("realign_noise", 0.0),
         ("noise", 0.0),
+        ("pull", 0.0),
         ("companions", 0),
     ):
         if how.get(key, usual) != usual:

@@ -30,10 +30,14 @@ class StarSettings:
     realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
     realign_drift: of these alignments, only those where the star has moved by more than this share of its norm since
         it was last aligned to (None: all).
+    realign_noise: standard deviation of Gaussian noise on each tensor of the star that sources are aligned anew to, as
+        a share of the root mean square of its entries: they come in another near-optimal order each time, as models do
+        that it never saw. After the last epoch they are aligned to the star itself.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
     noise: standard deviation of the Gaussian noise on each tensor of the points that are trained on, as a share of the
         root mean square of its entries; stars that bear it are nearer to models that they never saw.
+    pull: strength k of a pull to the mean of the sources as they are aligned: k / 2 |star - mean|^2 beside the loss.
     companions: networks that the search trains itself in half of its epochs, as further sources; see
         `starcli.star.companions`.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
@@ -54,8 +58,10 @@ class StarSettings:
     realign_restarts: int = 1
     realign_method: str | None = None
     realign_drift: float | None = None
+    realign_noise: float = 0.0
     draws_per_step: int | None = None
     noise: float = 0.0
+    pull: float = 0.0
     companions: int = 0
     eval_every: int | None = None
     sync_batchnorm: bool = False
@@ -76,13 +82,11 @@ class StarSettings:
             problems.append("realign_method is for sources that are aligned at first, too")
         elif self.realignment != self.alignment and self.realignment.learns:
             problems.append(f"realign_method is the method itself, or one that searches, found {self.realign_method}")
-        problems += self._problems_of_drift()
+        problems += self._problems_of_drift() + self._problems_of_shares()
         if self.alignment.select:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
             problems.append(f"draws_per_step is at least 1, found {self.draws_per_step}")
-        if not 0 <= self.noise < math.inf:
-            problems.append(f"noise is a finite number from 0 up, found {self.noise}")
         if self.companions < 0:
             problems.append(f"companions is a number from 0 up, found {self.companions}")
         if self.sync_batchnorm and self.draws_per_step not in (None, 1):
@@ -113,6 +117,16 @@ class StarSettings:
         if self.realignment != self.alignment:  # nobody would know by which of them a source was aligned last
             return [f"realign_drift is for one method, found {self.alignment.method} and {self.realignment.method}"]
         return []
+
+    def _problems_of_shares(self) -> list[str]:
+        shares = {name: getattr(self, name) for name in ("noise", "realign_noise", "pull")}
+        wrong = {name: share for name, share in shares.items() if not 0 <= share < math.inf}
+        problems = [f"{name} is a finite number from 0 up, found {share}" for name, share in wrong.items()]
+        if self.realign_noise and (not self.alignment.active or self.realign_every is None):
+            problems.append("realign_noise is for sources that are aligned anew")
+        elif self.realign_noise and (self.alignment.learns or self.alignment.uses_kinds):
+            problems.append(f"realign_noise is for searches among permutations, found {self.alignment.title}")
+        return problems
 
     def check_measured(self, kind: str, held_out: Sized) -> None:
         """Raise StarcliError where points are to be renormalised in the search for a star, and none are measured."""
@@ -166,9 +180,12 @@ class StarSettings:
         each = f"each {'epoch' if every == 1 else f'{every} epochs'}"
         if self.realign_drift is not None:
             each += f" if the star moved by {self.realign_drift:.3g}"
+        if self.realign_noise:
+            each += f" to the star with noise {self.realign_noise:.3g}"
         if self.realignment != how:
             return f"{how.title}, then {self.realignment.title} {each}"
-        if not how.learns and max(how.restarts, 1) == self.realign_restarts and self.realign_drift is None:
+        plain = self.realign_drift is None and not self.realign_noise
+        if plain and not how.learns and max(how.restarts, 1) == self.realign_restarts:
             return how.title
         count = how.later_steps
         again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(self.realign_restarts)
@@ -214,9 +231,11 @@ class StarSettings:
             **({"realign_restarts": self.realign_restarts} if self.realign_restarts != 1 else {}),  # as before it was
             **({"realign_method": self.realign_method} if self.realign_method else {}),
             **({"realign_drift": self.realign_drift} if self.realign_drift is not None else {}),
+            **({"realign_noise": self.realign_noise} if self.realign_noise else {}),
             **{name: value for name, value in self.alignment.settings().items() if name != "seed"},
             "draws_per_step": self.draws(recipe),
             **({"noise": self.noise} if self.noise else {}),
+            **({"pull": self.pull} if self.pull else {}),
             **self._shared(recipe),
             "mu": self.mu,
             "normalised": self.normalised,

@@ -73,6 +73,7 @@ class OnLines(PlainObjective):
         self.fixed = {name: tensor.clone() for name, tensor in self.point.items()}
         self.aligned_epoch = -1
         self.aligned_vector: Tensor | None = None
+        self._centre: Tensor | None = None
         self.draw_generator = torch.Generator()
         self.at_mean, self.turns = at_mean, turns or range(len(bank.sources))
         self.aligner = self.realigner = Aligner(settings.alignment, workspace)
@@ -96,11 +97,21 @@ class OnLines(PlainObjective):
             self.vector.copy_(self.bank.mean())
         else:
             aligner, restarts = self.realigner if epoch else self.aligner, self.settings.realign_restarts
-            found = self.bank.align(self._named(), aligner, seed, restarts, progress=self.progress)
-        self.aligned_epoch = epoch
+            star = self._named(self._disturbed(epoch))
+            found = self.bank.align(star, aligner, seed, restarts, progress=self.progress)
+        self.aligned_epoch, self._centre = epoch, None
         if self.settings.realign_drift is not None:
             self.aligned_vector = self.vector.clone()
         return found.row()
+
+    def _disturbed(self, epoch: int) -> Tensor:
+        """The star that sources are aligned to: with noise where that is asked for, for first it is random anyway."""
+        share = self.settings.realign_noise
+        if not (share and epoch):
+            return self.vector
+        star = self.vector.clone()
+        self._add_noise(star, share, "realign", epoch)
+        return star
 
     def _has_moved(self) -> bool:
         """Whether the star is far enough from where the sources were aligned to it; in a rehearsal it always is."""
@@ -120,7 +131,10 @@ class OnLines(PlainObjective):
         source, t = self.draw(epoch, step, number)
         self.bank.put_between_(self.vector, self.fixed, source, t, self._following(epoch, step, number))
         if settings.noise:
-            self._add_noise(epoch, step, number)
+            self._add_noise(self.flat.parameters, settings.noise, "noise", epoch, step, self._place(number))
+            approach_spectral_norms_(self.flat.network)
+        if settings.pull:
+            self._pull(weight * settings.pull)
         # the only place where the chain rule's factor (1 - t) enters
         loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
         loss = scale * loss
@@ -130,14 +144,22 @@ class OnLines(PlainObjective):
             loss = loss + scale * settings.mu * own_loss
         return loss, correct
 
-    def _add_noise(self, epoch: int, step: int, number: int) -> None:
-        """Noise on the point, by its place in the run: sigma rms(w) N(0, 1) on each tensor w."""
-        generator = torch.Generator(self.vector.device)
-        generator.manual_seed(substream(self.seed, "noise", epoch, step, self._place(number)))
-        for tensor in self.flat.views(self.flat.parameters).values():
+    def _add_noise(self, vector: Tensor, share: float, *place: int | str) -> None:
+        """Noise on a vector (P,), by its place in the run: share rms(w) N(0, 1) on each tensor w."""
+        generator = torch.Generator(vector.device)
+        generator.manual_seed(substream(self.seed, *place))
+        for tensor in self.flat.views(vector).values():
             drawn = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
-            tensor += self.settings.noise * tensor.square().mean().sqrt() * drawn
-        approach_spectral_norms_(self.flat.network)
+            tensor += share * tensor.square().mean().sqrt() * drawn
+
+    def _pull(self, strength: float) -> None:
+        """Begin the gradient with that of strength / 2 |star - mean of the sources as they are aligned|^2."""
+        if self._centre is None:
+            self._centre = self.bank.mean()
+        centre = self.flat.views(self._centre).values()
+        for parameter, own, mean in zip(self.parameters, self.parts, centre, strict=True):
+            pulled = strength * (own - mean)
+            parameter.grad = pulled if parameter.grad is None else parameter.grad + pulled
 
     def _put_star(self) -> None:
         """The star itself into the network, but for running statistics; vectors of spectral norms nearly."""
@@ -189,7 +211,10 @@ class OnLines(PlainObjective):
         return "".join(f", source {self.bank.sources[source].name} at t = {t:.4f}" for source, t in draws)
 
     def finish(self) -> None:
-        """Put the star itself into the network, with its own BatchNorm statistics."""
+        """Put the star itself into the network, with its own BatchNorm statistics; sources are aligned to no noise."""
+        if self.settings.realign_noise:
+            seed, restarts = substream(self.seed, "align", "at the end"), self.settings.realign_restarts
+            self.bank.align(self._named(), self.realigner, seed, restarts, progress=self.progress)
         self.bank.close()
         self._put_star()
         final_statistics_(self.flat, self.workspace, self.progress)
@@ -208,9 +233,10 @@ class OnLines(PlainObjective):
             self.aligned_vector = state["aligned_vector"].to(self.vector.device)
         self.bank.set([None if each is None else self.aligner.symmetry(each) for each in state["permutations"]])
 
-    def _named(self) -> dict[str, Tensor]:
-        """The star as a state dict; buffers are there for completeness, matching does not look at them."""
-        named = self.flat.buffers | self.flat.extra_state | self.fixed | self.flat.views(self.vector)
+    def _named(self, vector: Tensor | None = None) -> dict[str, Tensor]:
+        """The star (or `vector`) as a state dict; buffers are for completeness, matching does not look at them."""
+        vector = self.vector if vector is None else vector
+        named = self.flat.buffers | self.flat.extra_state | self.fixed | self.flat.views(vector)
         for tied in self.flat.tied:
             named |= {name: named[tied[0]] for name in tied[1:] if tied[0] in named}
         return {name: tensor.detach().cpu() for name, tensor in named.items()}

@@ -8,7 +8,7 @@ from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
-from starcli.star.source_bank import Source
+from starcli.star.source_bank import Source, SourceBank
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import generator, substream
 from starcli.training.train import train_network
@@ -146,6 +146,9 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
         ({"restarts": -1}, "restarts"),
         ({"draws_per_step": 49}, "draws_per_step"),
         ({"noise": -0.1}, "noise is a finite number from 0 up"),
+        ({"pull": float("nan")}, "pull is a finite number from 0 up"),
+        ({"realign_noise": 1.0, "realign_every": None}, "realign_noise is for sources that are aligned anew"),
+        ({"realign_noise": 1.0, "method": "sinkhorn"}, "realign_noise is for searches among permutations, found sink"),
         ({"sampling": "unifrom"}, "uniform"),
         ({"method": "wieght"}, "weight"),
     ],
@@ -188,6 +191,32 @@ def test_sources_are_aligned_anew_where_the_star_is_far_from_where_it_was(mlp, m
     assert aligned(realign_drift=0.1)[1] == [True, False, True]
 
 
+def test_noise_on_what_sources_are_aligned_to_is_another_each_time_and_not_there_at_last(mlp, mlps, monkeypatch):
+    """A star that moves by nothing finds its sources elsewhere in each epoch, and at the end where they were first."""
+    references, align = [], SourceBank.align
+    names = [name for name, _ in mlp.network().network.named_parameters()]
+    still = RECIPE.model_copy(update={"lr": 0.0})
+
+    def noting(bank, star, *arguments, **options):
+        references.append({name: star[name].clone() for name in names})
+        return align(bank, star, *arguments, **options)
+
+    monkeypatch.setattr(SourceBank, "align", noting)
+    star = search_star(mlp, mlps[:2], still, 0, realign_noise=1.0)
+    first, second, third, last = references
+    assert same(first, last)
+    assert same(first, {name: star.tensors[name] for name in first})
+    for name in first:
+        noises = [(each[name] - first[name]).flatten() for each in (second, third)]
+        size = float(first[name].square().mean().sqrt())
+        for noise in noises:
+            assert abs(float(noise.norm()) - size * len(noise) ** 0.5) <= 5 * size
+        assert abs(torch.cosine_similarity(*noises, dim=0)) < 5 / len(noises[0]) ** 0.5
+    objectives = [row["objective"] for row in star.history]
+    assert objectives[0] == search_star(mlp, mlps[:2], still, 0).history[0]["objective"]
+    assert objectives[1] != objectives[2]
+
+
 @pytest.mark.parametrize(
     ("options", "title"),
     [
@@ -198,6 +227,7 @@ def test_sources_are_aligned_anew_where_the_star_is_far_from_where_it_was(mlp, m
         ({"restarts": 10, "realign_every": None}, "weight, 10 restarts"),
         ({"restarts": 1, "realign_restarts": 4, "realign_every": 5}, "weight, 1 restart, then 4 each 5 epochs"),
         ({"realign_drift": 0.05}, "weight, 1 restart, then 1 each epoch if the star moved by 0.05"),
+        ({"realign_noise": 1.0}, "weight, 1 restart, then 1 each epoch to the star with noise 1"),
         ({"method": None}, "none"),
         ({"method": "sinkhorn"}, "sinkhorn, 1 restart, 256 examples, 200 steps, then 20 steps each epoch"),
         ({"method": "sinkhorn", "realign_every": None}, "sinkhorn, 1 restart, 256 examples, 200 steps"),

@@ -33,7 +33,9 @@ def by_autograd(objective, inputs, labels, epoch, step):
         total = total + loss_at(point, some_inputs, some_labels) * len(some_labels) / len(labels)
     total = total + settings.mu * loss_at(star, inputs, labels) if settings.mu else total
     total = total / (1 + settings.mu) if settings.normalised else total
-    (gradient,) = torch.autograd.grad(total, star)
+    mean = sum(flat.flatten(source.open()) for source in objective.bank.sources) / len(objective.bank.sources)
+    pull = settings.pull / 2 * (star - mean).square().sum()
+    (gradient,) = torch.autograd.grad(total + pull, star)
     return total.detach(), gradient
 
 
@@ -47,6 +49,7 @@ def by_autograd(objective, inputs, labels, epoch, step):
         {"mu": 0.3, "normalised": True},
         {"draws_per_step": 3},
         {"draws_per_step": 2, "mu": 1.0, "normalised": True},
+        {"draws_per_step": 3, "pull": 0.5},
     ],
     ids=" ".join,  # names alone: a function's address differs from worker to worker
 )

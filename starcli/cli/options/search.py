@@ -85,6 +85,16 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             rich_help_panel=ALIGNMENT,
         ),
     ] = None
+    realign_noise: Annotated[
+        float,
+        typer.Option(
+            "--realign-noise",
+            metavar="SHARE",
+            min=0,
+            help="Align anew to the star with noise, of this share of each tensor's size: 1.",
+            rich_help_panel=ALIGNMENT,
+        ),
+    ] = 0.0
     draws_per_step: Annotated[
         int | None,
         typer.Option(
@@ -101,6 +111,15 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             metavar="SHARE",
             min=0,
             help="Train on points with noise, of this share of each tensor's size: 0.3.",
+        ),
+    ] = 0.0
+    pull: Annotated[
+        float,
+        typer.Option(
+            "--pull",
+            metavar="STRENGTH",
+            min=0,
+            help="Pull the star to the mean of its aligned sources, as weight decay does to 0: 0.002.",
         ),
     ] = 0.0
     companions: Annotated[
@@ -203,8 +222,10 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             realign_restarts=self.realign_restarts,
             realign_method=self.realign_method,
             realign_drift=self.realign_drift,
+            realign_noise=self.realign_noise,
             draws_per_step=self.draws_per_step,
             noise=self.noise,
+            pull=self.pull,
             companions=self.companions,
             eval_every=self.eval_every,
             sync_batchnorm=self.sync_batchnorm,

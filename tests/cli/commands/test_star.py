@@ -69,13 +69,15 @@ def test_measuring_held_out_models_changes_no_weight(solutions, place):
 
 
 def test_a_star_with_companions_says_so_and_how_to_make_it(solutions, place):
-    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 2, "--companions", 1, "--noise", 0.3)
+    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 2, "--companions", 1)
+    words += ("--noise", 0.3, "--pull", 0.002, "--realign-noise", 1)
     ran = run_here(*words, "-o", "x.safetensors")
     assert (ran.status, "companions trained for 1 epoch: " in ran.err) == (0, True), ran.err
     assert ran.rows[0]["sources"] == 2
     metadata = read_metadata(place / "x.safetensors")[1]
     told = metadata.recipe["star"]
-    assert (told["noise"], told["companions"], told["companion_epochs"], metadata.recipe["epochs"]) == (0.3, 1, 1, 2)
+    assert (told["noise"], told["pull"], told["realign_noise"]) == (0.3, 0.002, 1.0)
+    assert (told["companions"], told["companion_epochs"], metadata.recipe["epochs"]) == (1, 1, 2)
     assert len((place / "x.metrics.jsonl").read_text().splitlines()) == 1  # the star's own epoch
     for source in solutions.some(0, 1):
         shutil.copy(source, place)
@@ -90,6 +92,8 @@ def test_each_setting_counts(solutions, place):
         (("--realign-every", "never"), "star realign_every"),
         (("--align", "none"), "star method"),
         (("--noise", 0.3), "star noise: nothing there, 0.3 asked for"),
+        (("--pull", 0.002), "star pull: nothing there, 0.002 asked for"),
+        (("--realign-noise", 1), "star realign_noise: nothing there, 1.0 asked for"),
         (("--init", solutions[2]), "star init"),
     ):
         ran = run_here(*words, *more)
