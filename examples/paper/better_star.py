@@ -24,12 +24,14 @@ import starcli as sc
 from starcli.cli.options.values import seed_list
 from starcli.data.dataset import open_data
 
+DISTURBED = {"noise": 0.2, "realign_noise": 1.0, "pull": 0.001, "weight_decay": 0.0, "sampling": "midpoint"}
 WAYS: dict[str, dict[str, Any]] = {
     "Algorithm 1, batches of 128": {},
     "Algorithm 1, batches of 32": {"batch_size": 32},
     "Algorithm 1, batches of 16": {"batch_size": 16},
     "midpoint, batches of 32": {"batch_size": 32, "sampling": "midpoint"},
     "noise 0.3, midpoint, batches of 32": {"batch_size": 32, "noise": 0.3, "sampling": "midpoint"},
+    "realign-noise 1, noise 0.2, pull 0.001, midpoint, batches of 32": {"batch_size": 32, **DISTURBED},
     "12 companions, midpoint, batches of 32": {"batch_size": 32, "companions": 12, "sampling": "midpoint"},
 }
 BETTER = [way for way, settings in WAYS.items() if settings.keys() - {"batch_size"}]

@@ -32,7 +32,8 @@ class StarSettings:
         it was last aligned to (None: all).
     realign_noise: standard deviation of Gaussian noise on each tensor of the star that sources are aligned anew to, as
         a share of the root mean square of its entries: they come in another near-optimal order each time, as models do
-        that it never saw. After the last epoch they are aligned to the star itself.
+        that it never saw, in a search with the restarts of the first. After the last epoch they are aligned to the
+        star itself.
     draws_per_step: points (source, t) a step, each with its piece of the batch; ranks share them (None: one each).
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
     noise: standard deviation of the Gaussian noise on each tensor of the points that are trained on, as a share of the
@@ -122,6 +123,8 @@ class StarSettings:
         shares = {name: getattr(self, name) for name in ("noise", "realign_noise", "pull")}
         wrong = {name: share for name, share in shares.items() if not 0 <= share < math.inf}
         problems = [f"{name} is a finite number from 0 up, found {share}" for name, share in wrong.items()]
+        if self.realign_noise and self.realign_restarts > 1:
+            problems.append("realign_restarts is for searches from where sources are, which realign_noise has none of")
         if self.realign_noise and (not self.alignment.active or self.realign_every is None):
             problems.append("realign_noise is for sources that are aligned anew")
         elif self.realign_noise and (self.alignment.learns or self.alignment.uses_kinds):
@@ -188,7 +191,8 @@ class StarSettings:
         if plain and not how.learns and max(how.restarts, 1) == self.realign_restarts:
             return how.title
         count = how.later_steps
-        again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(self.realign_restarts)
+        restarts = how.restarts if self.realign_noise else self.realign_restarts
+        again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(restarts)
         return f"{how.title}, then {again} {each}"
 
     @property

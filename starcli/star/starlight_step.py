@@ -22,7 +22,7 @@ from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated
 from starcli.star.settings import StarSettings
-from starcli.star.source_bank import Source, SourceBank
+from starcli.star.source_bank import Realignment, Source, SourceBank
 from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.objective import Row
 from starcli.training.seeds import substream
@@ -98,11 +98,17 @@ class OnLines(PlainObjective):
         else:
             aligner, restarts = self.realigner if epoch else self.aligner, self.settings.realign_restarts
             star = self._named(self._disturbed(epoch))
-            found = self.bank.align(star, aligner, seed, restarts, progress=self.progress)
+            found = self._align(star, aligner, seed, restarts)
         self.aligned_epoch, self._centre = epoch, None
         if self.settings.realign_drift is not None:
             self.aligned_vector = self.vector.clone()
         return found.row()
+
+    def _align(self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int) -> Realignment:
+        """Align the sources, from where they are; those that are to come in another order each time, from the start."""
+        if self.settings.realign_noise:
+            self.bank.set([None] * len(self.bank.sources))
+        return self.bank.align(star, aligner, seed, restarts, progress=self.progress)
 
     def _disturbed(self, epoch: int) -> Tensor:
         """The star that sources are aligned to: with noise where that is asked for, for first it is random anyway."""
@@ -214,7 +220,7 @@ class OnLines(PlainObjective):
         """Put the star itself into the network, with its own BatchNorm statistics; sources are aligned to no noise."""
         if self.settings.realign_noise:
             seed, restarts = substream(self.seed, "align", "at the end"), self.settings.realign_restarts
-            self.bank.align(self._named(), self.realigner, seed, restarts, progress=self.progress)
+            self._align(self._named(), self.realigner, seed, restarts)
         self.bank.close()
         self._put_star()
         final_statistics_(self.flat, self.workspace, self.progress)
