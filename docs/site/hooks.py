@@ -36,7 +36,16 @@ def library_reference() -> str:
     parts = ["# The library", INTRODUCTION, "## Functions", *(f"::: {place}" for place in functions)]
     parts += ["## Classes", *(f"::: {place}" for place in classes)]
     settings = (f"::: {place}\n    options: {{ members: false }}" for place in SETTINGS)
-    return "\n\n".join([*parts, "## Settings that functions take as keywords", *settings]) + "\n"
+    return "\n\n".join([*parts, "## Settings that functions take as keywords", recipe_table(), *settings]) + "\n"
+
+
+def recipe_table() -> str:
+    """The settings of training, which `train`, `find_star`, `fuse` and `curve` take, with the defaults of a recipe."""
+    from starcli.recipes.recipe import Recipe
+
+    rows = [f"| `{name}` | `{each.default}` | {each.description} |" for name, each in Recipe.model_fields.items()]
+    lines = ["### Settings of training", "", "| field of `Recipe` | default | |", "| --- | --- | --- |", *rows]
+    return "\n".join(lines)
 
 
 SETTINGS = ("starcli.star.settings.StarSettings", "starcli.library.merging.MergeKeywords")
