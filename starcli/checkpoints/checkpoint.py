@@ -20,7 +20,7 @@ from starcli.files.names import is_standard_stream
 from starcli.files.shards import SHARD_METADATA, files_of, header_of, write_shards, write_shards_lazily
 from starcli.files.write import write_tensors
 from starcli.huggingface.directory import directory_of
-from starcli.runtime.memory import garbage_collection_paused
+from starcli.runtime.garbage import garbage_collection_paused
 from starcli.version import __version__
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from starcli.cli.framework.help import page
 from starcli.cli.framework.typed_line import remember_line
 from starcli.cli.options.shared import TracebackOpt
 from starcli.runtime import distributed
+from starcli.runtime.garbage import put_off_garbage_collection
 
 
 class Program(TyperGroup):
@@ -116,6 +117,7 @@ def starcli(
 
 def main() -> None:
     """The console script."""
+    put_off_garbage_collection()
     completion.prepare_answer()
     try:
         app(prog_name="starcli")

@@ -20,6 +20,7 @@ from starcli.errors import StarcliError
 from starcli.files.cache import cache_directory, using_cache
 from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
+from starcli.runtime.garbage import begin_garbage_collection
 from starcli.runtime.rehearsal import rehearsing
 
 
@@ -63,6 +64,7 @@ class Common:
 
         Under torchrun the ranks work together, and only the first one speaks.
         """
+        begin_garbage_collection()
         with distributed.group():
             speaks = distributed.is_writer()
             to_stderr = any(each is not None and is_standard_stream(each) for each in to)

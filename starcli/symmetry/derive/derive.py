@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from starcli.models.modes import modes_restored
-from starcli.runtime.memory import garbage_collection_paused
+from starcli.runtime.garbage import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import check_traceable, traced_network
