@@ -1,20 +1,25 @@
 """Optimiser of a recipe, as one fused kernel over all parts of a network's vector."""
 
+import inspect
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.optimizers import OPTIMIZERS
-from starcli.runtime.without_compiler import without_compiler
+
+MARKED = ("add_param_group", "state_dict", "load_state_dict", "step")
+"""Methods that torch marks for its compiler: the first call of one loads that, which takes about a second."""
 
 
 def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> Optimizer:
     """Build the recipe's optimiser over `parts`, views of one vector; it reads each one's `grad`.
 
-    Decay acts on every parameter, biases and normalisation included, as in the published recipes.
+    It is torch's, without the marks of its methods. Decay acts on every parameter, biases and normalisation included,
+    as in the published recipes.
     """
     options: dict[str, object] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "sgd":
@@ -23,4 +28,8 @@ def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> Optimizer:
         options |= {"betas": recipe.betas}
     if parts[0].device.type in ("cpu", "cuda"):
         options["fused"] = True
-    return without_compiler(resolve(OPTIMIZERS, "optimizer", recipe.optimizer))(list(parts), **options)
+    torchs: type[Optimizer] = resolve(OPTIMIZERS, "optimizer", recipe.optimizer)
+    methods = {name: inspect.unwrap(getattr(torchs, name)) for name in MARKED}
+    unmarked = type(torchs.__name__, (torchs,), methods | {"step": torch.no_grad()(methods["step"])})
+    built: Optimizer = unmarked(list(parts), **options)
+    return built

@@ -6,24 +6,26 @@ import sys
 import pytest
 import torch
 
-from starcli.runtime.without_compiler import without_compiler
+from starcli.recipes.recipe import Recipe
+from starcli.training.optimizer import build_optimizer
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "options"),
+    ("recipe", "optimizer", "options"),
     [
-        (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
-        (torch.optim.Adam, {"lr": 0.1, "weight_decay": 1e-3}),
-        (torch.optim.AdamW, {"lr": 0.1}),
+        (Recipe(lr=0.1, weight_decay=1e-3, nesterov=True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+        (Recipe(optimizer="adam", lr=0.1, weight_decay=1e-3), torch.optim.Adam, {}),
+        (Recipe(optimizer="adamw", lr=0.1, weight_decay=1e-3), torch.optim.AdamW, {}),
     ],
 )
-def test_steps_are_those_of_torch(optimizer, options):
+def test_steps_are_those_of_torch(recipe, optimizer, options):
     starts = [torch.randn(5, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
     parameters = [start.requires_grad_() for start in starts]
-    ours, torchs = without_compiler(optimizer)([parameters[0]], **options), optimizer([parameters[1]], **options)
+    ours = build_optimizer(recipe, [parameters[0]])
+    torchs = optimizer([parameters[1]], lr=0.1, weight_decay=1e-3, fused=True, **options)
     for _ in range(5):
         for each, parameter in zip((ours, torchs), parameters, strict=True):
-            each.zero_grad()
+            parameter.grad = None
             parameter.square().sum().backward()
             each.step()
         assert torch.equal(*parameters)
