@@ -88,7 +88,7 @@ class OnCurve(PlainObjective):
         for name, own in self.point.items():
             nodes = zip(weights, self.fixed[name], strict=True)
             own.copy_(torch.stack([weight * node for weight, node in nodes if weight]).sum(0))
-        approach_spectral_norms_(self.flat.network)
+        approach_spectral_norms_(self.flat.normalised_weights)
 
     def draw(self, epoch: int, step: int, number: int) -> float:
         """The t of one point: a function of its place in the run, one for all pieces where BatchNorm is in common."""

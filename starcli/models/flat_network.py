@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
 from starcli.models.shared_memory import sharing
+from starcli.models.spectral_norm import NormalisedWeight, normalised_weights
 from starcli.models.state_dicts import computable, load_state, misfits, versions_of
 
 
@@ -72,6 +74,11 @@ class FlatNetwork:
     def __repr__(self) -> str:
         """Class of the network and number of its parameters."""
         return f"FlatNetwork({type(self.network).__name__}, {self.parameters.numel():,} parameters)"
+
+    @cached_property
+    def normalised_weights(self) -> tuple[NormalisedWeight, ...]:
+        """Weights under spectral normalisation; most networks have none."""
+        return tuple(normalised_weights(self.network))
 
     @property
     def buffers(self) -> dict[str, Tensor]:

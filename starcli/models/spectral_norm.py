@@ -4,7 +4,7 @@ W / sigma with sigma = u^T W v, where u and v are the leading singular vectors o
 v as buffers and moves them by a step of power iteration in each forward pass of training. Miyato et al. 2018.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -108,14 +108,14 @@ def solve_spectral_norms_(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def approach_spectral_norms_(network: nn.Module) -> None:
+def approach_spectral_norms_(weights: Iterable[NormalisedWeight]) -> None:
     """Set all u and v near the leading singular vectors of the present weights, quickly enough for each training step.
 
     `LANCZOS_STEPS` steps from a fixed beginning, on the network's own device. sigma is within 1e-5
     (measured), where the step of power iteration that torch makes, from the vectors of another point of a line,
     errs by 15%.
     """
-    for each in normalised_weights(network):
+    for each in weights:
         for vector, found in zip(each.vectors(), _near_pair(each.matrix()), strict=True):
             vector.copy_(found)
 

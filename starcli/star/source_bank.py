@@ -191,7 +191,7 @@ class SourceBank:
                 own = fixed[name]
                 # what is equal stays: infinite entries of a mask would become NaN
                 point[name].copy_(torch.where(own == other, own, torch.lerp(own, other.to(own.dtype), t)))
-        approach_spectral_norms_(self.flat.network)
+        approach_spectral_norms_(self.flat.normalised_weights)
 
     def close(self) -> None:
         """End what runs in the background."""

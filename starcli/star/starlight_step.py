@@ -135,10 +135,11 @@ class OnLines(PlainObjective):
         self.batchnorm.counted = weight > 0
         scale = 1 / (1 + settings.mu) if settings.normalised else 1.0
         source, t = self.draw(epoch, step, number)
-        self.bank.put_between_(self.vector, self.fixed, source, t, self._following(epoch, step, number))
+        following = None if self.bank.keeps else self._following(epoch, step, number)
+        self.bank.put_between_(self.vector, self.fixed, source, t, following)
         if settings.noise:
             self._add_noise(self.flat.parameters, settings.noise, "noise", epoch, step, self._place(number))
-            approach_spectral_norms_(self.flat.network)
+            approach_spectral_norms_(self.flat.normalised_weights)
         if settings.pull:
             self._pull(weight * settings.pull)
         # the only place where the chain rule's factor (1 - t) enters
@@ -172,7 +173,7 @@ class OnLines(PlainObjective):
         self.flat.parameters.copy_(self.vector)
         for name, own in self.fixed.items():
             self.point[name].copy_(own)
-        approach_spectral_norms_(self.flat.network)
+        approach_spectral_norms_(self.flat.normalised_weights)
 
     def fix(self, model: Mapping[str, Tensor]) -> None:
         """Let the star have what training leaves as it is from `model`."""
